@@ -1,0 +1,60 @@
+"""Random changes to training images; `AUGMENTATIONS` maps the YAML names to their classes.
+
+Left out on purpose: layers that change the image's size or scale for every split alike (`CenterCrop`,
+`Resizing`, `Rescaling`, `Normalization`) belong to `data` or `model`, and `MaxNumBoundingBoxes` to detection.
+"""
+
+from cnnkit.augmentation.base import Augmentation
+from cnnkit.augmentation.pipeline import Pipeline
+from cnnkit.config.base import Table
+
+__all__ = ["AUGMENTATIONS", "Augmentation", "Pipeline"]
+
+_SIZE_HINT = "it would change training images only; write `data.image_size: [height, width]` instead"
+_MODEL_HINT = (
+    "it must act on every split; write it as the first of `model.layers`, or use `data.normalization`"
+)
+
+AUGMENTATIONS = Table(
+    kind="augmentation",
+    package="cnnkit.augmentation",
+    modules={
+        "geometry": (
+            "RandomFlip",
+            "RandomCrop",
+            "RandomRotation",
+            "RandomTranslation",
+            "RandomZoom",
+            "RandomShear",
+            "RandomPerspective",
+            "RandomElasticTransform",
+        ),
+        "color": (
+            "RandomContrast",
+            "RandomBrightness",
+            "RandomHue",
+            "RandomSaturation",
+            "RandomColorJitter",
+            "RandomColorDegeneration",
+            "RandomSharpness",
+            "RandomPosterization",
+            "RandomGrayscale",
+            "RandomInvert",
+            "RandomGaussianBlur",
+            "Solarization",
+            "AutoContrast",
+            "Equalization",
+            "ContrastLimitedAdaptiveHistogramEqualization",
+        ),
+        "mixing": ("RandomErasing", "MixUp", "CutMix", "RandAugment", "AugMix"),
+    },
+    aliases={"CLAHE": "ContrastLimitedAdaptiveHistogramEqualization"},
+    unavailable={
+        "CenterCrop": _SIZE_HINT,
+        "Resizing": _SIZE_HINT,
+        "Rescaling": _MODEL_HINT,
+        "Normalization": _MODEL_HINT,
+        "MaxNumBoundingBoxes": "it acts on bounding boxes, which image classification does not have",
+        "Cutout": "write `RandomErasing: {factor: [1, 1], fill_value: 0}`",
+    },
+)

@@ -1,0 +1,248 @@
+"""Augmentations that move pixels: flips, crops, affine and elastic transformations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+
+from cnnkit.augmentation.base import (
+    FILL_MODE,
+    FILL_VALUE,
+    INTERPOLATION,
+    VALUE_RANGE,
+    Augmentation,
+    FillMode,
+    Interpolation,
+    SignedFactor,
+    UnitFactor,
+    ValueRange,
+    ZoomFactor,
+)
+from cnnkit.config.base import Fraction, PositiveInteger, describe, invalid, is_whole
+from cnnkit.layers.base import Shape, ShapeError, format_shape
+
+
+class RandomFlip(Augmentation):
+    """Mirrors an image with probability 0.5.
+
+    With `horizontal_and_vertical`, Keras flips an image along both axes or along none.
+    """
+
+    leading: ClassVar[str | None] = "mode"
+
+    mode: Literal["horizontal", "vertical", "horizontal_and_vertical"] = Field(
+        default="horizontal_and_vertical",
+        description="`horizontal` swaps left and right, `vertical` top and bottom; with "
+        "`horizontal_and_vertical` an image is flipped along both axes or along none.",
+    )
+
+
+def _padding(value: Any) -> tuple[int, int]:
+    items = [value, value] if is_whole(value) else value
+    if isinstance(items, list | tuple) and len(items) == 2 and all(is_whole(v) and v >= 0 for v in items):
+        return (items[0], items[1])
+    raise invalid(
+        f"expected a whole number of pixels of at least 0, or a list [height, width] of two, got "
+        f"{describe(value)}"
+    )
+
+
+class RandomCrop(Augmentation):
+    """Pads each image on all four sides, then cuts a window of the image's own size at a random position.
+
+    Every image gets its own position, all positions being equally likely (Keras' `RandomCrop` draws one per
+    batch and has no padding). This is the augmentation of the ResNet paper (He et al. 2015,
+    https://arxiv.org/abs/1512.03385, section 4.2), there with `padding: 4`.
+    """
+
+    own_layer: ClassVar[bool] = True
+
+    height: PositiveInteger | None = Field(
+        default=None,
+        description="Height of the window in pixels; only the images' own height keeps the shape.",
+    )
+    width: PositiveInteger | None = Field(
+        default=None, description="Width of the window in pixels; only the images' own width keeps the shape."
+    )
+    padding: Annotated[
+        tuple[int, int],
+        PlainValidator(_padding),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "integer", "minimum": 0},
+                    {
+                        "type": "array",
+                        "items": {"type": "integer", "minimum": 0},
+                        "minItems": 2,
+                        "maxItems": 2,
+                    },
+                ]
+            }
+        ),
+    ] = Field(
+        default=(0, 0),
+        description="Pixels added on each side before cropping: one number, or [top and bottom, left and "
+        "right].",
+    )
+    fill_mode: Literal["constant", "reflect", "mirror"] = Field(
+        default="constant",
+        description="What the padding holds: `constant` (`fill_value`), `reflect` (b a | a b c d | d c) or "
+        "`mirror` (c b | a b c d | c b).",
+    )
+    fill_value: float = Field(default=0.0, description=FILL_VALUE)
+
+    @model_validator(mode="after")
+    def _does_something(self) -> RandomCrop:
+        if self.height is None and self.width is None and self.padding == (0, 0):
+            raise invalid(
+                "needs `padding`: without it the window is the whole image; `padding: 4` is usual for "
+                "32x32 images"
+            )
+        return self
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        super().output_shape(input_shape)
+        window = (self.height or input_shape[0], self.width or input_shape[1])
+        if window != input_shape[:2]:
+            raise ShapeError(
+                f"a crop to {window[0]}x{window[1]} would change the images, which are "
+                f"{format_shape(input_shape)}, and validation images are never cropped; "
+                "resize all images with `data.image_size`, or leave out `height` and `width` and write "
+                "`padding`",
+                "height" if window[0] != input_shape[0] else "width",
+            )
+        for size, padding in zip(input_shape, self.padding, strict=False):
+            limit = {"constant": padding, "reflect": size, "mirror": size - 1}[self.fill_mode]
+            if padding > limit:
+                raise ShapeError(
+                    f"`fill_mode: {self.fill_mode}` can pad {size} pixels by at most {limit}, got {padding}; "
+                    "write a smaller `padding`, or `fill_mode: constant`",
+                    "padding",
+                )
+        return input_shape
+
+    def keras_arguments(self) -> dict[str, Any]:
+        names = ("padding", "fill_mode", "fill_value")
+        return {name: getattr(self, name) for name in names}
+
+
+class RandomRotation(Augmentation):
+    """Rotates each image about its centre by its own random angle."""
+
+    leading: ClassVar[str | None] = "factor"
+
+    factor: SignedFactor = Field(
+        description="Angle as a share of a full turn, -1 to 1, positive = counter-clockwise; a number f "
+        "draws "
+        "from [-f, f]. 0.1 is up to 36 degrees either way."
+    )
+    fill_mode: FillMode = Field(default="reflect", description=FILL_MODE)
+    interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
+    fill_value: float = Field(default=0.0, description=FILL_VALUE)
+
+
+class RandomTranslation(Augmentation):
+    """Shifts each image by its own random amount along both axes."""
+
+    height_factor: SignedFactor = Field(
+        description="Shift as a share of the height, -1 to 1, positive = down; a number f draws from [-f, f]."
+    )
+    width_factor: SignedFactor = Field(
+        description="Shift as a share of the width, -1 to 1, positive = right; a number f draws from [-f, f]."
+    )
+    fill_mode: FillMode = Field(default="reflect", description=FILL_MODE)
+    interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
+    fill_value: float = Field(default=0.0, description=FILL_VALUE)
+
+
+class RandomZoom(Augmentation):
+    """Zooms each image about its centre by its own random factor."""
+
+    leading: ClassVar[str | None] = "height_factor"
+
+    height_factor: ZoomFactor = Field(
+        description="Zoom of the height, above -1 and up to 1: 0.2 shows 20% more than the image (zooms "
+        "out), "
+        "-0.2 20% less (zooms in); a number f draws from [-f, f]."
+    )
+    width_factor: ZoomFactor | None = Field(
+        default=None,
+        description="Zoom of the width, likewise; by default that of the height (same aspect ratio).",
+    )
+    fill_mode: FillMode = Field(default="reflect", description=FILL_MODE)
+    interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
+    fill_value: float = Field(default=0.0, description=FILL_VALUE)
+
+
+class RandomShear(Augmentation):
+    """Shears each image by its own random amount, with the top left corner fixed (as Keras does)."""
+
+    leading: ClassVar[str | None] = "x_factor"
+
+    x_factor: UnitFactor = Field(
+        default=0.0,
+        description="Horizontal shift per row, in pixels, 0 to 1; a number f draws from [-f, f], a list from "
+        "[low, high] with a random sign.",
+    )
+    y_factor: UnitFactor = Field(
+        default=0.0, description="Vertical shift per column, in pixels, 0 to 1, drawn likewise."
+    )
+    interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
+    fill_mode: FillMode = Field(default="reflect", description=FILL_MODE)
+    fill_value: float = Field(default=0.0, description=FILL_VALUE)
+
+    @model_validator(mode="after")
+    def _does_something(self) -> RandomShear:
+        if not {"x_factor", "y_factor"} & self.model_fields_set:
+            raise invalid(
+                "needs `x_factor` or `y_factor`: with Keras' default of 0 for both it changes nothing"
+            )
+        return self
+
+
+class RandomPerspective(Augmentation):
+    """Moves the corners of each image by random amounts (Keras keeps the top left corner)."""
+
+    leading: ClassVar[str | None] = "factor"
+
+    factor: UnitFactor = Field(
+        default=1.0,
+        description="Probability of changing an image, 0 to 1, itself drawn for each image from [0, f] for a "
+        "number f, or from [low, high]; [1, 1] changes every image.",
+    )
+    scale: Fraction = Field(
+        default=1.0,
+        description="Largest displacement of a corner, 0 to 1, as a share of half its coordinate.",
+    )
+    interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
+    fill_value: float = Field(default=0.0, description="Pixel value, 0 to 255, outside the image.")
+
+
+class RandomElasticTransform(Augmentation):
+    """Displaces the pixels of each image by a smooth random field.
+
+    Keras' layer draws one strength per batch, and in a data pipeline, where the batch size is not known
+    beforehand, replaces every image by the first one; so it is applied image by image. As in Keras 3.15, the
+    displacement of a pixel is the same along both axes.
+    """
+
+    leading: ClassVar[str | None] = "factor"
+    own_layer: ClassVar[bool] = True
+
+    factor: UnitFactor = Field(
+        default=1.0,
+        description="Probability of changing an image, 0 to 1, itself drawn for each image from [0, f] for a "
+        "number f, or from [low, high]; [1, 1] changes every image.",
+    )
+    scale: UnitFactor = Field(
+        default=1.0,
+        description="Strength, 0 to 1, drawn for each image from [0, s] for a number s, or from [low, high].",
+    )
+    interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
+    fill_mode: Literal["constant", "nearest", "wrap", "mirror", "reflect"] = Field(
+        default="reflect", description=FILL_MODE + " `mirror` is (d c b | a b c d | c b a)."
+    )
+    fill_value: float = Field(default=0.0, description=FILL_VALUE)
+    value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)

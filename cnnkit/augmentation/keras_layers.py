@@ -1,0 +1,257 @@
+"""The Keras layers behind the augmentations whose own Keras layer draws once per batch, and their seeds.
+
+This module imports TensorFlow; it is imported where a pipeline is built, never by the config.
+Images are float32 of shape (batch, height, width, channels) throughout.
+"""
+
+# Keras ships no types: its classes are Any to mypy.
+# mypy: disallow-subclassing-any=False
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class SeedStream(keras.random.SeedGenerator):
+    """A seed generator without state: its n-th seed is a pure function of (seeds, epoch, step, n).
+
+    Keras' random functions take any `SeedGenerator` and call `next()`. The count n restarts with every batch
+    that is traced or run, so that a compiled pipeline holds one constant n per draw.
+
+    Args:
+        seeds: Two whole numbers in 0..2^31-1.
+    """
+
+    def __init__(self, seeds: tuple[int, int]) -> None:
+        # Not Keras' __init__: it would make a variable, whose updates depend on the order of execution.
+        self._seeds = seeds
+        self._key: Any = None
+        self._draws = 0
+
+    def start(self, epoch: Any, step: Any) -> None:
+        """Begins the draws of one batch; `epoch` and `step` are whole numbers or scalar tensors."""
+        key = tf.constant(self._seeds, tf.int32)
+        for number in (epoch, step):
+            key = tf.random.experimental.stateless_fold_in(key, tf.cast(number, tf.int32))
+        self._key, self._draws = key, 0
+
+    @contextmanager
+    def branch(self, index: Any) -> Iterator[None]:
+        """Draws of their own for branch `index` (an image, an operation), whatever other branches draw."""
+        outer = self._key, self._draws
+        self._key, self._draws = tf.random.experimental.stateless_fold_in(self.next(), index), 0
+        yield
+        self._key, self._draws = outer
+
+    def next(self, ordered: bool = True) -> Any:
+        seed = tf.random.experimental.stateless_fold_in(self._key, self._draws)
+        self._draws += 1
+        return seed
+
+
+def drive(layer: Any, stream: SeedStream) -> None:
+    """Makes a layer and the layers inside it draw from `stream` and compute in float32, channels last."""
+    for part in layer._flatten_layers():
+        part.dtype_policy = "float32"
+        if hasattr(part, "data_format"):
+            part.data_format = "channels_last"
+        if hasattr(part, "generator"):
+            part.generator = stream
+
+
+def _sizes(images: Any) -> tuple[Any, int, int, int]:
+    """The batch size, which a graph may know only when it runs, and height, width and channels."""
+    height, width, channels = images.shape[1:]
+    return tf.shape(images)[0], height, width, channels
+
+
+def _each_image(call: Callable[[Any], Any], images: Any, stream: SeedStream) -> Any:
+    """`call` on every image alone, as a batch of one, with its own draws."""
+
+    def one(item: tuple[Any, Any]) -> Any:
+        image, index = item
+        with stream.branch(index):
+            return call(image[tf.newaxis])[0]
+
+    positions = tf.range(tf.shape(images)[0])
+    return tf.map_fn(
+        one, (images, positions), fn_output_signature=tf.TensorSpec(images.shape[1:], tf.float32)
+    )
+
+
+class RandomCrop(keras.layers.Layer):
+    """Pads all sides, then cuts a window of the images' own size at a random position for each image."""
+
+    _PAD_MODES = {"constant": "CONSTANT", "reflect": "SYMMETRIC", "mirror": "REFLECT"}
+
+    def __init__(
+        self, padding: tuple[int, int], fill_mode: str, fill_value: float, data_format: str, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.padding = padding
+        self.fill_mode = fill_mode
+        self.fill_value = fill_value
+        self.data_format = data_format
+        self.generator: Any = None
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        vertical, horizontal = self.padding
+        padded = tf.pad(
+            images,
+            [[0, 0], [vertical, vertical], [horizontal, horizontal], [0, 0]],
+            self._PAD_MODES[self.fill_mode],
+            constant_values=self.fill_value,
+        )
+        for axis, padding in ((1, vertical), (2, horizontal)):
+            start = keras.random.randint((tf.shape(images)[0],), 0, 2 * padding + 1, seed=self.generator)
+            positions = start[:, tf.newaxis] + tf.range(images.shape[axis])
+            padded = tf.gather(padded, positions, axis=axis, batch_dims=1)
+        return padded
+
+
+class RandomElasticTransform(keras.layers.RandomElasticTransform):
+    """Applied image by image: Keras' own takes an unknown batch size for 1."""
+
+    def get_elastic_transform_params(self, height: int, width: int, factor: Any) -> tuple[Any, Any]:
+        alpha, sigma = super().get_elastic_transform_params(height, width, factor)
+        # A strength of exactly 0 can be drawn, and a Gaussian of width 0 is 0/0.
+        return alpha, tf.maximum(sigma, 1e-6)
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        return _each_image(super().call, images, self.generator)
+
+
+class ContrastLimitedAdaptiveHistogramEqualization(keras.layers.ContrastLimitedAdaptiveHistogramEqualization):
+    """Applied image by image: Keras' own needs 256 floats per pixel and channel of its batch."""
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        call = super().call
+        return tf.map_fn(lambda image: call(image[tf.newaxis])[0], images)
+
+
+class RandomSaturation(keras.layers.RandomSaturation):
+    """Keras' own, with results clipped to the value range."""
+
+    def transform_images(self, images: Any, transformation: Any = None, training: bool = True) -> Any:
+        return tf.clip_by_value(super().transform_images(images, transformation, training), *self.value_range)
+
+
+class RandomColorJitter(keras.layers.RandomColorJitter):
+    """Keras' own, with the clipped `RandomSaturation`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if self.saturation_factor is not None:
+            self.random_saturation = RandomSaturation(self.saturation_factor, value_range=self.value_range)
+
+
+class RandomGaussianBlur(keras.layers.RandomGaussianBlur):
+    """Keras' own with a kernel for each image."""
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        transformation = super().get_random_transformation(data, training, seed)
+        shape = (tf.shape(data)[0], 2)
+        sigma = keras.random.uniform(shape, *self.sigma, dtype="float32", seed=seed or self.generator)
+        # Keras adds the same, against a division by 0.
+        return {**transformation, "blur_factor": sigma + 1e-6}
+
+    def transform_images(self, images: Any, transformation: Any = None, training: bool = True) -> Any:
+        size = self.kernel_size[0]
+        offsets = tf.range(size, dtype=tf.float32) - (size - 1) / 2
+        lines = tf.exp(-0.5 * (offsets / transformation["blur_factor"][..., tf.newaxis]) ** 2)
+        lines /= tf.reduce_sum(lines, axis=-1, keepdims=True)
+        kernels = tf.einsum("by,bx->yxb", lines[:, 1], lines[:, 0])
+        # One depthwise convolution whose channels are all channels of all images.
+        batch, height, width, channels = _sizes(images)
+        stacked = tf.reshape(tf.transpose(images, (1, 2, 0, 3)), (1, height, width, batch * channels))
+        kernels = tf.repeat(kernels, channels, axis=2)[..., tf.newaxis]
+        blurred = tf.nn.depthwise_conv2d(stacked, kernels, strides=(1, 1, 1, 1), padding="SAME")
+        blurred = tf.transpose(tf.reshape(blurred, (height, width, batch, channels)), (2, 0, 1, 3))
+        apply = transformation["should_apply_blur"][:, tf.newaxis, tf.newaxis, tf.newaxis]
+        return tf.clip_by_value(tf.where(apply, blurred, images), *self.value_range)
+
+
+class Equalization(keras.layers.Equalization):
+    """Keras' own with a histogram for each image."""
+
+    def transform_images(self, images: Any, transformation: Any = None, training: bool = True) -> Any:
+        low, high = self.value_range
+        batch, height, width, channels = _sizes(images)
+        values = tf.transpose(tf.reshape(images, (batch, height * width, channels)), (0, 2, 1))
+        values = tf.reshape(values, (batch * channels, height * width))
+        scaled = (values - low) * 255 / (high - low)
+        bins = tf.clip_by_value(tf.cast(scaled * (self.bins - 1) / 255, tf.int32), 0, self.bins - 1)
+        histogram = tf.math.bincount(bins, minlength=self.bins, maxlength=self.bins, axis=-1)
+        below = tf.cumsum(histogram, axis=-1)
+        lowest = tf.gather(below, tf.reduce_min(bins, axis=-1)[:, tf.newaxis], axis=1, batch_dims=1)
+        span = tf.maximum(height * width - lowest, 1)
+        table = tf.cast(tf.round((below - lowest) * 255 / span), tf.float32)
+        equalized = tf.gather(tf.clip_by_value(table, 0, 255), bins, axis=1, batch_dims=1)
+        flat = tf.reduce_sum(tf.cast(histogram > 0, tf.int32), axis=-1, keepdims=True) <= 1
+        result = tf.where(flat, scaled, equalized) * (high - low) / 255 + low
+        result = tf.transpose(tf.reshape(result, (batch, channels, height * width)), (0, 2, 1))
+        return tf.reshape(result, (batch, height, width, channels))
+
+
+def _through_chosen(layers: Sequence[Any], choice: Any, images: Any, stream: SeedStream) -> Any:
+    """Each image through `layers[choice]`; it stays as it is where `choice` is `len(layers)`.
+
+    Each layer works on the images that chose it only, which costs a tenth of computing all of them.
+    """
+    parts = tf.dynamic_partition(images, choice, len(layers) + 1)
+    positions = tf.dynamic_partition(tf.range(tf.shape(images)[0]), choice, len(layers) + 1)
+    for index, (layer, part) in enumerate(zip(layers, parts, strict=False)):
+
+        def change(layer: Any = layer, part: Any = part) -> Any:
+            return layer.transform_images(part, layer.get_random_transformation(part, seed=stream))
+
+        def keep(part: Any = part) -> Any:
+            return part
+
+        # Some of Keras' layers refuse an empty batch. Skipping one must not move the draws of the others.
+        with stream.branch(index):
+            parts[index] = tf.cond(tf.shape(part)[0] > 0, change, keep)
+    return tf.dynamic_stitch(positions, parts)
+
+
+class RandAugment(keras.layers.RandAugment):
+    """Keras' operations and strengths, with operations drawn for each image."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.equalization = Equalization(value_range=self.value_range)
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        layers = [getattr(self, name) for name in self._AUGMENT_LAYERS]
+        for _ in range(self.num_ops):
+            choice = keras.random.randint((tf.shape(images)[0],), 0, len(layers), seed=self.generator)
+            images = _through_chosen(layers, choice, images, self.generator)
+        return images
+
+
+class AugMix(keras.layers.AugMix):
+    """Keras' operations and strengths, with operations and weights drawn for each image."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.equalization = Equalization(value_range=self.value_range)
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        layers = [getattr(self, name) for name in self._augment_layers]
+        batch = tf.shape(images)[0]
+        weights = keras.random.gamma((batch, self.num_chains), self.alpha, seed=self.generator)
+        weights /= tf.reduce_sum(weights, axis=-1, keepdims=True)
+        share = keras.random.beta((batch, 1, 1, 1), self.alpha, self.alpha, seed=self.generator)
+        # All chains go through an operation together: a third of the graph to trace.
+        changed = tf.tile(images, (self.num_chains, 1, 1, 1))
+        for _ in range(self.chain_depth):
+            choice = keras.random.randint((self.num_chains * batch,), 0, len(layers) + 1, seed=self.generator)
+            changed = _through_chosen(layers, choice, changed, self.generator)
+        chains = tf.reshape(changed, (self.num_chains, batch, *images.shape[1:]))
+        mixed = tf.einsum("bn,nbhwc->bhwc", weights, chains)
+        return tf.clip_by_value(share * images + (1 - share) * mixed, *self.value_range)

@@ -1,0 +1,163 @@
+"""Augmentations that erase regions, mix images, or choose among other augmentations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from cnnkit.augmentation.base import (
+    INTERPOLATION,
+    VALUE_RANGE,
+    Augmentation,
+    Interpolation,
+    UnitFactor,
+    ValueRange,
+)
+from cnnkit.config.base import PositiveInteger, PositiveNumber, describe, invalid, is_number
+from cnnkit.layers.base import Shape, ShapeError, format_shape
+
+
+def _fill_value(value: Any) -> Any:
+    if value is None or is_number(value):
+        return value
+    if isinstance(value, list | tuple) and len(value) == 3 and all(is_number(item) for item in value):
+        return tuple(value)
+    raise invalid(
+        f"expected a number, a list [red, green, blue] of three, or null for noise, got {describe(value)}"
+    )
+
+
+class RandomErasing(Augmentation):
+    """Fills a random rectangle of some of the images (Zhong et al. 2017, "
+    "https://arxiv.org/abs/1708.04896)."""
+
+    leading: ClassVar[str | None] = "factor"
+
+    factor: UnitFactor = Field(
+        default=1.0,
+        description="Probability of changing an image, 0 to 1, itself drawn for each image from [0, f] for a "
+        "number f, or from [low, high]; [1, 1] changes every image.",
+    )
+    scale: UnitFactor = Field(
+        default=(0.02, 0.33),
+        description="The square of the rectangle's sides as shares of the image's, 0 to 1, drawn for each "
+        "side; "
+        "a number s draws from [0, s].",
+    )
+    fill_value: Annotated[
+        float | tuple[float, float, float] | None,
+        PlainValidator(_fill_value),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": ["number", "null"]},
+                    {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3},
+                ]
+            }
+        ),
+    ] = Field(
+        default=None,
+        description="Pixel value of the rectangle, 0 to 255, or [red, green, blue]; null for normal noise of "
+        "standard deviation 255, clipped.",
+    )
+    value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        super().output_shape(input_shape)
+        if isinstance(self.fill_value, tuple) and input_shape[-1] != 3:
+            raise ShapeError(
+                f"a `fill_value` of three numbers needs images with 3 channels, but the data are "
+                f"{format_shape(input_shape)}; write one number",
+                "fill_value",
+            )
+        return input_shape
+
+
+class MixUp(Augmentation):
+    """Replaces each image and its label by a weighted mean with those of another image of the batch.
+
+    The weight is drawn for each image from Beta(alpha, alpha). Zhang et al. 2017,
+    https://arxiv.org/abs/1710.09412 (there one weight per batch).
+    """
+
+    leading: ClassVar[str | None] = "alpha"
+    mixes_labels: ClassVar[bool] = True
+
+    alpha: PositiveNumber = Field(
+        default=0.2,
+        description="Parameter of the Beta distribution, above 0; small values mix little, 1 evenly.",
+    )
+
+
+class CutMix(Augmentation):
+    """Pastes a random rectangle of another image of the batch into each image, and mixes the labels by area.
+
+    The kept share is drawn for each image from Beta(a, a), with a drawn once per batch as `factor` says (as
+    in Keras). Yun et al. 2019, https://arxiv.org/abs/1905.04899.
+    """
+
+    leading: ClassVar[str | None] = "factor"
+    mixes_labels: ClassVar[bool] = True
+
+    factor: UnitFactor = Field(
+        default=1.0,
+        description="Parameter of the Beta distribution, 0 to 1, drawn from [0, f] for a number f, or from "
+        "[low, high]; [1, 1] is the paper's CIFAR setting.",
+    )
+
+
+class RandAugment(Augmentation):
+    """Applies `num_ops` operations to each image, drawn from eleven.
+
+    The operations: shear, translation, rotation, brightness, colour degeneration, contrast, sharpness,
+    posterization, solarization, auto contrast, equalization, as in Keras 3.15. Each image has its own
+    operations, as in the paper (Cubuk et al. 2019, https://arxiv.org/abs/1909.13719); Keras' layer draws
+    them once per batch.
+    """
+
+    own_layer: ClassVar[bool] = True
+    channels: ClassVar[tuple[int, ...] | None] = (1, 3)
+
+    value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
+    num_ops: PositiveInteger = Field(
+        default=2, description="Operations applied to an image, one after another."
+    )
+    factor: UnitFactor = Field(
+        default=0.5,
+        description="Strength of the operations, 0 to 1: the `factor` of each of them; a number f is [0, f]. "
+        "0.5 rotates by up to half a turn.",
+    )
+    interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
+
+
+class AugMix(Augmentation):
+    """Mixes each image with several chains of operations on it (Hendrycks et al. 2019,
+    https://arxiv.org/abs/1912.02781).
+
+    Operations, chain weights and the share of the original are drawn for each image, as in the paper. Keras'
+    layer draws them once per batch, the operations once and for all when the data pipeline is made.
+    """
+
+    own_layer: ClassVar[bool] = True
+
+    value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
+    num_chains: PositiveInteger = Field(default=3, description="Number of chains that are mixed.")
+    chain_depth: PositiveInteger = Field(
+        default=3, description="Operations in a chain; each may be drawn to do nothing."
+    )
+    factor: UnitFactor = Field(
+        default=0.3, description="Strength of the operations, 0 to 1; a number f is [0, f]."
+    )
+    alpha: PositiveNumber = Field(
+        default=1.0, description="Parameter of the Beta and Dirichlet distributions of the weights, above 0."
+    )
+    all_ops: bool = Field(
+        default=True,
+        description="Whether brightness, colour degeneration, contrast and sharpness are among the "
+        "operations.",
+    )
+    interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
+
+    def allowed_channels(self) -> tuple[int, ...] | None:
+        return (1, 3) if self.all_ops else None

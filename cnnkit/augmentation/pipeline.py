@@ -1,0 +1,93 @@
+"""Runs the augmentations of a config on training batches, as pure functions of (seed, epoch, step)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cnnkit.augmentation.base import Augmentation
+from cnnkit.layers.base import derive_seed
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Pipeline:
+    """The augmentations of a config, in their order, for `tf.data.Dataset.map`.
+
+    What an augmentation draws depends on the seed, its type and how many of the same type come before it,
+    the epoch and the step, and on nothing else: another augmentation, a restart or the number of threads
+    leaves it alone. Each image of a batch is changed in its own way.
+
+    Args:
+        augmentations: What to apply, in this order.
+        seed: The run's seed.
+    """
+
+    def __init__(self, augmentations: Sequence[Augmentation], seed: int) -> None:
+        from cnnkit.augmentation import keras_layers
+
+        counts: Counter[str] = Counter()
+        self._parts: list[tuple[Augmentation, Any, keras_layers.SeedStream]] = []
+        for augmentation in augmentations:
+            kind = type(augmentation).__name__
+            path = ("augmentation", kind, counts[kind])
+            counts[kind] += 1
+            stream = keras_layers.SeedStream((derive_seed(seed, *path, 0), derive_seed(seed, *path, 1)))
+            layer = augmentation.build()
+            keras_layers.drive(layer, stream)
+            self._parts.append((augmentation, layer, stream))
+
+    def __call__(self, images: Any, labels: Any, epoch: Any, step: Any) -> tuple[Any, Any]:
+        """Changes one batch; works eagerly and in a graph, with a batch size that need not be known.
+
+        Args:
+            images: (batch, height, width, channels), 0 to 255, any numeric type.
+            labels: (batch, classes), one-hot or already mixed.
+            epoch: The epoch's number, a scalar tensor or a whole number.
+            step: The batch's position in the epoch, likewise.
+
+        Returns:
+            Images of the same shape as float32, 0 to 255, not rounded; and labels as float32.
+        """
+        import tensorflow as tf
+
+        # Keras' layers are graph code already; AutoGraph would only rewrite, slowly, what it need not.
+        apply: Callable[..., tuple[Any, Any]] = tf.autograph.experimental.do_not_convert(self._apply)
+        return apply(images, labels, epoch, step)
+
+    def _apply(self, images: Any, labels: Any, epoch: Any, step: Any) -> tuple[Any, Any]:
+        import tensorflow as tf
+
+        images = tf.cast(images, tf.float32)
+        labels = tf.cast(labels, tf.float32)
+        shape = images.shape
+        for augmentation, layer, stream in self._parts:
+            stream.start(epoch, step)
+            if augmentation.mixes_labels:
+                mixed = layer({"images": images, "labels": labels}, training=True)
+                images, labels = mixed["images"], mixed["labels"]
+            else:
+                images = layer(images, training=True)
+            images = tf.ensure_shape(images, shape)
+        return images, labels
+
+    def apply_numpy(
+        self, images: np.ndarray, labels: np.ndarray | None = None, epoch: int = 0, step: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same on arrays, for pictures and tests.
+
+        Args:
+            images: (batch, height, width, channels), uint8.
+            labels: (batch, classes); by default one class that every image has.
+
+        Returns:
+            Images as float32, 0 to 255, and labels as float32.
+        """
+        import numpy as np
+
+        if labels is None:
+            labels = np.ones((len(images), 1), np.float32)
+        changed, mixed = self(images, labels, epoch, step)
+        return changed.numpy(), mixed.numpy()

@@ -1,0 +1,267 @@
+"""Keras callbacks of a run: the epoch's number, the averaged weights, what is recorded, shown and kept.
+
+This module imports Keras; only training imports it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from cnnkit.checkpoint import save_checkpoint
+from cnnkit.console import Console, format_duration
+from cnnkit.errors import CnnkitError
+from cnnkit.model import without_training_state
+from cnnkit.rundir import Run, replacing
+
+#: Attributes that Keras' callbacks change during training; none of Keras' checkpoints holds them.
+CALLBACK_STATE = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
+
+
+class NonFiniteLoss(CnnkitError):
+    """The loss or a weight is NaN or infinite."""
+
+
+class EpochClock(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tells the data pipeline which epoch it is, and measures the epoch. Stands first in the list.
+
+    Args:
+        variable: The int64 variable that the pipeline reads when an epoch's iteration starts.
+    """
+
+    def __init__(self, variable: Any) -> None:
+        super().__init__()
+        self.variable = variable
+        self.epoch_seconds = 0.0
+        self.training_seconds = 0.0
+        self.learning_rate = 0.0
+        self._begin = 0.0
+        self._tested = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.variable.assign(epoch)
+        # The rate of the epoch's first update.
+        self.learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self._begin = time.perf_counter()
+        self._tested = False
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.training_seconds = time.perf_counter() - self._begin
+        self._tested = True
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.epoch_seconds = time.perf_counter() - self._begin
+        if not self._tested:
+            self.training_seconds = self.epoch_seconds
+
+
+class AveragedWeights(keras.callbacks.SwapEMAWeights):  # type: ignore[misc]
+    """Keras' SwapEMAWeights with an exact swap.
+
+    With TensorFlow, Keras swaps by adding and subtracting, which rounds both the weights and their average.
+    """
+
+    def _tf_swap_variables(self, optimizer: Any) -> None:
+        self._backend_swap_variables(optimizer)
+
+    @contextlib.contextmanager
+    def in_model(self) -> Iterator[None]:
+        """The model holds the averaged weights inside the block."""
+        self.on_test_begin()
+        try:
+            yield
+        finally:
+            self.on_test_end()
+
+
+class Progress(keras.callbacks.Callback):  # type: ignore[misc]
+    """Shows the running epoch, and stops the run at the first non-finite loss that it sees."""
+
+    # Lets Keras hand over the figures on another thread instead of waiting for every step's.
+    async_safe = True
+
+    def __init__(self, console: Console, epochs: int, steps: int, batch_size: int) -> None:
+        super().__init__()
+        self.console = console
+        self.epochs = epochs
+        self.steps = steps
+        self.batch_size = batch_size
+        self._begin = 0.0
+        self._shown = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._begin = self._shown = time.perf_counter()
+        self.console.begin_epoch(f"epoch {epoch + 1}/{self.epochs}", self.steps)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        logs = logs or {}
+        check_finite(logs.get("loss", 0.0))
+        now = time.perf_counter()
+        if now - self._shown < 0.2:
+            return
+        self._shown = now
+        # With several steps per execution, Keras' last batch number can lie beyond the epoch.
+        done = min(batch + 1, self.steps)
+        rate = done * self.batch_size / (now - self._begin)
+        figures = f"loss {logs.get('loss', math.nan):.4f}  accuracy {logs.get('accuracy', math.nan):.4f}"
+        self.console.update(done, f"{figures}  {rate:,.0f} images/s")
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.console.end_epoch()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.console.end_epoch()
+
+
+def check_finite(loss: float) -> None:
+    """Raises NonFiniteLoss if the loss is not a finite number."""
+    if not math.isfinite(loss):
+        raise NonFiniteLoss(
+            f"the training loss became {loss}",
+            "Lower the learning rate, add `warmup_epochs`, or clip the gradients with the optimizer's "
+            "`global_clipnorm`.",
+        )
+
+
+class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps what an epoch brought: its row, the best model, the checkpoint. Stands last in the list.
+
+    Args:
+        state: What a checkpoint's JSON part held, when a run is resumed.
+        restore: Sets all variables from the checkpoint, when a run is resumed.
+        stateful: Callbacks whose attributes belong to the checkpoint, by name.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        console: Console,
+        clock: EpochClock,
+        averaged: AveragedWeights | None,
+        stateful: dict[str, Any],
+        *,
+        epochs: int,
+        images: int,
+        monitor: str,
+        tie_breaker: str,
+        state: dict[str, Any] | None,
+        restore: Callable[[], None] | None,
+    ) -> None:
+        super().__init__()
+        self.run = run
+        self.console = console
+        self.clock = clock
+        self.averaged = averaged
+        self.stateful = stateful
+        self.epochs = epochs
+        self.images = images
+        self.monitor = monitor
+        self.tie_breaker = tie_breaker
+        self.restore = restore
+        self.rows: list[dict[str, Any]] = state["rows"] if state else []
+        self.best: list[float] | None = state["best"] if state else None
+        self.best_epoch: int | None = state["best_epoch"] if state else None
+        self._callbacks_before = state["callbacks"] if state else {}
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        # Only now: Keras' callbacks clear their state in their own on_train_begin.
+        if self.restore is None:
+            return
+        self.restore()
+        for name, attributes in self._callbacks_before.items():
+            callback = self.stateful[name]
+            for attribute, value in attributes.items():
+                if attribute == "rate":
+                    callback.rate.assign(value)
+                else:
+                    setattr(callback, attribute, value)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs = {name: float(value) for name, value in (logs or {}).items() if not name.startswith("learning_rate")}
+        check_finite(logs["loss"])
+        self._check_weights()
+        row: dict[str, Any] = {"epoch": epoch + 1, **_ordered(logs)}
+        row["learning_rate"] = self.clock.learning_rate
+        row["seconds"] = round(self.clock.epoch_seconds, 3)
+        row["images_per_second"] = round(self.images / self.clock.training_seconds, 1)
+        self.rows.append(row)
+        if self._is_best(logs):
+            self.best_epoch = epoch + 1
+            self.save_model()
+        self.run.write_metrics(self.rows)
+        save_checkpoint(self.run.checkpoint, self.model, self._state(epoch + 1))
+        self._show(row)
+
+    def save_model(self) -> None:
+        """Writes model.keras, with the averaged weights where there are any."""
+        with self.averaged.in_model() if self.averaged is not None else contextlib.nullcontext():
+            with replacing(self.run.model) as temporary:
+                without_training_state(self.model).save(temporary)
+
+    def _check_weights(self) -> None:
+        for variable in self.model.trainable_variables:
+            if not np.isfinite(np.asarray(variable.numpy(), np.float32)).all():
+                raise NonFiniteLoss(
+                    f"the weight {variable.path} became non-finite",
+                    "Lower the learning rate, or clip the gradients with the optimizer's `global_clipnorm`.",
+                )
+
+    def _is_best(self, logs: dict[str, float]) -> bool:
+        """Higher accuracy, ties by lower loss; the last epoch where nothing is validated."""
+        if self.monitor not in logs:
+            return True
+        score = [logs[self.monitor], -logs[self.tie_breaker]]
+        if self.best is not None and score <= self.best:
+            return False
+        self.best = score
+        return True
+
+    def _state(self, epochs_done: int) -> dict[str, Any]:
+        callbacks: dict[str, Any] = {}
+        for name, callback in self.stateful.items():
+            attributes = {key: _plain(getattr(callback, key)) for key in CALLBACK_STATE if hasattr(callback, key)}
+            if hasattr(callback, "rate"):
+                attributes["rate"] = float(callback.rate.numpy())
+            callbacks[name] = attributes
+        return {
+            "epochs_done": epochs_done,
+            "stopped": bool(self.model.stop_training),
+            "rows": self.rows,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "callbacks": callbacks,
+        }
+
+    def _show(self, row: dict[str, Any]) -> None:
+        measured = [
+            f"{name} {row[name]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in row
+        ]
+        recent = [past["seconds"] for past in self.rows[-5:]]
+        left = (self.epochs - row["epoch"]) * sum(recent) / len(recent)
+        parts = [
+            f"epoch {row['epoch']:>{len(str(self.epochs))}}/{self.epochs}",
+            *measured,
+            f"rate {row['learning_rate']:.3g}",
+            f"{row['seconds']:.1f} s",
+            f"{row['images_per_second']:,.0f} images/s",
+        ]
+        if row["epoch"] < self.epochs:
+            parts.append(f"ETA {format_duration(left)}")
+        self.console.line("  ".join(parts) + ("  best" if self.best_epoch == row["epoch"] and self.best else ""))
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, np.floating) else int(value) if isinstance(value, np.integer) else value
+
+
+def _ordered(logs: dict[str, float]) -> dict[str, float]:
+    """Training figures first, then validation, loss and accuracy in front."""
+    first = ["loss", "accuracy", "val_loss", "val_accuracy"]
+    names = [name for name in first if name in logs] + sorted(name for name in logs if name not in first)
+    return {name: logs[name] for name in names}

@@ -1,0 +1,89 @@
+"""A checkpoint holds all that the next epoch depends on.
+
+No Keras checkpoint does: dropout's seed state is in neither `.weights.h5` nor `.keras`, the callbacks' state in none.
+Here are all model variables (random seeds included), all optimizer variables, and each callback's attributes; order
+and augmentation need nothing, being functions of (seed, epoch, position).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnkit.errors import CnnkitError
+from cnnkit.rundir import replacing
+
+_NATIVE_KINDS = "biufc"
+
+
+def _variables(model: Any) -> dict[str, Any]:
+    """Every variable by a unique name, in a fixed order."""
+    found = {f"model/{index}/{variable.path}": variable for index, variable in enumerate(model.variables)}
+    found.update(
+        (f"optimizer/{index}/{variable.path}", variable) for index, variable in enumerate(model.optimizer.variables)
+    )
+    return found
+
+
+def save_checkpoint(path: Path, model: Any, state: dict[str, Any]) -> None:
+    """Writes the checkpoint atomically.
+
+    Args:
+        model: A compiled model with a built optimizer.
+        state: What else the run needs, as JSON values.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for name, variable in _variables(model).items():
+        array = np.asarray(variable.numpy())
+        # NumPy files know no bfloat16: its bits are stored.
+        arrays[name] = array if array.dtype.kind in _NATIVE_KINDS else array.view(np.uint16)
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, state=np.asarray(json.dumps(state)), **arrays)  # type: ignore[arg-type]
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The JSON part of a checkpoint.
+
+    Raises:
+        CnnkitError: if there is no checkpoint, or it is broken.
+    """
+    return _read(path, lambda archive: dict(json.loads(str(archive["state"]))))
+
+
+def restore_checkpoint(path: Path, model: Any) -> None:
+    """Sets every variable to what the checkpoint holds.
+
+    Raises:
+        CnnkitError: if the checkpoint is not of this model and optimizer.
+    """
+    variables = _variables(model)
+
+    def assign(archive: Any) -> None:
+        names = set(archive.files) - {"state"}
+        if names != set(variables):
+            odd = sorted(names ^ set(variables))
+            raise CnnkitError(
+                f"the checkpoint `{path}` is not of this model: {odd[0]} is only in one of them",
+                "Resume with the config and the versions that the run was made with.",
+            )
+        for name, variable in variables.items():
+            array = archive[name]
+            dtype = np.asarray(variable.numpy()).dtype
+            variable.assign(array if dtype.kind in _NATIVE_KINDS else array.view(dtype))
+
+    _read(path, assign)
+
+
+def _read(path: Path, use: Any) -> Any:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return use(archive)
+    except FileNotFoundError:
+        raise CnnkitError(
+            f"there is no checkpoint `{path}`", "No epoch of this run has ended; start it anew with `cnnkit train`."
+        ) from None
+    except (ValueError, KeyError, OSError) as error:
+        raise CnnkitError(f"the checkpoint `{path}` cannot be read: {error}") from None

@@ -1,0 +1,318 @@
+"""The command line: parse, import lazily, call one function each.
+
+TensorFlow is imported only by commands that compute, so that `--help` and config errors answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cnnkit import __version__
+from cnnkit.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnkitError, UsageError
+
+
+class _State:
+    debug = False
+
+
+def _common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that every command has."""
+
+    def remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        _State.debug = _State.debug or value
+
+    return click.option(
+        "--debug", is_flag=True, expose_value=False, callback=remember, help="Show tracebacks of errors."
+    )(command)
+
+
+_SET = click.option(
+    "--set", "overrides", multiple=True, metavar="PATH=VALUE",
+    help="Change one value of the config, such as training.epochs=5. Repeatable.",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="cnnkit")
+@_common
+def cli() -> None:
+    """Train convolutional networks from YAML files, with TensorFlow and Keras.
+
+    Start with: cnnkit new digits, then cnnkit train digits.yaml
+    """
+
+
+@cli.command()
+@click.argument("config", required=False, metavar="CONFIG")
+@_SET
+@click.option("--run-dir", metavar="DIR", help="The run's directory; by default runs/<config name>-<n>.")
+@click.option("--resume", metavar="RUN", help="Continue an interrupted run from its checkpoint.")
+@click.option("--no-eval", is_flag=True, help="Leave out the evaluation of the test split at the end.")
+@_common
+def train(
+    config: str | None, overrides: tuple[str, ...], run_dir: str | None, resume: str | None, no_eval: bool
+) -> None:
+    """Train the network of CONFIG and write a run."""
+    from cnnkit.config.load import load_config
+    from cnnkit.console import Console
+
+    if resume is not None:
+        if run_dir is not None:
+            raise UsageError("--resume continues in the run's own directory; leave out --run-dir")
+        from cnnkit.train import resume as resume_run
+
+        run = resume_run(resume, config, overrides, Console())
+    else:
+        if config is None:
+            raise UsageError("which config? expected: cnnkit train CONFIG", "`cnnkit new --list` names some.")
+        loaded = load_config(config, overrides)
+        from cnnkit.train import train as train_config
+
+        run = train_config(loaded, Console(), run_dir)
+    if not no_eval:
+        from cnnkit.score import evaluate_run, one_line
+
+        Console(run.log).line(f"test      {one_line(evaluate_run(run))}")
+
+
+@cli.command("eval")
+@click.argument("run", required=False, metavar="[RUN]")
+@click.option(
+    "--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True,
+    help="Which split of the run's data set.",
+)
+@click.option("--data", "folder", metavar="FOLDER", help="Score another folder of class folders instead.")
+@_JSON
+@_common
+def evaluate(run: str | None, split: str, folder: str | None, as_json: bool) -> None:
+    """Measure a run on its test split (the latest run by default)."""
+    from cnnkit.rundir import find_run
+
+    found = find_run(run)
+    from cnnkit.score import evaluate_run
+
+    metrics = evaluate_run(found, split, folder)
+    if as_json:
+        click.echo(json.dumps(metrics, indent=2, ensure_ascii=False))
+        return
+    from cnnkit.evaluate import evaluation_table
+
+    click.echo(f"{found.path}, {folder or split + ' split'}\n\n{evaluation_table(metrics)}")
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes shown per image.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print only CSV.")
+@_JSON
+@_common
+def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, as_json: bool) -> None:
+    """Classify image files, and folders of them, with a run's model."""
+    if as_csv and as_json:
+        raise UsageError("--csv and --json exclude each other")
+    from cnnkit.predict import collect_images
+    from cnnkit.rundir import find_run
+
+    found = find_run(run)
+    files = collect_images([Path(path) for path in paths])
+    from cnnkit import predict as prediction
+    from cnnkit.score import BATCH_SIZE, load_model
+
+    environment = found.read_json(found.environment)
+    predictions = prediction.predict_images(
+        load_model(found),
+        files,
+        image_shape=tuple(environment["data"]["image_shape"]),
+        class_names=environment["data"]["class_names"],
+        head=environment["model"]["head"],
+        batch_size=BATCH_SIZE,
+        top=top,
+    )
+    show = prediction.as_json if as_json else prediction.as_csv if as_csv else prediction.as_table
+    click.echo(show(predictions).rstrip("\n"))
+    failed = sum(one.error is not None for one in predictions)
+    if failed:
+        raise CnnkitError(f"{failed} of {len(predictions)} files could not be read")
+
+
+@cli.command()
+@click.argument("config", metavar="CONFIG")
+@_SET
+@_JSON
+@_common
+def inspect(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show the layers of CONFIG: shapes, parameters, MACs, memory, receptive field."""
+    from cnnkit.config.load import load_config
+    from cnnkit.summary import summarize
+
+    path = Path(config)
+    summary = summarize(load_config(str(path / "config.yaml") if path.is_dir() else config, overrides))
+    click.echo(json.dumps(summary.as_json(), indent=2) if as_json else summary.as_table())
+
+
+@cli.command()
+@_JSON
+@_common
+def runs(as_json: bool) -> None:
+    """List the runs under runs/."""
+    from cnnkit.listing import as_table, run_rows
+
+    rows = run_rows()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        click.echo(as_table(rows) if rows else "there are no runs yet; make one: cnnkit train CONFIG")
+
+
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--list", "list_names", is_flag=True, help="List the configs that cnnkit ships.")
+@click.option("--output", "-o", metavar="FILE", help="Where to copy it; by default NAME.yaml here.")
+@_common
+def new(name: str | None, list_names: bool, output: str | None) -> None:
+    """Copy the shipped config NAME here, to edit."""
+    from cnnkit import shipped
+
+    if list_names or name is None:
+        if not list_names:
+            raise UsageError("which config? expected: cnnkit new NAME", "`cnnkit new --list` names them.")
+        width = max(len(known) for known in shipped.names())
+        for known in shipped.names():
+            click.echo(f"{known.ljust(width)}  {shipped.purpose(known)}")
+        return
+    source = shipped.find(name)
+    target = Path(output or source.name)
+    try:
+        with target.open("x", encoding="utf-8") as stream:
+            stream.write(source.read_text(encoding="utf-8"))
+    except FileExistsError:
+        raise UsageError(f"`{target}` is there already", "Name another file with --output.") from None
+    except OSError as error:
+        raise CnnkitError(f"cannot write `{target}`: {error.strerror}") from None
+    click.echo(f"wrote {target}; train it: cnnkit train {target}")
+
+
+@cli.group()
+@_common
+def data() -> None:
+    """List, fetch and look at data sets."""
+
+
+@data.command("list")
+@_JSON
+@_common
+def data_list(as_json: bool) -> None:
+    """List the data sets that are here, and those that cnnkit knows."""
+    from cnnkit.data.catalog import list_data_sets
+    from cnnkit.listing import as_table
+
+    rows = [asdict(row) for row in list_data_sets()]
+    click.echo(json.dumps(rows, indent=2, default=str) if as_json else as_table(rows))
+
+
+@data.command("prepare")
+@click.argument("name")
+@_common
+def data_prepare(name: str) -> None:
+    """Download the TFDS data set NAME and prepare it."""
+    from cnnkit.data.catalog import prepare
+    from cnnkit.runtime import load_tensorflow
+
+    load_tensorflow()
+    folder = prepare(name)
+    click.echo(f"`{name}` is ready in {folder}" if folder else f"`{name}` is bundled; it needs no download")
+
+
+@data.command("info")
+@click.argument("source", metavar="NAME|FOLDER|CONFIG")
+@_JSON
+@_common
+def data_info(source: str, as_json: bool) -> None:
+    """Show the splits, classes and pixel statistics of a data set."""
+    from cnnkit.data.catalog import data_set_summary
+    from cnnkit.listing import as_lines
+    from cnnkit.runtime import load_tensorflow
+
+    if Path(source).is_file():
+        from cnnkit.config.load import load_config
+
+        loaded = load_config(source).config
+        config, seed = loaded.data, loaded.seed
+    else:
+        from cnnkit.config.data import DataConfig
+
+        key = "folder" if Path(source).is_dir() else "name"
+        config, seed = DataConfig.model_validate({key: source}), 0
+    load_tensorflow()
+    summary = data_set_summary(config, seed)
+    click.echo(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else as_lines(summary))
+
+
+@cli.command()
+@_common
+def schema() -> None:
+    """Print the JSON Schema of the config format, for editors."""
+    from cnnkit.config.run import RunConfig
+
+    click.echo(json.dumps(RunConfig.model_json_schema(), indent=2))
+
+
+@cli.command()
+@_JSON
+@_common
+def doctor(as_json: bool) -> None:
+    """Show versions, devices, settings and data folders, and what is wrong with them."""
+    from cnnkit.doctor import as_text, examine
+
+    report = examine()
+    click.echo(json.dumps(report, indent=2) if as_json else as_text(report))
+    if report["problems"]:
+        sys.exit(EXIT_FAILED)
+
+
+def main() -> None:
+    """Runs the command line and turns what goes wrong into one message and an exit code."""
+    try:
+        result = cli.main(standalone_mode=False, prog_name="cnnkit")
+        sys.stdout.flush()
+        sys.exit(result if isinstance(result, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except CnnkitError as error:
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
+    except Exception as error:
+        _fail(
+            f"unexpected {type(error).__name__}: {error}\n"
+            "This is a mistake in cnnkit; run the command again with --debug to see where.",
+            EXIT_FAILED,
+        )
+
+
+def _fail(message: str, code: int) -> None:
+    if _State.debug:
+        import traceback
+
+        traceback.print_exc()
+    click.echo(f"cnnkit: {message}" if "\n" not in message else message, err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""YAML text to a validated config; nothing here imports TensorFlow."""

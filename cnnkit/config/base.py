@@ -1,0 +1,346 @@
+"""The strict, frozen base model, the named objects of the YAML format, and shared field types.
+
+A *named object* is anything that the YAML file calls by its Keras name: a layer, an optimizer, an
+initializer. It is written as a bare name, a name with a mapping of keyword arguments, or a name with
+its one leading argument, and is dispatched by a visible table, so that only the classes that a config
+uses are ever built.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import ValidationError, WithJsonSchema
+from pydantic.functional_validators import PlainValidator
+from pydantic_core import PydanticCustomError, core_schema
+
+
+class StrictModel(BaseModel):
+    """A mapping of the config: unknown keys are errors, values are never converted, fields never change."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        defer_build=True,
+        protected_namespaces=(),
+        allow_inf_nan=False,
+    )
+
+    def to_plain(self) -> dict[str, Any]:
+        """The mapping that YAML would hold, every field written out, named objects as the user set them."""
+        return {name: to_plain(getattr(self, name)) for name in type(self).model_fields}
+
+
+class NamedObject(StrictModel):
+    """Something that Keras knows by name, with Keras' arguments and defaults.
+
+    Class attributes:
+        leading: The argument that a scalar or a list stands for (`Dropout: 0.5`); None where there is none.
+    """
+
+    leading: ClassVar[str | None] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that the user wrote, as plain YAML values."""
+        names = [name for name in type(self).model_fields if name in self.model_fields_set]
+        names.sort(key=lambda name: name != self.leading)
+        return {name: to_plain(getattr(self, name)) for name in names}
+
+    def to_plain(self) -> Any:
+        """The object as YAML writes it: a bare name, or a one-name mapping."""
+        arguments = self.arguments()
+        name = type(self).__name__
+        return {name: arguments} if arguments else name
+
+
+def to_plain(value: Any) -> Any:
+    """Config models, tuples and mappings as the plain values that YAML holds."""
+    if isinstance(value, StrictModel):
+        return value.to_plain()
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def nearest(name: object, names: Iterable[str]) -> str | None:
+    """The name that the user most likely meant, or None if nothing is close."""
+    if not isinstance(name, str):
+        return None
+    names = list(names)
+    by_fold = {candidate.lower().replace("_", ""): candidate for candidate in names}
+    folded = name.lower().replace("_", "").replace("-", "")
+    if folded in by_fold:
+        return by_fold[folded]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return close[0]
+    folded_close = difflib.get_close_matches(folded, by_fold, n=1, cutoff=0.6)
+    return by_fold[folded_close[0]] if folded_close else None
+
+
+def suggestion(name: object, names: Iterable[str]) -> str:
+    """The end of an `unknown ...` message: the nearest name, or all of them where they are few."""
+    names = sorted(names)
+    close = nearest(name, names)
+    if close is not None:
+        return f"; did you mean `{close}`?"
+    if len(names) <= 40:
+        return "; expected one of " + ", ".join(f"`{known}`" for known in names)
+    return ""
+
+
+def describe(value: Any) -> str:
+    """A received value as an error message shows it: short, in YAML's terms, with its type."""
+    if value is None:
+        return "nothing (null)"
+    if isinstance(value, bool):
+        return f"{str(value).lower()} (a boolean)"
+    if isinstance(value, str):
+        text = value if len(value) <= 60 else value[:57] + "..."
+        return f'"{text}" (a string)'
+    if isinstance(value, int):
+        text = repr(value) if value.bit_length() < 200 else "a huge number"
+        return f"{text} (a whole number)"
+    if isinstance(value, float):
+        return f"{value!r} (a number)"
+    if isinstance(value, Mapping):
+        keys = ", ".join(str(key) for key in list(value)[:4])
+        return f"a mapping ({keys}{', ...' if len(value) > 4 else ''})"
+    if isinstance(value, list | tuple):
+        text = "[" + ", ".join(str(item) for item in value[:6]) + ("..." if len(value) > 6 else "") + "]"
+        return f"{text[:60]} (a list of {len(value)})"
+    return f"{value!r}"
+
+
+def invalid(message: str, **context: Any) -> PydanticCustomError:
+    """An error whose message is shown to the user as it is."""
+    # pydantic formats `{name}` in templates; the text goes through the context to stay literal.
+    return PydanticCustomError("cnnkit", "{text}", {"text": message, **context})
+
+
+@dataclass(frozen=True, eq=False)  # compared by identity, so that `X | None` can hash a Choice of it
+class Table:
+    """Which YAML names exist, and the module of `package` that defines each name's class.
+
+    Args:
+        kind: What the names name, for messages: "layer", "optimizer".
+        package: The package of the modules.
+        modules: For each module, the class names (which are the YAML names) that it defines.
+        aliases: Further spellings that Keras accepts, each with the name it stands for.
+        unavailable: Names that a user of Keras may try, each with what to write instead.
+    """
+
+    kind: str
+    package: str
+    modules: Mapping[str, tuple[str, ...]]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        return [name for names in self.modules.values() for name in names]
+
+    def get(self, name: str) -> type[NamedObject] | None:
+        """The class behind a YAML name or alias, its module loaded now; None for an unknown name."""
+        name = self.aliases.get(name, name)
+        for module, names in self.modules.items():
+            if name in names:
+                found = getattr(importlib.import_module(f"{self.package}.{module}"), name)
+                assert issubclass(found, NamedObject)
+                return found
+        return None
+
+
+def split_named(value: Any, table: Table) -> tuple[str, Any]:
+    """A named object's name and its raw value (None for a bare name).
+
+    Raises:
+        PydanticCustomError: for anything but a name or a mapping with one name, or an unknown name.
+    """
+    raw: Any = None
+    if isinstance(value, Mapping):
+        if len(value) != 1:
+            keys = ", ".join(f"`{key}`" for key in value)
+            hint = ""
+            if value and next(iter(value)) in table.names():
+                hint = (
+                    f"; if they are arguments of `{next(iter(value))}`, indent them deeper than its name"
+                    if next(iter(value.values())) is None
+                    else f"; a list needs one `- ` per {table.kind}"
+                )
+            raise invalid(
+                f"expected one {table.kind} name with its arguments, got a mapping of {len(value)}"
+                f"{': ' + keys if value else ''}{hint}"
+            )
+        name, raw = next(iter(value.items()))
+    else:
+        name = value
+    if not isinstance(name, str):
+        raise invalid(f"expected the name of a {table.kind}, got {describe(name)}")
+    if table.get(name) is None:
+        if name in table.unavailable:
+            raise invalid(f"the {table.kind} `{name}` is not available: {table.unavailable[name]}")
+        head, colon, tail = name.partition(":")
+        if colon and table.get(head) is not None:
+            raise invalid(f"`{name}` is one word; a space is missing after the colon: `{head}: {tail}`")
+        raise PydanticCustomError(
+            "unknown_name",
+            "{text}",
+            {
+                "text": f"unknown {table.kind} `{name}`" + suggestion(name, table.names()),
+                "received": name,
+                "nearest": nearest(name, table.names()),
+            },
+        )
+    return name, raw
+
+
+def keyword_arguments(cls: type[NamedObject], name: str, raw: Any) -> dict[str, Any]:
+    """A named object's raw value as keyword arguments: a mapping as it is, the rest as the leading one."""
+    if raw is None:
+        return {}
+    if isinstance(raw, Mapping):
+        return dict(raw)
+    if cls.leading is None:
+        known = ", ".join(f"`{argument}`" for argument in cls.model_fields)
+        raise invalid(f"`{name}` takes its arguments by name ({known}), got {describe(raw)}")
+    return {cls.leading: raw}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Marks a field as holding a named object of a table: `Annotated[Optimizer, Choice(OPTIMIZERS)]`.
+
+    A mistake inside the object is reported once, with its own path: the errors of the object's class
+    travel in the context of one error of type `nested`, which `config/load.py` unfolds.
+    """
+
+    table: Table
+
+    def validate(self, value: Any) -> NamedObject:
+        if isinstance(value, NamedObject) and type(value).__name__ in self.table.names():
+            return value
+        name, raw = split_named(value, self.table)
+        cls = self.table.get(name)
+        assert cls is not None
+        try:
+            return cls.model_validate(keyword_arguments(cls, name, raw))
+        except ValidationError as error:
+            context = {"name": name, "class": cls, "errors": error.errors(include_url=False)}
+            raise PydanticCustomError("nested", "a mistake in {name}", context) from None
+        except PydanticCustomError as error:
+            context = {
+                "name": name,
+                "class": cls,
+                "errors": [{"type": error.type, "loc": (), "msg": error.message(), "input": raw,
+                            "ctx": error.context or {}}],
+            }
+            raise PydanticCustomError("nested", "a mistake in {name}", context) from None
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.validate)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        alternatives: list[dict[str, Any]] = [{"enum": [*self.table.names(), *self.table.aliases]}]
+        for name in self.table.names():
+            cls = self.table.get(name)
+            assert cls is not None
+            arguments: list[dict[str, Any]] = [handler(cls.__pydantic_core_schema__), {"type": "null"}]
+            if cls.leading is not None:
+                arguments.append({"type": ["array", "boolean", "number", "string"]})
+            alternatives.append(
+                {
+                    "type": "object",
+                    "properties": {name: {"anyOf": arguments}},
+                    "required": [name],
+                    "additionalProperties": False,
+                }
+            )
+        return {"anyOf": alternatives}
+
+
+# --- Shared field types -------------------------------------------------------------------------------
+
+
+def is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _pair(minimum: int) -> Any:
+    def validate(value: Any) -> tuple[int, int]:
+        items = [value, value] if is_whole(value) else value
+        if (
+            isinstance(items, list | tuple)
+            and len(items) == 2
+            and all(is_whole(item) and item >= minimum for item in items)
+        ):
+            return (items[0], items[1])
+        hint = ""
+        if isinstance(value, str) and value.strip().lstrip("-").isdigit():
+            hint = "; remove the quotes"
+        elif isinstance(value, str) and "," in value:
+            hint = f"; write a list: [{value}]"
+        raise invalid(
+            f"expected a whole number of at least {minimum}, or a list [height, width] of two, "
+            f"got {describe(value)}{hint}"
+        )
+
+    return validate
+
+
+_PAIR_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2},
+    ]
+}
+
+#: One whole number for both axes, or [height, width]; held as (height, width).
+Pair = Annotated[tuple[int, int], PlainValidator(_pair(1)), WithJsonSchema(_PAIR_SCHEMA)]
+
+
+def _dimension(value: Any) -> int | str:
+    if value == "classes" and isinstance(value, str):
+        return "classes"
+    if is_whole(value) and value >= 1:
+        return value
+    hint = "; remove the quotes" if isinstance(value, str) and value.strip().isdigit() else ""
+    raise invalid(
+        f"expected a whole number of at least 1, or `classes` (the data set's number of classes), "
+        f"got {describe(value)}{hint}"
+    )
+
+
+#: A number of units or filters: a whole number, or `classes`.
+Dimension = Annotated[
+    int | Literal["classes"],
+    PlainValidator(_dimension),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "classes"}]}),
+]
+
+PositiveInteger = Annotated[int, Field(ge=1)]
+NonNegativeInteger = Annotated[int, Field(ge=0)]
+PositiveNumber = Annotated[float, Field(gt=0)]
+NonNegativeNumber = Annotated[float, Field(ge=0)]
+#: A share or a rate that may not reach 1.
+Rate = Annotated[float, Field(ge=0, lt=1)]
+#: A share or a factor from 0 to 1, both included.
+Fraction = Annotated[float, Field(ge=0, le=1)]
+DataFormat = Literal["channels_last", "channels_first"]
+DtypeName = Literal["float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"]

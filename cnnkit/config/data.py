@@ -1,0 +1,127 @@
+"""The `data` section: which images, which split, which size; and what is known of them without TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+
+from cnnkit.config.base import (
+    NonNegativeNumber,
+    Pair,
+    PositiveInteger,
+    Rate,
+    StrictModel,
+    describe,
+    invalid,
+    is_whole,
+    suggestion,
+)
+
+
+def _shape(value: Any) -> tuple[int, int, int]:
+    if isinstance(value, list | tuple) and len(value) == 3 and all(is_whole(v) and v >= 1 for v in value):
+        return (value[0], value[1], value[2])
+    raise invalid(f"expected a list [height, width, channels] of whole numbers, got {describe(value)}")
+
+
+class ChannelStatistics(StrictModel):
+    """Constants for `Normalization(mean=, variance=)`, per channel, on the scale 0..255."""
+
+    mean: Annotated[list[float], Field(min_length=1, description="Mean of each channel, 0..255.")]
+    variance: Annotated[
+        list[NonNegativeNumber], Field(min_length=1, description="Variance of each channel, in 0..255 squared.")
+    ]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> ChannelStatistics:
+        if len(self.mean) != len(self.variance):
+            raise invalid(
+                f"`mean` has {len(self.mean)} values and `variance` {len(self.variance)}; "
+                "both need one value per channel"
+            )
+        return self
+
+
+_NORMALIZATIONS = ("standardize", "scale", "none")
+
+
+def _normalization(value: Any) -> str | ChannelStatistics:
+    if isinstance(value, dict):
+        return ChannelStatistics.model_validate(value)
+    if isinstance(value, ChannelStatistics) or value in _NORMALIZATIONS:
+        return value  # type: ignore[no-any-return]
+    hint = suggestion(value, _NORMALIZATIONS) if isinstance(value, str) else ""
+    raise invalid(
+        f"expected `standardize`, `scale`, `none` or a mapping {{mean, variance}}, got {describe(value)}{hint}"
+    )
+
+
+class Splits(StrictModel):
+    """TFDS slices for each split, such as `train[:90%]`; a missing one is chosen as the reference says."""
+
+    train: str | None = Field(default=None, description="Slice to train on; by default `train`.")
+    validation: str | None = Field(
+        default=None, description="Slice to validate on; by default a share of the training split."
+    )
+    test: str | None = Field(
+        default=None,
+        description="Slice for `eval`; by default the set's test split, else its validation split, "
+        "else a fixed stratified fifth.",
+    )
+
+
+class DataConfig(StrictModel):
+    """Which images the network learns from, and how they reach it."""
+
+    name: str | None = Field(
+        default=None, description="A TFDS data set name (`cifar10`, `mnist:3.0.1`), or the bundled `digits`."
+    )
+    folder: str | None = Field(
+        default=None,
+        description="A folder of class folders, or one with `train` and `test` folders of class folders. "
+        "A relative path belongs to the config file.",
+    )
+    validation: Rate = Field(
+        default=0.1, description="Share of the training split held out for validation, 0 to below 1."
+    )
+    batch_size: PositiveInteger = Field(default=128, description="Images per training step.")
+    drop_remainder: bool = Field(
+        default=False, description="Leave out the last, smaller batch of an epoch."
+    )
+    image_size: Pair | None = Field(
+        default=None, description="[height, width] in pixels to resize every image to, before augmentation."
+    )
+    shape: Annotated[
+        tuple[int, int, int],
+        PlainValidator(_shape),
+        WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3}),
+    ] | None = Field(
+        default=None,
+        description="[height, width, channels] of the images, where cnnkit cannot know it before loading.",
+    )
+    classes: PositiveInteger | None = Field(
+        default=None, description="Number of classes, where cnnkit cannot know it before loading."
+    )
+    normalization: Annotated[
+        Literal["standardize", "scale", "none"] | ChannelStatistics,
+        PlainValidator(_normalization),
+        WithJsonSchema({"anyOf": [{"enum": list(_NORMALIZATIONS)}, {"type": "object"}]}),
+    ] = Field(
+        default="standardize",
+        description="`standardize` (per channel, measured on the training split), `scale` (0..1), `none`, or "
+        "{mean, variance}; part of the saved model.",
+    )
+    splits: Splits = Field(default=Splits(), description="TFDS slices instead of the default splits.")
+    skip_corrupt: bool = Field(
+        default=False, description="Leave out image files that cannot be decoded, instead of stopping."
+    )
+    download: bool = Field(default=True, description="Whether a missing TFDS data set may be downloaded.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataConfig:
+        if self.name is None and self.folder is None:
+            raise invalid("needs `name:` (a TFDS data set, or `digits`) or `folder:` (a folder of class folders)")
+        if self.name is not None and self.folder is not None:
+            raise invalid("has both `name` and `folder`; keep one of them")
+        return self

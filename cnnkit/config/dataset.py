@@ -1,0 +1,442 @@
+"""What is known of a data set without TensorFlow: shape, classes, and where its files are."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnkit.config.base import nearest
+from cnnkit.config.data import DataConfig
+from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+
+#: Folder names that stand for a split, and the split's name.
+SPLIT_FOLDERS = {
+    "train": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "test": "test",
+}
+
+#: Pillow's modes without colour; a palette (`P`) may hold any colour.
+GRAYSCALE_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+#: Image headers read to learn a folder's sizes and modes; more would make a config check slow.
+HEADER_SAMPLE = 500
+
+
+class DataProblem(Exception):
+    """The `data` section does not describe a data set that can be used.
+
+    Args:
+        message: What was expected, what was found, what to do.
+        argument: The field of `data` to blame, such as `name` or `image_size`.
+    """
+
+    def __init__(self, message: str, argument: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.argument = argument
+
+
+@dataclass(frozen=True)
+class DataSetInfo:
+    """What a config needs to know of its data.
+
+    Args:
+        shape: (height, width, channels) of the images that reach the network.
+        classes: Number of classes.
+        class_names: Names in the order of the labels, where they are known.
+        source: Where this was found: `known`, `prepared`, `folder` or `config`.
+    """
+
+    shape: tuple[int, int, int]
+    classes: int
+    class_names: tuple[str, ...] | None
+    source: str
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was found before `image_size`, `shape` and `classes` of the config are looked at."""
+
+    shape: tuple[int | None, int | None, int]
+    classes: int | None
+    class_names: tuple[str, ...] | None
+    source: str
+
+
+def describe_data_set(config: DataConfig) -> DataSetInfo:
+    """Shape and classes of the configured data, without TensorFlow.
+
+    Looked for in cnnkit's table of common sets, in a prepared TFDS folder, or in the image folder itself;
+    `data.shape` and `data.classes` serve where none of these knows. `data.image_size` replaces height and
+    width.
+
+    Raises:
+        DataProblem: if nothing is known, the config contradicts what is known, or sizes differ.
+    """
+    stated_splits = [name for name, value in config.splits.to_plain().items() if value is not None]
+    if stated_splits and (config.folder is not None or config.name == "digits"):
+        raise DataProblem(
+            f"`data.splits.{stated_splits[0]}` is a TFDS slice; a folder's splits are its `train`, `validation` "
+            "and `test` folders, and those of `digits` are fixed",
+            "splits",
+        )
+    if config.folder is not None:
+        found = _describe_folder(config.folder, config.image_size)
+    else:
+        assert config.name is not None
+        found = _describe_name(config)
+    _check_stated(config, found)
+    height, width, channels = found.shape
+    if config.folder is not None and config.shape is not None:
+        channels = config.shape[2]
+    if config.image_size is not None:
+        height, width = config.image_size
+    if height is None or width is None:
+        what = f"folder `{config.folder}`" if config.folder else f"data set `{config.name}`"
+        raise DataProblem(
+            f"the images of the {what} differ in size; set `data.image_size: [height, width]` to resize them",
+            "image_size",
+        )
+    classes = found.classes if found.classes is not None else config.classes
+    assert classes is not None
+    return DataSetInfo((height, width, channels), classes, found.class_names, found.source)
+
+
+def _check_stated(config: DataConfig, found: _Found) -> None:
+    """Compare `data.shape` and `data.classes` with what was found."""
+    if config.classes is not None and found.classes is not None and config.classes != found.classes:
+        raise DataProblem(
+            f"`data.classes` is {config.classes}, but the data set has {found.classes} classes; remove `classes`",
+            "classes",
+        )
+    if config.shape is None:
+        return
+    height, width, channels = found.shape
+    # An image folder has no channels of its own: files of any mode are converted, so the config may choose.
+    free_channels = config.folder is not None and config.shape[2] in (1, 3)
+    expected = [size for size in ((height, width), config.image_size) if size is not None]
+    fits = any(
+        all(known is None or known == stated for known, stated in zip(size, config.shape[:2], strict=True))
+        for size in expected
+    )
+    if not fits or (config.shape[2] != channels and not free_channels):
+        known_size = "x".join("?" if size is None else str(size) for size in found.shape)
+        stated_size = "x".join(str(size) for size in config.shape)
+        raise DataProblem(
+            f"`data.shape` is {stated_size}, but the images are {known_size}; remove `shape`"
+            + ("" if config.image_size else ", or set `image_size` to resize"),
+            "shape",
+        )
+
+
+# --- TFDS names ---------------------------------------------------------------------------------------
+
+
+def split_name(name: str) -> tuple[str, str | None, str | None]:
+    """A TFDS name's parts: `emnist/letters:3.1.0` is (`emnist`, `letters`, `3.1.0`).
+
+    The default configuration is filled in for the common sets that have several.
+
+    Raises:
+        DataProblem: if the name is not of this form.
+    """
+    match = re.fullmatch(r"([A-Za-z0-9_]+)(?:/([A-Za-z0-9_.\-]+))?(?::([0-9*]+(?:\.[0-9*]+)*))?", name)
+    if match is None:
+        raise DataProblem(
+            f"`{name}` is no data set name; expected `name`, `name:version` or `name/configuration`, "
+            "such as `mnist`, `mnist:3.0.1` or `emnist/letters`" + _did_you_mean(name),
+            "name",
+        )
+    base, configuration, version = match.groups()
+    return base, configuration or DEFAULT_CONFIGURATIONS.get(base), version
+
+
+def known_name(name: str) -> str:
+    """A TFDS name without its version, the default configuration filled in: a key of `KNOWN`."""
+    base, configuration, _ = split_name(name)
+    return f"{base}/{configuration}" if configuration else base
+
+
+def tfds_folder() -> Path:
+    """Where prepared TFDS data sets are: `TFDS_DATA_DIR`, else `~/tensorflow_datasets`."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def prepared_folder(name: str) -> Path | None:
+    """The folder of a prepared TFDS data set, in its newest version that fits; None if there is none."""
+    base, configuration, version = split_name(name)
+    parent = tfds_folder() / base / (configuration or "")
+    folders = [path for path in _prepared_versions(parent) if fnmatch.fnmatch(path.name, version or "*")]
+    return max(folders, key=_version_key, default=None)
+
+
+def prepared_data_sets() -> list[tuple[str, Path]]:
+    """Every prepared TFDS data set as (`name` or `name/configuration`, folder of its newest version)."""
+    found = []
+    for base in _folders(tfds_folder()):
+        for parent in (base, *_folders(base)):
+            versions = _prepared_versions(parent)
+            if versions:
+                newest = max(versions, key=_version_key)
+                found.append((parent.relative_to(tfds_folder()).as_posix(), newest))
+    return found
+
+
+def read_prepared(folder: Path) -> dict[str, Any]:
+    """What `dataset_info.json` and `features.json` of a prepared set say.
+
+    Returns:
+        `image` and `label` (feature keys), `shape` (None for a size that differs), `dtype`, `classes` (None
+        where the label is no class label), `class_names` (or None) and `splits` (images of each).
+
+    Raises:
+        DataProblem: if the set is not one of labelled images.
+    """
+    info = json.loads((folder / "dataset_info.json").read_text("utf-8"))
+    features = json.loads((folder / "features.json").read_text("utf-8"))
+    features = features.get("featuresDict", {}).get("features", {})
+    items = info.get("supervisedKeys", {}).get("tuple", {}).get("items", [])
+    keys = [item.get("featureKey") for item in items]
+    image_key, label_key = keys[:2] if len(keys) >= 2 and None not in keys[:2] else ("image", "label")
+    image = features.get(image_key, {}).get("image")
+    label = features.get(label_key, {})
+    if image is None or not ("classLabel" in label or "tensor" in label):
+        raise DataProblem(
+            f"`{info.get('name', folder)}` is not a data set of labelled images (its features are "
+            f"{', '.join(sorted(features))}); cnnkit trains image classifiers",
+            "name",
+        )
+    dimensions = [int(size) for size in image.get("shape", {}).get("dimensions", [])]
+    height, width, channels = [size if size > 0 else None for size in dimensions] or (None, None, 3)
+    classes = int(label.get("classLabel", {}).get("numClasses", 0)) or None
+    names_file = folder / f"{label_key}.labels.txt"
+    names = None
+    if names_file.is_file():
+        names = tuple(line for line in names_file.read_text("utf-8").split("\n") if line)
+    return {
+        "image": image_key,
+        "label": label_key,
+        "shape": (height, width, channels or 3),
+        "dtype": image.get("dtype", "uint8"),
+        "classes": classes,
+        "class_names": names if names and len(names) == classes else None,
+        "splits": {
+            split["name"]: sum(int(length) for length in split.get("shardLengths", []))
+            for split in info.get("splits", [])
+        },
+    }
+
+
+def _describe_name(config: DataConfig) -> _Found:
+    name = config.name
+    assert name is not None
+    known = KNOWN.get(known_name(name))
+    prepared = prepared_folder(name) if name != "digits" else None
+    if known is not None:
+        names = known.class_names
+        if names is None and prepared is not None:
+            names = read_prepared(prepared)["class_names"]
+        return _Found(known.shape, known.classes, names, "known")
+    if prepared is not None:
+        facts = read_prepared(prepared)
+        if facts["classes"] is None and config.classes is None:
+            raise DataProblem(f"`{name}` does not say how many classes it has; set `data.classes`", "classes")
+        return _Found(facts["shape"], facts["classes"], facts["class_names"], "prepared")
+    if config.shape is None or config.classes is None:
+        configurations = [path.name for path in _folders(tfds_folder() / name) if _prepared_versions(path)]
+        if configurations:
+            choices = ", ".join(f"`{name}/{path}`" for path in configurations)
+            raise DataProblem(f"`{name}` has several configurations; name one of {choices}", "name")
+        raise DataProblem(
+            f"unknown data set `{name}`{_did_you_mean(name)}. For another TFDS data set, fetch it first "
+            f"(`cnnkit data prepare {name}`) or set `data.shape` and `data.classes`; for your own images, "
+            "use `folder:`",
+            "name",
+        )
+    return _Found(config.shape, config.classes, None, "config")
+
+
+def _did_you_mean(name: str) -> str:
+    names = [*KNOWN, *DEFAULT_CONFIGURATIONS, *(found for found, _ in prepared_data_sets())]
+    close = nearest(name.partition(":")[0], names)
+    return f"; did you mean `{close}`?" if close else ""
+
+
+def _prepared_versions(parent: Path) -> list[Path]:
+    return [
+        path
+        for path in _folders(parent)
+        if re.fullmatch(r"\d+\.\d+\.\d+", path.name)
+        and (path / "dataset_info.json").is_file()
+        and (path / "features.json").is_file()
+    ]
+
+
+def _version_key(path: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in path.name.split("."))
+
+
+def _is_hidden(name: str) -> bool:
+    # __MACOSX holds shadow files that look like images; archives made on a Mac bring it along.
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _folders(parent: Path) -> list[Path]:
+    """The folders in a folder, sorted, hidden ones and `__MACOSX` left out; none if it cannot be read."""
+    try:
+        return sorted(path for path in parent.iterdir() if path.is_dir() and not _is_hidden(path.name))
+    except OSError:
+        return []
+
+
+# --- Folders of class folders ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The image files of a folder of class folders.
+
+    Args:
+        root: The folder.
+        class_names: The class folders' names, sorted; a label is a place in this tuple.
+        splits: For each split (`train`, and `validation` and `test` where they have folders), the files of
+            each class, sorted, relative to `root`.
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    splits: dict[str, tuple[tuple[str, ...], ...]]
+
+    def files(self) -> Iterator[str]:
+        for classes in self.splits.values():
+            for files in classes:
+                yield from files
+
+
+def list_image_folder(folder: str | Path) -> ImageFolder:
+    """The classes and files of `folder`: class folders, or `train` and `test` folders of class folders.
+
+    Raises:
+        DataProblem: if there is no such folder, fewer than two classes, a class without images, or
+            splits with other classes than `train`.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        reason = "is a file" if root.exists() else "does not exist"
+        raise DataProblem(f"the folder `{folder}` {reason}; expected a folder of class folders", "folder")
+    parts = {path.name.lower(): path for path in _folders(root)}
+    # `train` may also be a class of its own (pictures of trains): then it holds images, not folders.
+    if "train" in parts and _folders(parts["train"]):
+        return _list_splits(root, parts)
+    names, classes = _list_classes(root, root)
+    return ImageFolder(root, names, {"train": classes})
+
+
+def _list_splits(root: Path, parts: dict[str, Path]) -> ImageFolder:
+    strangers = [path.name for name, path in parts.items() if name not in SPLIT_FOLDERS]
+    if strangers:
+        raise DataProblem(
+            f"`{root}` has a `train` folder, and `{strangers[0]}` beside it; expected only `train`, "
+            "`validation` (or `val`) and `test`",
+            "folder",
+        )
+    splits: dict[str, tuple[tuple[str, ...], ...]] = {}
+    names, splits["train"] = _list_classes(root, parts["train"])
+    for part, path in parts.items():
+        split = SPLIT_FOLDERS[part]
+        if split == "train":
+            continue
+        if split in splits:
+            raise DataProblem(f"`{root}` has two folders for the {split} split; keep one", "folder")
+        found, splits[split] = _list_classes(root, path)
+        if found != names:
+            missing = [f"`{name}` is only in `train`" for name in names if name not in found]
+            extra = [f"`{name}` is only in `{path.name}`" for name in found if name not in names]
+            raise DataProblem(
+                f"the class folders of `{path}` are not those of `train`: {', '.join(missing + extra)}",
+                "folder",
+            )
+    return ImageFolder(root, names, splits)
+
+
+def _list_classes(root: Path, folder: Path) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    folders = _folders(folder)
+    suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+    if not folders:
+        raise DataProblem(
+            f"`{folder}` has no class folders; expected one folder of images for each class", "folder"
+        )
+    if len(folders) == 1:
+        raise DataProblem(
+            f"`{folder}` has only one class folder (`{folders[0].name}`); a classifier needs at least two",
+            "folder",
+        )
+    classes = []
+    for path in folders:
+        files = _image_files(path)
+        if not files:
+            raise DataProblem(f"the class folder `{path}` holds no images ({suffixes})", "folder")
+        classes.append(tuple(os.path.relpath(file, root) for file in files))
+    return tuple(path.name for path in folders), tuple(classes)
+
+
+def _image_files(folder: Path) -> list[str]:
+    """The image files in a folder and its sub-folders, sorted; hidden ones are left out."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        found += [
+            os.path.join(parent, name)
+            for name in files
+            if not _is_hidden(name) and name.lower().endswith(IMAGE_SUFFIXES)
+        ]
+    return sorted(found)
+
+
+def _describe_folder(folder: str, image_size: tuple[int, int] | None) -> _Found:
+    listing = list_image_folder(folder)
+    files = list(listing.files())
+    step = max(1, -(-len(files) // HEADER_SAMPLE))
+    headers = [header for file in files[::step] if (header := _image_header(listing.root / file))]
+    if not headers:
+        raise DataProblem(f"none of the image files in `{folder}` can be read", "folder")
+    grayscale = Counter(channels for _, _, channels in headers)
+    channels = 1 if grayscale[1] > grayscale[3] else 3
+    sizes = Counter((height, width) for height, width, _ in headers)
+    height, width = next(iter(sizes)) if len(sizes) == 1 else (None, None)
+    if height is None and image_size is None:
+        (most, count), other = sizes.most_common(1)[0], sizes.most_common(2)[1][0]
+        raise DataProblem(
+            f"the images in `{folder}` differ in size ({count} of {len(headers)} looked at are "
+            f"{most[0]}x{most[1]}, others such as {other[0]}x{other[1]}); set "
+            "`data.image_size: [height, width]` to resize them",
+            "image_size",
+        )
+    return _Found((height, width, channels), len(listing.class_names), listing.class_names, "folder")
+
+
+def _image_header(path: Path) -> tuple[int, int, int] | None:
+    """Height, width and channels (1 or 3) from an image file's header; None if it cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            orientation = image.getexif().get(0x0112, 1)
+            channels = 1 if image.mode in GRAYSCALE_MODES else 3
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+    # EXIF orientations 5 to 8 turn the image by a quarter.
+    return (width, height, channels) if orientation >= 5 else (height, width, channels)

@@ -1,0 +1,289 @@
+"""YAML text to a tree in which every value knows where it was written.
+
+Scalars follow YAML 1.2's core schema. PyYAML's own resolver follows YAML 1.1, in which `1e-3` is a string,
+`017` is 15, `1:30` is 90 and `off` is false.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from cnnkit.config.base import describe
+from cnnkit.errors import ConfigError, Place, Problem
+
+#: More nodes than this, aliases expanded, is no config but an alias bomb.
+MAXIMUM_NODES = 20_000
+MAXIMUM_BYTES = 1_000_000
+
+_TAG = "tag:yaml.org,2002:"
+INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+@dataclass
+class Node:
+    """A value of the document: a scalar, a list of nodes, or a mapping from names to nodes.
+
+    Attributes:
+        place: Where the value starts.
+        key_place: Where its key starts, if it is a value in a mapping.
+    """
+
+    value: Any
+    place: Place
+    key_place: Place | None = None
+
+    def plain(self) -> Any:
+        """The value without positions."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value
+
+
+class _Resolver(yaml.resolver.BaseResolver):
+    """YAML 1.2's core schema."""
+
+
+for _name, _pattern, _first in (
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
+    ("int", rf"^(?:{INTEGER.pattern})$", list("-+0123456789")),
+    ("float", rf"^(?:{FLOAT.pattern})$", list("-+.0123456789")),
+    ("merge", r"^(?:<<)$", ["<"]),
+):
+    _Resolver.add_implicit_resolver(_TAG + _name, re.compile(_pattern), _first)
+
+
+class _Loader(
+    yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.composer.Composer, _Resolver
+):
+    def __init__(self, text: str) -> None:
+        yaml.reader.Reader.__init__(self, text)
+        yaml.scanner.Scanner.__init__(self)
+        yaml.parser.Parser.__init__(self)
+        yaml.composer.Composer.__init__(self)
+        _Resolver.__init__(self)
+
+
+def read_file(file: str) -> str:
+    """A config file's text.
+
+    Raises:
+        ConfigError: if the file is missing, a folder, too large or not UTF-8 text.
+    """
+
+    def fail(message: str, line: int = 1, column: int = 1) -> ConfigError:
+        return ConfigError([Problem(Place(file, line, column), "", message)])
+
+    try:
+        with open(file, "rb") as stream:
+            content = stream.read(MAXIMUM_BYTES + 1)
+    except FileNotFoundError:
+        raise fail("there is no such file" + _neighbours(file)) from None
+    except IsADirectoryError:
+        raise fail("this is a folder; expected a YAML file") from None
+    except OSError as error:
+        raise fail(f"cannot read the file: {error.strerror}") from None
+    if len(content) > MAXIMUM_BYTES:
+        raise fail(f"the file is larger than {MAXIMUM_BYTES:,} bytes; expected a YAML config")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
+        raise fail(
+            f"expected UTF-8 text, got the byte 0x{content[error.start]:02x}; is this a YAML config?", line, column
+        ) from None
+
+
+def _neighbours(file: str) -> str:
+    """A hint for a missing file: a config beside it with a close name."""
+    import difflib
+
+    folder = os.path.dirname(file) or "."
+    try:
+        names = [name for name in os.listdir(folder) if name.endswith((".yaml", ".yml"))]
+    except OSError:
+        return f" (nor the folder `{folder}`)"
+    close = difflib.get_close_matches(os.path.basename(file), names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean `{os.path.join(os.path.dirname(file), close[0])}`?"
+    return "; `cnnkit new --list` names the configs that cnnkit ships"
+
+
+def parse(text: str, file: str, override: str | None = None) -> Node:
+    """The tree of one YAML document.
+
+    Args:
+        file: Its name, for positions.
+        override: The `--set` argument that the text comes from, if it does.
+
+    Raises:
+        ConfigError: for YAML that does not parse, duplicate keys, unknown tags and alias bombs.
+    """
+    converter = _Converter(file, override)
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        if root is None:
+            raise ConfigError([Problem(Place(file, 1, 1, override), "", "the file is empty; expected a config")])
+        node = converter.convert(root, ())
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError([converter.syntax_problem(error)]) from None
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = Place(file, before.count("\n") + 1, error.position - before.rfind("\n"), override)
+        message = f"a config is text, but this is the character {error.character!r}"
+        raise ConfigError([Problem(place, "", message)]) from None
+    except RecursionError:
+        raise ConfigError(
+            [Problem(Place(file, 1, 1, override), "", "the document is nested too deeply")]
+        ) from None
+    if converter.problems:
+        raise ConfigError(converter.problems)
+    return node
+
+
+@dataclass
+class _Converter:
+    """Turns PyYAML's nodes into ours, collecting what is wrong with them."""
+
+    file: str
+    override: str | None
+    problems: list[Problem] = field(default_factory=list)
+    count: int = 0
+    open_nodes: set[int] = field(default_factory=set)
+
+    def place(self, mark: Any) -> Place:
+        return Place(self.file, mark.line + 1, mark.column + 1, self.override)
+
+    def problem(self, mark: Any, message: str) -> None:
+        self.problems.append(Problem(self.place(mark), "", message))
+
+    def syntax_problem(self, error: yaml.MarkedYAMLError) -> Problem:
+        mark = error.problem_mark or error.context_mark
+        message = f"YAML syntax: {error.problem or error.context}"
+        if "\\t" in message:
+            message += "; YAML does not allow tabs for indentation, use spaces"
+        elif error.context and error.context_mark is not None and error.problem:
+            message += f" ({error.context} at line {error.context_mark.line + 1})"
+        if error.problem and "mapping values are not allowed" in error.problem:
+            message += "; check the indentation, and quote a value that holds `: `"
+        return Problem(self.place(mark) if mark else Place(self.file, 1, 1, self.override), "", message)
+
+    def convert(self, node: Any, path: tuple[str, ...]) -> Node:
+        self.count += 1
+        if self.count > MAXIMUM_NODES:
+            message = f"the document expands to more than {MAXIMUM_NODES:,} values; are aliases nested?"
+            raise ConfigError([Problem(self.place(node.start_mark), "", message)])
+        if id(node) in self.open_nodes:
+            raise ConfigError([Problem(self.place(node.start_mark), "", "an alias stands for a value that holds it")])
+        self.open_nodes.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            value = self.scalar(node)
+        elif isinstance(node, yaml.SequenceNode):
+            self.check_tag(node, "seq")
+            value = [self.convert(item, path) for item in node.value]
+        else:
+            self.check_tag(node, "map")
+            value = self.mapping(node, path)
+        self.open_nodes.discard(id(node))
+        return Node(value, self.place(node.start_mark))
+
+    def check_tag(self, node: Any, expected: str) -> None:
+        if node.tag != _TAG + expected:
+            self.problem(node.start_mark, f"the tag `{node.tag}` is not supported; remove it")
+
+    def scalar(self, node: Any) -> Any:
+        text, tag = node.value, node.tag.removeprefix(_TAG)
+        try:
+            if tag == "null":
+                return None
+            if tag == "bool":
+                return {"true": True, "false": False}[text.lower()]
+            if tag == "int":
+                return _integer(text)
+            if tag == "float":
+                return float(text.replace(".inf", "inf").replace(".nan", "nan")) if "." in text else float(text)
+        except (KeyError, ValueError):
+            self.problem(node.start_mark, f"`{text}` is not of the type that its tag `{node.tag}` says")
+            return text
+        if tag not in ("str", "merge"):
+            self.problem(node.start_mark, f"the tag `{node.tag}` is not supported; remove it")
+        return text
+
+    def mapping(self, node: Any, path: tuple[str, ...]) -> dict[str, Node]:
+        result: dict[str, Node] = {}
+        merged: list[Node] = []
+        previous: str | None = None
+        for key_node, value_node in node.value:
+            if key_node.tag == _TAG + "merge":
+                merged.extend(self.merge_sources(value_node, path))
+                continue
+            key = self.convert(key_node, path).value
+            if not isinstance(key, str):
+                self.bad_key(node, key_node, key, value_node, previous, result)
+                continue
+            value = self.convert(value_node, (*path, key))
+            value.key_place = self.place(key_node.start_mark)
+            if key in result:
+                first = result[key].key_place
+                assert first is not None
+                self.problem(key_node.start_mark, f"`{key}` stands here twice; the first is at line {first.line}")
+                continue
+            result[key] = value
+            previous = key
+        for source in merged:
+            for key, value in source.value.items():
+                result.setdefault(key, value)
+        return result
+
+    def merge_sources(self, node: Any, path: tuple[str, ...]) -> list[Node]:
+        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        found = [self.convert(source, path) for source in sources]
+        for source in found:
+            if not isinstance(source.value, dict):
+                self.problem(node.start_mark, f"`<<` merges mappings, got {describe(source.plain())}")
+        return [source for source in found if isinstance(source.value, dict)]
+
+    def bad_key(
+        self, node: Any, key_node: Any, key: Any, value_node: Any, previous: str | None, result: dict[str, Node]
+    ) -> None:
+        hint = ""
+        value_missing = isinstance(value_node, yaml.ScalarNode) and value_node.value == ""
+        if node.flow_style and value_missing and previous is not None:
+            hint = f"; write a list: `{previous}: [{result[previous].plain()}, {key_node.value}]`"
+        elif isinstance(key_node, yaml.ScalarNode):
+            hint = f'; if it is a name, quote it: "{key_node.value}"'
+        self.problem(key_node.start_mark, f"expected a name as the key, got {describe(key)}{hint}")
+
+
+def _integer(text: str) -> int:
+    if len(text) > 400:
+        raise ValueError(text)
+    if text.startswith("0o"):
+        return int(text[2:], 8)
+    if text.startswith("0x"):
+        return int(text[2:], 16)
+    return int(text, 10)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes YAML that the resolver above reads back as it was."""
+
+    yaml_implicit_resolvers = _Resolver.yaml_implicit_resolvers
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def dump(value: Any) -> str:
+    """Plain values as YAML text; innermost lists and mappings on one line."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)

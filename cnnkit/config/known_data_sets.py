@@ -1,0 +1,124 @@
+"""Shape and classes of common data sets, so that a config is checked before anything is loaded.
+
+Names, shapes and labels are those of TensorFlow Datasets 4.9 (and of scikit-learn for `digits`); a test
+compares each entry with them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Known(NamedTuple):
+    """One data set: (height, width, channels), where None stands for sizes that differ between images."""
+
+    shape: tuple[int | None, int | None, int]
+    classes: int
+    class_names: tuple[str, ...] | None = None
+
+
+_DIGITS = tuple("0123456789")
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_IMAGENETTE = (
+    "n01440764",
+    "n02102040",
+    "n02979186",
+    "n03000684",
+    "n03028079",
+    "n03394916",
+    "n03417042",
+    "n03425413",
+    "n03445777",
+    "n03888257",
+)
+_FASHION = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+_EUROSAT = (
+    "AnnualCrop",
+    "Forest",
+    "HerbaceousVegetation",
+    "Highway",
+    "Industrial",
+    "Pasture",
+    "PermanentCrop",
+    "Residential",
+    "River",
+    "SeaLake",
+)
+_HISTOLOGY = ("tumor", "stroma", "complex", "lympho", "debris", "mucosa", "adipose", "empty")
+
+KNOWN: dict[str, Known] = {
+    "digits": Known((8, 8, 1), 10, _DIGITS),
+    "mnist": Known((28, 28, 1), 10, _DIGITS),
+    "fashion_mnist": Known((28, 28, 1), 10, _FASHION),
+    "kmnist": Known((28, 28, 1), 10, ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
+    "emnist/balanced": Known((28, 28, 1), 47),
+    "emnist/byclass": Known((28, 28, 1), 62),
+    "emnist/bymerge": Known((28, 28, 1), 47),
+    "emnist/digits": Known((28, 28, 1), 10, _DIGITS),
+    "emnist/letters": Known((28, 28, 1), 37),
+    "emnist/mnist": Known((28, 28, 1), 10, _DIGITS),
+    "cifar10": Known((32, 32, 3), 10, _CIFAR10),
+    "cifar10_1": Known((32, 32, 3), 10, _CIFAR10),
+    "cifar100": Known((32, 32, 3), 100),
+    "svhn_cropped": Known((32, 32, 3), 10, _DIGITS),
+    "stl10": Known(
+        (96, 96, 3),
+        10,
+        ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"),
+    ),
+    "eurosat/rgb": Known((64, 64, 3), 10, _EUROSAT),
+    "imagenette/full-size-v2": Known((None, None, 3), 10, _IMAGENETTE),
+    "imagenette/320px-v2": Known((None, None, 3), 10, _IMAGENETTE),
+    "imagenette/160px-v2": Known((None, None, 3), 10, _IMAGENETTE),
+    "imagenet_resized/8x8": Known((8, 8, 3), 1000),
+    "imagenet_resized/16x16": Known((16, 16, 3), 1000),
+    "imagenet_resized/32x32": Known((32, 32, 3), 1000),
+    "imagenet_resized/64x64": Known((64, 64, 3), 1000),
+    "imagenet2012": Known((None, None, 3), 1000),
+    "tf_flowers": Known((None, None, 3), 5, ("dandelion", "daisy", "tulips", "sunflowers", "roses")),
+    "cats_vs_dogs": Known((None, None, 3), 2, ("cat", "dog")),
+    "beans": Known((500, 500, 3), 3, ("angular_leaf_spot", "bean_rust", "healthy")),
+    "rock_paper_scissors": Known((300, 300, 3), 3, ("rock", "paper", "scissors")),
+    "horses_or_humans": Known((300, 300, 3), 2, ("horses", "humans")),
+    "food101": Known((None, None, 3), 101),
+    "oxford_flowers102": Known((None, None, 3), 102),
+    "oxford_iiit_pet": Known((None, None, 3), 37),
+    "caltech101": Known((None, None, 3), 102),
+    "stanford_dogs": Known((None, None, 3), 120),
+    "cars196": Known((None, None, 3), 196),
+    "binary_alpha_digits": Known((20, 16, 1), 36),
+    "cmaterdb/bangla": Known((32, 32, 3), 10, _DIGITS),
+    "cmaterdb/devanagari": Known((32, 32, 3), 10, _DIGITS),
+    "cmaterdb/telugu": Known((32, 32, 3), 10, _DIGITS),
+    "malaria": Known((None, None, 3), 2, ("parasitized", "uninfected")),
+    "patch_camelyon": Known((96, 96, 3), 2),
+    "colorectal_histology": Known((150, 150, 3), 8, _HISTOLOGY),
+    "uc_merced": Known((None, None, 3), 21),
+    "resisc45": Known((256, 256, 3), 45),
+    "deep_weeds": Known((256, 256, 3), 9),
+    "places365_small": Known((256, 256, 3), 365),
+    "cassava": Known((None, None, 3), 5, ("cbb", "cbsd", "cgm", "cmd", "healthy")),
+    "plant_village": Known((None, None, 3), 38),
+    "citrus_leaves": Known((None, None, 3), 4, ("Black spot", "canker", "greening", "healthy")),
+    "quickdraw_bitmap": Known((28, 28, 1), 345),
+}
+
+#: What TFDS takes where a set of several configurations is named without one.
+DEFAULT_CONFIGURATIONS = {
+    "emnist": "byclass",
+    "eurosat": "rgb",
+    "imagenette": "full-size-v2",
+    "imagenet_resized": "8x8",
+    "cmaterdb": "bangla",
+}

@@ -1,0 +1,36 @@
+"""The whole config of a run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cnnkit.augmentation import AUGMENTATIONS, Augmentation
+from cnnkit.config.base import Choice, StrictModel
+from cnnkit.config.data import DataConfig
+from cnnkit.config.training import TrainingConfig
+from cnnkit.layers import LAYERS
+from cnnkit.layers.base import Layer
+
+
+class ModelConfig(StrictModel):
+    """The network: a stack of layers. Normalisation comes before the first one by itself."""
+
+    layers: Annotated[list[Annotated[Layer, Choice(LAYERS)]], Field(min_length=1)] = Field(
+        description="The layers from input to output, by Keras' names."
+    )
+
+
+class RunConfig(StrictModel):
+    """One config file: data, augmentation, model and training."""
+
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="Seed of initial weights, dropout, data order, augmentation and split."
+    )
+    data: DataConfig = Field(description="Which images, and how they reach the network.")
+    augmentation: list[Annotated[Augmentation, Choice(AUGMENTATIONS)]] = Field(
+        default=[], description="Random changes to training images, in this order."
+    )
+    model: ModelConfig = Field(description="The network.")
+    training: TrainingConfig = Field(default=TrainingConfig(), description="How it learns.")

@@ -1,0 +1,61 @@
+"""What may stand at a path of the config: used to type `--set`, to merge `extends` and to name mistakes."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from cnnkit.config.base import Choice, NamedObject, StrictModel, Table
+
+Kind = Literal["model", "choice", "list", "string", "value"]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The type of one value: a section, a named object, a list of something, a string, or anything else."""
+
+    kind: Kind
+    model: type[StrictModel] | None = None
+    table: Table | None = None
+    item: Schema | None = None
+
+    def field(self, name: str) -> Schema | None:
+        """The schema of a section's field; None if it has no such field."""
+        if self.model is None or name not in self.model.model_fields:
+            return None
+        info = self.model.model_fields[name]
+        return schema_of(info.annotation, info.metadata)
+
+
+VALUE = Schema("value")
+
+
+def schema_of(annotation: Any, metadata: Sequence[Any] = ()) -> Schema:
+    """The schema behind a field's annotation."""
+    for marker in metadata:
+        if isinstance(marker, Choice):
+            return Schema("choice", table=marker.table)
+    origin = typing.get_origin(annotation)
+    if origin is Annotated:
+        inner, *inner_metadata = typing.get_args(annotation)
+        return schema_of(inner, inner_metadata)
+    if origin in (typing.Union, types.UnionType):
+        found = [schema_of(part) for part in typing.get_args(annotation) if part is not type(None)]
+        for kind in ("choice", "model", "list"):
+            for schema in found:
+                if schema.kind == kind:
+                    return schema
+        return found[0] if len(found) == 1 else VALUE
+    if origin is list:
+        return Schema("list", item=schema_of(typing.get_args(annotation)[0]))
+    if isinstance(annotation, type) and issubclass(annotation, StrictModel):
+        return Schema("model", model=annotation)
+    return Schema("string") if annotation is str else VALUE
+
+
+def class_schema(cls: type[NamedObject]) -> Schema:
+    """The schema of a named object's arguments."""
+    return Schema("model", model=cls)

@@ -1,0 +1,112 @@
+"""The `training` section: how long, with which optimizer, loss and schedule."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+
+from cnnkit.config.base import (
+    Choice,
+    NonNegativeInteger,
+    NonNegativeNumber,
+    PositiveInteger,
+    Rate,
+    StrictModel,
+    describe,
+    invalid,
+    is_number,
+    is_whole,
+)
+from cnnkit.config.losses import LOSSES, Loss
+from cnnkit.config.metrics import METRICS, Metric
+from cnnkit.config.optimizers import OPTIMIZERS, SCHEDULES, Adam, Optimizer, ReduceLROnPlateau, Schedule
+
+
+class EarlyStopping(StrictModel):
+    """Stop when a metric has stopped improving (Keras' callback). The best epoch is kept with or without it."""
+
+    monitor: str = Field(default="val_loss", description="The metric to watch, such as `val_accuracy`.")
+    min_delta: NonNegativeNumber = Field(default=0, description="Smallest change that counts as improvement.")
+    patience: NonNegativeInteger = Field(default=0, description="Epochs without improvement before it stops.")
+    mode: Literal["auto", "min", "max"] = Field(default="auto", description="Whether smaller or larger is better.")
+    baseline: float | None = Field(default=None, description="A value that must be beaten.")
+    start_from_epoch: NonNegativeInteger = Field(default=0, description="Epochs before it begins to watch.")
+
+
+def _class_weights(value: Any) -> Any:
+    weights = value.values() if isinstance(value, dict) else value
+    if value is None or value == "balanced" or (
+        isinstance(value, list | dict) and value and all(is_number(weight) and weight >= 0 for weight in weights)
+    ):
+        return value
+    raise invalid(
+        "expected `balanced`, a list with one weight per class, or a mapping from class name to weight "
+        f"(numbers of at least 0), got {describe(value)}"
+    )
+
+
+def _steps_per_execution(value: Any) -> Any:
+    if value == "auto" or (is_whole(value) and value >= 1):
+        return value
+    raise invalid(f"expected `auto` or a whole number of at least 1, got {describe(value)}")
+
+
+class TrainingConfig(StrictModel):
+    """How the network learns."""
+
+    epochs: PositiveInteger = Field(default=10, description="Passes over the training split.")
+    optimizer: Annotated[Optimizer, Choice(OPTIMIZERS)] = Field(
+        default=Adam(), description="A Keras optimizer with its arguments: gradient clipping, weight decay, gradient "
+        "accumulation and the moving average of the weights are arguments of it."
+    )
+    schedule: Annotated[Schedule, Choice(SCHEDULES)] | None = Field(
+        default=None, description="A Keras learning-rate schedule, or ReduceLROnPlateau; the base rate is the optimizer's."
+    )
+    warmup_epochs: NonNegativeNumber = Field(
+        default=0.0, description="Epochs over which the rate grows linearly from 0; the schedule starts after them."
+    )
+    loss: Annotated[Loss, Choice(LOSSES)] | None = Field(
+        default=None, description="A Keras loss; by default categorical cross-entropy, or binary for a sigmoid head."
+    )
+    metrics: list[Annotated[Metric, Choice(METRICS)]] = Field(
+        default=[], description="Keras metrics to record beside loss and accuracy."
+    )
+    label_smoothing: Rate = Field(
+        default=0.0, description="Share of each training label spread over all classes; validation is not smoothed."
+    )
+    class_weights: Annotated[
+        Any, PlainValidator(_class_weights),
+        WithJsonSchema({"anyOf": [{"const": "balanced"}, {"type": "array"}, {"type": "object"}]}),
+    ] = Field(
+        default=None,
+        description="Weight of each class in the loss: `balanced` (inverse to its share of the training split), a list, "
+        "or a mapping from class name to weight (1 for classes left out).",
+    )
+    exclude_from_weight_decay: list[str] = Field(
+        default=[], description="Weights that the optimizer's `weight_decay` leaves alone, by part of their Keras name: "
+        "[bias, gamma, beta] leaves out biases and batch normalization.",
+    )
+    early_stopping: EarlyStopping | None = Field(default=None, description="When to stop before the last epoch.")
+    dtype_policy: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        default="float32", description="Keras' dtype policy for the run; mixed policies pay on GPUs that have them."
+    )
+    jit: Literal["auto", "on", "off"] = Field(
+        default="auto", description="Whether XLA compiles the training step: `auto` is off on a CPU, on on a GPU."
+    )
+    steps_per_execution: Annotated[
+        int | Literal["auto"], PlainValidator(_steps_per_execution),
+        WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
+    ] = Field(default="auto", description="Training steps between two returns to Python.")
+    tensorboard: bool = Field(default=True, description="Whether to write TensorBoard event files.")
+
+    @model_validator(mode="after")
+    def _weight_decay_to_exclude_from(self) -> TrainingConfig:
+        if self.exclude_from_weight_decay and self.optimizer.weight_decay is None:
+            raise invalid("`exclude_from_weight_decay` is set, but the optimizer has no `weight_decay`")
+        return self
+
+    @property
+    def plateau(self) -> ReduceLROnPlateau | None:
+        """The schedule if it is ReduceLROnPlateau."""
+        return self.schedule if isinstance(self.schedule, ReduceLROnPlateau) else None

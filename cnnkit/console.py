@@ -1,0 +1,76 @@
+"""What a run says while it works: a live line on a terminal, plain lines in a pipe, all of it in log.txt."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class Console:
+    """Prints lines and the progress of an epoch.
+
+    Args:
+        log: A file that gets every line too.
+        stream: Where lines go; a terminal gets a live progress bar.
+    """
+
+    def __init__(self, log: Path | None = None, stream: TextIO | None = None) -> None:
+        self.stream = stream if stream is not None else sys.stdout
+        self.log = log
+        self.closed = False
+        self._bar: Any = None
+        self._task: Any = None
+
+    def line(self, text: str = "") -> None:
+        """One finished line."""
+        if self.log is not None:
+            with self.log.open("a", encoding="utf-8") as stream:
+                stream.write(text + "\n")
+        if self.closed:
+            return
+        try:
+            print(text, file=self.stream, flush=True)
+        except BrokenPipeError:
+            # Whoever read the output has gone; the run and its log go on.
+            self.closed = True
+
+    def begin_epoch(self, title: str, steps: int) -> None:
+        """Starts the live bar of an epoch; does nothing where nobody watches."""
+        if self.closed or not self.stream.isatty():
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=RichConsole(file=self.stream),
+            transient=True,
+        )
+        self._task = self._bar.add_task(title, total=steps, figures="")
+        self._bar.start()
+
+    def update(self, step: int, figures: str) -> None:
+        """Moves the live bar."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, figures=figures)
+
+    def end_epoch(self) -> None:
+        """Takes the live bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def format_duration(seconds: float) -> str:
+    """A duration as people read it: 12.3 s, 4 min 05 s, 2 h 03 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,33 @@
+"""Data sets to uint8 images: TFDS by name, the bundled digits, and folders of class folders."""
+
+from cnnkit.data.batches import (
+    channel_statistics,
+    evaluation_batches,
+    order,
+    steps_per_epoch,
+    training_batches,
+)
+from cnnkit.data.catalog import DataSetRow, data_set_summary, list_data_sets, prepare
+from cnnkit.data.images import CorruptImage, read_image
+from cnnkit.data.loading import labelled_folder, load
+from cnnkit.data.splits import DataSets, Split, split_from_arrays, stratified
+
+__all__ = [
+    "CorruptImage",
+    "DataSetRow",
+    "DataSets",
+    "Split",
+    "channel_statistics",
+    "data_set_summary",
+    "evaluation_batches",
+    "labelled_folder",
+    "list_data_sets",
+    "load",
+    "order",
+    "prepare",
+    "read_image",
+    "split_from_arrays",
+    "steps_per_epoch",
+    "stratified",
+    "training_batches",
+]

@@ -1,0 +1,187 @@
+"""Splits to tf.data batches: the order of every epoch is a pure function of (seed, epoch)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnkit.data.splits import Array, Split
+from cnnkit.errors import CnnkitError
+from cnnkit.layers.base import derive_seed
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+#: Images that the mean and the variance are measured on where the images are not in memory.
+STATISTICS_IMAGES = 10_000
+
+#: Bytes that finished batches may wait in, as float32 images.
+PREFETCH_BYTES = 256 << 20
+
+
+def steps_per_epoch(size: int, batch_size: int, drop_remainder: bool = False) -> int:
+    """Batches in one epoch.
+
+    Raises:
+        CnnkitError: if there are none.
+    """
+    steps = size // batch_size if drop_remainder else -(-size // batch_size)
+    if steps == 0:
+        raise CnnkitError(
+            f"{size} training images do not fill one batch of {batch_size}, and `data.drop_remainder` leaves "
+            "out smaller ones",
+            "Lower `data.batch_size`, or set `data.drop_remainder: false`.",
+        )
+    return steps
+
+
+def order(seed: int, epoch: int | tf.Tensor, size: int) -> tf.Tensor:
+    """The order in which an epoch visits the training images: a permutation, int64 [size].
+
+    A pure function of its arguments, and built of stock TensorFlow, so that it runs inside tf.data.
+
+    Args:
+        seed: The run's seed; the order draws from a stream of its own.
+        epoch: 0 for the first.
+        size: Number of images.
+    """
+    import tensorflow as tf
+
+    key = tf.stack([tf.constant(derive_seed(seed, "order"), tf.int64), tf.cast(epoch, tf.int64)])
+    # Sorting random numbers shuffles; Philox gives the same ones on every machine.
+    draws = tf.random.stateless_uniform([size], key, minval=None, maxval=None, dtype=tf.int32, alg="philox")
+    return tf.cast(tf.argsort(draws, stable=True), tf.int64)
+
+
+def training_batches(
+    split: Split,
+    *,
+    batch_size: int,
+    classes: int,
+    seed: int,
+    epoch: int | tf.Variable = 0,
+    drop_remainder: bool = False,
+    transform: Callable[[Any, Any, Any, Any], tuple[Any, Any]] | None = None,
+    finish: Callable[[Any, Any], tuple[Any, ...]] | None = None,
+) -> tf.data.Dataset:
+    """The batches of one epoch: every image once, `steps_per_epoch` batches.
+
+    They depend on the epoch's number alone, not on what ran before. The data set ends with the epoch, because
+    Keras' `steps_per_execution` would otherwise run beyond it.
+
+    Args:
+        split: The training images.
+        batch_size: Images per batch; the last one of an epoch may be smaller.
+        classes: Number of classes.
+        seed: The run's seed.
+        epoch: The epoch's number, 0 for the first. A variable (int64) is read whenever iteration starts, so that
+            one data set serves a whole `fit`.
+        drop_remainder: Whether to leave out an epoch's smaller last batch.
+        transform: Augments a batch: (images, labels, epoch, step in the epoch) to (images, labels), where
+            images are uint8 [batch, height, width, channels], labels float32 [batch, classes], and epoch and
+            step int64 scalars.
+        finish: Turns (images, labels) into the element, for label smoothing or sample weights.
+
+    Returns:
+        A data set of (images, one-hot labels), or of what `finish` returns.
+    """
+    import tensorflow as tf
+
+    steps = steps_per_epoch(split.size, batch_size, drop_remainder)
+    gather = _reader(split, classes)
+    # Where all batches have one size, say so: static shapes make faster kernels.
+    static = batch_size if split.size % batch_size == 0 or drop_remainder else None
+
+    def epoch_indices(number: Any) -> tf.data.Dataset:
+        visits = order(seed, number, split.size)
+
+        def batch(step: Any) -> tuple[Any, Any, Any]:
+            return number, step, visits[step * batch_size : (step + 1) * batch_size]
+
+        return tf.data.Dataset.range(steps).map(batch)
+
+    def make(epoch: Any, step: Any, indices: Any) -> tuple[Any, ...]:
+        images, labels = gather(tf.ensure_shape(indices, [static]))
+        if transform is not None:
+            images, labels = transform(images, labels, epoch, step)
+        return (images, labels) if finish is None else finish(images, labels)
+
+    batches = tf.data.Dataset.from_tensors(0).map(lambda _: tf.cast(epoch, tf.int64)).flat_map(epoch_indices)
+    batches = batches.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
+    return batches.prefetch(_prefetch(split, batch_size))
+
+
+def evaluation_batches(split: Split, *, batch_size: int, classes: int) -> tf.data.Dataset:
+    """All images once, in order: (uint8 images, one-hot float32 labels); the last batch may be smaller."""
+    import tensorflow as tf
+
+    gather = _reader(split, classes)
+    static = batch_size if split.size % batch_size == 0 else None
+
+    def make(step: Any) -> tuple[Any, Any]:
+        first = step * batch_size
+        indices = tf.range(first, tf.minimum(first + batch_size, split.size))
+        return gather(tf.ensure_shape(indices, [static]))
+
+    batches = tf.data.Dataset.range(steps_per_epoch(split.size, batch_size))
+    batches = batches.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return batches.prefetch(_prefetch(split, batch_size))
+
+
+def _reader(split: Split, classes: int) -> Callable[[Any], tuple[Any, Any]]:
+    """Indices [batch] to (uint8 images, one-hot float32 labels), to be run inside tf.data."""
+    import tensorflow as tf
+
+    # The map function captures these tensors; they stay in host memory and out of the graph, whose size
+    # is limited to 2 GB.
+    with tf.device("CPU:0"):
+        all_labels = tf.constant(split.labels, tf.int64)
+        all_images = None if split.images is None else tf.constant(split.images)
+        positions = tf.constant(split.positions, tf.int64)
+
+    def gather(indices: Any) -> tuple[Any, Any]:
+        if all_images is not None:
+            images = tf.gather(all_images, indices)
+        else:
+            images = split.source.read_in_graph(tf.gather(positions, indices))
+            images = tf.ensure_shape(images, [indices.shape[0], *split.shape])
+        return images, tf.one_hot(tf.gather(all_labels, indices), classes)
+
+    return gather
+
+
+def _prefetch(split: Split, batch_size: int) -> int:
+    batch_bytes = batch_size * int(np.prod(split.shape)) * 4
+    return min(16, max(2, PREFETCH_BYTES // batch_bytes))
+
+
+def channel_statistics(split: Split) -> tuple[list[float], list[float]]:
+    """Mean and (population) variance of each channel, on the scale 0..255.
+
+    Exact where the images are in memory: the values are counted, not added up in floating point. Else they
+    are measured on 10,000 images spread evenly over the split.
+    """
+    count = split.size if split.images is not None else min(split.size, STATISTICS_IMAGES)
+    places = np.arange(count) * split.size // count
+    counts = np.zeros((split.shape[2], 256), np.int64)
+    for start in range(0, count, 1000):
+        images = split.read(places[start : start + 1000])
+        for channel in range(split.shape[2]):
+            counts[channel] += np.bincount(images[..., channel].ravel(), minlength=256)
+    return _moments(counts)
+
+
+def _moments(counts: Array) -> tuple[list[float], list[float]]:
+    """Mean and variance from how often each value 0..255 occurs, counts [channels, 256]."""
+    means, variances = [], []
+    for row in counts.tolist():
+        number = sum(row)
+        total = sum(value * count for value, count in enumerate(row))
+        squares = sum(value * value * count for value, count in enumerate(row))
+        means.append(total / number)
+        # Whole numbers until the last division: nothing cancels.
+        variances.append((number * squares - total * total) / (number * number))
+    return means, variances

@@ -1,0 +1,106 @@
+"""Which data sets are there, and what is in one: behind `cnnkit data list`, `prepare` and `info`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnkit.config.data import DataConfig
+from cnnkit.config.dataset import DataProblem, known_name, prepared_data_sets, read_prepared
+from cnnkit.config.known_data_sets import KNOWN
+from cnnkit.data.batches import channel_statistics
+from cnnkit.data.download import STALL_SECONDS, fetch
+from cnnkit.data.loading import SPLITS, load
+
+
+@dataclass(frozen=True)
+class DataSetRow:
+    """One line of `cnnkit data list`.
+
+    Args:
+        name: What to write as `data.name`.
+        where: `bundled`, `prepared` or `download`.
+        folder: The prepared folder, or None.
+        shape: (height, width, channels); None for a size that differs between images, or a set that is not
+            one of labelled images.
+        classes: Number of classes, or None where that is not known.
+        splits: Images of each split of a prepared or bundled set.
+    """
+
+    name: str
+    where: str
+    folder: Path | None
+    shape: tuple[int | None, int | None, int] | None
+    classes: int | None
+    splits: dict[str, int]
+
+
+def list_data_sets() -> list[DataSetRow]:
+    """The bundled set, the prepared TFDS sets, and the known ones that a download would bring."""
+    digits = KNOWN["digits"]
+    rows = [DataSetRow("digits", "bundled", None, digits.shape, digits.classes, {"all": 1797})]
+    prepared = {}
+    for name, folder in prepared_data_sets():
+        try:
+            facts = read_prepared(folder)
+        except (DataProblem, OSError, ValueError):
+            continue  # other TFDS data, such as text
+        prepared[known_name(name)] = DataSetRow(
+            name, "prepared", folder, facts["shape"], facts["classes"], facts["splits"]
+        )
+    rows += prepared.values()
+    rows += [
+        DataSetRow(name, "download", None, known.shape, known.classes, {})
+        for name, known in KNOWN.items()
+        if name not in prepared and name != "digits"
+    ]
+    return rows
+
+
+def prepare(name: str, *, stall_seconds: float = STALL_SECONDS) -> Path | None:
+    """Have a data set ready for use, downloading it where it is missing.
+
+    Returns:
+        The prepared folder; None for `digits`, which is bundled.
+
+    Raises:
+        CnnkitError: if it cannot be fetched.
+    """
+    return None if name == "digits" else fetch(name, stall_seconds=stall_seconds)
+
+
+def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
+    """What is in a data set, as plain values: shape, classes, and images per split and class.
+
+    `mean` and `variance` are per channel on the scale 0..255, measured on the training split.
+
+    Raises:
+        CnnkitError: if the data cannot be loaded.
+    """
+    data = load(config, seed)
+    names = data.info.class_names or tuple(str(label) for label in range(data.info.classes))
+    splits = {}
+    for split_name in SPLITS:
+        split = getattr(data, split_name)
+        if split is not None:
+            counts = np.bincount(split.labels, minlength=data.info.classes).tolist()
+            splits[split_name] = {
+                "images": split.size,
+                "per_class": dict(zip(names, counts, strict=True)),
+                "in_memory": split.images is not None,
+            }
+    assert data.train is not None
+    mean, variance = channel_statistics(data.train)
+    return {
+        "source": config.name or config.folder,
+        "shape": list(data.info.shape),
+        "classes": data.info.classes,
+        "class_names": list(names),
+        "splits": splits,
+        "mean": mean,
+        "variance": variance,
+        "fingerprint": data.fingerprint,
+    }

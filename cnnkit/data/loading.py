@@ -1,0 +1,358 @@
+"""From the `data` section to splits: which source, which images train, validate and test."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from cnnkit.config.data import DataConfig
+from cnnkit.config.dataset import (
+    DataProblem,
+    DataSetInfo,
+    ImageFolder,
+    describe_data_set,
+    list_image_folder,
+)
+from cnnkit.data.digits import read_digits
+from cnnkit.data.images import FolderSource
+from cnnkit.data.splits import Array, DataSets, Source, Split, stratified
+from cnnkit.errors import CnnkitError
+from cnnkit.layers.base import derive_seed
+
+log = logging.getLogger("cnnkit")
+
+SPLITS = ("train", "validation", "test")
+
+#: Draws the test split of a set that has none, whatever the run's seed is.
+FIXED_SEED = 0
+
+#: Share of the images that are the test split of a set that has none.
+TEST_SHARE = 0.2
+
+#: Share of the free memory that decoded images may fill.
+MEMORY_SHARE = 1 / 3
+
+
+def load(
+    config: DataConfig,
+    seed: int,
+    *,
+    splits: Sequence[str] = SPLITS,
+    memory_bytes: int | None = None,
+) -> DataSets:
+    """The configured images, divided into splits.
+
+    Images that fit in a third of the free memory are decoded once and kept as uint8; else they are decoded
+    again whenever they are read. Order and pixels are the same either way.
+
+    The test split is the set's own, else its validation split, else a stratified fifth that no seed moves.
+    The validation split is a stratified share of the training split, drawn by `seed`, unless
+    `data.splits.validation` names a slice, or the folder has `train`, `validation` and `test` folders.
+
+    Args:
+        config: The `data` section; a relative `folder` is looked up from the working directory.
+        seed: The run's seed; the split draws from a stream of its own.
+        splits: Which splits to load; the others are None.
+        memory_bytes: Decoded images above this size are not kept; by default as said above.
+
+    Raises:
+        CnnkitError: if the data are not there, are damaged, or cannot be divided as configured.
+    """
+    try:
+        info = describe_data_set(config)
+        collection = _open_collection(config, info)
+    except DataProblem as problem:
+        raise CnnkitError(f"data.{problem.argument}: {problem.message}") from None
+    plan = _plan(config, info, collection, seed, splits)
+    image_bytes = int(np.prod(info.shape))
+    needed = sum(len(positions) for _, positions in plan.values()) * image_bytes
+    limit = available_memory() * MEMORY_SHARE if memory_bytes is None else memory_bytes
+    made = {
+        name: _make_split(name, info, source, positions, in_memory=needed <= limit)
+        for name, (source, positions) in plan.items()
+    }
+    return DataSets(
+        train=made.get("train"),
+        validation=made.get("validation"),
+        test=made.get("test"),
+        info=info,
+        fingerprint=collection.fingerprint,
+    )
+
+
+def labelled_folder(
+    folder: str | Path,
+    *,
+    class_names: Sequence[str],
+    shape: tuple[int, int, int],
+    skip_corrupt: bool = False,
+    memory_bytes: int | None = None,
+) -> Split:
+    """All images of a folder of class folders as one split, converted to what a trained network takes.
+
+    Where the folder has `train` and `test` folders, only those of `test` are taken.
+
+    Args:
+        folder: The folder of class folders.
+        class_names: The network's classes in order; the folders' names have to be among them.
+        shape: (height, width, channels) that the network takes.
+        skip_corrupt: Whether files that cannot be decoded are left out.
+        memory_bytes: As for `load`.
+
+    Raises:
+        CnnkitError: if there is no such folder, or it has a class that the network does not know.
+    """
+    try:
+        listing = list_image_folder(folder)
+    except DataProblem as problem:
+        raise CnnkitError(problem.message) from None
+    unknown = [name for name in listing.class_names if name not in class_names]
+    if unknown:
+        raise CnnkitError(
+            f"`{folder}` has the class `{unknown[0]}`, which the network does not know",
+            "Its classes are " + ", ".join(f"`{name}`" for name in class_names) + ".",
+        )
+    files: list[tuple[str, ...]] = [()] * len(class_names)
+    found = listing.splits.get("test", listing.splits["train"])
+    for name, paths in zip(listing.class_names, found, strict=True):
+        files[list(class_names).index(name)] = paths
+    source = FolderSource(
+        listing.root, files, class_names, shape, resize=True, skip_corrupt=skip_corrupt
+    )
+    info = DataSetInfo(shape, len(class_names), tuple(class_names), "folder")
+    limit = available_memory() * MEMORY_SHARE if memory_bytes is None else memory_bytes
+    positions = np.arange(len(source.labels))
+    in_memory = len(positions) * int(np.prod(shape)) <= limit
+    return _make_split("test", info, source, positions, in_memory=in_memory)
+
+
+def available_memory() -> int:
+    """Bytes of memory that are free for use: what the system and the container still give."""
+    limits = []
+    try:
+        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                limits.append(int(line.split()[1]) * 1024)
+        maximum = Path("/sys/fs/cgroup/memory.max").read_text("ascii").strip()
+        if maximum != "max":
+            used = int(Path("/sys/fs/cgroup/memory.current").read_text("ascii"))
+            limits.append(max(0, int(maximum) - used))
+    except (OSError, ValueError):
+        pass
+    if not limits:
+        try:
+            limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+        except (AttributeError, OSError, ValueError):
+            limits.append(4 << 30)
+    return min(limits)
+
+
+# --- Collections: where splits come from --------------------------------------------------------------
+
+
+class _Collection(Protocol):
+    @property
+    def splits(self) -> Sequence[str]:
+        """The splits that the data set brings itself."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def open(self, spec: str) -> Source: ...
+
+
+class _Digits:
+    """The bundled digits as one collection without a test split of its own."""
+
+    splits = ("train",)
+    fingerprint = "digits (scikit-learn, 1797 images)"
+
+    def open(self, spec: str) -> Source:
+        return read_digits()
+
+
+class _Folder:
+    def __init__(self, listing: ImageFolder, config: DataConfig, info: DataSetInfo) -> None:
+        self.listing = listing
+        self.config = config
+        self.info = info
+        self.splits = tuple(listing.splits)
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.blake2b(digest_size=8)
+        count = 0
+        for file in self.listing.files():
+            size = os.stat(self.listing.root / file).st_size
+            digest.update(f"{Path(file).as_posix()}\0{size}\n".encode("utf-8", "surrogateescape"))
+            count += 1
+        return f"folder {self.listing.root.name} ({count} images, listing {digest.hexdigest()})"
+
+    def open(self, spec: str) -> Source:
+        return FolderSource(
+            self.listing.root,
+            self.listing.splits[spec],
+            self.listing.class_names,
+            self.info.shape,
+            resize=self.config.image_size is not None,
+            skip_corrupt=self.config.skip_corrupt,
+        )
+
+
+class _Prepared:
+    """A prepared TFDS set; splits without labels (as ImageNet's test split) do not count."""
+
+    def __init__(self, folder: Path, info: DataSetInfo) -> None:
+        from cnnkit.data.tfds import PreparedSet, RecordSource
+
+        self.prepared = PreparedSet(folder, info.shape, info.classes)
+        self.splits = tuple(self.prepared.splits)
+        self.fingerprint = self.prepared.fingerprint
+        self._opened: dict[str, RecordSource] = {}
+
+    def open(self, spec: str) -> Source:
+        if spec not in self._opened:
+            self._opened[spec] = self.prepared.open(spec)
+        source = self._opened[spec]
+        if not source.is_labelled:
+            raise CnnkitError(f"the slice `{spec}` of `{self.prepared.name}` has images without labels")
+        return source
+
+    def is_labelled(self, split: str) -> bool:
+        if split not in self._opened:
+            self._opened[split] = self.prepared.open(split)
+        return self._opened[split].is_labelled
+
+
+def _open_collection(config: DataConfig, info: DataSetInfo) -> _Collection:
+    if config.folder is not None:
+        return _Folder(list_image_folder(config.folder), config, info)
+    assert config.name is not None
+    if config.name == "digits":
+        return _Digits()
+    from cnnkit.data.download import fetch
+
+    return _Prepared(fetch(config.name, download=config.download), info)
+
+
+# --- Dividing -----------------------------------------------------------------------------------------
+
+
+def _plan(
+    config: DataConfig, info: DataSetInfo, collection: _Collection, seed: int, splits: Sequence[str]
+) -> dict[str, tuple[Source, Array]]:
+    """For each split asked for that exists: its source and the positions in it."""
+    train_spec = config.splits.train or "train"
+    test_spec = config.splits.test or _default_test(config, collection)
+    validation_spec = config.splits.validation
+    if (
+        validation_spec is None
+        and isinstance(collection, _Folder)
+        and "validation" in collection.splits
+        and test_spec != "validation"
+        and config.validation > 0
+    ):
+        validation_spec = "validation"
+    if isinstance(collection, _Prepared):
+        _check_overlap(collection, train_spec, validation_spec, test_spec)
+    plan: dict[str, tuple[Source, Array]] = {}
+    if "test" in splits and test_spec is not None:
+        plan["test"] = _whole(collection.open(test_spec))
+    if "validation" in splits and validation_spec is not None:
+        plan["validation"] = _whole(collection.open(validation_spec))
+    shared = validation_spec is None and config.validation > 0
+    if "train" in splits or ("validation" in splits and shared) or ("test" in splits and test_spec is None):
+        divide = _Division(info, config.validation if shared else 0.0, test_spec is None, seed)
+        source = _open_train(collection, train_spec)
+        for name, positions in divide(source.labels).items():
+            if name in splits:
+                plan[name] = (source, positions)
+    return plan
+
+
+def _open_train(collection: _Collection, spec: str) -> Source:
+    if spec == "train" and "train" not in collection.splits:
+        names = ", ".join(f"`{name}`" for name in collection.splits)
+        raise CnnkitError(
+            f"the data set has no `train` split; it has {names}", "Set `data.splits.train` to one of its slices."
+        )
+    return collection.open(spec)
+
+
+class _Division:
+    """Divides the training images: off goes a fixed fifth to test where needed, then the validation share."""
+
+    def __init__(self, info: DataSetInfo, validation: float, needs_test: bool, seed: int) -> None:
+        self.info = info
+        self.validation = validation
+        self.needs_test = needs_test
+        self.seed = derive_seed(seed, "split")
+
+    def __call__(self, labels: Array) -> dict[str, Array]:
+        absent = np.setdiff1d(np.arange(self.info.classes), labels)
+        # A data set may leave labels unused (EMNIST's letters do); a class folder without images cannot be.
+        if len(absent) == self.info.classes - 1:
+            raise CnnkitError("the training images are all of one class; a classifier needs at least two")
+        found = {}
+        train = np.arange(len(labels))
+        names = self.info.class_names
+        if self.needs_test:
+            train, found["test"] = stratified(labels, TEST_SHARE, FIXED_SEED, class_names=names)
+        if self.validation > 0:
+            rest, part = stratified(
+                labels[train], self.validation, self.seed, class_names=names, purpose="validation"
+            )
+            found["validation"] = train[part]
+            train = train[rest]
+        return {"train": train, **found}
+
+
+def _whole(source: Source) -> tuple[Source, Array]:
+    return source, np.arange(len(source.labels))
+
+
+def _default_test(config: DataConfig, collection: _Collection) -> str | None:
+    is_labelled: Callable[[str], bool] = getattr(collection, "is_labelled", lambda split: True)
+    for split in ("test", "validation"):
+        stated = (config.splits.train, config.splits.validation)
+        if split in collection.splits and split not in stated and is_labelled(split):
+            return split
+    return None
+
+
+def _check_overlap(
+    collection: _Prepared, train: str, validation: str | None, test: str | None
+) -> None:
+    """Refuse to train on images that validate or test."""
+    for name, other in (("validation", validation), ("test", test)):
+        if other is not None and collection.prepared.overlap(train, other):
+            raise CnnkitError(
+                f"the training slice `{train}` and the {name} slice `{other}` share images; a network must not "
+                "be judged by what it was trained on",
+                "Set `data.splits.train` to a slice that leaves them out, such as `train[:90%]`.",
+            )
+    if validation is not None and test is not None and collection.prepared.overlap(validation, test):
+        log.warning(
+            "the validation slice `%s` and the test slice `%s` share images: the best epoch is chosen on what "
+            "it is tested on",
+            validation,
+            test,
+        )
+
+
+def _make_split(name: str, info: DataSetInfo, source: Source, positions: Array, *, in_memory: bool) -> Split:
+    images = None
+    if in_memory:
+        images, positions = source.read_all(positions)
+    elif isinstance(source, FolderSource) and source.skip_corrupt:
+        positions = source.readable(positions)
+    labels = source.labels[positions]
+    if len(labels) == 0:
+        raise CnnkitError(f"the {name} split has no images that can be read")
+    return Split(name, labels, info.shape, source, positions, images)

@@ -1,0 +1,195 @@
+"""What loading yields: `Split` and `DataSets`; and the stratified division of a split in two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from cnnkit.errors import CnnkitError
+
+if TYPE_CHECKING:
+    from cnnkit.config.dataset import DataSetInfo
+
+Array = np.ndarray[Any, Any]
+
+#: Images decoded at a time where something runs over a whole split.
+CHUNK = 1000
+
+
+class Source(Protocol):
+    """The labelled images of one slice or folder, before they are divided into splits."""
+
+    #: int64 [n], 0..classes-1.
+    labels: Array
+
+    def identity(self, position: int) -> str:
+        """A name of the image that does not depend on the run's seed."""
+
+    def path(self, position: int) -> str | None:
+        """The image's file, for a folder."""
+
+    def read(self, positions: Array) -> Array:
+        """The images at `positions`, uint8 [len(positions), height, width, channels]."""
+
+    def read_in_graph(self, positions: Any) -> Any:
+        """`read` as TensorFlow operations, for use inside tf.data."""
+
+    def read_all(self, positions: Array) -> tuple[Array, Array]:
+        """Like `read` for very many, in parallel; corrupt ones are left out where the config says so.
+
+        Returns:
+            The images, and the positions that are left.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Labelled uint8 images, either decoded in memory or decoded when they are read.
+
+    Args:
+        name: `train`, `validation` or `test`.
+        labels: int64 [size], 0..classes-1.
+        shape: (height, width, channels) of every image.
+        source: Where the images come from.
+        positions: Place of each image in the source.
+        images: uint8 [size, height, width, channels], or None where the images do not fit in memory.
+    """
+
+    name: str
+    labels: Array
+    shape: tuple[int, int, int]
+    source: Source
+    positions: Array
+    images: Array | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of images."""
+        return len(self.labels)
+
+    @property
+    def ids(self) -> list[str]:
+        """A name for each image that does not depend on the run's seed: its file, or slice and place."""
+        return [self.source.identity(int(position)) for position in self.positions]
+
+    @property
+    def paths(self) -> list[str] | None:
+        """The image files of a folder; None for other data."""
+        paths = [path for position in self.positions if (path := self.source.path(int(position)))]
+        return paths or None
+
+    def read(self, indices: Sequence[int] | Array) -> Array:
+        """The images at `indices` of this split, uint8 [len(indices), height, width, channels]."""
+        places = np.asarray(indices, np.int64)
+        if self.images is not None:
+            return self.images[places]  # type: ignore[no-any-return]
+        return self.source.read(self.positions[places])
+
+    def chunks(self) -> Iterator[Array]:
+        """All images in order, some at a time."""
+        for start in range(0, self.size, CHUNK):
+            yield self.read(np.arange(start, min(start + CHUNK, self.size)))
+
+
+@dataclass(frozen=True, eq=False)
+class DataSets:
+    """The splits that were asked for; the others, and a validation split of share 0, are None.
+
+    Args:
+        info: Shape and classes, as the config knows them too.
+        fingerprint: Changes when the data set does: its name, version and sizes, or a hash of its listing.
+    """
+
+    train: Split | None
+    validation: Split | None
+    test: Split | None
+    info: DataSetInfo
+    fingerprint: str
+
+
+class ArraySource:
+    """Images that are in memory already.
+
+    Args:
+        images: uint8 [n, height, width, channels].
+        labels: Whole numbers [n].
+        name: What `identity` puts before an image's place.
+    """
+
+    def __init__(self, images: Array, labels: Array, name: str) -> None:
+        self.images = np.ascontiguousarray(images, np.uint8)
+        self.labels = np.asarray(labels, np.int64)
+        self.name = name
+
+    def identity(self, position: int) -> str:
+        return f"{self.name}/{position}"
+
+    def path(self, position: int) -> str | None:
+        return None
+
+    def read(self, positions: Array) -> Array:
+        return self.images[positions]  # type: ignore[no-any-return]
+
+    def read_in_graph(self, positions: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.numpy_function(self.read, [positions], tf.uint8)
+
+    def read_all(self, positions: Array) -> tuple[Array, Array]:
+        return self.images[positions], positions
+
+
+def split_from_arrays(images: Array, labels: Array, name: str = "train") -> Split:
+    """A split from arrays: uint8 images [n, height, width, channels] and labels [n]."""
+    source = ArraySource(images, labels, name)
+    height, width, channels = source.images.shape[1:]
+    shape = (int(height), int(width), int(channels))
+    return Split(name, source.labels, shape, source, np.arange(len(source.labels)), source.images)
+
+
+def stratified(
+    labels: Array, share: float, seed: int, *, class_names: Sequence[str] | None = None, purpose: str = "test"
+) -> tuple[Array, Array]:
+    """Divide positions into the rest and a part with `share` of every class, at random by `seed`.
+
+    Each class gives its share rounded down or up, such that the part has round(share * n) images, but
+    never less than one.
+
+    Returns:
+        Rest and part, both sorted int64 positions into `labels`.
+
+    Raises:
+        CnnkitError: if a class has fewer than two images, or would have none left.
+    """
+    # RandomState's stream is frozen for good, so that a split stays the same under every NumPy.
+    random = np.random.RandomState(seed)
+    present = np.unique(labels)
+    counts = np.array([np.count_nonzero(labels == label) for label in present])
+    takes = _shares(counts, share)
+    parts = []
+    for label, count, take in zip(present, counts, takes, strict=True):
+        if count - take < 1:
+            name = class_names[label] if class_names is not None else str(label)
+            raise CnnkitError(
+                f"class `{name}` has {count} image{'s' if count != 1 else ''} to train on; expected at least "
+                f"{take + 1}, to hold out {take} for the {purpose} split",
+                "Add images of this class"
+                + (", or set `data.validation: 0`." if purpose == "validation" else ", or name a test split."),
+            )
+        parts.append(random.permutation(np.flatnonzero(labels == label))[:take])
+    part = np.sort(np.concatenate(parts)).astype(np.int64)
+    rest = np.setdiff1d(np.arange(len(labels)), part)
+    return rest, part
+
+
+def _shares(counts: Array, share: float) -> Array:
+    """Whole shares of each count whose sum is the share of the total (the largest-remainder method)."""
+    exact = counts * share
+    takes = np.floor(exact).astype(np.int64)
+    missing = round(float(counts.sum() * share)) - int(takes.sum())
+    largest = np.argsort(takes - exact, kind="stable")
+    takes[largest[: max(0, missing)]] += 1
+    return np.maximum(takes, 1)

@@ -1,0 +1,86 @@
+"""`cnnkit doctor`: versions, devices, settings and data folders, and what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from cnnkit import runtime
+
+#: Installed packages whose versions matter to a run.
+PACKAGES = (
+    "tensorflow",
+    "keras",
+    "tensorflow-datasets",
+    "numpy",
+    "scikit-learn",
+    "matplotlib",
+    "tensorboard",
+    "pydantic",
+    "PyYAML",
+    "click",
+    "rich",
+)
+
+
+def examine() -> dict[str, Any]:
+    """Everything that decides how cnnkit works here, and a list of problems with what to do about each."""
+    problems: list[str] = []
+    environment = runtime.describe_environment()
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+            problems.append(f"the package {package} is missing; install it: pip install {package}")
+    if environment["variables"]["TF_ENABLE_ONEDNN_OPTS"] == "0":
+        problems.append("TF_ENABLE_ONEDNN_OPTS=0 turns oneDNN off, which makes CPU training slower; unset it")
+    return {
+        "cnnkit": environment["cnnkit"],
+        "python": environment["python"],
+        "platform": environment["platform"],
+        "processor": environment["processor"],
+        "cores": environment["cores"],
+        "devices": environment["devices"],
+        "settings": environment["variables"],
+        "versions": versions,
+        "data": _data_folders(problems),
+        "problems": problems,
+    }
+
+
+def _data_folders(problems: list[str]) -> dict[str, Any]:
+    from cnnkit.config.dataset import prepared_data_sets, tfds_folder
+
+    folder = tfds_folder()
+    if os.environ.get("TFDS_DATA_DIR") and not folder.is_dir():
+        problems.append(f"TFDS_DATA_DIR names `{folder}`, which is no folder; correct or unset it")
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        writable = "read only"
+    else:
+        writable = "can be written"
+    free = shutil.disk_usage(existing).free
+    if free < 2 * 1024**3:
+        problems.append(f"only {free / 1024**3:.1f} GiB are free in `{existing}`; data sets and runs need more")
+    if not os.access(Path.cwd(), os.W_OK):
+        problems.append(f"`{Path.cwd()}` cannot be written; runs go to ./runs, or where --run-dir says")
+    return {
+        "folder": str(folder),
+        "state": writable if folder.is_dir() else "not there yet",
+        "free_gib": round(free / 1024**3, 1),
+        "prepared": [name for name, _ in prepared_data_sets()],
+    }
+
+
+def as_text(report: dict[str, Any]) -> str:
+    """The report for a terminal."""
+    from cnnkit.listing import as_lines
+
+    shown = {key: value for key, value in report.items() if key != "problems"}
+    found = [f"problem: {problem}" for problem in report["problems"]] or ["no problems found"]
+    return "\n".join([as_lines(shown), "", *found])

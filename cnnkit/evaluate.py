@@ -1,0 +1,372 @@
+"""What a classifier is worth on labelled images: metrics, the terminal's table, and one row per image."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.errors import CnnkitError
+
+#: Keras clips probabilities here before it takes their logarithm (`keras.config.epsilon()`).
+EPSILON = 1e-7
+
+CALIBRATION_BINS = 15
+TABLE_COLUMNS = 100
+
+# Above these numbers of classes, the terminal shows only the part that a reader acts on.
+_MOST_MATRIX_CLASSES = 12
+_MOST_TABLE_CLASSES = 30
+_WORST_CLASSES = 10
+_CONFUSED_PAIRS = 5
+
+Probabilities = NDArray[np.float64]
+
+
+def probabilities_from_outputs(outputs: Any, head: str) -> Probabilities:
+    """The class probabilities that a network's outputs stand for.
+
+    Args:
+        outputs: What the network puts out, [images, classes], any float type.
+        head: What the last layer is. `softmax`: the outputs are probabilities already and are kept;
+            `logits`: no activation, the softmax is applied here; `sigmoid`: one independent score in 0..1
+            per class, each row is divided by its sum (a row of zeros becomes uniform).
+
+    Returns:
+        float64, [images, classes].
+
+    Raises:
+        CnnkitError: if the outputs are not one row of scores per image.
+        ValueError: for an unknown head.
+    """
+    values: Probabilities = np.asarray(outputs, dtype=np.float64)
+    if values.ndim != 2:
+        raise CnnkitError(
+            f"a classifier puts out one score per class for each image, got outputs of shape {values.shape}",
+            "End the model with `Dense: classes`, or with global pooling or `Flatten` before it.",
+        )
+    if head == "softmax":
+        return values
+    if head == "logits":
+        # Without the largest logit, exp() cannot overflow; the softmax stays the same.
+        exponentials: Probabilities = np.exp(values - values.max(axis=1, keepdims=True))
+        exponentials /= exponentials.sum(axis=1, keepdims=True)
+        return exponentials
+    if head == "sigmoid":
+        totals = values.sum(axis=1, keepdims=True)
+        normalised = np.full_like(values, 1 / values.shape[1])
+        np.divide(values, totals, out=normalised, where=totals != 0)
+        return normalised
+    raise ValueError(f"expected the head softmax, logits or sigmoid, got {head!r}")
+
+
+def calibration_error(probabilities: Probabilities, labels: NDArray[np.int64]) -> float:
+    """Expected calibration error: how far confidence is from accuracy, averaged over the images; 0..1.
+
+    The confidences (the largest probability of each image) fall into 15 bins of equal width, each without
+    its lower and with its upper edge, as in Guo et al., "On Calibration of Modern Neural Networks"
+    (ICML 2017).
+    """
+    confidences = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    inner_edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
+    bins = np.digitize(confidences, inner_edges, right=True)
+    gaps = np.bincount(bins, weights=correct - confidences, minlength=CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def classification_metrics(probabilities: Any, labels: Any, class_names: Sequence[str]) -> dict[str, Any]:
+    """The metrics of `evaluation.json`, as plain Python values.
+
+    Args:
+        probabilities: [images, classes], 0..1.
+        labels: The true class of each image, [images], whole numbers from 0.
+        class_names: One name per class.
+
+    Returns:
+        `images`: how many; `accuracy`; `top_5_accuracy`: the share of images whose class is among the five
+        likeliest (with five classes or fewer that is all of them, so 1); `loss`: the mean categorical
+        cross-entropy (natural logarithm, computed as Keras does); `calibration_error`: see that function;
+        `per_class`: a list of {class, precision, recall, f1, support}, where a ratio of 0 to 0 counts as 0;
+        `macro_precision`, `macro_recall`, `macro_f1`: scikit-learn's macro averages, over the classes that
+        occur among the labels or the predictions; `confusion_matrix`: image counts, rows are true classes,
+        columns predicted ones. All ratios are 0..1.
+
+    Raises:
+        CnnkitError: if there are no images, or the arguments do not fit together.
+    """
+    from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+
+    probabilities, labels = _checked(probabilities, labels, class_names)
+    classes = np.arange(len(class_names))
+    predicted = probabilities.argmax(axis=1)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=classes, zero_division=0
+    )
+    # With one class, scikit-learn warns that `labels` is missing although it is there.
+    several = len(classes) > 1
+    matrix = confusion_matrix(labels, predicted, labels=classes).tolist() if several else [[len(labels)]]
+    macro = precision_recall_fscore_support(labels, predicted, average="macro", zero_division=0)
+    return {
+        "images": len(labels),
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "top_5_accuracy": _top_5_accuracy(probabilities, labels),
+        "loss": _cross_entropy(probabilities, labels),
+        "calibration_error": calibration_error(probabilities, labels),
+        "macro_precision": float(macro[0]),
+        "macro_recall": float(macro[1]),
+        "macro_f1": float(macro[2]),
+        "per_class": [
+            {
+                "class": str(name),
+                "precision": float(precision[index]),
+                "recall": float(recall[index]),
+                "f1": float(f1[index]),
+                "support": int(support[index]),
+            }
+            for index, name in enumerate(class_names)
+        ],
+        "confusion_matrix": matrix,
+    }
+
+
+def _checked(
+    probabilities: Any, labels: Any, class_names: Sequence[str]
+) -> tuple[Probabilities, NDArray[np.int64]]:
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    labels = np.asarray(labels)
+    if len(labels) == 0:
+        raise CnnkitError("there are no images to evaluate", "Check the split or the folder.")
+    if probabilities.shape != (len(labels), len(class_names)):
+        raise CnnkitError(
+            f"expected one probability per image and class, {len(labels)} x {len(class_names)}, "
+            f"got an array of shape {probabilities.shape}",
+            "The model and the data set need the same number of classes.",
+        )
+    if labels.min() < 0 or labels.max() >= len(class_names):
+        raise CnnkitError(
+            f"expected labels from 0 to {len(class_names) - 1} ({len(class_names)} classes), "
+            f"got {labels.min()} to {labels.max()}",
+            "The images need the classes that the model was trained on.",
+        )
+    unusable = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    if unusable:
+        raise CnnkitError(
+            f"expected finite probabilities, got NaN or infinity for {unusable} of {len(labels)} images",
+            "The model's weights or its input hold such values; train again with a lower learning rate.",
+        )
+    return probabilities, labels.astype(np.int64)
+
+
+def _top_5_accuracy(probabilities: Probabilities, labels: NDArray[np.int64]) -> float:
+    from sklearn.metrics import top_k_accuracy_score
+
+    classes = probabilities.shape[1]
+    if classes <= 5:
+        return 1.0
+    # scikit-learn ranks the later of two equal classes first and argmax the earlier; in reverse order they
+    # agree, so that top-5 is never below the accuracy.
+    return float(
+        top_k_accuracy_score(classes - 1 - labels, probabilities[:, ::-1], k=5, labels=np.arange(classes))
+    )
+
+
+def _cross_entropy(probabilities: Probabilities, labels: NDArray[np.int64]) -> float:
+    # scikit-learn's log_loss clips at float64's epsilon, where one confident mistake costs 36 instead of 16.
+    totals = probabilities.sum(axis=1)
+    of_truth = probabilities[np.arange(len(labels)), labels] / np.where(totals == 0, 1, totals)
+    return float(-np.log(np.clip(of_truth, EPSILON, 1 - EPSILON)).mean())
+
+
+def predict_batches(model: Any, dataset: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """A model's outputs for a whole data set, with the labels.
+
+    One pass: the labels travel through `predict` beside the images, so that every image is decoded once and
+    the pairs hold even where the data set shuffles.
+
+    Args:
+        model: A Keras model with one input and one output.
+        dataset: A finite tf.data set of batches (images, one-hot labels); further elements, such as sample
+            weights, are ignored.
+
+    Returns:
+        The outputs [images, ...] and the labels as whole numbers [images].
+
+    Raises:
+        CnnkitError: if the data set is empty.
+    """
+    import keras
+    import tensorflow as tf
+
+    if int(dataset.cardinality()) == 0:
+        raise CnnkitError("there are no images to evaluate", "Check the split or the folder.")
+    images = keras.Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype)
+    labels = keras.Input(shape=(), dtype="int32")
+    both = keras.Model([images, labels], [model(images), labels])
+    both.jit_compile = model.jit_compile
+
+    def as_inputs(images: Any, one_hot: Any, *_: Any) -> tuple[tuple[Any, Any]]:
+        return ((images, tf.argmax(one_hot, axis=-1, output_type=tf.int32)),)
+
+    outputs, indices = both.predict(dataset.map(as_inputs), verbose=0)
+    return outputs, np.asarray(indices, dtype=np.int64)
+
+
+def predictions_rows(
+    probabilities: Any,
+    labels: Any,
+    class_names: Sequence[str],
+    ids: Sequence[int | str],
+) -> tuple[list[str], Iterator[list[str]]]:
+    """The header and the rows of `predictions.csv`, for `csv.writer`.
+
+    Args:
+        probabilities: [images, classes].
+        labels: The true class of each image, whole numbers from 0.
+        class_names: One name per class.
+        ids: What tells the images apart: their index in the split, or their file.
+
+    Returns:
+        The header (`index` or `file`, `true_class`, `predicted_class`, `confidence`, and one
+        `probability_<class>` per class) and an iterator over the rows, made as they are written;
+        probabilities have six significant digits.
+    """
+    indexed = len(ids) == 0 or isinstance(ids[0], int | np.integer)
+    header = ["index" if indexed else "file", "true_class", "predicted_class", "confidence"]
+    header += [f"probability_{name}" for name in class_names]
+
+    def rows() -> Iterator[list[str]]:
+        for identity, label, row in zip(ids, labels, np.asarray(probabilities), strict=True):
+            predicted = int(row.argmax())
+            numbers = [f"{value:.6g}" for value in row.tolist()]
+            names = [class_names[int(label)], class_names[predicted]]
+            yield [str(identity), *names, numbers[predicted], *numbers]
+
+    return header, rows()
+
+
+# --- The terminal's table -----------------------------------------------------------------------------
+
+
+def evaluation_table(metrics: dict[str, Any]) -> str:
+    """The metrics as a terminal shows them, in at most 100 columns: summary, classes, confusions.
+
+    With more than 30 classes, only the ten with the lowest F1 are listed; with more than 12, the five most
+    frequent confusions stand in for the confusion matrix.
+    """
+    names = [row["class"] for row in metrics["per_class"]]
+    matrix = np.asarray(metrics["confusion_matrix"], dtype=np.int64)
+    parts = [_summary(metrics, len(names)), _class_table(metrics["per_class"])]
+    confusions = _matrix_table if len(names) <= _MOST_MATRIX_CLASSES else _confusions
+    parts.append(confusions(matrix, names))
+    return "\n\n".join(parts)
+
+
+def _summary(metrics: dict[str, Any], classes: int) -> str:
+    images = metrics["images"]
+    errors = images - round(metrics["accuracy"] * images)
+    rows = [
+        ["images", f"{images:,}"],
+        ["accuracy", f"{metrics['accuracy']:.2%} ({errors:,} {'error' if errors == 1 else 'errors'})"],
+    ]
+    if classes > 5:
+        rows.append(["top-5 accuracy", f"{metrics['top_5_accuracy']:.2%}"])
+    rows.append(["loss", f"{metrics['loss']:.4f}"])
+    rows.append(["calibration error", f"{metrics['calibration_error']:.4f}"])
+    return aligned(rows, "<<")
+
+
+def _class_table(per_class: Sequence[dict[str, Any]]) -> str:
+    note = ""
+    if len(per_class) > _MOST_TABLE_CLASSES:
+        note = f"The {_WORST_CLASSES} of {len(per_class)} classes with the lowest F1 (--json shows all):\n"
+        seen = [row for row in per_class if row["support"]]
+        per_class = sorted(seen, key=lambda row: row["f1"])[:_WORST_CLASSES]
+    header = ["class", "precision", "recall", "F1", "images"]
+    rows = [
+        [
+            shortened(row["class"], 50),
+            *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")),
+            f"{row['support']:,}",
+        ]
+        for row in per_class
+    ]
+    return note + aligned([header, *rows], "<>>>>")
+
+
+def _matrix_table(matrix: NDArray[np.int64], names: Sequence[str]) -> str:
+    digits = len(str(matrix.max()))
+    label = max(4, min(30, TABLE_COLUMNS - len(names) * (digits + 2)))
+    widest = max(display_width(name) for name in names)
+    rows, columns, table = list(names), list(names), ""
+    for cell in range(max(widest, digits), digits - 1, -1):
+        columns = [shortened(name, cell) for name in names]
+        if len(set(columns)) < len(set(names)):
+            # Shortened so far, the names no longer tell the columns apart: numbers do.
+            columns = [str(number) for number in range(len(names))]
+            rows = [f"{number} {name}" for number, name in enumerate(names)]
+        lines = [["", *columns]]
+        for name, counts in zip(rows, matrix.tolist(), strict=True):
+            lines.append([shortened(name, label), *map(str, counts)])
+        table = aligned(lines, "<" + ">" * len(names))
+        if max(map(display_width, table.splitlines())) <= TABLE_COLUMNS:
+            break
+    return f"Confusion matrix (rows: true class, columns: predicted class):\n{table}"
+
+
+def _confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> str:
+    mistakes = matrix.copy()
+    np.fill_diagonal(mistakes, 0)
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:_CONFUSED_PAIRS]
+    pairs = [(int(index) // len(names), int(index) % len(names)) for index in order]
+    rows = [
+        [
+            shortened(names[true], 30),
+            shortened(names[guess], 30),
+            f"{mistakes[true, guess]:,}",
+            f"{mistakes[true, guess] / matrix[true].sum():.1%}",
+        ]
+        for true, guess in pairs
+        if mistakes[true, guess]
+    ]
+    if not rows:
+        return "No class was confused with another."
+    header = ["true class", "predicted as", "images", "of the class"]
+    return "Most frequent confusions:\n" + aligned([header, *rows], "<<>>")
+
+
+def display_width(text: str) -> int:
+    """The columns that a terminal needs for a text; East Asian wide characters take two."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+def shortened(text: str, columns: int) -> str:
+    """The text in at most so many columns, with an ellipsis where something is left out."""
+    if display_width(text) <= columns:
+        return text
+    while text and display_width(text) > columns - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def aligned(rows: Sequence[Sequence[str]], alignment: str) -> str:
+    """Rows of cells as lines of text, two spaces between columns.
+
+    Args:
+        alignment: One `<` (left) or `>` (right) per column.
+    """
+    widths = [max(display_width(row[column]) for row in rows) for column in range(len(alignment))]
+    lines = []
+    for row in rows:
+        cells = []
+        for cell, width, side in zip(row, widths, alignment, strict=True):
+            space = " " * (width - display_width(cell))
+            cells.append(cell + space if side == "<" else space + cell)
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

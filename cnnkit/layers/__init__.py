@@ -1,0 +1,29 @@
+"""One class per layer of the YAML format; `LAYERS` maps the YAML names to them."""
+
+from cnnkit.config.base import Table
+
+LAYERS = Table(
+    kind="layer",
+    package="cnnkit.layers",
+    modules={
+        "convolution": ("Conv2D", "SeparableConv2D", "DepthwiseConv2D", "Conv2DTranspose"),
+        "pooling": (
+            "MaxPooling2D",
+            "AveragePooling2D",
+            "GlobalMaxPooling2D",
+            "GlobalAveragePooling2D",
+        ),
+        "normalization": (
+            "BatchNormalization",
+            "LayerNormalization",
+            "GroupNormalization",
+            "UnitNormalization",
+            "LocalResponseNormalization",
+            "Normalization",
+        ),
+        "activation": ("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "Maxout"),
+        "core": ("Dense", "Flatten", "Reshape", "Permute"),
+        "dropout": ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
+        "resampling": ("UpSampling2D", "ZeroPadding2D", "Cropping2D", "Rescaling", "Resizing"),
+    },
+)

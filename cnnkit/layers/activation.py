@@ -1,0 +1,169 @@
+"""The activation layers. All keep the shape, except Maxout."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from cnnkit.config.base import Dimension, NonNegativeNumber
+from cnnkit.layers.axes import AxesField, as_list, covers, positions
+from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, Weight, format_shape
+from cnnkit.layers.submodel import functional
+from cnnkit.layers.weights import (
+    ActivationName,
+    ConstraintField,
+    InitializerField,
+    RegularizerField,
+    Zeros,
+)
+from cnnkit.layers.window import compute_dtype
+
+
+class Activation(Layer):
+    """Applies an activation by Keras' name."""
+
+    leading: ClassVar[str | None] = "activation"
+
+    activation: ActivationName = Field(description="The activation's name, such as `relu`.")
+
+    @property
+    def output_activation(self) -> str | None:
+        return None if self.activation == "linear" else self.activation
+
+
+class ReLU(Layer):
+    """x above the threshold, and negative_slope * (x - threshold) below it."""
+
+    leading: ClassVar[str | None] = "max_value"
+
+    max_value: NonNegativeNumber | None = Field(
+        default=None, description="The largest output, >= 0; null: none."
+    )
+    negative_slope: NonNegativeNumber = Field(default=0.0, description="Slope below the threshold, >= 0.")
+    threshold: NonNegativeNumber = Field(
+        default=0.0, description="Where the layer starts to pass x on, >= 0."
+    )
+
+    @property
+    def output_activation(self) -> str | None:
+        return "relu"
+
+
+class LeakyReLU(Layer):
+    """x above 0, and negative_slope * x below (Maas, Hannun and Ng 2013)."""
+
+    leading: ClassVar[str | None] = "negative_slope"
+
+    negative_slope: NonNegativeNumber = Field(default=0.3, description="Slope below 0, >= 0.")
+
+    @property
+    def output_activation(self) -> str | None:
+        return "leaky_relu"
+
+
+class PReLU(Layer):
+    """x above 0, and alpha * x below, with a learned alpha (He et al. 2015, arXiv:1502.01852)."""
+
+    leading: ClassVar[str | None] = "alpha_initializer"
+
+    alpha_initializer: InitializerField = Field(default=Zeros(), description="How alpha starts.")
+    alpha_regularizer: RegularizerField | None = Field(default=None, description="Penalty on alpha.")
+    alpha_constraint: ConstraintField | None = Field(default=None, description="Constraint on alpha.")
+    shared_axes: AxesField | None = Field(
+        default=None,
+        description="Axes along which alpha is shared, from 1: [1, 2] for one alpha per channel.",
+    )
+
+    def _shape(self, input_shape: Shape) -> Shape:
+        shared = as_list(self.shared_axes) if self.shared_axes is not None else []
+        if any(axis < 1 for axis in shared):
+            raise ShapeError(f"`shared_axes` {shared} must count from 1", argument="shared_axes")
+        found = positions(shared, input_shape, "shared_axes")
+        return tuple(1 if axis in found else size for axis, size in enumerate(input_shape))
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        rank = len(self._shape(input_shape))
+        for kind in ("initializer", "regularizer", "constraint"):
+            value = getattr(self, f"alpha_{kind}")
+            problem = value.misfit(rank) if value is not None else None
+            if problem is not None:
+                raise ShapeError(problem, argument=f"alpha_{kind}")
+        return input_shape
+
+    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+        return (Weight("alpha", self._shape(input_shape)),)
+
+    @property
+    def output_activation(self) -> str | None:
+        return "leaky_relu"
+
+
+class ELU(Layer):
+    """x above 0, and alpha * (exp(x) - 1) below (Clevert et al. 2016, arXiv:1511.07289)."""
+
+    leading: ClassVar[str | None] = "alpha"
+
+    alpha: float = Field(default=1.0, description="What the output tends to for very negative x, negated.")
+
+    @property
+    def output_activation(self) -> str | None:
+        return "elu"
+
+
+class Softmax(Layer):
+    """exp(x) divided by its sum over the given axes."""
+
+    leading: ClassVar[str | None] = "axis"
+
+    axis: AxesField = Field(
+        default=-1, description="The axes that sum to 1 in the output, such as -1 (the classes)."
+    )
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        positions(self.axis, input_shape)
+        return input_shape
+
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        return covers(self.axis, axis, input_shape)
+
+    @property
+    def output_activation(self) -> str | None:
+        return "softmax"
+
+
+class Maxout(Layer):
+    """The maximum of each group of channels (Goodfellow et al. 2013, arXiv:1302.4389).
+
+    C channels become `num_units`: output j is the maximum of the C / num_units neighbouring channels from
+    j * C / num_units on. Takes images (channels last) and vectors. No parameters.
+    """
+
+    leading: ClassVar[str | None] = "num_units"
+
+    num_units: Dimension = Field(
+        description="Channels that remain: a whole number that divides the input's channels, or `classes`."
+    )
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if input_shape[-1] % int(self.num_units):
+            raise ShapeError(
+                f"num_units ({self.num_units}) must divide the {input_shape[-1]} channels this layer "
+                f"receives (here: {format_shape(input_shape)})",
+                argument="num_units",
+            )
+        return (*input_shape[:-1], int(self.num_units))
+
+    def build(self, scope: Scope) -> Any:
+        """A functional model: the groups become an axis of their own, over which the maximum is taken."""
+        import keras
+
+        arguments = self.keras_arguments(scope)
+        dtype, units = arguments["dtype"], int(self.num_units)
+        *others, size = scope.input_shape
+
+        def body(inputs: Any) -> Any:
+            groups = keras.layers.Reshape((*others, units, size // units), dtype=dtype, name="groups")(inputs)
+            return keras.ops.max(groups, axis=-1)
+
+        return functional(arguments["name"], scope.input_shape, compute_dtype(dtype), body)

@@ -1,0 +1,253 @@
+"""What every layer of the YAML format knows about itself, without TensorFlow.
+
+A layer is a frozen pydantic model whose fields are Keras' arguments. From the shape that arrives at it
+(without the batch axis) it derives its output shape, its weights, its multiply-accumulates and which
+input positions an output position sees; `build` makes the Keras layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from cnnkit.config.base import DtypeName, NamedObject, StrictModel
+
+#: A tensor's shape without the batch axis, such as (32, 32, 3).
+Shape = tuple[int, ...]
+
+
+class ShapeError(ValueError):
+    """A layer cannot take the shape that arrives at it.
+
+    Args:
+        message: Both sizes, and what to do.
+        argument: The argument to blame, where there is one; the error then points at it.
+    """
+
+    def __init__(self, message: str, argument: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.argument = argument
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One variable of a layer: Keras' name for it, its shape, and whether training changes it."""
+
+    name: str
+    shape: Shape
+    trainable: bool = True
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+def derive_seed(seed: int, *path: object) -> int:
+    """A seed in 0..2^31-1 for one named stream of randomness, a pure function of `seed` and `path`.
+
+    Streams with different paths are independent, so that a draw in one never moves another.
+    """
+    text = "/".join(str(part) for part in (seed, *path))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") & 0x7FFFFFFF
+
+
+@dataclass
+class Seeds:
+    """Hands out the seeds of weights and of dropout, so that editing one layer leaves the others' alone.
+
+    A layer's seed derives from the run's seed, its explicit `name` or else its type and the shapes of its
+    weights, and how many layers of the same kind came before it. Inserting a layer of another kind, or of
+    another size, therefore moves no other layer's initial weights.
+    """
+
+    seed: int
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def key(self, layer: Layer, input_shape: Shape) -> str:
+        """The name under which a layer draws; call it once per layer, in order."""
+        if layer.name is not None:
+            return f"name={layer.name}"
+        shapes = [weight.shape for weight in layer.weights(input_shape)] or [input_shape]
+        kind = f"{type(layer).__name__}{shapes}"
+        number = self._counts.get(kind, 0)
+        self._counts[kind] = number + 1
+        return f"{kind}#{number}"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What `build` needs to know beyond the layer's own fields.
+
+    Args:
+        name: The Keras layer's name; unique in the model.
+        input_shape: What arrives at the layer, without the batch axis.
+        seeds: Hands out seeds; shared by all layers of a model.
+        dtype: The dtype policy for layers that do not set their own; None for Keras' global policy.
+    """
+
+    name: str
+    input_shape: Shape
+    seeds: Seeds
+    dtype: str | None = None
+
+
+class Layer(NamedObject):
+    """One layer of `model.layers`: Keras' arguments, plus what the arithmetic of CNNs says about it.
+
+    A subclass is named as its Keras layer, declares Keras' arguments as fields with Keras' defaults, and
+    overrides the rules below where the defaults (shape kept, no weights, one position sees one position)
+    do not hold.
+    """
+
+    #: Arguments whose value is drawn at random from the run's seed, by Keras' argument name (`seed`).
+    takes_seed: ClassVar[bool] = False
+    #: Whether neighbouring output positions may see different parts of the input, as behind an upsampling.
+    enlarges: ClassVar[bool] = False
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = Field(
+        default=None, description="The layer's name in the model; also fixes its initial weights' seed."
+    )
+    trainable: bool = Field(default=True, description="Whether training changes the layer's weights.")
+    dtype: DtypeName | None = Field(
+        default=None, description="The layer's dtype policy; by default that of the run."
+    )
+
+    def resolve(self, classes: int) -> Layer:
+        """This layer with every `classes` replaced by the data set's number of classes."""
+        found = {
+            name: classes
+            for name in type(self).model_fields
+            if name not in Layer.model_fields and getattr(self, name) == "classes"
+        }
+        return self.model_copy(update=found) if found else self
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """The shape that leaves the layer, both without the batch axis.
+
+        Raises:
+            ShapeError: if the layer cannot take `input_shape`.
+        """
+        return input_shape
+
+    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+        """The layer's variables in Keras' order."""
+        return ()
+
+    def macs(self, input_shape: Shape) -> int:
+        """Multiply-accumulates of one forward pass of one image; 0 for layers that only move or scale."""
+        return 0
+
+    def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
+        """Which input positions the output positions `low..high` (inclusive) see along one spatial axis.
+
+        Args:
+            axis: 0 for height, 1 for width.
+
+        Returns:
+            First and last input position, not clipped to the input: padding counts. A layer that sees
+            everything returns `(0, size - 1)`. First above last means that no input is seen (a transposed
+            convolution whose stride exceeds its window).
+        """
+        if self.sees_everything(axis, input_shape):
+            return 0, spatial_sizes(input_shape, getattr(self, "data_format", None))[axis] - 1
+        return low, high
+
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        """Whether each output position depends on all input positions along an axis (0 height, 1 width)."""
+        return False
+
+    def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
+        """Where height (0), width (1) and channels (2) lie in the output, given where they lie in the input."""
+        return order
+
+    def warnings(self, input_shape: Shape) -> tuple[str, ...]:
+        """What a reader of the config should know, such as rows that a stride drops, with the arithmetic."""
+        return ()
+
+    def needs_xla_on_cpu(self) -> bool:
+        """Whether training this layer on a CPU fails without XLA (as Keras 3.15 does)."""
+        return False
+
+    @property
+    def output_activation(self) -> str | None:
+        """The activation that the layer applies last: a Keras name, or None where it applies none.
+
+        A layer that only changes the shape or drops values returns `keep`: what came before it decides.
+        """
+        return None
+
+    def parameters(self, input_shape: Shape) -> tuple[int, int]:
+        """Trainable and non-trainable parameter counts."""
+        weights = self.weights(input_shape)
+        trainable = sum(weight.size for weight in weights if weight.trainable and self.trainable)
+        return trainable, sum(weight.size for weight in weights) - trainable
+
+    def keras_arguments(self, scope: Scope) -> dict[str, Any]:
+        """The constructor arguments of the Keras layer: the fields, with initializers and seeds filled in."""
+        key = scope.seeds.key(self, scope.input_shape)
+        arguments: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, StrictModel):
+                value = value.build(derive_seed(scope.seeds.seed, "weights", key, name))  # type: ignore[attr-defined]
+            arguments[name] = value
+        arguments["name"] = self.name or scope.name
+        arguments["dtype"] = self.dtype or scope.dtype
+        if self.takes_seed:
+            arguments["seed"] = derive_seed(scope.seeds.seed, "dropout", key)
+        return arguments
+
+    def build(self, scope: Scope) -> Any:
+        """The Keras layer (or a named Keras sub-model of stock layers)."""
+        import keras
+
+        return getattr(keras.layers, type(self).__name__)(**self.keras_arguments(scope))
+
+
+class ShapeLayer(Layer):
+    """A layer that only moves or drops values."""
+
+    @property
+    def output_activation(self) -> str | None:
+        return "keep"
+
+
+def spatial(shape: Shape, data_format: str | None) -> tuple[int, int]:
+    """Height and width of an image-shaped tensor.
+
+    Raises:
+        ShapeError: if the shape is not that of an image with channels.
+    """
+    if len(shape) != 3:
+        raise ShapeError(
+            f"this layer needs an image (height, width, channels), but receives {format_shape(shape)}"
+        )
+    return (shape[1], shape[2]) if data_format == "channels_first" else (shape[0], shape[1])
+
+
+def spatial_sizes(shape: Shape, data_format: str | None) -> tuple[int, int]:
+    """Height and width, each 1 for a tensor that is no image."""
+    return spatial(shape, data_format) if len(shape) == 3 else (1, 1)
+
+
+def channels(shape: Shape, data_format: str | None) -> int:
+    """The number of channels of an image-shaped tensor."""
+    return shape[0] if data_format == "channels_first" else shape[-1]
+
+
+def image_shape(height: int, width: int, filters: int, data_format: str | None) -> Shape:
+    """A shape from its parts, in the order of `data_format`."""
+    if data_format == "channels_first":
+        return (filters, height, width)
+    return (height, width, filters)
+
+
+def format_shape(shape: Shape) -> str:
+    """A shape as messages and tables write it: 32x32x3."""
+    return "x".join(str(size) for size in shape)
+

@@ -1,0 +1,306 @@
+"""The convolution layers. A filter of size F over C channels has F^2 C weights and one bias."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from cnnkit.config.base import Dimension, Pair, PositiveInteger, describe, invalid
+from cnnkit.layers import geometry
+from cnnkit.layers.base import Scope, Shape, ShapeError, Weight, channels, format_shape, spatial
+from cnnkit.layers.weights import (
+    ActivationName,
+    ConstraintField,
+    GlorotUniform,
+    InitializerField,
+    RegularizerField,
+    Zeros,
+    check_weight_objects,
+)
+from cnnkit.layers.window import Amounts, PairFromZero, WindowedLayer, compute_dtype
+
+_FILTERS = "Number of filters, which is the number of output channels: a whole number from 1, or `classes`."
+_DILATION = "Distance between the window's taps along [height, width], from 1 (dense)."
+
+
+class Convolution(WindowedLayer):
+    """What all convolutions share."""
+
+    window_argument: ClassVar[str] = "kernel_size"
+    #: For each argument prefix, the number of axes of its weight.
+    weight_ranks: ClassVar[dict[str, int]] = {"kernel": 4, "bias": 1, "activity": 4}
+
+    kernel_size: Pair = Field(description="The window's [height, width], from 1.")
+    strides: Pair = Field(default=(1, 1), description="The window's steps along [height, width], from 1.")
+    dilation_rate: Pair = Field(default=(1, 1), description=_DILATION)
+    activation: ActivationName | None = Field(
+        default=None, description="Activation of the output, by Keras' name."
+    )
+    use_bias: bool = Field(default=True, description="Whether each filter adds a bias.")
+    bias_initializer: InitializerField = Field(default=Zeros(), description="How the bias starts.")
+    bias_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the bias.")
+    activity_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the output.")
+    bias_constraint: ConstraintField | None = Field(default=None, description="Constraint on the bias.")
+
+    @model_validator(mode="after")
+    def _weight_objects(self) -> Convolution:
+        check_weight_objects(self, self.weight_ranks)
+        return self
+
+    @property
+    def output_activation(self) -> str | None:
+        return None if self.activation == "linear" else self.activation
+
+    def with_bias(self, filters: int, *kernels: Weight) -> tuple[Weight, ...]:
+        return (*kernels, Weight("bias", (filters,))) if self.use_bias else kernels
+
+
+def refuse_strided_dilation(layer: Convolution) -> None:
+    """Keras has no convolution that is strided and dilated at once."""
+    if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
+        raise invalid(
+            f"strides {list(layer.strides)} and dilation_rate {list(layer.dilation_rate)} do not work "
+            "together; Keras wants one of them to be 1"
+        )
+
+
+class KernelConvolution(Convolution):
+    """A convolution with one kernel of four axes."""
+
+    leading: ClassVar[str | None] = "filters"
+
+    filters: Dimension = Field(description=_FILTERS)
+    kernel_initializer: InitializerField = Field(
+        default=GlorotUniform(), description="How the kernel starts."
+    )
+    kernel_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the kernel.")
+    kernel_constraint: ConstraintField | None = Field(default=None, description="Constraint on the kernel.")
+
+    @model_validator(mode="after")
+    def _strides_or_dilation(self) -> KernelConvolution:
+        refuse_strided_dilation(self)
+        return self
+
+    def output_filters(self, input_shape: Shape) -> int:
+        return int(self.filters)
+
+
+class Conv2D(KernelConvolution):
+    """Slides K filters over the image: W' = (W - F + 2P)/S + 1 and K(F^2 C + 1) parameters."""
+
+    groups: PositiveInteger = Field(
+        default=1,
+        description="Number of channel groups that are convolved apart; divides filters and input channels.",
+    )
+
+    @model_validator(mode="after")
+    def _groups(self) -> Conv2D:
+        if self.filters != "classes" and int(self.filters) % self.groups:
+            raise invalid(f"`groups` ({self.groups}) must divide `filters` ({self.filters})")
+        return self
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        spatial(input_shape, self.data_format)
+        for size, what in (
+            (channels(input_shape, self.data_format), "input channels"),
+            (int(self.filters), "filters"),
+        ):
+            if size % self.groups:
+                raise ShapeError(
+                    f"{self.groups} groups do not divide the {size} {what} "
+                    f"(here: {format_shape(input_shape)})",
+                    argument="groups",
+                )
+        return super().output_shape(input_shape)
+
+    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+        inputs = channels(input_shape, self.data_format) // self.groups
+        return self.with_bias(int(self.filters), Weight("kernel", (*self.window, inputs, int(self.filters))))
+
+    def macs(self, input_shape: Shape) -> int:
+        """H' W' F^2 (C / groups) K; the bias is not counted."""
+        return math.prod(self.output_spatial(input_shape)) * self.weights(input_shape)[0].size
+
+    def needs_xla_on_cpu(self) -> bool:
+        # Grouped convolutions compile themselves with XLA inside Keras.
+        return self.data_format == "channels_first" and self.groups == 1
+
+
+class DepthwiseConv2D(Convolution):
+    """Convolves each channel with its own filters, without mixing channels."""
+
+    leading: ClassVar[str | None] = "kernel_size"
+    weight_ranks: ClassVar[dict[str, int]] = {"depthwise": 4, "bias": 1, "activity": 4}
+
+    depth_multiplier: PositiveInteger = Field(default=1, description="Filters per input channel, from 1.")
+    depthwise_initializer: InitializerField = Field(
+        default=GlorotUniform(), description="How the kernel starts."
+    )
+    depthwise_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the kernel.")
+    depthwise_constraint: ConstraintField | None = Field(
+        default=None, description="Constraint on the kernel."
+    )
+
+    def output_filters(self, input_shape: Shape) -> int:
+        return channels(input_shape, self.data_format) * self.depth_multiplier
+
+    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+        kernel = (*self.window, channels(input_shape, self.data_format), self.depth_multiplier)
+        return self.with_bias(self.output_filters(input_shape), Weight("kernel", kernel))
+
+    def macs(self, input_shape: Shape) -> int:
+        """H' W' F^2 C times the depth multiplier; the bias is not counted."""
+        return math.prod(self.output_spatial(input_shape)) * self.weights(input_shape)[0].size
+
+    def needs_xla_on_cpu(self) -> bool:
+        return unequal_strides_die(self)
+
+
+class SeparableConv2D(Convolution):
+    """A depthwise convolution, then a 1x1 one that mixes the channels (Chollet 2017, arXiv:1610.02357)."""
+
+    leading: ClassVar[str | None] = "filters"
+    weight_ranks: ClassVar[dict[str, int]] = {"depthwise": 4, "pointwise": 4, "bias": 1, "activity": 4}
+
+    filters: Dimension = Field(description=_FILTERS)
+    depth_multiplier: PositiveInteger = Field(
+        default=1, description="Depthwise filters per input channel, from 1."
+    )
+    depthwise_initializer: InitializerField = Field(
+        default=GlorotUniform(), description="How the depthwise kernel starts."
+    )
+    pointwise_initializer: InitializerField = Field(
+        default=GlorotUniform(), description="How the pointwise kernel starts."
+    )
+    depthwise_regularizer: RegularizerField | None = Field(
+        default=None, description="Penalty on the depthwise kernel."
+    )
+    pointwise_regularizer: RegularizerField | None = Field(
+        default=None, description="Penalty on the pointwise kernel."
+    )
+    depthwise_constraint: ConstraintField | None = Field(
+        default=None, description="Constraint on the depthwise kernel."
+    )
+    pointwise_constraint: ConstraintField | None = Field(
+        default=None, description="Constraint on the pointwise kernel."
+    )
+
+    def output_filters(self, input_shape: Shape) -> int:
+        return int(self.filters)
+
+    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+        inputs = channels(input_shape, self.data_format)
+        return self.with_bias(
+            int(self.filters),
+            Weight("depthwise_kernel", (*self.window, inputs, self.depth_multiplier)),
+            Weight("pointwise_kernel", (1, 1, inputs * self.depth_multiplier, int(self.filters))),
+        )
+
+    def macs(self, input_shape: Shape) -> int:
+        """H' W' (F^2 C M + C M K), M being the depth multiplier; the bias is not counted."""
+        depthwise, pointwise = self.weights(input_shape)[:2]
+        return math.prod(self.output_spatial(input_shape)) * (depthwise.size + pointwise.size)
+
+    def needs_xla_on_cpu(self) -> bool:
+        return unequal_strides_die(self)
+
+
+def unequal_strides_die(layer: Convolution) -> bool:
+    """Whether a depthwise convolution's strides stop its training on a CPU without XLA.
+
+    Dilated ones are safe: Keras runs those at stride 1 and takes every S-th position.
+    """
+    return layer.strides[0] != layer.strides[1] and max(layer.dilation_rate) == 1
+
+
+class Conv2DTranspose(KernelConvolution):
+    """The transposed convolution, which enlarges the image by its stride: W' = (W - 1)S + F - 2P.
+
+    Explicit padding crops the result, so that it undoes a convolution with that padding.
+    """
+
+    enlarges: ClassVar[bool] = True
+
+    output_padding: PairFromZero | None = Field(
+        default=None,
+        description="Rows and columns added at the output's end, a number or [height, width], each from 0 to "
+        "below the stride; by default as many as `same` needs for input x stride.",
+    )
+
+    @model_validator(mode="after")
+    def _output_padding(self) -> Conv2DTranspose:
+        if self.output_padding is None:
+            return self
+        for axis, (extra, stride) in enumerate(zip(self.output_padding, self.strides, strict=True)):
+            if extra >= stride:
+                raise invalid(f"`output_padding` ({extra}) must be below the stride ({stride})")
+            span = geometry.effective_window(self.window[axis], self.dilation[axis])
+            if self.padding == "same" and extra == 0 and span % 2 == 0:
+                raise invalid(
+                    f"`output_padding: 0` with `padding: same` and an even window ({span}) gives a size that "
+                    "TensorFlow refuses; use 1 with a stride above 1, or leave `output_padding` out"
+                )
+        return self
+
+    def output_spatial(self, input_shape: Shape) -> tuple[int, int]:
+        crop = self.explicit_padding()
+        sizes = spatial(input_shape, self.data_format)
+        height, width = (
+            geometry.transposed_output_size(
+                sizes[axis],
+                self.window[axis],
+                self.strides[axis],
+                crop[axis] if crop else "same" if self.padding == "same" else "valid",
+                self.output_padding[axis] if self.output_padding else None,
+                self.dilation[axis],
+            )
+            for axis in (0, 1)
+        )
+        if height < 1 or width < 1:
+            raise ShapeError(
+                f"padding {describe(self.padding)} crops more than this layer makes of the "
+                f"{format_shape(sizes)} input it receives (here: {format_shape(input_shape)}); the result "
+                f"would be {height}x{width}",
+                argument="padding",
+            )
+        return height, width
+
+    def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
+        window, stride, dilation = self.window[axis], self.strides[axis], self.dilation[axis]
+        crop = self.explicit_padding()
+        if self.padding == "same":
+            size = spatial(input_shape, self.data_format)[axis]
+            before = geometry.transposed_crop(
+                size, window, stride, self.output_spatial(input_shape)[axis], dilation
+            )
+        else:
+            before = crop[axis][0] if crop else 0
+        return geometry.transposed_range(low, high, window, stride, before, dilation)
+
+    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+        kernel = (*self.window, int(self.filters), channels(input_shape, self.data_format))
+        return self.with_bias(int(self.filters), Weight("kernel", kernel))
+
+    def macs(self, input_shape: Shape) -> int:
+        """H W F^2 C K over the input's H and W; the bias is not counted."""
+        return math.prod(spatial(input_shape, self.data_format)) * self.weights(input_shape)[0].size
+
+    def warnings(self, input_shape: Shape) -> tuple[str, ...]:
+        return ()
+
+    def needs_xla_on_cpu(self) -> bool:
+        return self.data_format == "channels_first" or max(self.dilation_rate) > 1
+
+    def build_padded(self, scope: Scope, arguments: dict[str, Any], amounts: Amounts) -> Any:
+        """A Sequential of the layer without padding and Cropping2D."""
+        import keras
+
+        name, dtype = arguments["name"], arguments["dtype"]
+        crop = keras.layers.Cropping2D(
+            [list(amount) for amount in amounts], data_format=self.data_format, dtype=dtype, name="cropping"
+        )
+        inner = self.keras_layer(arguments | {"name": "padded"})
+        inputs = keras.Input(scope.input_shape, dtype=compute_dtype(dtype))
+        return keras.Sequential([inputs, inner, crop], trainable=self.trainable, name=name)

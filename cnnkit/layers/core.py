@@ -1,0 +1,166 @@
+"""Dense and the layers that only reshape."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+
+from cnnkit.config.base import (
+    DataFormat,
+    Dimension,
+    describe,
+    invalid,
+    is_whole,
+)
+from cnnkit.layers.base import Layer, Shape, ShapeError, ShapeLayer, Weight, format_shape
+from cnnkit.layers.weights import (
+    ActivationName,
+    ConstraintField,
+    GlorotUniform,
+    InitializerField,
+    RegularizerField,
+    Zeros,
+    check_weight_objects,
+)
+from cnnkit.layers.window import DATA_FORMAT
+
+
+class Dense(Layer):
+    """Connects every input to every unit: N inputs, K units, K(N + 1) parameters, the 1 being the bias.
+
+    Acts on the last axis; an image is flattened first (`Flatten`).
+    """
+
+    leading: ClassVar[str | None] = "units"
+
+    units: Dimension = Field(description="Number of outputs: a whole number from 1, or `classes`.")
+    activation: ActivationName | None = Field(
+        default=None, description="Activation of the output, by Keras' name."
+    )
+    use_bias: bool = Field(default=True, description="Whether each unit adds a bias.")
+    kernel_initializer: InitializerField = Field(
+        default=GlorotUniform(), description="How the kernel starts."
+    )
+    bias_initializer: InitializerField = Field(default=Zeros(), description="How the bias starts.")
+    kernel_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the kernel.")
+    bias_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the bias.")
+    activity_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the output.")
+    kernel_constraint: ConstraintField | None = Field(default=None, description="Constraint on the kernel.")
+    bias_constraint: ConstraintField | None = Field(default=None, description="Constraint on the bias.")
+
+    @model_validator(mode="after")
+    def _weight_objects(self) -> Dense:
+        check_weight_objects(self, {"kernel": 2, "bias": 1})
+        return self
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        problem = self.activity_regularizer and self.activity_regularizer.misfit(len(input_shape) + 1)
+        if problem:
+            raise ShapeError(problem, argument="activity_regularizer")
+        return (*input_shape[:-1], int(self.units))
+
+    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+        kernel = Weight("kernel", (input_shape[-1], int(self.units)))
+        return (kernel, Weight("bias", (int(self.units),))) if self.use_bias else (kernel,)
+
+    def macs(self, input_shape: Shape) -> int:
+        """N K, once per position of the other axes; the bias is not counted."""
+        return math.prod(input_shape) * int(self.units)
+
+    @property
+    def output_activation(self) -> str | None:
+        return None if self.activation == "linear" else self.activation
+
+
+class Flatten(ShapeLayer):
+    """All values of an image as one vector."""
+
+    leading: ClassVar[str | None] = "data_format"
+
+    data_format: DataFormat | None = Field(
+        default=None,
+        description=f"{DATA_FORMAT} channels_first is turned to channels_last before flattening.",
+    )
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (math.prod(input_shape),)
+
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        return len(input_shape) == 3
+
+
+def _target_shape(value: Any) -> tuple[int, ...]:
+    if isinstance(value, list | tuple) and value and all(is_whole(v) and (v >= 1 or v == -1) for v in value):
+        if list(value).count(-1) > 1:
+            raise invalid(f"at most one size may be -1, got {describe(value)}")
+        return tuple(value)
+    raise invalid(
+        f"expected a list of sizes from 1, one of which may be -1 (what remains), got {describe(value)}"
+    )
+
+
+class Reshape(ShapeLayer):
+    """The same values in another shape."""
+
+    leading: ClassVar[str | None] = "target_shape"
+
+    target_shape: Annotated[
+        tuple[int, ...],
+        PlainValidator(_target_shape),
+        WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": -1}, "minItems": 1}),
+    ] = Field(description="The new shape without the batch axis; one size may be -1, what remains.")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        total, known = math.prod(input_shape), math.prod(size for size in self.target_shape if size != -1)
+        fits = total % known == 0 if -1 in self.target_shape else total == known
+        if not fits:
+            raise ShapeError(
+                f"{format_shape(self.target_shape)} does not hold the {total} values this layer receives "
+                f"(here: {format_shape(input_shape)})",
+                argument="target_shape",
+            )
+        return tuple(total // known if size == -1 else size for size in self.target_shape)
+
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        return True
+
+    def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
+        return (0, 1, 2)
+
+
+def _dims(value: Any) -> tuple[int, ...]:
+    whole = isinstance(value, list | tuple) and bool(value) and all(is_whole(v) for v in value)
+    if whole and sorted(value) == list(range(1, len(value) + 1)):
+        return tuple(value)
+    raise invalid(
+        "expected a list that holds each axis once, counted from 1 without the batch axis, such as "
+        f"[2, 1, 3], got {describe(value)}"
+    )
+
+
+class Permute(ShapeLayer):
+    """The axes in another order: [3, 1, 2] turns channels_last into channels_first."""
+
+    leading: ClassVar[str | None] = "dims"
+
+    dims: Annotated[
+        tuple[int, ...],
+        PlainValidator(_dims),
+        WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1}),
+    ] = Field(
+        description="For each axis of the output, the input's axis, counted from 1 without the batch axis."
+    )
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(self.dims) != len(input_shape):
+            raise ShapeError(
+                f"`dims` orders {len(self.dims)} axes, but the input this layer receives has "
+                f"{len(input_shape)} (here: {format_shape(input_shape)})",
+                argument="dims",
+            )
+        return tuple(input_shape[dim - 1] for dim in self.dims)
+
+    def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(order[dim - 1] for dim in self.dims) if len(self.dims) == 3 else order

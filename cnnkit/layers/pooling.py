@@ -1,0 +1,94 @@
+"""The pooling layers: W' = (W - F + 2P)/S + 1, no parameters."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from cnnkit.config.base import DataFormat, Pair, invalid
+from cnnkit.layers.base import Layer, Scope, Shape, channels, image_shape, spatial
+from cnnkit.layers.submodel import functional
+from cnnkit.layers.window import DATA_FORMAT, Amounts, WindowedLayer, compute_dtype
+
+_STRIDES = "The window's steps along [height, width], from 1; by default the window's size."
+
+
+class Pooling(WindowedLayer):
+    """What the windowed poolings share."""
+
+    leading: ClassVar[str | None] = "pool_size"
+    window_argument: ClassVar[str] = "pool_size"
+
+    strides: Pair | None = Field(default=None, description=_STRIDES)
+
+    @model_validator(mode="after")
+    def _padding_below_window(self) -> Pooling:
+        if isinstance(self.padding, str):
+            return self
+        for amounts, window in zip(self.padding, self.window, strict=True):
+            if max(amounts) >= window:
+                raise invalid(
+                    f"padding {max(amounts)} is not below the window's size {window}, so that a window would "
+                    "see padding only"
+                )
+        return self
+
+    @property
+    def output_activation(self) -> str | None:
+        return "keep"
+
+
+class MaxPooling2D(Pooling):
+    """The maximum of each window. Explicit padding never wins: it is minus infinity."""
+
+    pool_size: Pair = Field(default=(2, 2), description="The window's [height, width], from 1.")
+
+    def build_padded(self, scope: Scope, arguments: dict[str, Any], amounts: Amounts) -> Any:
+        """A functional model that pads with minus infinity (zeros would beat negative values), then pools."""
+        import keras
+
+        pad_width = [[0, 0], *([list(amount) for amount in amounts])]
+        pad_width.insert(1 if self.data_format == "channels_first" else 3, [0, 0])
+        pool = self.keras_layer(arguments | {"name": "padded"})
+
+        def body(inputs: Any) -> Any:
+            padded = keras.ops.pad(inputs, pad_width, mode="constant", constant_values=float("-inf"))
+            return pool(padded)
+
+        return functional(arguments["name"], scope.input_shape, compute_dtype(arguments["dtype"]), body)
+
+
+class AveragePooling2D(Pooling):
+    """The mean of each window. `same` leaves padding out of the mean, explicit padding counts as zeros."""
+
+    pool_size: Pair = Field(description="The window's [height, width], from 1.")
+
+
+class GlobalPooling(Layer):
+    """What the global poolings share: one value per channel."""
+
+    leading: ClassVar[str | None] = "data_format"
+
+    data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
+    keepdims: bool = Field(default=False, description="Whether height and width stay, with size 1.")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        spatial(input_shape, self.data_format)
+        count = channels(input_shape, self.data_format)
+        return image_shape(1, 1, count, self.data_format) if self.keepdims else (count,)
+
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        return True
+
+    @property
+    def output_activation(self) -> str | None:
+        return "keep"
+
+
+class GlobalMaxPooling2D(GlobalPooling):
+    """The maximum of each channel."""
+
+
+class GlobalAveragePooling2D(GlobalPooling):
+    """The mean of each channel (Lin, Chen and Yan 2014, arXiv:1312.4400)."""

@@ -1,0 +1,27 @@
+"""Layers that Keras lacks, as small functional models of stock layers and operations.
+
+Such a model's `.keras` file needs no custom class, so that it opens without cnnkit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cnnkit.layers.base import Shape
+
+
+def functional(
+    name: str, input_shape: Shape, dtype: str, body: Callable[[Any], Any], trainable: bool = True
+) -> Any:
+    """A named functional model of one input.
+
+    Args:
+        input_shape: The input's shape without the batch axis.
+        dtype: The dtype to which the model casts its input.
+        body: Makes the output tensor from the input tensor.
+    """
+    import keras
+
+    inputs = keras.Input(input_shape, dtype=dtype)
+    return keras.Model(inputs, body(inputs), trainable=trainable, name=name)

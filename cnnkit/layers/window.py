@@ -1,0 +1,248 @@
+"""What convolutions and poolings share: a window that moves over the image, and its padding."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from cnnkit.config.base import DataFormat, describe, invalid, is_whole, suggestion
+from cnnkit.layers import geometry
+from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, format_shape, image_shape, spatial
+
+#: ((top, bottom), (left, right)), in pixels.
+Amounts = tuple[geometry.Amount, geometry.Amount]
+
+_PAIRS = "a whole number, [height, width], or [[top, bottom], [left, right]], all at least 0"
+
+
+def to_pair(value: Any) -> geometry.Amount | None:
+    """A whole number from 0, or two, as two; None for anything else."""
+    items = [value, value] if is_whole(value) else value
+    if isinstance(items, list | tuple) and len(items) == 2 and all(is_whole(i) and i >= 0 for i in items):
+        return (items[0], items[1])
+    return None
+
+
+def _pair_from_zero(value: Any) -> geometry.Amount:
+    pair = to_pair(value)
+    if pair is None:
+        raise invalid(
+            f"expected a whole number from 0, or a list [height, width] of two, got {describe(value)}"
+        )
+    return pair
+
+
+def to_amounts(value: Any) -> Amounts | None:
+    """Rows and columns on each side as Keras writes them; None for anything else."""
+
+    sides = [value, value] if is_whole(value) else value
+    if not isinstance(sides, list | tuple) or len(sides) != 2:
+        return None
+    height, width = to_pair(sides[0]), to_pair(sides[1])
+    return (height, width) if height is not None and width is not None else None
+
+
+def _amounts(value: Any) -> Amounts:
+    amounts = to_amounts(value)
+    if amounts is None:
+        raise invalid(f"expected {_PAIRS}, got {describe(value)}")
+    return amounts
+
+
+def _padding(value: Any) -> str | Amounts:
+    names = ("valid", "same", "full")
+    if isinstance(value, str):
+        if value in names:
+            return value
+        raise invalid(f"unknown padding `{value}`{suggestion(value, names)}")
+    amounts = to_amounts(value)
+    if amounts is None:
+        raise invalid(f"expected `valid`, `same`, `full`, {_PAIRS}, got {describe(value)}")
+    return amounts
+
+
+_SIZE = {"type": "integer", "minimum": 0}
+_TWO_SIZES = {"type": "array", "items": _SIZE, "minItems": 2, "maxItems": 2}
+_SIDES = {"type": "array", "items": {"anyOf": [_SIZE, _TWO_SIZES]}, "minItems": 2, "maxItems": 2}
+
+#: One whole number from 0 for both axes, or [height, width]; held as (height, width).
+PairFromZero = Annotated[
+    tuple[int, int],
+    PlainValidator(_pair_from_zero),
+    WithJsonSchema({"anyOf": [_SIZE, _TWO_SIZES]}),
+]
+
+#: Rows and columns on each side; held as ((top, bottom), (left, right)).
+AmountsField = Annotated[Amounts, PlainValidator(_amounts), WithJsonSchema({"anyOf": [_SIZE, _SIDES]})]
+
+#: `valid`, `same`, `full`, or rows and columns on each side.
+PaddingField = Annotated[
+    str | Amounts,
+    PlainValidator(_padding),
+    WithJsonSchema({"anyOf": [{"enum": ["valid", "same", "full"]}, _SIZE, _SIDES]}),
+]
+
+DATA_FORMAT = "Order of the axes: channels_last (height, width, channels; the default) or channels_first."
+
+
+def compute_dtype(dtype: str | None) -> str:
+    """The dtype in which a Keras layer with this dtype policy computes."""
+    import keras
+
+    return str(keras.dtype_policies.get(dtype).compute_dtype)
+
+
+def window_text(window: tuple[int, int], dilation: tuple[int, int]) -> str:
+    text = f"a {format_shape(window)} window"
+    if dilation == (1, 1):
+        return text
+    span = [geometry.effective_window(f, d) for f, d in zip(window, dilation, strict=True)]
+    return f"{text} with dilation {format_shape(dilation)} spans {format_shape(tuple(span))} and"
+
+
+class WindowedLayer(Layer):
+    """A layer whose output positions each see a window of the input, W' = (W - F + 2P)/S + 1 of them."""
+
+    #: The argument that holds the window's size.
+    window_argument: ClassVar[str]
+
+    padding: PaddingField = Field(
+        default="valid",
+        description="Rows and columns added around the image: `valid` none; `same` enough for an output of "
+        "input / stride; `full` dilation x (window - 1) on each side; a number, [height, width] or [[top, bottom], "
+        "[left, right]], from 0.",
+    )
+    data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
+
+    @property
+    def window(self) -> tuple[int, int]:
+        size: tuple[int, int] = getattr(self, self.window_argument)
+        return size
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """The stride along height and width."""
+        strides: tuple[int, int] | None = getattr(self, "strides")  # noqa: B009 (declared by subclasses)
+        return self.window if strides is None else strides
+
+    @property
+    def dilation(self) -> tuple[int, int]:
+        rate: tuple[int, int] = getattr(self, "dilation_rate", (1, 1))
+        return rate
+
+    def explicit_padding(self) -> Amounts | None:
+        """The padding that cnnkit adds itself; None where Keras does it (`valid`, `same`)."""
+        if self.padding == "full":
+            (fh, fw), (dh, dw) = self.window, self.dilation
+            return geometry.full_padding(fh, dh), geometry.full_padding(fw, dw)
+        if isinstance(self.padding, str) or self.padding == ((0, 0), (0, 0)):
+            return None
+        return self.padding
+
+    def padding_amounts(self, input_shape: Shape) -> Amounts:
+        """How many rows and columns are added on each side of an input."""
+        if self.padding == "same":
+            height, width = (
+                geometry.same_padding(*values)
+                for values in zip(
+                    spatial(input_shape, self.data_format), self.window, self.step, self.dilation, strict=True
+                )
+            )
+            return height, width
+        return self.explicit_padding() or ((0, 0), (0, 0))
+
+    def output_filters(self, input_shape: Shape) -> int:
+        """The number of channels that leave the layer."""
+        return input_shape[0] if self.data_format == "channels_first" else input_shape[-1]
+
+    def output_spatial(self, input_shape: Shape) -> tuple[int, int]:
+        """The output's height and width.
+
+        Raises:
+            ShapeError: if the window does not fit the padded input.
+        """
+        sizes = spatial(input_shape, self.data_format)
+        amounts = self.padding_amounts(input_shape)
+        height, width = (
+            geometry.output_size(size, window, stride, amount, dilation)
+            for size, window, stride, amount, dilation in zip(
+                sizes, self.window, self.step, amounts, self.dilation, strict=True
+            )
+        )
+        if height < 1 or width < 1:
+            padded = ""
+            if amounts != ((0, 0), (0, 0)):
+                grown = tuple(size + sum(amount) for size, amount in zip(sizes, amounts, strict=True))
+                padded = f", {format_shape(grown)} with its padding"
+            raise ShapeError(
+                f"{window_text(self.window, self.dilation)} does not fit the {format_shape(sizes)} input "
+                f"this layer receives{padded} (here: {format_shape(input_shape)}); use a smaller window, "
+                "`padding: same`, or shrink the image less before",
+                argument=self.window_argument,
+            )
+        return height, width
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        height, width = self.output_spatial(input_shape)
+        return image_shape(height, width, self.output_filters(input_shape), self.data_format)
+
+    def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
+        before = self.padding_amounts(input_shape)[axis][0]
+        return geometry.convolution_range(
+            low, high, self.window[axis], self.step[axis], before, self.dilation[axis]
+        )
+
+    def warnings(self, input_shape: Shape) -> tuple[str, ...]:
+        """Rows and columns that no window reaches because the stride does not divide evenly."""
+        if self.padding == "same":
+            return ()
+        found: dict[tuple[int, str], list[int]] = {}
+        amounts = self.padding_amounts(input_shape)
+        sizes = spatial(input_shape, self.data_format)
+        for axis in (0, 1):
+            values = (sizes[axis], self.window[axis], self.step[axis], amounts[axis], self.dilation[axis])
+            rest = geometry.dropped(*values)
+            if rest:
+                found.setdefault((rest, geometry.size_arithmetic(*values)), []).append(axis)
+        texts = []
+        for (rest, arithmetic), axes in found.items():
+            places = " and ".join(("row", "column")[axis] + ("s" if rest > 1 else "") for axis in axes)
+            padding = ", which are padding" if all(amounts[axis][1] >= rest for axis in axes) else ""
+            if padding and rest == 1 and len(axes) == 1:
+                padding = ", which is padding"
+            texts.append(
+                f"the stride does not divide evenly: {arithmetic}; "
+                f"Keras drops the last {rest} {places}{padding}"
+            )
+        return tuple(texts)
+
+    def build(self, scope: Scope) -> Any:
+        """The Keras layer; with explicit padding, a sub-model of stock layers that pads first."""
+        amounts = self.explicit_padding()
+        arguments = self.keras_arguments(scope)
+        if amounts is not None:
+            return self.build_padded(scope, arguments | {"padding": "valid"}, amounts)
+        if not isinstance(self.padding, str):
+            arguments["padding"] = "valid"
+        return self.keras_layer(arguments)
+
+    def keras_layer(self, arguments: dict[str, Any]) -> Any:
+        import keras
+
+        return getattr(keras.layers, type(self).__name__)(**arguments)
+
+    def build_padded(self, scope: Scope, arguments: dict[str, Any], amounts: Amounts) -> Any:
+        """A Sequential of ZeroPadding2D and the layer without padding."""
+        import keras
+
+        name, dtype = arguments["name"], arguments["dtype"]
+        pad = keras.layers.ZeroPadding2D(
+            [list(amount) for amount in amounts],
+            data_format=self.data_format,
+            dtype=dtype,
+            name="zero_padding",
+        )
+        inner = self.keras_layer(arguments | {"name": "padded"})
+        inputs = keras.Input(scope.input_shape, dtype=compute_dtype(dtype))
+        return keras.Sequential([inputs, pad, inner], trainable=self.trainable, name=name)

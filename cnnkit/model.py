@@ -1,0 +1,79 @@
+"""The layer list to a `keras.Sequential`, normalisation inside, every initial weight seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cnnkit.layers.base import Scope, Seeds, Shape
+from cnnkit.layers.stack import trace
+
+if TYPE_CHECKING:
+    from cnnkit.config.run import RunConfig
+
+
+def normalization_constants(
+    config: RunConfig, measured: tuple[Sequence[float], Sequence[float]] | None
+) -> tuple[list[float], list[float]] | None:
+    """Mean and variance per channel on the scale 0..255 for `Normalization`; None for no normalisation.
+
+    Args:
+        measured: What `standardize` uses: mean and variance of the training split.
+    """
+    wanted = config.data.normalization
+    if wanted == "none":
+        return None
+    if wanted == "scale":
+        return [0.0], [255.0**2]
+    if wanted == "standardize":
+        if measured is None:
+            raise ValueError("`standardize` needs the measured mean and variance")
+        return list(measured[0]), list(measured[1])
+    return list(wanted.mean), list(wanted.variance)  # type: ignore[union-attr]
+
+
+def build_model(
+    config: RunConfig,
+    input_shape: Shape,
+    classes: int,
+    constants: tuple[Sequence[float], Sequence[float]] | None,
+) -> Any:
+    """An uncompiled `keras.Sequential` that takes raw images, 0..255, [batch, height, width, channels].
+
+    A layer is named after its place in the config (`3.Conv2D`) unless it has a name of its own.
+
+    Args:
+        constants: Mean and variance per channel for the normalisation in front; None for none.
+    """
+    import keras
+
+    policy = config.training.dtype_policy
+    seeds = Seeds(config.seed)
+    built: list[Any] = [keras.Input(shape=input_shape, name="image")]
+    if constants is not None:
+        mean, variance = constants
+        built.append(
+            keras.layers.Normalization(
+                mean=_per_channel(mean, input_shape), variance=_per_channel(variance, input_shape),
+                name="normalization", dtype="float32",
+            )
+        )
+    steps = trace(config.model.layers, input_shape, classes)
+    for index, step in enumerate(steps):
+        # Probabilities and losses in half precision under- and overflow (Keras' mixed precision guide).
+        dtype = "float32" if index == len(steps) - 1 else policy
+        name = f"{index}.{type(step.layer).__name__}"
+        built.append(step.layer.build(Scope(name, step.input_shape, seeds, dtype)))
+    return keras.Sequential(built, name="model")
+
+
+def _per_channel(values: Sequence[float], input_shape: Shape) -> list[float]:
+    """One value per channel; Keras' Normalization does not spread a single one over several."""
+    return list(values) * input_shape[-1] if len(values) == 1 else list(values)
+
+
+def without_training_state(model: Any) -> Any:
+    """The same layers as an uncompiled model: what is saved for use opens without our schedules, and is small."""
+    import keras
+
+    return keras.Sequential([keras.Input(shape=model.input_shape[1:], name="image"), *model.layers], name=model.name)

@@ -1,0 +1,241 @@
+"""The classes of image files: finding the files, predicting them in batches, and writing the results."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.data.images import read_image
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.evaluate import aligned, probabilities_from_outputs
+
+_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF87a", b"GIF89a")
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the network says about one file: probabilities, or why there are none.
+
+    Args:
+        file: The image file.
+        class_names: One name per class.
+        probabilities: One probability per class, float64; None where the file could not be read.
+        top: How many of the likeliest classes the table shows.
+        error: Why the file could not be read, naming it; None where it could.
+    """
+
+    file: Path
+    class_names: Sequence[str]
+    probabilities: NDArray[np.float64] | None = None
+    top: int = 5
+    error: str | None = None
+
+    def ranked(self) -> list[tuple[str, float]]:
+        """The `top` likeliest classes with their probabilities, the likeliest first; empty after an error."""
+        if self.probabilities is None:
+            return []
+        order = np.argsort(-self.probabilities, kind="stable")[: self.top]
+        return [(self.class_names[index], float(self.probabilities[index])) for index in order]
+
+
+def collect_images(paths: Sequence[Path]) -> list[Path]:
+    """The image files that the paths stand for: files as they are, folders searched to any depth.
+
+    In a folder, PNG, JPEG, BMP, GIF and WebP files count, recognised by extension or, failing that, by
+    content; hidden files and folders are passed over. Arguments keep their order, each folder's files are
+    sorted, and a file that is named twice comes once.
+
+    Raises:
+        UsageError: if a path does not exist.
+        CnnkitError: if a folder holds no images or cannot be read.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            images = sorted(_images_below(path))
+            if not images:
+                raise CnnkitError(
+                    f"expected images in the folder {path}, found none",
+                    "PNG, JPEG, BMP, GIF and WebP files count; hidden files do not.",
+                )
+            found.update(dict.fromkeys(images))
+        elif path.exists():
+            found[path] = None
+        else:
+            raise UsageError(
+                f"expected an image file or a folder, but {path} does not exist",
+                "Check the path; a relative one starts at the current folder.",
+            )
+    return list(found)
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    def fail(error: OSError) -> None:
+        raise CnnkitError(f"cannot read the folder {error.filename}: {error.strerror}")
+
+    # Symbolic links are followed, because data sets are often made of them; one that leads back is not.
+    seen = {os.path.realpath(folder)}
+    for parent, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        fresh = {name: os.path.realpath(os.path.join(parent, name)) for name in folders if name[0] != "."}
+        folders[:] = [name for name, target in fresh.items() if target not in seen]
+        seen.update(fresh.values())
+        for name in files:
+            path = Path(parent, name)
+            if name[0] != "." and (path.suffix.lower() in _EXTENSIONS or _looks_like_an_image(path)):
+                yield path
+
+
+def _looks_like_an_image(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            start = file.read(12)
+    except OSError:
+        return False
+    return start.startswith(_SIGNATURES) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
+
+
+def predict_images(
+    model: Any,
+    files: Sequence[Path],
+    *,
+    image_shape: tuple[int, int, int],
+    class_names: Sequence[str],
+    head: str,
+    batch_size: int,
+    top: int = 5,
+) -> list[Prediction]:
+    """Predicts image files of any size and mode; at most `batch_size` images are in memory at a time.
+
+    Args:
+        model: A Keras model that takes raw images, 0..255, [images, height, width, channels].
+        files: The image files.
+        image_shape: What every image is converted and resized to: (height, width, channels).
+        class_names: One name per class, in the order of the model's outputs.
+        head: `softmax`, `logits` or `sigmoid`: how outputs become probabilities, see
+            `evaluate.probabilities_from_outputs`.
+        batch_size: Images per call of the model.
+        top: How many of the likeliest classes `as_table` shows.
+
+    Returns:
+        One prediction per file, in the order of `files`. A file that is not an image, or a damaged one, has
+        its `error` set; the others are predicted all the same.
+
+    Raises:
+        CnnkitError: if the model's outputs do not fit the class names, or are not finite.
+    """
+    predictions: list[Prediction] = []
+    workers = min(8, os.cpu_count() or 1, batch_size)
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(files), batch_size):
+            chunk = files[start : start + batch_size]
+            images = list(pool.map(lambda file: _read(file, image_shape), chunk))
+            readable = [image for image in images if not isinstance(image, str)]
+            rows = iter(_probabilities(model, readable, class_names, head))
+            for file, image in zip(chunk, images, strict=True):
+                if isinstance(image, str):
+                    predictions.append(Prediction(file, class_names, top=top, error=image))
+                else:
+                    predictions.append(Prediction(file, class_names, next(rows), top))
+    return predictions
+
+
+def _read(file: Path, image_shape: tuple[int, int, int]) -> NDArray[np.uint8] | str:
+    """The image, or one line that says why there is none."""
+    height, width, channels = image_shape
+    try:
+        return read_image(file, (height, width), channels)
+    except CnnkitError as error:
+        return error.message
+    # A damaged file can make a decoder raise anything; whatever it is, it concerns this file alone.
+    except Exception as error:
+        return f"cannot read the image file `{file}`: {error or type(error).__name__}"
+
+
+def _probabilities(
+    model: Any, images: Sequence[NDArray[np.uint8]], class_names: Sequence[str], head: str
+) -> NDArray[np.float64]:
+    if not images:
+        return np.empty((0, len(class_names)))
+    probabilities = probabilities_from_outputs(model.predict_on_batch(np.stack(images)), head)
+    if probabilities.shape[1] != len(class_names):
+        raise CnnkitError(
+            f"expected a model with {len(class_names)} classes, got one with {probabilities.shape[1]} outputs"
+        )
+    if not np.isfinite(probabilities).all():
+        raise CnnkitError(
+            "expected finite probabilities, the model puts out NaN or infinity",
+            "Its weights are not usable; train again with a lower learning rate.",
+        )
+    return probabilities
+
+
+# --- Output formats -----------------------------------------------------------------------------------
+
+
+def as_table(predictions: Sequence[Prediction]) -> str:
+    """One line per file for a terminal: file, class, probability, and the next likeliest classes."""
+    read = [prediction for prediction in predictions if prediction.error is None]
+    failed = [prediction for prediction in predictions if prediction.error is not None]
+    parts = []
+    if read:
+        lines = [["file", "class", "probability", "next"]]
+        for prediction in read:
+            (name, probability), *others = prediction.ranked()
+            following = ", ".join(f"{other} {value:.4f}" for other, value in others)
+            lines.append([str(prediction.file), name, f"{probability:.4f}", following])
+        parts.append(aligned(lines, "<<><"))
+    if failed:
+        heading = f"{len(failed)} of {len(predictions)} files could not be read:"
+        parts.append("\n".join([heading, *(f"  {item.error}" for item in failed)]))
+    return "\n\n".join(parts)
+
+
+def as_json(predictions: Sequence[Prediction]) -> str:
+    """A JSON list: {file, class, probability, probabilities: {class: p}} or {file, error} for each file.
+
+    Probabilities have six significant digits.
+    """
+    entries: list[dict[str, Any]] = []
+    for prediction in predictions:
+        entry: dict[str, Any] = {"file": str(prediction.file)}
+        if prediction.probabilities is None:
+            entry["error"] = prediction.error
+        else:
+            numbers = [float(f"{value:.6g}") for value in prediction.probabilities.tolist()]
+            likeliest = int(prediction.probabilities.argmax())
+            entry["class"] = prediction.class_names[likeliest]
+            entry["probability"] = numbers[likeliest]
+            entry["probabilities"] = dict(zip(prediction.class_names, numbers, strict=True))
+        entries.append(entry)
+    return json.dumps(entries, indent=2, ensure_ascii=False)
+
+
+def as_csv(predictions: Sequence[Prediction]) -> str:
+    """CSV with a header: file, class, probability, one `probability_<class>` per class, error.
+
+    Probabilities have six significant digits; after an error, all but `file` and `error` are empty.
+    """
+    names = list(predictions[0].class_names) if predictions else []
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "class", "probability", *(f"probability_{name}" for name in names), "error"])
+    for prediction in predictions:
+        if prediction.probabilities is None:
+            writer.writerow([str(prediction.file), "", "", *("" for _ in names), prediction.error])
+        else:
+            numbers = [f"{value:.6g}" for value in prediction.probabilities.tolist()]
+            likeliest = int(prediction.probabilities.argmax())
+            name = prediction.class_names[likeliest]
+            writer.writerow([str(prediction.file), name, numbers[likeliest], *numbers, ""])
+    return text.getvalue()

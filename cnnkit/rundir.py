@@ -1,0 +1,225 @@
+"""The run directory: its names, reads and writes. No other module knows a file name in it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnkit.errors import CnnkitError, UsageError
+
+RUNS = "runs"
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Writes a whole file under a temporary name and renames it, so that no reader sees half of it."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, with the same ending, that takes its place if the block succeeds."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes private files; a run is as readable as any file the user makes.
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def config_source(self) -> Path:
+        return self.path / "config.source.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "last.npz"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.keras"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions.csv"
+
+    @property
+    def curves(self) -> Path:
+        return self.path / "plots" / "curves.png"
+
+    @property
+    def confusion_matrix(self) -> Path:
+        return self.path / "plots" / "confusion_matrix.png"
+
+    @property
+    def filters(self) -> Path:
+        return self.path / "plots" / "filters.png"
+
+    @property
+    def initial_filters(self) -> Path:
+        return self.path / "plots" / "initial_filters.npy"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    def write_json(self, path: Path, value: Any) -> None:
+        write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """A JSON file of the run.
+
+        Raises:
+            CnnkitError: if it is missing or broken.
+        """
+        try:
+            value = json.loads(path.read_text())
+        except FileNotFoundError:
+            raise CnnkitError(f"the run `{self.path}` has no {path.name}") from None
+        except ValueError as error:
+            raise CnnkitError(f"`{path}` is not valid JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise CnnkitError(f"`{path}` should hold a JSON object")
+        return value
+
+    def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
+        """One row per epoch; the columns are those of the first row."""
+        write_atomically(self.metrics, to_csv(list(rows[0]), [list(row.values()) for row in rows]))
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """The rows of metrics.csv as numbers; none if no epoch has ended."""
+        if not self.metrics.exists():
+            return []
+        with self.metrics.open(newline="") as stream:
+            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+
+
+def to_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as CSV text; floats with nine significant digits, enough to tell any two 32-bit ones apart."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow([format(value, ".9g") if isinstance(value, float) else value for value in row])
+    return stream.getvalue()
+
+
+def create_run(name: str, directory: str | None = None) -> Run:
+    """A new run directory: `directory` itself, or `runs/<name>-<n>` with the next free number.
+
+    Raises:
+        UsageError: if `directory` is there already and not empty.
+    """
+    if directory is not None:
+        path = Path(directory)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make the run directory `{path}`: {error.strerror}") from None
+        if any(path.iterdir()):
+            raise UsageError(
+                f"the run directory `{path}` is not empty",
+                "Runs are never overwritten: name another one, or continue it with `--resume`.",
+            )
+        return _prepared(Run(path))
+    parent = Path(RUNS)
+    pattern = re.compile(re.escape(name) + r"-(\d+)")
+    try:
+        parent.mkdir(exist_ok=True)
+        while True:
+            taken = [int(match[1]) for entry in os.listdir(parent) if (match := pattern.fullmatch(entry))]
+            path = parent / f"{name}-{max(taken, default=0) + 1}"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return _prepared(Run(path))
+    except OSError as error:
+        raise CnnkitError(
+            f"cannot make a run directory in `{parent.resolve()}`: {error.strerror}",
+            "Run cnnkit in a folder that you may write to, or name one with `--run-dir`.",
+        ) from None
+
+
+def _prepared(run: Run) -> Run:
+    run.checkpoint.parent.mkdir(exist_ok=True)
+    run.curves.parent.mkdir(exist_ok=True)
+    return run
+
+
+def list_runs(parent: str = RUNS) -> list[Run]:
+    """All runs under a folder, the oldest first."""
+    folder = Path(parent)
+    if not folder.is_dir():
+        return []
+    runs = [Run(path) for path in folder.iterdir() if (path / "config.yaml").is_file()]
+    return sorted(runs, key=lambda run: (run.config.stat().st_mtime_ns, run.name))
+
+
+def find_run(path: str | None) -> Run:
+    """The run at a path (or of a name under runs/); without one, the latest.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    if path is None:
+        runs = list_runs()
+        if not runs:
+            raise UsageError(f"there are no runs in `{Path(RUNS).resolve()}`", "Make one: cnnkit train CONFIG")
+        return runs[-1]
+    for candidate in (Path(path), Path(RUNS) / path):
+        if (candidate / "config.yaml").is_file():
+            return Run(candidate)
+    known = ", ".join(run.name for run in list_runs()[-5:])
+    hint = f"The latest in `{RUNS}`: {known}" if known else "Make one: cnnkit train CONFIG"
+    raise UsageError(f"`{path}` is no run: it has no config.yaml", hint)

@@ -1,0 +1,84 @@
+"""The learning rate of a run, from the optimizer's base rate, the schedule and the warm-up.
+
+This module imports Keras; only training imports it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from cnnkit.config.training import TrainingConfig
+
+
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """Grows the rate linearly from 0 over `warmup_steps`, then follows `after` from its own beginning.
+
+    Args:
+        after: A number, a Keras variable or a Keras schedule.
+        warmup_steps: Steps as Keras counts them.
+    """
+
+    def __init__(self, after: Any, warmup_steps: int) -> None:
+        super().__init__()
+        self.after = after
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step: Any) -> Any:
+        step = keras.ops.cast(step, "float32")
+        later = keras.ops.maximum(step - self.warmup_steps, 0.0)
+        rate = self.after(later) if callable(self.after) else self.after
+        share = keras.ops.minimum((step + 1.0) / float(self.warmup_steps), 1.0)
+        return keras.ops.cast(rate, "float32") * share
+
+    def get_config(self) -> dict[str, Any]:
+        return {"after": self.after, "warmup_steps": self.warmup_steps}
+
+
+class ReduceWarmedUpRate(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]
+    """Keras' ReduceLROnPlateau for a rate that stands behind a warm-up.
+
+    Keras' own can only change an optimizer whose rate is a plain number.
+
+    Args:
+        rate: The Keras variable that holds the rate after the warm-up.
+    """
+
+    def __init__(self, rate: Any, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.rate = rate
+
+    def _reduce_optimizer_lr(self, optimizer: Any, epoch: int, name: str = "") -> bool:
+        current = float(self.rate.numpy())
+        if current <= self.min_lr:
+            return False
+        self.rate.assign(max(current * self.factor, self.min_lr))
+        return True
+
+
+def make_rate(training: TrainingConfig, steps_per_epoch: int) -> tuple[Any, Any]:
+    """The optimizer's rate (a number or a Keras schedule) and the plateau callback (None without one).
+
+    Keras 3.15 hands a schedule the number of batches, not of updates, when gradients are accumulated; the schedules
+    are stretched accordingly, so that the config's steps are updates.
+    """
+    optimizer, schedule = training.optimizer, training.schedule
+    base = optimizer.learning_rate
+    per_update = optimizer.gradient_accumulation_steps or 1
+    updates_per_epoch = steps_per_epoch / per_update
+    total_updates = max(1, round(training.epochs * updates_per_epoch))
+    warmup_updates = round(training.warmup_epochs * updates_per_epoch)
+    plateau = training.plateau
+    if plateau is not None:
+        arguments = {name: getattr(plateau, name) for name in type(plateau).model_fields}
+        if not warmup_updates:
+            return base, keras.callbacks.ReduceLROnPlateau(**arguments)
+        variable = keras.Variable(base, trainable=False, dtype="float32", name="rate")
+        return WarmUp(variable, warmup_updates * per_update), ReduceWarmedUpRate(variable, **arguments)
+    rate: Any = base
+    if schedule is not None:
+        rate = schedule.build(base, updates_per_epoch, max(1, total_updates - warmup_updates), per_update)
+    if warmup_updates:
+        rate = WarmUp(rate, warmup_updates * per_update)
+    return rate, None

@@ -1,0 +1,79 @@
+"""A run against labelled images: what `eval` prints, and what the end of `train` writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cnnkit import runtime
+from cnnkit.config.load import load_config
+from cnnkit.errors import CnnkitError
+from cnnkit.rundir import Run, to_csv, write_atomically
+
+BATCH_SIZE = 500
+
+
+def load_model(run: Run) -> Any:
+    """The run's best model.
+
+    Raises:
+        CnnkitError: if the run has none yet, or the file is broken.
+    """
+    runtime.load_tensorflow()
+    import keras
+
+    if not run.model.exists():
+        raise CnnkitError(f"the run `{run.path}` has no model yet: no epoch has ended", "Train it: cnnkit train")
+    try:
+        return keras.models.load_model(run.model, compile=False)
+    except (ValueError, OSError, TypeError) as error:
+        raise CnnkitError(f"`{run.model}` cannot be opened: {error}") from None
+
+
+def evaluate_run(run: Run, split: str = "test", folder: str | None = None) -> dict[str, Any]:
+    """The metrics of a run on one split, or on another folder of labelled images.
+
+    For the test split, evaluation.json, predictions.csv and the confusion matrix are written to the run.
+
+    Args:
+        split: `train`, `validation` or `test`.
+        folder: A folder of class folders to take instead.
+
+    Raises:
+        CnnkitError: if there is no model, no such split, or the images do not fit.
+    """
+    from cnnkit import data as data_module
+    from cnnkit import evaluate, plots
+
+    environment = run.read_json(run.environment)
+    class_names = environment["data"]["class_names"]
+    head = environment["model"]["head"]
+    model = load_model(run)
+    if folder is not None:
+        images = data_module.labelled_folder(
+            folder, class_names=class_names, shape=tuple(environment["data"]["image_shape"])
+        )
+    else:
+        config = load_config(str(run.config)).config
+        found = getattr(data_module.load(config.data, config.seed, splits=(split,)), split)
+        if found is None:
+            raise CnnkitError(f"the run `{run.path}` has no {split} split (data.validation is 0)")
+        images = found
+    batches = data_module.evaluation_batches(images, batch_size=BATCH_SIZE, classes=len(class_names))
+    outputs, labels = evaluate.predict_batches(model, batches)
+    probabilities = evaluate.probabilities_from_outputs(outputs, head)
+    metrics = {"split": folder or split, **evaluate.classification_metrics(probabilities, labels, class_names)}
+    if folder is None and split == "test":
+        run.write_json(run.evaluation, metrics)
+        header, rows = evaluate.predictions_rows(probabilities, labels, class_names, images.ids)
+        write_atomically(run.predictions, to_csv(header, list(rows)))
+        plots.confusion_matrix(metrics["confusion_matrix"], class_names, run.confusion_matrix)
+    return metrics
+
+
+def one_line(metrics: dict[str, Any]) -> str:
+    """The metrics that matter most, for the end of a run."""
+    parts = [f"accuracy {metrics['accuracy']:.4f}"]
+    if len(metrics["per_class"]) > 5:
+        parts.append(f"top-5 {metrics['top_5_accuracy']:.4f}")
+    parts += [f"loss {metrics['loss']:.4f}", f"calibration error {metrics['calibration_error']:.4f}"]
+    return f"{'  '.join(parts)}  ({metrics['images']:,} images)"

@@ -1,0 +1,411 @@
+"""Training: data, model, one `fit`, what it leaves in the run directory; and resuming that."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnkit import rundir, runtime
+from cnnkit.config.document import dump
+from cnnkit.console import Console, format_duration
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.layers.stack import head as head_of
+from cnnkit.layers.stack import trace
+from cnnkit.model import build_model, normalization_constants
+from cnnkit.rundir import Run
+from cnnkit.runtime import Runtime
+from cnnkit.tasks import classification as task
+
+if TYPE_CHECKING:
+    from cnnkit.config.load import LoadedConfig
+    from cnnkit.config.run import RunConfig
+    from cnnkit.data import DataSets
+
+
+@dataclass
+class Preparation:
+    """All that `fit` needs."""
+
+    config: RunConfig
+    data: DataSets
+    runtime: Runtime
+    model: Any
+    head: str
+    steps_per_epoch: int
+    class_names: tuple[str, ...]
+    plateau: Any
+
+
+_HEADER = "# Resolved by cnnkit: defaults and every `auto` are written out. Train it again as it is.\n"
+
+
+class Interrupted(CnnkitError):
+    """The user pressed Ctrl-C; what was learned is kept."""
+
+    exit_code = 130
+
+
+def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None) -> Run:
+    """Trains the config's network and returns the run that holds what came of it.
+
+    The run gets config.yaml, environment.json, metrics.csv, model.keras (the best epoch's weights), the checkpoint and
+    the pictures. It is made only after the data are there and the model is built.
+
+    Args:
+        run_dir: The run's directory; by default the next free one under runs/.
+
+    Raises:
+        CnnkitError: if the data are missing or the loss becomes non-finite.
+        Interrupted: on Ctrl-C.
+    """
+    runtime.load_tensorflow()
+    prepared = prepare(loaded)
+    run = rundir.create_run(loaded.name, run_dir)
+    console.log = run.log
+    _write_start(loaded, prepared, run)
+    _describe(prepared, run, console)
+    _train(prepared, run, console, None)
+    return run
+
+
+def resume(path: str, config: str | None, overrides: Sequence[str], console: Console) -> Run:
+    """Continues a run from its last checkpoint, with the config that it was made with.
+
+    Args:
+        path: The run.
+        config: A config file that must agree with the run's, or None.
+        overrides: `--set` texts; only `training.epochs` may change.
+
+    Raises:
+        UsageError: if anything else differs, or nothing is left to do.
+    """
+    from cnnkit.checkpoint import read_state
+    from cnnkit.config.load import load_config
+
+    run = rundir.find_run(path)
+    before = load_config(str(run.config))
+    loaded = load_config(config or str(run.config), overrides)
+    check_same_config(before.config, loaded.config)
+    state = read_state(run.checkpoint)
+    _check_unfinished(state, loaded.config, run)
+    runtime.load_tensorflow()
+    prepared = prepare(loaded)
+    if prepared.config != before.config:
+        rundir.write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
+    console.log = run.log
+    console.line(f"resuming {run.path} after epoch {state['epochs_done']} of {prepared.config.training.epochs}")
+    _train(prepared, run, console, state)
+    return run
+
+
+def _train(prepared: Preparation, run: Run, console: Console, state: dict[str, Any] | None) -> None:
+    with contextlib.ExitStack() as stack:
+        # However training ends, the curves show what it did.
+        stack.callback(_write_curves, run)
+        keeper = _fit(prepared, run, console, state)
+    seconds = sum(row["seconds"] for row in keeper.rows)
+    best = f"; best epoch {keeper.best_epoch}" if keeper.best else ""
+    console.line(f"trained {len(keeper.rows)} epochs in {format_duration(seconds)}{best}")
+    _write_filters(run)
+
+
+def prepare(loaded: LoadedConfig) -> Preparation:
+    """Loads the data, chooses the runtime settings, builds and compiles the model."""
+    import keras
+
+    from cnnkit import data as data_module
+    from cnnkit.schedules import make_rate
+
+    config = loaded.config
+    data = data_module.load(config.data, config.seed, splits=("train", "validation"))
+    assert data.train is not None
+    steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
+    layers = [step.layer for step in trace(config.model.layers, data.info.shape, data.info.classes)]
+    chosen = runtime.choose(config.training, layers, steps)
+    config = _resolved(config, chosen)
+    # Everything random has a seed of its own; this is for what a future Keras may add.
+    keras.utils.set_random_seed(config.seed)
+    measured = data_module.channel_statistics(data.train) if config.data.normalization == "standardize" else None
+    model = build_model(config, data.info.shape, data.info.classes, normalization_constants(config, measured))
+    head = head_of(config.model.layers)
+    rate, plateau = make_rate(config.training, steps)
+    optimizer = config.training.optimizer.build(rate)
+    if config.training.exclude_from_weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=config.training.exclude_from_weight_decay)
+    if config.training.dtype_policy == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model.compile(
+        optimizer=optimizer,
+        loss=task.make_loss(config.training, head),
+        metrics=task.make_metrics(config.training, head),
+        jit_compile=chosen.jit_compile,
+        steps_per_execution=chosen.steps_per_execution,
+        auto_scale_loss=False,
+    )
+    optimizer.build(model.trainable_variables)
+    names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
+    return Preparation(config, data, chosen, model, head, steps, names, plateau)
+
+
+def _resolved(config: RunConfig, chosen: Runtime) -> RunConfig:
+    """The config with every `auto` replaced by what runs."""
+    update = {"jit": "on" if chosen.jit_compile else "off", "steps_per_execution": chosen.steps_per_execution}
+    return config.model_copy(update={"training": config.training.model_copy(update=update)})
+
+
+def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run) -> None:
+    rundir.write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
+    rundir.write_atomically(run.config_source, Path(loaded.file).read_bytes())
+    data, model = prepared.data, prepared.model
+    assert data.train is not None
+    sizes = {"train": data.train.size, "validation": data.validation.size if data.validation else 0}
+    run.write_json(
+        run.environment,
+        {
+            **runtime.describe_environment(),
+            "settings": {
+                "device": prepared.runtime.device,
+                "jit_compile": prepared.runtime.jit_compile,
+                "jit_reason": prepared.runtime.reason,
+                "steps_per_execution": prepared.runtime.steps_per_execution,
+                "dtype_policy": prepared.config.training.dtype_policy,
+            },
+            "data": {
+                "source": data.info.source,
+                "fingerprint": data.fingerprint,
+                "image_shape": list(data.info.shape),
+                "class_names": list(prepared.class_names),
+                "images": sizes,
+            },
+            "model": {
+                "head": prepared.head,
+                "parameters": int(model.count_params()),
+                "normalization": _constants(model),
+            },
+        },
+    )
+    kernel = _first_kernel(model)
+    if kernel is not None:
+        with rundir.replacing(run.initial_filters) as temporary:
+            np.save(temporary, kernel)
+
+
+def _constants(model: Any) -> dict[str, list[float]] | None:
+    for layer in model.layers:
+        if layer.name == "normalization":
+            return {
+                "mean": np.asarray(layer.input_mean, np.float64).ravel().tolist(),
+                "variance": np.asarray(layer.input_variance, np.float64).ravel().tolist(),
+            }
+    return None
+
+
+def _describe(prepared: Preparation, run: Run, console: Console) -> None:
+    data, config = prepared.data, prepared.config
+    assert data.train is not None
+    validation = f", {data.validation.size:,} to validate" if data.validation is not None else ""
+    shape = "x".join(str(size) for size in data.info.shape)
+    settings = [
+        prepared.runtime.device,
+        f"XLA {'on' if prepared.runtime.jit_compile else 'off'} ({prepared.runtime.reason})",
+        f"{prepared.runtime.steps_per_execution} steps per execution",
+        config.training.dtype_policy,
+    ]
+    console.line(f"run       {run.path}")
+    console.line(
+        f"data      {config.data.name or config.data.folder}: {data.train.size:,} images {shape} to train{validation}, "
+        f"{data.info.classes} classes"
+    )
+    console.line(
+        f"model     {prepared.model.count_params():,} parameters, {len(config.model.layers)} layers, "
+        f"{prepared.steps_per_epoch:,} steps of {config.data.batch_size} per epoch"
+    )
+    console.line(f"settings  {', '.join(settings)}")
+
+
+def _check_unfinished(state: dict[str, Any], config: RunConfig, run: Run) -> None:
+    done = state["epochs_done"]
+    if state["stopped"]:
+        raise UsageError(f"the run `{run.path}` ended by early stopping after epoch {done}; there is nothing to resume")
+    if done >= config.training.epochs:
+        raise UsageError(
+            f"the run `{run.path}` has trained all its {config.training.epochs} epochs",
+            f"To train longer: --set training.epochs={2 * config.training.epochs}",
+        )
+
+
+def _fit(prepared: Preparation, run: Run, console: Console, state: dict[str, Any] | None) -> Any:
+    """One call of Keras' `fit`; returns the callback that kept the rows."""
+    import keras
+    import tensorflow as tf
+
+    from cnnkit import callbacks
+    from cnnkit.checkpoint import restore_checkpoint
+
+    config, data, model = prepared.config, prepared.data, prepared.model
+    first_epoch = state["epochs_done"] if state else 0
+    epoch = tf.Variable(first_epoch, dtype=tf.int64, trainable=False, name="epoch")
+    clock = callbacks.EpochClock(epoch)
+    averaged = callbacks.AveragedWeights() if config.training.optimizer.use_ema else None
+    stateful: dict[str, Any] = {}
+    if prepared.plateau is not None:
+        stateful["plateau"] = prepared.plateau
+    if config.training.early_stopping is not None:
+        stateful["early_stopping"] = keras.callbacks.EarlyStopping(**config.training.early_stopping.to_plain())
+    assert data.train is not None
+    batch_size = config.data.batch_size
+    keeper = callbacks.Keeper(
+        run,
+        console,
+        clock,
+        averaged,
+        stateful,
+        epochs=config.training.epochs,
+        images=min(data.train.size, prepared.steps_per_epoch * batch_size),
+        monitor=task.MONITOR,
+        tie_breaker=task.TIE_BREAKER,
+        state=state,
+        restore=(lambda: restore_checkpoint(run.checkpoint, model)) if state else None,
+    )
+    progress = callbacks.Progress(console, config.training.epochs, prepared.steps_per_epoch, batch_size)
+    in_order = [clock, progress, averaged, *stateful.values(), _tensorboard(config, run), keeper]
+    training, validation = _datasets(prepared, epoch)
+    try:
+        model.fit(
+            training,
+            validation_data=validation,
+            epochs=config.training.epochs,
+            initial_epoch=first_epoch,
+            callbacks=[callback for callback in in_order if callback is not None],
+            shuffle=False,
+            verbose=0,
+        )
+    except KeyboardInterrupt:
+        console.end_epoch()
+        raise _interrupted(keeper, run) from None
+    except callbacks.NonFiniteLoss as error:
+        console.end_epoch()
+        kept = f" The checkpoint and model of epoch {len(keeper.rows)} are kept in {run.path}." if keeper.rows else ""
+        raise CnnkitError(f"{error.message} in epoch {len(keeper.rows) + 1}", f"{error.hint}{kept}") from None
+    return keeper
+
+
+def _interrupted(keeper: Any, run: Run) -> Interrupted:
+    done = len(keeper.rows)
+    if done:
+        return Interrupted(
+            f"interrupted; {done} {'epoch is' if done == 1 else 'epochs are'} kept in {run.path}",
+            f"Continue with: cnnkit train --resume {run.path}",
+        )
+    keeper.save_model()
+    return Interrupted(
+        f"interrupted in the first epoch; the weights so far are in {run.model}",
+        "There is no checkpoint to resume yet; start again with `cnnkit train`.",
+    )
+
+
+def _datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
+    """The training batches of whatever epoch the variable holds, and the validation batches."""
+    from cnnkit import data as data_module
+
+    config, data = prepared.config, prepared.data
+    assert data.train is not None
+    classes = data.info.classes
+    transform = None
+    if config.augmentation:
+        from cnnkit.augmentation.pipeline import Pipeline
+
+        transform = Pipeline(config.augmentation, config.seed)
+    weights = task.class_weights(config.training, data.train.labels, prepared.class_names)
+    training = data_module.training_batches(
+        data.train,
+        batch_size=config.data.batch_size,
+        classes=classes,
+        seed=config.seed,
+        epoch=epoch,
+        drop_remainder=config.data.drop_remainder,
+        transform=transform,
+        finish=task.finish_targets(config.training, prepared.head, weights),
+    )
+    if data.validation is None:
+        return training, None
+    # Nothing is learned from these: larger batches only save overhead.
+    batch_size = max(config.data.batch_size, min(500, data.validation.size))
+    return training, data_module.evaluation_batches(data.validation, batch_size=batch_size, classes=classes)
+
+
+def _tensorboard(config: RunConfig, run: Run) -> Any:
+    if not config.training.tensorboard:
+        return None
+    import keras
+
+    callback = keras.callbacks.TensorBoard(log_dir=str(run.tensorboard), write_graph=False, update_freq="epoch")
+    # It only counts batches; waiting for their figures would stall every step.
+    callback.async_safe = True
+    return callback
+
+
+def _first_kernel(model: Any) -> np.ndarray | None:
+    """The first convolution's kernel, [height, width, channels, filters]."""
+    for weight in model.trainable_variables:
+        if len(weight.shape) == 4:
+            return np.asarray(weight.numpy(), np.float32)
+    return None
+
+
+def _write_curves(run: Run) -> None:
+    rows = run.read_metrics()
+    if rows:
+        from cnnkit import plots
+
+        plots.curves(rows, run.curves)
+
+
+def _write_filters(run: Run) -> None:
+    """The first layer's filters before and after training, the best epoch's."""
+    if not run.initial_filters.exists():
+        return
+    import keras
+
+    from cnnkit import plots
+
+    after = _first_kernel(keras.models.load_model(run.model, compile=False))
+    if after is not None:
+        plots.filters(np.load(run.initial_filters), after, run.filters)
+
+
+def check_same_config(before: RunConfig, now: RunConfig) -> None:
+    """A resumed run keeps its config; only the number of epochs may change.
+
+    Raises:
+        UsageError: naming what differs.
+    """
+    differences = list(_differences(before.to_plain(), now.to_plain(), ""))
+    differences = [path for path in differences if path not in ("training.epochs", *_RUNTIME_FIELDS)]
+    if differences:
+        raise UsageError(
+            f"the run was made with another config: {', '.join(differences[:5])} differ",
+            "A resumed run goes on as it began; only training.epochs may change. Start a new run for the rest.",
+        )
+
+
+_RUNTIME_FIELDS = ("training.jit", "training.steps_per_execution")
+
+
+def _differences(before: Any, now: Any, path: str) -> Sequence[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            found
+            for key in {**before, **now}
+            for found in _differences(before.get(key), now.get(key), f"{path}.{key}" if path else key)
+        ]
+    same = before == now or (
+        isinstance(before, float) and isinstance(now, float) and math.isnan(before) and math.isnan(now)
+    )
+    return [] if same else [path]

@@ -1,0 +1,155 @@
+"""What holds for every augmentation: pure functions of (seed, epoch, step), each image on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from cnnkit.augmentation import Pipeline
+
+from .examples import ARGUMENTS, DETERMINISTIC, MIXING, RANDOM, example, make, one_hot, random_images
+
+#: Layers that can only do a few things to an image, with how many different results 16 copies must show.
+FEW_RESULTS = {
+    "RandomFlip": 2,
+    "RandomGrayscale": 2,
+    "RandomInvert": 2,
+    "RandomPosterization": 4,
+    "RandAugment": 10,
+}
+
+
+@pytest.fixture
+def mixed_policy() -> Iterator[None]:
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def run(name: str, seed: int = 1, epoch: int = 2, step: int = 3) -> np.ndarray:
+    """One batch of 16 images after one augmentation."""
+    pipeline = Pipeline([example(name)], seed)
+    changed, _ = pipeline.apply_numpy(random_images(16), one_hot(16), epoch, step)
+    return changed
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_the_same_seed_epoch_and_step_give_the_same_pixels(name: str) -> None:
+    pipeline = Pipeline([example(name)], seed=1)
+    images = random_images(16)
+    first, first_labels = pipeline.apply_numpy(images, one_hot(16), 2, 3)
+    pipeline.apply_numpy(images, one_hot(16), 5, 5)
+    again, again_labels = pipeline.apply_numpy(images, one_hot(16), 2, 3)
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first_labels, again_labels)
+    np.testing.assert_array_equal(first, run(name))
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_another_epoch_step_or_seed_gives_other_pixels(name: str) -> None:
+    results = [
+        run(name),
+        run(name, epoch=3),
+        run(name, step=4),
+        run(name, seed=2),
+        run(name, epoch=3, step=2),
+    ]
+    for i, first in enumerate(results):
+        for second in results[:i]:
+            assert np.abs(first - second).max() > 1
+
+
+@pytest.mark.parametrize("name", sorted(DETERMINISTIC))
+def test_a_layer_without_draws_always_gives_the_same_pixels(name: str) -> None:
+    np.testing.assert_array_equal(run(name), run(name, seed=2, epoch=7, step=9))
+    assert np.abs(run(name) - random_images(16)).max() > 1
+
+
+@pytest.mark.parametrize("name", sorted(set(RANDOM) - MIXING))
+def test_copies_of_one_image_become_different(name: str) -> None:
+    copies = random_images(1).repeat(16, axis=0)
+    changed, _ = Pipeline([example(name)], seed=0).apply_numpy(copies)
+    different = np.unique(changed.reshape(16, -1).round(2), axis=0)
+    assert len(different) >= FEW_RESULTS.get(name, 16)
+
+
+@pytest.mark.parametrize("name", sorted(MIXING))
+def test_each_image_is_mixed_by_its_own_share(name: str) -> None:
+    _, labels = Pipeline([example(name)], seed=0).apply_numpy(random_images(16), one_hot(16))
+    assert len(np.unique(np.diag(labels))) >= 14
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_another_augmentation_in_front_leaves_the_draws_alone(name: str) -> None:
+    # Both draw for every image, and then change nothing.
+    neutral = make("RandomContrast", 0) if name == "RandomBrightness" else make("RandomBrightness", 0)
+    images, labels = random_images(16), one_hot(16)
+    alone, alone_labels = Pipeline([example(name)], seed=1).apply_numpy(images, labels, 2, 3)
+    both, both_labels = Pipeline([neutral, example(name)], seed=1).apply_numpy(images, labels, 2, 3)
+    np.testing.assert_allclose(alone, both, atol=1e-3)
+    np.testing.assert_array_equal(alone_labels, both_labels)
+
+
+def test_a_second_augmentation_of_the_same_kind_draws_for_itself() -> None:
+    images = random_images(64)
+    once, _ = Pipeline([make("RandomFlip", "horizontal")], 0).apply_numpy(images)
+    twice, _ = Pipeline([make("RandomFlip", "horizontal")] * 2, 0).apply_numpy(images)
+    unchanged = [np.array_equal(twice[i], images[i]) for i in range(64)]
+    assert 16 < sum(unchanged) < 48
+    assert np.abs(once - twice).max() > 1
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_parallel_data_pipeline_gives_the_pixels_of_eager_calls(name: str) -> None:
+    import tensorflow as tf
+
+    images, labels = random_images(20), one_hot(20)
+    pipeline = Pipeline([example(name)], seed=1)
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8).enumerate()
+    dataset = dataset.map(
+        lambda step, batch: (step, *pipeline(batch[0], batch[1], tf.constant(4, tf.int64), step)),
+        num_parallel_calls=3,
+        deterministic=False,
+    )
+    assert dataset.element_spec[1] == tf.TensorSpec((None, 16, 16, 3), tf.float32)
+    seen = []
+    for step, changed, mixed in dataset.as_numpy_iterator():
+        part = slice(8 * step, 8 * step + 8)
+        expected, expected_labels = pipeline.apply_numpy(images[part], labels[part], 4, int(step))
+        np.testing.assert_allclose(changed, expected, atol=1e-3)
+        np.testing.assert_allclose(mixed, expected_labels, atol=1e-6)
+        seen.append(int(step))
+    assert sorted(seen) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_mixed_policy_leaves_the_pixels_as_they_are(name: str, request: pytest.FixtureRequest) -> None:
+    expected = run(name)
+    request.getfixturevalue("mixed_policy")
+    changed = run(name)
+    assert changed.dtype == np.float32
+    np.testing.assert_array_equal(changed, expected)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_pixels_stay_between_0_and_255_and_labels_are_shares(name: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 3)).astype(np.uint8)
+    changed, labels = Pipeline([example(name)], seed=0).apply_numpy(images, one_hot(32))
+    assert changed.shape == images.shape
+    assert changed.min() >= -1e-3
+    assert changed.max() <= 255 + 1e-3
+    assert labels.dtype == np.float32
+    np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-5)
+    if name not in MIXING:
+        np.testing.assert_array_equal(labels, one_hot(32))
+
+
+def test_no_augmentation_only_converts() -> None:
+    changed, labels = Pipeline([], seed=0).apply_numpy(random_images(2), one_hot(2))
+    np.testing.assert_array_equal(changed, random_images(2).astype(np.float32))
+    np.testing.assert_array_equal(labels, one_hot(2))

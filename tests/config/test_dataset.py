@@ -1,0 +1,304 @@
+"""What is known of a data set without TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from cnnkit.config.data import DataConfig
+from cnnkit.config.dataset import DataProblem, DataSetInfo, describe_data_set, prepared_folder
+from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
+
+
+@pytest.fixture(autouse=True)
+def no_prepared_data(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tfds")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
+    return folder
+
+
+def describe(**fields: Any) -> DataSetInfo:
+    return describe_data_set(DataConfig.model_validate(fields))
+
+
+def problem(**fields: Any) -> DataProblem:
+    with pytest.raises(DataProblem) as caught:
+        describe(**fields)
+    return caught.value
+
+
+def write_images(folder: Path, images: dict[str, tuple[str, tuple[int, int]]]) -> None:
+    """Image files by path, each of a mode and a size (width, height)."""
+    for name, (mode, size) in images.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new(mode, size).save(folder / name)
+
+
+def write_prepared(
+    root: Path, name: str, version: str, dimensions: list[int], classes: int, names: list[str] | None = None
+) -> Path:
+    """The description files of a prepared TFDS set, as TFDS 4.9 writes them."""
+    folder = root / name / version
+    folder.mkdir(parents=True)
+    features = {
+        "picture": {"image": {"dtype": "uint8", "shape": {"dimensions": [str(size) for size in dimensions]}}},
+        "kind": {"classLabel": {"numClasses": str(classes)}},
+    }
+    (folder / "features.json").write_text(json.dumps({"featuresDict": {"features": features}}))
+    keys = {"tuple": {"items": [{"featureKey": "picture"}, {"featureKey": "kind"}]}}
+    splits = [{"name": "train", "shardLengths": ["7", "5"]}]
+    (folder / "dataset_info.json").write_text(
+        json.dumps({"name": name.partition("/")[0], "supervisedKeys": keys, "splits": splits})
+    )
+    if names:
+        (folder / "kind.labels.txt").write_text("\n".join(names) + "\n")
+    return folder
+
+
+# --- The shipped table --------------------------------------------------------------------------------
+
+
+def test_known_sets_are_as_tensorflow_datasets_describes_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.utils import gcs_utils
+
+    monkeypatch.setattr(gcs_utils, "_is_gcs_disabled", True)
+    for name, known in KNOWN.items():
+        if name == "digits":
+            continue
+        info = tfds.builder(name, data_dir=tmp_path).info
+        image, label = (info.features[key] for key in info.supervised_keys[:2])
+        assert known.shape == image.shape, name
+        assert known.classes == label.num_classes, name
+        numbers = [str(number) for number in range(known.classes)]
+        # Before it is prepared, a set whose names are in the download has numbers for names.
+        if known.class_names is not None and label.names != numbers:
+            assert list(known.class_names) == label.names, name
+
+
+def test_default_configurations_are_those_of_tensorflow_datasets() -> None:
+    import tensorflow_datasets as tfds
+
+    for name, configuration in DEFAULT_CONFIGURATIONS.items():
+        assert tfds.builder_cls(name).BUILDER_CONFIGS[0].name == configuration
+
+
+def test_digits_are_as_scikit_learn_has_them() -> None:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    info = describe(name="digits")
+    assert info.shape == (*digits.images.shape[1:], 1)
+    assert info.class_names == tuple(str(name) for name in digits.target_names)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"),
+    [
+        ("mnist", (28, 28, 1), 10),
+        ("mnist:3.0.1", (28, 28, 1), 10),
+        ("mnist:3.*.*", (28, 28, 1), 10),
+        ("emnist/letters", (28, 28, 1), 37),
+        ("emnist/letters:3.1.0", (28, 28, 1), 37),
+        ("emnist", (28, 28, 1), 62),
+        ("cifar100", (32, 32, 3), 100),
+    ],
+)
+def test_a_name_may_have_a_configuration_and_a_version(name: str, shape: Any, classes: int) -> None:
+    info = describe(name=name)
+    assert (info.shape, info.classes) == (shape, classes)
+
+
+def test_image_size_replaces_height_and_width() -> None:
+    assert describe(name="cifar10", image_size=[64, 48]).shape == (64, 48, 3)
+    assert describe(name="imagenet2012", image_size=227).shape == (227, 227, 3)
+
+
+def test_images_that_differ_in_size_need_image_size() -> None:
+    found = problem(name="imagenet2012")
+    assert found.argument == "image_size"
+    assert "data.image_size" in found.message
+
+
+@pytest.mark.parametrize("written", ["cifar1O", "CIFAR10", "cifar-10", "cifar_10"])
+def test_an_unknown_name_is_answered_with_the_nearest(written: str) -> None:
+    found = problem(name=written)
+    assert found.argument == "name"
+    assert "`cifar10" in found.message
+
+
+def test_an_unknown_set_needs_shape_and_classes() -> None:
+    found = problem(name="something_else", shape=[10, 12, 3])
+    assert found.argument == "name"
+    assert "data.shape" in found.message and "data.classes" in found.message
+    info = describe(name="something_else", shape=[10, 12, 3], classes=4)
+    assert info == DataSetInfo((10, 12, 3), 4, None, "config")
+
+
+def test_a_config_may_not_contradict_what_is_known() -> None:
+    assert problem(name="cifar10", classes=100).argument == "classes"
+    assert problem(name="cifar10", shape=[28, 28, 3]).argument == "shape"
+    assert problem(name="cifar10", shape=[32, 32, 1]).argument == "shape"
+    assert describe(name="cifar10", shape=[32, 32, 3], classes=10).shape == (32, 32, 3)
+    assert describe(name="cifar10", shape=[64, 64, 3], image_size=64).shape == (64, 64, 3)
+
+
+def test_slices_are_refused_where_they_mean_nothing() -> None:
+    found = problem(name="digits", splits={"train": "train[:50%]"})
+    assert found.argument == "splits"
+
+
+# --- Prepared TFDS folders ----------------------------------------------------------------------------
+
+
+def test_a_prepared_set_describes_itself(no_prepared_data: Path) -> None:
+    write_prepared(no_prepared_data, "birds", "1.0.0", [20, 30, 3], 2, ["sparrow", "tit"])
+    assert describe(name="birds") == DataSetInfo((20, 30, 3), 2, ("sparrow", "tit"), "prepared")
+
+
+def test_the_newest_version_that_fits_is_taken(no_prepared_data: Path) -> None:
+    for version, size in (("2.9.0", 9), ("2.10.0", 10), ("1.0.0", 1)):
+        write_prepared(no_prepared_data, "birds", version, [size, size, 1], 2)
+    (no_prepared_data / "birds" / "3.0.0").mkdir()  # nothing in it
+    assert describe(name="birds").shape == (10, 10, 1)
+    assert describe(name="birds:1.*.*").shape == (1, 1, 1)
+    assert prepared_folder("birds:2.9.0") == no_prepared_data / "birds" / "2.9.0"
+    assert prepared_folder("birds:4.0.0") is None
+
+
+def test_sizes_that_differ_in_a_prepared_set_need_image_size(no_prepared_data: Path) -> None:
+    write_prepared(no_prepared_data, "birds", "1.0.0", [-1, -1, 3], 2)
+    assert problem(name="birds").argument == "image_size"
+    assert describe(name="birds", image_size=16).shape == (16, 16, 3)
+
+
+def test_a_set_with_configurations_needs_one(no_prepared_data: Path) -> None:
+    write_prepared(no_prepared_data, "birds/large", "1.0.0", [20, 20, 3], 2)
+    write_prepared(no_prepared_data, "birds/small", "1.0.0", [10, 10, 3], 2)
+    assert describe(name="birds/small").shape == (10, 10, 3)
+    found = problem(name="birds")
+    assert "`birds/large`" in found.message and "`birds/small`" in found.message
+
+
+def test_a_set_without_labelled_images_is_refused(no_prepared_data: Path) -> None:
+    folder = write_prepared(no_prepared_data, "books", "1.0.0", [1, 1, 1], 2)
+    (folder / "features.json").write_text('{"featuresDict": {"features": {"text": {"text": {}}}}}')
+    found = problem(name="books")
+    assert found.argument == "name"
+    assert "labelled images" in found.message
+
+
+# --- Folders of class folders -----------------------------------------------------------------------------
+
+
+def test_a_folder_is_described_by_its_class_folders_and_image_headers(tmp_path: Path) -> None:
+    write_images(
+        tmp_path,
+        {
+            "zebra/1.png": ("RGB", (6, 4)),
+            "zebra/2.JPG": ("RGB", (6, 4)),
+            "ant/sub/1.bmp": ("RGB", (6, 4)),
+            "ant/2.png": ("L", (6, 4)),
+            ".hidden/1.png": ("L", (9, 9)),
+        },
+    )
+    (tmp_path / "README.txt").write_text("not a class")
+    assert describe(folder=str(tmp_path)) == DataSetInfo((4, 6, 3), 2, ("ant", "zebra"), "folder")
+
+
+@pytest.mark.parametrize(
+    ("modes", "channels"),
+    [
+        (("L", "L", "RGB"), 1),
+        (("L", "RGB", "RGBA"), 3),
+        (("1", "LA", "P"), 1),
+        (("P", "RGB", "L"), 3),
+        (("I;16", "L", "RGB"), 1),
+    ],
+)
+def test_the_commonest_mode_decides_the_channels(
+    tmp_path: Path, modes: tuple[str, ...], channels: int
+) -> None:
+    images = {f"a/{number}.png": (mode, (5, 5)) for number, mode in enumerate(modes)}
+    write_images(tmp_path, {**images, "b/1.png": ("RGB" if channels == 3 else "L", (5, 5))})
+    assert describe(folder=str(tmp_path)).shape == (5, 5, channels)
+
+
+def test_a_folder_may_be_read_as_grayscale(tmp_path: Path) -> None:
+    write_images(tmp_path, {"a/1.png": ("RGB", (5, 5)), "b/1.png": ("RGB", (5, 5))})
+    assert describe(folder=str(tmp_path), shape=[5, 5, 1]).shape == (5, 5, 1)
+    assert problem(folder=str(tmp_path), shape=[6, 5, 3]).argument == "shape"
+
+
+def test_the_exif_orientation_turns_height_and_width(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.new("RGB", (8, 5)).save(tmp_path / name / "1.jpg", exif=exif)
+    assert describe(folder=str(tmp_path)).shape == (8, 5, 3)
+
+
+def test_a_folder_whose_images_differ_in_size_needs_image_size(tmp_path: Path) -> None:
+    write_images(tmp_path, {"a/1.png": ("RGB", (5, 5)), "b/1.png": ("RGB", (5, 7))})
+    found = problem(folder=str(tmp_path))
+    assert found.argument == "image_size"
+    assert "5x5" in found.message and "7x5" in found.message
+    assert describe(folder=str(tmp_path), image_size=[8, 9]).shape == (8, 9, 3)
+
+
+def test_train_and_test_folders_are_splits_but_a_class_may_be_called_train(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    write_images(one, {f"{part}/{name}/1.png": ("L", (5, 5)) for part in ("train", "test") for name in "ab"})
+    write_images(two, {f"{name}/1.png": ("L", (5, 5)) for name in ("train", "plane")})
+    assert describe(folder=str(one)).class_names == ("a", "b")
+    assert describe(folder=str(two)).class_names == ("plane", "train")
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([], "no class folders"),
+        (["a/1.png"], "only one class"),
+        (["a/1.png", "b/notes.txt"], "holds no images"),
+        (["train/a/1.png", "train/b/1.png", "tset/a/1.png"], "`tset`"),
+        (["train/a/1.png", "train/b/1.png", "test/a/1.png", "test/c/1.png"], "`b` is only in `train`"),
+        (["train/a/1.png", "train/b/1.png", "val/a/1.png", "val/b/1.png", "valid/a/1.png"], "two folders"),
+    ],
+)
+def test_a_folder_of_another_form_is_refused(tmp_path: Path, files: list[str], words: str) -> None:
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        if file.endswith(".png"):
+            Image.new("L", (5, 5)).save(tmp_path / file)
+        else:
+            (tmp_path / file).write_text("")
+    found = problem(folder=str(tmp_path))
+    assert found.argument == "folder"
+    assert words in found.message
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    assert "does not exist" in problem(folder=str(tmp_path / "nowhere")).message
+    (tmp_path / "file").write_text("")
+    assert "is a file" in problem(folder=str(tmp_path / "file")).message
+
+
+def test_describing_imports_no_heavy_package() -> None:
+    code = (
+        "import sys\n"
+        "from cnnkit.config.data import DataConfig\n"
+        "from cnnkit.config.dataset import describe_data_set\n"
+        "describe_data_set(DataConfig.model_validate({'name': 'cifar10'}))\n"
+        "print([name for name in ('numpy', 'tensorflow', 'PIL', 'keras', 'sklearn') if name in sys.modules])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

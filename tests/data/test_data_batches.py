@@ -1,0 +1,153 @@
+"""Batches: their order, their labels, and that a resumed run gets the ones it would have got."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnkit.config.data import DataConfig
+from cnnkit.data import (
+    Split,
+    evaluation_batches,
+    load,
+    order,
+    split_from_arrays,
+    steps_per_epoch,
+    training_batches,
+)
+from cnnkit.errors import CnnkitError
+
+
+def numbered(count: int) -> Split:
+    """Images of 1x2 pixels that tell their own place (in two bytes), with the label place % 3."""
+    places = np.arange(count)
+    images = np.stack([places // 256, places % 256], axis=-1).astype(np.uint8)[:, None, :, None]
+    return split_from_arrays(images, places % 3)
+
+
+def places_of(images: Any) -> list[int]:
+    pixels = np.asarray(images).astype(int)
+    return (pixels[:, 0, 0, 0] * 256 + pixels[:, 0, 1, 0]).tolist()  # type: ignore[no-any-return]
+
+
+def batches_of(split: Split, **options: Any) -> list[tuple[list[int], Any]]:
+    options = {"batch_size": 4, "classes": 3, "seed": 0, "epochs": 1, **options}
+    return [(places_of(images), np.asarray(labels)) for images, labels in training_batches(split, **options)]
+
+
+def test_an_epochs_order_is_a_permutation_that_seed_and_epoch_decide() -> None:
+    first = order(0, 0, 1000).numpy()
+    assert sorted(first) == list(range(1000))
+    assert first.tolist() == order(0, 0, 1000).numpy().tolist()
+    assert first.tolist() != order(0, 1, 1000).numpy().tolist()
+    assert first.tolist() != order(1, 0, 1000).numpy().tolist()
+    assert first.tolist() != list(range(1000))
+
+
+def test_orders_put_every_image_everywhere() -> None:
+    first_places = np.array([int(order(7, epoch, 5).numpy()[0]) for epoch in range(500)])
+    counts = np.bincount(first_places, minlength=5)
+    # 100 expected each; five standard deviations of a binomial are 45.
+    assert counts.min() > 55 and counts.max() < 145
+
+
+def test_each_epoch_has_every_image_once_with_its_label() -> None:
+    split = numbered(10)
+    found = batches_of(split, epochs=3)
+    assert [len(places) for places, _ in found] == [4, 4, 2] * 3
+    for epoch in range(3):
+        places = [place for batch, _ in found[3 * epoch : 3 * epoch + 3] for place in batch]
+        assert sorted(places) == list(range(10))
+        assert places == order(0, epoch, 10).numpy().tolist()
+    for places, labels in found:
+        assert labels.dtype == np.float32
+        np.testing.assert_array_equal(labels, np.eye(3)[[place % 3 for place in places]])
+
+
+def test_starting_at_a_later_epoch_gives_the_batches_of_running_through() -> None:
+    split = numbered(11)
+    through, resumed = batches_of(split, epochs=5), batches_of(split, epochs=5, first_epoch=3)
+    assert [places for places, _ in resumed] == [places for places, _ in through[3 * 3 :]]
+
+
+def test_the_remainder_is_dropped_where_asked() -> None:
+    dropped = batches_of(numbered(10), drop_remainder=True, epochs=2)
+    assert [len(places) for places, _ in dropped] == [4] * 4
+    whole = batches_of(numbered(10))
+    assert [places for places, _ in dropped[:2]] == [places for places, _ in whole[:2]]
+
+
+@pytest.mark.parametrize(("size", "drop", "steps"), [(10, False, 3), (10, True, 2), (8, False, 2), (8, True, 2)])
+def test_steps_per_epoch_count_the_batches(size: int, drop: bool, steps: int) -> None:
+    assert steps_per_epoch(size, 4, drop) == steps
+    batches = training_batches(
+        numbered(size), batch_size=4, classes=3, seed=0, epochs=5, first_epoch=2, drop_remainder=drop
+    )
+    assert int(batches.cardinality()) == 3 * steps == len(list(batches))
+
+
+def test_an_epoch_without_a_batch_is_an_error() -> None:
+    with pytest.raises(CnnkitError, match="do not fill one batch of 4"):
+        steps_per_epoch(3, 4, True)
+
+
+def test_transform_sees_epoch_and_step_and_finish_shapes_the_element() -> None:
+    import tensorflow as tf
+
+    def transform(images: Any, labels: Any, epoch: Any, step: Any) -> tuple[Any, Any]:
+        assert images.dtype == tf.uint8
+        return tf.cast(images, tf.float32), labels + tf.cast(100 * epoch + step, tf.float32)
+
+    def finish(images: Any, labels: Any) -> tuple[Any, Any, Any]:
+        return images, labels, tf.reduce_min(labels)
+
+    batches = training_batches(
+        numbered(10),
+        batch_size=4,
+        classes=3,
+        seed=0,
+        first_epoch=1,
+        epochs=3,
+        transform=transform,
+        finish=finish,
+    )
+    assert [float(smallest) for _, _, smallest in batches] == [100, 101, 102, 200, 201, 202]
+
+
+def test_images_reach_the_batches_as_bytes_of_static_shape() -> None:
+    images, labels = training_batches(numbered(8), batch_size=4, classes=3, seed=0, epochs=1).element_spec
+    assert images.shape == (4, 1, 2, 1) and images.dtype.name == "uint8"
+    assert labels.shape == (4, 3)
+    images, _ = training_batches(numbered(9), batch_size=4, classes=3, seed=0, epochs=1).element_spec
+    assert tuple(images.shape) == (None, 1, 2, 1)
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(10, [4, 4, 2]), (8, [4, 4]), (3, [3])])
+def test_evaluation_keeps_the_order_and_every_image(size: int, sizes: list[int]) -> None:
+    batches = list(evaluation_batches(numbered(size), batch_size=4, classes=3))
+    assert [len(images) for images, _ in batches] == sizes
+    places = [place for images, _ in batches for place in places_of(images)]
+    assert places == list(range(size))
+    labels = np.concatenate([labels for _, labels in batches])
+    np.testing.assert_array_equal(labels, np.eye(3)[np.arange(size) % 3])
+
+
+def test_images_read_from_files_make_the_same_batches_as_images_in_memory(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for number in range(20):
+            pixels = random.integers(0, 256, (5, 6, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    config = DataConfig.model_validate({"folder": str(tmp_path)})
+    kept, streamed = load(config, 0).train, load(config, 0, memory_bytes=0).train
+    assert kept is not None and streamed is not None and streamed.images is None
+    options: dict[str, Any] = {"batch_size": 8, "classes": 2, "seed": 5, "epochs": 2}
+    pairs = zip(training_batches(kept, **options), training_batches(streamed, **options), strict=True)
+    for (images, labels), (other_images, other_labels) in pairs:
+        np.testing.assert_array_equal(images, other_images)
+        np.testing.assert_array_equal(labels, other_labels)

@@ -1,0 +1,246 @@
+"""Image files of every format and mode, and folders of them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnkit.config.data import DataConfig
+from cnnkit.data import CorruptImage, DataSets, labelled_folder, load, read_image
+from cnnkit.errors import CnnkitError
+
+#: A colour picture whose four quarters are red, green, blue and white, 8 pixels high and 6 wide.
+QUARTERS = np.zeros((8, 6, 3), np.uint8)
+QUARTERS[:4, :3, 0] = QUARTERS[:4, 3:, 1] = QUARTERS[4:, :3, 2] = 255
+QUARTERS[4:, 3:] = 255
+
+
+def load_folder(folder: Path, seed: int = 0, memory_bytes: int | None = None, **fields: Any) -> DataSets:
+    config = DataConfig.model_validate({"folder": str(folder), "validation": 0, **fields})
+    return load(config, seed, memory_bytes=memory_bytes)
+
+
+def write_classes(folder: Path, count: int = 5, classes: str = "ab", size: tuple[int, int] = (6, 4)) -> None:
+    """Folders `a`, `b`, ... with `count` colour images of random pixels each."""
+    random = np.random.default_rng(0)
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(0, 256, (size[1], size[0], 3), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+# --- One file -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "gif"])
+def test_lossless_formats_give_the_pixels_that_were_saved(tmp_path: Path, suffix: str) -> None:
+    options = {"lossless": True} if suffix == "webp" else {}
+    Image.fromarray(QUARTERS).save(tmp_path / f"image.{suffix}", **options)
+    np.testing.assert_array_equal(read_image(tmp_path / f"image.{suffix}", None, 3), QUARTERS)
+
+
+def test_jpeg_gives_nearly_the_pixels_that_were_saved(tmp_path: Path) -> None:
+    gray = np.tile(np.arange(0, 256, 16, dtype=np.uint8), (16, 1))
+    Image.fromarray(gray).save(tmp_path / "image.jpeg", quality=95)
+    found = read_image(tmp_path / "image.jpeg", None, 1)
+    assert found.shape == (16, 16, 1)
+    assert np.abs(found[..., 0].astype(int) - gray).max() <= 8
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK"])
+def test_colour_modes_become_rgb(tmp_path: Path, mode: str) -> None:
+    suffix = "jpg" if mode == "CMYK" else "png"
+    image = Image.new("RGB", (8, 8), (250, 20, 30)).convert(mode)
+    image.save(tmp_path / f"image.{suffix}")
+    found = read_image(tmp_path / f"image.{suffix}", None, 3)
+    assert found.shape == (8, 8, 3) and found.dtype == np.uint8
+    assert np.abs(found.astype(int) - (250, 20, 30)).max() <= 3
+
+
+@pytest.mark.parametrize(("mode", "value", "expected"), [("1", 1, 255), ("L", 77, 77), ("I;16", 25700, 100)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gray_modes_keep_their_gray(
+    tmp_path: Path, mode: str, value: int, expected: int, channels: int
+) -> None:
+    Image.new(mode, (4, 5), value).save(tmp_path / "image.png")
+    found = read_image(tmp_path / "image.png", None, channels)
+    np.testing.assert_array_equal(found, np.full((5, 4, channels), expected, np.uint8))
+
+
+def test_sixteen_bits_are_scaled_over_the_whole_range(tmp_path: Path) -> None:
+    values = np.array([[0, 257, 32896, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "image.png")
+    assert read_image(tmp_path / "image.png", None, 1)[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_pixels_are_white_as_a_viewer_shows_them(tmp_path: Path, mode: str) -> None:
+    color = (0, 0, 0, 0) if mode == "RGBA" else (0, 0)
+    image = Image.new(mode, (2, 1), color)
+    image.putpixel((1, 0), (0, 0, 0, 255) if mode == "RGBA" else (0, 255))
+    image.save(tmp_path / "image.png")
+    assert read_image(tmp_path / "image.png", None, 1)[0, :, 0].tolist() == [255, 0]
+
+
+def test_the_first_frame_of_an_animation_is_taken(tmp_path: Path) -> None:
+    frames = [Image.new("L", (4, 4), value) for value in (10, 200)]
+    frames[0].save(tmp_path / "image.gif", save_all=True, append_images=frames[1:])
+    assert read_image(tmp_path / "image.gif", None, 1).max() == 10
+
+
+def test_the_exif_orientation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: rotate a quarter clockwise to view
+    Image.fromarray(QUARTERS).save(tmp_path / "image.png", exif=exif)
+    found = read_image(tmp_path / "image.png", None, 3)
+    np.testing.assert_array_equal(found, np.rot90(QUARTERS, -1))
+
+
+@pytest.mark.parametrize("size", [(5, 7), (40, 3), (31, 29), (64, 80)])
+def test_resizing_is_that_of_keras_with_antialiasing(tmp_path: Path, size: tuple[int, int]) -> None:
+    import keras
+
+    pixels = np.random.default_rng(0).integers(0, 256, (31, 29, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    found = read_image(tmp_path / "image.png", size, 3)
+    layer = keras.layers.Resizing(*size, interpolation="bilinear", antialias=True)
+    expected = np.asarray(layer(pixels[None].astype(np.float32)))[0]
+    assert found.shape == (*size, 3)
+    assert np.abs(found - expected).max() <= 1.01
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+def test_a_corrupt_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "broken.png").write_bytes(content)
+    with pytest.raises(CorruptImage, match=r"broken\.png"):
+        read_image(tmp_path / "broken.png", None, 3)
+
+
+def test_a_truncated_file_is_corrupt(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.jpg")
+    data = (tmp_path / "image.jpg").read_bytes()
+    (tmp_path / "image.jpg").write_bytes(data[: len(data) // 2])
+    with pytest.raises(CorruptImage, match=r"image\.jpg"):
+        read_image(tmp_path / "image.jpg", None, 3)
+
+
+# --- Folders ------------------------------------------------------------------------------------------
+
+
+def test_a_folder_gives_its_files_pixels_and_labels(tmp_path: Path) -> None:
+    write_classes(tmp_path, count=6, classes="cab")
+    data = load_folder(tmp_path, validation=0.25)
+    assert data.info.class_names == ("a", "b", "c")
+    assert data.train is not None and data.validation is not None and data.test is not None
+    seen = []
+    for split in (data.train, data.validation, data.test):
+        assert split.paths is not None and split.images is not None
+        for path, image, label in zip(split.paths, split.images, split.labels, strict=True):
+            np.testing.assert_array_equal(image, np.asarray(Image.open(path)))
+            assert Path(path).parent.name == "abc"[label]
+            seen.append(path)
+    assert sorted(seen) == sorted(str(path) for path in tmp_path.rglob("*.png"))
+
+
+def test_split_folders_are_the_splits(tmp_path: Path) -> None:
+    for part, count in (("train", 5), ("test", 3), ("val", 2)):
+        write_classes(tmp_path / part, count)
+    data = load_folder(tmp_path, validation=0.1)
+    for split, part, count in ((data.train, "train", 10), (data.test, "test", 6), (data.validation, "val", 4)):
+        assert split is not None and split.size == count
+        assert all(name.startswith(f"{part}/") for name in split.ids)
+
+
+def test_a_validation_folder_is_the_test_split_where_there_is_no_other(tmp_path: Path) -> None:
+    write_classes(tmp_path / "train", 10)
+    write_classes(tmp_path / "val", 3)
+    data = load_folder(tmp_path, validation=0.2)
+    assert data.train is not None and data.validation is not None and data.test is not None
+    assert (data.train.size, data.validation.size, data.test.size) == (16, 4, 6)
+    assert all(name.startswith("val/") for name in data.test.ids)
+
+
+def test_images_are_resized_and_converted_to_the_data_sets_channels(tmp_path: Path) -> None:
+    write_classes(tmp_path, size=(9, 9))
+    Image.new("L", (20, 30), 90).save(tmp_path / "a" / "gray.png")
+    data = load_folder(tmp_path, image_size=[4, 5])
+    assert data.train is not None and data.train.images is not None
+    assert data.train.images.shape[1:] == (4, 5, 3)
+
+
+@pytest.mark.parametrize("memory_bytes", [None, 0])
+def test_a_corrupt_file_stops_or_is_left_out_as_the_config_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, memory_bytes: int | None
+) -> None:
+    for part in ("train", "test"):
+        write_classes(tmp_path / part)
+    (tmp_path / "train" / "b" / "3.png").write_bytes(b"broken")
+    if memory_bytes is None:
+        with pytest.raises(CnnkitError, match=r"3\.png.*class `b`") as caught:
+            load_folder(tmp_path)
+        assert "skip_corrupt" in str(caught.value)
+    with caplog.at_level(logging.WARNING, "cnnkit"):
+        data = load_folder(tmp_path, skip_corrupt=True, memory_bytes=memory_bytes)
+    assert data.train is not None and data.train.size == 9
+    assert data.train.labels.tolist() == [0] * 5 + [1] * 4
+    assert "train/b/3.png" not in data.train.ids
+    assert len(data.train.read(np.arange(9))) == 9
+    assert "1 image file" in caplog.text and "3.png" in caplog.text
+
+
+def test_a_folder_read_image_by_image_is_the_folder_in_memory(tmp_path: Path) -> None:
+    write_classes(tmp_path, count=10)
+    kept, streamed = load_folder(tmp_path), load_folder(tmp_path, memory_bytes=0)
+    assert kept.train is not None and streamed.train is not None
+    assert streamed.train.images is None
+    indices = [7, 0, 3, 3]
+    np.testing.assert_array_equal(kept.train.read(indices), streamed.train.read(indices))
+    assert kept.train.ids == streamed.train.ids
+
+
+def test_a_size_that_the_headers_did_not_show_is_named(tmp_path: Path) -> None:
+    write_classes(tmp_path, count=300)
+    Image.new("RGB", (7, 7)).save(tmp_path / "a" / "101.png")  # not among the headers looked at
+    with pytest.raises(CnnkitError, match=r"101\.png.*7x7.*4x6") as caught:
+        load_folder(tmp_path)
+    assert "image_size" in str(caught.value)
+
+
+def test_the_fingerprint_follows_the_files(tmp_path: Path) -> None:
+    write_classes(tmp_path)
+    first = load_folder(tmp_path).fingerprint
+    assert load_folder(tmp_path, seed=1, splits={}).fingerprint == first
+    (tmp_path / "a" / "0.png").rename(tmp_path / "a" / "new.png")
+    assert load_folder(tmp_path).fingerprint != first
+
+
+def test_a_class_with_too_few_images_is_named(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        write_classes(tmp_path / part)
+    for number in range(1, 5):
+        (tmp_path / "train" / "b" / f"{number}.png").unlink()
+    with pytest.raises(CnnkitError, match="class `b` has 1 image "):
+        load_folder(tmp_path, validation=0.2)
+    assert load_folder(tmp_path, validation=0).train is not None
+
+
+def test_another_labelled_folder_takes_the_networks_classes_and_shape(tmp_path: Path) -> None:
+    write_classes(tmp_path / "some", classes="bd")
+    split = labelled_folder(tmp_path / "some", class_names=("a", "b", "c", "d"), shape=(7, 8, 1))
+    assert split.labels.tolist() == [1] * 5 + [3] * 5
+    assert split.read([0]).shape == (1, 7, 8, 1)
+    write_classes(tmp_path / "other", classes="ax")
+    with pytest.raises(CnnkitError, match="`x`"):
+        labelled_folder(tmp_path / "other", class_names=("a", "b"), shape=(7, 8, 1))
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_the_config(tmp_path: Path) -> None:
+    with pytest.raises(CnnkitError, match="data.folder: .*does not exist"):
+        load_folder(tmp_path / "nowhere")

@@ -1,0 +1,246 @@
+"""Prepared TFDS data sets: made ones with every oddity, and the real MNIST and CIFAR-10."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit.config.data import DataConfig
+from cnnkit.data import (
+    DataSets,
+    channel_statistics,
+    data_set_summary,
+    list_data_sets,
+    load,
+    training_batches,
+)
+from cnnkit.errors import CnnkitError
+
+REAL = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def needs(name: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(
+        not (REAL / name).is_dir(), reason=f"no prepared {name}; set TFDS_DATA_DIR to a folder that has it"
+    )
+
+
+def load_named(name: str, seed: int = 0, memory_bytes: int | None = None, **fields: Any) -> DataSets:
+    return load(DataConfig.model_validate({"name": name, **fields}), seed, memory_bytes=memory_bytes)
+
+
+def store(folder: Path, name: str, splits: dict[str, Any], shape: Any = (None, None, 3)) -> None:
+    """Prepare a TFDS data set of the given {split: [(image, label), ...]} with two classes."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    features = tfds.features.FeaturesDict(
+        {"image": tfds.features.Image(shape=shape), "label": tfds.features.ClassLabel(names=["no", "yes"])}
+    )
+
+    def make(examples: Any) -> Any:
+        signature = {"image": tf.TensorSpec(shape, tf.uint8), "label": tf.TensorSpec((), tf.int64)}
+        return tf.data.Dataset.from_generator(
+            lambda: ({"image": image, "label": label} for image, label in examples),
+            output_signature=signature,
+        )
+
+    tfds.disable_progress_bar()
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name,
+        version="1.0.0",
+        features=features,
+        split_datasets={split: make(examples) for split, examples in splits.items()},
+        data_dir=folder,
+    )
+
+
+def examples(count: int, seed: int, sizes: tuple[int, int] = (5, 9), label: int | None = None) -> Any:
+    random = np.random.default_rng(seed)
+    return [
+        (
+            random.integers(0, 256, (*random.integers(sizes[0], sizes[1] + 1, 2), 3)).astype(np.uint8),
+            number % 2 if label is None else label,
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    store(folder, "varied", {"train": examples(40, 0), "validation": examples(8, 1)})
+    store(folder, "blind", {"train": examples(40, 2), "test": examples(6, 3, label=-1)})
+    store(folder, "fixed", {"train": examples(30, 4, (6, 6)), "test": examples(10, 5, (6, 6))}, (6, 6, 3))
+    store(folder, "untrained", {"test": examples(10, 6, (6, 6))}, (6, 6, 3))
+    return folder
+
+
+@pytest.fixture
+def prepared(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TFDS_DATA_DIR", str(made))
+    return made
+
+
+@pytest.mark.parametrize("memory_bytes", [None, 0])
+def test_pixels_and_labels_are_those_of_tensorflow_datasets(prepared: Path, memory_bytes: int | None) -> None:
+    import tensorflow_datasets as tfds
+
+    config = DataConfig.model_validate({"name": "fixed", "validation": 0})
+    split = load(config, 0, memory_bytes=memory_bytes).train
+    assert split is not None and (split.images is None) == (memory_bytes == 0)
+    expected = list(tfds.load("fixed", split="train", data_dir=prepared, as_supervised=True).as_numpy_iterator())
+    np.testing.assert_array_equal(split.read(np.arange(30)), np.stack([image for image, _ in expected]))
+    assert split.labels.tolist() == [label for _, label in expected]
+
+
+@pytest.mark.parametrize("memory_bytes", [None, 0])
+def test_images_that_differ_in_size_are_resized_as_tensorflow_does(
+    prepared: Path, memory_bytes: int | None
+) -> None:
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    split = load_named("varied", image_size=[6, 4], memory_bytes=memory_bytes).test
+    assert split is not None
+    expected = [
+        tf.image.resize(image, (6, 4), antialias=True).numpy()
+        for image, _ in tfds.load("varied", split="validation", data_dir=prepared, as_supervised=True)
+    ]
+    assert np.abs(split.read(np.arange(8)) - np.stack(expected)).max() <= 0.501
+
+
+def test_batches_decoded_from_records_are_those_of_images_in_memory(prepared: Path) -> None:
+    kept, streamed = load_named("varied", image_size=6), load_named("varied", image_size=6, memory_bytes=0)
+    assert kept.train is not None and streamed.train is not None and streamed.train.images is None
+    options: dict[str, Any] = {"batch_size": 8, "classes": 2, "seed": 5, "epochs": 2}
+    pairs = zip(training_batches(kept.train, **options), training_batches(streamed.train, **options), strict=True)
+    for (images, labels), (other_images, other_labels) in pairs:
+        np.testing.assert_array_equal(images, other_images)
+        np.testing.assert_array_equal(labels, other_labels)
+    assert channel_statistics(kept.train) == channel_statistics(streamed.train)
+
+
+def test_the_validation_split_is_the_test_split_where_there_is_no_other(prepared: Path) -> None:
+    data = load_named("varied", image_size=6)
+    assert data.train is not None and data.validation is not None and data.test is not None
+    assert (data.train.size, data.validation.size, data.test.size) == (36, 4, 8)
+    assert {name.partition("/")[0] for name in data.test.ids} == {"validation"}
+
+
+def test_a_validation_slice_is_not_the_test_split_too(prepared: Path) -> None:
+    data = load_named("varied", image_size=6, splits={"validation": "validation"})
+    assert data.train is not None and data.validation is not None and data.test is not None
+    # The fifth of the 40 training images is the test split instead.
+    assert (data.train.size, data.validation.size, data.test.size) == (32, 8, 8)
+    assert not set(data.test.ids) & {*data.train.ids, *data.validation.ids}
+
+
+def test_a_test_split_without_labels_is_not_used(prepared: Path) -> None:
+    data = load_named("blind", image_size=6)
+    assert data.test is not None
+    assert {name.partition("/")[0] for name in data.test.ids} == {"train"}
+    with pytest.raises(CnnkitError, match="without labels"):
+        load_named("blind", image_size=6, splits={"test": "test"})
+
+
+def test_slices_are_those_of_tensorflow_datasets(prepared: Path) -> None:
+    splits = {"train": "train[:50%]", "validation": "train[50%:60%]+train[80%:]", "test": "test[-4:]"}
+    data = load_named("fixed", splits=splits)
+    whole = load_named("fixed", validation=0)
+    assert data.train is not None and data.validation is not None and data.test is not None
+    assert whole.train is not None and whole.test is not None
+    assert (data.train.size, data.validation.size, data.test.size) == (15, 9, 4)
+    places = [*range(15, 18), *range(24, 30)]
+    np.testing.assert_array_equal(data.validation.read(np.arange(9)), whole.train.read(places))
+    np.testing.assert_array_equal(data.test.read(np.arange(4)), whole.test.read(np.arange(6, 10)))
+
+
+@pytest.mark.parametrize(
+    ("splits", "words"),
+    [
+        ({"validation": "train[90%:]"}, "share images"),
+        ({"train": "train+test"}, "share images"),
+        ({"test": "tets"}, "no split `tets`; did you mean `test`"),
+        ({"test": "test[:"}, "test\\[:"),
+        ({"test": "test[5:5]"}, "empty"),
+    ],
+)
+def test_slices_that_leak_or_do_not_exist_are_errors(prepared: Path, splits: Any, words: str) -> None:
+    with pytest.raises(CnnkitError, match=words):
+        load_named("fixed", splits=splits)
+
+
+def test_a_set_without_a_training_split_can_be_evaluated(prepared: Path) -> None:
+    config = DataConfig.model_validate({"name": "untrained"})
+    data = load(config, 0, splits=("test",))
+    assert data.test is not None and data.test.size == 10
+    with pytest.raises(CnnkitError, match="no `train` split"):
+        load(config, 0)
+
+
+def test_a_config_that_contradicts_the_prepared_set_is_an_error(prepared: Path) -> None:
+    with pytest.raises(CnnkitError, match="data.classes"):
+        load_named("fixed", classes=3)
+
+
+def test_the_list_shows_what_is_bundled_prepared_and_known(prepared: Path) -> None:
+    rows = {row.name: row for row in list_data_sets()}
+    assert rows["digits"].where == "bundled"
+    assert (rows["fixed"].where, rows["fixed"].splits) == ("prepared", {"train": 30, "test": 10})
+    assert rows["cifar10"].where == "download"
+
+
+def test_the_summary_counts_every_class(prepared: Path) -> None:
+    summary = data_set_summary(DataConfig.model_validate({"name": "fixed", "validation": 0}))
+    assert summary["splits"]["train"]["per_class"] == {"no": 15, "yes": 15}
+    assert summary["splits"]["test"]["images"] == 10
+    assert summary["shape"] == [6, 6, 3]
+    assert len(summary["mean"]) == len(summary["variance"]) == 3
+
+
+# --- Real images --------------------------------------------------------------------------------------
+
+
+@needs("mnist")
+def test_mnist_is_mnist() -> None:
+    data = load_named("mnist", validation=0)
+    assert data.train is not None and data.test is not None and data.train.images is not None
+    assert data.train.images.shape == (60000, 28, 28, 1) and data.train.images.dtype == np.uint8
+    assert data.test.size == 10000
+    # Counts and statistics as published with LeCun's files and in the PyTorch examples.
+    counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(data.train.labels).tolist() == counts
+    mean, variance = channel_statistics(data.train)
+    assert mean[0] / 255 == pytest.approx(0.1307, abs=5e-5)
+    assert variance[0] ** 0.5 / 255 == pytest.approx(0.3081, abs=5e-5)
+
+
+@needs("mnist")
+def test_the_validation_share_of_mnist_is_stratified_and_seeded() -> None:
+    data, other = load_named("mnist", seed=0), load_named("mnist", seed=1)
+    assert data.train is not None and data.validation is not None and other.validation is not None
+    assert (data.train.size, data.validation.size) == (54000, 6000)
+    assert not set(data.train.ids) & set(data.validation.ids)
+    counts = np.array([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949])
+    assert np.abs(np.bincount(data.validation.labels) - counts / 10).max() < 1
+    assert data.validation.ids != other.validation.ids
+
+
+@needs("cifar10")
+def test_cifar10_is_cifar10() -> None:
+    data = load_named("cifar10:3.0.2")
+    assert data.train is not None and data.validation is not None and data.test is not None
+    assert (data.train.size, data.validation.size, data.test.size) == (45000, 5000, 10000)
+    assert data.train.images is not None and data.train.images.shape == (45000, 32, 32, 3)
+    assert np.bincount(data.test.labels).tolist() == [1000] * 10
+    assert np.bincount(data.validation.labels).tolist() == [500] * 10
+    names = (REAL / "cifar10" / "3.0.2" / "label.labels.txt").read_text().split()
+    assert data.info.class_names == tuple(names)
+    mean, _ = channel_statistics(data.train)
+    # The published means of the three channels; JPEG copies of the images keep them.
+    np.testing.assert_allclose(np.array(mean) / 255, [0.4914, 0.4822, 0.4465], atol=0.01)

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit import plots
+from cnnkit.errors import CnnkitError
+
+
+def history(epochs: int, validation: bool = True) -> list[dict[str, float]]:
+    rows = []
+    for epoch in range(1, epochs + 1):
+        row = {"epoch": epoch, "loss": 2 / epoch, "accuracy": 1 - 0.9 / epoch, "learning_rate": 0.1**epoch}
+        if validation:
+            row |= {"val_loss": 2.2 / epoch, "val_accuracy": 1 - 1 / epoch}
+        rows.append(row)
+    return rows
+
+
+def pixels(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), dtype=np.int64)
+
+
+def contains(picture: np.ndarray, colour: str) -> bool:
+    """Whether a colour (#rrggbb) occurs, within rounding."""
+    wanted = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+    return bool((np.abs(picture - wanted).max(axis=-1) <= 2).any())
+
+
+BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
+
+
+def marks_an_epoch(picture: np.ndarray) -> bool:
+    """Whether a vertical grey line is drawn (letters hold a few grey pixels too)."""
+    return bool((np.abs(picture - 0x6B).max(axis=-1) <= 2).sum(axis=0).max() > 50)
+
+
+class TestCurves:
+    @pytest.mark.parametrize("epochs", [1, 2, 200])
+    def test_draws_training_validation_and_rate(self, tmp_path: Path, epochs: int) -> None:
+        plots.curves(history(epochs), tmp_path / "curves.png")
+        picture = pixels(tmp_path / "curves.png")
+        assert picture.shape[1] >= 1600
+        assert contains(picture, BLUE)
+        assert contains(picture, VERMILION)
+        assert contains(picture, GREEN)
+        assert marks_an_epoch(picture)
+
+    def test_without_validation_neither_its_line_nor_a_best_epoch(self, tmp_path: Path) -> None:
+        plots.curves(history(5, validation=False), tmp_path / "curves.png")
+        picture = pixels(tmp_path / "curves.png")
+        assert contains(picture, BLUE)
+        assert not contains(picture, VERMILION)
+        assert not marks_an_epoch(picture)
+
+    def test_the_best_epoch_is_that_of_the_highest_accuracy_then_the_lowest_loss(
+        self, tmp_path: Path
+    ) -> None:
+        rows = history(4)
+        for row, accuracy, loss in zip(rows, (0.5, 0.8, 0.8, 0.7), (0.1, 0.9, 0.4, 0.2), strict=True):
+            row |= {"val_accuracy": accuracy, "val_loss": loss}
+        plots.curves(rows, tmp_path / "chosen.png")
+        plots.curves(rows, tmp_path / "third.png", best_epoch=3)
+        plots.curves(rows, tmp_path / "second.png", best_epoch=2)
+        chosen = (tmp_path / "chosen.png").read_bytes()
+        assert chosen == (tmp_path / "third.png").read_bytes()
+        assert chosen != (tmp_path / "second.png").read_bytes()
+
+    def test_values_that_are_not_finite_leave_a_gap(self, tmp_path: Path) -> None:
+        rows = history(4)
+        rows[2] |= {"loss": math.nan, "val_loss": math.inf}
+        del rows[3]["val_accuracy"]
+        plots.curves(rows, tmp_path / "curves.png")
+        assert contains(pixels(tmp_path / "curves.png"), VERMILION)
+
+    def test_a_run_that_knows_only_its_loss(self, tmp_path: Path) -> None:
+        plots.curves([{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}], tmp_path / "curves.png")
+        assert contains(pixels(tmp_path / "curves.png"), BLUE)
+
+    def test_no_epochs_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(CnnkitError, match="no epochs"):
+            plots.curves([], tmp_path / "curves.png")
+
+
+class TestConfusionMatrix:
+    @pytest.mark.parametrize("classes", [1, 2, 20, 21, 120])
+    def test_the_diagonal_is_dark_and_the_rest_light(self, tmp_path: Path, classes: int) -> None:
+        path = tmp_path / "matrix.png"
+        plots.confusion_matrix(100 * np.eye(classes), [f"class {i}" for i in range(classes)], path)
+        picture = pixels(path)
+        # The two ends of matplotlib's Blues: every row is right, or there are no such mistakes.
+        assert contains(picture, "#08306b")
+        assert contains(picture, "#f7fbff") or classes == 1
+
+    def test_colours_are_shares_of_the_true_class(self, tmp_path: Path) -> None:
+        names = ["a", "b"]
+        plots.confusion_matrix([[9, 1], [9000, 1000]], names, tmp_path / "matrix.png")
+        picture = pixels(tmp_path / "matrix.png")
+        height, width = picture.shape[:2]
+        # Probes above the numbers of both rows, from the left end of the cells to the right.
+        commonest = []
+        for row in (height // 8, height // 2):
+            colours, numbers = np.unique(picture[row, : width * 3 // 4], axis=0, return_counts=True)
+            coloured = (colours.max(axis=1) - colours.min(axis=1)) > 5
+            commonest.append(sorted(colours[coloured & (numbers > 50)].tolist()))
+        # 90 % and 10 % in both rows, although the images are a thousand times more in the second.
+        assert len(commonest[0]) == 2
+        assert commonest[0] == commonest[1]
+
+    def test_a_class_without_images_and_names_that_look_like_formulas(self, tmp_path: Path) -> None:
+        names = ["$x^$ {", "猫", "n" * 200]
+        plots.confusion_matrix([[3, 1, 0], [0, 0, 0], [1, 1, 2]], names, tmp_path / "matrix.png")
+        assert pixels(tmp_path / "matrix.png").shape[0] < 2000
+
+    def test_nothing_is_cut_off_at_the_edges(self, tmp_path: Path) -> None:
+        path = tmp_path / "matrix.png"
+        plots.confusion_matrix(np.eye(3), ["a very long class name", "b", "c"], path)
+        picture = pixels(path)
+        for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
+            assert (edge == 255).all()
+
+    def test_a_matrix_that_does_not_fit_the_names_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(CnnkitError, match=r"3 classes.*\(2, 2\)"):
+            plots.confusion_matrix(np.eye(2), ["a", "b", "c"], tmp_path / "matrix.png")
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        "shape", [(5, 5, 1, 30), (3, 3, 3, 32), (1, 1, 2, 1), (1, 7, 1, 2), (3, 3, 64, 300), (11, 11, 3, 96)]
+    )
+    def test_kernels_of_any_shape(self, tmp_path: Path, shape: tuple[int, ...]) -> None:
+        draws = np.random.default_rng(0)
+        plots.filters(draws.normal(size=shape), draws.normal(size=shape), tmp_path / "filters.png")
+        picture = pixels(tmp_path / "filters.png")
+        assert picture.shape[1] >= 800
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 2
+
+    def test_zero_is_grey_and_the_largest_weights_are_black_and_white(self, tmp_path: Path) -> None:
+        kernel = np.array([[-2.0, 0.0, 2.0]]).reshape(1, 3, 1, 1)
+        plots.filters(kernel, 10 * kernel, tmp_path / "filters.png")
+        picture = pixels(tmp_path / "filters.png")
+        width = picture.shape[1]
+        for half in (picture[:, : width // 2], picture[:, width // 2 :]):
+            middle = half[half.shape[0] * 5 // 8 :]
+            assert contains(middle, "#000000")
+            assert contains(middle, "#7f7f7f")
+
+    def test_colour_kernels_are_shown_in_colour(self, tmp_path: Path) -> None:
+        red = np.zeros((3, 3, 3, 1))
+        red[:, :, 0] = 1
+        plots.filters(red, red, tmp_path / "filters.png")
+        assert contains(pixels(tmp_path / "filters.png"), "#ff7f7f")
+
+    def test_more_than_three_channels_are_the_mean_of_the_first_three(self, tmp_path: Path) -> None:
+        kernel = np.array([[1.0, -1.0, 0.0, 5.0], [1.0, 1.0, 1.0, -9.0]]).reshape(1, 2, 4, 1)
+        plots.filters(kernel, kernel, tmp_path / "filters.png")
+        picture = pixels(tmp_path / "filters.png")
+        below_the_titles = picture[picture.shape[0] * 5 // 8 :]
+        assert contains(below_the_titles, "#7f7f7f")
+        assert not contains(below_the_titles, "#000000")
+
+    def test_weights_of_a_run_that_diverged(self, tmp_path: Path) -> None:
+        before = np.ones((3, 3, 1, 2))
+        plots.filters(before, before * np.nan, tmp_path / "filters.png")
+        assert contains(pixels(tmp_path / "filters.png"), "#7f7f7f")
+
+    def test_shapes_that_differ_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(CnnkitError, match=r"\(3, 3, 1, 2\) and \(3, 3, 1, 4\)"):
+            plots.filters(np.ones((3, 3, 1, 2)), np.ones((3, 3, 1, 4)), tmp_path / "filters.png")
+
+
+DRAWINGS: list[Callable[[Path], Any]] = [
+    lambda path: plots.curves(history(6), path),
+    lambda path: plots.confusion_matrix([[5, 1], [2, 4]], ["a", "b"], path),
+    lambda path: plots.filters(np.ones((3, 3, 1, 4)), np.zeros((3, 3, 1, 4)), path),
+]
+
+
+@pytest.mark.parametrize("draw", DRAWINGS)
+def test_the_same_input_makes_the_same_bytes_and_leaves_only_the_picture(
+    tmp_path: Path, draw: Callable[[Path], Any]
+) -> None:
+    from PIL import Image
+
+    draw(tmp_path / "one.png")
+    draw(tmp_path / "two.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
+    with Image.open(tmp_path / "one.png") as image:
+        assert not {"Software", "Creation Time", "date"} & set(image.info)
+
+
+@pytest.mark.parametrize("draw", DRAWINGS)
+def test_a_picture_that_cannot_be_written_leaves_nothing_behind(
+    tmp_path: Path, draw: Callable[[Path], Any]
+) -> None:
+    (tmp_path / "picture.png").mkdir()
+    with pytest.raises(OSError, match=r"picture\.png"):
+        draw(tmp_path / "picture.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
+def test_pyplot_is_never_loaded() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, pathlib, tempfile\n"
+        "from cnnkit import plots\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "folder = pathlib.Path(tempfile.mkdtemp())\n"
+        "plots.curves([{'epoch': 1, 'loss': 1.0}], folder / 'x.png')\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
