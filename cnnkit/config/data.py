@@ -19,6 +19,20 @@ from cnnkit.config.base import (
 )
 
 
+class DataProblem(Exception):  # noqa: N818 (not an error of its own; it becomes a ConfigError)
+    """The `data` section does not describe a data set that can be used.
+
+    Args:
+        message: What was expected, what was found, what to do.
+        argument: The field of `data` to blame, such as `name` or `image_size`.
+    """
+
+    def __init__(self, message: str, argument: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.argument = argument
+
+
 def _shape(value: Any) -> tuple[int, int, int]:
     if isinstance(value, list | tuple) and len(value) == 3 and all(is_whole(v) and v >= 1 for v in value):
         return (value[0], value[1], value[2])

@@ -88,12 +88,10 @@ def _run_child(name: str, command: Sequence[str], stall_seconds: float) -> None:
         "NO_GCE_CHECK": "true",
     }
     with tempfile.TemporaryFile("w+", errors="replace") as log:
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
-        try:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+        ) as child:
             final = _watch(name, child, stall_seconds)
-        finally:
-            child.kill()
-            child.wait()
         if final is None:
             log.seek(0)
             lines = [line.strip() for line in log.read().splitlines() if line.strip()]
@@ -120,10 +118,11 @@ def _nearest(name: str, names: Sequence[str]) -> str:
 
 
 def _watch(name: str, child: subprocess.Popen[str], stall_seconds: float) -> dict[str, Any] | None:
-    """The child's last report, `{"error": "stalled"}` if it stalls, None if it ends without a report."""
+    """The child's last report, that it stalled, or None if it ends without one; the child has ended then."""
     reports: queue.Queue[dict[str, Any] | None] = queue.Queue()
     assert child.stdout is not None
-    threading.Thread(target=_read_reports, args=(child.stdout, reports), daemon=True).start()
+    reader = threading.Thread(target=_read_reports, args=(child.stdout, reports), daemon=True)
+    reader.start()
     progress = _Progress(name)
     last_bytes, last_cpu, last_news = 0, 0.0, time.monotonic()
     try:
@@ -143,6 +142,8 @@ def _watch(name: str, child: subprocess.Popen[str], stall_seconds: float) -> dic
             progress.show(report["bytes"])
     finally:
         progress.end()
+        child.kill()
+        reader.join()
 
 
 def _read_reports(stream: IO[str], reports: queue.Queue[dict[str, Any] | None]) -> None:
@@ -168,12 +169,13 @@ class _Progress:
             return
         self.shown = now
         text = f"fetching {self.name}: {count / 2**20:.1f} MiB"
-        print(f"\r{text}" if self.terminal else text, end="" if self.terminal else "\n", file=sys.stderr, flush=True)
+        sys.stderr.write(f"\r{text}" if self.terminal else f"{text}\n")
+        sys.stderr.flush()
         self.pending = self.terminal
 
     def end(self) -> None:
         if self.pending:
-            print(file=sys.stderr)
+            sys.stderr.write("\n")
 
 
 # --- The child ------------------------------------------------------------------------------------------

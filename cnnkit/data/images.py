@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("cnnkit")
 
 
-class CorruptImage(CnnkitError):
+class CorruptImage(CnnkitError):  # noqa: N818
     """An image file cannot be decoded."""
 
 
@@ -43,7 +43,7 @@ def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None, chann
     Raises:
         CorruptImage: if the file cannot be decoded.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as opened:
@@ -51,7 +51,7 @@ def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None, chann
             image = _convert(image, "L" if channels == 1 else "RGB")
     except Exception as error:  # damaged files make Pillow raise almost anything: struct.error, KeyError, ...
         reason = str(error) or type(error).__name__
-        if isinstance(error, Image.UnidentifiedImageError):
+        if isinstance(error, UnidentifiedImageError):
             reason = "not an image, or damaged from its start"
         raise CorruptImage(f"cannot read the image file `{path}`: {reason}") from None
     if size is not None and image.size != (size[1], size[0]):

@@ -11,14 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from cnnkit.config.data import DataConfig
-from cnnkit.config.dataset import (
-    DataProblem,
-    DataSetInfo,
-    ImageFolder,
-    describe_data_set,
-    list_image_folder,
-)
+from cnnkit.config.data import DataConfig, DataProblem
+from cnnkit.config.dataset import DataSetInfo, describe_data_set
+from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.data.digits import read_digits
 from cnnkit.data.images import FolderSource
 from cnnkit.data.splits import Array, DataSets, Source, Split, stratified
@@ -259,7 +254,8 @@ def _plan(
         and config.validation > 0
     ):
         validation_spec = "validation"
-    if isinstance(collection, _Prepared):
+    has_train = config.splits.train is not None or "train" in collection.splits
+    if isinstance(collection, _Prepared) and has_train:
         _check_overlap(collection, train_spec, validation_spec, test_spec)
     plan: dict[str, tuple[Source, Array]] = {}
     if "test" in splits and test_spec is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -85,7 +86,7 @@ class Split:
         """The images at `indices` of this split, uint8 [len(indices), height, width, channels]."""
         places = np.asarray(indices, np.int64)
         if self.images is not None:
-            return self.images[places]  # type: ignore[no-any-return]
+            return self.images[places]
         return self.source.read(self.positions[places])
 
     def chunks(self) -> Iterator[Array]:
@@ -131,7 +132,7 @@ class ArraySource:
         return None
 
     def read(self, positions: Array) -> Array:
-        return self.images[positions]  # type: ignore[no-any-return]
+        return self.images[positions]
 
     def read_in_graph(self, positions: Any) -> Any:
         import tensorflow as tf
@@ -155,8 +156,8 @@ def stratified(
 ) -> tuple[Array, Array]:
     """Divide positions into the rest and a part with `share` of every class, at random by `seed`.
 
-    Each class gives its share rounded down or up, such that the part has round(share * n) images, but
-    never less than one.
+    Each class gives its share rounded down or up, such that the part has share * n images, rounded up as
+    scikit-learn does; but never less than one.
 
     Returns:
         Rest and part, both sorted int64 positions into `labels`.
@@ -189,7 +190,8 @@ def _shares(counts: Array, share: float) -> Array:
     """Whole shares of each count whose sum is the share of the total (the largest-remainder method)."""
     exact = counts * share
     takes = np.floor(exact).astype(np.int64)
-    missing = round(float(counts.sum() * share)) - int(takes.sum())
+    # 0.07 * 100 is a little above 7 in floating point.
+    missing = math.ceil(float(counts.sum() * share) - 1e-9) - int(takes.sum())
     largest = np.argsort(takes - exact, kind="stable")
     takes[largest[: max(0, missing)]] += 1
     return np.maximum(takes, 1)

@@ -130,7 +130,7 @@ class RecordSource:
 
         if self._decode_function is None:
             self._decode_function = tf.function(self._decode, input_signature=[tf.TensorSpec([None], tf.string)])
-        return self._decode_function(tf.constant(self._read_records(positions))).numpy()  # type: ignore[no-any-return]
+        return self._decode_function(tf.constant(self._read_records(positions))).numpy()
 
     def read_in_graph(self, positions: Any) -> Any:
         import tensorflow as tf

@@ -110,8 +110,8 @@ class WindowedLayer(Layer):
     padding: PaddingField = Field(
         default="valid",
         description="Rows and columns added around the image: `valid` none; `same` enough for an output of "
-        "input / stride; `full` dilation x (window - 1) on each side; a number, [height, width] or [[top, bottom], "
-        "[left, right]], from 0.",
+        "input / stride; `full` dilation x (window - 1) on each side; a number, [height, width] or "
+        "[[top, bottom], [left, right]], from 0.",
     )
     data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
 

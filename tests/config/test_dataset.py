@@ -138,7 +138,8 @@ def test_an_unknown_name_is_answered_with_the_nearest(written: str) -> None:
 def test_an_unknown_set_needs_shape_and_classes() -> None:
     found = problem(name="something_else", shape=[10, 12, 3])
     assert found.argument == "name"
-    assert "data.shape" in found.message and "data.classes" in found.message
+    assert "data.shape" in found.message
+    assert "data.classes" in found.message
     info = describe(name="something_else", shape=[10, 12, 3], classes=4)
     assert info == DataSetInfo((10, 12, 3), 4, None, "config")
 
@@ -185,7 +186,8 @@ def test_a_set_with_configurations_needs_one(no_prepared_data: Path) -> None:
     write_prepared(no_prepared_data, "birds/small", "1.0.0", [10, 10, 3], 2)
     assert describe(name="birds/small").shape == (10, 10, 3)
     found = problem(name="birds")
-    assert "`birds/large`" in found.message and "`birds/small`" in found.message
+    assert "`birds/large`" in found.message
+    assert "`birds/small`" in found.message
 
 
 def test_a_set_without_labelled_images_is_refused(no_prepared_data: Path) -> None:
@@ -251,7 +253,8 @@ def test_a_folder_whose_images_differ_in_size_needs_image_size(tmp_path: Path) -
     write_images(tmp_path, {"a/1.png": ("RGB", (5, 5)), "b/1.png": ("RGB", (5, 7))})
     found = problem(folder=str(tmp_path))
     assert found.argument == "image_size"
-    assert "5x5" in found.message and "7x5" in found.message
+    assert "5x5" in found.message
+    assert "7x5" in found.message
     assert describe(folder=str(tmp_path), image_size=[8, 9]).shape == (8, 9, 3)
 
 

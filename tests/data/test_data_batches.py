@@ -31,11 +31,11 @@ def numbered(count: int) -> Split:
 
 def places_of(images: Any) -> list[int]:
     pixels = np.asarray(images).astype(int)
-    return (pixels[:, 0, 0, 0] * 256 + pixels[:, 0, 1, 0]).tolist()  # type: ignore[no-any-return]
+    return (pixels[:, 0, 0, 0] * 256 + pixels[:, 0, 1, 0]).tolist()
 
 
 def batches_of(split: Split, **options: Any) -> list[tuple[list[int], Any]]:
-    options = {"batch_size": 4, "classes": 3, "seed": 0, "epochs": 1, **options}
+    options = {"batch_size": 4, "classes": 3, "seed": 0, **options}
     return [(places_of(images), np.asarray(labels)) for images, labels in training_batches(split, **options)]
 
 
@@ -52,42 +52,46 @@ def test_orders_put_every_image_everywhere() -> None:
     first_places = np.array([int(order(7, epoch, 5).numpy()[0]) for epoch in range(500)])
     counts = np.bincount(first_places, minlength=5)
     # 100 expected each; five standard deviations of a binomial are 45.
-    assert counts.min() > 55 and counts.max() < 145
+    assert counts.min() > 55
+    assert counts.max() < 145
 
 
-def test_each_epoch_has_every_image_once_with_its_label() -> None:
-    split = numbered(10)
-    found = batches_of(split, epochs=3)
-    assert [len(places) for places, _ in found] == [4, 4, 2] * 3
-    for epoch in range(3):
-        places = [place for batch, _ in found[3 * epoch : 3 * epoch + 3] for place in batch]
-        assert sorted(places) == list(range(10))
-        assert places == order(0, epoch, 10).numpy().tolist()
-    for places, labels in found:
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_each_epoch_has_every_image_once_with_its_label(epoch: int) -> None:
+    found = batches_of(numbered(10), epoch=epoch)
+    assert [len(places) for places, _ in found] == [4, 4, 2]
+    places = [place for batch, _ in found for place in batch]
+    assert sorted(places) == list(range(10))
+    assert places == order(0, epoch, 10).numpy().tolist()
+    for batch, labels in found:
         assert labels.dtype == np.float32
-        np.testing.assert_array_equal(labels, np.eye(3)[[place % 3 for place in places]])
+        np.testing.assert_array_equal(labels, np.eye(3)[[place % 3 for place in batch]])
 
 
-def test_starting_at_a_later_epoch_gives_the_batches_of_running_through() -> None:
-    split = numbered(11)
-    through, resumed = batches_of(split, epochs=5), batches_of(split, epochs=5, first_epoch=3)
-    assert [places for places, _ in resumed] == [places for places, _ in through[3 * 3 :]]
+def test_an_epoch_has_the_same_batches_whether_others_ran_before_it_or_not() -> None:
+    import tensorflow as tf
+
+    epoch = tf.Variable(0, dtype=tf.int64)
+    batches = training_batches(numbered(11), batch_size=4, classes=3, seed=0, epoch=epoch)
+    through = []
+    for number in range(5):
+        epoch.assign(number)
+        through.append([places_of(images) for images, _ in batches])
+    for number in range(5):
+        assert through[number] == [places for places, _ in batches_of(numbered(11), epoch=number)]
+    assert through[3] != through[4]
 
 
 def test_the_remainder_is_dropped_where_asked() -> None:
-    dropped = batches_of(numbered(10), drop_remainder=True, epochs=2)
-    assert [len(places) for places, _ in dropped] == [4] * 4
-    whole = batches_of(numbered(10))
-    assert [places for places, _ in dropped[:2]] == [places for places, _ in whole[:2]]
+    dropped, whole = batches_of(numbered(10), drop_remainder=True), batches_of(numbered(10))
+    assert [places for places, _ in dropped] == [places for places, _ in whole[:2]]
 
 
 @pytest.mark.parametrize(("size", "drop", "steps"), [(10, False, 3), (10, True, 2), (8, False, 2), (8, True, 2)])
 def test_steps_per_epoch_count_the_batches(size: int, drop: bool, steps: int) -> None:
     assert steps_per_epoch(size, 4, drop) == steps
-    batches = training_batches(
-        numbered(size), batch_size=4, classes=3, seed=0, epochs=5, first_epoch=2, drop_remainder=drop
-    )
-    assert int(batches.cardinality()) == 3 * steps == len(list(batches))
+    batches = training_batches(numbered(size), batch_size=4, classes=3, seed=0, drop_remainder=drop)
+    assert int(batches.cardinality()) == steps == len(list(batches))
 
 
 def test_an_epoch_without_a_batch_is_an_error() -> None:
@@ -106,23 +110,17 @@ def test_transform_sees_epoch_and_step_and_finish_shapes_the_element() -> None:
         return images, labels, tf.reduce_min(labels)
 
     batches = training_batches(
-        numbered(10),
-        batch_size=4,
-        classes=3,
-        seed=0,
-        first_epoch=1,
-        epochs=3,
-        transform=transform,
-        finish=finish,
+        numbered(10), batch_size=4, classes=3, seed=0, epoch=2, transform=transform, finish=finish
     )
-    assert [float(smallest) for _, _, smallest in batches] == [100, 101, 102, 200, 201, 202]
+    assert [float(smallest) for _, _, smallest in batches] == [200, 201, 202]
 
 
 def test_images_reach_the_batches_as_bytes_of_static_shape() -> None:
-    images, labels = training_batches(numbered(8), batch_size=4, classes=3, seed=0, epochs=1).element_spec
-    assert images.shape == (4, 1, 2, 1) and images.dtype.name == "uint8"
+    images, labels = training_batches(numbered(8), batch_size=4, classes=3, seed=0).element_spec
+    assert images.shape == (4, 1, 2, 1)
+    assert images.dtype.name == "uint8"
     assert labels.shape == (4, 3)
-    images, _ = training_batches(numbered(9), batch_size=4, classes=3, seed=0, epochs=1).element_spec
+    images, _ = training_batches(numbered(9), batch_size=4, classes=3, seed=0).element_spec
     assert tuple(images.shape) == (None, 1, 2, 1)
 
 
@@ -145,8 +143,10 @@ def test_images_read_from_files_make_the_same_batches_as_images_in_memory(tmp_pa
             Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
     config = DataConfig.model_validate({"folder": str(tmp_path)})
     kept, streamed = load(config, 0).train, load(config, 0, memory_bytes=0).train
-    assert kept is not None and streamed is not None and streamed.images is None
-    options: dict[str, Any] = {"batch_size": 8, "classes": 2, "seed": 5, "epochs": 2}
+    assert kept is not None
+    assert streamed is not None
+    assert streamed.images is None
+    options: dict[str, Any] = {"batch_size": 8, "classes": 2, "seed": 5, "epoch": 1}
     pairs = zip(training_batches(kept, **options), training_batches(streamed, **options), strict=True)
     for (images, labels), (other_images, other_labels) in pairs:
         np.testing.assert_array_equal(images, other_images)

@@ -109,13 +109,18 @@ def test_a_download_that_stops_is_ended() -> None:
 
 
 def test_work_without_bytes_goes_on() -> None:
-    code = "for count in range(8):\n    time.sleep(0.5)\n    say(bytes=0, cpu=float(count))\nsay(error='failed', message='end')\n"
+    code = (
+        "for count in range(8):\n"
+        "    time.sleep(0.5)\n"
+        "    say(bytes=0, cpu=float(count))\n"
+        "say(error='failed', message='end')\n"
+    )
     with pytest.raises(CnnkitError, match="cannot prepare `kmnist`: end"):
         fetch("kmnist", stall_seconds=2, command=child(code))
 
 
 def test_a_child_that_dies_is_reported_with_its_last_words() -> None:
-    with pytest.raises(CnnkitError, match="ended early .*ZeroDivisionError"):
+    with pytest.raises(CnnkitError, match=r"ended early .*ZeroDivisionError"):
         fetch("kmnist", command=child("1 / 0"))
 
 

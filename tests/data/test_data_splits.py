@@ -20,7 +20,8 @@ def load_digits(seed: int = 0, splits: Any = ("train", "validation", "test"), **
 
 def test_digits_have_1437_training_and_360_test_images() -> None:
     data = load_digits(validation=0)
-    assert data.train is not None and data.test is not None
+    assert data.train is not None
+    assert data.test is not None
     assert (data.train.size, data.test.size) == (1437, 360)
     assert data.validation is None
 
@@ -33,7 +34,9 @@ def test_digits_are_scikit_learns_pixels_scaled_to_bytes() -> None:
     data = load_digits()
     places = []
     for split in (data.train, data.validation, data.test):
-        assert split is not None and split.images is not None and split.images.dtype == np.uint8
+        assert split is not None
+        assert split.images is not None
+        assert split.images.dtype == np.uint8
         rows = [int(name.rpartition("/")[2]) for name in split.ids]
         np.testing.assert_array_equal(split.images, expected[rows])
         np.testing.assert_array_equal(split.labels, digits.target[rows])
@@ -43,9 +46,12 @@ def test_digits_are_scikit_learns_pixels_scaled_to_bytes() -> None:
 
 def test_the_test_split_of_digits_does_not_depend_on_the_seed_and_the_validation_split_does() -> None:
     one, same, other = load_digits(1), load_digits(1), load_digits(2)
-    assert one.test is not None and other.test is not None
+    assert one.test is not None
+    assert other.test is not None
     assert one.test.ids == other.test.ids
-    assert one.validation is not None and same.validation is not None and other.validation is not None
+    assert one.validation is not None
+    assert same.validation is not None
+    assert other.validation is not None
     assert one.validation.ids == same.validation.ids
     assert one.validation.ids != other.validation.ids
 
@@ -54,7 +60,8 @@ def test_the_test_split_of_digits_is_stratified() -> None:
     data = load_digits()
     assert data.test is not None
     counts = np.bincount(data.test.labels)
-    assert counts.min() >= 34 and counts.max() <= 37  # a fifth of the 174 to 183 images of each digit
+    assert counts.min() >= 34
+    assert counts.max() <= 37
 
 
 def test_only_the_splits_asked_for_are_loaded_and_they_are_the_same() -> None:
@@ -88,9 +95,13 @@ def test_a_stratified_part_has_its_share_of_every_class(counts: list[int], share
     assert again[1].tolist() == part.tolist()
 
 
-def test_a_stratified_part_has_the_rounded_share_of_the_whole() -> None:
+@pytest.mark.parametrize(("share", "count"), [(0.1, 11), (0.2, 21), (0.07, 8), (0.6, 63)])
+def test_a_stratified_part_has_as_many_images_as_scikit_learns(share: float, count: int) -> None:
+    from sklearn.model_selection import train_test_split
+
     labels = np.repeat(np.arange(7), 15)
-    assert len(stratified(labels, 0.1, 0)[1]) == round(0.1 * 105)
+    _, expected = train_test_split(np.arange(105), test_size=share, stratify=labels)
+    assert len(stratified(labels, share, 0)[1]) == len(expected) == count
 
 
 @pytest.mark.parametrize("channels", [1, 3])

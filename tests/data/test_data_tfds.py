@@ -92,10 +92,11 @@ def test_pixels_and_labels_are_those_of_tensorflow_datasets(prepared: Path, memo
 
     config = DataConfig.model_validate({"name": "fixed", "validation": 0})
     split = load(config, 0, memory_bytes=memory_bytes).train
-    assert split is not None and (split.images is None) == (memory_bytes == 0)
-    expected = list(tfds.load("fixed", split="train", data_dir=prepared, as_supervised=True).as_numpy_iterator())
-    np.testing.assert_array_equal(split.read(np.arange(30)), np.stack([image for image, _ in expected]))
-    assert split.labels.tolist() == [label for _, label in expected]
+    assert split is not None
+    assert (split.images is None) == (memory_bytes == 0)
+    expected = list(tfds.load("fixed", split="train", data_dir=prepared).as_numpy_iterator())
+    np.testing.assert_array_equal(split.read(np.arange(30)), np.stack([row["image"] for row in expected]))
+    assert split.labels.tolist() == [row["label"] for row in expected]
 
 
 @pytest.mark.parametrize("memory_bytes", [None, 0])
@@ -108,16 +109,18 @@ def test_images_that_differ_in_size_are_resized_as_tensorflow_does(
     split = load_named("varied", image_size=[6, 4], memory_bytes=memory_bytes).test
     assert split is not None
     expected = [
-        tf.image.resize(image, (6, 4), antialias=True).numpy()
-        for image, _ in tfds.load("varied", split="validation", data_dir=prepared, as_supervised=True)
+        tf.image.resize(row["image"], (6, 4), antialias=True).numpy()
+        for row in tfds.load("varied", split="validation", data_dir=prepared)
     ]
     assert np.abs(split.read(np.arange(8)) - np.stack(expected)).max() <= 0.501
 
 
 def test_batches_decoded_from_records_are_those_of_images_in_memory(prepared: Path) -> None:
     kept, streamed = load_named("varied", image_size=6), load_named("varied", image_size=6, memory_bytes=0)
-    assert kept.train is not None and streamed.train is not None and streamed.train.images is None
-    options: dict[str, Any] = {"batch_size": 8, "classes": 2, "seed": 5, "epochs": 2}
+    assert kept.train is not None
+    assert streamed.train is not None
+    assert streamed.train.images is None
+    options: dict[str, Any] = {"batch_size": 8, "classes": 2, "seed": 5, "epoch": 1}
     pairs = zip(training_batches(kept.train, **options), training_batches(streamed.train, **options), strict=True)
     for (images, labels), (other_images, other_labels) in pairs:
         np.testing.assert_array_equal(images, other_images)
@@ -127,14 +130,18 @@ def test_batches_decoded_from_records_are_those_of_images_in_memory(prepared: Pa
 
 def test_the_validation_split_is_the_test_split_where_there_is_no_other(prepared: Path) -> None:
     data = load_named("varied", image_size=6)
-    assert data.train is not None and data.validation is not None and data.test is not None
+    assert data.train is not None
+    assert data.validation is not None
+    assert data.test is not None
     assert (data.train.size, data.validation.size, data.test.size) == (36, 4, 8)
     assert {name.partition("/")[0] for name in data.test.ids} == {"validation"}
 
 
 def test_a_validation_slice_is_not_the_test_split_too(prepared: Path) -> None:
     data = load_named("varied", image_size=6, splits={"validation": "validation"})
-    assert data.train is not None and data.validation is not None and data.test is not None
+    assert data.train is not None
+    assert data.validation is not None
+    assert data.test is not None
     # The fifth of the 40 training images is the test split instead.
     assert (data.train.size, data.validation.size, data.test.size) == (32, 8, 8)
     assert not set(data.test.ids) & {*data.train.ids, *data.validation.ids}
@@ -152,8 +159,11 @@ def test_slices_are_those_of_tensorflow_datasets(prepared: Path) -> None:
     splits = {"train": "train[:50%]", "validation": "train[50%:60%]+train[80%:]", "test": "test[-4:]"}
     data = load_named("fixed", splits=splits)
     whole = load_named("fixed", validation=0)
-    assert data.train is not None and data.validation is not None and data.test is not None
-    assert whole.train is not None and whole.test is not None
+    assert data.train is not None
+    assert data.validation is not None
+    assert data.test is not None
+    assert whole.train is not None
+    assert whole.test is not None
     assert (data.train.size, data.validation.size, data.test.size) == (15, 9, 4)
     places = [*range(15, 18), *range(24, 30)]
     np.testing.assert_array_equal(data.validation.read(np.arange(9)), whole.train.read(places))
@@ -178,7 +188,8 @@ def test_slices_that_leak_or_do_not_exist_are_errors(prepared: Path, splits: Any
 def test_a_set_without_a_training_split_can_be_evaluated(prepared: Path) -> None:
     config = DataConfig.model_validate({"name": "untrained"})
     data = load(config, 0, splits=("test",))
-    assert data.test is not None and data.test.size == 10
+    assert data.test is not None
+    assert data.test.size == 10
     with pytest.raises(CnnkitError, match="no `train` split"):
         load(config, 0)
 
@@ -209,8 +220,11 @@ def test_the_summary_counts_every_class(prepared: Path) -> None:
 @needs("mnist")
 def test_mnist_is_mnist() -> None:
     data = load_named("mnist", validation=0)
-    assert data.train is not None and data.test is not None and data.train.images is not None
-    assert data.train.images.shape == (60000, 28, 28, 1) and data.train.images.dtype == np.uint8
+    assert data.train is not None
+    assert data.test is not None
+    assert data.train.images is not None
+    assert data.train.images.shape == (60000, 28, 28, 1)
+    assert data.train.images.dtype == np.uint8
     assert data.test.size == 10000
     # Counts and statistics as published with LeCun's files and in the PyTorch examples.
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -223,7 +237,9 @@ def test_mnist_is_mnist() -> None:
 @needs("mnist")
 def test_the_validation_share_of_mnist_is_stratified_and_seeded() -> None:
     data, other = load_named("mnist", seed=0), load_named("mnist", seed=1)
-    assert data.train is not None and data.validation is not None and other.validation is not None
+    assert data.train is not None
+    assert data.validation is not None
+    assert other.validation is not None
     assert (data.train.size, data.validation.size) == (54000, 6000)
     assert not set(data.train.ids) & set(data.validation.ids)
     counts = np.array([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949])
@@ -234,9 +250,12 @@ def test_the_validation_share_of_mnist_is_stratified_and_seeded() -> None:
 @needs("cifar10")
 def test_cifar10_is_cifar10() -> None:
     data = load_named("cifar10:3.0.2")
-    assert data.train is not None and data.validation is not None and data.test is not None
+    assert data.train is not None
+    assert data.validation is not None
+    assert data.test is not None
     assert (data.train.size, data.validation.size, data.test.size) == (45000, 5000, 10000)
-    assert data.train.images is not None and data.train.images.shape == (45000, 32, 32, 3)
+    assert data.train.images is not None
+    assert data.train.images.shape == (45000, 32, 32, 3)
     assert np.bincount(data.test.labels).tolist() == [1000] * 10
     assert np.bincount(data.validation.labels).tolist() == [500] * 10
     names = (REAL / "cifar10" / "3.0.2" / "label.labels.txt").read_text().split()

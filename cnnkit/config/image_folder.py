@@ -1,0 +1,153 @@
+"""Folders of class folders: which image files they hold, and what the files' headers say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnnkit.config.data import DataProblem
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+
+#: Folder names that stand for a split, and the split's name.
+SPLIT_FOLDERS = {
+    "train": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "test": "test",
+}
+
+#: Pillow's modes without colour; a palette (`P`) may hold any colour.
+GRAYSCALE_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The image files of a folder of class folders.
+
+    Args:
+        root: The folder.
+        class_names: The class folders' names, sorted; a label is a place in this tuple.
+        splits: For each split (`train`, and `validation` and `test` where they have folders), the files of
+            each class, sorted, relative to `root`.
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    splits: dict[str, tuple[tuple[str, ...], ...]]
+
+    def files(self) -> Iterator[str]:
+        for classes in self.splits.values():
+            for files in classes:
+                yield from files
+
+
+def list_image_folder(folder: str | Path) -> ImageFolder:
+    """The classes and files of `folder`: class folders, or `train` and `test` folders of class folders.
+
+    Raises:
+        DataProblem: if there is no such folder, fewer than two classes, a class without images, or
+            splits with other classes than `train`.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        reason = "is a file" if root.exists() else "does not exist"
+        raise DataProblem(f"the folder `{folder}` {reason}; expected a folder of class folders", "folder")
+    parts = {path.name.lower(): path for path in folders_in(root)}
+    # `train` may also be a class of its own (pictures of trains): then it holds images, not folders.
+    if "train" in parts and folders_in(parts["train"]):
+        return _list_splits(root, parts)
+    names, classes = _list_classes(root, root)
+    return ImageFolder(root, names, {"train": classes})
+
+
+def _list_splits(root: Path, parts: dict[str, Path]) -> ImageFolder:
+    strangers = [path.name for name, path in parts.items() if name not in SPLIT_FOLDERS]
+    if strangers:
+        raise DataProblem(
+            f"`{root}` has a `train` folder, and `{strangers[0]}` beside it; expected only `train`, "
+            "`validation` (or `val`) and `test`",
+            "folder",
+        )
+    splits: dict[str, tuple[tuple[str, ...], ...]] = {}
+    names, splits["train"] = _list_classes(root, parts["train"])
+    for part, path in parts.items():
+        split = SPLIT_FOLDERS[part]
+        if split == "train":
+            continue
+        if split in splits:
+            raise DataProblem(f"`{root}` has two folders for the {split} split; keep one", "folder")
+        found, splits[split] = _list_classes(root, path)
+        if found != names:
+            missing = [f"`{name}` is only in `train`" for name in names if name not in found]
+            extra = [f"`{name}` is only in `{path.name}`" for name in found if name not in names]
+            raise DataProblem(
+                f"the class folders of `{path}` are not those of `train`: {', '.join(missing + extra)}",
+                "folder",
+            )
+    return ImageFolder(root, names, splits)
+
+
+def _list_classes(root: Path, folder: Path) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    folders = folders_in(folder)
+    suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+    if not folders:
+        raise DataProblem(
+            f"`{folder}` has no class folders; expected one folder of images for each class", "folder"
+        )
+    if len(folders) == 1:
+        raise DataProblem(
+            f"`{folder}` has only one class folder (`{folders[0].name}`); a classifier needs at least two",
+            "folder",
+        )
+    classes = []
+    for path in folders:
+        files = _image_files(path)
+        if not files:
+            raise DataProblem(f"the class folder `{path}` holds no images ({suffixes})", "folder")
+        classes.append(tuple(os.path.relpath(file, root) for file in files))
+    return tuple(path.name for path in folders), tuple(classes)
+
+
+def _image_files(folder: Path) -> list[str]:
+    """The image files in a folder and its sub-folders, sorted; hidden ones are left out."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        found += [
+            os.path.join(parent, name)
+            for name in files
+            if not _is_hidden(name) and name.lower().endswith(IMAGE_SUFFIXES)
+        ]
+    return sorted(found)
+
+
+def image_header(path: Path) -> tuple[int, int, int] | None:
+    """Height, width and channels (1 or 3) from an image file's header; None if it cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            orientation = image.getexif().get(0x0112, 1)
+            channels = 1 if image.mode in GRAYSCALE_MODES else 3
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+    # EXIF orientations 5 to 8 turn the image by a quarter.
+    return (width, height, channels) if orientation >= 5 else (height, width, channels)
+
+
+def _is_hidden(name: str) -> bool:
+    # __MACOSX holds shadow files that look like images; archives made on a Mac bring it along.
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def folders_in(parent: Path) -> list[Path]:
+    """The folders in a folder, sorted, hidden ones and `__MACOSX` left out; none if it cannot be read."""
+    try:
+        return sorted(path for path in parent.iterdir() if path.is_dir() and not _is_hidden(path.name))
+    except OSError:
+        return []

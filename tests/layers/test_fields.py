@@ -1,0 +1,99 @@
+"""Every argument that Keras gives a layer is there, with Keras' default and a description."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import keras
+import pytest
+
+from cnnkit.config.base import Choice, StrictModel
+from cnnkit.layers import LAYERS
+from cnnkit.layers.base import Layer
+
+from .truth import EXAMPLE_SHAPE, EXAMPLES, facts_of, make, our_facts, scope
+
+#: Keras' arguments that the format leaves out: the run gives the seed; the rest is no matter of training.
+LEFT_OUT = {"self", "kwargs", "name", "dtype", "seed", "lora_rank", "lora_alpha", "quantization_config"}
+#: Layers that Keras lacks.
+OWN = {"LocalResponseNormalization", "Maxout"}
+KERAS_LAYERS = sorted(set(LAYERS.names()) - OWN)
+
+
+def keras_parameters(name: str) -> dict[str, inspect.Parameter]:
+    found = inspect.signature(getattr(keras.layers, name).__init__).parameters
+    return {key: value for key, value in found.items() if key not in LEFT_OUT}
+
+
+def comparable(value: Any) -> Any:
+    """A default as both sides can write it: initializers by their class name, pairs as tuples."""
+    if isinstance(value, StrictModel):
+        return type(value).__name__
+    if isinstance(value, str) and hasattr(keras.initializers, value):
+        return getattr(keras.initializers, value).__name__
+    return value
+
+
+@pytest.mark.parametrize("name", KERAS_LAYERS)
+def test_fields_and_defaults_are_those_of_keras(name: str) -> None:
+    cls = LAYERS.get(name)
+    assert cls is not None
+    ours = {key: field for key, field in cls.model_fields.items() if key not in Layer.model_fields}
+    theirs = keras_parameters(name)
+    assert set(ours) == set(theirs)
+    for key, parameter in theirs.items():
+        if parameter.default is inspect.Parameter.empty:
+            assert ours[key].is_required(), key
+        elif (name, key) == ("ZeroPadding2D", "padding"):
+            # Keras writes (1, 1) and means one row or column on each of the four sides.
+            assert ours[key].default == keras.layers.ZeroPadding2D().padding
+        else:
+            assert comparable(ours[key].default) == comparable(parameter.default), key
+
+
+@pytest.mark.parametrize("name", KERAS_LAYERS)
+def test_the_leading_argument_is_keras_first_one(name: str) -> None:
+    cls = LAYERS.get(name)
+    assert cls is not None
+    assert cls.leading == next(iter(keras_parameters(name)), None)
+
+
+@pytest.mark.parametrize("name", LAYERS.names())
+def test_every_field_says_what_it_is(name: str) -> None:
+    cls = LAYERS.get(name)
+    assert cls is not None
+    assert cls.__doc__
+    for key, field in cls.model_fields.items():
+        assert field.description, key
+
+
+def test_every_layer_has_an_example() -> None:
+    assert set(EXAMPLES) == set(LAYERS.names())
+
+
+@pytest.mark.parametrize("name", LAYERS.names())
+def test_an_ordinary_layer_agrees_with_the_built_one(name: str) -> None:
+    layer = make(name, EXAMPLES[name])
+    built = layer.build(scope(EXAMPLE_SHAPE, name="my_layer"))
+    assert built.name == "my_layer"
+    facts = facts_of(built, EXAMPLE_SHAPE)
+    assert our_facts(name, EXAMPLES[name], EXAMPLE_SHAPE) == facts
+    assert sum(layer.parameters(EXAMPLE_SHAPE)) == built.count_params()
+
+
+@pytest.mark.parametrize("name", LAYERS.names())
+def test_a_layer_written_out_reads_back_as_the_same(name: str) -> None:
+    layer = make(name, EXAMPLES[name])
+    assert Choice(LAYERS).validate(layer.to_plain()) == layer
+
+
+@pytest.mark.parametrize("name", LAYERS.names())
+def test_name_trainable_and_dtype_reach_keras(name: str) -> None:
+    layer = make(name, {**EXAMPLES[name], "name": "mine", "trainable": False, "dtype": "float64"})
+    built = layer.build(scope(EXAMPLE_SHAPE))
+    assert built.name == "mine"
+    facts = facts_of(built, EXAMPLE_SHAPE)
+    assert not any(trainable for _, _, trainable in facts.weights)
+    assert layer.parameters(EXAMPLE_SHAPE)[0] == 0
+    assert str(built(keras.Input(EXAMPLE_SHAPE)).dtype) == "float64"
