@@ -47,7 +47,7 @@ class EpochClock(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.variable.assign(epoch)
         # The rate of the epoch's first update.
-        self.learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self.learning_rate = float(self.model.optimizer.learning_rate.numpy())
         self._begin = time.perf_counter()
         self._tested = False
 

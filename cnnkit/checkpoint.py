@@ -8,6 +8,7 @@ and augmentation need nothing, being functions of (seed, epoch, position).
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,17 @@ from cnnkit.rundir import replacing
 
 _NATIVE_KINDS = "biufc"
 
+#: Keras numbers what has no name of its own, such as seed generators, over all models of a process.
+_AUTOMATIC_NUMBER = re.compile(r"_\d+(?=/|$)")
+
 
 def _variables(model: Any) -> dict[str, Any]:
     """Every variable by a unique name, in a fixed order."""
-    found = {f"model/{index}/{variable.path}": variable for index, variable in enumerate(model.variables)}
-    found.update(
-        (f"optimizer/{index}/{variable.path}", variable) for index, variable in enumerate(model.optimizer.variables)
-    )
-    return found
+    return {
+        f"{owner}/{index}/{_AUTOMATIC_NUMBER.sub('', variable.path)}": variable
+        for owner, variables in (("model", model.variables), ("optimizer", model.optimizer.variables))
+        for index, variable in enumerate(variables)
+    }
 
 
 def save_checkpoint(path: Path, model: Any, state: dict[str, Any]) -> None:

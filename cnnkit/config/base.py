@@ -75,16 +75,12 @@ def nearest(name: object, names: Iterable[str]) -> str | None:
     """The name that the user most likely meant, or None if nothing is close."""
     if not isinstance(name, str):
         return None
-    names = list(names)
     by_fold = {candidate.lower().replace("_", ""): candidate for candidate in names}
     folded = name.lower().replace("_", "").replace("-", "")
     if folded in by_fold:
         return by_fold[folded]
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if close:
-        return close[0]
-    folded_close = difflib.get_close_matches(folded, by_fold, n=1, cutoff=0.6)
-    return by_fold[folded_close[0]] if folded_close else None
+    close = difflib.get_close_matches(folded, by_fold, n=1, cutoff=0.6)
+    return by_fold[close[0]] if close else None
 
 
 def suggestion(name: object, names: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.data.splits import Array, Split
+from cnnkit.data.splits import ALIGNMENT, Array, Split
 from cnnkit.errors import CnnkitError
 from cnnkit.layers.base import derive_seed
 
@@ -139,7 +139,7 @@ def _reader(split: Split, classes: int) -> Callable[[Any], tuple[Any, Any]]:
     # is limited to 2 GB.
     with tf.device("CPU:0"):
         all_labels = tf.constant(split.labels, tf.int64)
-        all_images = None if split.images is None else tf.constant(split.images)
+        all_images = None if split.images is None else _as_tensor(split.images)
         positions = tf.constant(split.positions, tf.int64)
 
     def gather(indices: Any) -> tuple[Any, Any]:
@@ -151,6 +151,15 @@ def _reader(split: Split, classes: int) -> Callable[[Any], tuple[Any, Any]]:
         return images, tf.one_hot(tf.gather(all_labels, indices), classes)
 
     return gather
+
+
+def _as_tensor(images: Array) -> Any:
+    """The images as a tensor in host memory; aligned ones are shared, for a copy would double a large set."""
+    import tensorflow as tf
+
+    if images.size and images.flags.c_contiguous and images.flags.writeable and images.ctypes.data % ALIGNMENT == 0:
+        return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
+    return tf.constant(images)
 
 
 def _prefetch(split: Split, batch_size: int) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.data.splits import CHUNK, Array
+from cnnkit.data.splits import CHUNK, Array, empty_images
 from cnnkit.errors import CnnkitError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class FolderSource:
         return tf.numpy_function(self.read, [positions], tf.uint8)
 
     def read_all(self, positions: Array) -> tuple[Array, Array]:
-        images = np.empty((len(positions), *self.shape), np.uint8)
+        images = empty_images(len(positions), self.shape)
         left = self._decode(positions, images)
         return (images if len(left) == len(positions) else images[: len(left)]), left
 

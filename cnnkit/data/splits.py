@@ -20,6 +20,18 @@ Array = np.ndarray[Any, Any]
 CHUNK = 1000
 
 
+#: TensorFlow's alignment of a tensor's bytes.
+ALIGNMENT = 64
+
+
+def empty_images(count: int, shape: tuple[int, int, int]) -> Array:
+    """An uninitialised uint8 array [count, *shape], aligned such that TensorFlow can use it without a copy."""
+    size = count * math.prod(shape)
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].reshape(count, *shape)
+
+
 class Source(Protocol):
     """The labelled images of one slice or folder, before they are divided into splits."""
 

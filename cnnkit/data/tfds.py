@@ -11,7 +11,7 @@ import numpy as np
 
 from cnnkit.config.base import suggestion
 from cnnkit.config.dataset import read_prepared
-from cnnkit.data.splits import Array
+from cnnkit.data.splits import Array, empty_images
 from cnnkit.errors import CnnkitError
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class RecordSource:
         records = self._records().enumerate().filter(lambda index, record: mask[index])
         batches = records.map(lambda index, record: record).batch(RECORDS)
         decoded = batches.map(self._decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        images = np.empty((len(positions), *self.shape), np.uint8)
+        images = empty_images(len(positions), self.shape)
         start = 0
         for batch in decoded.prefetch(4).as_numpy_iterator():
             images[start : start + len(batch)] = batch

@@ -254,5 +254,5 @@ def test_another_labelled_folder_takes_the_networks_classes_and_shape(tmp_path: 
 
 
 def test_a_folder_that_is_not_there_is_an_error_of_the_config(tmp_path: Path) -> None:
-    with pytest.raises(CnnkitError, match="data.folder: .*does not exist"):
+    with pytest.raises(CnnkitError, match=r"data\.folder: .*does not exist"):
         load_folder(tmp_path / "nowhere")

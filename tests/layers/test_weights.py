@@ -98,7 +98,7 @@ def message_of(table: Table, value: Any) -> str:
         (INITIALIZERS, {"HeNormal": {"input_axes": [0]}}, "only work together"),
         (REGULARIZERS, {"L2": -1}, "greater than or equal to 0"),
         (REGULARIZERS, {"OrthogonalRegularizer": {"mode": "both"}}, "rows"),
-        (REGULARIZERS, "L3", "did you mean"),
+        (REGULARIZERS, "L3", "expected one of `L1`, `L1L2`, `L2`"),
         (CONSTRAINTS, {"MinMaxNorm": {"min_value": 2, "max_value": 1}}, "must be at least"),
         (CONSTRAINTS, {"UnitNorm": {"axis": "all"}}, "expected an axis"),
     ],

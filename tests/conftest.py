@@ -1,0 +1,23 @@
+"""Fixtures that tests of several rooms share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+# A developer's own settings must not change what the tests see.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture
+def tfds_data() -> Path:
+    """The folder of prepared TFDS data; skips the test where there is none."""
+    folder = os.environ.get("TFDS_DATA_DIR")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs real data: set TFDS_DATA_DIR to a folder with prepared mnist and cifar10")
+    return Path(folder)

@@ -1,0 +1,385 @@
+"""Training as a user relies on it: repeatable, resumable, stopped when it fails, and what model.keras holds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from cnnkit import rundir
+from cnnkit.config.load import load_config
+from cnnkit.console import Console
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.rundir import Run
+from cnnkit.train import prepare, resume, train
+
+TIMING = ("seconds", "images_per_second")
+
+
+def config(**sections: Any) -> dict[str, Any]:
+    """A small network on the bundled digits, with everything random switched on."""
+    base: dict[str, Any] = {
+        "seed": 3,
+        "data": {"name": "digits", "batch_size": 64},
+        "augmentation": [
+            {"RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1}},
+            {"RandomRotation": 0.03},
+        ],
+        "model": {
+            "layers": [
+                {"Conv2D": {"filters": 8, "kernel_size": 3, "padding": "same"}},
+                "BatchNormalization",
+                "ReLU",
+                {"MaxPooling2D": 2},
+                "Flatten",
+                {"Dropout": 0.3},
+                {"Dense": {"units": "classes", "activation": "softmax"}},
+            ]
+        },
+        "training": {
+            "epochs": 4,
+            "optimizer": {"Adam": {"learning_rate": 0.01, "use_ema": True, "ema_momentum": 0.9}},
+            "schedule": {"ReduceLROnPlateau": {"monitor": "val_loss", "patience": 0, "min_delta": 10, "factor": 0.5}},
+            "label_smoothing": 0.1,
+            "tensorboard": False,
+        },
+    }
+    for name, value in sections.items():
+        base[name] = {**base[name], **value} if isinstance(value, dict) else value
+    return base
+
+
+def write(folder: Path, content: dict[str, Any], name: str = "net.yaml") -> str:
+    path = folder / name
+    path.write_text(yaml.safe_dump(content))
+    return str(path)
+
+
+def run_training(folder: Path, content: dict[str, Any], name: str, overrides: tuple[str, ...] = ()) -> Run:
+    loaded = load_config(write(folder, content), overrides)
+    return train(loaded, Console(stream=io.StringIO()), str(folder / name))
+
+
+def rows(run: Run) -> list[dict[str, str]]:
+    """metrics.csv as text, timing columns aside."""
+    with run.metrics.open() as stream:
+        return [{k: v for k, v in row.items() if k not in TIMING} for row in csv.DictReader(stream)]
+
+
+def weights(run: Run) -> list[np.ndarray]:
+    import keras
+
+    return [np.asarray(w) for w in keras.models.load_model(run.model, compile=False).get_weights()]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run_training(tmp_path_factory.mktemp("whole"), config(), "run")
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one(
+    uninterrupted: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout, augmentation, Adam, EMA and plateau are on; the run is killed in its third epoch."""
+    from cnnkit import callbacks
+
+    class Killed(BaseException):
+        pass
+
+    original = callbacks.EpochClock.on_epoch_begin
+
+    def die(self: Any, epoch: int, logs: Any = None) -> None:
+        if epoch == 2:
+            raise Killed
+        original(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.EpochClock, "on_epoch_begin", die)
+        with pytest.raises(Killed):
+            run_training(tmp_path, config(), "run")
+    stopped = Run(tmp_path / "run")
+    assert len(rows(stopped)) == 2
+    resume(str(stopped.path), None, (), Console(stream=io.StringIO()))
+    assert rows(stopped) == rows(uninterrupted)
+    for ours, theirs in zip(weights(stopped), weights(uninterrupted), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with np.load(stopped.checkpoint) as ours, np.load(uninterrupted.checkpoint) as theirs:
+        assert set(ours.files) == set(theirs.files)
+        for name in set(ours.files) - {"state"}:
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def test_the_plateau_was_at_work(uninterrupted: Run) -> None:
+    rates = [float(row["learning_rate"]) for row in rows(uninterrupted)]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[-1] < 0.01
+
+
+def test_the_resolved_config_gives_the_same_figures(uninterrupted: Run, tmp_path: Path) -> None:
+    loaded = load_config(str(uninterrupted.config))
+    again = train(loaded, Console(stream=io.StringIO()), str(tmp_path / "again"))
+    assert rows(again) == rows(uninterrupted)
+
+
+def test_another_seed_gives_other_figures(uninterrupted: Run, tmp_path: Path) -> None:
+    other = run_training(tmp_path, config(), "other", ("seed=4", "training.epochs=1"))
+    assert rows(other)[0] != rows(uninterrupted)[0]
+
+
+def test_a_finished_run_and_a_changed_config_are_not_resumed(uninterrupted: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has trained all its 4 epochs"):
+        resume(str(uninterrupted.path), None, (), Console())
+    changed = write(tmp_path, config(training={"label_smoothing": 0.2}))
+    with pytest.raises(UsageError, match=r"training\.label_smoothing"):
+        resume(str(uninterrupted.path), changed, (), Console())
+
+
+def initial_weights(folder: Path, content: dict[str, Any]) -> dict[str, np.ndarray]:
+    model = prepare(load_config(write(folder, content))).model
+    found: dict[str, np.ndarray] = {}
+    for layer in model.layers:
+        for weight in layer.weights:
+            found[f"{type(layer).__name__}{tuple(weight.shape)}/{weight.name}"] = np.asarray(weight)
+    return found
+
+
+INSERTIONS: list[tuple[int, Any]] = [
+    (0, {"GaussianNoise": 0.1}),
+    (2, {"LayerNormalization": {}}),
+    (3, {"Conv2D": {"filters": 8, "kernel_size": 1}}),
+    (6, {"AlphaDropout": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("place", "layer"), INSERTIONS)
+def test_an_inserted_layer_leaves_the_other_initial_weights(tmp_path: Path, place: int, layer: Any) -> None:
+    before = initial_weights(tmp_path, config())
+    layers = list(config()["model"]["layers"])
+    layers.insert(place, layer)
+    after = initial_weights(tmp_path, config(model={"layers": layers}))
+    for name, value in before.items():
+        np.testing.assert_array_equal(value, after[name], err_msg=name)
+
+
+def first_batches(folder: Path, content: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
+    import tensorflow as tf
+
+    from cnnkit.train import _datasets
+
+    training, _ = _datasets(prepare(load_config(write(folder, content))), tf.Variable(1, dtype=tf.int64))
+    return [(np.asarray(images), np.asarray(labels)) for images, labels in training.take(3)]
+
+
+def test_added_layers_and_augmentation_leave_the_data_order(tmp_path: Path) -> None:
+    plain = first_batches(tmp_path, config(augmentation=[]))
+    layers = [{"GaussianNoise": 0.1}, *config()["model"]["layers"]]
+    with_noise = first_batches(tmp_path, config(augmentation=[], model={"layers": layers}))
+    augmented = first_batches(tmp_path, config(augmentation=[{"RandomRotation": 0.1}]))
+    more = first_batches(tmp_path, config(augmentation=[{"RandomContrast": 0.1}, {"RandomRotation": 0.1}]))
+    for (images, labels), (noisy, noisy_labels), (_, a), (_, b) in zip(plain, with_noise, augmented, more, strict=True):
+        np.testing.assert_array_equal(images, noisy)
+        for others in (noisy_labels, a, b):
+            np.testing.assert_array_equal(labels, others)
+
+
+def test_model_keras_holds_the_averaged_weights(uninterrupted: Run) -> None:
+    """The checkpoint has both; the last epoch is the best here or its average is not the model's."""
+    with np.load(uninterrupted.checkpoint) as archive:
+        names = archive.files
+        kernels = [n for n in names if n.startswith("model/") and n.endswith("Conv2D/kernel")]
+        assert len(kernels) == 1
+        raw = archive[kernels[0]]
+        averages = [archive[n] for n in names if "moving_average" in n or "average" in n]
+    state = _state(uninterrupted)
+    best = weights(uninterrupted)[0]
+    assert not np.array_equal(best, raw)
+    if state["best_epoch"] == state["epochs_done"]:
+        assert any(average.shape == best.shape and np.array_equal(average, best) for average in averages)
+
+
+def _state(run: Run) -> dict[str, Any]:
+    from cnnkit.checkpoint import read_state
+
+    return read_state(run.checkpoint)
+
+
+def test_validation_figures_are_those_of_the_averaged_weights(tmp_path: Path) -> None:
+    """The best epoch's row agrees with plain Keras on model.keras; the validation loss is not smoothed."""
+    import keras
+
+    from cnnkit import data
+
+    run = run_training(tmp_path, config(), "run")
+    loaded = load_config(str(run.config)).config
+    validation = data.load(loaded.data, loaded.seed, splits=("validation",)).validation
+    assert validation is not None
+    assert validation.images is not None
+    model = keras.models.load_model(run.model, compile=False)
+    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss, accuracy = model.evaluate(validation.images, validation.labels, verbose=0)
+    row = rows(run)[_state(run)["best_epoch"] - 1]
+    assert float(row["val_accuracy"]) == pytest.approx(accuracy, abs=1e-6)
+    assert float(row["val_loss"]) == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_epoch(tmp_path: Path) -> None:
+    content = config(
+        training={"optimizer": {"SGD": {"learning_rate": 0.05}}, "schedule": {
+            "PiecewiseConstantDecay": {"boundaries_epochs": [1], "values": [0.05, 1e30]}}}
+    )
+    with pytest.raises(CnnkitError, match=r"became (nan|inf).* in epoch [23]|non-finite in epoch [23]") as caught:
+        run_training(tmp_path, content, "run")
+    run = Run(tmp_path / "run")
+    assert "kept" in str(caught.value)
+    kept = rows(run)
+    assert 1 <= len(kept) <= 2
+    assert all(math.isfinite(float(value)) for row in kept for value in row.values())
+    assert _state(run)["epochs_done"] == len(kept)
+    assert all(np.isfinite(w).all() for w in weights(run))
+
+
+def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
+    content = config(data={"validation": 0}, training={"schedule": None, "optimizer": "Adam", "epochs": 2})
+    run = run_training(tmp_path, content, "run")
+    assert list(rows(run)[0]) == ["epoch", "loss", "accuracy", "learning_rate"]
+    with np.load(run.checkpoint) as archive:
+        kernel = next(archive[name] for name in archive.files if name.endswith("Conv2D/kernel"))
+    np.testing.assert_array_equal(weights(run)[0], kernel)
+
+
+def test_early_stopping_stops_and_cannot_be_resumed(tmp_path: Path) -> None:
+    stopping = {"monitor": "val_loss", "patience": 1, "min_delta": 100}
+    run = run_training(tmp_path, config(training={"early_stopping": stopping, "schedule": None}), "run")
+    assert len(rows(run)) == 2
+    with pytest.raises(UsageError, match="early stopping"):
+        resume(str(run.path), None, (), Console())
+
+
+PLAIN_KERAS = """
+import json, sys
+import numpy as np
+import keras
+model = keras.models.load_model(sys.argv[1])
+images = np.load(sys.argv[2])
+np.save(sys.argv[3], model.predict(images, verbose=0))
+assert not any(name.split(".")[0] == "cnnkit" for name in sys.modules)
+"""
+
+
+def test_model_keras_opens_in_plain_keras_without_cnnkit(tmp_path: Path) -> None:
+    """LRN, Maxout, explicit and full padding, a warm-up, raw 0..255 images."""
+    layers = [
+        {"Conv2D": {"filters": 8, "kernel_size": 3, "padding": 1, "activation": "relu"}},
+        "LocalResponseNormalization",
+        {"MaxPooling2D": {"pool_size": 3, "strides": 2, "padding": 1}},
+        {"Conv2D": {"filters": 8, "kernel_size": 3, "padding": "full"}},
+        {"Maxout": 4},
+        {"AveragePooling2D": {"pool_size": 2, "padding": 1}},
+        "Flatten",
+        {"Dense": {"units": 12}},
+        {"Maxout": 6},
+        {"Dense": {"units": "classes", "activation": "softmax"}},
+    ]
+    content = config(model={"layers": layers}, training={"epochs": 1, "warmup_epochs": 0.5, "schedule": "CosineDecay"})
+    run = run_training(tmp_path, content, "run")
+    from cnnkit.score import evaluate_run
+
+    metrics = evaluate_run(run)
+    from cnnkit import data
+
+    test = data.load(load_config(str(run.config)).config.data, 3, splits=("test",)).test
+    assert test is not None
+    np.save(tmp_path / "images.npy", test.read(np.arange(test.size)))
+    script = tmp_path / "plain.py"
+    script.write_text(PLAIN_KERAS)
+    subprocess.run(
+        [sys.executable, str(script), str(run.model), str(tmp_path / "images.npy"), str(tmp_path / "out.npy")],
+        check=True, cwd=tmp_path, capture_output=True,
+    )
+    plain = np.load(tmp_path / "out.npy")
+    with run.predictions.open() as stream:
+        table = list(csv.reader(stream))
+    ours = np.asarray([[float(value) for value in row[-10:]] for row in table[1:]])
+    np.testing.assert_allclose(plain, ours, atol=2e-6)
+    assert metrics["accuracy"] == pytest.approx((plain.argmax(1) == test.labels).mean())
+
+
+def test_balanced_class_weights_are_scikit_learns(tmp_path: Path) -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    from cnnkit.config.training import TrainingConfig
+    from cnnkit.tasks.classification import class_weights, finish_targets
+
+    labels = np.asarray([0] * 5 + [1] * 20 + [2] * 75)
+    training = TrainingConfig.model_validate({"class_weights": "balanced", "label_smoothing": 0.2})
+    ours = class_weights(training, labels, ("a", "b", "c"))
+    assert ours is not None
+    np.testing.assert_allclose(ours, compute_class_weight("balanced", classes=np.arange(3), y=labels), rtol=1e-6)
+    finish = finish_targets(training, "softmax", ours)
+    assert finish is not None
+    mixed = np.asarray([[1, 0, 0], [0, 0.5, 0.5]], np.float32)
+    _, targets, sample_weights = finish(np.zeros((2, 1)), mixed)
+    np.testing.assert_allclose(sample_weights, [ours[0], (ours[1] + ours[2]) / 2], rtol=1e-6)
+    np.testing.assert_allclose(targets, mixed * 0.8 + 0.2 / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_with_a_float32_head(tmp_path: Path, policy: str) -> None:
+    run = run_training(tmp_path, config(training={"dtype_policy": policy, "epochs": 2}), "run")
+    import keras
+
+    model = keras.models.load_model(run.model, compile=False)
+    assert model.layers[1].compute_dtype == policy.removeprefix("mixed_")
+    assert model.layers[-1].compute_dtype == "float32"
+    assert float(rows(run)[-1]["loss"]) < float(rows(run)[0]["loss"])
+
+
+def test_every_kind_of_training_option_trains(tmp_path: Path) -> None:
+    training = {
+        "epochs": 2,
+        "warmup_epochs": 0.5,
+        "optimizer": {
+            "SGD": {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4,
+                    "global_clipnorm": 1.0, "gradient_accumulation_steps": 2}
+        },
+        "schedule": {"ReduceLROnPlateau": {"monitor": "accuracy", "patience": 0, "min_delta": 0.9}},
+        "exclude_from_weight_decay": ["bias", "gamma", "beta"],
+        "metrics": ["AUC", {"TopKCategoricalAccuracy": 3}],
+        "class_weights": "balanced",
+        "loss": {"CategoricalFocalCrossentropy": {"gamma": 1.0}},
+        "tensorboard": True,
+    }
+    run = run_training(tmp_path, config(training=training, augmentation=[{"MixUp": 0.2}]), "run")
+    last = rows(run)[-1]
+    assert {"auc", "val_auc", "top_k_categorical_accuracy", "val_top_k_categorical_accuracy"} <= set(last)
+    assert float(rows(run)[0]["loss"]) > float(last["loss"])
+    assert list(run.tensorboard.rglob("events*"))
+
+
+def test_resolved_config_records_what_ran(uninterrupted: Run) -> None:
+    resolved = yaml.safe_load(uninterrupted.config.read_text())
+    assert resolved["training"]["steps_per_execution"] == 8
+    assert "auto" not in uninterrupted.config.read_text().split("\n", 1)[1]
+    environment = uninterrupted.read_json(uninterrupted.environment)
+    assert environment["settings"]["jit_compile"] is False or environment["settings"]["device"] == "GPU"
+    assert environment["data"]["images"]["train"] + environment["data"]["images"]["validation"] == 1437
+
+
+def test_layers_that_need_xla_on_a_cpu_turn_it_on(tmp_path: Path) -> None:
+    layers = [
+        {"DepthwiseConv2D": {"kernel_size": 3, "strides": [1, 2]}},
+        "Flatten",
+        {"Dense": {"units": "classes", "activation": "softmax"}},
+    ]
+    content = config(model={"layers": layers}, training={"epochs": 1, "schedule": None})
+    run = run_training(tmp_path, content, "run")
+    assert run.read_json(run.environment)["settings"]["jit_compile"] is True
+    assert rundir.find_run(str(run.path)) == run
