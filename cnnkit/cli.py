@@ -5,22 +5,30 @@ TensorFlow is imported only by commands that compute, so that `--help` and confi
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from cnnkit import __version__
-from cnnkit.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnkitError, UsageError
+from cnnkit.console import discard
+from cnnkit.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnkitError, ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from cnnkit.config.data import DataConfig
 
 
 class _State:
     debug = False
+    interrupted = False
 
 
 def _common(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,7 +43,10 @@ def _common(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _SET = click.option(
-    "--set", "overrides", multiple=True, metavar="PATH=VALUE",
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="PATH=VALUE",
     help="Change one value of the config, such as training.epochs=5. Repeatable.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
@@ -64,30 +75,49 @@ def train(
     """Train the network of CONFIG and write a run."""
     from cnnkit.config.load import load_config
     from cnnkit.console import Console
+    from cnnkit.rundir import check_free
 
-    if resume is not None:
-        if run_dir is not None:
-            raise UsageError("--resume continues in the run's own directory; leave out --run-dir")
-        from cnnkit.train import resume as resume_run
+    console = Console()
+    try:
+        if resume is not None:
+            if run_dir is not None:
+                raise UsageError("--resume continues in the run's own directory; leave out --run-dir")
+            from cnnkit.train import resume as resume_run
 
-        run = resume_run(resume, config, overrides, Console())
-    else:
-        if config is None:
-            raise UsageError("which config? expected: cnnkit train CONFIG", "`cnnkit new --list` names some.")
-        loaded = load_config(config, overrides)
-        from cnnkit.train import train as train_config
+            run = resume_run(resume, config, overrides, console)
+        else:
+            if config is None:
+                raise UsageError("which config? expected: cnnkit train CONFIG", "`cnnkit new --list` names some.")
+            loaded = load_config(config, overrides)
+            if run_dir is not None:
+                check_free(run_dir)
+            from cnnkit.train import train as train_config
 
-        run = train_config(loaded, Console(), run_dir)
-    if not no_eval:
-        from cnnkit.score import evaluate_run, one_line
+            run = train_config(loaded, console, run_dir)
+    finally:
+        # Whatever ended the training, the terminal gets its cursor back.
+        console.end_epoch()
+    if no_eval:
+        return
+    from cnnkit.score import evaluate_run, one_line
 
-        Console(run.log).line(f"test      {one_line(evaluate_run(run))}")
+    try:
+        console.line(f"test      {one_line(evaluate_run(run))}")
+    except KeyboardInterrupt:
+        from cnnkit.train import Interrupted
+
+        raise Interrupted(
+            f"interrupted in the evaluation; the trained run is in {run.path}", f"Evaluate it: cnnkit eval {run.path}"
+        ) from None
 
 
 @cli.command("eval")
 @click.argument("run", required=False, metavar="[RUN]")
 @click.option(
-    "--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True,
+    "--split",
+    type=click.Choice(["test", "validation", "train"]),
+    default="test",
+    show_default=True,
     help="Which split of the run's data set.",
 )
 @click.option("--data", "folder", metavar="FOLDER", help="Score another folder of class folders instead.")
@@ -120,21 +150,20 @@ def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, as_json: b
     """Classify image files, and folders of them, with a run's model."""
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other")
-    from cnnkit.predict import collect_images
     from cnnkit.rundir import find_run
 
     found = find_run(run)
-    files = collect_images([Path(path) for path in paths])
     from cnnkit import predict as prediction
     from cnnkit.score import BATCH_SIZE, load_model
 
-    environment = found.read_json(found.environment)
+    files = prediction.collect_images([Path(path) for path in paths])
+    task = found.read_task()
     predictions = prediction.predict_images(
         load_model(found),
         files,
-        image_shape=tuple(environment["data"]["image_shape"]),
-        class_names=environment["data"]["class_names"],
-        head=environment["model"]["head"],
+        image_shape=task.image_shape,
+        class_names=task.class_names,
+        head=task.head,
         batch_size=BATCH_SIZE,
         top=top,
     )
@@ -217,7 +246,10 @@ def data_list(as_json: bool) -> None:
     from cnnkit.listing import as_table
 
     rows = [asdict(row) for row in list_data_sets()]
-    click.echo(json.dumps(rows, indent=2, default=str) if as_json else as_table(rows))
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
+    else:
+        click.echo(as_table(rows))
 
 
 @data.command("prepare")
@@ -226,9 +258,8 @@ def data_list(as_json: bool) -> None:
 def data_prepare(name: str) -> None:
     """Download the TFDS data set NAME and prepare it."""
     from cnnkit.data.catalog import prepare
-    from cnnkit.runtime import load_tensorflow
 
-    load_tensorflow()
+    # A child process downloads; this one needs no TensorFlow.
     folder = prepare(name)
     click.echo(f"`{name}` is ready in {folder}" if folder else f"`{name}` is bundled; it needs no download")
 
@@ -243,19 +274,28 @@ def data_info(source: str, as_json: bool) -> None:
     from cnnkit.listing import as_lines
     from cnnkit.runtime import load_tensorflow
 
-    if Path(source).is_file():
-        from cnnkit.config.load import load_config
-
-        loaded = load_config(source).config
-        config, seed = loaded.data, loaded.seed
-    else:
-        from cnnkit.config.data import DataConfig
-
-        key = "folder" if Path(source).is_dir() else "name"
-        config, seed = DataConfig.model_validate({key: source}), 0
+    config, seed = _data_source(source)
     load_tensorflow()
     summary = data_set_summary(config, seed)
     click.echo(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else as_lines(summary))
+
+
+def _data_source(source: str) -> tuple[DataConfig, int]:
+    """The `data` section that a config, a run, a folder or a name stands for, and the seed."""
+    from cnnkit.config.data import DataConfig
+    from cnnkit.config.dataset import DataProblem, describe_data_set
+    from cnnkit.config.load import load_config
+
+    file = Path(source, "config.yaml") if Path(source).is_dir() else Path(source)
+    if file.is_file() or source.endswith((".yaml", ".yml")):
+        loaded = load_config(str(file)).config
+        return loaded.data, loaded.seed
+    config = DataConfig.model_validate({"folder" if Path(source).is_dir() else "name": source})
+    try:
+        describe_data_set(config)
+    except DataProblem as problem:
+        raise UsageError(problem.message) from None
+    return config, 0
 
 
 @cli.command()
@@ -282,6 +322,7 @@ def doctor(as_json: bool) -> None:
 
 def main() -> None:
     """Runs the command line and turns what goes wrong into one message and an exit code."""
+    _prepare_process()
     try:
         result = cli.main(standalone_mode=False, prog_name="cnnkit")
         sys.stdout.flush()
@@ -289,15 +330,26 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except ConfigError as error:
+        # Its lines begin with a place, `file:line:column`, which editors find at a line's start.
+        _fail(str(error), error.exit_code, prefix="")
     except CnnkitError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         sys.exit(EXIT_FAILED)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        discard(sys.stdout)
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), EXIT_FAILED)
     except Exception as error:
+        if _State.interrupted:
+            # Compiled modules turn an interrupt into errors of their own, numpy's import into an ImportError.
+            _fail("interrupted", EXIT_INTERRUPTED)
         _fail(
             f"unexpected {type(error).__name__}: {error}\n"
             "This is a mistake in cnnkit; run the command again with --debug to see where.",
@@ -305,12 +357,29 @@ def main() -> None:
         )
 
 
-def _fail(message: str, code: int) -> None:
+def _prepare_process() -> None:
+    """Makes any text printable whatever the encoding, a closed standard output harmless, and notes Ctrl-C."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (it stays open to the end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # Where the shell has Ctrl-C ignored, it stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    _State.interrupted = True
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int, prefix: str = "cnnkit: ") -> NoReturn:
     if _State.debug:
         import traceback
 
         traceback.print_exc()
-    click.echo(f"cnnkit: {message}" if "\n" not in message else message, err=True)
+    click.echo(prefix + message, err=True)
     sys.exit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -25,19 +26,20 @@ class Console:
     def line(self, text: str = "") -> None:
         """One finished line."""
         if self.log is not None:
-            with self.log.open("a", encoding="utf-8") as stream:
+            with self.log.open("a", encoding="utf-8", errors="backslashreplace") as stream:
                 stream.write(text + "\n")
         if self.closed:
             return
         try:
             print(text, file=self.stream, flush=True)
-        except BrokenPipeError:
-            # Whoever read the output has gone; the run and its log go on.
+        except OSError:
+            # Whoever read the output has gone (`| head`), or its disk is full; the run and its log go on.
             self.closed = True
+            discard(self.stream)
 
     def begin_epoch(self, title: str, steps: int) -> None:
         """Starts the live bar of an epoch; does nothing where nobody watches."""
-        if self.closed or not self.stream.isatty():
+        if self.closed or self.stream is None or not self.stream.isatty():
             return
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -66,9 +68,20 @@ class Console:
             self._bar = None
 
 
+def discard(stream: TextIO) -> None:
+    """Lets what still waits in the stream's buffer, and all that follows, go nowhere; Python flushes it at exit."""
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # it is no file
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
 def format_duration(seconds: float) -> str:
     """A duration as people read it: 12.3 s, 4 min 05 s, 2 h 03 min."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

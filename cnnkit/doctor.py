@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from cnnkit import runtime
+from cnnkit import __version__, runtime
+from cnnkit.errors import CnnkitError
 
 #: Installed packages whose versions matter to a run.
 PACKAGES = (
@@ -29,24 +31,28 @@ PACKAGES = (
 def examine() -> dict[str, Any]:
     """Everything that decides how cnnkit works here, and a list of problems with what to do about each."""
     problems: list[str] = []
-    environment = runtime.describe_environment()
-    versions = {}
+    try:
+        environment = runtime.describe_environment()
+    except (ImportError, CnnkitError) as error:
+        problems.append(f"TensorFlow cannot be used: {error}")
+        environment = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = None
             problems.append(f"the package {package} is missing; install it: pip install {package}")
-    if environment["variables"]["TF_ENABLE_ONEDNN_OPTS"] == "0":
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
         problems.append("TF_ENABLE_ONEDNN_OPTS=0 turns oneDNN off, which makes CPU training slower; unset it")
     return {
-        "cnnkit": environment["cnnkit"],
-        "python": environment["python"],
-        "platform": environment["platform"],
-        "processor": environment["processor"],
-        "cores": environment["cores"],
-        "devices": environment["devices"],
-        "settings": environment["variables"],
+        "cnnkit": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": runtime.processor(),
+        "cores": os.cpu_count(),
+        "devices": environment.get("devices", []),
+        "settings": {name: os.environ.get(name) for name in runtime.ENVIRONMENT},
         "versions": versions,
         "data": _data_folders(problems),
         "problems": problems,

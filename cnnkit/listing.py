@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from cnnkit.console import format_duration
@@ -16,34 +17,41 @@ def run_rows() -> list[dict[str, Any]]:
 
 
 def _run_row(run: Run) -> dict[str, Any]:
-    metrics = run.read_metrics()
-    best = max((row["val_accuracy"] for row in metrics if "val_accuracy" in row), default=None)
-    test = parameters = epochs = None
     try:
-        test = run.read_json(run.evaluation).get("accuracy")
+        metrics = run.read_metrics()
     except CnnkitError:
-        pass  # not evaluated yet
-    try:
-        parameters = run.read_json(run.environment)["model"]["parameters"]
-        epochs = _planned_epochs(run)
-    except (CnnkitError, KeyError):
-        pass  # a run that was stopped while it was made
+        metrics = []  # one broken run must not hide the others
     return {
         "run": run.name,
-        "epochs": f"{len(metrics)}/{epochs}" if epochs else str(len(metrics)),
-        "best_val_accuracy": best,
-        "test_accuracy": test,
-        "parameters": parameters,
-        "seconds": round(sum(row["seconds"] for row in metrics), 1),
+        "epochs": len(metrics),
+        "planned_epochs": _planned_epochs(run),
+        "best_val_accuracy": max((row["val_accuracy"] for row in metrics if "val_accuracy" in row), default=None),
+        "test_accuracy": _number(run, run.evaluation, "accuracy"),
+        "parameters": _number(run, run.environment, "model", "parameters"),
+        "seconds": round(sum(row.get("seconds", 0.0) for row in metrics), 1),
     }
 
 
-def _planned_epochs(run: Run) -> int | None:
-    from cnnkit.config.document import parse
+def _number(run: Run, path: Path, *keys: str) -> Any:
+    """A number in a JSON file of the run; None where the file is missing, half made or broken."""
+    try:
+        value: Any = run.read_json(path)
+    except CnnkitError:
+        return None
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, int | float) else None
 
-    root = parse(run.config.read_text(encoding="utf-8"), str(run.config))
-    training = root.plain().get("training") or {}
-    epochs = training.get("epochs")
+
+def _planned_epochs(run: Run) -> int | None:
+    from cnnkit.config.document import parse, read_file
+
+    try:
+        plain = parse(read_file(str(run.config)), str(run.config)).plain()
+    except CnnkitError:
+        return None
+    training = plain.get("training") if isinstance(plain, dict) else None
+    epochs = training.get("epochs") if isinstance(training, dict) else None
     return epochs if isinstance(epochs, int) else None
 
 
@@ -52,7 +60,7 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
     header = [name.replace("_", " ") for name in rows[0]]
     lines = [header, *([_cell(name, value) for name, value in row.items()] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    numeric = [all(not isinstance(row[name], str) for row in rows) for name in rows[0]]
+    numeric = [all(isinstance(row[name], int | float | None) for row in rows) for name in rows[0]]
 
     def text(line: Sequence[str]) -> str:
         cells = zip(line, widths, numeric, strict=True)
@@ -70,8 +78,10 @@ def _cell(name: str, value: Any) -> str:
         return format_duration(value)
     if isinstance(value, float):
         return f"{value:.4f}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_cell('', item)}" for key, item in value.items()) or "-"
     if isinstance(value, list | tuple):
-        return "x".join(str(item) for item in value)
+        return "x".join("?" if item is None else str(item) for item in value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -84,6 +94,7 @@ def as_lines(summary: Mapping[str, Any], indent: str = "") -> str:
             lines.append(f"{indent}{key}")
             lines.append(as_lines(value, indent + "  "))
         else:
-            shown = ", ".join(_cell("", item) for item in value) if isinstance(value, list | tuple) else _cell("", value)
+            several = isinstance(value, list | tuple)
+            shown = (", ".join(_cell("", item) for item in value) or "-") if several else _cell("", value)
             lines.append(f"{indent}{str(key).ljust(width)}  {shown}")
     return "\n".join(lines)

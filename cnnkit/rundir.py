@@ -22,7 +22,15 @@ RUNS = "runs"
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Writes a whole file under a temporary name and renames it, so that no reader sees half of it."""
     with replacing(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        temporary.write_bytes(encode(content) if isinstance(content, str) else content)
+
+
+def encode(text: str) -> bytes:
+    r"""Text as UTF-8.
+
+    A file name that is not UTF-8 reaches Python with lone surrogates; they become `\udce9`, which JSON understands.
+    """
+    return text.encode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager
@@ -45,6 +53,21 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run's model takes and puts out.
+
+    Attributes:
+        image_shape: (height, width, channels).
+        class_names: In the order of the outputs.
+        head: `softmax`, `logits` or `sigmoid`.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    head: str
 
 
 @dataclass(frozen=True)
@@ -123,7 +146,7 @@ class Run:
             CnnkitError: if it is missing or broken.
         """
         try:
-            value = json.loads(path.read_text())
+            value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise CnnkitError(f"the run `{self.path}` has no {path.name}") from None
         except ValueError as error:
@@ -132,16 +155,40 @@ class Run:
             raise CnnkitError(f"`{path}` should hold a JSON object")
         return value
 
+    def read_task(self) -> Task:
+        """What environment.json says of the run's images and outputs.
+
+        Raises:
+            CnnkitError: if the file is missing or broken.
+        """
+        environment = self.read_json(self.environment)
+        try:
+            height, width, channels = (int(size) for size in environment["data"]["image_shape"])
+            names = tuple(str(name) for name in environment["data"]["class_names"])
+            return Task((height, width, channels), names, str(environment["model"]["head"]))
+        except (KeyError, TypeError, ValueError):
+            raise CnnkitError(
+                f"`{self.environment}` does not say what the images, the classes and the head of the model are",
+                "The run was damaged, or stopped while it was made; train it again.",
+            ) from None
+
     def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
         """One row per epoch; the columns are those of the first row."""
         write_atomically(self.metrics, to_csv(list(rows[0]), [list(row.values()) for row in rows]))
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """The rows of metrics.csv as numbers; none if no epoch has ended."""
-        if not self.metrics.exists():
+        """The rows of metrics.csv as numbers; none if no epoch has ended.
+
+        Raises:
+            CnnkitError: if the file is broken.
+        """
+        try:
+            with self.metrics.open(newline="", encoding="utf-8") as stream:
+                return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+        except FileNotFoundError:
             return []
-        with self.metrics.open(newline="") as stream:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+        except (TypeError, ValueError):
+            raise CnnkitError(f"`{self.metrics}` should hold one row of numbers per epoch") from None
 
 
 def to_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -158,30 +205,30 @@ def create_run(name: str, directory: str | None = None) -> Run:
     """A new run directory: `directory` itself, or `runs/<name>-<n>` with the next free number.
 
     Raises:
-        UsageError: if `directory` is there already and not empty.
+        UsageError: if `directory` is there already and not empty, or cannot be made.
+        CnnkitError: if the current folder cannot be written.
     """
     if directory is not None:
+        check_free(directory)
         path = Path(directory)
         try:
             path.mkdir(parents=True, exist_ok=True)
+            return _prepared(Run(path))
         except OSError as error:
             raise UsageError(f"cannot make the run directory `{path}`: {error.strerror}") from None
-        if any(path.iterdir()):
-            raise UsageError(
-                f"the run directory `{path}` is not empty",
-                "Runs are never overwritten: name another one, or continue it with `--resume`.",
-            )
-        return _prepared(Run(path))
     parent = Path(RUNS)
     pattern = re.compile(re.escape(name) + r"-(\d+)")
     try:
         parent.mkdir(exist_ok=True)
+        taken = [int(match[1]) for entry in os.listdir(parent) if (match := pattern.fullmatch(entry))]
+        number = max(taken, default=0) + 1
         while True:
-            taken = [int(match[1]) for entry in os.listdir(parent) if (match := pattern.fullmatch(entry))]
-            path = parent / f"{name}-{max(taken, default=0) + 1}"
+            path = parent / f"{name}-{number}"
             try:
                 path.mkdir()
             except FileExistsError:
+                # Another process took it, or the file system does not tell upper from lower case.
+                number += 1
                 continue
             return _prepared(Run(path))
     except OSError as error:
@@ -191,6 +238,26 @@ def create_run(name: str, directory: str | None = None) -> Run:
         ) from None
 
 
+def check_free(directory: str) -> None:
+    """Whether a new run may be made in `directory`: it is not there yet, or empty.
+
+    Raises:
+        UsageError: if it is not.
+    """
+    path = Path(directory)
+    try:
+        occupied = path.is_dir() and any(path.iterdir())
+    except OSError as error:
+        raise UsageError(f"cannot read the run directory `{path}`: {error.strerror}") from None
+    if occupied:
+        raise UsageError(
+            f"the run directory `{path}` is not empty",
+            "Runs are never overwritten: name another one, or continue it with `--resume`.",
+        )
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"the run directory `{path}` is a file", "Name another one.")
+
+
 def _prepared(run: Run) -> Run:
     run.checkpoint.parent.mkdir(exist_ok=True)
     run.curves.parent.mkdir(exist_ok=True)
@@ -198,12 +265,24 @@ def _prepared(run: Run) -> Run:
 
 
 def list_runs(parent: str = RUNS) -> list[Run]:
-    """All runs under a folder, the oldest first."""
+    """All runs under a folder, the oldest first.
+
+    Raises:
+        CnnkitError: if the folder cannot be read.
+    """
     folder = Path(parent)
     if not folder.is_dir():
         return []
-    runs = [Run(path) for path in folder.iterdir() if (path / "config.yaml").is_file()]
-    return sorted(runs, key=lambda run: (run.config.stat().st_mtime_ns, run.name))
+    try:
+        runs = [Run(path) for path in folder.iterdir()]
+    except OSError as error:
+        raise CnnkitError(f"cannot read the folder `{folder.resolve()}`: {error.strerror}") from None
+    aged = []
+    for run in runs:
+        # A folder without a config is no run, or one that is being made or removed at this moment.
+        with contextlib.suppress(OSError):
+            aged.append((run.config.stat().st_mtime_ns, run.name, run))
+    return [run for _, _, run in sorted(aged, key=lambda one: one[:2])]
 
 
 def find_run(path: str | None) -> Run:

@@ -18,15 +18,30 @@ def load_model(run: Run) -> Any:
     Raises:
         CnnkitError: if the run has none yet, or the file is broken.
     """
+    check_model(run)
     runtime.load_tensorflow()
     import keras
 
-    if not run.model.exists():
-        raise CnnkitError(f"the run `{run.path}` has no model yet: no epoch has ended", "Train it: cnnkit train")
     try:
         return keras.models.load_model(run.model, compile=False)
-    except (ValueError, OSError, TypeError) as error:
-        raise CnnkitError(f"`{run.model}` cannot be opened: {error}") from None
+    except Exception as error:  # a damaged archive makes Keras raise almost anything: BadZipFile, KeyError, ...
+        raise CnnkitError(
+            f"`{run.model}` cannot be opened: {str(error) or type(error).__name__}",
+            "The file is damaged, or was written by another version of Keras; train the run again.",
+        ) from None
+
+
+def check_model(run: Run) -> None:
+    """Whether the run has a model, before TensorFlow is loaded.
+
+    Raises:
+        CnnkitError: if it has none.
+    """
+    if not run.model.exists():
+        raise CnnkitError(
+            f"the run `{run.path}` has no model: no epoch of it has ended",
+            f"Train it again: cnnkit train {run.config}",
+        )
 
 
 def evaluate_run(run: Run, split: str = "test", folder: str | None = None) -> dict[str, Any]:
@@ -44,23 +59,22 @@ def evaluate_run(run: Run, split: str = "test", folder: str | None = None) -> di
     from cnnkit import data as data_module
     from cnnkit import evaluate, plots
 
-    environment = run.read_json(run.environment)
-    class_names = environment["data"]["class_names"]
-    head = environment["model"]["head"]
-    model = load_model(run)
+    check_model(run)
+    task = run.read_task()
+    class_names = task.class_names
     if folder is not None:
-        images = data_module.labelled_folder(
-            folder, class_names=class_names, shape=tuple(environment["data"]["image_shape"])
-        )
+        images = data_module.labelled_folder(folder, class_names=class_names, shape=task.image_shape)
     else:
         config = load_config(str(run.config)).config
+        runtime.load_tensorflow()
         found = getattr(data_module.load(config.data, config.seed, splits=(split,)), split)
         if found is None:
             raise CnnkitError(f"the run `{run.path}` has no {split} split (data.validation is 0)")
         images = found
+    model = load_model(run)
     batches = data_module.evaluation_batches(images, batch_size=BATCH_SIZE, classes=len(class_names))
     outputs, labels = evaluate.predict_batches(model, batches)
-    probabilities = evaluate.probabilities_from_outputs(outputs, head)
+    probabilities = evaluate.probabilities_from_outputs(outputs, task.head)
     metrics = {"split": folder or split, **evaluate.classification_metrics(probabilities, labels, class_names)}
     if folder is None and split == "test":
         run.write_json(run.evaluation, metrics)

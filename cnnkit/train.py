@@ -117,10 +117,7 @@ def _train(prepared: Preparation, run: Run, console: Console, state: dict[str, A
 
 def prepare(loaded: LoadedConfig) -> Preparation:
     """Loads the data, chooses the runtime settings, builds and compiles the model."""
-    import keras
-
     from cnnkit import data as data_module
-    from cnnkit.schedules import make_rate
 
     config = loaded.config
     data = data_module.load(config.data, config.seed, splits=("train", "validation"))
@@ -129,28 +126,48 @@ def prepare(loaded: LoadedConfig) -> Preparation:
     layers = [step.layer for step in trace(config.model.layers, data.info.shape, data.info.classes)]
     chosen = runtime.choose(config.training, layers, steps)
     config = _resolved(config, chosen)
+    measured = data_module.channel_statistics(data.train) if config.data.normalization == "standardize" else None
+    model, plateau = compile_model(
+        config, data.info.shape, data.info.classes, normalization_constants(config, measured), chosen, steps
+    )
+    names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
+    return Preparation(config, data, chosen, model, head_of(config.model.layers), steps, names, plateau)
+
+
+def compile_model(
+    config: RunConfig,
+    input_shape: tuple[int, ...],
+    classes: int,
+    constants: tuple[Sequence[float], Sequence[float]] | None,
+    chosen: Runtime,
+    steps_per_epoch: int,
+) -> tuple[Any, Any]:
+    """The compiled Keras model with a built optimizer, and the plateau callback (None without one)."""
+    import keras
+
+    from cnnkit.schedules import make_rate
+
     # Everything random has a seed of its own; this is for what a future Keras may add.
     keras.utils.set_random_seed(config.seed)
-    measured = data_module.channel_statistics(data.train) if config.data.normalization == "standardize" else None
-    model = build_model(config, data.info.shape, data.info.classes, normalization_constants(config, measured))
+    training = config.training
+    model = build_model(config, input_shape, classes, constants)
     head = head_of(config.model.layers)
-    rate, plateau = make_rate(config.training, steps)
-    optimizer = config.training.optimizer.build(rate)
-    if config.training.exclude_from_weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=config.training.exclude_from_weight_decay)
-    if config.training.dtype_policy == "mixed_float16":
+    rate, plateau = make_rate(training, steps_per_epoch)
+    optimizer = training.optimizer.build(rate)
+    if training.exclude_from_weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=training.exclude_from_weight_decay)
+    if training.dtype_policy == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
-        loss=task.make_loss(config.training, head),
-        metrics=task.make_metrics(config.training, head),
+        loss=task.make_loss(training, head),
+        metrics=task.make_metrics(training, head),
         jit_compile=chosen.jit_compile,
         steps_per_execution=chosen.steps_per_execution,
         auto_scale_loss=False,
     )
     optimizer.build(model.trainable_variables)
-    names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
-    return Preparation(config, data, chosen, model, head, steps, names, plateau)
+    return model, plateau
 
 
 def _resolved(config: RunConfig, chosen: Runtime) -> RunConfig:

@@ -94,6 +94,12 @@ def suggestion(name: object, names: Iterable[str]) -> str:
     return ""
 
 
+def shorten(text: object, length: int = 60) -> str:
+    """A text as messages show it, its end left out where it is long."""
+    text = str(text)
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
 def describe(value: Any) -> str:
     """A received value as an error message shows it: short, in YAML's terms, with its type."""
     if value is None:
@@ -101,20 +107,36 @@ def describe(value: Any) -> str:
     if isinstance(value, bool):
         return f"{str(value).lower()} (a boolean)"
     if isinstance(value, str):
-        text = value if len(value) <= 60 else value[:57] + "..."
-        return f'"{text}" (a string)'
+        return f'"{shorten(value)}" (a string)'
     if isinstance(value, int):
-        text = repr(value) if value.bit_length() < 200 else "a huge number"
-        return f"{text} (a whole number)"
+        return f"{value} (a whole number)"
     if isinstance(value, float):
-        return f"{value!r} (a number)"
+        text = repr(value) if math.isfinite(value) else ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+        return f"{text} (a number)"
     if isinstance(value, Mapping):
-        keys = ", ".join(str(key) for key in list(value)[:4])
+        if not value:
+            return "an empty mapping"
+        keys = ", ".join(shorten(key, 30) for key in list(value)[:4])
         return f"a mapping ({keys}{', ...' if len(value) > 4 else ''})"
     if isinstance(value, list | tuple):
-        text = "[" + ", ".join(str(item) for item in value[:6]) + ("..." if len(value) > 6 else "") + "]"
-        return f"{text[:60]} (a list of {len(value)})"
+        text = "[" + ", ".join(map(_in_list, value[:6])) + (", ..." if len(value) > 6 else "") + "]"
+        return f"{shorten(text)} (a list of {len(value)})"
     return f"{value!r}"
+
+
+def _in_list(value: Any) -> str:
+    """A value inside a list that a message shows, in YAML's terms."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(str(key) for key in value) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_in_list, value[:6])) + "]"
+    return str(value)
 
 
 def invalid(message: str, **context: Any) -> PydanticCustomError:
@@ -275,7 +297,9 @@ def is_whole(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return is_whole(value)
 
 
 def _pair(minimum: int) -> Any:

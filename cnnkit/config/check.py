@@ -114,23 +114,6 @@ def _check_training(config: RunConfig, info: DataSetInfo, report: _Report) -> No
     _check_class_weights(training.class_weights, info, report)
 
 
-def _metric_name(metric: object) -> str:
-    """The name under which Keras reports a metric."""
-    name = getattr(metric, "name", None)
-    if name is not None:
-        return str(name)
-    irregular = {
-        "AUC": "auc",
-        "F1Score": "f1_score",
-        "FBetaScore": "fbeta_score",
-        "R2Score": "r2_score",
-        "LogCoshError": "logcosh",
-        "KLDivergence": "kl_divergence",
-    }
-    kind = type(metric).__name__
-    return irregular.get(kind) or "".join(f"_{c.lower()}" if c.isupper() else c for c in kind).lstrip("_")
-
-
 def _check_class_weights(weights: object, info: DataSetInfo, report: _Report) -> None:
     path: Path = ("training", "class_weights")
     if isinstance(weights, list) and len(weights) != info.classes:

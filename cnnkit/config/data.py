@@ -64,7 +64,7 @@ def _normalization(value: Any) -> str | ChannelStatistics:
     if isinstance(value, dict):
         return ChannelStatistics.model_validate(value)
     if isinstance(value, ChannelStatistics) or value in _NORMALIZATIONS:
-        return value  # type: ignore[no-any-return]
+        return value
     hint = suggestion(value, _NORMALIZATIONS) if isinstance(value, str) else ""
     raise invalid(
         f"expected `standardize`, `scale`, `none` or a mapping {{mean, variance}}, got {describe(value)}{hint}"
@@ -72,7 +72,7 @@ def _normalization(value: Any) -> str | ChannelStatistics:
 
 
 class Splits(StrictModel):
-    """TFDS slices for each split, such as `train[:90%]`; a missing one is chosen as the reference says."""
+    """TFDS slices for each split, such as `train[:90%]`; one that is left out is chosen as described."""
 
     train: str | None = Field(default=None, description="Slice to train on; by default `train`.")
     validation: str | None = Field(

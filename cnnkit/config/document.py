@@ -13,12 +13,16 @@ from typing import Any
 
 import yaml
 
-from cnnkit.config.base import describe
+from cnnkit.config.base import describe, shorten
 from cnnkit.errors import ConfigError, Place, Problem
 
 #: More nodes than this, aliases expanded, is no config but an alias bomb.
 MAXIMUM_NODES = 20_000
 MAXIMUM_BYTES = 1_000_000
+#: Deeper than this, aliases expanded, is no config; Python's own recursion limit lies beyond it.
+MAXIMUM_DEPTH = 60
+#: TensorFlow's whole numbers have 64 bits.
+LARGEST_INTEGER = 2**63 - 1
 
 _TAG = "tag:yaml.org,2002:"
 INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -86,31 +90,33 @@ def read_file(file: str) -> str:
         with open(file, "rb") as stream:
             content = stream.read(MAXIMUM_BYTES + 1)
     except FileNotFoundError:
-        raise fail("there is no such file" + _neighbours(file)) from None
+        raise fail("there is no such file" + neighbours(file)) from None
     except IsADirectoryError:
         raise fail("this is a folder; expected a YAML file") from None
-    except OSError as error:
-        raise fail(f"cannot read the file: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # a ValueError for a name with a NUL in it
+        raise fail(f"cannot read the file: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > MAXIMUM_BYTES:
         raise fail(f"the file is larger than {MAXIMUM_BYTES:,} bytes; expected a YAML config")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = content[: error.start]
-        line, column = before.count(b"\n") + 1, len(before) - (before.rfind(b"\n") + 1) + 1
-        raise fail(
-            f"expected UTF-8 text, got the byte 0x{content[error.start]:02x}; is this a YAML config?", line, column
-        ) from None
+        before = content[: error.start].decode("utf-8-sig")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        hint = "is this a YAML config?"
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            hint = "this looks like UTF-16; save the file as UTF-8"
+        message = f"expected UTF-8 text, got the byte 0x{content[error.start]:02x}; {hint}"
+        raise fail(message, line, column) from None
 
 
-def _neighbours(file: str) -> str:
+def neighbours(file: str) -> str:
     """A hint for a missing file: a config beside it with a close name."""
     import difflib
 
     folder = os.path.dirname(file) or "."
     try:
         names = [name for name in os.listdir(folder) if name.endswith((".yaml", ".yml"))]
-    except OSError:
+    except (OSError, ValueError):
         return f" (nor the folder `{folder}`)"
     close = difflib.get_close_matches(os.path.basename(file), names, n=1, cutoff=0.5)
     if close:
@@ -134,13 +140,13 @@ def parse(text: str, file: str, override: str | None = None) -> Node:
         root = loader.get_single_node()
         if root is None:
             raise ConfigError([Problem(Place(file, 1, 1, override), "", "the file is empty; expected a config")])
-        node = converter.convert(root, ())
+        node = converter.convert(root)
     except yaml.MarkedYAMLError as error:
         raise ConfigError([converter.syntax_problem(error)]) from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         place = Place(file, before.count("\n") + 1, error.position - before.rfind("\n"), override)
-        message = f"a config is text, but this is the character {error.character!r}"
+        message = f"a config is text, but this is the control character U+{_code(error.character):04X}"
         raise ConfigError([Problem(place, "", message)]) from None
     except RecursionError:
         raise ConfigError(
@@ -149,6 +155,11 @@ def parse(text: str, file: str, override: str | None = None) -> Node:
     if converter.problems:
         raise ConfigError(converter.problems)
     return node
+
+
+def _code(character: Any) -> int:
+    """A character's code; PyYAML gives either of them."""
+    return character if isinstance(character, int) else ord(character)
 
 
 @dataclass
@@ -178,22 +189,25 @@ class _Converter:
             message += "; check the indentation, and quote a value that holds `: `"
         return Problem(self.place(mark) if mark else Place(self.file, 1, 1, self.override), "", message)
 
-    def convert(self, node: Any, path: tuple[str, ...]) -> Node:
+    def convert(self, node: Any) -> Node:
         self.count += 1
         if self.count > MAXIMUM_NODES:
             message = f"the document expands to more than {MAXIMUM_NODES:,} values; are aliases nested?"
             raise ConfigError([Problem(self.place(node.start_mark), "", message)])
         if id(node) in self.open_nodes:
             raise ConfigError([Problem(self.place(node.start_mark), "", "an alias stands for a value that holds it")])
+        if len(self.open_nodes) >= MAXIMUM_DEPTH:
+            message = f"the document is nested more than {MAXIMUM_DEPTH} levels deep"
+            raise ConfigError([Problem(self.place(node.start_mark), "", message)])
         self.open_nodes.add(id(node))
         if isinstance(node, yaml.ScalarNode):
             value = self.scalar(node)
         elif isinstance(node, yaml.SequenceNode):
             self.check_tag(node, "seq")
-            value = [self.convert(item, path) for item in node.value]
+            value = [self.convert(item) for item in node.value]
         else:
             self.check_tag(node, "map")
-            value = self.mapping(node, path)
+            value = self.mapping(node)
         self.open_nodes.discard(id(node))
         return Node(value, self.place(node.start_mark))
 
@@ -204,34 +218,39 @@ class _Converter:
     def scalar(self, node: Any) -> Any:
         text, tag = node.value, node.tag.removeprefix(_TAG)
         try:
-            if tag == "null":
+            if tag == "null" and text in ("", "~", "null", "Null", "NULL"):
                 return None
             if tag == "bool":
                 return {"true": True, "false": False}[text.lower()]
-            if tag == "int":
+            if tag == "int" and INTEGER.fullmatch(text):
                 return _integer(text)
-            if tag == "float":
-                return float(text.replace(".inf", "inf").replace(".nan", "nan")) if "." in text else float(text)
+            if tag == "float" and FLOAT.fullmatch(text):
+                return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+            if tag in ("null", "int", "float"):
+                raise ValueError(text)
+        except OverflowError:
+            self.problem(node.start_mark, f"the number {shorten(text)} is too large; whole numbers reach 2^63 - 1")
+            return 0
         except (KeyError, ValueError):
-            self.problem(node.start_mark, f"`{text}` is not of the type that its tag `{node.tag}` says")
+            self.problem(node.start_mark, f"`{shorten(text)}` is not of the type that its tag `{node.tag}` says")
             return text
         if tag not in ("str", "merge"):
             self.problem(node.start_mark, f"the tag `{node.tag}` is not supported; remove it")
         return text
 
-    def mapping(self, node: Any, path: tuple[str, ...]) -> dict[str, Node]:
+    def mapping(self, node: Any) -> dict[str, Node]:
         result: dict[str, Node] = {}
         merged: list[Node] = []
         previous: str | None = None
         for key_node, value_node in node.value:
             if key_node.tag == _TAG + "merge":
-                merged.extend(self.merge_sources(value_node, path))
+                merged.extend(self.merge_sources(value_node))
                 continue
-            key = self.convert(key_node, path).value
+            key = self.convert(key_node).value
             if not isinstance(key, str):
                 self.bad_key(node, key_node, key, value_node, previous, result)
                 continue
-            value = self.convert(value_node, (*path, key))
+            value = self.convert(value_node)
             value.key_place = self.place(key_node.start_mark)
             if key in result:
                 first = result[key].key_place
@@ -245,9 +264,9 @@ class _Converter:
                 result.setdefault(key, value)
         return result
 
-    def merge_sources(self, node: Any, path: tuple[str, ...]) -> list[Node]:
+    def merge_sources(self, node: Any) -> list[Node]:
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        found = [self.convert(source, path) for source in sources]
+        found = [self.convert(source) for source in sources]
         for source in found:
             if not isinstance(source.value, dict):
                 self.problem(node.start_mark, f"`<<` merges mappings, got {describe(source.plain())}")
@@ -266,13 +285,14 @@ class _Converter:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 400:
-        raise ValueError(text)
-    if text.startswith("0o"):
-        return int(text[2:], 8)
-    if text.startswith("0x"):
-        return int(text[2:], 16)
-    return int(text, 10)
+    base = 8 if text.startswith("0o") else 16 if text.startswith("0x") else 10
+    digits = text.lstrip("+-") if base == 10 else text[2:]
+    if len(digits.lstrip("0")) > 21:  # more digits than 64 bits have in any of the bases
+        raise OverflowError(text)
+    number = int(text if base == 10 else digits, base)
+    if abs(number) > LARGEST_INTEGER:
+        raise OverflowError(text)
+    return number
 
 
 class _Dumper(yaml.SafeDumper):
@@ -282,6 +302,15 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+def _represent_string(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    # PyYAML reads some line breaks back as others unless they are escaped.
+    style = '"' if any(not character.isprintable() for character in value) else None
+    return dumper.represent_scalar(_TAG + "str", value, style=style)
+
+
+_Dumper.add_representer(str, _represent_string)
 
 
 def dump(value: Any) -> str:

@@ -43,20 +43,34 @@ LOSSES = Table(
         "binary_crossentropy": "BinaryCrossentropy",
         "categorical_focal_crossentropy": "CategoricalFocalCrossentropy",
         "binary_focal_crossentropy": "BinaryFocalCrossentropy",
+        "categorical_generalized_cross_entropy": "CategoricalGeneralizedCrossEntropy",
         "categorical_hinge": "CategoricalHinge",
         "hinge": "Hinge",
         "squared_hinge": "SquaredHinge",
         "kl_divergence": "KLDivergence",
         "poisson": "Poisson",
-        "mse": "MeanSquaredError",
-        "mae": "MeanAbsoluteError",
         "mean_squared_error": "MeanSquaredError",
         "mean_absolute_error": "MeanAbsoluteError",
+        "mean_absolute_percentage_error": "MeanAbsolutePercentageError",
+        "mean_squared_logarithmic_error": "MeanSquaredLogarithmicError",
+        "log_cosh": "LogCosh",
+        "huber": "Huber",
+        "cosine_similarity": "CosineSimilarity",
+        "dice": "Dice",
+        "tversky": "Tversky",
+        "circle": "Circle",
+        "bce": "BinaryCrossentropy",
+        "kld": "KLDivergence",
+        "mse": "MeanSquaredError",
+        "mae": "MeanAbsoluteError",
+        "mape": "MeanAbsolutePercentageError",
+        "msle": "MeanSquaredLogarithmicError",
     },
     unavailable={
         "SparseCategoricalCrossentropy": SPARSE,
         "sparse_categorical_crossentropy": SPARSE,
         "CTC": "it is for sequences",
+        "ctc": "it is for sequences",
     },
 )
 
@@ -78,6 +92,21 @@ class Loss(NamedObject):
         if "from_logits" in arguments and arguments["from_logits"] is None:
             arguments["from_logits"] = from_logits
         return getattr(keras.losses, type(self).__name__)(**arguments)
+
+
+class _OnClassNumbers(Loss):
+    """A loss for which Keras wants class numbers: the one-hot labels are turned into them.
+
+    A mixed label (MixUp, CutMix) counts as its largest part.
+    """
+
+    def build(self, from_logits: bool) -> Any:
+        import keras
+
+        loss = super().build(from_logits)
+        on_numbers = loss.call
+        loss.call = lambda y_true, y_pred: on_numbers(keras.ops.argmax(y_true, axis=-1), y_pred)
+        return loss
 
 
 class _Crossentropy(Loss):
@@ -112,7 +141,7 @@ class BinaryFocalCrossentropy(_Crossentropy):
     gamma: NonNegativeNumber = Field(default=2.0, description="How much easy images are weighed down.")
 
 
-class CategoricalGeneralizedCrossEntropy(Loss):
+class CategoricalGeneralizedCrossEntropy(_OnClassNumbers):
     """Cross-entropy that stands noisy labels (Zhang & Sabuncu 2018)."""
 
     q: float = Field(default=0.5, gt=0, lt=1, description="0 is cross-entropy, 1 is mean absolute error.")
@@ -184,7 +213,7 @@ class Tversky(Loss):
     axis: list[int] | None = Field(default=None, description="Axes over which it is taken; null for all.")
 
 
-class Circle(Loss):
+class Circle(_OnClassNumbers):
     """Circle loss (Sun 2020)."""
 
     gamma: NonNegativeNumber = Field(default=80.0, description="Scale of the similarities.")

@@ -53,8 +53,26 @@ METRICS = Table(
         "categorical_accuracy": "CategoricalAccuracy",
         "top_k_categorical_accuracy": "TopKCategoricalAccuracy",
         "categorical_crossentropy": "CategoricalCrossentropy",
+        "categorical_hinge": "CategoricalHinge",
+        "binary_accuracy": "BinaryAccuracy",
+        "binary_crossentropy": "BinaryCrossentropy",
+        "kl_divergence": "KLDivergence",
+        "poisson": "Poisson",
+        "cosine_similarity": "CosineSimilarity",
+        "hinge": "Hinge",
+        "squared_hinge": "SquaredHinge",
+        "mean_squared_error": "MeanSquaredError",
+        "root_mean_squared_error": "RootMeanSquaredError",
+        "mean_absolute_error": "MeanAbsoluteError",
+        "mean_absolute_percentage_error": "MeanAbsolutePercentageError",
+        "mean_squared_logarithmic_error": "MeanSquaredLogarithmicError",
+        "pearson_correlation": "PearsonCorrelation",
+        "concordance_correlation": "ConcordanceCorrelation",
+        "bce": "BinaryCrossentropy",
         "mse": "MeanSquaredError",
         "mae": "MeanAbsoluteError",
+        "mape": "MeanAbsolutePercentageError",
+        "msle": "MeanSquaredLogarithmicError",
     },
     unavailable={
         "accuracy": "it is always measured",
@@ -67,10 +85,24 @@ METRICS = Table(
         "BinaryIoU": "it is for segmentation",
         "OneHotIoU": "it is for segmentation",
         "OneHotMeanIoU": "it is for segmentation",
+        "sparse_categorical_accuracy": SPARSE,
+        "sparse_top_k_categorical_accuracy": SPARSE,
+        "sparse_categorical_crossentropy": SPARSE,
         "Mean": "it averages a value, not a prediction",
         "Sum": "it adds up a value, not a prediction",
     },
 )
+
+
+#: Keras' names that are not the class name in small letters.
+_IRREGULAR_NAMES = {
+    "AUC": "auc",
+    "F1Score": "f1_score",
+    "FBetaScore": "fbeta_score",
+    "R2Score": "r2_score",
+    "LogCoshError": "logcosh",
+    "KLDivergence": "kl_divergence",
+}
 
 
 class Metric(NamedObject):
@@ -82,15 +114,24 @@ class Metric(NamedObject):
         description="Column name in metrics.csv; by default Keras' name.",
     )
 
+    @property
+    def column(self) -> str:
+        """The metric's name in metrics.csv, and the one to monitor: its own, else Keras'."""
+        kind = type(self).__name__
+        words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in kind)
+        return self.name or _IRREGULAR_NAMES.get(kind) or words.lstrip("_")
+
     def build(self, from_logits: bool) -> Any:
-        """The Keras metric; `from_logits` is for those that need probabilities told apart from logits."""
+        """The Keras metric; `from_logits` is for those that need probabilities told apart from logits.
+
+        Its name is always `column`: Keras itself would call the second Precision of a process `precision_1`.
+        """
         import keras
 
         arguments = {name: getattr(self, name) for name in type(self).model_fields}
         if "from_logits" in arguments and arguments["from_logits"] is None:
             arguments["from_logits"] = from_logits
-        if arguments["name"] is None:
-            del arguments["name"]
+        arguments["name"] = self.column
         return getattr(keras.metrics, type(self).__name__)(**arguments)
 
 

@@ -6,7 +6,7 @@ config may say `decay_epochs`; both count optimizer updates, and without either 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -295,11 +295,11 @@ class Schedule(NamedObject):
             if not name.endswith("_epochs"):
                 arguments[name] = getattr(self, name)
         for name in self.step_arguments:
-            epochs = getattr(self, name.replace("steps", "epochs"))
+            epochs = getattr(self, name.replace("steps", "epochs"), None)
             if epochs is not None:
                 arguments[name] = max(1, round(epochs * updates_per_epoch))
             elif arguments[name] is None:
-                arguments[name] = total_updates
+                arguments[name] = max(1, total_updates - getattr(self, "warmup_steps", 0))
             arguments[name] *= scale
         return getattr(keras.optimizers.schedules, type(self).__name__)(**arguments)
 
@@ -329,11 +329,21 @@ class _Decay(Schedule):
 class CosineDecay(_Decay):
     """Half a cosine from the base rate to `alpha` times it (Loshchilov & Hutter 2016)."""
 
+    step_arguments: ClassVar[tuple[str, ...]] = ("decay_steps", "warmup_steps")
+
     alpha: Fraction = Field(default=0.0, description="Smallest rate as a share of the base rate.")
     warmup_target: PositiveNumber | None = Field(
         default=None, description="Rate after Keras' own warm-up; `training.warmup_epochs` is the simpler way."
     )
-    warmup_steps: NonNegativeInteger = Field(default=0, description="Updates of Keras' own warm-up.")
+    warmup_steps: NonNegativeInteger = Field(
+        default=0, description="Updates of Keras' own warm-up, from the base rate to `warmup_target`."
+    )
+
+    @model_validator(mode="after")
+    def _whole_warmup(self) -> CosineDecay:
+        if (self.warmup_target is None) != (self.warmup_steps == 0):
+            raise invalid("`warmup_steps` and `warmup_target` only work together; Keras ignores one alone")
+        return self
 
 
 class CosineDecayRestarts(Schedule):
@@ -414,7 +424,7 @@ class ReduceLROnPlateau(Schedule):
     factor: float = Field(default=0.1, gt=0, lt=1, description="Factor on the rate.")
     patience: NonNegativeInteger = Field(default=10, description="Epochs without improvement before it falls.")
     verbose: int = Field(default=0, ge=0, le=1, description="1 prints each change.")
-    mode: str = Field(default="auto", pattern="^(auto|min|max)$", description="Whether smaller or larger is better.")
+    mode: Literal["auto", "min", "max"] = Field(default="auto", description="Whether smaller or larger is better.")
     min_delta: NonNegativeNumber = Field(default=1e-4, description="Smallest change that counts as improvement.")
     cooldown: NonNegativeInteger = Field(default=0, description="Epochs to wait after a change.")
     min_lr: NonNegativeNumber = Field(default=0.0, description="Smallest rate.")

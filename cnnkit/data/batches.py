@@ -111,7 +111,7 @@ def training_batches(
     batches = tf.data.Dataset.from_tensors(0).map(lambda _: tf.cast(epoch, tf.int64)).flat_map(epoch_indices)
     batches = batches.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
-    return batches.prefetch(_prefetch(split, batch_size))
+    return _finished(batches, split, batch_size)
 
 
 def evaluation_batches(split: Split, *, batch_size: int, classes: int) -> tf.data.Dataset:
@@ -128,7 +128,7 @@ def evaluation_batches(split: Split, *, batch_size: int, classes: int) -> tf.dat
 
     batches = tf.data.Dataset.range(steps_per_epoch(split.size, batch_size))
     batches = batches.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return batches.prefetch(_prefetch(split, batch_size))
+    return _finished(batches, split, batch_size)
 
 
 def _reader(split: Split, classes: int) -> Callable[[Any], tuple[Any, Any]]:
@@ -162,9 +162,18 @@ def _as_tensor(images: Array) -> Any:
     return tf.constant(images)
 
 
-def _prefetch(split: Split, batch_size: int) -> int:
+def _finished(batches: tf.data.Dataset, split: Split, batch_size: int) -> tf.data.Dataset:
+    """The batches with some made ahead of time."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.deterministic = True
+    # The rewriting of the graph would copy the images each time iteration starts, and has nothing to gain:
+    # what it would make parallel is so already.
+    options.experimental_optimization.apply_default_optimizations = False
     batch_bytes = batch_size * int(np.prod(split.shape)) * 4
-    return min(16, max(2, PREFETCH_BYTES // batch_bytes))
+    ahead = min(16, max(2, PREFETCH_BYTES // batch_bytes))
+    return batches.prefetch(ahead).with_options(options)
 
 
 def channel_statistics(split: Split) -> tuple[list[float], list[float]]:

@@ -39,9 +39,7 @@ COMMON: dict[str, Any] = {
 
 
 @st.composite
-def layers_and_shapes(
-    draw: st.DrawFn, required: dict[str, Any], **more: Any
-) -> tuple[dict[str, Any], Shape]:
+def layers_and_shapes(draw: st.DrawFn, required: dict[str, Any], **more: Any) -> tuple[dict[str, Any], Shape]:
     data_format = draw(data_formats)
     arguments = draw(st.fixed_dictionaries(required)) | draw(optional(**COMMON, **more))
     return arguments | {"data_format": data_format}, draw(image_shapes(data_format))
@@ -122,7 +120,13 @@ def test_explicit_padding_is_what_tensorflow_does_with_it(padding: Any, strides:
     images = random_images(2, 7, 9, 3)
     layer = make(
         "Conv2D",
-        {"filters": 4, "kernel_size": [3, 2], "strides": strides, "dilation_rate": dilation, "padding": padding},
+        {
+            "filters": 4,
+            "kernel_size": [3, 2],
+            "strides": strides,
+            "dilation_rate": dilation,
+            "padding": padding,
+        },
     )
     built = layer.build(scope((7, 9, 3)))
     kernel = built.weights[0]
@@ -243,7 +247,9 @@ def test_alexnets_first_layer() -> None:
 def test_mobilenets_parameters_and_multiply_accumulates() -> None:
     """Howard et al. 2017, table 8: 569 million mult-adds; Keras' MobileNet: 4,253,864 parameters."""
     batch_norm = make("BatchNormalization")
-    stack = [make("Conv2D", {"filters": 32, "kernel_size": 3, "strides": 2, "padding": "same", "use_bias": False})]
+    stack = [
+        make("Conv2D", {"filters": 32, "kernel_size": 3, "strides": 2, "padding": "same", "use_bias": False})
+    ]
     stack.append(batch_norm)
     filters = [64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024]
     strides = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1]
@@ -316,7 +322,9 @@ def test_a_warning_comes_exactly_where_pixels_do_not_matter(size: int, stride: i
     """Rows are dropped where W' windows, laid one after the other, end before the padded input does."""
     layer = make("Conv2D", {"filters": 1, "kernel_size": 3, "strides": stride, "padding": padding})
     rows = layer.output_shape((size, size, 1))[0]
-    top, bottom = {1: (1, 1), "valid": (0, 0), "same": (0, 0)}.get(str(padding) if padding != 1 else 1, (0, 1))
+    top, bottom = {1: (1, 1), "valid": (0, 0), "same": (0, 0)}.get(
+        str(padding) if padding != 1 else 1, (0, 1)
+    )
     reached = (rows - 1) * stride + 3
     drops = padding != "same" and reached < size + top + bottom
     named = any("row" in warning for warning in layer.warnings((size, size, 1)))

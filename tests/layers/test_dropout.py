@@ -16,7 +16,13 @@ from .test_normalization import SHAPES
 from .truth import GRID, check_agreement, data_formats, image_shapes, make, random_images, scope
 
 #: Layers with their rate, up to the largest that Keras can train with.
-RATES = [("Dropout", 1.0), ("SpatialDropout2D", 1.0), ("GaussianNoise", 1.0), ("GaussianDropout", 0.99), ("AlphaDropout", 0.99)]
+RATES = [
+    ("Dropout", 1.0),
+    ("SpatialDropout2D", 1.0),
+    ("GaussianNoise", 1.0),
+    ("GaussianDropout", 0.99),
+    ("AlphaDropout", 0.99),
+]
 
 
 @pytest.mark.parametrize(("name", "highest"), RATES)

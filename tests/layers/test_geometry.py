@@ -90,42 +90,37 @@ def stacked(specs: list[tuple[str, Any]], shape: Shape) -> Stack:
 def seen(stack: Stack, positions: int, jit: bool = False) -> tuple[int, int]:
     """The extent of the input that has a gradient, the largest over central positions on a diagonal."""
     seeds = Seeds(0)
-    model = keras.Sequential(
-        [keras.Input(stack[0][1])]
-        + [layer.build(Scope(f"layer_{i}", shape, seeds)) for i, (layer, shape) in enumerate(stack)]
-    )
-    images = tf.constant(np.random.default_rng(0).uniform(1, 2, (1, *stack[0][1])).astype("float32"))
+    layers = [layer.build(Scope(f"layer_{i}", shape, seeds)) for i, (layer, shape) in enumerate(stack)]
+    model = keras.Sequential([keras.Input(stack[0][1]), *layers])
+    image = np.random.default_rng(0).uniform(1, 2, (1, *stack[0][1])).astype("float32")
+    # The same image once per output position, so that one gradient answers for all of them.
+    images = tf.constant(np.repeat(image, positions, axis=0))
 
     @tf.function(jit_compile=jit)
-    def gradients() -> list[tf.Tensor]:
-        found = []
-        with tf.GradientTape(persistent=True) as tape:
+    def gradient() -> tf.Tensor:
+        with tf.GradientTape() as tape:
             tape.watch(images)
             output = model(images)
             if len(output.shape) == 2:
                 output = output[:, None, None, :]
             rows, columns = output.shape[1:3]
-            values = []
-            for shift in range(-(positions // 2), positions - positions // 2):
-                row = min(max(rows // 2 + shift, 0), rows - 1)
-                column = min(max(columns // 2 + shift, 0), columns - 1)
-                values.append(tf.reduce_sum(output[:, row, column]))
-        for value in values:
-            gradient = tape.gradient(value, images)
-            found.append(tf.zeros_like(images) if gradient is None else gradient)
-        return found
+            shifts = [i - positions // 2 for i in range(positions)]
+            places = [
+                (i, min(max(rows // 2 + shift, 0), rows - 1), min(max(columns // 2 + shift, 0), columns - 1))
+                for i, shift in enumerate(shifts)
+            ]
+            value = tf.reduce_sum(tf.gather_nd(output, places))
+        return tape.gradient(value, images)
 
-    extents = []
-    for gradient in gradients():
-        reached = np.abs(np.asarray(gradient))[0].max(axis=-1)
-        reached = reached > 1e-6 * reached.max() if reached.max() > 0 else reached > 0
-        sizes = []
-        for axis in (1, 0):
-            places = np.flatnonzero(reached.any(axis=axis))
-            sizes.append(int(places[-1] - places[0] + 1) if places.size else 0)
-        extents.append(sizes)
-    height, width = np.max(extents, axis=0)
-    return int(height), int(width)
+    reached = np.abs(np.asarray(gradient())).max(axis=-1)
+    reached = reached > 1e-6 * reached.max()
+    return _extent(reached.any(axis=2)), _extent(reached.any(axis=1))
+
+
+def _extent(reached: np.ndarray) -> int:
+    """The largest distance from the first to the last True of any row, both counted."""
+    places = [np.flatnonzero(row) for row in reached]
+    return max(int(found[-1] - found[0] + 1) if found.size else 0 for found in places)
 
 
 POSITIVE = {"RandomUniform": {"minval": 0.5, "maxval": 1.0}}
@@ -142,7 +137,11 @@ def layer_specs(draw: st.DrawFn, enlarge: bool) -> tuple[str, Any]:
     names += ["Conv2DTranspose", "UpSampling2D", "Resizing"] if enlarge else ["Conv2D"]
     name = draw(st.sampled_from(names))
     if name == "AveragePooling2D":
-        return name, {"pool_size": draw(pair(3, 2)), "strides": draw(pair(2)), "padding": draw(st.sampled_from(["valid", "same", 1]))}
+        return name, {
+            "pool_size": draw(pair(3, 2)),
+            "strides": draw(pair(2)),
+            "padding": draw(st.sampled_from(["valid", "same", 1])),
+        }
     if name == "ZeroPadding2D":
         return name, draw(st.lists(pair(2, 0), min_size=2, max_size=2))
     if name == "Cropping2D":
@@ -150,10 +149,18 @@ def layer_specs(draw: st.DrawFn, enlarge: bool) -> tuple[str, Any]:
     if name == "Permute":
         return name, [2, 1, 3]
     if name == "UpSampling2D":
-        return name, {"size": draw(pair(3)), "interpolation": draw(st.sampled_from(["nearest", "bilinear", "bicubic"]))}
+        return name, {
+            "size": draw(pair(3)),
+            "interpolation": draw(st.sampled_from(["nearest", "bilinear", "bicubic"])),
+        }
     if name == "Resizing":
         ratio = draw(st.sampled_from([32, 48, 75]))
-        return name, {"height": ratio, "width": 64, "interpolation": draw(st.sampled_from(["nearest", "bilinear"])), "antialias": draw(st.booleans())}
+        return name, {
+            "height": ratio,
+            "width": 64,
+            "interpolation": draw(st.sampled_from(["nearest", "bilinear"])),
+            "antialias": draw(st.booleans()),
+        }
     window = draw(pair(4))
     arguments: dict[str, Any] = {"kernel_size": window, "use_bias": False, "padding": draw(PADDING)}
     if name == "Conv2DTranspose":
@@ -161,13 +168,17 @@ def layer_specs(draw: st.DrawFn, enlarge: bool) -> tuple[str, Any]:
         arguments["strides"] = [draw(st.integers(1, min(size, 3))) for size in window]
         if arguments["padding"] == "same" and draw(st.booleans()):
             arguments["output_padding"] = [stride - 1 for stride in arguments["strides"]]
-            assume(all(stride > 1 or size % 2 for stride, size in zip(arguments["strides"], window, strict=True)))
+            assume(
+                all(stride > 1 or size % 2 for stride, size in zip(arguments["strides"], window, strict=True))
+            )
         return name, arguments | {"filters": 1, "kernel_initializer": POSITIVE}
     if draw(st.booleans()):
         arguments["dilation_rate"] = draw(pair(3))
     else:
         strides = draw(st.integers(1, 2))
-        arguments["strides"] = [strides, strides] if name == "DepthwiseConv2D" else [strides, draw(st.integers(1, 2))]
+        arguments["strides"] = (
+            [strides, strides] if name == "DepthwiseConv2D" else [strides, draw(st.integers(1, 2))]
+        )
     if name == "DepthwiseConv2D":
         return name, arguments | {"depthwise_initializer": POSITIVE}
     return name, arguments | {"filters": 1, "kernel_initializer": POSITIVE}
@@ -201,7 +212,13 @@ def test_the_receptive_field_behind_enlarging_layers(
 @pytest.mark.parametrize("padding", ["valid", "same", 1])
 def test_the_receptive_field_of_a_dilated_transposed_convolution(padding: Any) -> None:
     """Without XLA it does not run on every CPU."""
-    arguments = {"filters": 1, "kernel_size": 3, "dilation_rate": 2, "padding": padding, "kernel_initializer": "ones"}
+    arguments = {
+        "filters": 1,
+        "kernel_size": 3,
+        "dilation_rate": 2,
+        "padding": padding,
+        "kernel_initializer": "ones",
+    }
     stack = stacked([("Conv2DTranspose", arguments)], (20, 20, 1))
     assert receptive_field(stack) == (5, 5) == seen(stack, positions=3, jit=True)
 
@@ -218,7 +235,11 @@ def test_an_output_that_sees_nothing_does_not_count() -> None:
     [
         [("Flatten", None), ("Dense", {"units": 1, "kernel_initializer": "ones"})],
         [("GlobalAveragePooling2D", None)],
-        [("Conv2D", {"filters": 1, "kernel_size": 3, "kernel_initializer": POSITIVE}), ("Flatten", None), ("Dense", {"units": 1, "kernel_initializer": POSITIVE})],
+        [
+            ("Conv2D", {"filters": 1, "kernel_size": 3, "kernel_initializer": POSITIVE}),
+            ("Flatten", None),
+            ("Dense", {"units": 1, "kernel_initializer": POSITIVE}),
+        ],
         [("GroupNormalization", {"groups": 1})],
         [("LayerNormalization", {"axis": [1, 2, 3]})],
     ],
@@ -231,7 +252,10 @@ def test_layers_that_see_everything_give_the_whole_input(last: list[tuple[str, A
 
 def test_pixels_that_are_cropped_or_dropped_are_not_seen_by_anything() -> None:
     """A 2x2/2 pooling of 9x7 leaves out the last row and column, and so does all that follows."""
-    stack = stacked([("AveragePooling2D", 2), ("Flatten", None), ("Dense", {"units": 1, "kernel_initializer": "ones"})], (9, 7, 1))
+    stack = stacked(
+        [("AveragePooling2D", 2), ("Flatten", None), ("Dense", {"units": 1, "kernel_initializer": "ones"})],
+        (9, 7, 1),
+    )
     assert receptive_field(stack) == (8, 6) == seen(stack, positions=1)
 
 
@@ -260,7 +284,11 @@ def test_vgg_16_sees_212_pixels_after_its_last_pooling() -> None:
 
 def test_mobilenet_sees_315_pixels_before_its_pooling() -> None:
     """Araujo, Norris and Sim 2019: MobileNet's receptive field is 315, more than its 224 pixels."""
-    specs: list[tuple[str, Any]] = [("Conv2D", {"filters": 1, "kernel_size": 3, "strides": 2, "padding": "same"})]
+    specs: list[tuple[str, Any]] = [
+        ("Conv2D", {"filters": 1, "kernel_size": 3, "strides": 2, "padding": "same"})
+    ]
     for stride in (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1):
-        specs.append(("SeparableConv2D", {"filters": 1, "kernel_size": 3, "strides": stride, "padding": "same"}))
+        specs.append(
+            ("SeparableConv2D", {"filters": 1, "kernel_size": 3, "strides": stride, "padding": "same"})
+        )
     assert receptive_field(stacked(specs, (224, 224, 3))) == (315, 315)

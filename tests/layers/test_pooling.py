@@ -28,7 +28,9 @@ from .truth import (
 @st.composite
 def pools_and_shapes(draw: st.DrawFn) -> tuple[dict[str, Any], Shape]:
     data_format = draw(data_formats)
-    arguments = draw(optional(strides=st.one_of(st.none(), pairs(1, 3)), padding=st.sampled_from(["valid", "same"])))
+    arguments = draw(
+        optional(strides=st.one_of(st.none(), pairs(1, 3)), padding=st.sampled_from(["valid", "same"]))
+    )
     return (
         arguments | {"pool_size": draw(pairs(1, 5)), "data_format": data_format},
         draw(image_shapes(data_format)),
@@ -51,7 +53,14 @@ def test_a_global_pooling_agrees_with_keras(
     check_agreement(name, {"data_format": data_format, "keepdims": keepdims}, shape)
 
 
-def pooled(images: np.ndarray, window: tuple[int, int], strides: tuple[int, int], padding: Any, fill: float, mean: bool) -> np.ndarray:
+def pooled(
+    images: np.ndarray,
+    window: tuple[int, int],
+    strides: tuple[int, int],
+    padding: Any,
+    fill: float,
+    mean: bool,
+) -> np.ndarray:
     """Pooling by its definition, over an image padded with `fill`."""
     padded = np.pad(images, [(0, 0), *padding, (0, 0)], constant_values=fill)
     (fh, fw), (sh, sw) = window, strides
@@ -59,11 +68,20 @@ def pooled(images: np.ndarray, window: tuple[int, int], strides: tuple[int, int]
     columns = range(0, padded.shape[2] - fw + 1, sw)
     reduce = np.mean if mean else np.max
     return np.stack(
-        [np.stack([reduce(padded[:, r : r + fh, c : c + fw], axis=(1, 2)) for c in columns], 1) for r in rows], 1
+        [
+            np.stack([reduce(padded[:, r : r + fh, c : c + fw], axis=(1, 2)) for c in columns], 1)
+            for r in rows
+        ],
+        1,
     )
 
 
-PADDINGS = [(1, [(1, 1), (1, 1)]), ([1, 0], [(1, 1), (0, 0)]), ([[0, 2], [1, 0]], [(0, 2), (1, 0)]), ("full", [(2, 2), (2, 2)])]
+PADDINGS = [
+    (1, [(1, 1), (1, 1)]),
+    ([1, 0], [(1, 1), (0, 0)]),
+    ([[0, 2], [1, 0]], [(0, 2), (1, 0)]),
+    ("full", [(2, 2), (2, 2)]),
+]
 
 
 @pytest.mark.parametrize("name", ["MaxPooling2D", "AveragePooling2D"])

@@ -13,7 +13,18 @@ from pydantic_core import PydanticCustomError
 from cnnkit.layers.base import Shape, ShapeError
 
 from .test_normalization import SHAPES
-from .truth import GRID, check_agreement, data_formats, image_shapes, make, optional, pairs, random_images, run, sides
+from .truth import (
+    GRID,
+    check_agreement,
+    data_formats,
+    image_shapes,
+    make,
+    optional,
+    pairs,
+    random_images,
+    run,
+    sides,
+)
 
 INTERPOLATIONS = st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"])
 
@@ -92,7 +103,11 @@ def test_cropping_everything_away_names_the_size() -> None:
     ("name", "arguments", "expected"),
     [
         ("Rescaling", {"scale": "1/255"}, "write 0.00392156862745098"),
-        ("Resizing", {"height": 2, "width": 2, "crop_to_aspect_ratio": True, "pad_to_aspect_ratio": True}, "only one"),
+        (
+            "Resizing",
+            {"height": 2, "width": 2, "crop_to_aspect_ratio": True, "pad_to_aspect_ratio": True},
+            "only one",
+        ),
         ("UpSampling2D", {"interpolation": "area"}, "bilinear"),
         ("ZeroPadding2D", "same", "[[top, bottom], [left, right]]"),
     ],

@@ -15,7 +15,11 @@ from cnnkit.layers.weights import ACTIVATIONS, CONSTRAINTS, INITIALIZERS, REGULA
 
 from .truth import make, plain_config, random_images, run
 
-TABLES = [(INITIALIZERS, keras.initializers), (REGULARIZERS, keras.regularizers), (CONSTRAINTS, keras.constraints)]
+TABLES = [
+    (INITIALIZERS, keras.initializers),
+    (REGULARIZERS, keras.regularizers),
+    (CONSTRAINTS, keras.constraints),
+]
 NAMES = [(table, module, name) for table, module in TABLES for name in table.names()]
 #: What the modules hold besides the objects themselves.
 NOT_OBJECTS = {"get", "serialize", "deserialize", "Initializer", "Regularizer", "Constraint"}
@@ -42,7 +46,9 @@ def test_an_alias_means_what_keras_means_by_it(table: Table, module: Any) -> Non
 
 
 @pytest.mark.parametrize(("table", "module", "name"), NAMES)
-def test_fields_defaults_and_leading_argument_are_those_of_keras(table: Table, module: Any, name: str) -> None:
+def test_fields_defaults_and_leading_argument_are_those_of_keras(
+    table: Table, module: Any, name: str
+) -> None:
     cls = table.get(name)
     assert cls is not None
     parameters = inspect.signature(getattr(module, name).__init__).parameters
@@ -70,10 +76,15 @@ def test_an_initializer_draws_from_the_given_seed(name: str) -> None:
 
 def test_arguments_reach_keras() -> None:
     assert read(REGULARIZERS, {"L2": 1e-4}).build(0).l2 == 1e-4
-    assert read(REGULARIZERS, {"l1_l2": {"l1": 0.5, "l2": 0.25}}).build(0).get_config() == {"l1": 0.5, "l2": 0.25}
+    assert read(REGULARIZERS, {"l1_l2": {"l1": 0.5, "l2": 0.25}}).build(0).get_config() == {
+        "l1": 0.5,
+        "l2": 0.25,
+    }
     constraint = read(CONSTRAINTS, {"max_norm": {"max_value": 3, "axis": [0, 1, 2]}}).build(0)
     assert constraint.get_config() == {"max_value": 3, "axis": [0, 1, 2]}
-    scaling = read(INITIALIZERS, {"VarianceScaling": {"scale": 2.0, "mode": "fan_out", "distribution": "uniform"}})
+    scaling = read(
+        INITIALIZERS, {"VarianceScaling": {"scale": 2.0, "mode": "fan_out", "distribution": "uniform"}}
+    )
     assert scaling.build(0).get_config()["mode"] == "fan_out"
     axes = read(INITIALIZERS, {"he_normal": {"input_axes": [0, 1], "output_axes": [2]}}).build(0)
     assert (axes.input_axes, axes.output_axes) == ([0, 1], [2])

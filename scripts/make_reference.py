@@ -1,0 +1,203 @@
+"""Writes docs/reference.md, the reference of the config format, from the classes that read it.
+
+    python scripts/make_reference.py            # write it
+    python scripts/make_reference.py --check    # exit 1 if it is not up to date
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, WithJsonSchema
+from pydantic.fields import FieldInfo
+
+from cnnkit.augmentation import AUGMENTATIONS
+from cnnkit.config.base import NamedObject, StrictModel, Table, to_plain
+from cnnkit.config.data import ChannelStatistics, DataConfig, Splits
+from cnnkit.config.losses import LOSSES
+from cnnkit.config.metrics import METRICS
+from cnnkit.config.optimizers import OPTIMIZERS, SCHEDULES
+from cnnkit.config.run import ModelConfig, RunConfig
+from cnnkit.config.schema import schema_of
+from cnnkit.config.training import EarlyStopping, TrainingConfig
+from cnnkit.layers import LAYERS
+from cnnkit.layers.base import Layer
+from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS
+
+ROOT = Path(__file__).parent.parent
+TARGET = ROOT / "docs" / "reference.md"
+COST = ROOT / "docs" / "augmentation_cost.md"
+
+INTRODUCTION = """\
+# The config format
+
+This page is made by `python scripts/make_reference.py` from the classes that read a config; it cannot say anything
+else than they do. `cnnkit schema` prints the same as JSON Schema, for editors.
+
+A config is one YAML file (YAML 1.2 scalars: `1e-3` is a number, `on` a string). Names are Keras' names, and so are
+arguments and defaults. A *named object* (a layer, an optimizer, an initializer, ...) is written in one of three ways:
+
+```yaml
+- BatchNormalization                      # a bare name: Keras' defaults
+- Conv2D: {filters: 32, kernel_size: 3}   # a name with keyword arguments
+- Dropout: 0.5                            # a name with its leading argument, given below as `Name: argument`
+```
+
+Unknown keys, wrong types, values out of range and shapes that do not fit are all reported at once with file, line and
+column, before TensorFlow is loaded. `extends: other.yaml` starts from another file: mappings merge; lists, and named
+objects of another name, replace. `--set training.epochs=5` changes one value on the command line, at any depth
+(`--set model.layers[6].Dropout.rate=0.4`).
+
+What Keras means, where it is easy to misread:
+
+- The `weight_decay` of an optimizer bypasses momentum and also shrinks batch normalization and biases;
+  `training.exclude_from_weight_decay: [bias, gamma, beta]` leaves those out.
+- The regularizer `L2: x` adds x times the sum of squares, whose gradient is 2x times the weight: a paper's weight decay
+  of 5e-4 is `L2: 2.5e-4`.
+- Steps of a schedule are optimizer updates. With `gradient_accumulation_steps: n` an update takes n batches.
+- `reflect` as a fill mode repeats the edge pixel, as NumPy's `symmetric` does.
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--check", action="store_true", help="exit 1 if docs/reference.md is not up to date")
+    arguments = parser.parse_args()
+    text = reference()
+    if arguments.check:
+        if TARGET.read_text(encoding="utf-8") == text:
+            return 0
+        sys.stderr.write("docs/reference.md is not up to date; run scripts/make_reference.py\n")
+        return 1
+    TARGET.write_text(text, encoding="utf-8")
+    return 0
+
+
+def reference() -> str:
+    """The whole page."""
+    parts = [INTRODUCTION, "## The sections\n"]
+    sections: list[tuple[str, type[StrictModel]]] = [
+        ("The file", RunConfig),
+        ("`data`", DataConfig),
+        ("`data.splits`", Splits),
+        ("`data.normalization`, as a mapping", ChannelStatistics),
+        ("`model`", ModelConfig),
+        ("`training`", TrainingConfig),
+        ("`training.early_stopping`", EarlyStopping),
+    ]
+    for title, model in sections:
+        parts.append(f"### {title}\n\n{_summary(model)}\n\n{_table(model, set())}")
+    parts.append(_tables("Layers", LAYERS, Layer))
+    parts.append(_tables("Augmentation", AUGMENTATIONS, NamedObject))
+    parts.append(COST.read_text(encoding="utf-8").replace("# ", "### ", 1))
+    for title, table in (
+        ("Optimizers", OPTIMIZERS),
+        ("Learning-rate schedules", SCHEDULES),
+        ("Losses", LOSSES),
+        ("Metrics", METRICS),
+        ("Initializers", INITIALIZERS),
+        ("Regularizers", REGULARIZERS),
+        ("Constraints", CONSTRAINTS),
+    ):
+        parts.append(_tables(title, table, NamedObject))
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _tables(title: str, table: Table, base: type[StrictModel]) -> str:
+    """All named objects of a table; arguments that all of them share come first, once."""
+    classes = [cls for name in table.names() if (cls := table.get(name)) is not None]
+    common = set.intersection(*(set(cls.model_fields) for cls in classes)) if len(classes) > 1 else set()
+    common = {name for name in common if len({repr(cls.model_fields[name].default) for cls in classes}) == 1}
+    parts = [f"## {title}"]
+    if common:
+        shared = {name: info for name, info in classes[0].model_fields.items() if name in common}
+        parts.append(f"Every {table.kind} takes:\n\n{_rows(shared)}")
+    for cls in classes:
+        aliases = [alias for alias, name in table.aliases.items() if name == cls.__name__]
+        also = f" Also written {', '.join(f'`{alias}`' for alias in aliases)}." if aliases else ""
+        leading = f" `{cls.__name__}: {cls.leading}`." if cls.leading else ""
+        parts.append(f"### {cls.__name__}\n\n{_summary(cls)}{leading}{also}\n\n{_table(cls, common)}".rstrip())
+    if table.unavailable:
+        rows = "\n".join(f"- `{name}`: {reason}." for name, reason in table.unavailable.items())
+        parts.append(f"Not available:\n\n{rows}")
+    return "\n\n".join(parts)
+
+
+def _summary(cls: type[StrictModel]) -> str:
+    return (cls.__doc__ or "").strip().replace("\n    ", "\n")
+
+
+def _table(cls: type[StrictModel], without: set[str]) -> str:
+    fields = {name: info for name, info in cls.model_fields.items() if name not in without}
+    return _rows(fields) if fields else ""
+
+
+def _rows(fields: dict[str, FieldInfo]) -> str:
+    lines = ["| argument | type | default | meaning |", "|---|---|---|---|"]
+    for name, info in sorted(fields.items(), key=lambda item: not item[1].is_required()):
+        default = "required" if info.is_required() else f"`{_yaml(to_plain(info.default))}`"
+        lines.append(f"| `{name}` | {_type(info)} | {default} | {info.description or ''} |")
+    return "\n".join(lines)
+
+
+def _yaml(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        name, arguments = next(iter(value.items())) if len(value) == 1 else ("", None)
+        return name if arguments is not None and name[:1].isupper() else "{}" if not value else "..."
+    if isinstance(value, list):
+        return "[" + ", ".join(_yaml(item) for item in value) + "]"
+    return str(value)
+
+
+def _type(info: FieldInfo) -> str:
+    schema = schema_of(info.annotation, info.metadata)
+    optional = " or null" if "None" in str(info.annotation) and not info.is_required() and info.default is None else ""
+    if schema.kind == "choice" and schema.table is not None:
+        return f"{schema.table.kind}{optional}"
+    if schema.kind == "list" and schema.item is not None and schema.item.table is not None:
+        return f"list of {schema.item.table.kind}s"
+    if schema.kind == "model" and not any(isinstance(marker, WithJsonSchema) for marker in info.metadata):
+        return f"mapping{optional}"
+    annotation = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+    return _json_type(TypeAdapter(annotation).json_schema())
+
+
+def _json_type(schema: dict[str, Any]) -> str:
+    """A JSON Schema as a few words."""
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_json_type(part) for part in schema["anyOf"]))
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        values = [f"`{value}`" for value in schema["enum"]]
+        return ", ".join(values) if len(values) <= 8 else f"one of {len(values)} names"
+    kind = schema.get("type", "value")
+    if isinstance(kind, list):
+        return " or ".join(_json_type({**schema, "type": one}) for one in kind)
+    if kind == "array":
+        items = _json_type(schema["items"]) if isinstance(schema.get("items"), dict) else "values"
+        count = schema.get("minItems") if schema.get("minItems") == schema.get("maxItems") else None
+        return f"list of {count} ({items})" if count else f"list ({items})"
+    words = {"integer": "whole number", "number": "number", "boolean": "true/false", "string": "string", "null": "null",
+             "object": "mapping"}  # fmt: skip
+    return words.get(kind, kind) + _range(schema)
+
+
+def _range(schema: dict[str, Any]) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    parts = [f"> {above:g}" if above is not None else "", f"≥ {low:g}" if low is not None else ""]
+    parts += [f"< {below:g}" if below is not None else "", f"≤ {high:g}" if high is not None else ""]
+    found = [part for part in parts if part]
+    return f" {', '.join(found)}" if found else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
