@@ -28,7 +28,7 @@ class NonFiniteLoss(CnnkitError):
     """The loss or a weight is NaN or infinite."""
 
 
-class EpochClock(keras.callbacks.Callback):  # type: ignore[misc]
+class EpochClock(keras.callbacks.Callback):
     """Tells the data pipeline which epoch it is, and measures the epoch. Stands first in the list.
 
     Args:
@@ -61,7 +61,7 @@ class EpochClock(keras.callbacks.Callback):  # type: ignore[misc]
             self.training_seconds = self.epoch_seconds
 
 
-class AveragedWeights(keras.callbacks.SwapEMAWeights):  # type: ignore[misc]
+class AveragedWeights(keras.callbacks.SwapEMAWeights):
     """Keras' SwapEMAWeights with an exact swap.
 
     With TensorFlow, Keras swaps by adding and subtracting, which rounds both the weights and their average.
@@ -80,7 +80,7 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):  # type: ignore[misc]
             self.on_test_end()
 
 
-class Progress(keras.callbacks.Callback):  # type: ignore[misc]
+class Progress(keras.callbacks.Callback):
     """Shows the running epoch, and stops the run at the first non-finite loss that it sees."""
 
     # Lets Keras hand over the figures on another thread instead of waiting for every step's.
@@ -129,7 +129,7 @@ def check_finite(loss: float) -> None:
         )
 
 
-class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
+class Keeper(keras.callbacks.Callback):
     """Keeps what an epoch brought: its row, the best model, the checkpoint. Stands last in the list.
 
     Args:

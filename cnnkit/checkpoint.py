@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +85,12 @@ def restore_checkpoint(path: Path, model: Any) -> None:
 
 def _read(path: Path, use: Any) -> Any:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # np.load leaves a file that it opened itself open when it turns out to be broken.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return use(archive)
     except FileNotFoundError:
         raise CnnkitError(
             f"there is no checkpoint `{path}`", "No epoch of this run has ended; start it anew with `cnnkit train`."
         ) from None
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise CnnkitError(f"the checkpoint `{path}` cannot be read: {error}") from None

@@ -5,10 +5,10 @@ TensorFlow is imported only by commands that compute, so that `--help` and confi
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from cnnkit import __version__
-from cnnkit.console import discard
 from cnnkit.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnkitError, ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -107,7 +106,8 @@ def train(
         from cnnkit.train import Interrupted
 
         raise Interrupted(
-            f"interrupted in the evaluation; the trained run is in {run.path}", f"Evaluate it: cnnkit eval {run.path}"
+            f"interrupted in the evaluation; the trained run is in {run.path}",
+            f"Evaluate it: cnnkit eval {shlex.quote(str(run.path))}",
         ) from None
 
 
@@ -228,7 +228,7 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
         raise UsageError(f"`{target}` is there already", "Name another file with --output.") from None
     except OSError as error:
         raise CnnkitError(f"cannot write `{target}`: {error.strerror}") from None
-    click.echo(f"wrote {target}; train it: cnnkit train {target}")
+    click.echo(f"wrote {target}; train it: cnnkit train {shlex.quote(str(target))}")
 
 
 @cli.group()
@@ -303,8 +303,9 @@ def _data_source(source: str) -> tuple[DataConfig, int]:
 def schema() -> None:
     """Print the JSON Schema of the config format, for editors."""
     from cnnkit.config.run import RunConfig
+    from cnnkit.config.schema import json_schema
 
-    click.echo(json.dumps(RunConfig.model_json_schema(), indent=2))
+    click.echo(json.dumps(json_schema(RunConfig), indent=2))
 
 
 @cli.command()
@@ -338,13 +339,9 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`); Python would complain again at exit.
-        discard(sys.stdout)
+        # The reader of our output has gone (`| head`).
         sys.exit(EXIT_FAILED)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-        discard(sys.stdout)
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), EXIT_FAILED)
     except Exception as error:
         if _State.interrupted:
@@ -359,6 +356,7 @@ def main() -> None:
 
 def _prepare_process() -> None:
     """Makes any text printable whatever the encoding, a closed standard output harmless, and notes Ctrl-C."""
+    _State.debug = _State.interrupted = False
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (it stays open to the end)
     for stream in (sys.stdout, sys.stderr):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -25,9 +24,7 @@ class Console:
 
     def line(self, text: str = "") -> None:
         """One finished line."""
-        if self.log is not None:
-            with self.log.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-                stream.write(text + "\n")
+        self.record(text)
         if self.closed:
             return
         try:
@@ -35,7 +32,12 @@ class Console:
         except OSError:
             # Whoever read the output has gone (`| head`), or its disk is full; the run and its log go on.
             self.closed = True
-            discard(self.stream)
+
+    def record(self, text: str) -> None:
+        """A line for log.txt alone."""
+        if self.log is not None:
+            with self.log.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write(text + "\n")
 
     def begin_epoch(self, title: str, steps: int) -> None:
         """Starts the live bar of an epoch; does nothing where nobody watches."""
@@ -66,17 +68,6 @@ class Console:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def discard(stream: TextIO) -> None:
-    """Lets what still waits in the stream's buffer, and all that follows, go nowhere; Python flushes it at exit."""
-    try:
-        descriptor = stream.fileno()
-    except OSError:  # it is no file
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
 
 
 def format_duration(seconds: float) -> str:

@@ -103,9 +103,7 @@ def classification_metrics(probabilities: Any, labels: Any, class_names: Sequenc
     probabilities, labels = _checked(probabilities, labels, class_names)
     classes = np.arange(len(class_names))
     predicted = probabilities.argmax(axis=1)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predicted, labels=classes, zero_division=0
-    )
+    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
     # With one class, scikit-learn warns that `labels` is missing although it is there.
     several = len(classes) > 1
     matrix = confusion_matrix(labels, predicted, labels=classes).tolist() if several else [[len(labels)]]
@@ -133,9 +131,7 @@ def classification_metrics(probabilities: Any, labels: Any, class_names: Sequenc
     }
 
 
-def _checked(
-    probabilities: Any, labels: Any, class_names: Sequence[str]
-) -> tuple[Probabilities, NDArray[np.int64]]:
+def _checked(probabilities: Any, labels: Any, class_names: Sequence[str]) -> tuple[Probabilities, NDArray[np.int64]]:
     probabilities = np.asarray(probabilities, dtype=np.float64)
     labels = np.asarray(labels)
     if len(labels) == 0:
@@ -169,9 +165,7 @@ def _top_5_accuracy(probabilities: Probabilities, labels: NDArray[np.int64]) -> 
         return 1.0
     # scikit-learn ranks the later of two equal classes first and argmax the earlier; in reverse order they
     # agree, so that top-5 is never below the accuracy.
-    return float(
-        top_k_accuracy_score(classes - 1 - labels, probabilities[:, ::-1], k=5, labels=np.arange(classes))
-    )
+    return float(top_k_accuracy_score(classes - 1 - labels, probabilities[:, ::-1], k=5, labels=np.arange(classes)))
 
 
 def _cross_entropy(probabilities: Probabilities, labels: NDArray[np.int64]) -> float:

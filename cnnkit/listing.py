@@ -28,7 +28,7 @@ def _run_row(run: Run) -> dict[str, Any]:
         "best_val_accuracy": max((row["val_accuracy"] for row in metrics if "val_accuracy" in row), default=None),
         "test_accuracy": _number(run, run.evaluation, "accuracy"),
         "parameters": _number(run, run.environment, "model", "parameters"),
-        "seconds": round(sum(row.get("seconds", 0.0) for row in metrics), 1),
+        "seconds": round(sum((row.get("seconds", 0.0) for row in metrics), 0.0), 1),
     }
 
 

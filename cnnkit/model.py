@@ -29,7 +29,7 @@ def normalization_constants(
         if measured is None:
             raise ValueError("`standardize` needs the measured mean and variance")
         return list(measured[0]), list(measured[1])
-    return list(wanted.mean), list(wanted.variance)  # type: ignore[union-attr]
+    return list(wanted.mean), list(wanted.variance)
 
 
 def build_model(
@@ -54,8 +54,10 @@ def build_model(
         mean, variance = constants
         built.append(
             keras.layers.Normalization(
-                mean=_per_channel(mean, input_shape), variance=_per_channel(variance, input_shape),
-                name="normalization", dtype="float32",
+                mean=_per_channel(mean, input_shape),
+                variance=_per_channel(variance, input_shape),
+                name="normalization",
+                dtype="float32",
             )
         )
     steps = trace(config.model.layers, input_shape, classes)

@@ -85,9 +85,7 @@ def _best_epoch(rows: Sequence[Mapping[str, float]]) -> int | None:
     return int(rows[int(order[0])]["epoch"])
 
 
-def _line(
-    axes: Any, epochs: NDArray[np.float64], values: NDArray[np.float64], label: str, colour: str
-) -> None:
+def _line(axes: Any, epochs: NDArray[np.float64], values: NDArray[np.float64], label: str, colour: str) -> None:
     # Without markers a single epoch, or one between two gaps, would be invisible.
     marker = "o" if len(epochs) <= 30 else None
     dashes = "--" if label == "training" else "-"

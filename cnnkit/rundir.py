@@ -36,7 +36,11 @@ def encode(text: str) -> bytes:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, with the same ending, that takes its place if the block succeeds."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    except OSError as error:
+        # The user knows nothing of the temporary name.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -217,6 +221,8 @@ def create_run(name: str, directory: str | None = None) -> Run:
         except OSError as error:
             raise UsageError(f"cannot make the run directory `{path}`: {error.strerror}") from None
     parent = Path(RUNS)
+    # TensorFlow writes to UTF-8 paths only; the name of a config file may be anything.
+    name = name.encode("utf-8", "replace").decode("utf-8")
     pattern = re.compile(re.escape(name) + r"-(\d+)")
     try:
         parent.mkdir(exist_ok=True)
@@ -245,6 +251,12 @@ def check_free(directory: str) -> None:
         UsageError: if it is not.
     """
     path = Path(directory)
+    try:
+        directory.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the name of the run directory `{path}` is not UTF-8", "TensorFlow cannot write there; name another one."
+        ) from None
     try:
         occupied = path.is_dir() and any(path.iterdir())
     except OSError as error:

@@ -12,7 +12,7 @@ import keras
 from cnnkit.config.training import TrainingConfig
 
 
-class WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """Grows the rate linearly from 0 over `warmup_steps`, then follows `after` from its own beginning.
 
     Args:
@@ -36,7 +36,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[m
         return {"after": self.after, "warmup_steps": self.warmup_steps}
 
 
-class ReduceWarmedUpRate(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]
+class ReduceWarmedUpRate(keras.callbacks.ReduceLROnPlateau):
     """Keras' ReduceLROnPlateau for a rate that stands behind a warm-up.
 
     Keras' own can only change an optimizer whose rate is a plain number.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import shlex
 from typing import Any
 
 from cnnkit import runtime
 from cnnkit.config.load import load_config
 from cnnkit.errors import CnnkitError
 from cnnkit.rundir import Run, to_csv, write_atomically
+
+log = logging.getLogger("cnnkit")
 
 BATCH_SIZE = 500
 
@@ -40,14 +45,15 @@ def check_model(run: Run) -> None:
     if not run.model.exists():
         raise CnnkitError(
             f"the run `{run.path}` has no model: no epoch of it has ended",
-            f"Train it again: cnnkit train {run.config}",
+            f"Train it again: cnnkit train {shlex.quote(str(run.config))}",
         )
 
 
 def evaluate_run(run: Run, split: str = "test", folder: str | None = None) -> dict[str, Any]:
     """The metrics of a run on one split, or on another folder of labelled images.
 
-    For the test split, evaluation.json, predictions.csv and the confusion matrix are written to the run.
+    For the test split, evaluation.json, predictions.csv and the confusion matrix are written to the run; where it may
+    not be written, a warning says so.
 
     Args:
         split: `train`, `validation` or `test`.
@@ -77,10 +83,16 @@ def evaluate_run(run: Run, split: str = "test", folder: str | None = None) -> di
     probabilities = evaluate.probabilities_from_outputs(outputs, task.head)
     metrics = {"split": folder or split, **evaluate.classification_metrics(probabilities, labels, class_names)}
     if folder is None and split == "test":
-        run.write_json(run.evaluation, metrics)
-        header, rows = evaluate.predictions_rows(probabilities, labels, class_names, images.ids)
-        write_atomically(run.predictions, to_csv(header, list(rows)))
-        plots.confusion_matrix(metrics["confusion_matrix"], class_names, run.confusion_matrix)
+        try:
+            run.write_json(run.evaluation, metrics)
+            header, rows = evaluate.predictions_rows(probabilities, labels, class_names, images.ids)
+            write_atomically(run.predictions, to_csv(header, list(rows)))
+            plots.confusion_matrix(metrics["confusion_matrix"], class_names, run.confusion_matrix)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            # Somebody else's run may be measured too.
+            log.warning("the run `%s` cannot be written; its evaluation is not kept there", run.path)
     return metrics
 
 

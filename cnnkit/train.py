@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,9 +69,10 @@ def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None) ->
     prepared = prepare(loaded)
     run = rundir.create_run(loaded.name, run_dir)
     console.log = run.log
-    _write_start(loaded, prepared, run)
-    _describe(prepared, run, console)
-    _train(prepared, run, console, None)
+    with _logged(console):
+        _write_start(loaded, prepared, run)
+        _describe(prepared, run, console)
+        _train(prepared, run, console, None)
     return run
 
 
@@ -99,9 +101,27 @@ def resume(path: str, config: str | None, overrides: Sequence[str], console: Con
     if prepared.config != before.config:
         rundir.write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
     console.log = run.log
-    console.line(f"resuming {run.path} after epoch {state['epochs_done']} of {prepared.config.training.epochs}")
-    _train(prepared, run, console, state)
+    with _logged(console):
+        epochs = prepared.config.training.epochs
+        console.line(f"resuming {run.path} after epoch {state['epochs_done']} of {epochs}")
+        if epochs != before.config.training.epochs and prepared.config.training.schedule is not None:
+            console.line(f"note: the schedule is now that of a run of {epochs} epochs")
+        _train(prepared, run, console, state)
     return run
+
+
+@contextlib.contextmanager
+def _logged(console: Console) -> Iterator[None]:
+    """Leaves the reason in log.txt when a run ends early."""
+    try:
+        yield
+    except CnnkitError as error:
+        console.record(str(error))
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted before the first epoch", "Start again with: cnnkit train") from None
+    finally:
+        console.end_epoch()
 
 
 def _train(prepared: Preparation, run: Run, console: Console, state: dict[str, Any] | None) -> None:
@@ -304,10 +324,8 @@ def _fit(prepared: Preparation, run: Run, console: Console, state: dict[str, Any
             verbose=0,
         )
     except KeyboardInterrupt:
-        console.end_epoch()
         raise _interrupted(keeper, run) from None
     except callbacks.NonFiniteLoss as error:
-        console.end_epoch()
         kept = f" The checkpoint and model of epoch {len(keeper.rows)} are kept in {run.path}." if keeper.rows else ""
         raise CnnkitError(f"{error.message} in epoch {len(keeper.rows) + 1}", f"{error.hint}{kept}") from None
     return keeper
@@ -318,7 +336,7 @@ def _interrupted(keeper: Any, run: Run) -> Interrupted:
     if done:
         return Interrupted(
             f"interrupted; {done} {'epoch is' if done == 1 else 'epochs are'} kept in {run.path}",
-            f"Continue with: cnnkit train --resume {run.path}",
+            f"Continue with: cnnkit train --resume {shlex.quote(str(run.path))}",
         )
     keeper.save_model()
     return Interrupted(

@@ -1,7 +1,7 @@
 """Writes docs/reference.md, the reference of the config format, from the classes that read it.
 
-    python scripts/make_reference.py            # write it
-    python scripts/make_reference.py --check    # exit 1 if it is not up to date
+python scripts/make_reference.py            # write it
+python scripts/make_reference.py --check    # exit 1 if it is not up to date
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _type(info: FieldInfo) -> str:
         return f"list of {schema.item.table.kind}s"
     if schema.kind == "model" and not any(isinstance(marker, WithJsonSchema) for marker in info.metadata):
         return f"mapping{optional}"
-    annotation = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+    annotation: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
     return _json_type(TypeAdapter(annotation).json_schema())
 
 

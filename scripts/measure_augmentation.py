@@ -54,9 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch-size", type=int, default=128, help="images per batch (default: 128)")
     parser.add_argument("--size", type=int, default=32, help="height and width in pixels (default: 32)")
-    parser.add_argument(
-        "--repeats", type=int, default=7, help="interleaved repeats, of which the median counts"
-    )
+    parser.add_argument("--repeats", type=int, default=7, help="interleaved repeats, of which the median counts")
     parser.add_argument("--only", nargs="*", metavar="NAME", help="measure these augmentations only")
     parser.add_argument("--output", type=Path, help="also write the table to this file")
     return parser.parse_args()

@@ -107,9 +107,7 @@ class TestClassificationMetrics:
 
     def test_json_round_trip(self) -> None:
         probabilities, labels = random_predictions(50, 7)
-        metrics = classification_metrics(
-            probabilities.astype(np.float32), labels.astype(np.int32), names_of(7)
-        )
+        metrics = classification_metrics(probabilities.astype(np.float32), labels.astype(np.int32), names_of(7))
         assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
     def test_classes_without_images_and_without_predictions_count_zero_and_warn_not(self) -> None:
@@ -168,9 +166,7 @@ class TestPredictBatches:
         import keras
         import tensorflow as tf
 
-        model = keras.Sequential(
-            [keras.Input((2, 2, 1)), keras.layers.Rescaling(2.0), keras.layers.Flatten()]
-        )
+        model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Rescaling(2.0), keras.layers.Flatten()])
         images = np.random.default_rng(0).integers(0, 4, (50, 2, 2, 1)).astype(np.uint8)
         one_hot = np.eye(4, dtype=np.float32)[images[:, 0, 0, 0]]
         dataset = tf.data.Dataset.from_tensor_slices((images, one_hot)).shuffle(50).batch(16)
@@ -209,9 +205,7 @@ class TestPredictBatches:
         model = keras.Sequential([keras.Input((2, 2, 1)), *layers])
         images = np.arange(24, dtype=np.uint8).reshape(6, 2, 2, 1)
         one_hot = np.eye(3, dtype=np.float32)[[2, 1, 0, 0, 1, 2]]
-        outputs, labels = predict_batches(
-            model, tf.data.Dataset.from_tensor_slices((images, one_hot)).batch(4)
-        )
+        outputs, labels = predict_batches(model, tf.data.Dataset.from_tensor_slices((images, one_hot)).batch(4))
         assert labels.tolist() == [2, 1, 0, 0, 1, 2]
         np.testing.assert_allclose(probabilities_from_outputs(outputs, "logits").sum(axis=1), 1)
 
@@ -228,9 +222,7 @@ class TestPredictBatches:
 class TestEvaluationTable:
     def test_summary_classes_and_matrix(self) -> None:
         probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.8, 0.2]])
-        lines = evaluation_table(
-            classification_metrics(probabilities, [0, 0, 1, 1], ["cat", "dog"])
-        ).splitlines()
+        lines = evaluation_table(classification_metrics(probabilities, [0, 0, 1, 1], ["cat", "dog"])).splitlines()
         words = [line.split() for line in lines]
         assert ["accuracy", "75.00%", "(1", "error)"] in words
         assert ["cat", "0.6667", "1.0000", "0.8000", "2"] in words

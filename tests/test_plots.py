@@ -61,9 +61,7 @@ class TestCurves:
         assert not contains(picture, VERMILION)
         assert not marks_an_epoch(picture)
 
-    def test_the_best_epoch_is_that_of_the_highest_accuracy_then_the_lowest_loss(
-        self, tmp_path: Path
-    ) -> None:
+    def test_the_best_epoch_is_that_of_the_highest_accuracy_then_the_lowest_loss(self, tmp_path: Path) -> None:
         rows = history(4)
         for row, accuracy, loss in zip(rows, (0.5, 0.8, 0.8, 0.7), (0.1, 0.9, 0.4, 0.2), strict=True):
             row |= {"val_accuracy": accuracy, "val_loss": loss}
@@ -199,9 +197,7 @@ def test_the_same_input_makes_the_same_bytes_and_leaves_only_the_picture(
 
 
 @pytest.mark.parametrize("draw", DRAWINGS)
-def test_a_picture_that_cannot_be_written_leaves_nothing_behind(
-    tmp_path: Path, draw: Callable[[Path], Any]
-) -> None:
+def test_a_picture_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, draw: Callable[[Path], Any]) -> None:
     (tmp_path / "picture.png").mkdir()
     with pytest.raises(OSError, match=r"picture\.png"):
         draw(tmp_path / "picture.png")

@@ -37,16 +37,12 @@ def brightness_model() -> Any:
     """Takes grayscale images; the logits are (0, the mean brightness - 127.5)."""
     import keras
 
-    model = keras.Sequential(
-        [keras.Input((6, 6, 1)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
-    )
+    model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
     model.layers[-1].set_weights([np.array([[0.0, 1.0]]), np.array([0.0, -127.5])])
     return model
 
 
-def plain(
-    path: Path, colour: tuple[int, ...] | int, mode: str = "RGB", size: tuple[int, int] = (9, 5)
-) -> Path:
+def plain(path: Path, colour: tuple[int, ...] | int, mode: str = "RGB", size: tuple[int, int] = (9, 5)) -> Path:
     from PIL import Image
 
     Image.new(mode, size, colour).save(path)
@@ -151,9 +147,7 @@ class TestPredictImages:
         (prediction,) = predict(colour_model, [file])
         np.testing.assert_allclose(probabilities_of(prediction), np.array([255, 191, 191]) / 637, atol=2e-3)
 
-    def test_a_grayscale_model_gets_brightness_whatever_the_mode(
-        self, tmp_path: Path, brightness_model: Any
-    ) -> None:
+    def test_a_grayscale_model_gets_brightness_whatever_the_mode(self, tmp_path: Path, brightness_model: Any) -> None:
         from PIL import Image
 
         Image.fromarray(np.full((7, 7), 60_000, np.uint16)).save(tmp_path / "deep.png")
@@ -203,9 +197,7 @@ class TestPredictImages:
         ours = np.stack([probabilities_of(prediction) for prediction in predictions])
         np.testing.assert_allclose(ours, model.predict(images, verbose=0), rtol=1e-5)
 
-    def test_damaged_files_are_reported_and_the_others_predicted(
-        self, tmp_path: Path, colour_model: Any
-    ) -> None:
+    def test_damaged_files_are_reported_and_the_others_predicted(self, tmp_path: Path, colour_model: Any) -> None:
         whole = plain(tmp_path / "whole.png", GREEN, size=(40, 40))
         (tmp_path / "cut.png").write_bytes(whole.read_bytes()[:60])
         (tmp_path / "text.jpg").write_text("this is no image")

@@ -232,8 +232,10 @@ def test_validation_figures_are_those_of_the_averaged_weights(tmp_path: Path) ->
 
 def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_epoch(tmp_path: Path) -> None:
     content = config(
-        training={"optimizer": {"SGD": {"learning_rate": 0.05}}, "schedule": {
-            "PiecewiseConstantDecay": {"boundaries_epochs": [1], "values": [0.05, 1e30]}}}
+        training={
+            "optimizer": {"SGD": {"learning_rate": 0.05}},
+            "schedule": {"PiecewiseConstantDecay": {"boundaries_epochs": [1], "values": [0.05, 1e30]}},
+        }
     )
     with pytest.raises(CnnkitError, match=r"became (nan|inf).* in epoch [23]|non-finite in epoch [23]") as caught:
         run_training(tmp_path, content, "run")
@@ -302,7 +304,9 @@ def test_model_keras_opens_in_plain_keras_without_cnnkit(tmp_path: Path) -> None
     script.write_text(PLAIN_KERAS)
     subprocess.run(
         [sys.executable, str(script), str(run.model), str(tmp_path / "images.npy"), str(tmp_path / "out.npy")],
-        check=True, cwd=tmp_path, capture_output=True,
+        check=True,
+        cwd=tmp_path,
+        capture_output=True,
     )
     plain = np.load(tmp_path / "out.npy")
     with run.predictions.open() as stream:
@@ -347,8 +351,14 @@ def test_every_kind_of_training_option_trains(tmp_path: Path) -> None:
         "epochs": 2,
         "warmup_epochs": 0.5,
         "optimizer": {
-            "SGD": {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4,
-                    "global_clipnorm": 1.0, "gradient_accumulation_steps": 2}
+            "SGD": {
+                "learning_rate": 0.05,
+                "momentum": 0.9,
+                "nesterov": True,
+                "weight_decay": 5e-4,
+                "global_clipnorm": 1.0,
+                "gradient_accumulation_steps": 2,
+            }
         },
         "schedule": {"ReduceLROnPlateau": {"monitor": "accuracy", "patience": 0, "min_delta": 0.9}},
         "exclude_from_weight_decay": ["bias", "gamma", "beta"],

@@ -60,8 +60,7 @@ class RandomHue(Augmentation):
     channels: ClassVar[tuple[int, ...] | None] = (3,)
 
     factor: UnitFactor = Field(
-        description="Rotation as a share of half a turn, 0 to 1, with a random sign; a number f draws "
-        "from [0, f]."
+        description="Rotation as a share of half a turn, 0 to 1, with a random sign; a number f draws from [0, f]."
     )
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
 
@@ -125,8 +124,7 @@ class RandomColorDegeneration(Augmentation):
     channels: ClassVar[tuple[int, ...] | None] = (1, 3)
 
     factor: SignedFactor = Field(
-        description="Share of grey, 0 (no change) to 1 (grey), negative = more colour; a number f draws "
-        "from [-f, f]."
+        description="Share of grey, 0 (no change) to 1 (grey), negative = more colour; a number f draws from [-f, f]."
     )
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
 
@@ -136,9 +134,7 @@ class RandomSharpness(Augmentation):
 
     leading: ClassVar[str | None] = "factor"
 
-    factor: UnitFactor = Field(
-        description="0 blurs, 0.5 changes nothing, 1 sharpens; a number f draws from [0, f]."
-    )
+    factor: UnitFactor = Field(description="0 blurs, 0.5 changes nothing, 1 sharpens; a number f draws from [0, f].")
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
 
 
@@ -219,8 +215,7 @@ class Solarization(Augmentation):
 
     addition_factor: UnitFactor = Field(
         default=0.0,
-        description="What is added, as a share of 255, 0 to 1, drawn for each image; a number f draws "
-        "from [0, f].",
+        description="What is added, as a share of 255, 0 to 1, drawn for each image; a number f draws from [0, f].",
     )
     threshold_factor: UnitFactor = Field(
         default=0.0,

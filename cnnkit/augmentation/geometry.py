@@ -43,8 +43,7 @@ def _padding(value: Any) -> tuple[int, int]:
     if isinstance(items, list | tuple) and len(items) == 2 and all(is_whole(v) and v >= 0 for v in items):
         return (items[0], items[1])
     raise invalid(
-        f"expected a whole number of pixels of at least 0, or a list [height, width] of two, got "
-        f"{describe(value)}"
+        f"expected a whole number of pixels of at least 0, or a list [height, width] of two, got {describe(value)}"
     )
 
 
@@ -83,8 +82,7 @@ class RandomCrop(Augmentation):
         ),
     ] = Field(
         default=(0, 0),
-        description="Pixels added on each side before cropping: one number, or [top and bottom, left and "
-        "right].",
+        description="Pixels added on each side before cropping: one number, or [top and bottom, left and right].",
     )
     fill_mode: Literal["constant", "reflect", "mirror"] = Field(
         default="constant",
@@ -97,8 +95,7 @@ class RandomCrop(Augmentation):
     def _does_something(self) -> RandomCrop:
         if self.height is None and self.width is None and self.padding == (0, 0):
             raise invalid(
-                "needs `padding`: without it the window is the whole image; `padding: 4` is usual for "
-                "32x32 images"
+                "needs `padding`: without it the window is the whole image; `padding: 4` is usual for 32x32 images"
             )
         return self
 
@@ -196,9 +193,7 @@ class RandomShear(Augmentation):
     @model_validator(mode="after")
     def _does_something(self) -> RandomShear:
         if not {"x_factor", "y_factor"} & self.model_fields_set:
-            raise invalid(
-                "needs `x_factor` or `y_factor`: with Keras' default of 0 for both it changes nothing"
-            )
+            raise invalid("needs `x_factor` or `y_factor`: with Keras' default of 0 for both it changes nothing")
         return self
 
 

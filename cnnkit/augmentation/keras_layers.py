@@ -79,9 +79,7 @@ def _each_image(call: Callable[[Any], Any], images: Any, stream: SeedStream) -> 
             return call(image[tf.newaxis])[0]
 
     positions = tf.range(tf.shape(images)[0])
-    return tf.map_fn(
-        one, (images, positions), fn_output_signature=tf.TensorSpec(images.shape[1:], tf.float32)
-    )
+    return tf.map_fn(one, (images, positions), fn_output_signature=tf.TensorSpec(images.shape[1:], tf.float32))
 
 
 class RandomCrop(keras.layers.Layer):

@@ -23,9 +23,7 @@ def _fill_value(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple) and len(value) == 3 and all(is_number(item) for item in value):
         return tuple(value)
-    raise invalid(
-        f"expected a number, a list [red, green, blue] of three, or null for noise, got {describe(value)}"
-    )
+    raise invalid(f"expected a number, a list [red, green, blue] of three, or null for noise, got {describe(value)}")
 
 
 class RandomErasing(Augmentation):
@@ -120,9 +118,7 @@ class RandAugment(Augmentation):
     channels: ClassVar[tuple[int, ...] | None] = (1, 3)
 
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
-    num_ops: PositiveInteger = Field(
-        default=2, description="Operations applied to an image, one after another."
-    )
+    num_ops: PositiveInteger = Field(default=2, description="Operations applied to an image, one after another.")
     factor: UnitFactor = Field(
         default=0.5,
         description="Strength of the operations, 0 to 1: the `factor` of each of them; a number f is [0, f]. "
@@ -146,16 +142,13 @@ class AugMix(Augmentation):
     chain_depth: PositiveInteger = Field(
         default=3, description="Operations in a chain; each may be drawn to do nothing."
     )
-    factor: UnitFactor = Field(
-        default=0.3, description="Strength of the operations, 0 to 1; a number f is [0, f]."
-    )
+    factor: UnitFactor = Field(default=0.3, description="Strength of the operations, 0 to 1; a number f is [0, f].")
     alpha: PositiveNumber = Field(
         default=1.0, description="Parameter of the Beta and Dirichlet distributions of the weights, above 0."
     )
     all_ops: bool = Field(
         default=True,
-        description="Whether brightness, colour degeneration, contrast and sharpness are among the "
-        "operations.",
+        description="Whether brightness, colour degeneration, contrast and sharpness are among the operations.",
     )
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
 

@@ -15,8 +15,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic import ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.functional_validators import PlainValidator
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -90,13 +97,15 @@ def suggestion(name: object, names: Iterable[str]) -> str:
     if close is not None:
         return f"; did you mean `{close}`?"
     if len(names) <= 40:
-        return "; expected one of " + ", ".join(f"`{known}`" for known in names)
+        return ("; expected one of " if len(names) > 1 else "; expected ") + ", ".join(f"`{known}`" for known in names)
     return ""
 
 
 def shorten(text: object, length: int = 60) -> str:
-    """A text as messages show it, its end left out where it is long."""
+    """A text as messages show it: control characters escaped, its end left out where it is long."""
     text = str(text)
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text[: length + 1])
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
@@ -111,8 +120,9 @@ def describe(value: Any) -> str:
     if isinstance(value, int):
         return f"{value} (a whole number)"
     if isinstance(value, float):
-        text = repr(value) if math.isfinite(value) else ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-        return f"{text} (a number)"
+        if math.isnan(value):
+            return ".nan (not a number)"
+        return f"{value!r} (a number)" if math.isfinite(value) else f"{'-' if value < 0 else ''}.inf (infinity)"
     if isinstance(value, Mapping):
         if not value:
             return "an empty mapping"
@@ -140,7 +150,11 @@ def _in_list(value: Any) -> str:
 
 
 def invalid(message: str, **context: Any) -> PydanticCustomError:
-    """An error whose message is shown to the user as it is."""
+    """An error whose message is shown to the user as it is.
+
+    Args:
+        context: `argument` names the key (or the place in a list) to blame, where the error is one of the whole.
+    """
     # pydantic formats `{name}` in templates; the text goes through the context to stay literal.
     return PydanticCustomError("cnnkit", "{text}", {"text": message, **context})
 
@@ -155,6 +169,7 @@ class Table:
         modules: For each module, the class names (which are the YAML names) that it defines.
         aliases: Further spellings that Keras accepts, each with the name it stands for.
         unavailable: Names that a user of Keras may try, each with what to write instead.
+        listed: Whether the config holds a list of these.
     """
 
     kind: str
@@ -162,13 +177,18 @@ class Table:
     modules: Mapping[str, tuple[str, ...]]
     aliases: Mapping[str, str] = field(default_factory=dict)
     unavailable: Mapping[str, str] = field(default_factory=dict)
+    listed: bool = False
 
     def names(self) -> list[str]:
         return [name for names in self.modules.values() for name in names]
 
+    def canonical(self, name: str) -> str:
+        """The YAML name that a name or alias stands for."""
+        return self.aliases.get(name, name)
+
     def get(self, name: str) -> type[NamedObject] | None:
         """The class behind a YAML name or alias, its module loaded now; None for an unknown name."""
-        name = self.aliases.get(name, name)
+        name = self.canonical(name)
         for module, names in self.modules.items():
             if name in names:
                 found = getattr(importlib.import_module(f"{self.package}.{module}"), name)
@@ -193,11 +213,11 @@ def split_named(value: Any, table: Table) -> tuple[str, Any]:
                     f"; if they are arguments of `{next(iter(value))}`, indent them deeper than its name"
                     if next(iter(value.values())) is None
                     else f"; a list needs one `- ` per {table.kind}"
+                    if table.listed
+                    else "; keep one of them"
                 )
-            raise invalid(
-                f"expected one {table.kind} name with its arguments, got a mapping of {len(value)}"
-                f"{': ' + keys if value else ''}{hint}"
-            )
+            received = f"a mapping of {len(value)}: {shorten(keys)}" if value else "an empty mapping"
+            raise invalid(f"expected one {table.kind} name with its arguments, got {received}{hint}")
         name, raw = next(iter(value.items()))
     else:
         name = value
@@ -213,7 +233,7 @@ def split_named(value: Any, table: Table) -> tuple[str, Any]:
             "unknown_name",
             "{text}",
             {
-                "text": f"unknown {table.kind} `{name}`" + suggestion(name, table.names()),
+                "text": f"unknown {table.kind} `{shorten(name)}`" + suggestion(name, table.names()),
                 "received": name,
                 "nearest": nearest(name, table.names()),
             },
@@ -258,14 +278,13 @@ class Choice:
             context = {
                 "name": name,
                 "class": cls,
-                "errors": [{"type": error.type, "loc": (), "msg": error.message(), "input": raw,
-                            "ctx": error.context or {}}],
+                "errors": [
+                    {"type": error.type, "loc": (), "msg": error.message(), "input": raw, "ctx": error.context or {}}
+                ],
             }
             raise PydanticCustomError("nested", "a mistake in {name}", context) from None
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(self.validate)
 
     def __get_pydantic_json_schema__(
@@ -286,7 +305,7 @@ class Choice:
                     "additionalProperties": False,
                 }
             )
-        return {"anyOf": alternatives}
+        return {"title": self.table.kind, "anyOf": alternatives}
 
 
 # --- Shared field types -------------------------------------------------------------------------------

@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from cnnkit.augmentation import Augmentation
 from cnnkit.config.base import suggestion
 from cnnkit.config.data import ChannelStatistics, DataConfig
 from cnnkit.config.dataset import DataProblem, DataSetInfo, describe_data_set
 from cnnkit.config.document import Node
 from cnnkit.config.explain import Path, format_path, locate
-from cnnkit.config.run import ModelConfig, RunConfig
+from cnnkit.config.run import RunConfig
+from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import Problem
 from cnnkit.layers.base import Layer, ShapeError, format_shape
 from cnnkit.layers.stack import StackError, trace
 
 _Report = Callable[..., None]
 
+#: The columns of metrics.csv that are no metrics.
+_OTHER_COLUMNS = ("epoch", "seconds", "images_per_second")
 
-def check_config(
-    data: DataConfig, config: RunConfig | ModelConfig | None, root: Node, whole: bool = True
-) -> tuple[DataSetInfo | None, list[Problem]]:
+
+@dataclass(frozen=True)
+class Parts:
+    """The sections of a config, as far as they are valid.
+
+    Attributes:
+        layers: The layers from the first on.
+        whole: Whether these are all of them, so that their output can be held against the classes.
+        augmentation: Each entry's place in the list, and the entry.
+    """
+
+    data: DataConfig
+    layers: Sequence[Layer]
+    whole: bool
+    augmentation: Sequence[tuple[int, Augmentation]]
+    training: TrainingConfig | None
+
+
+def check_config(config: RunConfig, root: Node) -> tuple[DataSetInfo | None, list[Problem]]:
+    """Finds what no single section of a valid config can see; see `check_parts`."""
+    augmentation = list(enumerate(config.augmentation))
+    return check_parts(Parts(config.data, config.model.layers, True, augmentation, config.training), root)
+
+
+def check_parts(parts: Parts, root: Node) -> tuple[DataSetInfo | None, list[Problem]]:
     """Finds what no single section can see.
 
     Args:
-        data: The `data` section.
-        config: The whole config; or, where other sections are broken, the model as far as it is known.
+        parts: The whole config; or, where something in it is broken, what is not.
         root: The tree, for places.
-        whole: Whether the model is complete, so that its output can be held against the classes.
 
     Returns:
         What is known of the data set (None if nothing is), and the problems.
@@ -36,6 +61,7 @@ def check_config(
     def report(path: Path, message: str, of_key: bool = True) -> None:
         problems.append(Problem(locate(root, path, of_key), format_path(path), message))
 
+    data = parts.data
     try:
         info = describe_data_set(data)
     except DataProblem as error:
@@ -45,16 +71,15 @@ def check_config(
     if isinstance(data.normalization, ChannelStatistics) and len(data.normalization.mean) not in (1, channels):
         received = len(data.normalization.mean)
         report(("data", "normalization"), f"{received} channels are given, but the images have {channels}")
-    model = config.model if isinstance(config, RunConfig) else config
-    if model is not None:
-        _check_layers(model.layers, info, whole, report)
-    if isinstance(config, RunConfig):
-        _check_augmentation(config, info, report)
-        _check_training(config, info, report)
+    if parts.layers:
+        _check_layers(parts.layers, info, parts.whole, report)
+    _check_augmentation(parts.augmentation, info, report)
+    if parts.training is not None:
+        _check_training(parts.training, data, info, report)
     return info, problems
 
 
-def _check_layers(layers: list[Layer], info: DataSetInfo, whole: bool, report: _Report) -> None:
+def _check_layers(layers: Sequence[Layer], info: DataSetInfo, whole: bool, report: _Report) -> None:
     names: dict[str, int] = {}
     for index, layer in enumerate(layers):
         if layer.name is not None and names.setdefault(layer.name, index) != index:
@@ -81,8 +106,8 @@ def _check_layers(layers: list[Layer], info: DataSetInfo, whole: bool, report: _
         )
 
 
-def _check_augmentation(config: RunConfig, info: DataSetInfo, report: _Report) -> None:
-    for index, augmentation in enumerate(config.augmentation):
+def _check_augmentation(augmentations: Sequence[tuple[int, Augmentation]], info: DataSetInfo, report: _Report) -> None:
+    for index, augmentation in augmentations:
         try:
             augmentation.output_shape(info.shape)
         except ShapeError as error:
@@ -90,25 +115,28 @@ def _check_augmentation(config: RunConfig, info: DataSetInfo, report: _Report) -
             report((*path, error.argument) if error.argument else path, error.message)
 
 
-def _check_training(config: RunConfig, info: DataSetInfo, report: _Report) -> None:
-    training = config.training
+def _check_training(training: TrainingConfig, data: DataConfig, info: DataSetInfo, report: _Report) -> None:
     if training.warmup_epochs and training.warmup_epochs >= training.epochs:
         message = f"a warm-up of {training.warmup_epochs:g} epochs leaves nothing of a run of {training.epochs}"
         report(("training", "warmup_epochs"), message, False)
-    measured = ["loss", "accuracy", *(_metric_name(metric) for metric in training.metrics)]
+    measured = ["loss", "accuracy", *(metric.column for metric in training.metrics)]
     for index, name in enumerate(measured[2:]):
+        path: Path = ("training", "metrics", index, type(training.metrics[index]).__name__, "name")
         if name in measured[: index + 2]:
-            report(("training", "metrics", index), f"`{name}` is measured already; give this one another `name`")
+            report(path, f"`{name}` is measured already; give this one another `name`")
+        elif name in _OTHER_COLUMNS or name.startswith(("val_", "learning_rate")):
+            report(path, f"`{name}` is a column of metrics.csv already; give this metric another `name`")
     known = [*measured, *(f"val_{name}" for name in measured)]
     monitors: list[tuple[Path, str]] = []
     if training.plateau is not None:
-        monitors.append((("training", "schedule", "ReduceLROnPlateau", "monitor"), training.plateau.monitor))
+        place: Path = ("training", "schedule", type(training.plateau).__name__, "monitor")
+        monitors.append((place, training.plateau.monitor))
     if training.early_stopping is not None:
         monitors.append((("training", "early_stopping", "monitor"), training.early_stopping.monitor))
     for path, monitor in monitors:
         if monitor not in known:
             report(path, f"unknown metric `{monitor}`{suggestion(monitor, known)}", False)
-        elif monitor.startswith("val_") and not config.data.validation and not config.data.splits.validation:
+        elif monitor.startswith("val_") and not data.validation and not data.splits.validation:
             message = f"`{monitor}` needs validation data, but `data.validation` is 0; watch `{monitor[4:]}` instead"
             report(path, message, False)
     _check_class_weights(training.class_weights, info, report)

@@ -19,7 +19,7 @@ from cnnkit.config.base import (
 )
 
 
-class DataProblem(Exception):  # noqa: N818 (not an error of its own; it becomes a ConfigError)
+class DataProblem(Exception):
     """The `data` section does not describe a data set that can be used.
 
     Args:
@@ -100,17 +100,18 @@ class DataConfig(StrictModel):
         default=0.1, description="Share of the training split held out for validation, 0 to below 1."
     )
     batch_size: PositiveInteger = Field(default=128, description="Images per training step.")
-    drop_remainder: bool = Field(
-        default=False, description="Leave out the last, smaller batch of an epoch."
-    )
+    drop_remainder: bool = Field(default=False, description="Leave out the last, smaller batch of an epoch.")
     image_size: Pair | None = Field(
         default=None, description="[height, width] in pixels to resize every image to, before augmentation."
     )
-    shape: Annotated[
-        tuple[int, int, int],
-        PlainValidator(_shape),
-        WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3}),
-    ] | None = Field(
+    shape: (
+        Annotated[
+            tuple[int, int, int],
+            PlainValidator(_shape),
+            WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3}),
+        ]
+        | None
+    ) = Field(
         default=None,
         description="[height, width, channels] of the images, where cnnkit cannot know it before loading.",
     )

@@ -50,6 +50,15 @@ class Node:
             return [node.plain() for node in self.value]
         return self.value
 
+    def copy(self) -> Node:
+        """The same tree in nodes of its own."""
+        value = self.value
+        if isinstance(value, dict):
+            value = {key: node.copy() for key, node in value.items()}
+        elif isinstance(value, list):
+            value = [node.copy() for node in value]
+        return Node(value, self.place, self.key_place)
+
 
 class _Resolver(yaml.resolver.BaseResolver):
     """YAML 1.2's core schema."""
@@ -65,9 +74,7 @@ for _name, _pattern, _first in (
     _Resolver.add_implicit_resolver(_TAG + _name, re.compile(_pattern), _first)
 
 
-class _Loader(
-    yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.composer.Composer, _Resolver
-):
+class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.composer.Composer, _Resolver):
     def __init__(self, text: str) -> None:
         yaml.reader.Reader.__init__(self, text)
         yaml.scanner.Scanner.__init__(self)
@@ -149,9 +156,7 @@ def parse(text: str, file: str, override: str | None = None) -> Node:
         message = f"a config is text, but this is the control character U+{_code(error.character):04X}"
         raise ConfigError([Problem(place, "", message)]) from None
     except RecursionError:
-        raise ConfigError(
-            [Problem(Place(file, 1, 1, override), "", "the document is nested too deeply")]
-        ) from None
+        raise ConfigError([Problem(Place(file, 1, 1, override), "", "the document is nested too deeply")]) from None
     if converter.problems:
         raise ConfigError(converter.problems)
     return node
@@ -162,6 +167,17 @@ def _code(character: Any) -> int:
     return character if isinstance(character, int) else ord(character)
 
 
+#: What to do about a message of PyYAML's that contains the key.
+_SYNTAX_HINTS = {
+    "'\\t'": "YAML does not allow tabs for indentation, use spaces",
+    "mapping values are not allowed": "check the indentation, and quote a value that holds `: `",
+    "expected <block end>": "check the indentation",
+    "could not find expected ':'": "is a colon missing?",
+    "cannot start any token": "quote a value that starts with it",
+    "another document": "keep one",
+}
+
+
 @dataclass
 class _Converter:
     """Turns PyYAML's nodes into ours, collecting what is wrong with them."""
@@ -170,7 +186,7 @@ class _Converter:
     override: str | None
     problems: list[Problem] = field(default_factory=list)
     count: int = 0
-    open_nodes: set[int] = field(default_factory=set)
+    open_nodes: dict[int, Any] = field(default_factory=dict)
 
     def place(self, mark: Any) -> Place:
         return Place(self.file, mark.line + 1, mark.column + 1, self.override)
@@ -180,26 +196,28 @@ class _Converter:
 
     def syntax_problem(self, error: yaml.MarkedYAMLError) -> Problem:
         mark = error.problem_mark or error.context_mark
-        message = f"YAML syntax: {error.problem or error.context}"
-        if "\\t" in message:
-            message += "; YAML does not allow tabs for indentation, use spaces"
-        elif error.context and error.context_mark is not None and error.problem:
-            message += f" ({error.context} at line {error.context_mark.line + 1})"
-        if error.problem and "mapping values are not allowed" in error.problem:
-            message += "; check the indentation, and quote a value that holds `: `"
+        problem, context = error.problem or error.context or "", error.context
+        if problem.startswith("but ") and context:
+            problem, context = f"{context}, {problem}", None
+        message = f"YAML syntax: {problem}"
+        if context and context != problem and error.context_mark is not None:
+            message += f" ({context} at line {error.context_mark.line + 1})"
+        message += next((f"; {hint}" for part, hint in _SYNTAX_HINTS.items() if part in problem), "")
         return Problem(self.place(mark) if mark else Place(self.file, 1, 1, self.override), "", message)
 
     def convert(self, node: Any) -> Node:
         self.count += 1
         if self.count > MAXIMUM_NODES:
-            message = f"the document expands to more than {MAXIMUM_NODES:,} values; are aliases nested?"
-            raise ConfigError([Problem(self.place(node.start_mark), "", message)])
+            # The value in the outermost mapping or list that grows so large, rather than some leaf of it.
+            outermost = [*self.open_nodes.values(), node][:2][-1]
+            message = f"this expands the document to more than {MAXIMUM_NODES:,} values; are aliases nested?"
+            raise ConfigError([Problem(self.place(outermost.start_mark), "", message)])
         if id(node) in self.open_nodes:
             raise ConfigError([Problem(self.place(node.start_mark), "", "an alias stands for a value that holds it")])
         if len(self.open_nodes) >= MAXIMUM_DEPTH:
             message = f"the document is nested more than {MAXIMUM_DEPTH} levels deep"
             raise ConfigError([Problem(self.place(node.start_mark), "", message)])
-        self.open_nodes.add(id(node))
+        self.open_nodes[id(node)] = node
         if isinstance(node, yaml.ScalarNode):
             value = self.scalar(node)
         elif isinstance(node, yaml.SequenceNode):
@@ -208,7 +226,7 @@ class _Converter:
         else:
             self.check_tag(node, "map")
             value = self.mapping(node)
-        self.open_nodes.discard(id(node))
+        del self.open_nodes[id(node)]
         return Node(value, self.place(node.start_mark))
 
     def check_tag(self, node: Any, expected: str) -> None:
@@ -246,7 +264,7 @@ class _Converter:
             if key_node.tag == _TAG + "merge":
                 merged.extend(self.merge_sources(value_node))
                 continue
-            key = self.convert(key_node).value
+            key = self.convert(key_node).plain()
             if not isinstance(key, str):
                 self.bad_key(node, key_node, key, value_node, previous, result)
                 continue
@@ -255,7 +273,8 @@ class _Converter:
             if key in result:
                 first = result[key].key_place
                 assert first is not None
-                self.problem(key_node.start_mark, f"`{key}` stands here twice; the first is at line {first.line}")
+                message = f"`{shorten(key)}` stands here twice; the first is at line {first.line}"
+                self.problem(key_node.start_mark, message)
                 continue
             result[key] = value
             previous = key

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.config.base import NamedObject, StrictModel, describe, nearest, suggestion
+from cnnkit.config.base import NamedObject, StrictModel, describe, nearest, shorten, suggestion
 from cnnkit.config.document import FLOAT, INTEGER, Node
 from cnnkit.config.schema import Schema, class_schema
 from cnnkit.errors import Place, Problem
@@ -36,6 +36,8 @@ def mistakes(errors: list[Any], model: type[StrictModel], prefix: Path = ()) -> 
             yield from mistakes(context["errors"], context["class"], (*path, context["name"]))
         else:
             owner = _owner(model, tuple(error["loc"]))
+            if "argument" in context:
+                path = (*path, context["argument"])
             yield Mistake(path, error["type"], error["msg"], error.get("input"), context, owner)
 
 
@@ -52,7 +54,7 @@ def format_path(path: Path) -> str:
     """A path as messages write it: model.layers[3].Conv2D.kernel_size."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        text += f"[{part}]" if isinstance(part, int) else f".{shorten(part)}" if text else shorten(part)
     return text
 
 
@@ -64,13 +66,11 @@ def locate(root: Node, path: Path, of_key: bool = False) -> Place:
     """
     node, complete = root, True
     for part in path:
-        if isinstance(node.value, dict) and part in node.value:
-            node = node.value[part]
-        elif isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-        else:
+        in_list = isinstance(node.value, list) and isinstance(part, int) and part < len(node.value)
+        if not in_list and not (isinstance(node.value, dict) and part in node.value):
             complete = False
             break
+        node = node.value[part]
     block = isinstance(node.value, dict | list) or node.value is None
     if node.key_place is not None and ((of_key and complete) or block):
         return node.key_place
@@ -81,7 +81,8 @@ def explain(mistake: Mistake, root: Node) -> Problem:
     """The problem that a user reads."""
     message = _message(mistake)
     path = mistake.path
-    of_key = mistake.kind == "extra_forbidden"
+    refused_seed = "argument" in mistake.context and mistake.path[-1] == "seed"
+    of_key = mistake.kind == "extra_forbidden" or refused_seed
     return Problem(locate(root, path, of_key), format_path(path), message)
 
 
@@ -90,11 +91,15 @@ def _message(mistake: Mistake) -> str:
     kind, context = mistake.kind, mistake.context
     if kind == "extra_forbidden":
         return _unknown_key(mistake)
+    if kind == "missing" and len(mistake.path) == 1:
+        return f"the required section `{mistake.path[0]}:` is missing{_required_hint(mistake)}"
     if kind == "missing":
         return f"the required {_noun(mistake)} `{mistake.path[-1]}` is missing{_required_hint(mistake)}"
     if kind in ("int_type", "int_from_float"):
         return f"expected a whole number, got {received}{_number_hint(mistake.received, INTEGER)}"
-    if kind in ("float_type", "finite_number"):
+    if kind == "finite_number":
+        return f"expected a finite number, got {received}"
+    if kind == "float_type":
         return f"expected a number, got {received}{_number_hint(mistake.received, FLOAT)}"
     if kind == "bool_type":
         return f"expected true or false, got {received}{_boolean_hint(mistake.received)}"
@@ -112,7 +117,8 @@ def _message(mistake: Mistake) -> str:
     if kind == "too_short":
         return f"expected at least {context.get('min_length')} entry, got {received}"
     if kind == "string_pattern_mismatch":
-        return f"expected a string that matches {context.get('pattern')}, got {received}"
+        signs = "`_`, `.` and `-`" if "." in context.get("pattern", "") else "and `_`"
+        return f"expected a name of letters, digits, {signs}, got {received}"
     return mistake.message
 
 
@@ -132,7 +138,7 @@ def _unknown_key(mistake: Mistake) -> str:
         return f"`{key}` is one word; a space is missing after the colon: `{head}: {tail}`"
     if key == "seed" and _is_argument(mistake):
         return "unknown argument `seed`; all seeds come from the run's own `seed`"
-    return f"unknown {_noun(mistake)} `{key}`{suggestion(key, fields)}"
+    return f"unknown {_noun(mistake)} `{shorten(key)}`{suggestion(key, fields)}"
 
 
 def _required_hint(mistake: Mistake) -> str:
@@ -188,4 +194,5 @@ def _bound(kind: str, context: dict[str, Any]) -> str:
         "less_than_equal": ("of at most", "le"),
     }
     word, key = words[kind]
-    return f"{word} {context[key]:g}"
+    bound = context[key]
+    return f"{word} {int(bound) if bound == int(bound) else bound}"

@@ -95,9 +95,7 @@ def _list_classes(root: Path, folder: Path) -> tuple[tuple[str, ...], tuple[tupl
     folders = folders_in(folder)
     suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
     if not folders:
-        raise DataProblem(
-            f"`{folder}` has no class folders; expected one folder of images for each class", "folder"
-        )
+        raise DataProblem(f"`{folder}` has no class folders; expected one folder of images for each class", "folder")
     if len(folders) == 1:
         raise DataProblem(
             f"`{folder}` has only one class folder (`{folders[0].name}`); a classifier needs at least two",

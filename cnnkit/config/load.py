@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 from collections.abc import Sequence
@@ -9,17 +10,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 
-from cnnkit.config.check import check_config
-from cnnkit.config.base import nearest
+from cnnkit.augmentation import AUGMENTATIONS
+from cnnkit.config.base import Choice, Table, nearest
+from cnnkit.config.check import Parts, check_config, check_parts
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.document import Node
 from cnnkit.config.explain import Mistake, explain, mistakes
 from cnnkit.config.override import apply_override, read_tree
-from cnnkit.config.run import ModelConfig, RunConfig
-from cnnkit.config.schema import Schema
+from cnnkit.config.run import RunConfig
+from cnnkit.config.schema import Schema, schema_of
+from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import ConfigError, Problem
+from cnnkit.layers import LAYERS
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,10 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> LoadedConfig:
     try:
         config = RunConfig.model_validate(plain)
     except ValidationError as error:
-        found = list(mistakes(error.errors(include_url=False), RunConfig))
-        problems = [*failed, *(explain(mistake, root) for mistake in _merged(found))]
-        raise ConfigError([*problems, *_shape_problems(plain, found, root)]) from None
-    info, problems = check_config(config.data, config, root)
+        found = _merged(list(mistakes(error.errors(include_url=False), RunConfig)))
+        problems = [*failed, *(explain(mistake, root) for mistake in found)]
+        raise ConfigError([*problems, *_further_problems(plain, found, root)]) from None
+    info, problems = check_config(config, root)
     if failed or problems or info is None:
         raise ConfigError([*failed, *problems])
     return LoadedConfig(config, info, file)
@@ -85,34 +90,89 @@ def _nearest(mistake: Mistake) -> str | None:
     return nearest(mistake.path[-1], mistake.owner.model_fields) if mistake.owner is not None else None
 
 
-def _shape_problems(plain: dict[str, Any], found: list[Mistake], root: Node) -> list[Problem]:
-    """Impossible shapes in a config that has other mistakes too: those are mended as they were likely meant.
+#: Fields of `data` without which the images' shape, or the number of classes, is a guess.
+_DECIDES_SHAPE = ("name", "folder", "image_size", "shape", "classes", "splits")
+#: Arguments of layers that do not change what leaves the layer, beside those with named objects or numbers that
+#: are not whole.
+_KEEPS_SHAPE = ("name", "trainable", "dtype", "activation", "use_bias", "seed", "center", "scale")
 
-    What cannot be mended ends the search at its layer.
+
+def _further_problems(plain: dict[str, Any], found: list[Mistake], root: Node) -> list[Problem]:
+    """What is wrong beyond the mistakes that were found in a config, such as impossible shapes.
+
+    Misspelt names are read as they were likely meant, so that a mistake hides no other one. What cannot be
+    mended ends the search at its layer: a guess would give errors that are none.
     """
     mended = copy.deepcopy(plain)
-    for mistake in found:
-        _mend(mended, mistake)
+    broken = [mistake for mistake in found if not _mend(mended, mistake)]
+    if any(mistake.path[:1] == ("data",) and _decides_shape(mistake) for mistake in broken):
+        return []
     try:
         data = DataConfig.model_validate(mended.get("data"))
     except ValidationError:
         return []
-    layers = mended["model"].get("layers") if isinstance(mended.get("model"), dict) else None
-    model = None
-    if isinstance(layers, list):
-        for count in range(len(layers), 0, -1):
-            try:
-                model = ModelConfig.model_validate({"layers": layers[:count]})
-                break
-            except ValidationError:
-                continue
-    _, problems = check_config(data, model, root, whole=False)
-    places = {mistake.path for mistake in found}
-    return [problem for problem in problems if problem.path not in places]
+    layers, whole = _valid_layers(mended, broken)
+    training = None
+    if not any(mistake.path[:1] == ("training",) for mistake in broken):
+        with contextlib.suppress(ValidationError):
+            training = TrainingConfig.model_validate(mended.get("training", {}))
+    parts = Parts(data, layers, whole, _valid_entries(mended.get("augmentation"), AUGMENTATIONS), training)
+    return check_parts(parts, root)[1]
 
 
-def _mend(plain: Any, mistake: Mistake) -> None:
-    """Renames a misspelt key or name to what it was likely meant to be; drops what nobody needs."""
+def _decides_shape(mistake: Mistake) -> bool:
+    return len(mistake.path) == 1 or mistake.path[1] in _DECIDES_SHAPE
+
+
+def _valid_layers(mended: dict[str, Any], broken: list[Mistake]) -> tuple[list[Any], bool]:
+    """The layers up to the first one whose output is unknown, and whether these are all."""
+    model = mended.get("model")
+    written = model.get("layers") if isinstance(model, dict) else None
+    if not isinstance(written, list) or not written:
+        return [], False
+    end = len(written)
+    for mistake in broken:
+        if mistake.path[:2] == ("model", "layers") and len(mistake.path) > 2 and not _keeps_shape(mistake):
+            end = min(end, int(mistake.path[2]))
+    choice = Choice(LAYERS)
+    layers = []
+    for value in written[:end]:
+        try:
+            layers.append(choice.validate(value))
+        except PydanticCustomError:
+            return layers, False
+    return layers, end == len(written)
+
+
+def _valid_entries(written: Any, table: Table) -> list[tuple[int, Any]]:
+    """The entries of a list of named objects that are valid, with their places."""
+    choice = Choice(table)
+    entries = []
+    for index, value in enumerate(written if isinstance(written, list) else []):
+        with contextlib.suppress(PydanticCustomError):
+            entries.append((index, choice.validate(value)))
+    return entries
+
+
+def _keeps_shape(mistake: Mistake) -> bool:
+    """Whether the layer's output is known although one of its arguments is not."""
+    if len(mistake.path) <= 4:
+        return False
+    argument = str(mistake.path[4])
+    cls = LAYERS.get(str(mistake.path[3]))
+    if cls is None or argument not in cls.model_fields:
+        return False
+    info = cls.model_fields[argument]
+    is_number = info.annotation is float
+    return argument in _KEEPS_SHAPE or is_number or schema_of(info.annotation, info.metadata).kind == "choice"
+
+
+def _mend(plain: Any, mistake: Mistake) -> bool:
+    """Reads a mistake as it was likely meant; what cannot be read is dropped.
+
+    Returns:
+        Whether the result is what was meant.
+    """
     value = plain
     try:
         for part in mistake.path[:-1]:
@@ -123,12 +183,15 @@ def _mend(plain: Any, mistake: Mistake) -> None:
             meant = _nearest(mistake)
             if meant is not None and meant not in value:
                 value[meant] = received
-        elif mistake.kind == "unknown_name" and mistake.context.get("nearest"):
+            return meant is not None
+        if mistake.kind == "unknown_name" and mistake.context.get("nearest"):
             received = value[last]
             meant = mistake.context["nearest"]
             value[last] = {meant: next(iter(received.values()))} if isinstance(received, dict) else meant
-        elif isinstance(value, dict):
+            return True
+        if isinstance(value, dict):
             value.pop(last, None)
     except (KeyError, IndexError, TypeError, AttributeError):
         # The path leads through a scalar that stands for a leading argument: nothing to mend there.
-        return
+        pass
+    return False

@@ -11,6 +11,7 @@ from cnnkit.config.losses import SPARSE
 
 METRICS = Table(
     kind="metric",
+    listed=True,
     package="cnnkit.config",
     modules={
         "metrics": (

@@ -55,7 +55,6 @@ OPTIMIZERS = Table(
         "nadam": "Nadam",
         "ftrl": "Ftrl",
         "lion": "Lion",
-        "lamb": "Lamb",
         "muon": "Muon",
     },
     unavailable={
@@ -97,9 +96,7 @@ class Optimizer(NamedObject):
     )
     clipnorm: PositiveNumber | None = Field(default=None, description="Largest norm of each variable's gradient.")
     clipvalue: PositiveNumber | None = Field(default=None, description="Largest absolute value in a gradient.")
-    global_clipnorm: PositiveNumber | None = Field(
-        default=None, description="Largest norm of all gradients together."
-    )
+    global_clipnorm: PositiveNumber | None = Field(default=None, description="Largest norm of all gradients together.")
     use_ema: bool = Field(
         default=False,
         description="Keep an exponential moving average of the weights; validation, the choice of the best epoch and "
@@ -164,7 +161,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2017)."""
 
-    weight_decay: NonNegativeNumber = Field(  # type: ignore[assignment]
+    weight_decay: NonNegativeNumber = Field(
         default=0.004, description=Optimizer.model_fields["weight_decay"].description
     )
 
@@ -403,9 +400,7 @@ class PiecewiseConstantDecay(Schedule):
         _one_of(self, "boundaries", "boundaries_epochs", required=True)
         boundaries: list[Any] = list(self.boundaries or self.boundaries_epochs or [])
         if len(self.values) != len(boundaries) + 1:
-            raise invalid(
-                f"{len(boundaries)} boundaries need {len(boundaries) + 1} values, got {len(self.values)}"
-            )
+            raise invalid(f"{len(boundaries)} boundaries need {len(boundaries) + 1} values, got {len(self.values)}")
         if boundaries != sorted(set(boundaries)):
             raise invalid(f"the boundaries must grow, got {boundaries}")
         return self

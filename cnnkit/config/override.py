@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 
-from cnnkit.config.base import describe, keyword_arguments, split_named, suggestion
-from cnnkit.config.document import Node, parse, read_file
-from cnnkit.config.schema import Schema, class_schema
-from cnnkit.errors import ConfigError, Place, Problem
 from pydantic_core import PydanticCustomError
 
-_PART = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+from cnnkit.config.base import NamedObject, Table, describe, keyword_arguments, shorten, split_named, suggestion
+from cnnkit.config.document import Node, neighbours, parse, read_file
+from cnnkit.config.schema import Schema, class_schema
+from cnnkit.errors import ConfigError, Place, Problem
+
+_PATH = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,9}\])*")
+_PART = re.compile(r"[^.\[\]]+")
 
 
 def read_tree(file: str, schema: Schema, seen: tuple[str, ...] = ()) -> Node:
@@ -33,11 +35,15 @@ def read_tree(file: str, schema: Schema, seen: tuple[str, ...] = ()) -> Node:
         raise ConfigError([Problem(extends.place, "extends", message)])
     base_file = os.path.normpath(os.path.join(os.path.dirname(file), os.path.expanduser(extends.value)))
     chain = (*seen, os.path.realpath(file))
+    if not os.path.isfile(base_file):
+        name = shorten(base_file, 200)
+        message = f"there is no file `{name}`{neighbours(base_file)}"
+        if os.path.isdir(base_file):
+            message = f"`{name}` is a folder; expected a file"
+        raise ConfigError([Problem(extends.place, "extends", message)])
     if os.path.realpath(base_file) in chain:
         names = " -> ".join(os.path.basename(name) for name in (*chain, base_file))
         raise ConfigError([Problem(extends.place, "extends", f"the files extend each other in a circle: {names}")])
-    if not os.path.isfile(base_file):
-        raise ConfigError([Problem(extends.place, "extends", f"there is no file `{base_file}`")])
     return merge(read_tree(base_file, schema, chain), root, schema)
 
 
@@ -45,21 +51,29 @@ def merge(base: Node, child: Node, schema: Schema | None) -> Node:
     """`child` over `base`: mappings merge; everything else, and a named object of another name, replaces."""
     if not isinstance(base.value, dict) or not isinstance(child.value, dict):
         return child
-    if schema is not None and schema.kind == "choice" and list(base.value) != list(child.value):
-        return child
+    if schema is not None and schema.kind == "choice" and schema.table is not None:
+        return _merge_named(base, child, schema.table)
     value = dict(base.value)
     for key, node in child.value.items():
-        value[key] = merge(value[key], node, _inner(schema, key)) if key in value else node
+        inner = schema.field(key) if schema is not None else None
+        value[key] = merge(value[key], node, inner) if key in value else node
     return Node(value, child.place, child.key_place)
 
 
-def _inner(schema: Schema | None, key: str) -> Schema | None:
-    if schema is None:
-        return None
-    if schema.kind == "choice" and schema.table is not None:
-        cls = schema.table.get(key)
-        return class_schema(cls) if cls is not None else None
-    return schema.field(key)
+def _merge_named(base: Node, child: Node, table: Table) -> Node:
+    name, base_name = _name_of(child), _name_of(base)
+    cls = table.get(name) if name is not None else None
+    if name is None or base_name is None or cls is None or table.canonical(name) != table.canonical(base_name):
+        return child
+    arguments, base_arguments = _as_arguments(child.value[name], cls), _as_arguments(base.value[base_name], cls)
+    return Node({name: merge(base_arguments, arguments, class_schema(cls))}, child.place, child.key_place)
+
+
+def _as_arguments(node: Node, cls: type[NamedObject]) -> Node:
+    """A named object's arguments as a mapping, where the file has its leading argument alone."""
+    if isinstance(node.value, dict) or node.value is None or cls.leading is None:
+        return node
+    return Node({cls.leading: Node(node.value, node.place, node.key_place)}, node.place, node.key_place)
 
 
 def _resolve_folder(root: Node, directory: str) -> None:
@@ -72,7 +86,7 @@ def _resolve_folder(root: Node, directory: str) -> None:
 
 
 def apply_override(root: Node, text: str, schema: Schema) -> None:
-    """Carries out one `--set path=value` on the tree.
+    """Carries out one `--set path=value` on the tree; one that fails leaves the tree as it was.
 
     Raises:
         ConfigError: naming the override, for a path that the schema does not have or a value that is no YAML.
@@ -86,17 +100,13 @@ def apply_override(root: Node, text: str, schema: Schema) -> None:
     path = path.strip()
     if not equals or not path:
         raise fail("expected `path=value`, such as `training.epochs=5`")
-    parts: list[str | int] = []
-    position = 0
-    for match in _PART.finditer(path):
-        if path[position : match.start()] not in ("", "."):
-            break
-        parts.append(int(match[2]) if match[2] is not None else int(match[1]) if match[1].isdigit() else match[1])
-        position = match.end()
-    if position != len(path) or not parts:
-        raise fail(f"`{path}` is no path; expected names and numbers, such as `model.layers[6].Dropout.rate`")
-    _Setter(place, path).set(root, schema, parts, value)
-    _resolve_folder(root, os.getcwd())
+    if not _PATH.fullmatch(path):
+        raise fail(f"`{shorten(path)}` is no path; expected names and numbers, such as `model.layers[6].Dropout.rate`")
+    parts = [int(part) if re.fullmatch("[0-9]{1,9}", part) else part for part in _PART.findall(path)]
+    changed = root.copy()
+    _Setter(place, path).set(changed, schema, parts, value)
+    _resolve_folder(changed, os.getcwd())
+    root.value = changed.value
 
 
 class _Setter:
@@ -125,7 +135,8 @@ class _Setter:
         inner = schema.field(key) if schema.model is not None else Schema("value")
         if inner is None:
             assert schema.model is not None
-            raise self.fail(f"unknown key `{key}`{suggestion(key, schema.model.model_fields)}")
+            noun = "argument" if issubclass(schema.model, NamedObject) else "key"
+            raise self.fail(f"unknown {noun} `{shorten(key)}`{suggestion(key, schema.model.model_fields)}")
         self.assign(node.value, key, inner, rest, value)
 
     def assign(self, mapping: dict[str, Node], key: str, schema: Schema, rest: list[str | int], value: str) -> None:
@@ -146,20 +157,25 @@ class _Setter:
         if not rest:
             items[part] = self.parsed(value, inner)
             return
-        if inner.kind == "choice" and isinstance(rest[0], str):
-            name = _name_of(items[part])
-            if name is not None and name != rest[0]:
-                raise self.fail(f"entry {part} is `{name}`, not `{rest[0]}`")
+        name = _name_of(items[part])
+        table = inner.table
+        if table is not None and name is not None and table.canonical(name) != table.canonical(str(rest[0])):
+            cls = table.get(name)
+            hint = f"; write `{name}.{rest[0]}`" if cls is not None and rest[0] in cls.model_fields else ""
+            raise self.fail(f"entry {part} is `{name}`, not `{rest[0]}`{hint}")
         self.set(items[part], inner, rest, value)
 
     def set_named(self, node: Node, schema: Schema, part: str | int, rest: list[str | int], value: str) -> None:
         assert schema.table is not None
-        name = str(part)
+        name, current = str(part), _name_of(node)
         try:
             split_named(name, schema.table)
         except PydanticCustomError as error:
-            current = _name_of(node)
-            hint = f"; the {schema.table.kind} here is `{current}`" if current else ""
+            known = schema.table.get(current) if current else None
+            if known is not None and name in known.model_fields:
+                message = f"expected the name of the {schema.table.kind} first; write `{current}.{name}`"
+                raise self.fail(message) from None
+            hint = f" (the {schema.table.kind} here is `{current}`)" if current else ""
             raise self.fail(error.message() + hint) from None
         cls = schema.table.get(name)
         assert cls is not None
@@ -167,8 +183,8 @@ class _Setter:
             node.value = {name: self.parsed(value, Schema("value"))}
             return
         arguments = Node({}, self.place, self.place)
-        if _name_of(node) == name and isinstance(node.value, dict):
-            written = node.value[name]
+        if current is not None and schema.table.canonical(current) == schema.table.canonical(name):
+            written = node.value[current] if isinstance(node.value, dict) else arguments
             if isinstance(written.value, dict):
                 arguments = written
             elif written.value is not None:
@@ -176,17 +192,16 @@ class _Setter:
                     keyword_arguments(cls, name, written.plain())
                 except PydanticCustomError as error:
                     raise self.fail(error.message()) from None
-                leading = Node(written.value, written.place, written.key_place)
-                arguments = Node({str(cls.leading): leading}, written.place, written.key_place)
+                arguments = _as_arguments(written, cls)
         node.value = {name: arguments}
         self.set(arguments, class_schema(cls), rest, value)
 
     def parsed(self, value: str, schema: Schema) -> Node:
         """A string field takes the text as it is (`null` clears it); every other is one YAML value."""
+        if not value.strip():
+            raise self.fail("expected a value after `=`; `null` clears a setting")
         if schema.kind == "string":
             return Node(None if value == "null" else value, self.place, self.place)
-        if not value.strip():
-            raise self.fail("expected a value after `=`")
         node = parse(value, "", self.place.override)
         for inner in _nodes(node):
             inner.place = self.place

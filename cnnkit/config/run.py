@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from cnnkit.augmentation import AUGMENTATIONS, Augmentation
 from cnnkit.config.base import Choice, StrictModel
@@ -22,8 +22,21 @@ class ModelConfig(StrictModel):
     )
 
 
+def _with_extends(schema: dict[str, Any]) -> None:
+    """Adds what a file may hold beside the fields, which are those of the config after `extends`."""
+    extends = {
+        "type": "string",
+        "description": "Another config that this one changes; a relative path belongs to this file. Mappings merge; "
+        "lists, and named objects of another name, replace.",
+    }
+    schema["properties"] = {"extends": extends, **schema["properties"]}
+    schema["anyOf"] = [{"required": ["extends"]}, {"required": schema.pop("required")}]
+
+
 class RunConfig(StrictModel):
     """One config file: data, augmentation, model and training."""
+
+    model_config = ConfigDict(json_schema_extra=_with_extends)
 
     seed: int = Field(
         default=0, ge=0, lt=2**31, description="Seed of initial weights, dropout, data order, augmentation and split."

@@ -59,3 +59,25 @@ def schema_of(annotation: Any, metadata: Sequence[Any] = ()) -> Schema:
 def class_schema(cls: type[NamedObject]) -> Schema:
     """The schema of a named object's arguments."""
     return Schema("model", model=cls)
+
+
+def json_schema(model: type[StrictModel]) -> dict[str, Any]:
+    """The JSON Schema of a section; what many fields share, such as the initializers, is written once."""
+    shared: dict[str, Any] = {}
+
+    def hoisted(value: Any) -> Any:
+        if isinstance(value, list):
+            return [hoisted(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        found = {key: hoisted(item) for key, item in value.items()}
+        if "anyOf" in found and isinstance(found.get("title"), str) and found["title"].islower():
+            kind = found["title"]
+            shared[kind] = {"anyOf": found["anyOf"]}
+            rest = {key: item for key, item in found.items() if key not in ("title", "anyOf")}
+            return {"$ref": f"#/$defs/{kind}", **rest}
+        return found
+
+    schema = hoisted(model.model_json_schema())
+    schema.setdefault("$defs", {}).update(shared)
+    return dict(schema)

@@ -35,10 +35,12 @@ class EarlyStopping(StrictModel):
 
 
 def _class_weights(value: Any) -> Any:
-    weights = value.values() if isinstance(value, dict) else value
-    if value is None or value == "balanced" or (
-        isinstance(value, list | dict) and value and all(is_number(weight) and weight >= 0 for weight in weights)
-    ):
+    if value is None or value == "balanced":
+        return value
+    if isinstance(value, list | dict) and value:
+        for place, weight in value.items() if isinstance(value, dict) else enumerate(value):
+            if not is_number(weight) or weight < 0:
+                raise invalid(f"expected a number of at least 0, got {describe(weight)}", argument=place)
         return value
     raise invalid(
         "expected `balanced`, a list with one weight per class, or a mapping from class name to weight "
@@ -57,11 +59,13 @@ class TrainingConfig(StrictModel):
 
     epochs: PositiveInteger = Field(default=10, description="Passes over the training split.")
     optimizer: Annotated[Optimizer, Choice(OPTIMIZERS)] = Field(
-        default=Adam(), description="A Keras optimizer with its arguments: gradient clipping, weight decay, gradient "
-        "accumulation and the moving average of the weights are arguments of it."
+        default=Adam(),
+        description="A Keras optimizer with its arguments: gradient clipping, weight decay, gradient "
+        "accumulation and the moving average of the weights are arguments of it.",
     )
     schedule: Annotated[Schedule, Choice(SCHEDULES)] | None = Field(
-        default=None, description="A Keras learning-rate schedule, or ReduceLROnPlateau; the base rate is the optimizer's."
+        default=None,
+        description="A Keras learning-rate schedule, or ReduceLROnPlateau; the base rate is the optimizer's.",
     )
     warmup_epochs: NonNegativeNumber = Field(
         default=0.0, description="Epochs over which the rate grows linearly from 0; the schedule starts after them."
@@ -76,15 +80,17 @@ class TrainingConfig(StrictModel):
         default=0.0, description="Share of each training label spread over all classes; validation is not smoothed."
     )
     class_weights: Annotated[
-        Any, PlainValidator(_class_weights),
+        Any,
+        PlainValidator(_class_weights),
         WithJsonSchema({"anyOf": [{"const": "balanced"}, {"type": "array"}, {"type": "object"}]}),
     ] = Field(
         default=None,
-        description="Weight of each class in the loss: `balanced` (inverse to its share of the training split), a list, "
-        "or a mapping from class name to weight (1 for classes left out).",
+        description="Weight of each class in the loss: `balanced` (inverse to its share of the training split), a "
+        "list, or a mapping from class name to weight (1 for classes left out).",
     )
     exclude_from_weight_decay: list[str] = Field(
-        default=[], description="Weights that the optimizer's `weight_decay` leaves alone, by part of their Keras name: "
+        default=[],
+        description="Weights that the optimizer's `weight_decay` leaves alone, by part of their Keras name: "
         "[bias, gamma, beta] leaves out biases and batch normalization.",
     )
     early_stopping: EarlyStopping | None = Field(default=None, description="When to stop before the last epoch.")
@@ -95,7 +101,8 @@ class TrainingConfig(StrictModel):
         default="auto", description="Whether XLA compiles the training step: `auto` is off on a CPU, on on a GPU."
     )
     steps_per_execution: Annotated[
-        int | Literal["auto"], PlainValidator(_steps_per_execution),
+        int | Literal["auto"],
+        PlainValidator(_steps_per_execution),
         WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
     ] = Field(default="auto", description="Training steps between two returns to Python.")
     tensorboard: bool = Field(default=True, description="Whether to write TensorBoard event files.")

@@ -88,9 +88,7 @@ def _run_child(name: str, command: Sequence[str], stall_seconds: float) -> None:
         "NO_GCE_CHECK": "true",
     }
     with tempfile.TemporaryFile("w+", errors="replace") as log:
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
-        ) as child:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as child:
             final = _watch(name, child, stall_seconds)
         if final is None:
             log.seek(0)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("cnnkit")
 
 
-class CorruptImage(CnnkitError):  # noqa: N818
+class CorruptImage(CnnkitError):
     """An image file cannot be decoded."""
 
 

@@ -117,9 +117,7 @@ def labelled_folder(
     found = listing.splits.get("test", listing.splits["train"])
     for name, paths in zip(listing.class_names, found, strict=True):
         files[list(class_names).index(name)] = paths
-    source = FolderSource(
-        listing.root, files, class_names, shape, resize=True, skip_corrupt=skip_corrupt
-    )
+    source = FolderSource(listing.root, files, class_names, shape, resize=True, skip_corrupt=skip_corrupt)
     info = DataSetInfo(shape, len(class_names), tuple(class_names), "folder")
     limit = available_memory() * MEMORY_SHARE if memory_bytes is None else memory_bytes
     positions = np.arange(len(source.labels))
@@ -301,9 +299,7 @@ class _Division:
         if self.needs_test:
             train, found["test"] = stratified(labels, TEST_SHARE, FIXED_SEED, class_names=names)
         if self.validation > 0:
-            rest, part = stratified(
-                labels[train], self.validation, self.seed, class_names=names, purpose="validation"
-            )
+            rest, part = stratified(labels[train], self.validation, self.seed, class_names=names, purpose="validation")
             found["validation"] = train[part]
             train = train[rest]
         return {"train": train, **found}
@@ -322,9 +318,7 @@ def _default_test(config: DataConfig, collection: _Collection) -> str | None:
     return None
 
 
-def _check_overlap(
-    collection: _Prepared, train: str, validation: str | None, test: str | None
-) -> None:
+def _check_overlap(collection: _Prepared, train: str, validation: str | None, test: str | None) -> None:
     """Refuse to train on images that validate or test."""
     for name, other in (("validation", validation), ("test", test)):
         if other is not None and collection.prepared.overlap(train, other):

@@ -47,9 +47,7 @@ class PreparedSet:
         self.stored_shape: tuple[int | None, int | None, int] = facts["shape"]
         self.classes = classes
         if facts["dtype"] != "uint8":
-            raise CnnkitError(
-                f"the images of `{self.name}` are {facts['dtype']}; cnnkit reads uint8 images (0..255)"
-            )
+            raise CnnkitError(f"the images of `{self.name}` are {facts['dtype']}; cnnkit reads uint8 images (0..255)")
         if facts["classes"] not in (None, classes) or facts["shape"][2] != shape[2]:
             raise CnnkitError(
                 f"`{self.name}` has {facts['classes']} classes and {facts['shape'][2]} channels, but the config "
@@ -215,9 +213,7 @@ class RecordSource:
         with tf.device("CPU:0"):
             feature = {key: tf.io.FixedLenFeature([], tf.string)}
             encoded = tf.io.parse_example(records, feature)[key]
-            return tf.map_fn(
-                decode, encoded, fn_output_signature=tf.TensorSpec((height, width, channels), tf.uint8)
-            )
+            return tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec((height, width, channels), tf.uint8))
 
     def _find_records(self) -> tuple[Array, Array, Array]:
         """For each record: the index of its file, where its bytes start, and how many they are.

@@ -4,6 +4,7 @@ from cnnkit.config.base import Table
 
 LAYERS = Table(
     kind="layer",
+    listed=True,
     package="cnnkit.layers",
     modules={
         "convolution": ("Conv2D", "SeparableConv2D", "DepthwiseConv2D", "Conv2DTranspose"),

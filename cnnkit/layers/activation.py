@@ -37,13 +37,9 @@ class ReLU(Layer):
 
     leading: ClassVar[str | None] = "max_value"
 
-    max_value: NonNegativeNumber | None = Field(
-        default=None, description="The largest output, >= 0; null: none."
-    )
+    max_value: NonNegativeNumber | None = Field(default=None, description="The largest output, >= 0; null: none.")
     negative_slope: NonNegativeNumber = Field(default=0.0, description="Slope below the threshold, >= 0.")
-    threshold: NonNegativeNumber = Field(
-        default=0.0, description="Where the layer starts to pass x on, >= 0."
-    )
+    threshold: NonNegativeNumber = Field(default=0.0, description="Where the layer starts to pass x on, >= 0.")
 
     @property
     def output_activation(self) -> str | None:
@@ -116,9 +112,7 @@ class Softmax(Layer):
 
     leading: ClassVar[str | None] = "axis"
 
-    axis: AxesField = Field(
-        default=-1, description="The axes that sum to 1 in the output, such as -1 (the classes)."
-    )
+    axis: AxesField = Field(default=-1, description="The axes that sum to 1 in the output, such as -1 (the classes).")
 
     def output_shape(self, input_shape: Shape) -> Shape:
         positions(self.axis, input_shape)

@@ -10,9 +10,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from cnnkit.config.base import describe, invalid, is_whole
 from cnnkit.layers.base import Shape, ShapeError, format_shape
 
-_BATCH = (
-    "axis 0 is the batch, so that an image's result would depend on the images beside it; axes count from 1"
-)
+_BATCH = "axis 0 is the batch, so that an image's result would depend on the images beside it; axes count from 1"
 
 
 def _axis(value: Any) -> int:

@@ -113,9 +113,7 @@ class Layer(NamedObject):
         default=None, description="The layer's name in the model; also fixes its initial weights' seed."
     )
     trainable: bool = Field(default=True, description="Whether training changes the layer's weights.")
-    dtype: DtypeName | None = Field(
-        default=None, description="The layer's dtype policy; by default that of the run."
-    )
+    dtype: DtypeName | None = Field(default=None, description="The layer's dtype policy; by default that of the run.")
 
     def resolve(self, classes: int) -> Layer:
         """This layer with every `classes` replaced by the data set's number of classes."""
@@ -224,9 +222,7 @@ def spatial(shape: Shape, data_format: str | None) -> tuple[int, int]:
         ShapeError: if the shape is not that of an image with channels.
     """
     if len(shape) != 3:
-        raise ShapeError(
-            f"this layer needs an image (height, width, channels), but receives {format_shape(shape)}"
-        )
+        raise ShapeError(f"this layer needs an image (height, width, channels), but receives {format_shape(shape)}")
     return (shape[1], shape[2]) if data_format == "channels_first" else (shape[0], shape[1])
 
 
@@ -250,4 +246,3 @@ def image_shape(height: int, width: int, filters: int, data_format: str | None) 
 def format_shape(shape: Shape) -> str:
     """A shape as messages and tables write it: 32x32x3."""
     return "x".join(str(size) for size in shape)
-

@@ -35,9 +35,7 @@ class Convolution(WindowedLayer):
     kernel_size: Pair = Field(description="The window's [height, width], from 1.")
     strides: Pair = Field(default=(1, 1), description="The window's steps along [height, width], from 1.")
     dilation_rate: Pair = Field(default=(1, 1), description=_DILATION)
-    activation: ActivationName | None = Field(
-        default=None, description="Activation of the output, by Keras' name."
-    )
+    activation: ActivationName | None = Field(default=None, description="Activation of the output, by Keras' name.")
     use_bias: bool = Field(default=True, description="Whether each filter adds a bias.")
     bias_initializer: InitializerField = Field(default=Zeros(), description="How the bias starts.")
     bias_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the bias.")
@@ -72,9 +70,7 @@ class KernelConvolution(Convolution):
     leading: ClassVar[str | None] = "filters"
 
     filters: Dimension = Field(description=_FILTERS)
-    kernel_initializer: InitializerField = Field(
-        default=GlorotUniform(), description="How the kernel starts."
-    )
+    kernel_initializer: InitializerField = Field(default=GlorotUniform(), description="How the kernel starts.")
     kernel_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the kernel.")
     kernel_constraint: ConstraintField | None = Field(default=None, description="Constraint on the kernel.")
 
@@ -109,8 +105,7 @@ class Conv2D(KernelConvolution):
         ):
             if size % self.groups:
                 raise ShapeError(
-                    f"{self.groups} groups do not divide the {size} {what} "
-                    f"(here: {format_shape(input_shape)})",
+                    f"{self.groups} groups do not divide the {size} {what} (here: {format_shape(input_shape)})",
                     argument="groups",
                 )
         return super().output_shape(input_shape)
@@ -135,13 +130,9 @@ class DepthwiseConv2D(Convolution):
     weight_ranks: ClassVar[dict[str, int]] = {"depthwise": 4, "bias": 1, "activity": 4}
 
     depth_multiplier: PositiveInteger = Field(default=1, description="Filters per input channel, from 1.")
-    depthwise_initializer: InitializerField = Field(
-        default=GlorotUniform(), description="How the kernel starts."
-    )
+    depthwise_initializer: InitializerField = Field(default=GlorotUniform(), description="How the kernel starts.")
     depthwise_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the kernel.")
-    depthwise_constraint: ConstraintField | None = Field(
-        default=None, description="Constraint on the kernel."
-    )
+    depthwise_constraint: ConstraintField | None = Field(default=None, description="Constraint on the kernel.")
 
     def output_filters(self, input_shape: Shape) -> int:
         return channels(input_shape, self.data_format) * self.depth_multiplier
@@ -165,21 +156,15 @@ class SeparableConv2D(Convolution):
     weight_ranks: ClassVar[dict[str, int]] = {"depthwise": 4, "pointwise": 4, "bias": 1, "activity": 4}
 
     filters: Dimension = Field(description=_FILTERS)
-    depth_multiplier: PositiveInteger = Field(
-        default=1, description="Depthwise filters per input channel, from 1."
-    )
+    depth_multiplier: PositiveInteger = Field(default=1, description="Depthwise filters per input channel, from 1.")
     depthwise_initializer: InitializerField = Field(
         default=GlorotUniform(), description="How the depthwise kernel starts."
     )
     pointwise_initializer: InitializerField = Field(
         default=GlorotUniform(), description="How the pointwise kernel starts."
     )
-    depthwise_regularizer: RegularizerField | None = Field(
-        default=None, description="Penalty on the depthwise kernel."
-    )
-    pointwise_regularizer: RegularizerField | None = Field(
-        default=None, description="Penalty on the pointwise kernel."
-    )
+    depthwise_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the depthwise kernel.")
+    pointwise_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the pointwise kernel.")
     depthwise_constraint: ConstraintField | None = Field(
         default=None, description="Constraint on the depthwise kernel."
     )
@@ -272,9 +257,7 @@ class Conv2DTranspose(KernelConvolution):
         crop = self.explicit_padding()
         if self.padding == "same":
             size = spatial(input_shape, self.data_format)[axis]
-            before = geometry.transposed_crop(
-                size, window, stride, self.output_spatial(input_shape)[axis], dilation
-            )
+            before = geometry.transposed_crop(size, window, stride, self.output_spatial(input_shape)[axis], dilation)
         else:
             before = crop[axis][0] if crop else 0
         return geometry.transposed_range(low, high, window, stride, before, dilation)

@@ -36,13 +36,9 @@ class Dense(Layer):
     leading: ClassVar[str | None] = "units"
 
     units: Dimension = Field(description="Number of outputs: a whole number from 1, or `classes`.")
-    activation: ActivationName | None = Field(
-        default=None, description="Activation of the output, by Keras' name."
-    )
+    activation: ActivationName | None = Field(default=None, description="Activation of the output, by Keras' name.")
     use_bias: bool = Field(default=True, description="Whether each unit adds a bias.")
-    kernel_initializer: InitializerField = Field(
-        default=GlorotUniform(), description="How the kernel starts."
-    )
+    kernel_initializer: InitializerField = Field(default=GlorotUniform(), description="How the kernel starts.")
     bias_initializer: InitializerField = Field(default=Zeros(), description="How the bias starts.")
     kernel_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the kernel.")
     bias_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the bias.")
@@ -96,9 +92,7 @@ def _target_shape(value: Any) -> tuple[int, ...]:
         if list(value).count(-1) > 1:
             raise invalid(f"at most one size may be -1, got {describe(value)}")
         return tuple(value)
-    raise invalid(
-        f"expected a list of sizes from 1, one of which may be -1 (what remains), got {describe(value)}"
-    )
+    raise invalid(f"expected a list of sizes from 1, one of which may be -1 (what remains), got {describe(value)}")
 
 
 class Reshape(ShapeLayer):
@@ -149,9 +143,7 @@ class Permute(ShapeLayer):
         tuple[int, ...],
         PlainValidator(_dims),
         WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1}),
-    ] = Field(
-        description="For each axis of the output, the input's axis, counted from 1 without the batch axis."
-    )
+    ] = Field(description="For each axis of the output, the input's axis, counted from 1 without the batch axis.")
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(self.dims) != len(input_shape):

@@ -21,16 +21,10 @@ class RandomLayer(ShapeLayer):
 
 
 def _noise_shape(value: Any) -> list[int | None]:
-    if (
-        isinstance(value, list | tuple)
-        and value
-        and all(v is None or (is_whole(v) and v >= 1) for v in value)
-    ):
+    if isinstance(value, list | tuple) and value and all(v is None or (is_whole(v) and v >= 1) for v in value):
         if value[0] in (None, 1):
             return list(value)
-        raise invalid(
-            f"`noise_shape` starts with the batch axis: null (each image its own) or 1, not {value[0]}"
-        )
+        raise invalid(f"`noise_shape` starts with the batch axis: null (each image its own) or 1, not {value[0]}")
     raise invalid(f"expected a list of sizes from 1 and nulls, batch axis first, got {describe(value)}")
 
 

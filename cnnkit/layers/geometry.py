@@ -68,9 +68,7 @@ def dropped(size: int, window: int, stride: int = 1, padding: Amount = (0, 0), d
     return (size + sum(padding) - effective_window(window, dilation)) % stride
 
 
-def size_arithmetic(
-    size: int, window: int, stride: int = 1, padding: Amount = (0, 0), dilation: int = 1
-) -> str:
+def size_arithmetic(size: int, window: int, stride: int = 1, padding: Amount = (0, 0), dilation: int = 1) -> str:
     """The output size worked out, such as `(32 - 5 + 2*0)/3 + 1 = 10: 27/3 = 9, drops 0`."""
     span = effective_window(window, dilation)
     before, after = padding
@@ -168,12 +166,8 @@ def resize_range(
     scale = Fraction(size, output)
     # A position on a pixel centre sees that pixel only, so its neighbours may reach further out.
     period = -(-output // size)
-    first = [
-        _resize_reach(p, scale, interpolation, antialias)[0] for p in range(low, min(high, low + period) + 1)
-    ]
-    last = [
-        _resize_reach(p, scale, interpolation, antialias)[1] for p in range(max(low, high - period), high + 1)
-    ]
+    first = [_resize_reach(p, scale, interpolation, antialias)[0] for p in range(low, min(high, low + period) + 1)]
+    last = [_resize_reach(p, scale, interpolation, antialias)[1] for p in range(max(low, high - period), high + 1)]
     return min(first), max(last)
 
 

@@ -64,9 +64,7 @@ class RenormClipping(StrictModel):
     """Bounds of batch renormalization's correction value * r + d."""
 
     rmin: NonNegativeNumber | None = Field(default=None, description="Lower bound of r, >= 0; by default 0.")
-    rmax: NonNegativeNumber | None = Field(
-        default=None, description="Upper bound of r, >= 0; by default none."
-    )
+    rmax: NonNegativeNumber | None = Field(default=None, description="Upper bound of r, >= 0; by default none.")
     dmax: NonNegativeNumber | None = Field(default=None, description="Bound of |d|, >= 0; by default none.")
 
     @model_validator(mode="after")
@@ -87,25 +85,15 @@ class BatchNormalization(ScaledNormalization):
 
     leading: ClassVar[str | None] = "axis"
 
-    axis: AxisField = Field(
-        default=-1, description="The axis that keeps its own statistics: the channels, -1."
-    )
-    momentum: Fraction = Field(
-        default=0.99, description="Share of the old value in the moving averages, 0..1."
-    )
-    moving_mean_initializer: InitializerField = Field(
-        default=Zeros(), description="How the moving mean starts."
-    )
-    moving_variance_initializer: InitializerField = Field(
-        default=Ones(), description="How the moving variance starts."
-    )
+    axis: AxisField = Field(default=-1, description="The axis that keeps its own statistics: the channels, -1.")
+    momentum: Fraction = Field(default=0.99, description="Share of the old value in the moving averages, 0..1.")
+    moving_mean_initializer: InitializerField = Field(default=Zeros(), description="How the moving mean starts.")
+    moving_variance_initializer: InitializerField = Field(default=Ones(), description="How the moving variance starts.")
     renorm: bool = Field(default=False, description="Batch renormalization (Ioffe 2017, arXiv:1702.03275).")
     renorm_clipping: RenormClipping | None = Field(
         default=None, description="Bounds {rmin, rmax, dmax} of the correction; with `renorm: true`."
     )
-    renorm_momentum: Fraction = Field(
-        default=0.99, description="As `momentum`, for the renorm statistics, 0..1."
-    )
+    renorm_momentum: Fraction = Field(default=0.99, description="As `momentum`, for the renorm statistics, 0..1.")
     synchronized: bool = Field(default=False, description="Whether all devices share the batch's statistics.")
 
     @model_validator(mode="after")
@@ -203,9 +191,7 @@ class LocalResponseNormalization(Layer):
 
     leading: ClassVar[str | None] = "depth_radius"
 
-    depth_radius: PositiveInteger = Field(
-        default=2, description="Neighbouring channels on each side, r, from 1."
-    )
+    depth_radius: PositiveInteger = Field(default=2, description="Neighbouring channels on each side, r, from 1.")
     bias: float = Field(default=2.0, gt=0, description="The constant below the power, above 0.")
     alpha: NonNegativeNumber = Field(default=1e-4, description="Factor on the sum of squares, >= 0.")
     beta: float = Field(default=0.75, description="The power.")
@@ -231,9 +217,7 @@ class LocalResponseNormalization(Layer):
             padded = keras.ops.pad(rows, [[0, 0], [0, 0], [radius, radius], [0, 0]])
             means = keras.layers.AveragePooling2D((1, count), strides=1, dtype=dtype, name="means")(padded)
             images = keras.layers.Reshape(scope.input_shape, dtype=dtype, name="images")(means)
-            scaled = keras.layers.Rescaling(self.alpha * count, offset=self.bias, dtype=dtype, name="scaled")(
-                images
-            )
+            scaled = keras.layers.Rescaling(self.alpha * count, offset=self.bias, dtype=dtype, name="scaled")(images)
             return inputs * keras.ops.power(scaled, -self.beta)
 
         return functional(name, scope.input_shape, dtype, body)
@@ -277,12 +261,8 @@ class Normalization(Layer):
         default=-1,
         description="The axes with their own mean and variance: -1 one per channel, null one for all.",
     )
-    mean: _Statistics | None = Field(
-        default=None, description="The mean: a number, or one per position of `axis`."
-    )
-    variance: _Statistics | None = Field(
-        default=None, description="The variance, >= 0, with the shape of `mean`."
-    )
+    mean: _Statistics | None = Field(default=None, description="The mean: a number, or one per position of `axis`.")
+    variance: _Statistics | None = Field(default=None, description="The variance, >= 0, with the shape of `mean`.")
     invert: bool = Field(default=False, description="Whether to undo the normalization instead.")
 
     @model_validator(mode="after")

@@ -32,9 +32,7 @@ class UpSampling2D(ShapeLayer):
 
     size: Pair = Field(default=(2, 2), description="Factors for [height, width], from 1.")
     data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
-    interpolation: Interpolation = Field(
-        default="nearest", description="How values between pixels are found."
-    )
+    interpolation: Interpolation = Field(default="nearest", description="How values between pixels are found.")
 
     def output_shape(self, input_shape: Shape) -> Shape:
         height, width = spatial(input_shape, self.data_format)
@@ -60,9 +58,7 @@ class ZeroPadding2D(ShapeLayer):
     def output_shape(self, input_shape: Shape) -> Shape:
         height, width = spatial(input_shape, self.data_format)
         count = channels(input_shape, self.data_format)
-        return image_shape(
-            height + sum(self.padding[0]), width + sum(self.padding[1]), count, self.data_format
-        )
+        return image_shape(height + sum(self.padding[0]), width + sum(self.padding[1]), count, self.data_format)
 
     def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
         return low - self.padding[axis][0], high - self.padding[axis][0]
@@ -110,9 +106,7 @@ def _numbers(value: Any) -> float | list[float]:
 _Numbers = Annotated[
     float | list[float],
     PlainValidator(_numbers),
-    WithJsonSchema(
-        {"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]}
-    ),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]}),
 ]
 
 
@@ -122,9 +116,7 @@ class Rescaling(Layer):
     leading: ClassVar[str | None] = "scale"
 
     scale: _Numbers = Field(description="Factor: a number, or one per position of the last axis.")
-    offset: _Numbers = Field(
-        default=0.0, description="What is added: a number, or one per position of the last axis."
-    )
+    offset: _Numbers = Field(default=0.0, description="What is added: a number, or one per position of the last axis.")
 
     def output_shape(self, input_shape: Shape) -> Shape:
         for name in ("scale", "offset"):
@@ -146,18 +138,14 @@ class Resizing(ShapeLayer):
 
     height: PositiveInteger = Field(description="The output's height, in pixels, from 1.")
     width: PositiveInteger = Field(description="The output's width, in pixels, from 1.")
-    interpolation: Interpolation = Field(
-        default="bilinear", description="How values between pixels are found."
-    )
+    interpolation: Interpolation = Field(default="bilinear", description="How values between pixels are found.")
     crop_to_aspect_ratio: bool = Field(
         default=False, description="Whether to keep the aspect ratio by cropping the input first."
     )
     pad_to_aspect_ratio: bool = Field(
         default=False, description="Whether to keep the aspect ratio by padding the input first."
     )
-    fill_mode: Literal["constant"] = Field(
-        default="constant", description="How padding is filled; only `constant`."
-    )
+    fill_mode: Literal["constant"] = Field(default="constant", description="How padding is filled; only `constant`.")
     fill_value: float = Field(default=0.0, description="The value of padding.")
     antialias: bool = Field(default=False, description="Whether shrinking averages over all pixels it skips.")
     data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
@@ -181,8 +169,9 @@ class Resizing(ShapeLayer):
             part = max(min(size, fitting), 1)
             return (size - part) // 2, part
         if self.pad_to_aspect_ratio:
-            part = max(size, fitting)
-            return -((part - size) // 2), part
+            # Keras adds the same on both sides, so that an odd difference loses one.
+            added = (max(size, fitting) - size) // 2
+            return -added, size + 2 * added
         return 0, size
 
     def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:

@@ -11,9 +11,7 @@ from typing import Any
 from cnnkit.layers.base import Shape
 
 
-def functional(
-    name: str, input_shape: Shape, dtype: str, body: Callable[[Any], Any], trainable: bool = True
-) -> Any:
+def functional(name: str, input_shape: Shape, dtype: str, body: Callable[[Any], Any], trainable: bool = True) -> Any:
     """A named functional model of one input.
 
     Args:

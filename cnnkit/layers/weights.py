@@ -26,7 +26,7 @@ SEED_IS_OF_THE_RUN = "`seed` comes from the run; write `seed:` at the top level 
 def refuse_seed(data: Any) -> Any:
     """A `before` validator: Keras' `seed` argument is not part of the format."""
     if isinstance(data, dict) and "seed" in data:
-        raise invalid(SEED_IS_OF_THE_RUN)
+        raise invalid(SEED_IS_OF_THE_RUN, argument="seed")
     return data
 
 
@@ -39,9 +39,7 @@ def _axes(value: Any) -> Any:
     raise invalid(f"expected an axis (a whole number) or a list of axes, got {describe(value)}")
 
 
-_AXES_SCHEMA = {
-    "anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}, "minItems": 1}]
-}
+_AXES_SCHEMA = {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}, "minItems": 1}]}
 
 #: One axis of a weight tensor, or several; counted from 0, from the end where negative.
 WeightAxes = Annotated[int | list[int], PlainValidator(_axes), WithJsonSchema(_AXES_SCHEMA)]
@@ -277,8 +275,7 @@ class OrthogonalRegularizer(Regularizer):
 # --- Constraints --------------------------------------------------------------------------------------
 
 _NORM_AXIS = (
-    "Axis or axes over which a norm is taken: 0 for Dense kernels, [0, 1, 2] for a norm per filter of a "
-    "Conv2D kernel."
+    "Axis or axes over which a norm is taken: 0 for Dense kernels, [0, 1, 2] for a norm per filter of a Conv2D kernel."
 )
 
 

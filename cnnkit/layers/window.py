@@ -27,9 +27,7 @@ def to_pair(value: Any) -> geometry.Amount | None:
 def _pair_from_zero(value: Any) -> geometry.Amount:
     pair = to_pair(value)
     if pair is None:
-        raise invalid(
-            f"expected a whole number from 0, or a list [height, width] of two, got {describe(value)}"
-        )
+        raise invalid(f"expected a whole number from 0, or a list [height, width] of two, got {describe(value)}")
     return pair
 
 
@@ -189,9 +187,7 @@ class WindowedLayer(Layer):
 
     def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
         before = self.padding_amounts(input_shape)[axis][0]
-        return geometry.convolution_range(
-            low, high, self.window[axis], self.step[axis], before, self.dilation[axis]
-        )
+        return geometry.convolution_range(low, high, self.window[axis], self.step[axis], before, self.dilation[axis])
 
     def warnings(self, input_shape: Shape) -> tuple[str, ...]:
         """Rows and columns that no window reaches because the stride does not divide evenly."""
@@ -212,8 +208,7 @@ class WindowedLayer(Layer):
             if padding and rest == 1 and len(axes) == 1:
                 padding = ", which is padding"
             texts.append(
-                f"the stride does not divide evenly: {arithmetic}; "
-                f"Keras drops the last {rest} {places}{padding}"
+                f"the stride does not divide evenly: {arithmetic}; Keras drops the last {rest} {places}{padding}"
             )
         return tuple(texts)
 

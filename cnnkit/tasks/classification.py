@@ -37,9 +37,7 @@ def make_metrics(training: TrainingConfig, head: str) -> list[Any]:
     return [accuracy, *(metric.build(from_logits=head == "logits") for metric in training.metrics)]
 
 
-def class_weights(
-    training: TrainingConfig, labels: numpy.ndarray, class_names: Sequence[str]
-) -> numpy.ndarray | None:
+def class_weights(training: TrainingConfig, labels: numpy.ndarray, class_names: Sequence[str]) -> numpy.ndarray | None:
     """One weight per class, float32 [classes], or None where the config asks for none.
 
     `balanced` is scikit-learn's rule: images / (classes * images of the class); 0 for a class without images.

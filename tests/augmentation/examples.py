@@ -64,9 +64,7 @@ def random_images(count: int, size: int = 16, channels: int = 3, seed: int = 0) 
     """Images of smooth random patterns between 20 and 220, as uint8."""
     generator = np.random.default_rng(seed)
     coarse = generator.uniform(20, 220, (count, size // 4, size // 4, channels))
-    fine = coarse.repeat(4, axis=1).repeat(4, axis=2) + generator.uniform(
-        -15, 15, (count, size, size, channels)
-    )
+    fine = coarse.repeat(4, axis=1).repeat(4, axis=2) + generator.uniform(-15, 15, (count, size, size, channels))
     return np.clip(fine, 20, 220).astype(np.uint8)
 
 

@@ -130,9 +130,7 @@ def test_mistakes_are_explained(name: str, arguments: Any, expected: str) -> Non
 
 
 def test_the_short_name_of_clahe_is_known() -> None:
-    assert type(make("CLAHE", {"clip_limit": 2})) is AUGMENTATIONS.get(
-        "ContrastLimitedAdaptiveHistogramEqualization"
-    )
+    assert type(make("CLAHE", {"clip_limit": 2})) is AUGMENTATIONS.get("ContrastLimitedAdaptiveHistogramEqualization")
 
 
 def shape_error(augmentation: Augmentation, shape: tuple[int, ...]) -> ShapeError | None:

@@ -19,9 +19,7 @@ def apply(name: str, arguments: Any, images: np.ndarray, seed: int = 0) -> np.nd
 
 def each_alone(layer: Any, images: np.ndarray) -> np.ndarray:
     """A Keras layer on every image as a batch of one."""
-    return np.concatenate(
-        [np.asarray(layer(image[None].astype(np.float32), training=True)) for image in images]
-    )
+    return np.concatenate([np.asarray(layer(image[None].astype(np.float32), training=True)) for image in images])
 
 
 @pytest.mark.parametrize(
@@ -114,9 +112,7 @@ def test_saturation_keeps_the_value_range() -> None:
     changed = apply("RandomSaturation", [0.8, 0.95], random_images(8))
     assert changed.min() >= 0
     grey = apply("RandomSaturation", [0, 0], random_images(8))
-    np.testing.assert_allclose(
-        grey, random_images(8).max(axis=-1, keepdims=True).repeat(3, axis=-1), atol=1e-3
-    )
+    np.testing.assert_allclose(grey, random_images(8).max(axis=-1, keepdims=True).repeat(3, axis=-1), atol=1e-3)
 
 
 def test_posterization_keeps_the_highest_bits() -> None:
@@ -240,11 +236,7 @@ def test_rand_augment_applies_one_of_its_operations_to_each_image() -> None:
     results = deterministic_operations(images)
     chosen = []
     for index in range(60):
-        fits = [
-            key
-            for key, expected in results.items()
-            if np.allclose(changed[index], expected[index], atol=1e-2)
-        ]
+        fits = [key for key, expected in results.items() if np.allclose(changed[index], expected[index], atol=1e-2)]
         assert len(fits) == 1
         chosen += fits
     assert set(chosen) == set(results)

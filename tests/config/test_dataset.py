@@ -64,9 +64,7 @@ def write_prepared(
 # --- The shipped table --------------------------------------------------------------------------------
 
 
-def test_known_sets_are_as_tensorflow_datasets_describes_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_known_sets_are_as_tensorflow_datasets_describes_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.utils import gcs_utils
 
@@ -226,9 +224,7 @@ def test_a_folder_is_described_by_its_class_folders_and_image_headers(tmp_path: 
         (("I;16", "L", "RGB"), 1),
     ],
 )
-def test_the_commonest_mode_decides_the_channels(
-    tmp_path: Path, modes: tuple[str, ...], channels: int
-) -> None:
+def test_the_commonest_mode_decides_the_channels(tmp_path: Path, modes: tuple[str, ...], channels: int) -> None:
     images = {f"a/{number}.png": (mode, (5, 5)) for number, mode in enumerate(modes)}
     write_images(tmp_path, {**images, "b/1.png": ("RGB" if channels == 3 else "L", (5, 5))})
     assert describe(folder=str(tmp_path)).shape == (5, 5, channels)

@@ -67,9 +67,7 @@ def test_colour_modes_become_rgb(tmp_path: Path, mode: str) -> None:
 
 @pytest.mark.parametrize(("mode", "value", "expected"), [("1", 1, 255), ("L", 77, 77), ("I;16", 25700, 100)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_gray_modes_keep_their_gray(
-    tmp_path: Path, mode: str, value: int, expected: int, channels: int
-) -> None:
+def test_gray_modes_keep_their_gray(tmp_path: Path, mode: str, value: int, expected: int, channels: int) -> None:
     Image.new(mode, (4, 5), value).save(tmp_path / "image.png")
     found = read_image(tmp_path / "image.png", None, channels)
     np.testing.assert_array_equal(found, np.full((5, 4, channels), expected, np.uint8))

@@ -100,9 +100,7 @@ def test_pixels_and_labels_are_those_of_tensorflow_datasets(prepared: Path, memo
 
 
 @pytest.mark.parametrize("memory_bytes", [None, 0])
-def test_images_that_differ_in_size_are_resized_as_tensorflow_does(
-    prepared: Path, memory_bytes: int | None
-) -> None:
+def test_images_that_differ_in_size_are_resized_as_tensorflow_does(prepared: Path, memory_bytes: int | None) -> None:
     import tensorflow as tf
     import tensorflow_datasets as tfds
 

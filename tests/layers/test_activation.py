@@ -50,9 +50,7 @@ def test_elu_agrees_with_keras(alpha: float, shape: Shape) -> None:
             lambda value: value if isinstance(value, str) else "ones"
         ),
         alpha_regularizer=st.sampled_from([None, "L1"]),
-        shared_axes=st.one_of(
-            st.none(), st.integers(1, 4), st.lists(st.integers(1, 4), min_size=1, unique=True)
-        ),
+        shared_axes=st.one_of(st.none(), st.integers(1, 4), st.lists(st.integers(1, 4), min_size=1, unique=True)),
     ),
     SHAPES,
 )

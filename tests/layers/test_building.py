@@ -1,4 +1,4 @@
-"""What holds for the Keras layers that cnnkit builds: seeds, files that open without cnnkit, CPUs without XLA."""
+"""The Keras layers that cnnkit builds: seeds, files that open without cnnkit, CPUs without XLA."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ STACK: list[tuple[str, Any]] = [
 ]
 
 
-def build(
-    specs: list[tuple[str, Any]], shape: Shape = (8, 8, 4), seed: int = 0, dtype: str | None = None
-) -> Any:
+def build(specs: list[tuple[str, Any]], shape: Shape = (8, 8, 4), seed: int = 0, dtype: str | None = None) -> Any:
     seeds = Seeds(seed)
     model = [keras.Input(shape)]
     for index, (name, arguments) in enumerate(specs):
@@ -166,12 +164,7 @@ def test_sub_models_carry_the_layers_name_and_parameters() -> None:
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float64"])
 def test_sub_models_follow_the_dtype_policy(dtype: str) -> None:
     model = build(OWN, (12, 11, 4), dtype=dtype)
-    policies = {
-        weight.dtype
-        for layer in model.layers
-        for weight in layer.weights
-        if weight.name in ("kernel", "bias")
-    }
+    policies = {weight.dtype for layer in model.layers for weight in layer.weights if weight.name in ("kernel", "bias")}
     assert policies == {"float64" if dtype == "float64" else "float32"}
     output = model(random_images(2, 12, 11, 4))
     assert output.dtype.name == dtype.removeprefix("mixed_")
@@ -219,7 +212,8 @@ for config in json.load(open(sys.argv[1])):
     model = keras.Sequential([keras.Input((8, 8, 8)), keras.layers.PReLU(), layer, keras.layers.Flatten()])
     model.compile("sgd", "mse", jit_compile=False)
     try:
-        model.train_on_batch(np.ones((2, 8, 8, 8), "float32"), np.zeros((2, *model.output_shape[1:]), "float32"))
+        targets = np.zeros((2, *model.output_shape[1:]), "float32")
+        model.train_on_batch(np.ones((2, 8, 8, 8), "float32"), targets)
         trained.append(True)
     except Exception:
         trained.append(False)

@@ -247,9 +247,7 @@ def test_alexnets_first_layer() -> None:
 def test_mobilenets_parameters_and_multiply_accumulates() -> None:
     """Howard et al. 2017, table 8: 569 million mult-adds; Keras' MobileNet: 4,253,864 parameters."""
     batch_norm = make("BatchNormalization")
-    stack = [
-        make("Conv2D", {"filters": 32, "kernel_size": 3, "strides": 2, "padding": "same", "use_bias": False})
-    ]
+    stack = [make("Conv2D", {"filters": 32, "kernel_size": 3, "strides": 2, "padding": "same", "use_bias": False})]
     stack.append(batch_norm)
     filters = [64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024]
     strides = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1]
@@ -280,7 +278,7 @@ def test_mobilenets_parameters_and_multiply_accumulates() -> None:
 def test_multiply_accumulates_are_the_products_of_a_convolution_of_ones(
     name: str, arguments: dict[str, Any], shape: Shape
 ) -> None:
-    """Weights of 1 and inputs of 1 (padding counted as well) make the sum of the output the number of products."""
+    """With weights and inputs of 1 (padding counted) the output's sum is the number of products."""
     initializer = "depthwise_initializer" if name == "DepthwiseConv2D" else "kernel_initializer"
     layer = make(name, arguments | {"use_bias": False, initializer: "ones"})
     images = np.ones((1, *shape), "float32")
@@ -322,9 +320,7 @@ def test_a_warning_comes_exactly_where_pixels_do_not_matter(size: int, stride: i
     """Rows are dropped where W' windows, laid one after the other, end before the padded input does."""
     layer = make("Conv2D", {"filters": 1, "kernel_size": 3, "strides": stride, "padding": padding})
     rows = layer.output_shape((size, size, 1))[0]
-    top, bottom = {1: (1, 1), "valid": (0, 0), "same": (0, 0)}.get(
-        str(padding) if padding != 1 else 1, (0, 1)
-    )
+    top, bottom = {1: (1, 1), "valid": (0, 0), "same": (0, 0)}.get(str(padding) if padding != 1 else 1, (0, 1))
     reached = (rows - 1) * stride + 3
     drops = padding != "same" and reached < size + top + bottom
     named = any("row" in warning for warning in layer.warnings((size, size, 1)))

@@ -106,9 +106,7 @@ def test_dense_on_an_image_acts_on_each_position() -> None:
         ("Permute", [2, 1], (4, 4, 2), "dims"),
     ],
 )
-def test_a_shape_that_does_not_fit_blames_the_argument(
-    name: str, arguments: Any, shape: Shape, argument: str
-) -> None:
+def test_a_shape_that_does_not_fit_blames_the_argument(name: str, arguments: Any, shape: Shape, argument: str) -> None:
     with pytest.raises(ShapeError) as caught:
         make(name, arguments).output_shape(shape)
     assert caught.value.argument == argument

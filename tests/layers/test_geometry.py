@@ -87,8 +87,11 @@ def stacked(specs: list[tuple[str, Any]], shape: Shape) -> Stack:
     return stack
 
 
-def seen(stack: Stack, positions: int, jit: bool = False) -> tuple[int, int]:
-    """The extent of the input that has a gradient, the largest over central positions on a diagonal."""
+def reached(stack: Stack, positions: int, jit: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """For central output positions on a diagonal, which input rows and which columns have a gradient.
+
+    Two arrays of booleans, (positions, height) and (positions, width).
+    """
     seeds = Seeds(0)
     layers = [layer.build(Scope(f"layer_{i}", shape, seeds)) for i, (layer, shape) in enumerate(stack)]
     model = keras.Sequential([keras.Input(stack[0][1]), *layers])
@@ -112,15 +115,21 @@ def seen(stack: Stack, positions: int, jit: bool = False) -> tuple[int, int]:
             value = tf.reduce_sum(tf.gather_nd(output, places))
         return tape.gradient(value, images)
 
-    reached = np.abs(np.asarray(gradient())).max(axis=-1)
-    reached = reached > 1e-6 * reached.max()
-    return _extent(reached.any(axis=2)), _extent(reached.any(axis=1))
+    found = np.abs(np.asarray(gradient())).max(axis=-1)
+    found = found > 1e-6 * found.max()
+    return found.any(axis=2), found.any(axis=1)
 
 
-def _extent(reached: np.ndarray) -> int:
+def seen(stack: Stack, positions: int, jit: bool = False) -> tuple[int, int]:
+    """Height and width of the input that has a gradient, the largest over central output positions."""
+    rows, columns = reached(stack, positions, jit)
+    return extent(rows), extent(columns)
+
+
+def extent(found: np.ndarray) -> int:
     """The largest distance from the first to the last True of any row, both counted."""
-    places = [np.flatnonzero(row) for row in reached]
-    return max(int(found[-1] - found[0] + 1) if found.size else 0 for found in places)
+    places = [np.flatnonzero(row) for row in found]
+    return max(int(place[-1] - place[0] + 1) if place.size else 0 for place in places)
 
 
 POSITIVE = {"RandomUniform": {"minval": 0.5, "maxval": 1.0}}
@@ -134,7 +143,7 @@ def pair(high: int, low: int = 1) -> st.SearchStrategy[list[int]]:
 @st.composite
 def layer_specs(draw: st.DrawFn, enlarge: bool) -> tuple[str, Any]:
     names = ["Conv2D", "DepthwiseConv2D", "AveragePooling2D", "ZeroPadding2D", "Cropping2D", "Permute"]
-    names += ["Conv2DTranspose", "UpSampling2D", "Resizing"] if enlarge else ["Conv2D"]
+    names += ["Conv2DTranspose", "UpSampling2D"] if enlarge else ["Conv2D"]
     name = draw(st.sampled_from(names))
     if name == "AveragePooling2D":
         return name, {
@@ -153,14 +162,6 @@ def layer_specs(draw: st.DrawFn, enlarge: bool) -> tuple[str, Any]:
             "size": draw(pair(3)),
             "interpolation": draw(st.sampled_from(["nearest", "bilinear", "bicubic"])),
         }
-    if name == "Resizing":
-        ratio = draw(st.sampled_from([32, 48, 75]))
-        return name, {
-            "height": ratio,
-            "width": 64,
-            "interpolation": draw(st.sampled_from(["nearest", "bilinear"])),
-            "antialias": draw(st.booleans()),
-        }
     window = draw(pair(4))
     arguments: dict[str, Any] = {"kernel_size": window, "use_bias": False, "padding": draw(PADDING)}
     if name == "Conv2DTranspose":
@@ -168,20 +169,74 @@ def layer_specs(draw: st.DrawFn, enlarge: bool) -> tuple[str, Any]:
         arguments["strides"] = [draw(st.integers(1, min(size, 3))) for size in window]
         if arguments["padding"] == "same" and draw(st.booleans()):
             arguments["output_padding"] = [stride - 1 for stride in arguments["strides"]]
-            assume(
-                all(stride > 1 or size % 2 for stride, size in zip(arguments["strides"], window, strict=True))
-            )
+            assume(all(stride > 1 or size % 2 for stride, size in zip(arguments["strides"], window, strict=True)))
         return name, arguments | {"filters": 1, "kernel_initializer": POSITIVE}
     if draw(st.booleans()):
         arguments["dilation_rate"] = draw(pair(3))
     else:
         strides = draw(st.integers(1, 2))
-        arguments["strides"] = (
-            [strides, strides] if name == "DepthwiseConv2D" else [strides, draw(st.integers(1, 2))]
-        )
+        arguments["strides"] = [strides, strides] if name == "DepthwiseConv2D" else [strides, draw(st.integers(1, 2))]
     if name == "DepthwiseConv2D":
         return name, arguments | {"depthwise_initializer": POSITIVE}
     return name, arguments | {"filters": 1, "kernel_initializer": POSITIVE}
+
+
+#: The layers whose offsets are the hardest to get right, one by one.
+OFFSETS: list[tuple[str, Any]] = [
+    (
+        "Conv2DTranspose",
+        {"filters": 1, "kernel_size": [kernel, 3], "strides": [stride, 2], "padding": padding},
+    )
+    for kernel, stride in [(2, 1), (3, 1), (4, 1), (3, 2), (4, 2), (5, 2), (5, 3), (6, 3)]
+    for padding in ("valid", "same", 1, "full")
+]
+OFFSETS += [
+    (
+        "Conv2DTranspose",
+        {"filters": 1, "kernel_size": size, "strides": 2, "padding": padding, "output_padding": 1},
+    )
+    for size in (3, 4, 5)
+    for padding in ("valid", "same", [[1, 0], [0, 1]])
+]
+OFFSETS += [
+    ("Resizing", {"height": height, "width": width, "interpolation": interpolation, "antialias": antialias})
+    for height, width in [(32, 64), (48, 75)]
+    for interpolation in ("nearest", "bilinear", "lanczos3")
+    for antialias in (False, True)
+]
+OFFSETS += [
+    ("Resizing", {"height": height, "width": width, aspect: True, "interpolation": interpolation})
+    for height, width in [(20, 34), (34, 20), (50, 41)]
+    for aspect in ("crop_to_aspect_ratio", "pad_to_aspect_ratio")
+    for interpolation in ("bilinear", "bicubic")
+]
+
+
+def check_input_range(name: str, arguments: Any) -> None:
+    """The input range of single output positions is where their gradient is."""
+    stack = stacked([(name, arguments)], (40, 37, 1))
+    layer, shape = stack[0]
+    output = layer.output_shape(shape)
+    positions = 6
+    for axis, found in enumerate(reached(stack, positions)):
+        for row, shift in zip(found, range(-(positions // 2), positions), strict=False):
+            position = output[axis] // 2 + shift
+            places = np.flatnonzero(row)
+            assert layer.input_range(position, position, axis, shape) == (places[0], places[-1])
+
+
+@pytest.mark.parametrize(("name", "arguments"), OFFSETS)
+def test_the_offset_of_an_input_range(name: str, arguments: Any) -> None:
+    if name == "Conv2DTranspose":
+        arguments = arguments | {"kernel_initializer": POSITIVE}
+    check_input_range(name, arguments)
+
+
+@settings(GRID, max_examples=60)
+@given(layer_specs(enlarge=True))
+def test_an_output_position_sees_exactly_its_input_range(spec: tuple[str, Any]) -> None:
+    assume(spec[0] != "Permute")
+    check_input_range(*spec)
 
 
 @settings(GRID, max_examples=60)
@@ -284,11 +339,7 @@ def test_vgg_16_sees_212_pixels_after_its_last_pooling() -> None:
 
 def test_mobilenet_sees_315_pixels_before_its_pooling() -> None:
     """Araujo, Norris and Sim 2019: MobileNet's receptive field is 315, more than its 224 pixels."""
-    specs: list[tuple[str, Any]] = [
-        ("Conv2D", {"filters": 1, "kernel_size": 3, "strides": 2, "padding": "same"})
-    ]
+    specs: list[tuple[str, Any]] = [("Conv2D", {"filters": 1, "kernel_size": 3, "strides": 2, "padding": "same"})]
     for stride in (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1):
-        specs.append(
-            ("SeparableConv2D", {"filters": 1, "kernel_size": 3, "strides": stride, "padding": "same"})
-        )
+        specs.append(("SeparableConv2D", {"filters": 1, "kernel_size": 3, "strides": stride, "padding": "same"}))
     assert receptive_field(stacked(specs, (224, 224, 3))) == (315, 315)

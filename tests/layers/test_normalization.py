@@ -57,6 +57,11 @@ def test_layer_normalization_agrees_with_keras(axes: Any, arguments: dict[str, A
     check_agreement("LayerNormalization", arguments | {"axis": axes}, shape)
 
 
+@pytest.mark.parametrize("axes", [[3, 1], [1, 3], [2, -1], [-1, 2], [3, 2, 1]])
+def test_layer_normalization_orders_its_axes_as_keras_does(axes: list[int]) -> None:
+    check_agreement("LayerNormalization", {"axis": axes}, (4, 5, 6))
+
+
 @GRID
 @given(optional(axis=AXIS, **SCALED), st.sampled_from([-1, 1, 2, 3, 4]), SHAPES)
 def test_group_normalization_agrees_with_keras(arguments: dict[str, Any], groups: int, shape: Shape) -> None:
@@ -80,9 +85,7 @@ STATISTICS = st.one_of(
 
 @GRID
 @given(st.one_of(st.none(), AXES), STATISTICS, STATISTICS, st.booleans(), SHAPES)
-def test_normalization_agrees_with_keras(
-    axes: Any, mean: Any, variance: Any, invert: bool, shape: Shape
-) -> None:
+def test_normalization_agrees_with_keras(axes: Any, mean: Any, variance: Any, invert: bool, shape: Shape) -> None:
     assume(axes is None or distinct(axes, shape))
     arguments = {"axis": axes, "mean": mean, "variance": variance, "invert": invert}
     check_agreement("Normalization", arguments, shape)
@@ -107,9 +110,7 @@ def test_normalization_per_channel_reaches_keras() -> None:
         {"depth_radius": 1, "alpha": 0.01, "beta": 1.0},
     ],
 )
-def test_local_response_normalization_is_tensorflows(
-    shape: Shape, scale: float, arguments: dict[str, Any]
-) -> None:
+def test_local_response_normalization_is_tensorflows(shape: Shape, scale: float, arguments: dict[str, Any]) -> None:
     images = random_images(2, *shape) * np.float32(scale)
     layer = make("LocalResponseNormalization", arguments)
     # TensorFlow's own float32 result is up to 3.5e-7 from its formula in float64; ours up to 3e-7.
@@ -131,9 +132,7 @@ def test_local_response_normalization_is_tensorflows(
 def test_local_response_normalization_does_not_overflow_in_half_precision() -> None:
     images = random_images(1, 2, 2, 4) * np.float32(1000)
     result = run(make("LocalResponseNormalization"), images, dtype="mixed_float16")
-    np.testing.assert_allclose(
-        result, tf.nn.local_response_normalization(images, 2, 2.0, 1e-4, 0.75), rtol=1e-5
-    )
+    np.testing.assert_allclose(result, tf.nn.local_response_normalization(images, 2, 2.0, 1e-4, 0.75), rtol=1e-5)
 
 
 def test_local_response_normalization_needs_images_and_has_no_weights() -> None:

@@ -28,9 +28,7 @@ from .truth import (
 @st.composite
 def pools_and_shapes(draw: st.DrawFn) -> tuple[dict[str, Any], Shape]:
     data_format = draw(data_formats)
-    arguments = draw(
-        optional(strides=st.one_of(st.none(), pairs(1, 3)), padding=st.sampled_from(["valid", "same"]))
-    )
+    arguments = draw(optional(strides=st.one_of(st.none(), pairs(1, 3)), padding=st.sampled_from(["valid", "same"])))
     return (
         arguments | {"pool_size": draw(pairs(1, 5)), "data_format": data_format},
         draw(image_shapes(data_format)),
@@ -47,9 +45,7 @@ def test_a_pooling_agrees_with_keras(name: str, case: tuple[dict[str, Any], Shap
 @pytest.mark.parametrize("name", ["GlobalMaxPooling2D", "GlobalAveragePooling2D"])
 @GRID
 @given(data_format=data_formats, keepdims=st.booleans(), shape=image_shapes())
-def test_a_global_pooling_agrees_with_keras(
-    name: str, data_format: str | None, keepdims: bool, shape: Shape
-) -> None:
+def test_a_global_pooling_agrees_with_keras(name: str, data_format: str | None, keepdims: bool, shape: Shape) -> None:
     check_agreement(name, {"data_format": data_format, "keepdims": keepdims}, shape)
 
 
@@ -68,10 +64,7 @@ def pooled(
     columns = range(0, padded.shape[2] - fw + 1, sw)
     reduce = np.mean if mean else np.max
     return np.stack(
-        [
-            np.stack([reduce(padded[:, r : r + fh, c : c + fw], axis=(1, 2)) for c in columns], 1)
-            for r in rows
-        ],
+        [np.stack([reduce(padded[:, r : r + fh, c : c + fw], axis=(1, 2)) for c in columns], 1) for r in rows],
         1,
     )
 

@@ -31,9 +31,7 @@ INTERPOLATIONS = st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos3", 
 
 @GRID
 @given(pairs(1, 3), INTERPOLATIONS, data_formats, SHAPES)
-def test_upsampling_agrees_with_keras(
-    size: Any, interpolation: str, data_format: str | None, shape: Shape
-) -> None:
+def test_upsampling_agrees_with_keras(size: Any, interpolation: str, data_format: str | None, shape: Shape) -> None:
     arguments = {"size": size, "interpolation": interpolation, "data_format": data_format}
     check_agreement("UpSampling2D", arguments, shape)
 

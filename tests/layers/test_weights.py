@@ -46,9 +46,7 @@ def test_an_alias_means_what_keras_means_by_it(table: Table, module: Any) -> Non
 
 
 @pytest.mark.parametrize(("table", "module", "name"), NAMES)
-def test_fields_defaults_and_leading_argument_are_those_of_keras(
-    table: Table, module: Any, name: str
-) -> None:
+def test_fields_defaults_and_leading_argument_are_those_of_keras(table: Table, module: Any, name: str) -> None:
     cls = table.get(name)
     assert cls is not None
     parameters = inspect.signature(getattr(module, name).__init__).parameters
@@ -82,9 +80,7 @@ def test_arguments_reach_keras() -> None:
     }
     constraint = read(CONSTRAINTS, {"max_norm": {"max_value": 3, "axis": [0, 1, 2]}}).build(0)
     assert constraint.get_config() == {"max_value": 3, "axis": [0, 1, 2]}
-    scaling = read(
-        INITIALIZERS, {"VarianceScaling": {"scale": 2.0, "mode": "fan_out", "distribution": "uniform"}}
-    )
+    scaling = read(INITIALIZERS, {"VarianceScaling": {"scale": 2.0, "mode": "fan_out", "distribution": "uniform"}})
     assert scaling.build(0).get_config()["mode"] == "fan_out"
     axes = read(INITIALIZERS, {"he_normal": {"input_axes": [0, 1], "output_axes": [2]}}).build(0)
     assert (axes.input_axes, axes.output_axes) == ([0, 1], [2])

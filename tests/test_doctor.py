@@ -1,0 +1,122 @@
+"""`cnnkit doctor`: what it says of this machine, and which problems it sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnnkit import doctor, runtime
+from cnnkit.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty data folder, an empty working folder, and no settings of the developer's own."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_healthy_machine_has_no_problems(tmp_path: Path) -> None:
+    report = doctor.examine()
+    assert report["problems"] == []
+    import keras
+    import tensorflow
+
+    assert report["versions"]["tensorflow"] == tensorflow.__version__
+    assert report["versions"]["keras"] == keras.__version__
+    assert report["python"] == platform.python_version()
+    assert report["cores"] == os.cpu_count()
+    assert any(":CPU:" in device for device in report["devices"])
+    assert report["data"]["folder"] == str(tmp_path / "data")
+    assert report["data"]["prepared"] == []
+    assert report["settings"]["TF_ENABLE_ONEDNN_OPTS"] == "1"
+
+
+def problems_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found: list[str] = doctor.examine()["problems"]
+    return found
+
+
+def test_onednn_turned_off_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    (problem,) = problems_with(monkeypatch, TF_ENABLE_ONEDNN_OPTS="0")
+    assert "TF_ENABLE_ONEDNN_OPTS" in problem
+
+
+def test_a_data_folder_that_is_not_there_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (problem,) = problems_with(monkeypatch, TFDS_DATA_DIR=str(tmp_path / "nowhere"))
+    assert str(tmp_path / "nowhere") in problem
+
+
+def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PACKAGES", (*doctor.PACKAGES, "no-such-package-here"))
+    report = doctor.examine()
+    assert report["versions"]["no-such-package-here"] is None
+    (problem,) = report["problems"]
+    assert "pip install no-such-package-here" in problem
+
+
+def test_a_tensorflow_that_does_not_load_is_a_problem_not_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Any:
+        raise ImportError("libtensorflow_framework.so.2: cannot open shared object file")
+
+    monkeypatch.setattr(runtime, "load_tensorflow", fail)
+    report = doctor.examine()
+    (problem,) = report["problems"]
+    assert "libtensorflow_framework" in problem
+    assert report["devices"] == []
+    assert "libtensorflow_framework" in doctor.as_text(report)
+
+
+def test_a_full_disk_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = shutil.disk_usage
+
+    def nearly_full(path: Any) -> Any:
+        return real(path)._replace(free=300 * 2**20)
+
+    monkeypatch.setattr(shutil, "disk_usage", nearly_full)
+    (problem,) = doctor.examine()["problems"]
+    assert "0.3 GiB" in problem
+
+
+def test_prepared_data_sets_are_listed(tfds_folder_of_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_folder_of_mnist))
+    assert doctor.examine()["data"]["prepared"] == ["mnist"]
+
+
+@pytest.fixture
+def tfds_folder_of_mnist(tmp_path: Path) -> Path:
+    folder = tmp_path / "prepared"
+    version = folder / "mnist" / "3.0.1"
+    version.mkdir(parents=True)
+    for name in ("dataset_info.json", "features.json"):
+        (version / name).write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize(("onednn", "code"), [("1", 0), ("0", 1)])
+def test_the_command_exits_with_1_where_something_is_wrong(
+    onednn: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
+    for arguments in ([], ["--json"]):
+        monkeypatch.setattr("sys.argv", ["cnnkit", "doctor", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == code
+        output, errors = capsys.readouterr()
+        assert errors == ""
+        if arguments:
+            assert len(json.loads(output)["problems"]) == code
+        else:
+            assert ("no problems found" in output) == (code == 0)
+            assert ("problem: " in output) == (code == 1)

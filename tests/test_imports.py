@@ -1,0 +1,162 @@
+"""Commands that do not compute answer without the heavy packages, and modules import without them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "cnnkit"
+CONFIGS = sorted((PACKAGE.parent / "configs").glob("*.yaml"))
+
+HEAVY = ("tensorflow", "keras", "matplotlib", "sklearn", "tensorflow_datasets", "rich")
+
+#: Runs commands one after the other and prints each one's exit code and the heavy modules loaded by then.
+RUNNER = """
+import contextlib, io, json, sys
+from cnnkit.cli import main
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["cnnkit", *arguments]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    loaded = [name for name in json.loads(sys.stdin.readline()) if name in sys.modules]
+    print(json.dumps([arguments, code, loaded]), flush=True)
+"""
+
+
+def run_commands(commands: list[list[str]], folder: Path, unwanted: tuple[str, ...]) -> list[tuple[list[str], int]]:
+    """Runs commands in one process, asserting that none loads an unwanted module; their exit codes."""
+    import json
+
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER, json.dumps(commands)],
+        input=f"{json.dumps(unwanted)}\n" * len(commands),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(results) == len(commands)
+    for arguments, _, loaded in results:
+        assert loaded == [], f"cnnkit {' '.join(arguments)} loads {', '.join(loaded)}"
+    return [(arguments, code) for arguments, code, _ in results]
+
+
+def all_commands() -> list[list[str]]:
+    import click
+
+    from cnnkit.cli import cli
+
+    found: list[list[str]] = [[]]
+    for name, command in cli.commands.items():
+        found.append([name])
+        if isinstance(command, click.Group):
+            found += [[name, below] for below in command.commands]
+    return found
+
+
+def test_help_of_every_command_loads_nothing_heavy(tmp_path: Path) -> None:
+    commands = all_commands()
+    # The names that the README and the design promise.
+    for name in ("train", "eval", "predict", "inspect", "runs", "new", "data", "schema", "doctor"):
+        assert [name] in commands
+    results = run_commands([[*command, "--help"] for command in commands], tmp_path, (*HEAVY, "numpy", "yaml"))
+    assert {code for _, code in results} == {0}
+
+
+def test_looking_at_configs_loads_nothing_heavy(tmp_path: Path) -> None:
+    assert len(CONFIGS) >= 7
+    commands = [["inspect", str(file)] for file in CONFIGS]
+    commands += [["inspect", str(CONFIGS[0]), "--json"], ["schema"], ["new", "--list"], ["new", "digits"], ["runs"]]
+    results = run_commands(commands, tmp_path, (*HEAVY, "numpy"))
+    assert {code for _, code in results} == {0}
+
+
+def test_listing_data_sets_loads_nothing_heavy(tmp_path: Path) -> None:
+    assert run_commands([["data", "list"]], tmp_path, HEAVY) == [(["data", "list"], 0)]
+
+
+def test_mistakes_are_reported_before_anything_heavy_loads(tmp_path: Path) -> None:
+    good = CONFIGS[0]
+    (tmp_path / "broken.yaml").write_text(good.read_text().replace("batch_size", "batch_sise"))
+    (tmp_path / "impossible.yaml").write_text(
+        "data: {name: digits}\nmodel: {layers: [{MaxPooling2D: 9}, Flatten, {Dense: classes}]}\ntraining: {epochs: 1}\n"
+    )
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("x")
+    results = run_commands(
+        [
+            ["train", "broken.yaml"],
+            ["train", "impossible.yaml"],
+            ["train", "missing.yaml"],
+            ["train", str(good), "--set", "training.epochs=none"],
+            ["train", str(good), "--run-dir", "full"],
+            ["train", "--resume", "nothing"],
+            ["eval", "nothing"],
+            ["predict", "nothing", "image.png"],
+            ["inspect", "broken.yaml"],
+            ["data", "info", "no_such_set"],
+            ["data", "info", "missing.yaml"],
+        ],
+        tmp_path,
+        # A run's and an image's module may use numpy; it is the rest that takes seconds.
+        HEAVY,
+    )
+    assert {code for _, code in results} == {2}
+
+
+#: Modules that only computing commands import, inside functions.
+MAY_IMPORT_KERAS = {"callbacks.py", "schedules.py", "augmentation/keras_layers.py"}
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_modules_import_heavy_packages_only_inside_functions(file: Path) -> None:
+    found = set(imports_at_top(ast.parse(file.read_text(encoding="utf-8")).body))
+    heavy = found & set(HEAVY)
+    if file.relative_to(PACKAGE).as_posix() in MAY_IMPORT_KERAS:
+        # The list of exceptions names no module that is none.
+        assert "keras" in heavy
+        assert heavy <= {"keras", "tensorflow"}
+    else:
+        assert heavy == set()
+
+
+def imports_at_top(body: list[ast.stmt]) -> list[str]:
+    """The packages that importing a module imports; what stands under `if TYPE_CHECKING:` is not run."""
+    found: list[str] = []
+    for statement in body:
+        if isinstance(statement, ast.Import):
+            found += [alias.name.partition(".")[0] for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom):
+            found.append((statement.module or "").partition(".")[0])
+        elif isinstance(statement, ast.If):
+            if not (isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING"):
+                found += imports_at_top(statement.body)
+            found += imports_at_top(statement.orelse)
+        elif isinstance(statement, ast.Try | ast.With | ast.ClassDef):
+            found += imports_at_top(statement.body)
+    return found
+
+
+def test_all_other_modules_together_import_neither_tensorflow_nor_keras() -> None:
+    names = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        relative = file.relative_to(PACKAGE)
+        if relative.as_posix() not in MAY_IMPORT_KERAS:
+            parts = ("cnnkit", *relative.with_suffix("").parts)
+            names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    code = "import importlib, sys\nfor name in sys.argv[2:]: importlib.import_module(name)\n"
+    code += "print(*(name for name in sys.argv[1].split() if name in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, " ".join(HEAVY), *names], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
