@@ -130,7 +130,7 @@ class Run:
 
     @property
     def initial_filters(self) -> Path:
-        return self.path / "plots" / "initial_filters.npy"
+        return self.path / "checkpoints" / "initial_filters.npy"
 
     @property
     def tensorboard(self) -> Path:

@@ -15,7 +15,7 @@ from cnnkit.config.run import RunConfig
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import Problem
 from cnnkit.layers.base import Layer, ShapeError, format_shape
-from cnnkit.layers.stack import StackError, trace
+from cnnkit.layers.stack import StackError, head, trace
 
 _Report = Callable[..., None]
 
@@ -76,6 +76,8 @@ def check_parts(parts: Parts, root: Node) -> tuple[DataSetInfo | None, list[Prob
     _check_augmentation(parts.augmentation, info, report)
     if parts.training is not None:
         _check_training(parts.training, data, info, report)
+    if parts.training is not None and parts.layers and parts.whole:
+        _check_cross_entropies(parts.training, head(parts.layers), report)
     return info, problems
 
 
@@ -104,6 +106,25 @@ def _check_layers(layers: Sequence[Layer], info: DataSetInfo, whole: bool, repor
             ("model", "layers", index, type(layers[index]).__name__),
             f"the network puts out {format_shape(output)}, but the data have {info.classes} classes; {fix}",
         )
+
+
+def _check_cross_entropies(training: TrainingConfig, activation: str, report: _Report) -> None:
+    """Keras computes a cross-entropy from what went into the last activation, whichever activation that is.
+
+    A softmax's inputs would be taken for a sigmoid's, or the other way round, and the figure would be wrong.
+    """
+    wrong = {"softmax": "Binary", "sigmoid": "Categorical"}.get(activation)
+    right = {"softmax": "Categorical", "sigmoid": "Binary"}.get(activation)
+    named: list[tuple[Path, object]] = [(("training", "loss"), training.loss)]
+    named += [(("training", "metrics", index), metric) for index, metric in enumerate(training.metrics)]
+    for path, used in named:
+        kind = type(used).__name__
+        if wrong is not None and kind.startswith(wrong) and kind.endswith(("Crossentropy", "FocalCrossentropy")):
+            report(
+                (*path, kind),
+                f"`{kind}` does not go with the {activation} at the end of the network; use "
+                f"`{kind.replace(wrong, str(right))}`, or another activation",
+            )
 
 
 def _check_augmentation(augmentations: Sequence[tuple[int, Augmentation]], info: DataSetInfo, report: _Report) -> None:

@@ -224,6 +224,7 @@ HINTS = [
     ),
     edit("sparse metric", "[AUC]", "[SparseCategoricalAccuracy]", "21:13", "one-hot", "leave `Sparse` out"),
     edit("schedule in Python", SCHEDULE, "LearningRateScheduler", "19:13", "Python code", "PiecewiseConstantDecay"),
+    edit("binary metric on a softmax", "[AUC]", "[BinaryCrossentropy]", "21:13", "does not go with the softmax"),
     edit("metric twice", "[AUC]", "[AUC, AUC]", "21:18", "`auc` is measured already", "`name`"),
     edit("metric with a column's name", "[AUC]", "[{AUC: {name: epoch}}]", "21:20", "`epoch`", "another `name`"),
     edit("unknown monitor", "patience: 2", "monitor: f1", "20:29", "unknown metric `f1`", "`val_auc`"),
