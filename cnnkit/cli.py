@@ -154,17 +154,19 @@ def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, as_json: b
 
     found = find_run(run)
     from cnnkit import predict as prediction
-    from cnnkit.score import BATCH_SIZE, load_model
+    from cnnkit.runtime import inference_batch_size
+    from cnnkit.score import load_model
 
     files = prediction.collect_images([Path(path) for path in paths])
     task = found.read_task()
+    model = load_model(found)
     predictions = prediction.predict_images(
-        load_model(found),
+        model,
         files,
         image_shape=task.image_shape,
         class_names=task.class_names,
         head=task.head,
-        batch_size=BATCH_SIZE,
+        batch_size=inference_batch_size(model),
         top=top,
     )
     show = prediction.as_json if as_json else prediction.as_csv if as_csv else prediction.as_table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import sys
@@ -29,6 +30,10 @@ ENVIRONMENT = {
 
 #: Steps between two returns to Python. More saves nothing measurable and makes progress jumpy.
 STEPS_PER_EXECUTION = {"CPU": 8, "GPU": 32}
+
+#: Bounds of a batch in validation, evaluation and prediction: images, and bytes of all their activations.
+LARGEST_INFERENCE_BATCH = 500
+INFERENCE_BYTES = 768 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,16 @@ def choose(training: TrainingConfig, layers: Sequence[Layer], steps_per_epoch: i
     if steps == "auto":
         steps = max(1, min(STEPS_PER_EXECUTION[device], steps_per_epoch))
     return Runtime(device, jit_compile, int(steps), reason)
+
+
+def inference_batch_size(model: Any) -> int:
+    """Images per batch where nothing is learned: many, to save overhead, but with bounded memory.
+
+    Args:
+        model: A built Keras model.
+    """
+    values = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
+    return int(max(1, min(LARGEST_INFERENCE_BATCH, INFERENCE_BYTES // (4 * max(values, 1)))))
 
 
 def describe_environment() -> dict[str, Any]:

@@ -65,6 +65,8 @@ def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None) ->
         CnnkitError: if the data are missing or the loss becomes non-finite.
         Interrupted: on Ctrl-C.
     """
+    # TensorFlow takes seconds to load; say at once that the config is all right.
+    console.line(f"config    {loaded.file}")
     runtime.load_tensorflow()
     prepared = prepare(loaded)
     run = rundir.create_run(loaded.name, run_dir)
@@ -370,8 +372,7 @@ def _datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
     )
     if data.validation is None:
         return training, None
-    # Nothing is learned from these: larger batches only save overhead.
-    batch_size = max(config.data.batch_size, min(500, data.validation.size))
+    batch_size = runtime.inference_batch_size(prepared.model)
     return training, data_module.evaluation_batches(data.validation, batch_size=batch_size, classes=classes)
 
 

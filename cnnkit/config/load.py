@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +38,13 @@ class LoadedConfig:
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
-        return os.path.splitext(os.path.basename(self.file))[0]
+        """What runs of it are called: the file's name without its ending.
+
+        The config.yaml of the run `cifar10-3` is called `cifar10` again.
+        """
+        stem = os.path.splitext(os.path.basename(self.file))[0]
+        run = re.fullmatch(r"(.+)-\d+", os.path.basename(os.path.dirname(os.path.abspath(self.file))))
+        return run[1] if stem == "config" and run is not None else stem
 
 
 def load_config(file: str, overrides: Sequence[str] = ()) -> LoadedConfig:

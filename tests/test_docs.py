@@ -1,0 +1,61 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnnkit.config.load import load_config
+from cnnkit.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_reference_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "make_reference.py"), "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_config_in_the_readme_is_valid(tmp_path: Path) -> None:
+    whole = [text for text in blocks("yaml") if "model:" in text]
+    assert whole
+    for text in whole:
+        (tmp_path / "readme.yaml").write_text(text)
+        load_config(str(tmp_path / "readme.yaml"))
+
+
+def test_the_mistakes_in_the_readme_read_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two mistakes made in the README's own config give the report that it shows."""
+    shown = next(text for text in blocks("") if "kernal_size" in text).split("\n", 1)[1].rstrip()
+    text = next(text for text in blocks("yaml") if "model:" in text)
+    text = text.replace("kernel_size", "kernal_size", 1).replace("MaxPooling2D: 2", "MaxPooling2D: 40")
+    monkeypatch.chdir(tmp_path)
+    Path("typo.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config("typo.yaml")
+    assert str(caught.value) == shown
+
+
+def test_every_command_is_in_the_readme() -> None:
+    from cnnkit.cli import cli
+
+    for name in cli.commands:
+        assert f"`cnnkit {name}" in README or f"cnnkit {name}" in README, name
+
+
+def test_documents_link_to_files_that_exist() -> None:
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document.name}: {target}"
