@@ -76,7 +76,9 @@ def evaluate_run(run: Run, split: str = "test", folder: str | None = None) -> di
             raise CnnkitError(f"the run `{run.path}` has no {split} split (data.validation is 0)")
         images = found
     model = load_model(run)
-    batches = data_module.evaluation_batches(images, batch_size=runtime.inference_batch_size(model), classes=len(class_names))
+    batches = data_module.evaluation_batches(
+        images, batch_size=runtime.inference_batch_size(model), classes=len(class_names)
+    )
     outputs, labels = evaluate.predict_batches(model, batches)
     probabilities = evaluate.probabilities_from_outputs(outputs, task.head)
     metrics = {"split": folder or split, **evaluate.classification_metrics(probabilities, labels, class_names)}
