@@ -119,11 +119,11 @@ class Progress(keras.callbacks.Callback):
         self.console.end_epoch()
 
 
-def check_finite(loss: float) -> None:
-    """Raises NonFiniteLoss if the loss is not a finite number."""
+def check_finite(loss: float, name: str = "training loss") -> None:
+    """Raises NonFiniteLoss if a loss is not a finite number."""
     if not math.isfinite(loss):
         raise NonFiniteLoss(
-            f"the training loss became {loss}",
+            f"the {name} became {loss}",
             "Lower the learning rate, add `warmup_epochs`, or clip the gradients with the optimizer's "
             "`global_clipnorm`.",
         )
@@ -167,6 +167,9 @@ class Keeper(keras.callbacks.Callback):
         self.rows: list[dict[str, Any]] = state["rows"] if state else []
         self.best: list[float] | None = state["best"] if state else None
         self.best_epoch: int | None = state["best_epoch"] if state else None
+        #: Epochs that the checkpoint holds.
+        self.kept = state["epochs_done"] if state else 0
+        self._plain_model: Any = None
         self._callbacks_before = state["callbacks"] if state else {}
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -185,7 +188,8 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items() if not name.startswith("learning_rate")}
         check_finite(logs["loss"])
-        self._check_weights()
+        self.check_variables()
+        check_finite(logs.get("val_loss", 0.0), "validation loss")
         row: dict[str, Any] = {"epoch": epoch + 1, **_ordered(logs)}
         row["learning_rate"] = self.clock.learning_rate
         row["seconds"] = round(self.clock.epoch_seconds, 3)
@@ -196,17 +200,22 @@ class Keeper(keras.callbacks.Callback):
             self.save_model()
         self.run.write_metrics(self.rows)
         save_checkpoint(self.run.checkpoint, self.model, self._state(epoch + 1))
+        self.kept = epoch + 1
         self._show(row)
 
     def save_model(self) -> None:
         """Writes model.keras, with the averaged weights where there are any."""
         with self.averaged.in_model() if self.averaged is not None else contextlib.nullcontext():
+            if self._plain_model is None:
+                self._plain_model = without_training_state(self.model)
             with replacing(self.run.model) as temporary:
-                without_training_state(self.model).save(temporary)
+                self._plain_model.save(temporary)
 
-    def _check_weights(self) -> None:
-        for variable in self.model.trainable_variables:
-            if not np.isfinite(np.asarray(variable.numpy(), np.float32)).all():
+    def check_variables(self) -> None:
+        """Raises NonFiniteLoss if a weight or a moving statistic is not finite."""
+        for variable in self.model.variables:
+            value = np.asarray(variable.numpy())
+            if value.dtype.kind not in "iu" and not np.isfinite(value.astype(np.float32)).all():
                 raise NonFiniteLoss(
                     f"the weight {variable.path} became non-finite",
                     "Lower the learning rate, or clip the gradients with the optimizer's `global_clipnorm`.",
@@ -217,7 +226,7 @@ class Keeper(keras.callbacks.Callback):
         if self.monitor not in logs:
             return True
         score = [logs[self.monitor], -logs[self.tie_breaker]]
-        if self.best is not None and score <= self.best:
+        if self.best is not None and not score > self.best:
             return False
         self.best = score
         return True

@@ -169,6 +169,9 @@ def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, as_json: b
         batch_size=inference_batch_size(model),
         top=top,
     )
+    if task.head != "softmax":
+        done = "scaled to a sum of 1" if task.head == "sigmoid" else "put through a softmax"
+        click.echo(f"note: the network ends in {task.head}; its outputs were {done}", err=True)
     show = prediction.as_json if as_json else prediction.as_csv if as_csv else prediction.as_table
     click.echo(show(predictions).rstrip("\n"))
     failed = sum(one.error is not None for one in predictions)

@@ -59,9 +59,10 @@ class Console:
         self._bar.start()
 
     def update(self, step: int, figures: str) -> None:
-        """Moves the live bar."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=step, figures=figures)
+        """Moves the live bar; may be called from another thread than the one that takes it away."""
+        bar = self._bar
+        if bar is not None:
+            bar.update(self._task, completed=step, figures=figures)
 
     def end_epoch(self) -> None:
         """Takes the live bar away."""

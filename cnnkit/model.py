@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.layers.base import Scope, Seeds, Shape
-from cnnkit.layers.stack import trace
+from cnnkit.layers.stack import head, trace
+from cnnkit.tasks.classification import make_model
 
 if TYPE_CHECKING:
     from cnnkit.config.run import RunConfig
@@ -61,12 +62,14 @@ def build_model(
             )
         )
     steps = trace(config.model.layers, input_shape, classes)
+    # Probabilities and losses in half precision under- and overflow (Keras' mixed precision guide): from the last layer
+    # that computes something to the end, everything is in float32.
+    computing = [index for index, step in enumerate(steps) if step.layer.output_activation != "keep"]
     for index, step in enumerate(steps):
-        # Probabilities and losses in half precision under- and overflow (Keras' mixed precision guide).
-        dtype = "float32" if index == len(steps) - 1 else policy
+        dtype = "float32" if not computing or index >= computing[-1] else policy
         name = f"{index}.{type(step.layer).__name__}"
         built.append(step.layer.build(Scope(name, step.input_shape, seeds, dtype)))
-    return keras.Sequential(built, name="model")
+    return make_model(built, config.training, head(config.model.layers), classes)
 
 
 def _per_channel(values: Sequence[float], input_shape: Shape) -> list[float]:

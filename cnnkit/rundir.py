@@ -159,6 +159,21 @@ class Run:
             raise CnnkitError(f"`{path}` should hold a JSON object")
         return value
 
+    def check_data(self, fingerprint: str) -> None:
+        """Compares a data set with the one that the run was made with.
+
+        Raises:
+            CnnkitError: if they differ: the run's splits, and so its test images, would be others.
+        """
+        before = self.read_json(self.environment).get("data", {}).get("fingerprint")
+        if before != fingerprint:
+            raise CnnkitError(
+                f"the data set has changed since the run `{self.path}` was made: it was {before}, "
+                f"now it is {fingerprint}",
+                "Images that the run trained on could be among its test images now. Bring the old data back, train "
+                "anew, or measure a folder of other images with `cnnkit eval --data FOLDER`.",
+            )
+
     def read_task(self) -> Task:
         """What environment.json says of the run's images and outputs.
 

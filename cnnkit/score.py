@@ -71,7 +71,9 @@ def evaluate_run(run: Run, split: str = "test", folder: str | None = None) -> di
     else:
         config = load_config(str(run.config)).config
         runtime.load_tensorflow()
-        found = getattr(data_module.load(config.data, config.seed, splits=(split,)), split)
+        data = data_module.load(config.data, config.seed, splits=(split,))
+        run.check_data(data.fingerprint)
+        found = getattr(data, split)
         if found is None:
             raise CnnkitError(f"the run `{run.path}` has no {split} split (data.validation is 0)")
         images = found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkit import rundir, runtime
+from cnnkit.config.base import StrictModel
 from cnnkit.config.document import dump
 from cnnkit.console import Console, format_duration
 from cnnkit.errors import CnnkitError, UsageError
@@ -43,7 +44,10 @@ class Preparation:
     plateau: Any
 
 
-_HEADER = "# Resolved by cnnkit: defaults and every `auto` are written out. Train it again as it is.\n"
+_HEADER = """\
+# The config as it ran: sections with their defaults, every `auto` replaced, `extends` and `--set` merged in. Layers and
+# other named objects have Keras' defaults where nothing is written. Train it again as it is.
+"""
 
 
 class Interrupted(CnnkitError):
@@ -71,6 +75,7 @@ def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None) ->
     prepared = prepare(loaded)
     run = rundir.create_run(loaded.name, run_dir)
     console.log = run.log
+    console.record(f"config    {loaded.file}")
     with _logged(console):
         _write_start(loaded, prepared, run)
         _describe(prepared, run, console)
@@ -100,6 +105,8 @@ def resume(path: str, config: str | None, overrides: Sequence[str], console: Con
     _check_unfinished(state, loaded.config, run)
     runtime.load_tensorflow()
     prepared = prepare(loaded)
+    run.check_data(prepared.data.fingerprint)
+    _record_resume(run, state["epochs_done"])
     if prepared.config != before.config:
         rundir.write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
     console.log = run.log
@@ -112,12 +119,18 @@ def resume(path: str, config: str | None, overrides: Sequence[str], console: Con
     return run
 
 
+def _record_resume(run: Run, epoch: int) -> None:
+    environment = run.read_json(run.environment)
+    environment.setdefault("resumed", []).append({"after_epoch": epoch, **runtime.describe_environment()})
+    run.write_json(run.environment, environment)
+
+
 @contextlib.contextmanager
 def _logged(console: Console) -> Iterator[None]:
     """Leaves the reason in log.txt when a run ends early."""
     try:
         yield
-    except CnnkitError as error:
+    except Exception as error:
         console.record(str(error))
         raise
     except KeyboardInterrupt:
@@ -177,7 +190,9 @@ def compile_model(
     rate, plateau = make_rate(training, steps_per_epoch)
     optimizer = training.optimizer.build(rate)
     if training.exclude_from_weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=training.exclude_from_weight_decay)
+        _check_names(training.exclude_from_weight_decay, model)
+        # Keras takes them as regular expressions.
+        optimizer.exclude_from_weight_decay(var_names=[re.escape(name) for name in training.exclude_from_weight_decay])
     if training.dtype_policy == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
@@ -190,6 +205,16 @@ def compile_model(
     )
     optimizer.build(model.trainable_variables)
     return model, plateau
+
+
+def _check_names(names: Sequence[str], model: Any) -> None:
+    known = sorted({variable.name for variable in model.trainable_variables})
+    for name in names:
+        if not any(name in variable for variable in known):
+            raise UsageError(
+                f"training.exclude_from_weight_decay: no weight of the network has `{name}` in its name",
+                f"The names are {', '.join(known)}.",
+            )
 
 
 def _resolved(config: RunConfig, chosen: Runtime) -> RunConfig:
@@ -328,23 +353,37 @@ def _fit(prepared: Preparation, run: Run, console: Console, state: dict[str, Any
     except KeyboardInterrupt:
         raise _interrupted(keeper, run) from None
     except callbacks.NonFiniteLoss as error:
-        kept = f" The checkpoint and model of epoch {len(keeper.rows)} are kept in {run.path}." if keeper.rows else ""
-        raise CnnkitError(f"{error.message} in epoch {len(keeper.rows) + 1}", f"{error.hint}{kept}") from None
+        kept = f" The checkpoint and model of epoch {keeper.kept} are kept in {run.path}." if keeper.kept else ""
+        raise CnnkitError(f"{error.message} in epoch {keeper.kept + 1}", f"{error.hint}{kept}") from None
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise CnnkitError(
+            f"training in batches of {batch_size} does not fit in memory",
+            f"Lower `data.batch_size`, or make the network smaller. Kept in {run.path}: {keeper.kept} epochs.",
+        ) from None
+    except tf.errors.OpError as error:
+        found = re.search(r"CorruptImage: (.+)", error.message)
+        if found is None:
+            raise
+        raise CnnkitError(found[1], "Mend or remove the file, or set `data.skip_corrupt: true`.") from None
     return keeper
 
 
 def _interrupted(keeper: Any, run: Run) -> Interrupted:
-    done = len(keeper.rows)
-    if done:
+    from cnnkit.callbacks import NonFiniteLoss
+
+    if keeper.kept:
         return Interrupted(
-            f"interrupted; {done} {'epoch is' if done == 1 else 'epochs are'} kept in {run.path}",
+            f"interrupted; {keeper.kept} {'epoch is' if keeper.kept == 1 else 'epochs are'} kept in {run.path}",
             f"Continue with: cnnkit train --resume {shlex.quote(str(run.path))}",
         )
-    keeper.save_model()
-    return Interrupted(
-        f"interrupted in the first epoch; the weights so far are in {run.model}",
-        "There is no checkpoint to resume yet; start again with `cnnkit train`.",
-    )
+    again = "There is no checkpoint to resume yet; start again with `cnnkit train`."
+    # Averaged weights are all zero before the first update.
+    if int(keeper.model.optimizer.iterations.numpy()) > 0:
+        with contextlib.suppress(NonFiniteLoss):
+            keeper.check_variables()
+            keeper.save_model()
+            return Interrupted(f"interrupted in the first epoch; the weights so far are in {run.model}", again)
+    return Interrupted("interrupted before anything was learned", again)
 
 
 def _datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
@@ -368,7 +407,7 @@ def _datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
         epoch=epoch,
         drop_remainder=config.data.drop_remainder,
         transform=transform,
-        finish=task.finish_targets(config.training, prepared.head, weights),
+        finish=task.finish_targets(weights),
     )
     if data.validation is None:
         return training, None
@@ -422,8 +461,12 @@ def check_same_config(before: RunConfig, now: RunConfig) -> None:
     Raises:
         UsageError: naming what differs.
     """
-    differences = list(_differences(before.to_plain(), now.to_plain(), ""))
-    differences = [path for path in differences if path not in ("training.epochs", *_RUNTIME_FIELDS)]
+    runtime_fields = {
+        f"training.{name}" for name in ("jit", "steps_per_execution") if getattr(now.training, name) == "auto"
+    }
+    differences = [
+        path for path in _differences(before, now, "") if path != "training.epochs" and path not in runtime_fields
+    ]
     if differences:
         raise UsageError(
             f"the run was made with another config: {', '.join(differences[:5])} differ",
@@ -431,17 +474,15 @@ def check_same_config(before: RunConfig, now: RunConfig) -> None:
         )
 
 
-_RUNTIME_FIELDS = ("training.jit", "training.steps_per_execution")
-
-
 def _differences(before: Any, now: Any, path: str) -> Sequence[str]:
-    if isinstance(before, dict) and isinstance(now, dict):
+    """The paths at which two configs mean something else, however they are written."""
+    if isinstance(before, StrictModel) and type(before) is type(now):
         return [
             found
-            for key in {**before, **now}
-            for found in _differences(before.get(key), now.get(key), f"{path}.{key}" if path else key)
+            for name in type(before).model_fields
+            for found in _differences(getattr(before, name), getattr(now, name), f"{path}.{name}" if path else name)
         ]
-    same = before == now or (
-        isinstance(before, float) and isinstance(now, float) and math.isnan(before) and math.isnan(now)
-    )
-    return [] if same else [path]
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True))
+        return [found for index, (a, b) in pairs for found in _differences(a, b, f"{path}[{index}]")]
+    return [] if before == now else [path]

@@ -747,7 +747,7 @@ class TestProcesses:
         (tmp_path / "net.yaml").write_text(CONFIG)
         with start(tmp_path, "train", "net.yaml", "--run-dir", "my run/") as process:
             (first,) = lines_until(process, "", 90)
-            assert "my run" in first
+            assert "net.yaml" in first
             assert process.stdout is not None
             process.stdout.close()
             assert process.stderr is not None

@@ -24,7 +24,9 @@ def test_the_reference_is_up_to_date() -> None:
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    """The README's code blocks of one language."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [text for name, text in found if name == language]
 
 
 def test_the_config_in_the_readme_is_valid(tmp_path: Path) -> None:

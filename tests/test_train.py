@@ -117,6 +117,73 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
+def other_options() -> dict[str, Any]:
+    """What the first resumed run leaves out."""
+    return config(
+        model={"layers": [{"GaussianNoise": 0.1}, *config()["model"]["layers"]]},
+        training={
+            "epochs": 4,
+            "dtype_policy": "mixed_float16",
+            "warmup_epochs": 1,
+            "optimizer": {"SGD": {"learning_rate": 0.05, "momentum": 0.9, "gradient_accumulation_steps": 3}},
+            "schedule": {"ReduceLROnPlateau": {"monitor": "loss", "patience": 0, "min_delta": 10, "factor": 0.5}},
+            "early_stopping": {"monitor": "loss", "patience": 3, "min_delta": 10},
+            "metrics": ["AUC"],
+        },
+    )
+
+
+def test_a_resumed_run_with_other_options_equals_the_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noise, half precision, warm-up with plateau, accumulation, early stopping's count and a metric."""
+    from cnnkit import callbacks
+
+    whole = run_training(tmp_path, other_options(), "whole")
+    original = callbacks.EpochClock.on_epoch_begin
+
+    def interrupt(self: Any, epoch: int, logs: Any = None) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        original(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.EpochClock, "on_epoch_begin", interrupt)
+        with pytest.raises(CnnkitError, match="2 epochs are kept") as caught:
+            run_training(tmp_path, other_options(), "run")
+    assert caught.value.exit_code == 130
+    run = Run(tmp_path / "run")
+    resume(str(run.path), None, (), Console(stream=io.StringIO()))
+    assert rows(run) == rows(whole)
+    assert len({row["learning_rate"] for row in rows(run)}) == len(rows(run))
+    assert _state(run) | {"rows": []} == _state(whole) | {"rows": []}
+
+
+def test_a_changed_data_set_is_neither_resumed_nor_evaluated(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from cnnkit.score import evaluate_run
+
+    random = np.random.default_rng(0)
+
+    def add(name: str) -> None:
+        for kind in ("a", "b"):
+            (tmp_path / "photos" / kind).mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8))
+            picture.save(tmp_path / "photos" / kind / f"{name}.png")
+
+    for number in range(20):
+        add(str(number))
+    content = config(data={"name": None, "folder": str(tmp_path / "photos")}, training={"epochs": 1})
+    run = run_training(tmp_path, content, "run")
+    assert evaluate_run(run)["images"] == 8
+    add("new")
+    with pytest.raises(CnnkitError, match="the data set has changed"):
+        evaluate_run(run)
+    with pytest.raises(CnnkitError, match="the data set has changed"):
+        resume(str(run.path), None, ("training.epochs=2",), Console(stream=io.StringIO()))
+
+
 def test_the_plateau_was_at_work(uninterrupted: Run) -> None:
     rates = [float(row["learning_rate"]) for row in rows(uninterrupted)]
     assert rates[0] == pytest.approx(0.01)
@@ -190,19 +257,15 @@ def test_added_layers_and_augmentation_leave_the_data_order(tmp_path: Path) -> N
             np.testing.assert_array_equal(labels, others)
 
 
-def test_model_keras_holds_the_averaged_weights(uninterrupted: Run) -> None:
-    """The checkpoint has both; the last epoch is the best here or its average is not the model's."""
-    with np.load(uninterrupted.checkpoint) as archive:
-        names = archive.files
-        kernels = [n for n in names if n.startswith("model/") and n.endswith("Conv2D/kernel")]
-        assert len(kernels) == 1
-        raw = archive[kernels[0]]
-        averages = [archive[n] for n in names if "moving_average" in n or "average" in n]
-    state = _state(uninterrupted)
-    best = weights(uninterrupted)[0]
-    assert not np.array_equal(best, raw)
-    if state["best_epoch"] == state["epochs_done"]:
-        assert any(average.shape == best.shape and np.array_equal(average, best) for average in averages)
+def test_model_keras_holds_the_averaged_weights(tmp_path: Path) -> None:
+    """Without validation the last epoch is kept, so that the checkpoint's average must be the model's kernel."""
+    run = run_training(tmp_path, config(data={"validation": 0}, training={"schedule": None, "epochs": 2}), "run")
+    with np.load(run.checkpoint) as archive:
+        raw = next(archive[name] for name in archive.files if name.endswith("Conv2D/kernel"))
+        averages = [archive[name] for name in archive.files if "average" in name]
+    kernel = weights(run)[0]
+    assert not np.array_equal(kernel, raw)
+    assert any(average.shape == kernel.shape and np.array_equal(average, kernel) for average in averages)
 
 
 def _state(run: Run) -> dict[str, Any]:
@@ -316,23 +379,49 @@ def test_model_keras_opens_in_plain_keras_without_cnnkit(tmp_path: Path) -> None
     assert metrics["accuracy"] == pytest.approx((plain.argmax(1) == test.labels).mean())
 
 
-def test_balanced_class_weights_are_scikit_learns(tmp_path: Path) -> None:
+def test_balanced_class_weights_are_scikit_learns() -> None:
+    """A class that the data do not have changes nothing for the others, as with scikit-learn."""
     from sklearn.utils.class_weight import compute_class_weight
 
     from cnnkit.config.training import TrainingConfig
     from cnnkit.tasks.classification import class_weights, finish_targets
 
     labels = np.asarray([0] * 5 + [1] * 20 + [2] * 75)
-    training = TrainingConfig.model_validate({"class_weights": "balanced", "label_smoothing": 0.2})
-    ours = class_weights(training, labels, ("a", "b", "c"))
+    training = TrainingConfig.model_validate({"class_weights": "balanced"})
+    ours = class_weights(training, labels, ("a", "b", "c", "unseen"))
     assert ours is not None
-    np.testing.assert_allclose(ours, compute_class_weight("balanced", classes=np.arange(3), y=labels), rtol=1e-6)
-    finish = finish_targets(training, "softmax", ours)
+    np.testing.assert_allclose(ours[:3], compute_class_weight("balanced", classes=np.arange(3), y=labels), rtol=1e-6)
+    finish = finish_targets(ours)
     assert finish is not None
-    mixed = np.asarray([[1, 0, 0], [0, 0.5, 0.5]], np.float32)
+    mixed = np.asarray([[1, 0, 0, 0], [0, 0.5, 0.5, 0]], np.float32)
     _, targets, sample_weights = finish(np.zeros((2, 1)), mixed)
     np.testing.assert_allclose(sample_weights, [ours[0], (ours[1] + ours[2]) / 2], rtol=1e-6)
-    np.testing.assert_allclose(targets, mixed * 0.8 + 0.2 / 3, rtol=1e-6)
+    np.testing.assert_array_equal(targets, mixed)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_label_smoothing_is_keras_own_in_training_and_absent_elsewhere(tmp_path: Path, activation: str) -> None:
+    import keras
+
+    layers = ["Flatten", {"Dense": {"units": "classes", "activation": activation}}]
+    content = config(
+        augmentation=[],
+        model={"layers": layers},
+        training={"label_smoothing": 0.2, "schedule": None, "optimizer": "SGD", "metrics": ["AUC"]},
+    )
+    model = prepare(load_config(write(tmp_path, content))).model
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (20, 8, 8, 1)).astype(np.float32)
+    labels = np.eye(10, dtype=np.float32)[random.integers(0, 10, 20)]
+    outputs = model(images)
+    kind = keras.losses.CategoricalCrossentropy if activation == "softmax" else keras.losses.BinaryCrossentropy
+    plain, smooth = kind()(labels, outputs), kind(label_smoothing=0.2)(labels, outputs)
+    measured = model.evaluate(images, labels, verbose=0, return_dict=True)
+    assert measured["loss"] == pytest.approx(float(plain), rel=1e-5)
+    trained = model.train_on_batch(images, labels, return_dict=True)
+    assert trained["loss"] == pytest.approx(float(smooth), rel=1e-5)
+    # A metric of the training batches sees the labels as they are.
+    assert trained["auc"] == pytest.approx(measured["auc"], rel=1e-5)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

@@ -45,8 +45,12 @@ class ImageFolder:
                 yield from files
 
 
-def list_image_folder(folder: str | Path) -> ImageFolder:
+def list_image_folder(folder: str | Path, minimum_classes: int = 2) -> ImageFolder:
     """The classes and files of `folder`: class folders, or `train` and `test` folders of class folders.
+
+    Args:
+        folder: The folder.
+        minimum_classes: Class folders that it needs; a trained network can be measured on a single class.
 
     Raises:
         DataProblem: if there is no such folder, fewer than two classes, a class without images, or
@@ -60,7 +64,7 @@ def list_image_folder(folder: str | Path) -> ImageFolder:
     # `train` may also be a class of its own (pictures of trains): then it holds images, not folders.
     if "train" in parts and folders_in(parts["train"]):
         return _list_splits(root, parts)
-    names, classes = _list_classes(root, root)
+    names, classes = _list_classes(root, root, minimum_classes)
     return ImageFolder(root, names, {"train": classes})
 
 
@@ -91,12 +95,12 @@ def _list_splits(root: Path, parts: dict[str, Path]) -> ImageFolder:
     return ImageFolder(root, names, splits)
 
 
-def _list_classes(root: Path, folder: Path) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+def _list_classes(root: Path, folder: Path, minimum: int = 2) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     folders = folders_in(folder)
     suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
     if not folders:
         raise DataProblem(f"`{folder}` has no class folders; expected one folder of images for each class", "folder")
-    if len(folders) == 1:
+    if len(folders) < minimum:
         raise DataProblem(
             f"`{folder}` has only one class folder (`{folders[0].name}`); a classifier needs at least two",
             "folder",

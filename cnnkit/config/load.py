@@ -122,7 +122,10 @@ def _further_problems(plain: dict[str, Any], found: list[Mistake], root: Node) -
     if not any(mistake.path[:1] == ("training",) for mistake in broken):
         with contextlib.suppress(ValidationError):
             training = TrainingConfig.model_validate(mended.get("training", {}))
-    parts = Parts(data, layers, whole, _valid_entries(mended.get("augmentation"), AUGMENTATIONS), training)
+    ending_known = not any("activation" in mistake.path for mistake in broken)
+    parts = Parts(
+        data, layers, whole, ending_known, _valid_entries(mended.get("augmentation"), AUGMENTATIONS), training
+    )
     return check_parts(parts, root)[1]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -80,6 +80,11 @@ _FROM_LOGITS = "Whether the model's output is before the softmax or sigmoid; fol
 class Loss(NamedObject):
     """What training minimises; a mean over the batch unless `reduction` says otherwise."""
 
+    #: Whether it is meaningless on a network that ends without softmax or sigmoid.
+    needs_probabilities: ClassVar[bool] = False
+    #: Whether smoothed labels have no effect on it.
+    ignores_smoothing: ClassVar[bool] = False
+
     reduction: Literal["sum_over_batch_size", "sum", "mean", "mean_with_sample_weight"] = Field(
         default="sum_over_batch_size", description="How the images' losses become one number."
     )
@@ -99,6 +104,8 @@ class _OnClassNumbers(Loss):
 
     A mixed label (MixUp, CutMix) counts as its largest part.
     """
+
+    ignores_smoothing: ClassVar[bool] = True
 
     def build(self, from_logits: bool) -> Any:
         import keras
@@ -144,6 +151,8 @@ class BinaryFocalCrossentropy(_Crossentropy):
 class CategoricalGeneralizedCrossEntropy(_OnClassNumbers):
     """Cross-entropy that stands noisy labels (Zhang & Sabuncu 2018)."""
 
+    needs_probabilities: ClassVar[bool] = True
+
     q: float = Field(default=0.5, gt=0, lt=1, description="0 is cross-entropy, 1 is mean absolute error.")
 
 
@@ -162,9 +171,13 @@ class SquaredHinge(Loss):
 class KLDivergence(Loss):
     """Kullback-Leibler divergence."""
 
+    needs_probabilities: ClassVar[bool] = True
+
 
 class Poisson(Loss):
     """Poisson loss."""
+
+    needs_probabilities: ClassVar[bool] = True
 
 
 class MeanSquaredError(Loss):
@@ -202,11 +215,15 @@ class CosineSimilarity(Loss):
 class Dice(Loss):
     """One minus the Dice coefficient."""
 
+    needs_probabilities: ClassVar[bool] = True
+
     axis: list[int] | None = Field(default=None, description="Axes over which it is taken; null for all.")
 
 
 class Tversky(Loss):
     """One minus the Tversky index."""
+
+    needs_probabilities: ClassVar[bool] = True
 
     alpha: Fraction = Field(default=0.5, description="Weight of false positives.")
     beta: Fraction = Field(default=0.5, description="Weight of false negatives.")

@@ -109,6 +109,11 @@ _IRREGULAR_NAMES = {
 class Metric(NamedObject):
     """What each epoch measures on training and validation batches, beside loss and accuracy."""
 
+    #: Whether it is meaningless on a network that ends without softmax or sigmoid.
+    needs_probabilities: ClassVar[bool] = False
+    #: Whether Keras cannot tell if larger or smaller is better.
+    has_no_direction: ClassVar[bool] = False
+
     name: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_]+$",
@@ -173,6 +178,8 @@ class CategoricalHinge(Metric):
 class BinaryAccuracy(Metric):
     """Share of right yes-or-no decisions over all classes."""
 
+    needs_probabilities: ClassVar[bool] = True
+
     threshold: Fraction = Field(default=0.5, description="Probability from which a class counts as predicted.")
 
 
@@ -192,6 +199,8 @@ class AUC(Metric):
 
 
 class _PrecisionOrRecall(Metric):
+    needs_probabilities: ClassVar[bool] = True
+
     thresholds: Fraction | None = Field(default=None, description=_THRESHOLDS)
     top_k: PositiveInteger | None = Field(default=None, description="Count the k most probable classes.")
     class_id: NonNegativeInteger | None = Field(default=None, description="Only this class, by number.")
@@ -206,6 +215,8 @@ class Recall(_PrecisionOrRecall):
 
 
 class _AtValue(Metric):
+    needs_probabilities: ClassVar[bool] = True
+
     num_thresholds: PositiveInteger = Field(default=200, description="Thresholds that are tried.")
     class_id: NonNegativeInteger | None = Field(default=None, description="Only this class, by number.")
 
@@ -239,6 +250,9 @@ class SpecificityAtSensitivity(_AtValue):
 
 
 class _Count(Metric):
+    needs_probabilities: ClassVar[bool] = True
+    has_no_direction: ClassVar[bool] = True
+
     thresholds: Fraction | None = Field(default=None, description=_THRESHOLDS)
 
 
@@ -281,9 +295,15 @@ class F1Score(Metric):
 class KLDivergence(Metric):
     """Kullback-Leibler divergence."""
 
+    needs_probabilities: ClassVar[bool] = True
+    has_no_direction: ClassVar[bool] = True
+
 
 class Poisson(Metric):
     """Poisson loss."""
+
+    needs_probabilities: ClassVar[bool] = True
+    has_no_direction: ClassVar[bool] = True
 
 
 class _AlongAxis(Metric):

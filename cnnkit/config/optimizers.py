@@ -102,9 +102,11 @@ class Optimizer(NamedObject):
         description="Keep an exponential moving average of the weights; validation, the choice of the best epoch and "
         "model.keras use it.",
     )
-    ema_momentum: Fraction = Field(default=0.99, description="Share of the old average kept at each update.")
+    ema_momentum: Fraction = Field(default=0.99, description="Share of the old average kept at each batch.")
     ema_overwrite_frequency: PositiveInteger | None = Field(
-        default=None, description="Updates after which the weights themselves are replaced by their average."
+        default=None,
+        description="Batches after which the weights themselves are replaced by their average (updates, with gradient "
+        "accumulation).",
     )
     loss_scale_factor: PositiveNumber | None = Field(default=None, description="Factor on the loss, undone later.")
     gradient_accumulation_steps: int | None = Field(
@@ -263,7 +265,7 @@ class ScheduleFreeAdamW(Optimizer):
     """AdamW that needs no schedule (Defazio 2024)."""
 
     learning_rate: PositiveNumber = Field(default=0.0025, description="Step size.")
-    beta_1: Rate = Field(default=0.9, description="Share of the average in the point of the gradient.")
+    beta_1: Rate = Field(default=0.9, gt=0, description="Share of the average in the point of the gradient.")
     beta_2: Rate = Field(default=0.999, description=_BETA_2)
     epsilon: NonNegativeNumber = Field(default=1e-8, description=_EPSILON)
     warmup_steps: NonNegativeInteger = Field(default=0, description="Updates over which the rate grows from 0.")

@@ -113,6 +113,12 @@ class TrainingConfig(StrictModel):
             raise invalid("`exclude_from_weight_decay` is set, but the optimizer has no `weight_decay`")
         return self
 
+    @model_validator(mode="after")
+    def _one_loss_scale(self) -> TrainingConfig:
+        if self.dtype_policy == "mixed_float16" and self.optimizer.loss_scale_factor is not None:
+            raise invalid("`mixed_float16` scales the loss by itself; leave out the optimizer's `loss_scale_factor`")
+        return self
+
     @property
     def plateau(self) -> ReduceLROnPlateau | None:
         """The schedule if it is ReduceLROnPlateau."""

@@ -62,6 +62,8 @@ def load(
     try:
         info = describe_data_set(config)
         collection = _open_collection(config, info)
+        # A download brings the class names.
+        info = describe_data_set(config)
     except DataProblem as problem:
         raise CnnkitError(f"data.{problem.argument}: {problem.message}") from None
     plan = _plan(config, info, collection, seed, splits)
@@ -104,7 +106,7 @@ def labelled_folder(
         CnnkitError: if there is no such folder, or it has a class that the network does not know.
     """
     try:
-        listing = list_image_folder(folder)
+        listing = list_image_folder(folder, minimum_classes=1)
     except DataProblem as problem:
         raise CnnkitError(problem.message) from None
     unknown = [name for name in listing.class_names if name not in class_names]

@@ -40,7 +40,7 @@ def make_metrics(training: TrainingConfig, head: str) -> list[Any]:
 def class_weights(training: TrainingConfig, labels: numpy.ndarray, class_names: Sequence[str]) -> numpy.ndarray | None:
     """One weight per class, float32 [classes], or None where the config asks for none.
 
-    `balanced` is scikit-learn's rule: images / (classes * images of the class); 0 for a class without images.
+    `balanced` is scikit-learn's rule: images / (classes with images * images of the class); 0 for a class without any.
     """
     import numpy as np
 
@@ -49,35 +49,40 @@ def class_weights(training: TrainingConfig, labels: numpy.ndarray, class_names: 
         return None
     if wanted == "balanced":
         counts = np.bincount(labels, minlength=len(class_names))
-        return np.where(counts > 0, len(labels) / (len(class_names) * np.maximum(counts, 1)), 0).astype(np.float32)
+        seen = np.count_nonzero(counts)
+        return np.where(counts > 0, len(labels) / (seen * np.maximum(counts, 1)), 0).astype(np.float32)
     if isinstance(wanted, list):
         return np.asarray(wanted, np.float32)
     return np.asarray([wanted.get(name, 1.0) for name in class_names], np.float32)
 
 
-def finish_targets(
-    training: TrainingConfig, head: str, weights: numpy.ndarray | None
-) -> Callable[[Any, Any], tuple[Any, ...]] | None:
-    """What happens to a training batch after augmentation: class weights, then label smoothing.
+def finish_targets(weights: numpy.ndarray | None) -> Callable[[Any, Any], tuple[Any, ...]] | None:
+    """What happens to a training batch after augmentation: class weights become sample weights.
 
-    Class weights come first because a mixed label weighs as its parts do; smoothing is not part of the loss, so that
-    the validation loss stays unsmoothed.
+    After MixUp and CutMix, because a mixed label weighs as its parts do.
 
     Returns:
-        A function from (images, one-hot labels) to (images, targets) or (images, targets, sample weights);
-        None where there is nothing to do.
+        A function from (images, labels [batch, classes]) to (images, labels, sample weights [batch]); None without
+        class weights.
     """
-    smoothing = training.label_smoothing
-    if not smoothing and weights is None:
+    if weights is None:
         return None
 
     def finish(images: Any, labels: Any) -> tuple[Any, ...]:
         import tensorflow as tf
 
-        sample_weights = None if weights is None else tf.linalg.matvec(labels, tf.constant(weights))
-        if smoothing:
-            uniform = 0.5 if head == "sigmoid" else 1.0 / labels.shape[-1]
-            labels = labels * (1.0 - smoothing) + smoothing * uniform
-        return (images, labels) if sample_weights is None else (images, labels, sample_weights)
+        return images, labels, tf.linalg.matvec(labels, tf.constant(weights))
 
     return finish
+
+
+def make_model(layers: Sequence[Any], training: TrainingConfig, head: str, classes: int) -> Any:
+    """The Keras model to train: a Sequential, whose training loss smooths the labels where the config says so."""
+    import keras
+
+    if not training.label_smoothing:
+        return keras.Sequential(layers, name="model")
+    from cnnkit.smoothing import SmoothedTraining
+
+    uniform = 0.5 if head == "sigmoid" else 1 / classes
+    return SmoothedTraining(layers, name="model", smoothing=training.label_smoothing, uniform=uniform)

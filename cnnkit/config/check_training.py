@@ -1,0 +1,114 @@
+"""What the training section says of metrics, losses and classes, held against data and network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cnnkit.config.base import suggestion
+from cnnkit.config.data import DataConfig
+from cnnkit.config.dataset import DataSetInfo
+from cnnkit.config.explain import Path
+from cnnkit.config.losses import Loss
+from cnnkit.config.metrics import Metric
+from cnnkit.config.optimizers import ReduceLROnPlateau
+from cnnkit.config.training import EarlyStopping, TrainingConfig
+
+Report = Callable[..., None]
+
+#: The columns of metrics.csv that are no metrics.
+_OTHER_COLUMNS = ("epoch", "seconds", "images_per_second")
+
+
+def check_training(
+    training: TrainingConfig, data: DataConfig, info: DataSetInfo, activation: str | None, report: Report
+) -> None:
+    """Holds the training section against the data and the network's last activation.
+
+    Args:
+        activation: `softmax`, `sigmoid` or `logits`; None where the network is not known as a whole.
+        report: Takes a path, a message, and whether the path's key is to be pointed at.
+    """
+    if training.warmup_epochs and training.warmup_epochs >= training.epochs:
+        message = f"a warm-up of {training.warmup_epochs:g} epochs leaves nothing of a run of {training.epochs}"
+        report(("training", "warmup_epochs"), message, False)
+    measured = ["loss", "accuracy", *(metric.column for metric in training.metrics)]
+    for index, name in enumerate(measured[2:]):
+        path: Path = ("training", "metrics", index, type(training.metrics[index]).__name__, "name")
+        if name in measured[: index + 2]:
+            report(path, f"`{name}` is measured already; give this one another `name`")
+        elif name in _OTHER_COLUMNS or name.startswith(("val_", "learning_rate")):
+            report(path, f"`{name}` is a column of metrics.csv already; give this metric another `name`")
+        class_id = getattr(training.metrics[index], "class_id", None)
+        if class_id is not None and class_id >= info.classes:
+            message = f"there is no class {class_id}; the data have {info.classes}, counted from 0"
+            report((*path[:-1], "class_id"), message, False)
+    directionless = {metric.column for metric in training.metrics if metric.has_no_direction}
+    known = [*measured, *(f"val_{name}" for name in measured)]
+    monitors: list[tuple[Path, ReduceLROnPlateau | EarlyStopping]] = []
+    if training.plateau is not None:
+        place: Path = ("training", "schedule", type(training.plateau).__name__, "monitor")
+        monitors.append((place, training.plateau))
+    if training.early_stopping is not None:
+        monitors.append((("training", "early_stopping", "monitor"), training.early_stopping))
+    for path, watching in monitors:
+        monitor = watching.monitor
+        if monitor not in known:
+            report(path, f"unknown metric `{monitor}`{suggestion(monitor, known)}", False)
+        elif monitor.startswith("val_") and not data.validation and not data.splits.validation:
+            message = f"`{monitor}` needs validation data, but `data.validation` is 0; watch `{monitor[4:]}` instead"
+            report(path, message, False)
+        elif watching.mode == "auto" and monitor.removeprefix("val_") in directionless:
+            report(path, f"is a larger `{monitor}` better? Keras does not know; add `mode: max` or `mode: min`", False)
+    if activation is not None:
+        _check_objectives(training, activation, report)
+    if training.label_smoothing and training.loss is not None:
+        _check_smoothing(training.loss, report)
+    _check_class_weights(training.class_weights, info, report)
+
+
+def _check_class_weights(weights: object, info: DataSetInfo, report: Report) -> None:
+    path: Path = ("training", "class_weights")
+    if isinstance(weights, list) and len(weights) != info.classes:
+        report(path, f"expected {info.classes} weights, one per class, got {len(weights)}")
+    if isinstance(weights, dict) and info.class_names is None:
+        report(path, "the class names are not known before the data are here; prepare them first, or give a list")
+    elif isinstance(weights, dict):
+        names = info.class_names or ()
+        for name in weights:
+            if name not in names:
+                report((*path, name), f"unknown class `{name}`{suggestion(name, names)}")
+
+
+def _check_objectives(training: TrainingConfig, activation: str, report: Report) -> None:
+    """Whether losses and metrics go with what the network puts out.
+
+    Keras computes a cross-entropy from what went into the last activation, whichever activation that is: a softmax's
+    inputs would be taken for a sigmoid's, or the other way round, and the figure would be wrong.
+    """
+    wrong = {"softmax": "Binary", "sigmoid": "Categorical"}.get(activation)
+    right = {"softmax": "Categorical", "sigmoid": "Binary"}.get(activation)
+    used: list[tuple[Path, Loss | Metric]] = []
+    if training.loss is not None:
+        used.append((("training", "loss"), training.loss))
+    used += [(("training", "metrics", index), metric) for index, metric in enumerate(training.metrics)]
+    for path, objective in used:
+        kind = type(objective).__name__
+        place = (*path, kind)
+        if wrong is not None and kind.startswith(wrong) and kind.endswith(("Crossentropy", "FocalCrossentropy")):
+            report(
+                place,
+                f"`{kind}` does not go with the {activation} at the end of the network; use "
+                f"`{kind.replace(wrong, str(right))}`, or another activation",
+            )
+        elif activation == "logits" and objective.needs_probabilities:
+            report(place, f"`{kind}` needs probabilities, but the network ends without a softmax or sigmoid; add one")
+        elif activation != "logits" and getattr(objective, "from_logits", None):
+            report((*place, "from_logits"), f"the network ends in a {activation}: its outputs are no logits", False)
+
+
+def _check_smoothing(loss: Loss, report: Report) -> None:
+    path: Path = ("training", "label_smoothing")
+    if loss.ignores_smoothing:
+        report(path, f"`{type(loss).__name__}` takes the class number, so that smoothing has no effect; leave it out")
+    elif getattr(loss, "label_smoothing", 0):
+        report(path, "the loss smooths the labels too; keep one of the two")
