@@ -225,6 +225,28 @@ HINTS = [
     edit("sparse metric", "[AUC]", "[SparseCategoricalAccuracy]", "21:13", "one-hot", "leave `Sparse` out"),
     edit("schedule in Python", SCHEDULE, "LearningRateScheduler", "19:13", "Python code", "PiecewiseConstantDecay"),
     edit("binary metric on a softmax", "[AUC]", "[BinaryCrossentropy]", "21:13", "does not go with the softmax"),
+    edit("taken layer name", "filters: 8", "name: image, filters: 8", "9:16", "`image`", "another part"),
+    Case(
+        "metric without a direction",
+        edited(("[AUC]", "[TruePositives]"), ("patience: 2", "monitor: val_true_positives")),
+        {"20:29": ("`val_true_positives`", "`mode: max`")},
+    ),
+    Case(
+        "probabilities from logits",
+        edited((", activation: softmax", ""), ("[AUC]", "[Precision]")),
+        {"21:13": ("`Precision` needs probabilities",)},
+    ),
+    edit("class id", "[AUC]", "[{Precision: {class_id: 10}}]", "21:36", "no class 10", "the data have 10"),
+    Case(
+        "labels smoothed twice",
+        edited(("metrics: [AUC]", "label_smoothing: 0.1\n  loss: {CategoricalCrossentropy: {label_smoothing: 0.1}}")),
+        {"21:3": ("keep one of the two",)},
+    ),
+    Case(
+        "logits from a softmax",
+        edited(("metrics: [AUC]", "loss: {CategoricalCrossentropy: {from_logits: true}}")),
+        {"21:49": ("its outputs are no logits",)},
+    ),
     edit("metric twice", "[AUC]", "[AUC, AUC]", "21:18", "`auc` is measured already", "`name`"),
     edit("metric with a column's name", "[AUC]", "[{AUC: {name: epoch}}]", "21:20", "`epoch`", "another `name`"),
     edit("unknown monitor", "patience: 2", "monitor: f1", "20:29", "unknown metric `f1`", "`val_auc`"),
