@@ -7,7 +7,6 @@ may run in any thread. The same input makes the same bytes.
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
+from cnnkit.rundir import replacing
 
 DPI = 160
 
@@ -260,15 +260,10 @@ def _figure(width_inches: float, height_inches: float, constrained: bool = True)
 
 
 def _save(figure: Any, path: Path, tight: bool = False) -> None:
-    """Writes the PNG under a temporary name and renames it, so that no one ever reads half a picture."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with warnings.catch_warnings():
-            # A class name in a script that the font lacks is drawn as boxes; that is no news for a terminal.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            # matplotlib would write its version into the file.
-            bounds = "tight" if tight else None
-            figure.savefig(temporary, format="png", dpi=DPI, bbox_inches=bounds, metadata={"Software": None})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Writes the PNG so that no one ever reads half a picture."""
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # A class name in a script that the font lacks is drawn as boxes; that is no news for a terminal.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        # matplotlib would write its version into the file.
+        bounds = "tight" if tight else None
+        figure.savefig(temporary, format="png", dpi=DPI, bbox_inches=bounds, metadata={"Software": None})

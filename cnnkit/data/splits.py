@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -100,11 +100,6 @@ class Split:
         if self.images is not None:
             return self.images[places]
         return self.source.read(self.positions[places])
-
-    def chunks(self) -> Iterator[Array]:
-        """All images in order, some at a time."""
-        for start in range(0, self.size, CHUNK):
-            yield self.read(np.arange(start, min(start + CHUNK, self.size)))
 
 
 @dataclass(frozen=True, eq=False)

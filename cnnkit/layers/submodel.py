@@ -11,7 +11,7 @@ from typing import Any
 from cnnkit.layers.base import Shape
 
 
-def functional(name: str, input_shape: Shape, dtype: str, body: Callable[[Any], Any], trainable: bool = True) -> Any:
+def functional(name: str, input_shape: Shape, dtype: str, body: Callable[[Any], Any]) -> Any:
     """A named functional model of one input.
 
     Args:
@@ -22,4 +22,4 @@ def functional(name: str, input_shape: Shape, dtype: str, body: Callable[[Any], 
     import keras
 
     inputs = keras.Input(input_shape, dtype=dtype)
-    return keras.Model(inputs, body(inputs), trainable=trainable, name=name)
+    return keras.Model(inputs, body(inputs), name=name)
