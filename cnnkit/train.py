@@ -69,8 +69,11 @@ def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None) ->
         CnnkitError: if the data are missing or the loss becomes non-finite.
         Interrupted: on Ctrl-C.
     """
-    # TensorFlow takes seconds to load; say at once that the config is all right.
+    from cnnkit.data import make_available
+
+    # TensorFlow takes seconds to load; say at once that the config is all right, and at once if the data are missing.
     console.line(f"config    {loaded.file}")
+    make_available(loaded.config.data)
     runtime.load_tensorflow()
     prepared = prepare(loaded)
     run = rundir.create_run(loaded.name, run_dir)

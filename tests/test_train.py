@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -482,3 +483,28 @@ def test_layers_that_need_xla_on_a_cpu_turn_it_on(tmp_path: Path) -> None:
     run = run_training(tmp_path, content, "run")
     assert run.read_json(run.environment)["settings"]["jit_compile"] is True
     assert rundir.find_run(str(run.path)) == run
+
+
+def test_a_missing_data_set_is_reported_before_tensorflow_loads(tmp_path: Path) -> None:
+    content = config(data={"name": "fashion_mnist", "download": False})
+    script = (
+        "import sys, io\n"
+        "from cnnkit.config.load import load_config\n"
+        "from cnnkit.console import Console\n"
+        "from cnnkit.errors import CnnkitError\n"
+        "from cnnkit.train import train\n"
+        "try:\n"
+        "    train(load_config(sys.argv[1]), Console(stream=io.StringIO()))\n"
+        "except CnnkitError as error:\n"
+        "    assert 'tensorflow' not in sys.modules\n"
+        "    print(error)\n"
+    )
+    file = write(tmp_path, content)
+    done = subprocess.run(
+        [sys.executable, "-c", script, file], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "TFDS_DATA_DIR": str(tmp_path / "none")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for way_out in ("network", "TFDS_DATA_DIR", "folder:"):
+        assert way_out in done.stdout
+    assert not (tmp_path / "runs").exists()

@@ -225,6 +225,18 @@ class _Prepared:
         return self._opened[split].is_labelled
 
 
+def make_available(config: DataConfig) -> None:
+    """Downloads a TFDS data set that is missing. Needs no TensorFlow, so that a failure need not wait for it.
+
+    Raises:
+        CnnkitError: if the set is missing and cannot be downloaded.
+    """
+    if config.name is not None and config.name != "digits":
+        from cnnkit.data.download import fetch
+
+        fetch(config.name, download=config.download)
+
+
 def _open_collection(config: DataConfig, info: DataSetInfo) -> _Collection:
     if config.folder is not None:
         return _Folder(list_image_folder(config.folder), config, info)
