@@ -277,10 +277,8 @@ def data_info(source: str, as_json: bool) -> None:
     """Show the splits, classes and pixel statistics of a data set."""
     from cnnkit.data.catalog import data_set_summary
     from cnnkit.listing import as_lines
-    from cnnkit.runtime import load_tensorflow
 
     config, seed = _data_source(source)
-    load_tensorflow()
     summary = data_set_summary(config, seed)
     click.echo(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else as_lines(summary))
 

@@ -70,7 +70,6 @@ def evaluate_run(run: Run, split: str = "test", folder: str | None = None) -> di
         images = data_module.labelled_folder(folder, class_names=class_names, shape=task.image_shape)
     else:
         config = load_config(str(run.config)).config
-        runtime.load_tensorflow()
         data = data_module.load(config.data, config.seed, splits=(split,))
         run.check_data(data.fingerprint)
         found = getattr(data, split)

@@ -69,17 +69,13 @@ def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None) ->
         CnnkitError: if the data are missing or the loss becomes non-finite.
         Interrupted: on Ctrl-C.
     """
-    from cnnkit.data import make_available
-
-    # TensorFlow takes seconds to load; say at once that the config is all right, and at once if the data are missing.
+    # TensorFlow takes seconds to load; say at once that the config is all right.
     console.line(f"config    {loaded.file}")
-    make_available(loaded.config.data)
-    runtime.load_tensorflow()
     prepared = prepare(loaded)
     run = rundir.create_run(loaded.name, run_dir)
     console.log = run.log
     console.record(f"config    {loaded.file}")
-    with _logged(console):
+    with _logged(console, run):
         _write_start(loaded, prepared, run)
         _describe(prepared, run, console)
         _train(prepared, run, console, None)
@@ -106,14 +102,13 @@ def resume(path: str, config: str | None, overrides: Sequence[str], console: Con
     check_same_config(before.config, loaded.config)
     state = read_state(run.checkpoint)
     _check_unfinished(state, loaded.config, run)
-    runtime.load_tensorflow()
     prepared = prepare(loaded)
     run.check_data(prepared.data.fingerprint)
     _record_resume(run, state["epochs_done"])
     if prepared.config != before.config:
         rundir.write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
     console.log = run.log
-    with _logged(console):
+    with _logged(console, run):
         epochs = prepared.config.training.epochs
         console.line(f"resuming {run.path} after epoch {state['epochs_done']} of {epochs}")
         if epochs != before.config.training.epochs and prepared.config.training.schedule is not None:
@@ -129,7 +124,7 @@ def _record_resume(run: Run, epoch: int) -> None:
 
 
 @contextlib.contextmanager
-def _logged(console: Console) -> Iterator[None]:
+def _logged(console: Console, run: Run) -> Iterator[None]:
     """Leaves the reason in log.txt when a run ends early."""
     try:
         yield
@@ -137,7 +132,13 @@ def _logged(console: Console) -> Iterator[None]:
         console.record(str(error))
         raise
     except KeyboardInterrupt:
-        raise Interrupted("interrupted before the first epoch", "Start again with: cnnkit train") from None
+        # Outside `fit`: before the first epoch, or while the pictures are drawn.
+        if run.checkpoint.exists():
+            interrupted = Interrupted(f"interrupted; what was learned is kept in {run.path}", _resume_hint(run))
+        else:
+            interrupted = Interrupted("interrupted before the first epoch", "Start again with: cnnkit train")
+        console.record(str(interrupted))
+        raise interrupted from None
     finally:
         console.end_epoch()
 
@@ -371,13 +372,17 @@ def _fit(prepared: Preparation, run: Run, console: Console, state: dict[str, Any
     return keeper
 
 
+def _resume_hint(run: Run) -> str:
+    return f"Continue with: cnnkit train --resume {shlex.quote(str(run.path))}"
+
+
 def _interrupted(keeper: Any, run: Run) -> Interrupted:
     from cnnkit.callbacks import NonFiniteLoss
 
     if keeper.kept:
         return Interrupted(
             f"interrupted; {keeper.kept} {'epoch is' if keeper.kept == 1 else 'epochs are'} kept in {run.path}",
-            f"Continue with: cnnkit train --resume {shlex.quote(str(run.path))}",
+            _resume_hint(run),
         )
     again = "There is no checkpoint to resume yet; start again with `cnnkit train`."
     # Averaged weights are all zero before the first update.

@@ -9,7 +9,7 @@ from cnnkit.data.batches import (
 )
 from cnnkit.data.catalog import DataSetRow, data_set_summary, list_data_sets, prepare
 from cnnkit.data.images import CorruptImage, read_image
-from cnnkit.data.loading import labelled_folder, load, make_available
+from cnnkit.data.loading import labelled_folder, load
 from cnnkit.data.splits import DataSets, Split, split_from_arrays, stratified
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "labelled_folder",
     "list_data_sets",
     "load",
-    "make_available",
     "order",
     "prepare",
     "read_image",

@@ -225,18 +225,6 @@ class _Prepared:
         return self._opened[split].is_labelled
 
 
-def make_available(config: DataConfig) -> None:
-    """Downloads a TFDS data set that is missing. Needs no TensorFlow, so that a failure need not wait for it.
-
-    Raises:
-        CnnkitError: if the set is missing and cannot be downloaded.
-    """
-    if config.name is not None and config.name != "digits":
-        from cnnkit.data.download import fetch
-
-        fetch(config.name, download=config.download)
-
-
 def _open_collection(config: DataConfig, info: DataSetInfo) -> _Collection:
     if config.folder is not None:
         return _Folder(list_image_folder(config.folder), config, info)
@@ -244,8 +232,12 @@ def _open_collection(config: DataConfig, info: DataSetInfo) -> _Collection:
     if config.name == "digits":
         return _Digits()
     from cnnkit.data.download import fetch
+    from cnnkit.runtime import load_tensorflow
 
-    return _Prepared(fetch(config.name, download=config.download), info)
+    folder = fetch(config.name, download=config.download)
+    # Only now: that the data are missing need not wait for TensorFlow.
+    load_tensorflow()
+    return _Prepared(folder, info)
 
 
 # --- Dividing -----------------------------------------------------------------------------------------
