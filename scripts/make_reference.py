@@ -19,8 +19,9 @@ from cnnkit.config.base import NamedObject, StrictModel, Table, to_plain
 from cnnkit.config.data import ChannelStatistics, DataConfig, Splits
 from cnnkit.config.losses import LOSSES
 from cnnkit.config.metrics import METRICS
-from cnnkit.config.optimizers import OPTIMIZERS, SCHEDULES
+from cnnkit.config.optimizers import OPTIMIZERS
 from cnnkit.config.run import ModelConfig, RunConfig
+from cnnkit.config.schedules import SCHEDULES
 from cnnkit.config.schema import schema_of
 from cnnkit.config.training import EarlyStopping, TrainingConfig
 from cnnkit.layers import LAYERS

@@ -10,7 +10,7 @@ from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.explain import Path
 from cnnkit.config.losses import Loss
 from cnnkit.config.metrics import Metric
-from cnnkit.config.optimizers import ReduceLROnPlateau
+from cnnkit.config.schedules import ReduceLROnPlateau
 from cnnkit.config.training import EarlyStopping, TrainingConfig
 
 Report = Callable[..., None]

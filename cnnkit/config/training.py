@@ -20,7 +20,8 @@ from cnnkit.config.base import (
 )
 from cnnkit.config.losses import LOSSES, Loss
 from cnnkit.config.metrics import METRICS, Metric
-from cnnkit.config.optimizers import OPTIMIZERS, SCHEDULES, Adam, Optimizer, ReduceLROnPlateau, Schedule
+from cnnkit.config.optimizers import OPTIMIZERS, Adam, Optimizer
+from cnnkit.config.schedules import SCHEDULES, ReduceLROnPlateau, Schedule
 
 
 class EarlyStopping(StrictModel):

@@ -23,7 +23,7 @@ def make_loss(training: TrainingConfig, head: str) -> Any:
     Args:
         head: `softmax`, `sigmoid` or `logits`.
     """
-    from cnnkit.config.losses import BinaryCrossentropy, CategoricalCrossentropy
+    from cnnkit.config.crossentropies import BinaryCrossentropy, CategoricalCrossentropy
 
     loss = training.loss or (BinaryCrossentropy() if head == "sigmoid" else CategoricalCrossentropy())
     return loss.build(from_logits=head == "logits")

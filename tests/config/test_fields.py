@@ -14,12 +14,14 @@ import pytest
 
 from cnnkit import shipped
 from cnnkit.config.base import Choice, NamedObject, Table
+from cnnkit.config.crossentropies import CategoricalCrossentropy
 from cnnkit.config.document import dump
 from cnnkit.config.load import load_config
-from cnnkit.config.losses import LOSSES, CategoricalCrossentropy
+from cnnkit.config.losses import LOSSES
 from cnnkit.config.metrics import METRICS
-from cnnkit.config.optimizers import OPTIMIZERS, SCHEDULES, Optimizer, Schedule
+from cnnkit.config.optimizers import OPTIMIZERS, Optimizer
 from cnnkit.config.run import RunConfig
+from cnnkit.config.schedules import SCHEDULES, Schedule
 
 #: The table, Keras' module of the same things, and the classes there that nobody names in a config.
 KINDS: dict[str, tuple[Table, Any, set[str]]] = {

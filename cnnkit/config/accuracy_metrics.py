@@ -1,0 +1,37 @@
+"""Metrics of the class probabilities as a whole."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from cnnkit.config.base import Fraction, PositiveInteger
+from cnnkit.config.losses import FROM_LOGITS
+from cnnkit.config.metrics import Metric
+
+
+class CategoricalAccuracy(Metric):
+    """Share of images whose most probable class is the true one."""
+
+
+class TopKCategoricalAccuracy(Metric):
+    """Share of images whose true class is among the k most probable."""
+
+    leading: ClassVar[str | None] = "k"
+    k: PositiveInteger = Field(default=5, description="How many classes count.")
+
+
+class _Crossentropy(Metric):
+    from_logits: bool | None = Field(default=None, description=FROM_LOGITS)
+    label_smoothing: Fraction = Field(default=0, description="How far labels are moved towards uniform.")
+
+
+class CategoricalCrossentropy(_Crossentropy):
+    """Cross-entropy between one-hot labels and class probabilities."""
+
+    axis: int = Field(default=-1, description="The axis of the classes.")
+
+
+class BinaryCrossentropy(_Crossentropy):
+    """Cross-entropy of each class on its own."""

@@ -1,0 +1,85 @@
+"""Metrics of the distance between outputs and one-hot labels."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from cnnkit.config.base import NonNegativeInteger
+from cnnkit.config.metrics import Metric
+
+
+class CategoricalHinge(Metric):
+    """Largest margin between the true class and the others."""
+
+
+class KLDivergence(Metric):
+    """Kullback-Leibler divergence."""
+
+    needs_probabilities: ClassVar[bool] = True
+    has_no_direction: ClassVar[bool] = True
+
+
+class Poisson(Metric):
+    """Poisson loss."""
+
+    needs_probabilities: ClassVar[bool] = True
+    has_no_direction: ClassVar[bool] = True
+
+
+class _AlongAxis(Metric):
+    axis: int = Field(default=-1, description="The axis of the classes.")
+
+
+class CosineSimilarity(_AlongAxis):
+    """Cosine between output and one-hot labels."""
+
+
+class PearsonCorrelation(_AlongAxis):
+    """Pearson correlation between output and one-hot labels."""
+
+
+class ConcordanceCorrelation(_AlongAxis):
+    """Concordance correlation between output and one-hot labels."""
+
+
+class Hinge(Metric):
+    """Hinge loss of each class on its own."""
+
+
+class SquaredHinge(Metric):
+    """Squared hinge loss of each class on its own."""
+
+
+class MeanSquaredError(Metric):
+    """Mean of squared differences to the one-hot labels."""
+
+
+class RootMeanSquaredError(Metric):
+    """Root of the mean squared difference."""
+
+
+class MeanAbsoluteError(Metric):
+    """Mean of absolute differences."""
+
+
+class MeanAbsolutePercentageError(Metric):
+    """Mean of relative differences."""
+
+
+class MeanSquaredLogarithmicError(Metric):
+    """Mean of squared differences of logarithms."""
+
+
+class LogCoshError(Metric):
+    """Logarithm of the hyperbolic cosine of the difference."""
+
+
+class R2Score(Metric):
+    """Coefficient of determination."""
+
+    class_aggregation: Literal["uniform_average", "variance_weighted_average"] = Field(
+        default="uniform_average", description="How the classes become one number."
+    )
+    num_regressors: NonNegativeInteger = Field(default=0, description="For the adjusted score; 0 for the plain one.")
