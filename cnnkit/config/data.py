@@ -127,7 +127,7 @@ class DataConfig(StrictModel):
         description="`standardize` (per channel, measured on the training split), `scale` (0..1), `none`, or "
         "{mean, variance}; part of the saved model.",
     )
-    splits: Splits = Field(default=Splits(), description="TFDS slices instead of the default splits.")
+    splits: Splits = Field(default=Splits.with_defaults(), description="TFDS slices instead of the default splits.")
     skip_corrupt: bool = Field(
         default=False, description="Leave out image files that cannot be decoded, instead of stopping."
     )

@@ -46,4 +46,4 @@ class RunConfig(StrictModel):
         default=[], description="Random changes to training images, in this order."
     )
     model: ModelConfig = Field(description="The network.")
-    training: TrainingConfig = Field(default=TrainingConfig(), description="How it learns.")
+    training: TrainingConfig = Field(default=TrainingConfig.with_defaults(), description="How it learns.")

@@ -60,7 +60,7 @@ class TrainingConfig(StrictModel):
 
     epochs: PositiveInteger = Field(default=10, description="Passes over the training split.")
     optimizer: Annotated[Optimizer, Choice(OPTIMIZERS)] = Field(
-        default=Adam(),
+        default=Adam.with_defaults(),
         description="A Keras optimizer with its arguments: gradient clipping, weight decay, gradient "
         "accumulation and the moving average of the weights are arguments of it.",
     )

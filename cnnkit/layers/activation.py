@@ -9,13 +9,13 @@ from pydantic import Field
 from cnnkit.config.base import Dimension, NonNegativeNumber
 from cnnkit.layers.axes import AxesField, as_list, covers, positions
 from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, Weight, format_shape
+from cnnkit.layers.initializers import ZEROS
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.weights import (
     ActivationName,
     ConstraintField,
     InitializerField,
     RegularizerField,
-    Zeros,
 )
 from cnnkit.layers.window import compute_dtype
 
@@ -63,7 +63,7 @@ class PReLU(Layer):
 
     leading: ClassVar[str | None] = "alpha_initializer"
 
-    alpha_initializer: InitializerField = Field(default=Zeros(), description="How alpha starts.")
+    alpha_initializer: InitializerField = Field(default=ZEROS, description="How alpha starts.")
     alpha_regularizer: RegularizerField | None = Field(default=None, description="Penalty on alpha.")
     alpha_constraint: ConstraintField | None = Field(default=None, description="Constraint on alpha.")
     shared_axes: AxesField | None = Field(

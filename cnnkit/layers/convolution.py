@@ -10,13 +10,12 @@ from pydantic import Field, model_validator
 from cnnkit.config.base import Dimension, Pair, PositiveInteger, describe, invalid
 from cnnkit.layers import geometry
 from cnnkit.layers.base import Scope, Shape, ShapeError, Weight, channels, format_shape, spatial
+from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS
 from cnnkit.layers.weights import (
     ActivationName,
     ConstraintField,
-    GlorotUniform,
     InitializerField,
     RegularizerField,
-    Zeros,
     check_weight_objects,
 )
 from cnnkit.layers.window import Amounts, PairFromZero, WindowedLayer, compute_dtype
@@ -37,7 +36,7 @@ class Convolution(WindowedLayer):
     dilation_rate: Pair = Field(default=(1, 1), description=_DILATION)
     activation: ActivationName | None = Field(default=None, description="Activation of the output, by Keras' name.")
     use_bias: bool = Field(default=True, description="Whether each filter adds a bias.")
-    bias_initializer: InitializerField = Field(default=Zeros(), description="How the bias starts.")
+    bias_initializer: InitializerField = Field(default=ZEROS, description="How the bias starts.")
     bias_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the bias.")
     activity_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the output.")
     bias_constraint: ConstraintField | None = Field(default=None, description="Constraint on the bias.")
@@ -70,7 +69,7 @@ class KernelConvolution(Convolution):
     leading: ClassVar[str | None] = "filters"
 
     filters: Dimension = Field(description=_FILTERS)
-    kernel_initializer: InitializerField = Field(default=GlorotUniform(), description="How the kernel starts.")
+    kernel_initializer: InitializerField = Field(default=GLOROT_UNIFORM, description="How the kernel starts.")
     kernel_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the kernel.")
     kernel_constraint: ConstraintField | None = Field(default=None, description="Constraint on the kernel.")
 
@@ -130,7 +129,7 @@ class DepthwiseConv2D(Convolution):
     weight_ranks: ClassVar[dict[str, int]] = {"depthwise": 4, "bias": 1, "activity": 4}
 
     depth_multiplier: PositiveInteger = Field(default=1, description="Filters per input channel, from 1.")
-    depthwise_initializer: InitializerField = Field(default=GlorotUniform(), description="How the kernel starts.")
+    depthwise_initializer: InitializerField = Field(default=GLOROT_UNIFORM, description="How the kernel starts.")
     depthwise_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the kernel.")
     depthwise_constraint: ConstraintField | None = Field(default=None, description="Constraint on the kernel.")
 
@@ -158,10 +157,10 @@ class SeparableConv2D(Convolution):
     filters: Dimension = Field(description=_FILTERS)
     depth_multiplier: PositiveInteger = Field(default=1, description="Depthwise filters per input channel, from 1.")
     depthwise_initializer: InitializerField = Field(
-        default=GlorotUniform(), description="How the depthwise kernel starts."
+        default=GLOROT_UNIFORM, description="How the depthwise kernel starts."
     )
     pointwise_initializer: InitializerField = Field(
-        default=GlorotUniform(), description="How the pointwise kernel starts."
+        default=GLOROT_UNIFORM, description="How the pointwise kernel starts."
     )
     depthwise_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the depthwise kernel.")
     pointwise_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the pointwise kernel.")

@@ -15,13 +15,12 @@ from cnnkit.config.base import (
     is_whole,
 )
 from cnnkit.layers.base import Layer, Shape, ShapeError, ShapeLayer, Weight, format_shape
+from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS
 from cnnkit.layers.weights import (
     ActivationName,
     ConstraintField,
-    GlorotUniform,
     InitializerField,
     RegularizerField,
-    Zeros,
     check_weight_objects,
 )
 from cnnkit.layers.window import DATA_FORMAT
@@ -38,8 +37,8 @@ class Dense(Layer):
     units: Dimension = Field(description="Number of outputs: a whole number from 1, or `classes`.")
     activation: ActivationName | None = Field(default=None, description="Activation of the output, by Keras' name.")
     use_bias: bool = Field(default=True, description="Whether each unit adds a bias.")
-    kernel_initializer: InitializerField = Field(default=GlorotUniform(), description="How the kernel starts.")
-    bias_initializer: InitializerField = Field(default=Zeros(), description="How the bias starts.")
+    kernel_initializer: InitializerField = Field(default=GLOROT_UNIFORM, description="How the kernel starts.")
+    bias_initializer: InitializerField = Field(default=ZEROS, description="How the bias starts.")
     kernel_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the kernel.")
     bias_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the bias.")
     activity_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the output.")

@@ -18,13 +18,12 @@ from cnnkit.config.base import (
 )
 from cnnkit.layers.axes import AxesField, AxisField, as_list, covers, positions
 from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, Weight, format_shape, spatial
+from cnnkit.layers.initializers import ONES, ZEROS
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.weights import (
     ConstraintField,
     InitializerField,
-    Ones,
     RegularizerField,
-    Zeros,
     check_weight_objects,
 )
 from cnnkit.layers.window import compute_dtype
@@ -38,8 +37,8 @@ class ScaledNormalization(Layer):
     epsilon: NonNegativeNumber = Field(default=1e-3, description=_EPSILON)
     center: bool = Field(default=True, description="Whether to add a learned offset, beta.")
     scale: bool = Field(default=True, description="Whether to multiply by a learned factor, gamma.")
-    beta_initializer: InitializerField = Field(default=Zeros(), description="How beta starts.")
-    gamma_initializer: InitializerField = Field(default=Ones(), description="How gamma starts.")
+    beta_initializer: InitializerField = Field(default=ZEROS, description="How beta starts.")
+    gamma_initializer: InitializerField = Field(default=ONES, description="How gamma starts.")
     beta_regularizer: RegularizerField | None = Field(default=None, description="Penalty on beta.")
     gamma_regularizer: RegularizerField | None = Field(default=None, description="Penalty on gamma.")
     beta_constraint: ConstraintField | None = Field(default=None, description="Constraint on beta.")
@@ -87,8 +86,8 @@ class BatchNormalization(ScaledNormalization):
 
     axis: AxisField = Field(default=-1, description="The axis that keeps its own statistics: the channels, -1.")
     momentum: Fraction = Field(default=0.99, description="Share of the old value in the moving averages, 0..1.")
-    moving_mean_initializer: InitializerField = Field(default=Zeros(), description="How the moving mean starts.")
-    moving_variance_initializer: InitializerField = Field(default=Ones(), description="How the moving variance starts.")
+    moving_mean_initializer: InitializerField = Field(default=ZEROS, description="How the moving mean starts.")
+    moving_variance_initializer: InitializerField = Field(default=ONES, description="How the moving variance starts.")
     renorm: bool = Field(default=False, description="Batch renormalization (Ioffe 2017, arXiv:1702.03275).")
     renorm_clipping: RenormClipping | None = Field(
         default=None, description="Bounds {rmin, rmax, dmax} of the correction; with `renorm: true`."
