@@ -1,7 +1,5 @@
 """What every augmentation knows about itself without TensorFlow, and the field types that they share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 

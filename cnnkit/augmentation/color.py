@@ -1,8 +1,6 @@
 """Augmentations that change pixel values in place: contrast, brightness, colour, sharpness, histograms."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
@@ -104,7 +102,7 @@ class RandomColorJitter(Augmentation):
     )
 
     @model_validator(mode="after")
-    def _does_something(self) -> RandomColorJitter:
+    def _does_something(self) -> Self:
         factors = (self.brightness_factor, self.contrast_factor, self.saturation_factor, self.hue_factor)
         if all(factor is None for factor in factors):
             raise invalid(

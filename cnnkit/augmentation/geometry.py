@@ -1,8 +1,6 @@
 """Augmentations that move pixels: flips, crops, affine and elastic transformations."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
@@ -92,7 +90,7 @@ class RandomCrop(Augmentation):
     fill_value: float = Field(default=0.0, description=FILL_VALUE)
 
     @model_validator(mode="after")
-    def _does_something(self) -> RandomCrop:
+    def _does_something(self) -> Self:
         if self.height is None and self.width is None and self.padding == (0, 0):
             raise invalid(
                 "needs `padding`: without it the window is the whole image; `padding: 4` is usual for 32x32 images"
@@ -191,7 +189,7 @@ class RandomShear(Augmentation):
     fill_value: float = Field(default=0.0, description=FILL_VALUE)
 
     @model_validator(mode="after")
-    def _does_something(self) -> RandomShear:
+    def _does_something(self) -> Self:
         if not {"x_factor", "y_factor"} & self.model_fields_set:
             raise invalid("needs `x_factor` or `y_factor`: with Keras' default of 0 for both it changes nothing")
         return self

@@ -1,7 +1,5 @@
 """Augmentations that erase regions, mix images, or choose among other augmentations."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, WithJsonSchema

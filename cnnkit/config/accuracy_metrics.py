@@ -1,7 +1,5 @@
 """Metrics of the class probabilities as a whole."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from pydantic import Field

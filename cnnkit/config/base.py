@@ -6,8 +6,6 @@ its one leading argument, and is dispatched by a visible table, so that only the
 uses are ever built.
 """
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import math

@@ -1,7 +1,5 @@
 """The cross-entropy losses."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from cnnkit.config.base import Fraction, NonNegativeNumber

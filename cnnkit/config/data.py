@@ -1,8 +1,6 @@
 """The `data` section: which images, which split, which size; and what is known of them without TensorFlow."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
@@ -48,7 +46,7 @@ class ChannelStatistics(StrictModel):
     ]
 
     @model_validator(mode="after")
-    def _same_length(self) -> ChannelStatistics:
+    def _same_length(self) -> Self:
         if len(self.mean) != len(self.variance):
             raise invalid(
                 f"`mean` has {len(self.mean)} values and `variance` {len(self.variance)}; "
@@ -134,7 +132,7 @@ class DataConfig(StrictModel):
     download: bool = Field(default=True, description="Whether a missing TFDS data set may be downloaded.")
 
     @model_validator(mode="after")
-    def _one_source(self) -> DataConfig:
+    def _one_source(self) -> Self:
         if self.name is None and self.folder is None:
             raise invalid("needs `name:` (a TFDS data set, or `digits`) or `folder:` (a folder of class folders)")
         if self.name is not None and self.folder is not None:

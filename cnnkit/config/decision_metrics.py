@@ -1,7 +1,5 @@
 """Metrics of the decision that a threshold makes for each class."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Metrics of the distance between outputs and one-hot labels."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """The losses beside cross-entropy."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """The optimizers that few configs use; a module of their own keeps the start of all others quick."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from cnnkit.config.base import Fraction, NonNegativeInteger, NonNegativeNumber, PositiveNumber, Rate

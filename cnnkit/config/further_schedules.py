@@ -1,8 +1,6 @@
 """The schedules that few configs use; a module of their own keeps the start of all others quick."""
 
-from __future__ import annotations
-
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -24,7 +22,7 @@ class CosineDecayRestarts(Schedule):
     alpha: Fraction = Field(default=0.0, description="Smallest rate as a share of the base rate.")
 
     @model_validator(mode="after")
-    def _steps_or_epochs(self) -> CosineDecayRestarts:
+    def _steps_or_epochs(self) -> Self:
         check_one_of(self, "first_decay_steps", "first_decay_epochs")
         return self
 
@@ -63,7 +61,7 @@ class PiecewiseConstantDecay(Schedule):
     values: list[NonNegativeNumber] = Field(description="Rates; one more than boundaries.")
 
     @model_validator(mode="after")
-    def _lengths(self) -> PiecewiseConstantDecay:
+    def _lengths(self) -> Self:
         check_one_of(self, "boundaries", "boundaries_epochs", required=True)
         boundaries: list[Any] = list(self.boundaries or self.boundaries_epochs or [])
         if len(self.values) != len(boundaries) + 1:

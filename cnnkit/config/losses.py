@@ -1,7 +1,5 @@
 """Losses by Keras' names, arguments and defaults. Labels are one-hot inside cnnkit."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Metrics by Keras' names, arguments and defaults. Labels are one-hot inside cnnkit."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from pydantic import Field

@@ -1,8 +1,6 @@
 """Optimizers by Keras' names, arguments and defaults."""
 
-from __future__ import annotations
-
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -92,7 +90,7 @@ class Optimizer(NamedObject):
     )
 
     @model_validator(mode="after")
-    def _one_clip(self) -> Optimizer:
+    def _one_clip(self) -> Self:
         given = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(self, name) is not None]
         if len(given) > 1:
             raise invalid(f"has {' and '.join(f'`{name}`' for name in given)}; Keras takes one of them")

@@ -4,9 +4,7 @@ A `schedule` takes its `initial_learning_rate` from the optimizer. Where Keras c
 config may say `decay_epochs`; both count optimizer updates, and without either a schedule spans the run.
 """
 
-from __future__ import annotations
-
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -92,7 +90,7 @@ class Decay(Schedule):
     decay_epochs: PositiveNumber | None = Field(default=None, description="The same in epochs.")
 
     @model_validator(mode="after")
-    def _steps_or_epochs(self) -> Decay:
+    def _steps_or_epochs(self) -> Self:
         check_one_of(self, "decay_steps", "decay_epochs")
         return self
 
@@ -111,7 +109,7 @@ class CosineDecay(Decay):
     )
 
     @model_validator(mode="after")
-    def _whole_warmup(self) -> CosineDecay:
+    def _whole_warmup(self) -> Self:
         if (self.warmup_target is None) != (self.warmup_steps == 0):
             raise invalid("`warmup_steps` and `warmup_target` only work together; Keras ignores one alone")
         return self

@@ -1,8 +1,6 @@
 """The `training` section: how long, with which optimizer, loss and schedule."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
@@ -109,13 +107,13 @@ class TrainingConfig(StrictModel):
     tensorboard: bool = Field(default=True, description="Whether to write TensorBoard event files.")
 
     @model_validator(mode="after")
-    def _weight_decay_to_exclude_from(self) -> TrainingConfig:
+    def _weight_decay_to_exclude_from(self) -> Self:
         if self.exclude_from_weight_decay and self.optimizer.weight_decay is None:
             raise invalid("`exclude_from_weight_decay` is set, but the optimizer has no `weight_decay`")
         return self
 
     @model_validator(mode="after")
-    def _one_loss_scale(self) -> TrainingConfig:
+    def _one_loss_scale(self) -> Self:
         if self.dtype_policy == "mixed_float16" and self.optimizer.loss_scale_factor is not None:
             raise invalid("`mixed_float16` scales the loss by itself; leave out the optimizer's `loss_scale_factor`")
         return self

@@ -1,7 +1,5 @@
 """The activation layers. All keep the shape, except Maxout."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from pydantic import Field

@@ -5,12 +5,10 @@ A layer is a frozen pydantic model whose fields are Keras' arguments. From the s
 input positions an output position sees; `build` makes the Keras layer.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 
@@ -68,7 +66,7 @@ class Seeds:
     seed: int
     _counts: dict[str, int] = field(default_factory=dict)
 
-    def key(self, layer: Layer, input_shape: Shape) -> str:
+    def key(self, layer: "Layer", input_shape: Shape) -> str:
         """The name under which a layer draws; call it once per layer, in order."""
         if layer.name is not None:
             return f"name={layer.name}"
@@ -115,7 +113,7 @@ class Layer(NamedObject):
     trainable: bool = Field(default=True, description="Whether training changes the layer's weights.")
     dtype: DtypeName | None = Field(default=None, description="The layer's dtype policy; by default that of the run.")
 
-    def resolve(self, classes: int) -> Layer:
+    def resolve(self, classes: int) -> Self:
         """This layer with every `classes` replaced by the data set's number of classes."""
         found = {
             name: classes

@@ -1,8 +1,6 @@
 """What weights may become."""
 
-from __future__ import annotations
-
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -38,7 +36,7 @@ class MinMaxNorm(Constraint):
     axis: WeightAxes = Field(default=0, description=_NORM_AXIS)
 
     @model_validator(mode="after")
-    def _ordered(self) -> MinMaxNorm:
+    def _ordered(self) -> Self:
         if self.max_value < self.min_value:
             raise invalid(f"`max_value` ({self.max_value}) must be at least `min_value` ({self.min_value})")
         return self

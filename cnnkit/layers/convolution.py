@@ -1,9 +1,7 @@
 """The convolution layers. A filter of size F over C channels has F^2 C weights and one bias."""
 
-from __future__ import annotations
-
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -42,7 +40,7 @@ class Convolution(WindowedLayer):
     bias_constraint: ConstraintField | None = Field(default=None, description="Constraint on the bias.")
 
     @model_validator(mode="after")
-    def _weight_objects(self) -> Convolution:
+    def _weight_objects(self) -> Self:
         check_weight_objects(self, self.weight_ranks)
         return self
 
@@ -74,7 +72,7 @@ class KernelConvolution(Convolution):
     kernel_constraint: ConstraintField | None = Field(default=None, description="Constraint on the kernel.")
 
     @model_validator(mode="after")
-    def _strides_or_dilation(self) -> KernelConvolution:
+    def _strides_or_dilation(self) -> Self:
         refuse_strided_dilation(self)
         return self
 
@@ -91,7 +89,7 @@ class Conv2D(KernelConvolution):
     )
 
     @model_validator(mode="after")
-    def _groups(self) -> Conv2D:
+    def _groups(self) -> Self:
         if self.filters != "classes" and int(self.filters) % self.groups:
             raise invalid(f"`groups` ({self.groups}) must divide `filters` ({self.filters})")
         return self
@@ -214,7 +212,7 @@ class Conv2DTranspose(KernelConvolution):
     )
 
     @model_validator(mode="after")
-    def _output_padding(self) -> Conv2DTranspose:
+    def _output_padding(self) -> Self:
         if self.output_padding is None:
             return self
         for axis, (extra, stride) in enumerate(zip(self.output_padding, self.strides, strict=True)):

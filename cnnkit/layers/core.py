@@ -1,9 +1,7 @@
 """Dense and the layers that only reshape."""
 
-from __future__ import annotations
-
 import math
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
@@ -46,7 +44,7 @@ class Dense(Layer):
     bias_constraint: ConstraintField | None = Field(default=None, description="Constraint on the bias.")
 
     @model_validator(mode="after")
-    def _weight_objects(self) -> Dense:
+    def _weight_objects(self) -> Self:
         check_weight_objects(self, {"kernel": 2, "bias": 1})
         return self
 

@@ -1,7 +1,5 @@
 """The layers that draw at random in training and do nothing in inference."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator

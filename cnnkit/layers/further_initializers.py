@@ -1,8 +1,6 @@
 """The initializers that a config names; a module of their own keeps the start of all others quick."""
 
-from __future__ import annotations
-
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -58,7 +56,7 @@ class RandomUniform(SeededInitializer):
     maxval: float = Field(default=0.05, description="Upper bound of the weights; above `minval`.")
 
     @model_validator(mode="after")
-    def _ordered(self) -> RandomUniform:
+    def _ordered(self) -> Self:
         if self.maxval <= self.minval:
             raise invalid(f"`maxval` ({self.maxval}) must be above `minval` ({self.minval})")
         return self

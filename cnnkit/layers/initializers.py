@@ -1,8 +1,6 @@
 """How weights start: the initializers that are defaults of a layer, and He's."""
 
-from __future__ import annotations
-
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -41,7 +39,7 @@ class FanInitializer(SeededInitializer):
     )
 
     @model_validator(mode="after")
-    def _both_axes(self) -> FanInitializer:
+    def _both_axes(self) -> Self:
         for name in ("input_axes", "output_axes"):
             if is_whole(getattr(self, name)):
                 raise invalid(f"`{name}` needs a list of axes, such as [0, 1]")

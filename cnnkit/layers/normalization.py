@@ -1,8 +1,6 @@
 """The normalization layers."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
@@ -45,7 +43,7 @@ class ScaledNormalization(Layer):
     gamma_constraint: ConstraintField | None = Field(default=None, description="Constraint on gamma.")
 
     @model_validator(mode="after")
-    def _weight_objects(self) -> ScaledNormalization:
+    def _weight_objects(self) -> Self:
         rank = len(as_list(getattr(self, "axis")))  # noqa: B009 (declared by subclasses)
         check_weight_objects(self, dict.fromkeys(("beta", "gamma", "moving_mean", "moving_variance"), rank))
         return self
@@ -67,7 +65,7 @@ class RenormClipping(StrictModel):
     dmax: NonNegativeNumber | None = Field(default=None, description="Bound of |d|, >= 0; by default none.")
 
     @model_validator(mode="after")
-    def _ordered(self) -> RenormClipping:
+    def _ordered(self) -> Self:
         if self.rmin is not None and self.rmax is not None and self.rmax < self.rmin:
             raise invalid(f"`rmax` ({self.rmax}) must be at least `rmin` ({self.rmin})")
         return self
@@ -96,7 +94,7 @@ class BatchNormalization(ScaledNormalization):
     synchronized: bool = Field(default=False, description="Whether all devices share the batch's statistics.")
 
     @model_validator(mode="after")
-    def _clipping_needs_renorm(self) -> BatchNormalization:
+    def _clipping_needs_renorm(self) -> Self:
         if self.renorm_clipping is not None and not self.renorm:
             raise invalid("`renorm_clipping` has no effect without `renorm: true`")
         return self
@@ -265,7 +263,7 @@ class Normalization(Layer):
     invert: bool = Field(default=False, description="Whether to undo the normalization instead.")
 
     @model_validator(mode="after")
-    def _mean_and_variance(self) -> Normalization:
+    def _mean_and_variance(self) -> Self:
         if (self.mean is None) != (self.variance is None):
             raise invalid("`mean` and `variance` belong together: give both, or none")
         if self.mean is None:

@@ -1,8 +1,6 @@
 """The pooling layers: W' = (W - F + 2P)/S + 1, no parameters."""
 
-from __future__ import annotations
-
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -23,7 +21,7 @@ class Pooling(WindowedLayer):
     strides: Pair | None = Field(default=None, description=_STRIDES)
 
     @model_validator(mode="after")
-    def _padding_below_window(self) -> Pooling:
+    def _padding_below_window(self) -> Self:
         if isinstance(self.padding, str):
             return self
         for amounts, window in zip(self.padding, self.window, strict=True):

@@ -1,7 +1,5 @@
 """What the size of weights costs."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

@@ -1,9 +1,7 @@
 """The layers that enlarge, pad, crop, resize or rescale an image."""
 
-from __future__ import annotations
-
 import contextlib
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
@@ -151,7 +149,7 @@ class Resizing(ShapeLayer):
     data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
 
     @model_validator(mode="after")
-    def _crop_or_pad(self) -> Resizing:
+    def _crop_or_pad(self) -> Self:
         if self.crop_to_aspect_ratio and self.pad_to_aspect_ratio:
             raise invalid("only one of `crop_to_aspect_ratio` and `pad_to_aspect_ratio` can be true")
         return self

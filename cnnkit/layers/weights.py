@@ -1,8 +1,6 @@
 """How weights start, what their size costs and what they may become: Keras' initializers, regularizers and
 constraints by name; and the names of Keras' activations."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar
 
 from pydantic import PlainValidator, WithJsonSchema

@@ -1,7 +1,5 @@
 """What convolutions and poolings share: a window that moves over the image, and its padding."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, WithJsonSchema
