@@ -100,7 +100,7 @@ def training_batches(
         def batch(step: Any) -> tuple[Any, Any, Any]:
             return number, step, visits[step * batch_size : (step + 1) * batch_size]
 
-        return tf.data.Dataset.range(steps).map(batch)
+        return tf.data.Dataset.range(steps).map(_as_written(batch))
 
     def make(epoch: Any, step: Any, indices: Any) -> tuple[Any, ...]:
         images, labels = gather(tf.ensure_shape(indices, [static]))
@@ -108,8 +108,9 @@ def training_batches(
             images, labels = transform(images, labels, epoch, step)
         return (images, labels) if finish is None else finish(images, labels)
 
-    batches = tf.data.Dataset.from_tensors(0).map(lambda _: tf.cast(epoch, tf.int64)).flat_map(epoch_indices)
-    batches = batches.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = tf.data.Dataset.from_tensors(0).map(_as_written(lambda _: tf.cast(epoch, tf.int64)))
+    batches = batches.flat_map(_as_written(epoch_indices))
+    batches = batches.map(_as_written(make), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
     return _finished(batches, split, batch_size)
 
@@ -127,7 +128,7 @@ def evaluation_batches(split: Split, *, batch_size: int, classes: int) -> tf.dat
         return gather(tf.ensure_shape(indices, [static]))
 
     batches = tf.data.Dataset.range(steps_per_epoch(split.size, batch_size))
-    batches = batches.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = batches.map(_as_written(make), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return _finished(batches, split, batch_size)
 
 
@@ -151,6 +152,17 @@ def _reader(split: Split, classes: int) -> Callable[[Any], tuple[Any, Any]]:
         return images, tf.one_hot(tf.gather(all_labels, indices), classes)
 
     return gather
+
+
+def _as_written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function for `map` that AutoGraph leaves alone.
+
+    It would read and rewrite the sources, for half a second at each start, and find no branch that depends on a tensor.
+    """
+    import tensorflow as tf
+
+    unchanged: Callable[..., Any] = tf.autograph.experimental.do_not_convert(function)
+    return unchanged
 
 
 def _as_tensor(images: Array) -> Any:
