@@ -208,6 +208,8 @@ class Keeper(keras.callbacks.Callback):
         with self.averaged.in_model() if self.averaged is not None else contextlib.nullcontext():
             if self._plain_model is None:
                 self._plain_model = without_training_state(self.model)
+            else:
+                self._plain_model.set_weights(self.model.get_weights())
             with replacing(self.run.model) as temporary:
                 self._plain_model.save(temporary)
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cnnkit.layers.base import Scope, Seeds, Shape
 from cnnkit.layers.stack import head, trace
 from cnnkit.tasks.classification import make_model
 
 if TYPE_CHECKING:
     from cnnkit.config.run import RunConfig
+    from cnnkit.data import Split
+
+#: Training images whose patches `PatchWhitening` measures.
+WHITENING_IMAGES = 5000
 
 
 def normalization_constants(
@@ -77,8 +83,50 @@ def _per_channel(values: Sequence[float], input_shape: Shape) -> list[float]:
     return list(values) * input_shape[-1] if len(values) == 1 else list(values)
 
 
+def measure_initial_weights(model: Any, split: Split) -> None:
+    """Sets the kernels that `PatchWhitening` asks for, from the first images of the training split.
+
+    Args:
+        model: What `build_model` made.
+        split: The training images.
+    """
+    from cnnkit.layers.keras_initializers import PatchWhitening, whitening_kernel
+
+    for index, layer in enumerate(model.layers):
+        initializer = getattr(layer, "kernel_initializer", None)
+        if isinstance(initializer, PatchWhitening):
+            images = split.read(np.arange(min(split.size, WHITENING_IMAGES))).astype(np.float32)
+            for before in model.layers[:index]:
+                images = np.asarray(before(images))
+            kernel = whitening_kernel(images, layer.kernel_size, layer.filters, initializer.epsilon)
+            layer.kernel.assign(kernel)
+
+
 def without_training_state(model: Any) -> Any:
-    """The same layers as an uncompiled model: what is saved for use opens without our schedules, and is small."""
+    """A model of Keras' own layers with the model's weights: what is saved for use opens without cnnkit, and is small.
+
+    Layers that only training needs (`layers/fused.py`) and initial weights that Keras cannot draw are replaced.
+    """
     import keras
 
-    return keras.Sequential([keras.Input(shape=model.input_shape[1:], name="image"), *model.layers], name=model.name)
+    layers = [plain_layer(layer) for layer in model.layers]
+    plain = keras.Sequential([keras.Input(shape=model.input_shape[1:], name="image"), *layers], name=model.name)
+    plain.set_weights(model.get_weights())
+    return plain
+
+
+def plain_layer(layer: Any) -> Any:
+    """A new layer as Keras itself has it, from one that cnnkit built; sub-models layer by layer."""
+    import keras
+
+    if isinstance(layer, keras.Model):
+        return keras.models.clone_model(layer, clone_function=plain_layer)
+    config = layer.get_config()
+    for name, value in list(config.items()):
+        # Without it, Keras takes its default; the weights are set anyway.
+        if name.endswith("_initializer") and str((value or {}).get("module", "")).startswith("cnnkit"):
+            del config[name]
+    cls = type(layer)
+    while cls.__module__.startswith("cnnkit"):
+        cls = cls.__bases__[0]
+    return cls.from_config(config)

@@ -19,7 +19,7 @@ from cnnkit.console import Console, format_duration
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.layers.stack import head as head_of
 from cnnkit.layers.stack import trace
-from cnnkit.model import build_model, normalization_constants
+from cnnkit.model import build_model, measure_initial_weights, normalization_constants
 from cnnkit.rundir import Run
 from cnnkit.runtime import Runtime
 from cnnkit.tasks import classification as task
@@ -169,6 +169,7 @@ def prepare(loaded: LoadedConfig) -> Preparation:
     model, plateau = compile_model(
         config, data.info.shape, data.info.classes, normalization_constants(config, measured), chosen, steps
     )
+    measure_initial_weights(model, data.train)
     names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
     return Preparation(config, data, chosen, model, head_of(config.model.layers), steps, names, plateau)
 

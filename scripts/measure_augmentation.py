@@ -76,11 +76,14 @@ def compiled(augmentations: list[Any], batch_size: int, size: int) -> Callable[[
         tf.TensorSpec((None, 10)),
         number,
         number,
+        tf.TensorSpec((None,), tf.int64),
     ]
     function = tf.function(pipeline, input_signature=signature, jit_compile=False)
 
+    places = tf.range(batch_size, dtype=tf.int64)
+
     def call(step: int) -> None:
-        function(images, labels, tf.constant(0, tf.int64), tf.constant(step, tf.int64))[0].numpy()
+        function(images, labels, tf.constant(0, tf.int64), tf.constant(step, tf.int64), places)[0].numpy()
 
     call(0)
     call(1)

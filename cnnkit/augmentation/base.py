@@ -22,6 +22,8 @@ class Augmentation(NamedObject):
     mixes_labels: ClassVar[bool] = False
     #: Whether `keras_layers` has a version that draws per image, where Keras' own draws once per batch.
     own_layer: ClassVar[bool] = False
+    #: Whether the layer moves or replaces pixels without computing with them, so that bytes stay bytes.
+    keeps_bytes: ClassVar[bool] = False
     #: The numbers of channels that the layer can take; None for any.
     channels: ClassVar[tuple[int, ...] | None] = None
 
@@ -48,6 +50,10 @@ class Augmentation(NamedObject):
     def allowed_channels(self) -> tuple[int, ...] | None:
         """The numbers of channels that the layer, with these arguments, can take; None for any."""
         return self.channels
+
+    def leaves_bytes(self) -> bool:
+        """Whether the layer, with these arguments, works on uint8 images as they are."""
+        return self.keeps_bytes
 
     def keras_arguments(self) -> dict[str, Any]:
         """The constructor arguments of the Keras layer."""

@@ -28,11 +28,18 @@ class RandomFlip(Augmentation):
     """
 
     leading: ClassVar[str | None] = "mode"
+    own_layer: ClassVar[bool] = True
+    keeps_bytes: ClassVar[bool] = True
 
     mode: Literal["horizontal", "vertical", "horizontal_and_vertical"] = Field(
         default="horizontal_and_vertical",
         description="`horizontal` swaps left and right, `vertical` top and bottom; with "
         "`horizontal_and_vertical` an image is flipped along both axes or along none.",
+    )
+    alternate: bool = Field(
+        default=False,
+        description="Draw each image's side once for the whole run, and show the other side in every other epoch "
+        "(Jordan 2024, arXiv:2404.00498), so that two epochs show both sides of every image.",
     )
 
 
@@ -54,6 +61,7 @@ class RandomCrop(Augmentation):
     """
 
     own_layer: ClassVar[bool] = True
+    keeps_bytes: ClassVar[bool] = True
 
     height: PositiveInteger | None = Field(
         default=None,
@@ -117,6 +125,9 @@ class RandomCrop(Augmentation):
                     "padding",
                 )
         return input_shape
+
+    def leaves_bytes(self) -> bool:
+        return self.fill_value in range(256)
 
     def keras_arguments(self) -> dict[str, Any]:
         names = ("padding", "fill_mode", "fill_value")

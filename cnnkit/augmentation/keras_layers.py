@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -33,12 +34,28 @@ class SeedStream(keras.random.SeedGenerator):
         self._key: Any = None
         self._draws = 0
 
-    def start(self, epoch: Any, step: Any) -> None:
-        """Begins the draws of one batch; `epoch` and `step` are whole numbers or scalar tensors."""
+    def start(self, epoch: Any, step: Any, images: Any) -> None:
+        """Begins the draws of one batch; `epoch` and `step` are whole numbers or scalar tensors.
+
+        Args:
+            images: The images' places in the training split, int64 [batch].
+        """
+        self.epoch = epoch
+        self._images = images
         key = tf.constant(self._seeds, tf.int32)
         for number in (epoch, step):
             key = tf.random.experimental.stateless_fold_in(key, tf.cast(number, tf.int32))
         self._key, self._draws = key, 0
+
+    def bits_of_images(self) -> Any:
+        """32 random bits for each image, uint32 [batch]: the same in every epoch, whatever batch it is in."""
+        bits = tf.cast(self._images, tf.uint32) * tf.constant(0x9E3779B1, tf.uint32)
+        bits = tf.bitwise.bitwise_xor(bits, tf.constant(self._seeds[0], tf.uint32))
+        # The finalizer of MurmurHash3 (Appleby): every bit of the place moves every bit of the result.
+        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+            bits = tf.bitwise.bitwise_xor(bits, tf.bitwise.right_shift(bits, tf.constant(shift, tf.uint32)))
+            bits *= tf.constant(factor, tf.uint32)
+        return bits
 
     @contextmanager
     def branch(self, index: Any) -> Iterator[None]:
@@ -82,6 +99,49 @@ def _each_image(call: Callable[[Any], Any], images: Any, stream: SeedStream) -> 
     return tf.map_fn(one, (images, positions), fn_output_signature=tf.TensorSpec(images.shape[1:], tf.float32))
 
 
+class RandomFlip(keras.layers.RandomFlip):
+    """Keras' own, which leaves bytes bytes: a quarter of the memory to move.
+
+    Args:
+        alternate: Whether an image's side is drawn once for the run, and the other side shown in every other epoch.
+    """
+
+    def __init__(self, *, alternate: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.alternate = alternate
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        if not self.alternate:
+            return super().get_random_transformation(data, training, seed)
+        sides = self.generator.bits_of_images() + tf.cast(self.generator.epoch, tf.uint32)
+        return {"flips": tf.reshape(sides % 2 == 1, (-1, 1, 1, 1))}
+
+    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
+        axes = {"horizontal": [2], "vertical": [1], "horizontal_and_vertical": [1, 2]}[self.mode]
+        return tf.where(transformation["flips"], tf.reverse(images, axes), images)
+
+
+class RandomErasing(keras.layers.RandomErasing):
+    """Keras' own, with masks of [batch, height, width, 1] made by comparison, and bytes left bytes."""
+
+    def _generate_batch_mask(self, images_shape: Any, box_corners: Any) -> Any:
+        left, right, top, bottom = (tf.cast(corner, tf.float32)[:, tf.newaxis] for corner in box_corners)
+        rows = tf.range(images_shape[self.height_axis], dtype=tf.float32)
+        columns = tf.range(images_shape[self.width_axis], dtype=tf.float32)
+        inside_rows = (rows >= top) & (rows < bottom)
+        inside_columns = (columns >= left) & (columns < right)
+        return (inside_rows[:, :, tf.newaxis] & inside_columns[:, tf.newaxis, :])[..., tf.newaxis]
+
+    def _get_fill_value(self, images: Any, images_shape: Any, seed: Any) -> Any:
+        if self.fill_value is None:
+            return super()._get_fill_value(images, images_shape, seed)
+        return tf.constant(np.clip(self.fill_value, *self.value_range), images.dtype)
+
+    def transform_images(self, images: Any, transformation: Any = None, training: bool = True) -> Any:
+        erased = transformation["batch_masks"] & transformation["apply_erasing"][:, tf.newaxis, tf.newaxis, tf.newaxis]
+        return tf.where(erased, transformation["fill_value"], images)
+
+
 class RandomCrop(keras.layers.Layer):
     """Pads all sides, then cuts a window of the images' own size at a random position for each image."""
 
@@ -103,7 +163,7 @@ class RandomCrop(keras.layers.Layer):
             images,
             [[0, 0], [vertical, vertical], [horizontal, horizontal], [0, 0]],
             self._PAD_MODES[self.fill_mode],
-            constant_values=self.fill_value,
+            constant_values=tf.cast(self.fill_value, images.dtype),
         )
         for axis, padding in ((1, vertical), (2, horizontal)):
             start = keras.random.randint((tf.shape(images)[0],), 0, 2 * padding + 1, seed=self.generator)

@@ -29,6 +29,8 @@ class RandomErasing(Augmentation):
     "https://arxiv.org/abs/1708.04896)."""
 
     leading: ClassVar[str | None] = "factor"
+    own_layer: ClassVar[bool] = True
+    keeps_bytes: ClassVar[bool] = True
 
     factor: UnitFactor = Field(
         default=1.0,
@@ -58,6 +60,10 @@ class RandomErasing(Augmentation):
         "standard deviation 255, clipped.",
     )
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
+
+    def leaves_bytes(self) -> bool:
+        values = self.fill_value if isinstance(self.fill_value, tuple) else (self.fill_value,)
+        return all(value in range(256) for value in values)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         super().output_shape(input_shape)

@@ -39,7 +39,7 @@ class Pipeline:
             keras_layers.drive(layer, stream)
             self._parts.append((augmentation, layer, stream))
 
-    def __call__(self, images: Any, labels: Any, epoch: Any, step: Any) -> tuple[Any, Any]:
+    def __call__(self, images: Any, labels: Any, epoch: Any, step: Any, places: Any) -> tuple[Any, Any]:
         """Changes one batch; works eagerly and in a graph, with a batch size that need not be known.
 
         Args:
@@ -47,24 +47,27 @@ class Pipeline:
             labels: (batch, classes), one-hot or already mixed.
             epoch: The epoch's number, a scalar tensor or a whole number.
             step: The batch's position in the epoch, likewise.
+            places: The images' places in the training split, int64 (batch,).
 
         Returns:
-            Images of the same shape as float32, 0 to 255, not rounded; and labels as float32.
+            Images of the same shape, 0 to 255: as float32, not rounded, or as uint8 where nothing computes with the
+            pixels; and labels as float32.
         """
         import tensorflow as tf
 
         # Keras' layers are graph code already; AutoGraph would only rewrite, slowly, what it need not.
         apply: Callable[..., tuple[Any, Any]] = tf.autograph.experimental.do_not_convert(self._apply)
-        return apply(images, labels, epoch, step)
+        return apply(images, labels, epoch, step, places)
 
-    def _apply(self, images: Any, labels: Any, epoch: Any, step: Any) -> tuple[Any, Any]:
+    def _apply(self, images: Any, labels: Any, epoch: Any, step: Any, places: Any) -> tuple[Any, Any]:
         import tensorflow as tf
 
-        images = tf.cast(images, tf.float32)
         labels = tf.cast(labels, tf.float32)
         shape = images.shape
         for augmentation, layer, stream in self._parts:
-            stream.start(epoch, step)
+            stream.start(epoch, step, places)
+            if not augmentation.leaves_bytes():
+                images = tf.cast(images, tf.float32)
             if augmentation.mixes_labels:
                 mixed = layer({"images": images, "labels": labels}, training=True)
                 images, labels = mixed["images"], mixed["labels"]
@@ -83,11 +86,11 @@ class Pipeline:
             labels: (batch, classes); by default one class that every image has.
 
         Returns:
-            Images as float32, 0 to 255, and labels as float32.
+            Images as `__call__` gives them, and labels as float32.
         """
         import numpy as np
 
         if labels is None:
             labels = np.ones((len(images), 1), np.float32)
-        changed, mixed = self(images, labels, epoch, step)
+        changed, mixed = self(images, labels, epoch, step, np.arange(len(images)))
         return changed.numpy(), mixed.numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cnnkit.augmentation import Augmentation
@@ -15,6 +15,7 @@ from cnnkit.config.run import RunConfig
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import Problem
 from cnnkit.layers.base import Layer, ShapeError, format_shape
+from cnnkit.layers.convolution import Conv2D
 from cnnkit.layers.stack import StackError, head, trace
 
 #: Names that the built model gives to what stands before the first layer.
@@ -97,6 +98,7 @@ def _check_layers(layers: Sequence[Layer], info: DataSetInfo, whole: bool, repor
         path = ("model", "layers", error.index, type(layers[error.index]).__name__)
         report((*path, cause.argument) if cause.argument else path, cause.message)
         return
+    _check_kernels(layers, info, report)
     output = steps[-1].output_shape
     if whole and output != (info.classes,):
         index = len(layers) - 1
@@ -108,6 +110,38 @@ def _check_layers(layers: Sequence[Layer], info: DataSetInfo, whole: bool, repor
         report(
             ("model", "layers", index, type(layers[index]).__name__),
             f"the network puts out {format_shape(output)}, but the data have {info.classes} classes; {fix}",
+        )
+
+
+def _check_kernels(layers: Sequence[Layer], info: DataSetInfo, report: Report) -> None:
+    """Holds initializers that only some convolutions can have against their layer and its place."""
+    for index, layer in enumerate(layers):
+        kind = type(layer).__name__
+        for name in type(layer).model_fields:
+            initializer = type(getattr(layer, name)).__name__
+            if initializer not in ("Dirac", "PatchWhitening"):
+                continue
+            path: Path = ("model", "layers", index, kind, name)
+            if not isinstance(layer, Conv2D):
+                report(path, f"`{initializer}` starts the kernel of a Conv2D, not of a {kind}; choose another")
+            elif layer.groups > 1:
+                report(path, f"`{initializer}` needs a convolution without groups, got `groups: {layer.groups}`")
+            elif initializer == "PatchWhitening":
+                _check_whitening(layer, index, info, lambda message, path=path: report(path, message))
+
+
+def _check_whitening(layer: Conv2D, index: int, info: DataSetInfo, report: Callable[[str], None]) -> None:
+    height, width = layer.kernel_size
+    most = 2 * height * width * info.shape[-1]
+    filters = layer.resolve(info.classes).filters
+    if index > 0:
+        report("`PatchWhitening` is measured on the images; only the first layer can have it")
+    elif layer.data_format == "channels_first" or layer.dilation_rate != (1, 1) or not isinstance(layer.padding, str):
+        report("`PatchWhitening` needs a dense window, channels last, and `padding: valid` or `same`")
+    elif filters % 2 or filters > most:
+        report(
+            f"`PatchWhitening` makes pairs of filters, at most {most} for {height}x{width} windows of "
+            f"{info.shape[-1]} channels; got {filters} filters"
         )
 
 

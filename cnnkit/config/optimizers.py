@@ -136,10 +136,18 @@ class AdamW(Adam):
 
 
 class Muon(Optimizer):
-    """Muon (Jordan 2024), as Keras has it: orthogonalised updates for two-axis weights, Adam for all others.
+    """Muon (Jordan 2024): orthogonalised updates for weights with two axes, Adam for all others.
 
-    Keras treats only weights with two axes so: a convolution's kernel, with four, gets Adam.
+    Keras gives a convolution's kernel, which has four axes, to Adam; `convolutions: true` takes it for a matrix
+    [height * width * channels, filters], as the method's author does (github.com/KellerJordan/Muon).
     """
+
+    convolutions: bool = Field(default=False, description="Whether Muon updates convolution kernels too.")
+    normalize_kernels: bool = Field(
+        default=False,
+        description="With `convolutions`: scale each of these kernels to the norm sqrt(filters) before each update, as "
+        "cifar10-airbench does, so that a rate means the same throughout a run; for kernels before a batch normalization.",
+    )
 
     weight_decay: NonNegativeNumber | None = Field(
         default=0.004, description="Decoupled weight decay of the weights that Muon updates."
@@ -160,3 +168,21 @@ class Muon(Optimizer):
     ns_steps: PositiveInteger = Field(default=5, description="Newton-Schulz iterations.")
     nesterov: bool = Field(default=True, description="Nesterov's form of momentum.")
     rms_rate: NonNegativeNumber | None = Field(default=0.2, description="Root mean square that updates are scaled to.")
+
+    @model_validator(mode="after")
+    def _kernels_to_normalize(self) -> Self:
+        if self.normalize_kernels and not self.convolutions:
+            raise invalid("`normalize_kernels` has no effect without `convolutions: true`")
+        return self
+
+    def build(self, learning_rate: Any) -> Any:
+        import keras
+
+        arguments = {name: getattr(self, name) for name in type(self).model_fields}
+        arguments["learning_rate"] = learning_rate
+        if not arguments.pop("convolutions"):
+            del arguments["normalize_kernels"]
+            return keras.optimizers.Muon(**arguments)
+        from cnnkit.muon import ConvolutionMuon
+
+        return ConvolutionMuon(**arguments)

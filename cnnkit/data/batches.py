@@ -63,7 +63,7 @@ def training_batches(
     seed: int,
     epoch: int | tf.Variable = 0,
     drop_remainder: bool = False,
-    transform: Callable[[Any, Any, Any, Any], tuple[Any, Any]] | None = None,
+    transform: Callable[[Any, Any, Any, Any, Any], tuple[Any, Any]] | None = None,
     finish: Callable[[Any, Any], tuple[Any, ...]] | None = None,
 ) -> tf.data.Dataset:
     """The batches of one epoch: every image once, `steps_per_epoch` batches.
@@ -79,9 +79,9 @@ def training_batches(
         epoch: The epoch's number, 0 for the first. A variable (int64) is read whenever iteration starts, so that
             one data set serves a whole `fit`.
         drop_remainder: Whether to leave out an epoch's smaller last batch.
-        transform: Augments a batch: (images, labels, epoch, step in the epoch) to (images, labels), where
-            images are uint8 [batch, height, width, channels], labels float32 [batch, classes], and epoch and
-            step int64 scalars.
+        transform: Augments a batch: (images, labels, epoch, step in the epoch, places in the split) to (images,
+            labels), where images are uint8 [batch, height, width, channels], labels float32 [batch, classes],
+            epoch and step int64 scalars, and places int64 [batch].
         finish: Turns (images, labels) into the element, for label smoothing or sample weights.
 
     Returns:
@@ -105,7 +105,7 @@ def training_batches(
     def make(epoch: Any, step: Any, indices: Any) -> tuple[Any, ...]:
         images, labels = gather(tf.ensure_shape(indices, [static]))
         if transform is not None:
-            images, labels = transform(images, labels, epoch, step)
+            images, labels = transform(images, labels, epoch, step, indices)
         return (images, labels) if finish is None else finish(images, labels)
 
     batches = tf.data.Dataset.from_tensors(0).map(_as_written(lambda _: tf.cast(epoch, tf.int64)))

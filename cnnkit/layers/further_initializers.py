@@ -1,6 +1,6 @@
 """The initializers that a config names; a module of their own keeps the start of all others quick."""
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -90,3 +90,38 @@ class LecunUniform(FanInitializer):
 
 class LecunNormal(FanInitializer):
     """Truncated normal, variance 1 / inputs (LeCun et al. 1998); for SELU networks."""
+
+
+class Dirac(SeededInitializer):
+    """A convolution that at first passes its input on: filter i takes the centre pixel of channel i.
+
+    Filters beyond the number of channels are drawn uniformly, with variance 1 / (3 inputs), PyTorch's default. From
+    cifar10-airbench (Jordan 2024, arXiv:2404.00498); Keras has none.
+    """
+
+    ranks: ClassVar[tuple[int, int | None]] = (4, 4)
+
+    def build(self, seed: int) -> Any:
+        from cnnkit.layers.keras_initializers import Dirac as KerasDirac
+
+        return KerasDirac(seed)
+
+
+class PatchWhitening(Initializer):
+    """Filters that whiten patches of the training images, measured on 5,000 of them; for the first layer.
+
+    The patches' principal components, scaled to variance 1, and their negatives, those of the largest variance first
+    (cifar10-airbench, Jordan 2024, arXiv:2404.00498). Usually with `trainable: false`.
+    """
+
+    leading: ClassVar[str | None] = "epsilon"
+    ranks: ClassVar[tuple[int, int | None]] = (4, 4)
+
+    epsilon: PositiveNumber = Field(
+        default=5e-4, description="Added to each component's variance, so that faint noise is not blown up."
+    )
+
+    def build(self, seed: int) -> Any:
+        from cnnkit.layers.keras_initializers import PatchWhitening as KerasPatchWhitening
+
+        return KerasPatchWhitening(self.epsilon)

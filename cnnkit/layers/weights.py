@@ -103,6 +103,7 @@ INITIALIZERS = Table(
             "Constant", "Identity", "Orthogonal",
             "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling",
             "GlorotNormal", "HeUniform", "LecunNormal", "LecunUniform",
+            "Dirac", "PatchWhitening",
         ),
     },
     aliases={

@@ -265,3 +265,26 @@ def test_aug_mix_mixes_the_image_with_one_operation_on_it() -> None:
         shares += fits
     assert 0 <= min(shares) < 0.4 < 0.6 < max(shares) <= 1.001
     assert len(shares) > 8
+
+
+@pytest.mark.parametrize("name", ["RandomFlip", "RandomErasing"])
+@pytest.mark.parametrize("fill_value", [0, 77, [10, 20, 30]])
+def test_a_layer_of_our_own_makes_keras_pixels_of_keras_transformation(name: str, fill_value: Any) -> None:
+    import keras
+
+    from cnnkit.augmentation import keras_layers
+
+    arguments: dict[str, Any] = {"RandomFlip": {"mode": "horizontal"}, "RandomErasing": {"fill_value": fill_value}}[
+        name
+    ]
+    images = random_images(40)
+    theirs = getattr(keras.layers, name)(**arguments, seed=3)
+    ours = getattr(keras_layers, name)(**arguments, **({"alternate": False} if name == "RandomFlip" else {}))
+    seeds = [keras.random.SeedGenerator(9), keras.random.SeedGenerator(9)]
+    drawn = theirs.get_random_transformation(images.astype(np.float32), seed=seeds[0])
+    drawn_by_ours = ours.get_random_transformation(images, seed=seeds[1])
+    expected = np.asarray(theirs.transform_images(images.astype(np.float32), drawn))
+    changed = np.asarray(ours.transform_images(images, drawn_by_ours))
+    assert not np.array_equal(expected, images)
+    assert changed.dtype == np.uint8
+    np.testing.assert_array_equal(changed, expected)

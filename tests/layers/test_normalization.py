@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
 from cnnkit.layers.base import Shape, ShapeError
+from cnnkit.layers.fused import FusedBatchNormalization
 
-from .truth import GRID, check_agreement, image_shapes, make, optional, random_images, run
+from .truth import GRID, check_agreement, image_shapes, make, optional, random_images, run, scope
 
 SHAPES = st.one_of(image_shapes(), st.tuples(st.integers(1, 8)))
 AXIS = st.integers(-4, 4).filter(bool)
@@ -48,6 +50,36 @@ def distinct(axes: int | list[int], shape: Shape) -> bool:
 )
 def test_batch_normalization_agrees_with_keras(arguments: dict[str, Any], shape: Shape) -> None:
     check_agreement("BatchNormalization", arguments, shape)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"scale": False, "epsilon": 1e-6},
+        {"center": False, "momentum": 0.6},
+        {"dtype": "mixed_bfloat16"},
+        {"trainable": False},
+    ],
+)
+def test_the_fused_batch_normalization_computes_what_keras_does(arguments: dict[str, Any]) -> None:
+    images, gradients = random_images(8, 5, 6, 4) * 2 + 3, random_images(8, 5, 6, 4, seed=1)
+    results = []
+    ours = make("BatchNormalization", arguments).build(scope((5, 6, 4)))
+    assert isinstance(ours, FusedBatchNormalization)
+    for layer in (ours, keras.layers.BatchNormalization(**arguments)):
+        layer.build((None, 5, 6, 4))
+        layer.set_weights([random_images(4, seed=2) + 2 for _ in layer.weights])
+        batch = tf.constant(images)
+        with tf.GradientTape() as tape:
+            tape.watch(batch)
+            outputs = layer(batch, training=True)
+            loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * gradients)
+        found = tape.gradient(loss, [batch, *(variable.value for variable in layer.trainable_variables)])
+        inference = layer(batch, training=False)
+        results.append([np.asarray(tf.cast(one, tf.float32)) for one in (outputs, inference, *found, *layer.weights)])
+    for mine, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=2e-5)
 
 
 @GRID
