@@ -47,8 +47,8 @@ def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None, chann
 
     try:
         with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            image = _convert(image, "L" if channels == 1 else "RGB")
+            ImageOps.exif_transpose(opened, in_place=True)
+            image = _convert(opened, "L" if channels == 1 else "RGB")
     except Exception as error:  # damaged files make Pillow raise almost anything: struct.error, KeyError, ...
         reason = str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
@@ -128,7 +128,7 @@ class FolderSource:
         how = (str(self.root.resolve()), self.shape, self.resize, self.skip_corrupt, version("pillow"))
         digest.update(repr(how).encode("utf-8", "surrogateescape"))
         for file, label in zip(self.files, self.labels.tolist(), strict=True):
-            facts = os.stat(self.root / file)
+            facts = os.stat(os.path.join(self.root, file))
             line = f"{file}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
@@ -156,7 +156,7 @@ class FolderSource:
             raise
 
     def _read_one(self, position: int) -> Array:
-        path = self.root / self.files[position]
+        path = os.path.join(self.root, self.files[position])
         label = self.class_names[self.labels[position]]
         try:
             image = read_image(path, self.shape[:2] if self.resize else None, self.shape[2])
