@@ -143,8 +143,9 @@ def _between(split: RecordFiles, start: float | None, stop: float | None, unit: 
             raise ValueError("percentages lie between -100 and 100")
         first, last = (None if bound is None else round(bound * size / 100) for bound in (start, stop))
     elif unit == "shard":
-        # TFDS takes `[:0shard]` for all shards.
-        stop = None if stop == 0 else stop
+        # As TFDS counts: `[:0shard]` is all shards.
+        if stop is not None and stop <= 0:
+            stop += len(split.lengths)
         first, last = (None if bound is None else sum(split.lengths[: int(bound)]) for bound in (start, stop))
     else:
         first, last = (None if bound is None else int(bound) for bound in (start, stop))
