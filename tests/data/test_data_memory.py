@@ -163,6 +163,19 @@ def test_prepared_records_that_change_are_decoded_anew(tmp_path: Path, monkeypat
         np.testing.assert_array_equal(kept.images, fresh.read(np.arange(32)))
 
 
+def test_a_damaged_record_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "made" / "1.0.0"
+    write_records(folder, "bmp")
+    file = folder / "made-train.tfrecord-00000-of-00001"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    config = DataConfig.model_validate({"name": "made", "image_size": 6, "validation": 0})
+    with pytest.raises(CnnkitError, match="record file.*\n.*prepare it again"):
+        load(config, 0)
+
+
 def write_records(folder: Path, suffix: str, seed: int = 0) -> None:
     """A prepared set of 40 images of 8x8 in two classes, without TFDS."""
     import json
