@@ -172,7 +172,7 @@ def test_a_damaged_record_file_is_an_error(tmp_path: Path, monkeypatch: pytest.M
     file.write_bytes(data)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     config = DataConfig.model_validate({"name": "made", "image_size": 6, "validation": 0})
-    with pytest.raises(CnnkitError, match="record file.*\n.*prepare it again"):
+    with pytest.raises(CnnkitError, match=r"record file.*\n.*prepare it again"):
         load(config, 0)
 
 
