@@ -239,7 +239,7 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
 @cli.group()
 @_common
 def data() -> None:
-    """List, fetch and look at data sets."""
+    """List, fetch and look at data sets, and clear the cache."""
 
 
 @data.command("list")
@@ -281,6 +281,15 @@ def data_info(source: str, as_json: bool) -> None:
     config, seed = _data_source(source)
     summary = data_set_summary(config, seed)
     click.echo(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else as_lines(summary))
+
+
+@data.command("clear-cache")
+@_common
+def data_clear_cache() -> None:
+    """Remove the decoded images that are kept for the next start."""
+    from cnnkit.data.cache import cache_folder, clear_cache
+
+    click.echo(f"freed {clear_cache() / 1e6:,.1f} MB in {cache_folder()}")
 
 
 def _data_source(source: str) -> tuple[DataConfig, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit import __version__, runtime
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import CnnkitError, UsageError
 
 #: Installed packages whose versions matter to a run.
 PACKAGES = (
@@ -55,6 +55,7 @@ def examine() -> dict[str, Any]:
         "settings": {name: os.environ.get(name) for name in runtime.ENVIRONMENT},
         "versions": versions,
         "data": _data_folders(problems),
+        "cache": _cache(problems),
         "problems": problems,
     }
 
@@ -80,6 +81,28 @@ def _data_folders(problems: list[str]) -> dict[str, Any]:
         "state": writable if folder.is_dir() else "not there yet",
         "free_gib": round(free / 1024**3, 1),
         "prepared": [name for name, _ in prepared_data_sets()],
+    }
+
+
+def _cache(problems: list[str]) -> dict[str, Any]:
+    from cnnkit.data.cache import cache_folder, cache_limit, cache_size
+
+    folder = cache_folder()
+    try:
+        limit = cache_limit()
+    except UsageError as error:
+        problems.append(str(error))
+        limit = 0
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if limit > 0 and not os.access(existing, os.W_OK):
+        problems.append(
+            f"the cache folder `{folder}` cannot be written, so that every start decodes its images again; set "
+            "CNNKIT_CACHE_DIR to a folder that can"
+        )
+    return {
+        "folder": str(folder),
+        "size_gib": round(cache_size() / 1024**3, 2),
+        "limit_gib": round(limit / 1024**3, 2),
     }
 
 

@@ -164,7 +164,7 @@ def prepare(loaded: LoadedConfig) -> Preparation:
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
     layers = [step.layer for step in trace(config.model.layers, data.info.shape, data.info.classes)]
     chosen = runtime.choose(config.training, layers, steps)
-    config = _resolved(config, chosen)
+    config = _resolved(config, chosen, data.memory)
     measured = data_module.channel_statistics(data.train) if config.data.normalization == "standardize" else None
     model, plateau = compile_model(
         config, data.info.shape, data.info.classes, normalization_constants(config, measured), chosen, steps
@@ -222,10 +222,15 @@ def _check_names(names: Sequence[str], model: Any) -> None:
             )
 
 
-def _resolved(config: RunConfig, chosen: Runtime) -> RunConfig:
+def _resolved(config: RunConfig, chosen: Runtime, memory: str) -> RunConfig:
     """The config with every `auto` replaced by what runs."""
     update = {"jit": "on" if chosen.jit_compile else "off", "steps_per_execution": chosen.steps_per_execution}
-    return config.model_copy(update={"training": config.training.model_copy(update=update)})
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"memory": memory}),
+            "training": config.training.model_copy(update=update),
+        }
+    )
 
 
 def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run) -> None:
@@ -286,10 +291,11 @@ def _describe(prepared: Preparation, run: Run, console: Console) -> None:
         f"{prepared.runtime.steps_per_execution} steps per execution",
         config.training.dtype_policy,
     ]
+    streamed = "; images are decoded as they are read" if data.memory == "stream" else ""
     console.line(f"run       {run.path}")
     console.line(
         f"data      {config.data.name or config.data.folder}: {data.train.size:,} images {shape} to train{validation}, "
-        f"{data.info.classes} classes"
+        f"{data.info.classes} classes{streamed}"
     )
     console.line(
         f"model     {prepared.model.count_params():,} parameters, {len(config.model.layers)} layers, "
@@ -465,7 +471,7 @@ def _write_filters(run: Run) -> None:
 
 
 def check_same_config(before: RunConfig, now: RunConfig) -> None:
-    """A resumed run keeps its config; only the number of epochs may change.
+    """A resumed run keeps its config; only the number of epochs, and where the images are, may change.
 
     Raises:
         UsageError: naming what differs.
@@ -473,13 +479,14 @@ def check_same_config(before: RunConfig, now: RunConfig) -> None:
     runtime_fields = {
         f"training.{name}" for name in ("jit", "steps_per_execution") if getattr(now.training, name) == "auto"
     }
-    differences = [
-        path for path in _differences(before, now, "") if path != "training.epochs" and path not in runtime_fields
-    ]
+    # The batches are the same whether images are kept in memory or decoded as they are read.
+    free = {"training.epochs", "data.memory", *runtime_fields}
+    differences = [path for path in _differences(before, now, "") if path not in free]
     if differences:
         raise UsageError(
             f"the run was made with another config: {', '.join(differences[:5])} differ",
-            "A resumed run goes on as it began; only training.epochs may change. Start a new run for the rest.",
+            "A resumed run goes on as it began; only training.epochs and data.memory may change. Start a new run for "
+            "the rest.",
         )
 
 

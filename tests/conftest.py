@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,15 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 # A developer's own settings must not change what the tests see.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder that ends with the session; child processes inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNNKIT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("CNNKIT_CACHE_BYTES", raising=False)
+        yield
 
 
 @pytest.fixture

@@ -40,6 +40,21 @@ def test_a_healthy_machine_has_no_problems(tmp_path: Path) -> None:
     assert report["settings"]["TF_ENABLE_ONEDNN_OPTS"] == "1"
 
 
+def test_the_cache_is_shown_with_its_size_and_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNKIT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("CNNKIT_CACHE_BYTES", str(2**30))
+    assert doctor.examine()["cache"] == {"folder": str(tmp_path / "cache"), "size_gib": 0.0, "limit_gib": 1.0}
+    entry = tmp_path / "cache" / "decoded" / "one.cnnkit-cache"
+    entry.parent.mkdir(parents=True)
+    entry.write_bytes(bytes(2**26))
+    report = doctor.examine()
+    assert report["cache"]["size_gib"] == 0.06
+    assert "limit_gib" in doctor.as_text(report)
+    monkeypatch.setenv("CNNKIT_CACHE_BYTES", "much")
+    (problem,) = doctor.examine()["problems"]
+    assert "CNNKIT_CACHE_BYTES" in problem
+
+
 def problems_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -129,6 +129,12 @@ class DataConfig(StrictModel):
     skip_corrupt: bool = Field(
         default=False, description="Leave out image files that cannot be decoded, instead of stopping."
     )
+    memory: Literal["auto", "cache", "stream"] = Field(
+        default="auto",
+        description="`cache` keeps the decoded images in memory as bytes, and on disk for the next start; `stream` "
+        "decodes them again as they are read, in bounded memory; `auto` is `cache` where they fit in a third of the "
+        "free memory. The batches are the same bit for bit.",
+    )
     download: bool = Field(default=True, description="Whether a missing TFDS data set may be downloaded.")
 
     @model_validator(mode="after")

@@ -146,7 +146,7 @@ class Muon(Optimizer):
     normalize_kernels: bool = Field(
         default=False,
         description="With `convolutions`: scale each of these kernels to the norm sqrt(filters) before each update, as "
-        "cifar10-airbench does, so that a rate means the same throughout a run; for kernels before a batch normalization.",
+        "cifar10-airbench does: behind a batch normalization, a rate then means the same throughout a run.",
     )
 
     weight_decay: NonNegativeNumber | None = Field(

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.data.splits import ALIGNMENT, Array, Split
+from cnnkit.data.decoded import image_moments, moments_of
+from cnnkit.data.memory import batches_ahead, parallel_calls
+from cnnkit.data.splits import ALIGNMENT, CHUNK, Array, Split
 from cnnkit.errors import CnnkitError
 from cnnkit.layers.base import derive_seed
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-#: Images that the mean and the variance are measured on where the images are not in memory.
-STATISTICS_IMAGES = 10_000
-
-#: Bytes that finished batches may wait in, as float32 images.
-PREFETCH_BYTES = 256 << 20
+#: Images that the mean and the variance are measured on at most.
+STATISTICS_IMAGES = 1 << 16
 
 
 def steps_per_epoch(size: int, batch_size: int, drop_remainder: bool = False) -> int:
@@ -108,9 +108,10 @@ def training_batches(
             images, labels = transform(images, labels, epoch, step, indices)
         return (images, labels) if finish is None else finish(images, labels)
 
+    calls = parallel_calls(_batch_bytes(split, batch_size))
     batches = tf.data.Dataset.from_tensors(0).map(_as_written(lambda _: tf.cast(epoch, tf.int64)))
     batches = batches.flat_map(_as_written(epoch_indices))
-    batches = batches.map(_as_written(make), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    batches = batches.map(_as_written(make), num_parallel_calls=calls, deterministic=True)
     batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
     return _finished(batches, split, batch_size)
 
@@ -128,7 +129,8 @@ def evaluation_batches(split: Split, *, batch_size: int, classes: int) -> tf.dat
         return gather(tf.ensure_shape(indices, [static]))
 
     batches = tf.data.Dataset.range(steps_per_epoch(split.size, batch_size))
-    batches = batches.map(_as_written(make), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    calls = parallel_calls(_batch_bytes(split, batch_size))
+    batches = batches.map(_as_written(make), num_parallel_calls=calls, deterministic=True)
     return _finished(batches, split, batch_size)
 
 
@@ -183,34 +185,32 @@ def _finished(batches: tf.data.Dataset, split: Split, batch_size: int) -> tf.dat
     # The rewriting of the graph would copy the images each time iteration starts, and has nothing to gain:
     # what it would make parallel is so already.
     options.experimental_optimization.apply_default_optimizations = False
-    batch_bytes = batch_size * int(np.prod(split.shape)) * 4
-    ahead = min(16, max(2, PREFETCH_BYTES // batch_bytes))
-    return batches.prefetch(ahead).with_options(options)
+    return batches.prefetch(batches_ahead(_batch_bytes(split, batch_size))).with_options(options)
+
+
+def _batch_bytes(split: Split, batch_size: int) -> int:
+    """Bytes of a batch as float32, which augmentation makes of it."""
+    return batch_size * math.prod(split.shape) * 4
 
 
 def channel_statistics(split: Split) -> tuple[list[float], list[float]]:
     """Mean and (population) variance of each channel, on the scale 0..255.
 
-    Exact where the images are in memory: the values are counted, not added up in floating point. Else they
-    are measured on 10,000 images spread evenly over the split.
+    Exact: the values are added up as whole numbers. Above 65,536 images, that many are looked at, spread evenly over
+    the split. They are the same whether the images are in memory or not.
     """
-    count = split.size if split.images is not None else min(split.size, STATISTICS_IMAGES)
+    count = min(split.size, STATISTICS_IMAGES)
     places = np.arange(count) * split.size // count
-    counts = np.zeros((split.shape[2], 256), np.int64)
-    for start in range(0, count, 1000):
-        images = split.read(places[start : start + 1000])
-        for channel in range(split.shape[2]):
-            counts[channel] += np.bincount(images[..., channel].ravel(), minlength=256)
-    return _moments(counts)
-
-
-def _moments(counts: Array) -> tuple[list[float], list[float]]:
-    """Mean and variance from how often each value 0..255 occurs, counts [channels, 256]."""
+    if split.moments is not None:
+        moments = split.moments[places]
+    elif split.images is not None:
+        parts = (split.images[places[start : start + CHUNK]] for start in range(0, count, CHUNK))
+        moments = np.concatenate([image_moments(images) for images in parts])
+    else:
+        moments = moments_of(split.source, split.positions[places])
+    number = count * split.shape[0] * split.shape[1]
     means, variances = [], []
-    for row in counts.tolist():
-        number = sum(row)
-        total = sum(value * count for value, count in enumerate(row))
-        squares = sum(value * value * count for value, count in enumerate(row))
+    for total, squares in moments.sum(axis=0).tolist():
         means.append(total / number)
         # Whole numbers until the last division: nothing cancels.
         variances.append((number * squares - total * total) / (number * number))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import logging
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.data.splits import CHUNK, Array, empty_images
+from cnnkit.data.splits import Array, chunk_size
 from cnnkit.errors import CnnkitError
 
 if TYPE_CHECKING:
     from PIL import Image
-
-log = logging.getLogger("cnnkit")
 
 
 class CorruptImage(CnnkitError):
@@ -47,8 +47,8 @@ def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None, chann
 
     try:
         with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            image = _convert(image, "L" if channels == 1 else "RGB")
+            ImageOps.exif_transpose(opened, in_place=True)
+            image = _convert(opened, "L" if channels == 1 else "RGB")
     except Exception as error:  # damaged files make Pillow raise almost anything: struct.error, KeyError, ...
         reason = str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
@@ -83,7 +83,7 @@ class FolderSource:
         class_names: The classes' names, for messages.
         shape: (height, width, channels) of the images that leave here.
         resize: Whether images of another size are resized; else they are errors.
-        skip_corrupt: Whether `read_all` leaves out files that cannot be decoded.
+        skip_corrupt: Whether `decode` leaves out files that cannot be decoded.
     """
 
     def __init__(
@@ -121,51 +121,42 @@ class FolderSource:
 
         return tf.numpy_function(self.read, [positions], tf.uint8)
 
-    def read_all(self, positions: Array) -> tuple[Array, Array]:
-        images = empty_images(len(positions), self.shape)
-        left = self._decode(positions, images)
-        return (images if len(left) == len(positions) else images[: len(left)]), left
+    @cached_property
+    def key(self) -> str:
+        """A hash over the listing, the sizes and times of the files, and how they are converted."""
+        digest = hashlib.blake2b(digest_size=16)
+        how = (str(self.root.resolve()), self.shape, self.resize, self.skip_corrupt, version("pillow"))
+        digest.update(repr(how).encode("utf-8", "surrogateescape"))
+        for file, label in zip(self.files, self.labels.tolist(), strict=True):
+            facts = os.stat(os.path.join(self.root, file))
+            line = f"{file}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
-    def readable(self, positions: Array) -> Array:
-        """The positions whose files can be decoded, every file tried and none kept."""
-        return self._decode(positions, None)
-
-    def _decode(self, positions: Array, out: Array | None) -> Array:
-        """Decode in parallel into the front of `out`; the positions that could be decoded."""
-        left: list[int] = []
-        corrupt: list[str] = []
+    def decode(self, positions: Array) -> Iterator[tuple[Array, Array]]:
+        step = chunk_size(self.shape)
+        images = np.empty((min(step, len(positions)), *self.shape), np.uint8)
         # Pillow lets go of Python's global lock while it decodes and resizes.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(positions), CHUNK):
-                part = [int(position) for position in positions[start : start + CHUNK]]
+            for start in range(0, len(positions), step):
+                left: list[int] = []
+                part = [int(position) for position in positions[start : start + step]]
                 for position, image in zip(part, pool.map(self._try_one, part), strict=True):
-                    if isinstance(image, CorruptImage):
-                        corrupt.append(self.files[position])
-                        continue
-                    if out is not None:
-                        out[len(left)] = image
-                    left.append(position)
-        if corrupt:
-            log.warning(
-                "left out %d image file%s of `%s` that cannot be read: %s%s",
-                len(corrupt),
-                "" if len(corrupt) == 1 else "s",
-                self.root,
-                ", ".join(corrupt[:20]),
-                ", ..." if len(corrupt) > 20 else "",
-            )
-        return np.array(left, np.int64)
+                    if image is not None:
+                        images[len(left)] = image
+                        left.append(position)
+                yield np.array(left, np.int64), images[: len(left)]
 
-    def _try_one(self, position: int) -> Array | CorruptImage:
+    def _try_one(self, position: int) -> Array | None:
         try:
             return self._read_one(position)
-        except CorruptImage as error:
+        except CorruptImage:
             if self.skip_corrupt:
-                return error
+                return None
             raise
 
     def _read_one(self, position: int) -> Array:
-        path = self.root / self.files[position]
+        path = os.path.join(self.root, self.files[position])
         label = self.class_names[self.labels[position]]
         try:
             image = read_image(path, self.shape[:2] if self.resize else None, self.shape[2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +15,10 @@ import numpy as np
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
+from cnnkit.data.decoded import decode, readable
 from cnnkit.data.digits import read_digits
 from cnnkit.data.images import FolderSource
+from cnnkit.data.memory import MEMORY_SHARE, available_memory
 from cnnkit.data.splits import Array, DataSets, Source, Split, stratified
 from cnnkit.errors import CnnkitError
 from cnnkit.layers.base import derive_seed
@@ -30,9 +33,6 @@ FIXED_SEED = 0
 #: Share of the images that are the test split of a set that has none.
 TEST_SHARE = 0.2
 
-#: Share of the free memory that decoded images may fill.
-MEMORY_SHARE = 1 / 3
-
 
 def load(
     config: DataConfig,
@@ -43,8 +43,9 @@ def load(
 ) -> DataSets:
     """The configured images, divided into splits.
 
-    Images that fit in a third of the free memory are decoded once and kept as uint8; else they are decoded
-    again whenever they are read. Order and pixels are the same either way.
+    `data.memory: cache` keeps all images as uint8 in memory, and their decoded bytes on disk for the next start
+    (see `cache.py`); `stream` decodes them again whenever they are read; `auto` keeps those that fit in a third of
+    the free memory. Order and pixels are the same either way.
 
     The test split is the set's own, else its validation split, else a stratified fifth that no seed moves.
     The validation split is a stratified share of the training split, drawn by `seed`, unless
@@ -54,7 +55,7 @@ def load(
         config: The `data` section; a relative `folder` is looked up from the working directory.
         seed: The run's seed; the split draws from a stream of its own.
         splits: Which splits to load; the others are None.
-        memory_bytes: Decoded images above this size are not kept; by default as said above.
+        memory_bytes: Decoded images above this size do not fit for `auto`; by default as said above.
 
     Raises:
         CnnkitError: if the data are not there, are damaged, or cannot be divided as configured.
@@ -62,24 +63,20 @@ def load(
     try:
         info = describe_data_set(config)
         collection = _open_collection(config, info)
-        # A download brings the class names.
-        info = describe_data_set(config)
+        if config.folder is None:
+            # A download brings the class names.
+            info = describe_data_set(config)
     except DataProblem as problem:
         raise CnnkitError(f"data.{problem.argument}: {problem.message}") from None
     plan = _plan(config, info, collection, seed, splits)
-    image_bytes = int(np.prod(info.shape))
-    needed = sum(len(positions) for _, positions in plan.values()) * image_bytes
-    limit = available_memory() * MEMORY_SHARE if memory_bytes is None else memory_bytes
-    made = {
-        name: _make_split(name, info, source, positions, in_memory=needed <= limit)
-        for name, (source, positions) in plan.items()
-    }
+    made, memory = _make_splits(plan, info, config.memory, memory_bytes)
     return DataSets(
         train=made.get("train"),
         validation=made.get("validation"),
         test=made.get("test"),
         info=info,
         fingerprint=collection.fingerprint,
+        memory=memory,
     )
 
 
@@ -121,31 +118,8 @@ def labelled_folder(
         files[list(class_names).index(name)] = paths
     source = FolderSource(listing.root, files, class_names, shape, resize=True, skip_corrupt=skip_corrupt)
     info = DataSetInfo(shape, len(class_names), tuple(class_names), "folder")
-    limit = available_memory() * MEMORY_SHARE if memory_bytes is None else memory_bytes
-    positions = np.arange(len(source.labels))
-    in_memory = len(positions) * int(np.prod(shape)) <= limit
-    return _make_split("test", info, source, positions, in_memory=in_memory)
-
-
-def available_memory() -> int:
-    """Bytes of memory that are free for use: what the system and the container still give."""
-    limits = []
-    try:
-        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                limits.append(int(line.split()[1]) * 1024)
-        maximum = Path("/sys/fs/cgroup/memory.max").read_text("ascii").strip()
-        if maximum != "max":
-            used = int(Path("/sys/fs/cgroup/memory.current").read_text("ascii"))
-            limits.append(max(0, int(maximum) - used))
-    except (OSError, ValueError):
-        pass
-    if not limits:
-        try:
-            limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
-        except (AttributeError, OSError, ValueError):
-            limits.append(4 << 30)
-    return min(limits)
+    plan = {"test": _whole(source)}
+    return _make_splits(plan, info, "auto", memory_bytes)[0]["test"]
 
 
 # --- Collections: where splits come from --------------------------------------------------------------
@@ -232,12 +206,8 @@ def _open_collection(config: DataConfig, info: DataSetInfo) -> _Collection:
     if config.name == "digits":
         return _Digits()
     from cnnkit.data.download import fetch
-    from cnnkit.runtime import load_tensorflow
 
-    folder = fetch(config.name, download=config.download)
-    # Only now: that the data are missing need not wait for TensorFlow.
-    load_tensorflow()
-    return _Prepared(folder, info)
+    return _Prepared(fetch(config.name, download=config.download), info)
 
 
 # --- Dividing -----------------------------------------------------------------------------------------
@@ -327,13 +297,13 @@ def _default_test(config: DataConfig, collection: _Collection) -> str | None:
 def _check_overlap(collection: _Prepared, train: str, validation: str | None, test: str | None) -> None:
     """Refuse to train on images that validate or test."""
     for name, other in (("validation", validation), ("test", test)):
-        if other is not None and collection.prepared.overlap(train, other):
+        if other is not None and collection.prepared.record_files.overlap(train, other):
             raise CnnkitError(
                 f"the training slice `{train}` and the {name} slice `{other}` share images; a network must not "
                 "be judged by what it was trained on",
                 "Set `data.splits.train` to a slice that leaves them out, such as `train[:90%]`.",
             )
-    if validation is not None and test is not None and collection.prepared.overlap(validation, test):
+    if validation is not None and test is not None and collection.prepared.record_files.overlap(validation, test):
         log.warning(
             "the validation slice `%s` and the test slice `%s` share images: the best epoch is chosen on what "
             "it is tested on",
@@ -342,13 +312,62 @@ def _check_overlap(collection: _Prepared, train: str, validation: str | None, te
         )
 
 
-def _make_split(name: str, info: DataSetInfo, source: Source, positions: Array, *, in_memory: bool) -> Split:
-    images = None
-    if in_memory:
-        images, positions = source.read_all(positions)
-    elif isinstance(source, FolderSource) and source.skip_corrupt:
-        positions = source.readable(positions)
-    labels = source.labels[positions]
-    if len(labels) == 0:
+# --- In memory or not ---------------------------------------------------------------------------------
+
+
+def _make_splits(
+    plan: dict[str, tuple[Source, Array]], info: DataSetInfo, memory: str, memory_bytes: int | None
+) -> tuple[dict[str, Split], str]:
+    """The planned splits, and whether their images are in memory (`cache`) or not (`stream`)."""
+    image_bytes = math.prod(info.shape)
+    needed = sum(len(positions) for _, positions in plan.values()) * image_bytes
+    available = available_memory()
+    limit = available * MEMORY_SHARE if memory_bytes is None else memory_bytes
+    if memory == "cache" and needed > available:
+        raise CnnkitError(
+            f"data.memory: `cache` keeps {needed / 1e9:.1f} GB of decoded images in memory, but only "
+            f"{available / 1e9:.1f} GB are free",
+            "Set `data.memory: stream` to decode images as they are read, or make them smaller with `data.image_size`.",
+        )
+    if memory == "stream" or (memory == "auto" and needed > limit):
+        return {name: _streamed(name, source, positions) for name, (source, positions) in plan.items()}, "stream"
+    made = {}
+    sources = {id(source): source for source, _ in plan.values()}
+    for source in sources.values():
+        names = [name for name, (other, _) in plan.items() if other is source]
+        parts = [plan[name][1] for name in names]
+        # The cache holds whole slices. One that is much larger than what is asked of it is not decoded for its sake.
+        keep = len(source.labels) * image_bytes <= max(limit, needed)
+        for name, part, found in zip(names, parts, decode(source, parts, keep=keep), strict=True):
+            _check_left(name, source, part, found.positions)
+            labels = source.labels[found.positions]
+            made[name] = Split(name, labels, info.shape, source, found.positions, found.images, found.moments)
+    return made, "cache"
+
+
+def _streamed(name: str, source: Source, positions: Array) -> Split:
+    if isinstance(source, FolderSource) and source.skip_corrupt:
+        left = readable(source, positions)
+        _check_left(name, source, positions, left)
+        positions = left
+    return Split(name, source.labels[positions], source.shape, source, positions)
+
+
+def _check_left(name: str, source: Source, wanted: Array, left: Array) -> None:
+    """Say which images were left out because they are corrupt.
+
+    Raises:
+        CnnkitError: if no image is left.
+    """
+    corrupt = np.setdiff1d(wanted, left)
+    if len(corrupt):
+        log.warning(
+            "left out %d image file%s of the %s split that cannot be read: %s%s",
+            len(corrupt),
+            "" if len(corrupt) == 1 else "s",
+            name,
+            ", ".join(source.identity(int(position)) for position in corrupt[:20]),
+            ", ..." if len(corrupt) > 20 else "",
+        )
+    if len(left) == 0:
         raise CnnkitError(f"the {name} split has no images that can be read")
-    return Split(name, labels, info.shape, source, positions, images)

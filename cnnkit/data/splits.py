@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-#: Images decoded at a time where something runs over a whole split.
+#: Images decoded at a time where something runs over a whole split, and the bytes that they may take.
 CHUNK = 1000
+CHUNK_BYTES = 32 << 20
 
 
 #: TensorFlow's alignment of a tensor's bytes.
@@ -32,11 +33,24 @@ def empty_images(count: int, shape: tuple[int, int, int]) -> Array:
     return memory[start : start + size].reshape(count, *shape)
 
 
+def chunk_size(shape: tuple[int, int, int]) -> int:
+    """How many images to decode at a time."""
+    return min(CHUNK, max(1, CHUNK_BYTES // math.prod(shape)))
+
+
 class Source(Protocol):
     """The labelled images of one slice or folder, before they are divided into splits."""
 
-    #: int64 [n], 0..classes-1.
-    labels: Array
+    #: (height, width, channels) of every image.
+    shape: tuple[int, int, int]
+
+    @property
+    def labels(self) -> Array:
+        """int64 [n], 0..classes-1."""
+
+    @property
+    def key(self) -> str | None:
+        """Changes with whatever decides the images; None where they are in memory anyway and need no cache."""
 
     def identity(self, position: int) -> str:
         """A name of the image that does not depend on the run's seed."""
@@ -50,11 +64,13 @@ class Source(Protocol):
     def read_in_graph(self, positions: Any) -> Any:
         """`read` as TensorFlow operations, for use inside tf.data."""
 
-    def read_all(self, positions: Array) -> tuple[Array, Array]:
-        """Like `read` for very many, in parallel; corrupt ones are left out where the config says so.
+    def decode(self, positions: Array) -> Iterator[tuple[Array, Array]]:
+        """Like `read` for very many sorted positions, in parallel and some at a time.
 
-        Returns:
-            The images, and the positions that are left.
+        Corrupt images are left out where the config says so.
+
+        Yields:
+            Positions [n] and their images [n, height, width, channels], which the next ones may overwrite.
         """
 
 
@@ -68,7 +84,8 @@ class Split:
         shape: (height, width, channels) of every image.
         source: Where the images come from.
         positions: Place of each image in the source.
-        images: uint8 [size, height, width, channels], or None where the images do not fit in memory.
+        images: uint8 [size, height, width, channels], or None where they are decoded when they are read.
+        moments: int64 [size, channels, 2], each image's sum and sum of squares, where they are known.
     """
 
     name: str
@@ -77,6 +94,7 @@ class Split:
     source: Source
     positions: Array
     images: Array | None = None
+    moments: Array | None = None
 
     @property
     def size(self) -> int:
@@ -109,6 +127,7 @@ class DataSets:
     Args:
         info: Shape and classes, as the config knows them too.
         fingerprint: Changes when the data set does: its name, version and sizes, or a hash of its listing.
+        memory: `cache` where the images are in memory, `stream` where they are decoded when they are read.
     """
 
     train: Split | None
@@ -116,6 +135,7 @@ class DataSets:
     test: Split | None
     info: DataSetInfo
     fingerprint: str
+    memory: str
 
 
 class ArraySource:
@@ -131,6 +151,9 @@ class ArraySource:
         self.images = np.ascontiguousarray(images, np.uint8)
         self.labels = np.asarray(labels, np.int64)
         self.name = name
+        height, width, channels = self.images.shape[1:]
+        self.shape = (int(height), int(width), int(channels))
+        self.key = None
 
     def identity(self, position: int) -> str:
         return f"{self.name}/{position}"
@@ -146,16 +169,17 @@ class ArraySource:
 
         return tf.numpy_function(self.read, [positions], tf.uint8)
 
-    def read_all(self, positions: Array) -> tuple[Array, Array]:
-        return self.images[positions], positions
+    def decode(self, positions: Array) -> Iterator[tuple[Array, Array]]:
+        step = chunk_size(self.shape)
+        for start in range(0, len(positions), step):
+            part = positions[start : start + step]
+            yield part, self.images[part]
 
 
 def split_from_arrays(images: Array, labels: Array, name: str = "train") -> Split:
     """A split from arrays: uint8 images [n, height, width, channels] and labels [n]."""
     source = ArraySource(images, labels, name)
-    height, width, channels = source.images.shape[1:]
-    shape = (int(height), int(width), int(channels))
-    return Split(name, source.labels, shape, source, np.arange(len(source.labels)), source.images)
+    return Split(name, source.labels, source.shape, source, np.arange(len(source.labels)), source.images)
 
 
 def stratified(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import mmap
-import struct
+import contextlib
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.config.base import suggestion
 from cnnkit.config.dataset import read_prepared
-from cnnkit.data.splits import Array, empty_images
+from cnnkit.data.cache import entry_key, read_arrays, write_arrays
+from cnnkit.data.memory import parallel_calls
+from cnnkit.data.records import find_records, read_record_files
+from cnnkit.data.splits import Array
 from cnnkit.errors import CnnkitError
+from cnnkit.runtime import load_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -35,11 +41,10 @@ class PreparedSet:
     """
 
     def __init__(self, folder: Path, shape: tuple[int, int, int], classes: int) -> None:
-        import tensorflow_datasets as tfds
-
         facts = read_prepared(folder)
-        self.builder = tfds.builder_from_directory(str(folder))
-        self.name = f"{self.builder.info.full_name.rpartition('/')[0]}:{self.builder.info.version}"
+        self.folder = folder
+        self.record_files = read_record_files(folder)
+        self.name = self.record_files.name
         self.shape = shape
         self.image_key: str = facts["image"]
         self.label_key: str = facts["label"]
@@ -54,21 +59,16 @@ class PreparedSet:
                 f"says {classes} classes and {shape[2]} channels",
                 "Remove `data.shape` and `data.classes`.",
             )
-        file_format = self.builder.info.file_format
-        if file_format is not None and file_format.value != "tfrecord":
+        if self.record_files.file_format != "tfrecord":
             raise CnnkitError(
-                f"`{self.name}` is stored as {file_format.value}; cnnkit reads TFRecord files",
+                f"`{self.name}` is stored as {self.record_files.file_format}; cnnkit reads TFRecord files",
                 "Prepare it again with `tfds build --file_format=tfrecord`.",
             )
 
     @property
     def fingerprint(self) -> str:
         """Name, version, and images and bytes of each split."""
-        infos = self.builder.info.splits
-        sizes = ", ".join(
-            f"{name} {infos[name].num_examples} images {int(infos[name].num_bytes)} bytes" for name in sorted(infos)
-        )
-        return f"{self.name} ({sizes})"
+        return self.record_files.fingerprint
 
     def open(self, spec: str) -> RecordSource:
         """The images of a slice such as `train` or `train[:90%]`.
@@ -78,39 +78,67 @@ class PreparedSet:
         """
         return RecordSource(self, spec)
 
-    def instructions(self, spec: str) -> list[tuple[str, int, int]]:
-        """(file, first record, number of records) of each part of a slice, in order."""
-        base = spec.partition("[")[0]
-        try:
-            parts = self.builder.info.splits[spec].file_instructions
-        except (KeyError, ValueError, AssertionError) as error:
-            hint = suggestion(base, self.splits) if base not in self.splits else ""
-            reason = f"`{self.name}` has no split `{base}`{hint}" if hint else str(error).split("\n")[0]
-            raise CnnkitError(f"cannot read the slice `{spec}`: {reason}") from None
-        return [(str(part.filename), part.skip, part.take) for part in parts if part.take > 0]
-
-    def overlap(self, first: str, second: str) -> bool:
-        """Whether two slices share records."""
-        return any(
-            file == other and max(skip, start) < min(skip + take, start + number)
-            for file, skip, take in self.instructions(first)
-            for other, start, number in self.instructions(second)
-        )
-
 
 class RecordSource:
-    """The images of one TFDS slice, decoded when they are read."""
+    """The images of one TFDS slice, decoded when they are read.
+
+    TensorFlow is loaded only where something is not in the cache.
+    """
 
     def __init__(self, prepared: PreparedSet, spec: str) -> None:
         self.prepared = prepared
         self.spec = spec
         self.shape = prepared.shape
-        self.parts = prepared.instructions(spec)
+        self.parts = prepared.record_files.parts(spec)
         if not self.parts:
             raise CnnkitError(f"the slice `{spec}` of `{prepared.name}` is empty")
-        self.labels = self._read_labels()
-        self._places: tuple[Array, Array, Array] | None = None
         self._decode_function: Any = None
+
+    @cached_property
+    def _files_facts(self) -> list[Any]:
+        """What decides the records: the set, and size, time and part of every file."""
+        found: list[Any] = [self.prepared.name, str(self.prepared.folder.resolve())]
+        for name, skip, take in self.parts:
+            try:
+                facts = os.stat(name)
+            except OSError as error:
+                raise _damaged(f"cannot read the record file `{name}`: {error.strerror}") from None
+            found.append([os.path.basename(name), facts.st_size, facts.st_mtime_ns, skip, take])
+        return found
+
+    @cached_property
+    def key(self) -> str:
+        """A hash over the record files and how their images are decoded."""
+        decoding = [self.prepared.image_key, self.prepared.stored_shape, self.shape, "bilinear", _tensorflow_version()]
+        return entry_key(kind="records", files=self._files_facts, decoding=decoding)
+
+    @cached_property
+    def labels(self) -> Array:
+        """int64 [n], 0..classes-1; -1 for a record without a label."""
+        key = entry_key(kind="labels", files=self._files_facts, feature=self.prepared.label_key)
+        cached = read_arrays(key, "labels")
+        labels = self._read_labels() if cached is None else cached[0]
+        if labels.max() >= self.prepared.classes:
+            raise CnnkitError(
+                f"`{self.prepared.name}` has the label {labels.max()}, but the config says "
+                f"{self.prepared.classes} classes (labels 0 to {self.prepared.classes - 1})",
+                "Correct `data.classes`.",
+            )
+        if cached is None:
+            write_arrays(key, {"labels": labels})
+        return labels
+
+    @cached_property
+    def _places(self) -> list[Array]:
+        """What `find_records` finds; cached, because looking at every record touches all of a large set."""
+        key = entry_key(kind="places", files=self._files_facts)
+        names = ("parts", "starts", "lengths")
+        cached = read_arrays(key, *names)
+        if cached is not None:
+            return cached
+        found = find_records(self.parts)
+        write_arrays(key, dict(zip(names, found, strict=True)))
+        return list(found)
 
     @property
     def is_labelled(self) -> bool:
@@ -124,11 +152,11 @@ class RecordSource:
         return None
 
     def read(self, positions: Array) -> Array:
-        import tensorflow as tf
-
+        tensorflow = load_tensorflow()
         if self._decode_function is None:
-            self._decode_function = tf.function(self._decode, input_signature=[tf.TensorSpec([None], tf.string)])
-        return self._decode_function(tf.constant(self._read_records(positions))).numpy()
+            signature = [tensorflow.TensorSpec([None], tensorflow.string)]
+            self._decode_function = tensorflow.function(self._decode, input_signature=signature)
+        return self._decode_function(tensorflow.constant(self._read_records(positions))).numpy()
 
     def read_in_graph(self, positions: Any) -> Any:
         import tensorflow as tf
@@ -140,30 +168,32 @@ class RecordSource:
 
     def _read_records(self, positions: Array) -> Array:
         """The serialised records at `positions`, an array of bytes objects."""
-        files, starts, lengths = self._places = self._places or self._find_records()
-        records = []
-        for position in positions:
-            # Opened each time: a large set has more shards than a process may hold open.
-            with open(self.parts[files[position]][0], "rb", buffering=0) as file:
-                file.seek(int(starts[position]))
-                records.append(file.read(int(lengths[position])))
-        return np.array(records, object)
+        parts, starts, lengths = (column[positions] for column in self._places)
+        records = np.empty(len(positions), object)
+        # File by file, and each opened for this call only: a large set has more than a process may hold open.
+        for part in np.unique(parts).tolist():
+            with open(self.parts[part][0], "rb", buffering=0) as file:
+                for index in np.flatnonzero(parts == part).tolist():
+                    file.seek(int(starts[index]))
+                    records[index] = file.read(int(lengths[index]))
+        return records
 
-    def read_all(self, positions: Array) -> tuple[Array, Array]:
-        import tensorflow as tf
-
-        wanted = np.zeros(len(self.labels), bool)
-        wanted[positions] = True
-        mask = tf.constant(wanted)
-        records = self._records().enumerate().filter(lambda index, record: mask[index])
-        batches = records.map(lambda index, record: record).batch(RECORDS)
-        decoded = batches.map(self._decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        images = empty_images(len(positions), self.shape)
-        start = 0
-        for batch in decoded.prefetch(4).as_numpy_iterator():
-            images[start : start + len(batch)] = batch
-            start += len(batch)
-        return images, positions
+    def decode(self, positions: Array) -> Iterator[tuple[Array, Array]]:
+        tf = load_tensorflow()
+        if len(positions) == len(self.labels):
+            # TensorFlow's reader compares every record with its checksum.
+            batches = self._records().batch(RECORDS)
+        else:
+            batches = tf.data.Dataset.from_tensor_slices(positions).batch(RECORDS)
+            batches = batches.map(
+                lambda part: tf.ensure_shape(tf.numpy_function(self._read_records, [part], tf.string), [None])
+            )
+        image_bytes = int(np.prod(self.shape))
+        decoded = batches.map(self._decode, num_parallel_calls=parallel_calls(RECORDS * image_bytes))
+        first = 0
+        for images in _checked(decoded):
+            yield positions[first : first + len(images)], images
+            first += len(images)
 
     def _records(self) -> tf.data.Dataset:
         """The serialised records in file order."""
@@ -174,24 +204,12 @@ class RecordSource:
         return parts.flat_map(lambda file, skip, take: tf.data.TFRecordDataset(file).skip(skip).take(take))
 
     def _read_labels(self) -> Array:
-        import tensorflow as tf
-
+        tf = load_tensorflow()
         key = self.prepared.label_key
         feature = {key: tf.io.FixedLenFeature([], tf.int64)}
-        batches = self._records().batch(1024)
-        parsed = batches.map(
-            lambda records: tf.io.parse_example(records, feature)[key],
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        labels = np.concatenate(list(parsed.as_numpy_iterator()))
-        if labels.max() >= self.prepared.classes:
-            raise CnnkitError(
-                f"`{self.prepared.name}` has the label {labels.max()}, but the config says "
-                f"{self.prepared.classes} classes (labels 0 to {self.prepared.classes - 1})",
-                "Correct `data.classes`.",
-            )
-        return labels
+        # One at a time: records of large images take much memory, and a second thread gains nothing here.
+        parsed = self._records().batch(RECORDS).map(lambda records: tf.io.parse_example(records, feature)[key])
+        return np.concatenate(list(_checked(parsed)))
 
     def _decode(self, records: Any) -> Any:
         """Serialised records [n] to uint8 images [n, height, width, channels], as TFDS decodes them."""
@@ -215,20 +233,28 @@ class RecordSource:
             encoded = tf.io.parse_example(records, feature)[key]
             return tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec((height, width, channels), tf.uint8))
 
-    def _find_records(self) -> tuple[Array, Array, Array]:
-        """For each record: the index of its file, where its bytes start, and how many they are.
 
-        A TFRecord is its length (8 bytes), a checksum (4), the bytes, and a checksum (4).
-        """
-        files, starts, lengths = [], [], []
-        for index, (name, skip, take) in enumerate(self.parts):
-            with open(name, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-                place = 0
-                for number in range(skip + take):
-                    (length,) = struct.unpack_from("<Q", view, place)
-                    if number >= skip:
-                        files.append(index)
-                        starts.append(place + 12)
-                        lengths.append(length)
-                    place += length + 16
-        return np.array(files, np.int32), np.array(starts, np.int64), np.array(lengths, np.int64)
+def _checked(batches: tf.data.Dataset) -> Iterator[Array]:
+    """The batches as arrays.
+
+    Raises:
+        CnnkitError: if a record file is damaged.
+    """
+    import tensorflow as tf
+
+    try:
+        yield from batches.as_numpy_iterator()
+    except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+        raise _damaged(f"cannot read a record file: {error.message.splitlines()[0]}") from None
+
+
+def _damaged(message: str) -> CnnkitError:
+    return CnnkitError(message, "The data set is damaged; remove its folder and prepare it again.")
+
+
+def _tensorflow_version() -> str:
+    """The version of TensorFlow, which decodes the images, without loading it."""
+    for package in ("tensorflow", "tensorflow-cpu", "tf-nightly"):
+        with contextlib.suppress(PackageNotFoundError):
+            return version(package)
+    return "unknown"
