@@ -5,6 +5,7 @@ TensorFlow is imported only by commands that compute, so that `--help` and confi
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -360,6 +361,10 @@ def main() -> None:
 def _prepare_process() -> None:
     """Makes any text printable whatever the encoding, a closed standard output harmless, and notes Ctrl-C."""
     _State.debug = _State.interrupted = False
+    # Imports make hundreds of thousands of objects that stay; looking through them for garbage finds none.
+    gc.set_threshold(100_000, 50, 100)
+    # pydantic would look through all installed packages for plugins of its own.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (it stays open to the end)
     for stream in (sys.stdout, sys.stderr):
