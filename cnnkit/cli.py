@@ -5,7 +5,6 @@ TensorFlow is imported only by commands that compute, so that `--help` and confi
 
 from __future__ import annotations
 
-import gc
 import io
 import json
 import os
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from cnnkit import __version__
+from cnnkit import __version__, garbage
 from cnnkit.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnkitError, ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -361,8 +360,7 @@ def main() -> None:
 def _prepare_process() -> None:
     """Makes any text printable whatever the encoding, a closed standard output harmless, and notes Ctrl-C."""
     _State.debug = _State.interrupted = False
-    # Imports make hundreds of thousands of objects that stay; looking through them for garbage finds none.
-    gc.set_threshold(100_000, 50, 100)
+    garbage.look_rarely()
     # pydantic would look through all installed packages for plugins of its own.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if sys.stdout is None:
