@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from cnnkit import __version__, garbage
+from cnnkit import __version__, garbage, plugins
 from cnnkit.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnkitError, ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -361,8 +361,7 @@ def _prepare_process() -> None:
     """Makes any text printable whatever the encoding, a closed standard output harmless, and notes Ctrl-C."""
     _State.debug = _State.interrupted = False
     garbage.look_rarely()
-    # pydantic would look through all installed packages for plugins of its own.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    plugins.search_for_none()
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (it stays open to the end)
     for stream in (sys.stdout, sys.stderr):
