@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from cnnkit import __version__
+from cnnkit import __version__, garbage, plugins
 from cnnkit.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnkitError, ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -369,6 +369,8 @@ def main() -> None:
 def _prepare_process() -> None:
     """Makes any text printable whatever the encoding, a closed standard output harmless, and notes Ctrl-C."""
     _State.debug = _State.interrupted = False
+    garbage.look_rarely()
+    plugins.search_for_none()
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (it stays open to the end)
     for stream in (sys.stdout, sys.stderr):

@@ -433,12 +433,9 @@ def _datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
 def _tensorboard(config: RunConfig, run: Run) -> Any:
     if not config.training.tensorboard:
         return None
-    import keras
+    from cnnkit.event_files import EventFiles
 
-    callback = keras.callbacks.TensorBoard(log_dir=str(run.tensorboard), write_graph=False, update_freq="epoch")
-    # It only counts batches; waiting for their figures would stall every step.
-    callback.async_safe = True
-    return callback
+    return EventFiles(run.tensorboard)
 
 
 def _first_kernel(model: Any) -> np.ndarray | None:

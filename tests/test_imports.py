@@ -113,8 +113,72 @@ def test_mistakes_are_reported_before_anything_heavy_loads(tmp_path: Path) -> No
     assert {code for _, code in results} == {2}
 
 
+#: Trains, and at the first step prints which of the named packages are loaded, and ends.
+UNTIL_FIRST_STEP = """
+import os, sys
+from cnnkit import cli, runtime
+
+load_tensorflow, names = runtime.load_tensorflow, sys.argv.pop(1).split()
+
+def load_and_watch():
+    tensorflow = load_tensorflow()
+    runtime.load_tensorflow = load_tensorflow
+    import keras
+
+    class Report(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            print("loaded:", *(name for name in names if name in sys.modules), flush=True)
+            os._exit(0)
+
+    fit = keras.Model.fit
+    keras.Model.fit = lambda model, *data, callbacks=(), **options: fit(
+        model, *data, callbacks=[*callbacks, Report()], **options
+    )
+    return tensorflow
+
+runtime.load_tensorflow = load_and_watch
+cli.main()
+"""
+
+
+def test_training_loads_only_what_it_needs_before_its_first_step(tmp_path: Path) -> None:
+    digits = str(PACKAGE.parent / "configs" / "digits.yaml")
+    late = ["matplotlib", "pandas", "scipy", "sklearn", "tensorboard", "tensorflow_datasets"]
+    done = subprocess.run(
+        # Keras shows that the list is looked up where it should be.
+        [sys.executable, "-c", UNTIL_FIRST_STEP, " ".join([*late, "keras"]), "train", digits],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded: keras"
+
+
+def test_what_keras_does_not_get_can_be_imported_afterwards() -> None:
+    code = (
+        "import sys\n"
+        "import matplotlib\n"
+        "from cnnkit.runtime import UNUSED_BY_KERAS, load_tensorflow\n"
+        "load_tensorflow()\n"
+        "before = [name for name in UNUSED_BY_KERAS if name in sys.modules]\n"
+        "import scipy, sklearn\n"
+        "print(*before, scipy.__name__, sklearn.__name__, sys.modules['matplotlib'] is matplotlib)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["matplotlib", "scipy", "sklearn", "True"]
+
+
 #: Modules that only computing commands import, inside functions.
-MAY_IMPORT_KERAS = {"callbacks.py", "schedules.py", "smoothing.py", "augmentation/keras_layers.py"}
+MAY_IMPORT_KERAS = {
+    "callbacks.py",
+    "event_files.py",
+    "schedules.py",
+    "smoothing.py",
+    "augmentation/keras_layers.py",
+}
 
 
 @pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))

@@ -6,7 +6,6 @@ its one leading argument, and is dispatched by a visible table, so that only the
 uses are ever built.
 """
 
-import difflib
 import importlib
 import math
 from collections.abc import Iterable, Mapping
@@ -92,6 +91,8 @@ def nearest(name: object, names: Iterable[str]) -> str | None:
     folded = name.lower().replace("_", "").replace("-", "")
     if folded in by_fold:
         return by_fold[folded]
+    import difflib
+
     close = difflib.get_close_matches(folded, by_fold, n=1, cutoff=0.6)
     return by_fold[close[0]] if close else None
 

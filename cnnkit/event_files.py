@@ -1,0 +1,47 @@
+"""TensorBoard's event files, without making the first step of a run wait for TensorBoard.
+
+This module imports Keras; only training imports it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+
+class EventFiles(keras.callbacks.Callback):
+    """Writes what Keras' TensorBoard callback writes with `update_freq="epoch"`.
+
+    That callback loads the package `tensorboard` before the first step, and is called at every batch without having
+    anything to write. This one makes it when the first epoch has ended, and calls it at the end of epochs alone.
+
+    Args:
+        folder: Where the event files go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self._writer: Any = None
+        self._tested: dict[str, Any] | None = None
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self._tested = dict(logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self._writer is None:
+            self._writer = keras.callbacks.TensorBoard(log_dir=str(self.folder), write_graph=False, update_freq="epoch")
+            self._writer.set_params(self.params)
+            self._writer.set_model(self.model)
+            self._writer.on_train_begin()
+        if self._tested is not None:
+            self._writer.on_test_begin()
+            self._writer.on_test_end(self._tested)
+            self._tested = None
+        self._writer.on_epoch_end(epoch, logs)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self._writer is not None:
+            self._writer.on_train_end(logs)

@@ -1,0 +1,21 @@
+"""When Python looks for garbage: hardly ever while modules load, which make millions of objects that stay."""
+
+from __future__ import annotations
+
+import gc
+
+#: Python's own thresholds.
+_BEFORE = gc.get_threshold()
+_WHILE_LOADING = (100_000, 50, 100)
+
+
+def look_rarely() -> None:
+    """For the start of a command: looking through what imports leave behind finds nothing, again and again."""
+    gc.set_threshold(*_WHILE_LOADING)
+
+
+def look_as_usual() -> None:
+    """Ends `look_rarely`; what has been loaded by now is not looked through again."""
+    if gc.get_threshold() == _WHILE_LOADING:
+        gc.freeze()
+        gc.set_threshold(*_BEFORE)

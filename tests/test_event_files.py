@@ -1,0 +1,73 @@
+"""The event files hold what Keras' own TensorBoard callback writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnkit import runtime
+
+Figures = dict[tuple[str, str, int], float]
+
+
+def train(callback: Any, *, validate: bool) -> None:
+    """Two epochs of a small network, the same at each call."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    generator = np.random.default_rng(0)
+    images = generator.random((24, 4), np.float32)
+    labels = np.eye(3, dtype=np.float32)[generator.integers(0, 3, 24)]
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    rate = keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
+    model.compile(keras.optimizers.SGD(rate), "categorical_crossentropy", metrics=["accuracy"])
+    data = (images[:8], labels[:8]) if validate else None
+    model.fit(images, labels, batch_size=8, epochs=2, validation_data=data, callbacks=[callback], verbose=0)
+
+
+def figures(folder: Path) -> Figures:
+    """All scalars of the event files, by folder, tag and step."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.util import tensor_util
+
+    return {
+        (file.parent.name, value.tag, event.step): float(tensor_util.make_ndarray(value.tensor))
+        for file in folder.rglob("events.out.tfevents.*")
+        for event in EventFileLoader(str(file)).Load()
+        for value in event.summary.value
+    }
+
+
+def compare(tmp_path: Path, *, validate: bool) -> Figures:
+    runtime.load_tensorflow()
+    import keras
+
+    from cnnkit.event_files import EventFiles
+
+    train(keras.callbacks.TensorBoard(str(tmp_path / "keras"), write_graph=False), validate=validate)
+    train(EventFiles(tmp_path / "cnnkit"), validate=validate)
+    expected = figures(tmp_path / "keras")
+    assert figures(tmp_path / "cnnkit") == expected
+    return expected
+
+
+def test_event_files_are_those_of_keras(tmp_path: Path) -> None:
+    expected = compare(tmp_path, validate=True)
+    # Loss, accuracy and rate per epoch; for validation loss and accuracy, per epoch and per update.
+    assert len(expected) == 2 * (3 + 2 + 2)
+
+
+def test_event_files_without_validation(tmp_path: Path) -> None:
+    assert {name for name, _, _ in compare(tmp_path, validate=False)} == {"train"}
+
+
+def test_a_run_without_an_epoch_leaves_no_event_files(tmp_path: Path) -> None:
+    runtime.load_tensorflow()
+    from cnnkit.event_files import EventFiles
+
+    files = EventFiles(tmp_path / "events")
+    files.on_train_begin()
+    files.on_train_end()
+    assert not (tmp_path / "events").exists()
