@@ -66,13 +66,14 @@ class Pipeline:
         shape = images.shape
         for augmentation, layer, stream in self._parts:
             stream.start(epoch, step, places)
-            if not augmentation.leaves_bytes():
-                images = tf.cast(images, tf.float32)
             if augmentation.mixes_labels:
-                mixed = layer({"images": images, "labels": labels}, training=True)
+                mixed = layer({"images": tf.cast(images, tf.float32), "labels": labels}, training=True)
                 images, labels = mixed["images"], mixed["labels"]
+            elif augmentation.leaves_bytes():
+                # Not `layer(...)`, which makes numbers of bytes.
+                images = layer.call(images, training=True)
             else:
-                images = layer(images, training=True)
+                images = layer(tf.cast(images, tf.float32), training=True)
             images = tf.ensure_shape(images, shape)
         return images, labels
 
