@@ -501,6 +501,16 @@ class TestPredict:
             f"{expected[2][order[1]]:.4f}",
         ]
 
+    def test_test_time_augmentation(
+        self, here: Path, images: Path, expected: np.ndarray, cnnkit: Cnnkit, plain_model: Any
+    ) -> None:
+        result = cnnkit("predict", "net-1", images / "4.png", "--tta", "flip", "--json")
+        assert (result.code, result.err) == (0, "")
+        mirrored = plain_model.predict(digits_by_place()[0][4:5, :, ::-1], verbose=0)[0]
+        averaged = np.sqrt(expected[4] * mirrored)
+        (entry,) = json.loads(result.out)
+        assert list(entry["probabilities"].values()) == pytest.approx(averaged / averaged.sum(), rel=1e-4, abs=1e-6)
+
     def test_a_corrupt_file_fails_and_the_others_are_predicted(
         self, here: Path, images: Path, expected: np.ndarray, cnnkit: Cnnkit
     ) -> None:
