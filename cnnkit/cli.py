@@ -48,6 +48,11 @@ _SET = click.option(
     metavar="PATH=VALUE",
     help="Change one value of the config, such as training.epochs=5. Repeatable.",
 )
+_TTA = click.option(
+    "--tta",
+    metavar="flip,shift",
+    help="Average over views of each image: mirrored (flip), moved a pixel up-left and down-right (shift), or both.",
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 
 
@@ -121,22 +126,26 @@ def train(
     help="Which split of the run's data set.",
 )
 @click.option("--data", "folder", metavar="FOLDER", help="Score another folder of class folders instead.")
+@_TTA
 @_JSON
 @_common
-def evaluate(run: str | None, split: str, folder: str | None, as_json: bool) -> None:
+def evaluate(run: str | None, split: str, folder: str | None, tta: str | None, as_json: bool) -> None:
     """Measure a run on its test split (the latest run by default)."""
+    from cnnkit.inference import parse_tta
     from cnnkit.rundir import find_run
 
+    views = parse_tta(tta)
     found = find_run(run)
     from cnnkit.score import evaluate_run
 
-    metrics = evaluate_run(found, split, folder)
+    metrics = evaluate_run(found, split, folder, views)
     if as_json:
         click.echo(json.dumps(metrics, indent=2, ensure_ascii=False))
         return
     from cnnkit.evaluate import evaluation_table
 
-    click.echo(f"{found.path}, {folder or split + ' split'}\n\n{evaluation_table(metrics)}")
+    augmented = f", test-time augmentation: {', '.join(views)}" if views else ""
+    click.echo(f"{found.path}, {folder or split + ' split'}{augmented}\n\n{evaluation_table(metrics)}")
 
 
 @cli.command()
@@ -144,29 +153,32 @@ def evaluate(run: str | None, split: str, folder: str | None, as_json: bool) -> 
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes shown per image.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print only CSV.")
+@_TTA
 @_JSON
 @_common
-def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, as_json: bool) -> None:
+def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, tta: str | None, as_json: bool) -> None:
     """Classify image files, and folders of them, with a run's model."""
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other")
+    from cnnkit.inference import check_views, parse_tta
     from cnnkit.rundir import find_run
 
+    views = parse_tta(tta)
     found = find_run(run)
     from cnnkit import predict as prediction
-    from cnnkit.runtime import inference_batch_size
-    from cnnkit.score import load_model
+    from cnnkit.score import compile_run, load_model
 
     files = prediction.collect_images([Path(path) for path in paths])
     task = found.read_task()
-    model = load_model(found)
+    check_views(views, task.image_shape)
+    network, batch_size = compile_run(found, load_model(found), views)
     predictions = prediction.predict_images(
-        model,
+        network,
         files,
         image_shape=task.image_shape,
         class_names=task.class_names,
         head=task.head,
-        batch_size=inference_batch_size(model),
+        batch_size=batch_size,
         top=top,
     )
     if task.head != "softmax":

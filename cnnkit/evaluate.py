@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -175,14 +175,13 @@ def _cross_entropy(probabilities: Probabilities, labels: NDArray[np.int64]) -> f
     return float(-np.log(np.clip(of_truth, EPSILON, 1 - EPSILON)).mean())
 
 
-def predict_batches(model: Any, dataset: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """A model's outputs for a whole data set, with the labels.
+def predict_batches(network: Callable[[Any], Any], dataset: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """A network's outputs for a whole data set, with the labels.
 
-    One pass: the labels travel through `predict` beside the images, so that every image is decoded once and
-    the pairs hold even where the data set shuffles.
+    One pass, in which every image is decoded once and the pairs hold even where the data set shuffles.
 
     Args:
-        model: A Keras model with one input and one output.
+        network: From a batch of images to a tensor of outputs: `inference.compile_network`, or a Keras model.
         dataset: A finite tf.data set of batches (images, one-hot labels); further elements, such as sample
             weights, are ignored.
 
@@ -192,21 +191,16 @@ def predict_batches(model: Any, dataset: Any) -> tuple[NDArray[Any], NDArray[np.
     Raises:
         CnnkitError: if the data set is empty.
     """
-    import keras
     import tensorflow as tf
 
-    if int(dataset.cardinality()) == 0:
+    # Tensors until the end: on a GPU, looking at one would wait for it.
+    outputs, labels = [], []
+    for images, one_hot, *_ in dataset:
+        outputs.append(network(images))
+        labels.append(tf.argmax(one_hot, axis=-1))
+    if not outputs:
         raise CnnkitError("there are no images to evaluate", "Check the split or the folder.")
-    images = keras.Input(batch_shape=model.inputs[0].shape, dtype=model.inputs[0].dtype)
-    labels = keras.Input(shape=(), dtype="int32")
-    both = keras.Model([images, labels], [model(images), labels])
-    both.jit_compile = model.jit_compile
-
-    def as_inputs(images: Any, one_hot: Any, *_: Any) -> tuple[tuple[Any, Any]]:
-        return ((images, tf.argmax(one_hot, axis=-1, output_type=tf.int32)),)
-
-    outputs, indices = both.predict(dataset.map(as_inputs), verbose=0)
-    return outputs, np.asarray(indices, dtype=np.int64)
+    return tf.concat(outputs, axis=0).numpy(), tf.concat(labels, axis=0).numpy()
 
 
 def predictions_rows(

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +106,7 @@ def _looks_like_an_image(path: Path) -> bool:
 
 
 def predict_images(
-    model: Any,
+    network: Callable[[Any], Any],
     files: Sequence[Path],
     *,
     image_shape: tuple[int, int, int],
@@ -118,13 +118,14 @@ def predict_images(
     """Predicts image files of any size and mode; at most `batch_size` images are in memory at a time.
 
     Args:
-        model: A Keras model that takes raw images, 0..255, [images, height, width, channels].
+        network: From raw images, uint8 [images, height, width, channels], to outputs [images, classes]:
+            `inference.compile_network`, or a Keras model.
         files: The image files.
         image_shape: What every image is converted and resized to: (height, width, channels).
         class_names: One name per class, in the order of the model's outputs.
         head: `softmax`, `logits` or `sigmoid`: how outputs become probabilities, see
             `evaluate.probabilities_from_outputs`.
-        batch_size: Images per call of the model.
+        batch_size: Images per call of the network.
         top: How many of the likeliest classes `as_table` shows.
 
     Returns:
@@ -141,7 +142,7 @@ def predict_images(
             chunk = files[start : start + batch_size]
             images = list(pool.map(lambda file: _read(file, image_shape), chunk))
             readable = [image for image in images if not isinstance(image, str)]
-            rows = iter(_probabilities(model, readable, class_names, head))
+            rows = iter(_probabilities(network, readable, class_names, head))
             for file, image in zip(chunk, images, strict=True):
                 if isinstance(image, str):
                     predictions.append(Prediction(file, class_names, top=top, error=image))
@@ -163,11 +164,11 @@ def _read(file: Path, image_shape: tuple[int, int, int]) -> NDArray[np.uint8] | 
 
 
 def _probabilities(
-    model: Any, images: Sequence[NDArray[np.uint8]], class_names: Sequence[str], head: str
+    network: Callable[[Any], Any], images: Sequence[NDArray[np.uint8]], class_names: Sequence[str], head: str
 ) -> NDArray[np.float64]:
     if not images:
         return np.empty((0, len(class_names)))
-    probabilities = probabilities_from_outputs(model.predict_on_batch(np.stack(images)), head)
+    probabilities = probabilities_from_outputs(network(np.stack(images)), head)
     if probabilities.shape[1] != len(class_names):
         raise CnnkitError(
             f"expected a model with {len(class_names)} classes, got one with {probabilities.shape[1]} outputs"

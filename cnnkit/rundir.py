@@ -113,6 +113,11 @@ class Run:
         return self.path / "evaluation.json"
 
     @property
+    def augmented_evaluation(self) -> Path:
+        """The test metrics with test-time augmentation."""
+        return self.path / "evaluation.tta.json"
+
+    @property
     def predictions(self) -> Path:
         return self.path / "predictions.csv"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import logging
 import shlex
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from cnnkit import runtime
+from cnnkit import inference, runtime
 from cnnkit.config.load import load_config
 from cnnkit.errors import CnnkitError
 from cnnkit.rundir import Run, to_csv, write_atomically
@@ -47,54 +48,95 @@ def check_model(run: Run) -> None:
         )
 
 
-def evaluate_run(run: Run, split: str = "test", folder: str | None = None) -> dict[str, Any]:
+def compile_run(run: Run, model: Any, tta: Sequence[str] = ()) -> tuple[Callable[[Any], Any], int]:
+    """The run's network as it is evaluated and used: XLA as in training, several images at a time.
+
+    Args:
+        model: The run's model.
+        tta: Test-time augmentations, see `inference.compile_network`.
+
+    Returns:
+        The network as a function of uint8 images, and how many of them to give it at a time.
+    """
+    network = inference.compile_network(model, head=run.read_task().head, jit_compile=_uses_xla(run), tta=tta)
+    return network, max(1, runtime.inference_batch_size(model) // len(inference.view_weights(tta)))
+
+
+def _uses_xla(run: Run) -> bool:
+    """Whether XLA compiles the run's network: as in training; on another kind of device, as that device needs."""
+    settings = run.read_json(run.environment).get("settings", {})
+    device = "GPU" if runtime.load_tensorflow().config.list_physical_devices("GPU") else "CPU"
+    return bool(settings.get("jit_compile")) if settings.get("device") == device else device == "GPU"
+
+
+def evaluate_run(run: Run, split: str = "test", folder: str | None = None, tta: Sequence[str] = ()) -> dict[str, Any]:
     """The metrics of a run on one split, or on another folder of labelled images.
 
-    For the test split, evaluation.json, predictions.csv and the confusion matrix are written to the run; where it may
-    not be written, a warning says so.
+    For the test split, evaluation.json, predictions.csv and the confusion matrix are written to the run; with test-time
+    augmentation, evaluation.tta.json alone. Where the run may not be written, a warning says so.
 
     Args:
         split: `train`, `validation` or `test`.
         folder: A folder of class folders to take instead.
+        tta: Test-time augmentations, see `inference.compile_network`.
 
     Raises:
         CnnkitError: if there is no model, no such split, or the images do not fit.
     """
     from cnnkit import data as data_module
-    from cnnkit import evaluate, plots
+    from cnnkit import evaluate
 
     check_model(run)
     task = run.read_task()
     class_names = task.class_names
-    if folder is not None:
-        images = data_module.labelled_folder(folder, class_names=class_names, shape=task.image_shape)
-    else:
-        config = load_config(str(run.config)).config
-        data = data_module.load(config.data, config.seed, splits=(split,))
-        run.check_data(data.fingerprint)
-        found = getattr(data, split)
-        if found is None:
-            raise CnnkitError(f"the run `{run.path}` has no {split} split (data.validation is 0)")
-        images = found
-    model = load_model(run)
-    batches = data_module.evaluation_batches(
-        images, batch_size=runtime.inference_batch_size(model), classes=len(class_names)
-    )
-    outputs, labels = evaluate.predict_batches(model, batches)
+    inference.check_views(tta, task.image_shape)
+    images = _labelled_images(run, split, folder)
+    network, batch_size = compile_run(run, load_model(run), tta)
+    batches = data_module.evaluation_batches(images, batch_size=batch_size, classes=len(class_names))
+    outputs, labels = evaluate.predict_batches(network, batches)
     probabilities = evaluate.probabilities_from_outputs(outputs, task.head)
-    metrics = {"split": folder or split, **evaluate.classification_metrics(probabilities, labels, class_names)}
+    metrics = {
+        "split": folder or split,
+        **({"tta": list(tta)} if tta else {}),
+        **evaluate.classification_metrics(probabilities, labels, class_names),
+    }
     if folder is None and split == "test":
         try:
-            run.write_json(run.evaluation, metrics)
-            header, rows = evaluate.predictions_rows(probabilities, labels, class_names, images.ids)
-            write_atomically(run.predictions, to_csv(header, list(rows)))
-            plots.confusion_matrix(metrics["confusion_matrix"], class_names, run.confusion_matrix)
+            _write(run, metrics, probabilities, labels, images.ids)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             # Somebody else's run may be measured too.
             log.warning("the run `%s` cannot be written; its evaluation is not kept there", run.path)
     return metrics
+
+
+def _labelled_images(run: Run, split: str, folder: str | None) -> Any:
+    from cnnkit import data as data_module
+
+    if folder is not None:
+        task = run.read_task()
+        return data_module.labelled_folder(folder, class_names=task.class_names, shape=task.image_shape)
+    config = load_config(str(run.config)).config
+    data = data_module.load(config.data, config.seed, splits=(split,))
+    run.check_data(data.fingerprint)
+    found = getattr(data, split)
+    if found is None:
+        raise CnnkitError(f"the run `{run.path}` has no {split} split (data.validation is 0)")
+    return found
+
+
+def _write(run: Run, metrics: dict[str, Any], probabilities: Any, labels: Any, ids: Sequence[int | str]) -> None:
+    from cnnkit import evaluate, plots
+
+    if "tta" in metrics:
+        run.write_json(run.augmented_evaluation, metrics)
+        return
+    class_names = [row["class"] for row in metrics["per_class"]]
+    run.write_json(run.evaluation, metrics)
+    header, rows = evaluate.predictions_rows(probabilities, labels, class_names, ids)
+    write_atomically(run.predictions, to_csv(header, list(rows)))
+    plots.confusion_matrix(metrics["confusion_matrix"], class_names, run.confusion_matrix)
 
 
 def one_line(metrics: dict[str, Any]) -> str:

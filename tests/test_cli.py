@@ -332,6 +332,46 @@ class TestEvaluation:
         assert result.code == 0
         assert json.loads(result.out)["images"] == 360
 
+    def test_test_time_augmentation_is_kept_beside_the_plain_evaluation(
+        self, trained: Path, here: Path, cnnkit: Cnnkit, plain_model: Any
+    ) -> None:
+        run = trained / "runs/net-1"
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        result = cnnkit("eval", "--tta", "shift", "--json")
+        assert (result.code, result.err) == (0, "")
+        metrics = json.loads(result.out)
+        assert metrics["tta"] == ["shift"]
+        assert metrics["split"] == "test"
+
+        places, truth, _ = predictions(trained)
+        images = digits_by_place()[0][places]
+        padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+        plain, down, up = (
+            np.log(plain_model.predict(view, verbose=0)) for view in (images, padded[:, :8, :8], padded[:, 2:, 2:])
+        )
+        scores = 0.5 * plain + 0.25 * (down + up)
+        assert metrics["accuracy"] == pytest.approx((scores.argmax(1) == truth).mean(), abs=1e-12)
+        loss = np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(360), truth]
+        assert metrics["loss"] == pytest.approx(loss.mean(), rel=1e-4)
+
+        kept = run / "evaluation.tta.json"
+        assert json.loads(kept.read_text()) == metrics
+        kept.unlink()
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+    def test_test_time_augmentation_is_named_in_the_text(self, here: Path, cnnkit: Cnnkit) -> None:
+        result = cnnkit("eval", "--split", "validation", "--tta", "flip,shift")
+        assert result.code == 0
+        assert "validation split, test-time augmentation: flip, shift" in result.out.splitlines()[0]
+        assert not (here / "runs/net-1/evaluation.tta.json").exists()
+
+    @pytest.mark.parametrize("command", [("eval",), ("predict", "net-1", "net.yaml")])
+    def test_an_unknown_test_time_augmentation(self, here: Path, cnnkit: Cnnkit, command: tuple[str, ...]) -> None:
+        result = cnnkit(*command, "--tta", "foo")
+        assert (result.code, result.out) == (2, "")
+        assert "`foo`" in result.err
+        assert "flip,shift" in result.err
+
     def test_unknown_runs_and_splits(self, here: Path, cnnkit: Cnnkit) -> None:
         for arguments, part in (
             (("nothing",), "net-1"),
@@ -460,6 +500,16 @@ class TestPredict:
             str(order[1]),
             f"{expected[2][order[1]]:.4f}",
         ]
+
+    def test_test_time_augmentation(
+        self, here: Path, images: Path, expected: np.ndarray, cnnkit: Cnnkit, plain_model: Any
+    ) -> None:
+        result = cnnkit("predict", "net-1", images / "4.png", "--tta", "flip", "--json")
+        assert (result.code, result.err) == (0, "")
+        mirrored = plain_model.predict(digits_by_place()[0][4:5, :, ::-1], verbose=0)[0]
+        averaged = np.sqrt(expected[4] * mirrored)
+        (entry,) = json.loads(result.out)
+        assert list(entry["probabilities"].values()) == pytest.approx(averaged / averaged.sum(), rel=1e-4, abs=1e-6)
 
     def test_a_corrupt_file_fails_and_the_others_are_predicted(
         self, here: Path, images: Path, expected: np.ndarray, cnnkit: Cnnkit

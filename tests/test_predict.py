@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -213,19 +212,15 @@ class TestPredictImages:
             assert prediction.file.name in str(prediction.error)
             assert "\n" not in str(prediction.error)
 
-    def test_no_more_than_a_batch_is_read_at_a_time(
-        self, tmp_path: Path, colour_model: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_no_more_than_a_batch_is_read_at_a_time(self, tmp_path: Path, colour_model: Any) -> None:
         files = [plain(tmp_path / f"{index}.png", RED) for index in range(7)]
         sizes: list[int] = []
-        original: Callable[[Any], Any] = colour_model.predict_on_batch
 
         def recorded(images: Any) -> Any:
             sizes.append(len(images))
-            return original(images)
+            return colour_model(images)
 
-        monkeypatch.setattr(colour_model, "predict_on_batch", recorded)
-        predict(colour_model, files, batch_size=3)
+        predict(recorded, files, batch_size=3)
         assert sizes == [3, 3, 1]
 
     def test_a_model_with_other_classes_is_refused(self, tmp_path: Path, colour_model: Any) -> None:
