@@ -62,6 +62,7 @@ class Pipeline:
     def _apply(self, images: Any, labels: Any, epoch: Any, step: Any, places: Any) -> tuple[Any, Any]:
         import tensorflow as tf
 
+        images = tf.convert_to_tensor(images)
         labels = tf.cast(labels, tf.float32)
         shape = images.shape
         for augmentation, layer, stream in self._parts:

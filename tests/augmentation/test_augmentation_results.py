@@ -166,10 +166,10 @@ def test_elastic_transformation_is_kerass_on_each_image() -> None:
     stream = SeedStream((3, 4))
     drive(ours, stream)
     drive(theirs, stream)
-    stream.start(1, 2)
+    stream.start(1, 2, np.arange(5))
     changed = np.asarray(ours(images))
     for index in range(5):
-        stream.start(1, 2)
+        stream.start(1, 2, np.arange(5))
         with stream.branch(index):
             np.testing.assert_allclose(changed[index], theirs(images[index : index + 1])[0], atol=1e-3)
 

@@ -16,6 +16,28 @@ from .broken import BASE, Case, edit, edited, override
 
 SCHEDULE = "{ReduceLROnPlateau: {factor: 0.5}}"
 
+_CONVOLUTION = "{filters: 8, kernel_size: 3, padding: same}"
+_WHITENING = "{filters: 9, kernel_size: 3, kernel_initializer: PatchWhitening}"
+_EXPLICIT = "{filters: 8, kernel_size: 3, kernel_initializer: PatchWhitening, padding: 1}"
+_DEPTHWISE = "DepthwiseConv2D: {kernel_size: 3, depthwise_initializer: Dirac}"
+_GROUPS = "Conv2D: {filters: 8, kernel_size: 3, groups: 2, kernel_initializer: Dirac}"
+
+KERNELS = [
+    edit("whitening of an odd number", _CONVOLUTION, _WHITENING, "9:45", "pairs of filters, at most 54", "got 9"),
+    edit("whitening with padding", _CONVOLUTION, _EXPLICIT, "9:45", "`PatchWhitening` needs", "`padding: valid`"),
+    edit("whitening behind the images", "BatchNormalization", f"Conv2D: {_WHITENING}", "10:45", "only the first layer"),
+    edit("identity of a depthwise kernel", f"Conv2D: {_CONVOLUTION}", _DEPTHWISE, "9:41", "not of a DepthwiseConv2D"),
+    edit("identity in groups", "BatchNormalization", _GROUPS, "10:55", "without groups, got `groups: 2`"),
+    edit("identity of a matrix", "softmax}", "softmax, kernel_initializer: Dirac}", "15:7", "exactly 4 axes", "has 2"),
+    edit(
+        "norm of no kernels",
+        "SGD: {learning_rate: 0.1, momentum: 0.9}",
+        "Muon: {normalize_kernels: true}",
+        "18:15",
+        "no effect without `convolutions: true`",
+    ),
+]
+
 MISSPELT = [
     edit("top key", "seed: 0", "sed: 0", "1:1", "unknown key `sed`", "did you mean `seed`"),
     edit("data section", "data:", "dta:", "2:1", "unknown key `dta`", "did you mean `data`"),
@@ -422,7 +444,7 @@ OVERRIDES = [
     override("monitor", "training.early_stopping.monitor=foo", "unknown metric `foo`", "`val_auc`"),
 ]
 
-CASES = [*MISSPELT, *TYPES, *RANGES, *SHAPES, *SEVERAL, *HINTS, *YAML, *EXTENDS, *OVERRIDES]
+CASES = [*MISSPELT, *TYPES, *RANGES, *SHAPES, *KERNELS, *SEVERAL, *HINTS, *YAML, *EXTENDS, *OVERRIDES]
 
 #: These run through a process of their own, one of each kind.
 IN_A_PROCESS = [

@@ -39,7 +39,7 @@ LEFT_OUT = {
     "metric": {"dtype"},
 }
 
-#: Arguments that Keras does not have: the same length in epochs.
+#: Arguments that Keras does not have; of schedules, the same length in epochs.
 ADDED = {
     "CosineDecay": {"decay_epochs"},
     "ExponentialDecay": {"decay_epochs"},
@@ -47,6 +47,8 @@ ADDED = {
     "PolynomialDecay": {"decay_epochs"},
     "CosineDecayRestarts": {"first_decay_epochs"},
     "PiecewiseConstantDecay": {"boundaries_epochs"},
+    # Convolutions, which Keras leaves to Adam.
+    "Muon": {"convolutions", "normalize_kernels"},
 }
 
 #: Defaults that differ from Keras', with the reason.
