@@ -23,9 +23,9 @@ _DEPTHWISE = "DepthwiseConv2D: {kernel_size: 3, depthwise_initializer: Dirac}"
 _GROUPS = "Conv2D: {filters: 8, kernel_size: 3, groups: 2, kernel_initializer: Dirac}"
 
 KERNELS = [
-    edit("whitening of an odd number", _CONVOLUTION, _WHITENING, "9:45", "pairs of filters, at most 54", "got 9"),
-    edit("whitening with padding", _CONVOLUTION, _EXPLICIT, "9:45", "`PatchWhitening` needs", "`padding: valid`"),
-    edit("whitening behind the images", "BatchNormalization", f"Conv2D: {_WHITENING}", "10:45", "only the first layer"),
+    edit("whitening of an odd number", _CONVOLUTION, _WHITENING, "9:44", "pairs of filters, at most 54", "got 9"),
+    edit("whitening with padding", _CONVOLUTION, _EXPLICIT, "9:44", "`PatchWhitening` needs", "`padding: valid`"),
+    edit("whitening behind the images", "BatchNormalization", f"Conv2D: {_WHITENING}", "10:44", "only the first layer"),
     edit("identity of a depthwise kernel", f"Conv2D: {_CONVOLUTION}", _DEPTHWISE, "9:41", "not of a DepthwiseConv2D"),
     edit("identity in groups", "BatchNormalization", _GROUPS, "10:55", "without groups, got `groups: 2`"),
     edit("identity of a matrix", "softmax}", "softmax, kernel_initializer: Dirac}", "15:7", "exactly 4 axes", "has 2"),
