@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnkit.augmentation import Augmentation
@@ -121,28 +121,32 @@ def _check_kernels(layers: Sequence[Layer], info: DataSetInfo, report: Report) -
             initializer = type(getattr(layer, name)).__name__
             if initializer not in ("Dirac", "PatchWhitening"):
                 continue
-            path: Path = ("model", "layers", index, kind, name)
-            if not isinstance(layer, Conv2D):
-                report(path, f"`{initializer}` starts the kernel of a Conv2D, not of a {kind}; choose another")
-            elif layer.groups > 1:
-                report(path, f"`{initializer}` needs a convolution without groups, got `groups: {layer.groups}`")
-            elif initializer == "PatchWhitening":
-                _check_whitening(layer, index, info, lambda message, path=path: report(path, message))
+            message = _misplaced_kernel(initializer, layer, index, info)
+            if message is not None:
+                report(("model", "layers", index, kind, name), message)
 
 
-def _check_whitening(layer: Conv2D, index: int, info: DataSetInfo, report: Callable[[str], None]) -> None:
+def _misplaced_kernel(initializer: str, layer: Layer, index: int, info: DataSetInfo) -> str | None:
+    """Why this layer cannot have the initializer; None if it can."""
+    if not isinstance(layer, Conv2D):
+        return f"`{initializer}` starts the kernel of a Conv2D, not of a {type(layer).__name__}; choose another"
+    if layer.groups > 1:
+        return f"`{initializer}` needs a convolution without groups, got `groups: {layer.groups}`"
+    if initializer == "Dirac":
+        return None
+    if index > 0:
+        return "`PatchWhitening` is measured on the images; only the first layer can have it"
+    if layer.data_format == "channels_first" or layer.dilation_rate != (1, 1) or not isinstance(layer.padding, str):
+        return "`PatchWhitening` needs a dense window, channels last, and `padding: valid` or `same`"
     height, width = layer.kernel_size
     most = 2 * height * width * info.shape[-1]
-    filters = layer.resolve(info.classes).filters
-    if index > 0:
-        report("`PatchWhitening` is measured on the images; only the first layer can have it")
-    elif layer.data_format == "channels_first" or layer.dilation_rate != (1, 1) or not isinstance(layer.padding, str):
-        report("`PatchWhitening` needs a dense window, channels last, and `padding: valid` or `same`")
-    elif filters % 2 or filters > most:
-        report(
+    filters = info.classes if layer.filters == "classes" else int(layer.filters)
+    if filters % 2 or filters > most:
+        return (
             f"`PatchWhitening` makes pairs of filters, at most {most} for {height}x{width} windows of "
             f"{info.shape[-1]} channels; got {filters} filters"
         )
+    return None
 
 
 def _check_augmentation(augmentations: Sequence[tuple[int, Augmentation]], info: DataSetInfo, report: Report) -> None:
