@@ -45,6 +45,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         added.add_argument("--images", type=positive, default=images, help=f"images in a repeat (default: {images:,})")
         added.add_argument("--json", type=Path, metavar="FILE", help="write all raw figures to this file")
         added.add_argument("--output", type=Path, metavar="FILE", help="write the Markdown tables to this file too")
+        added.add_argument(
+            "--document",
+            type=Path,
+            metavar="FILE",
+            help="replace the tables in this page, such as docs/performance.md",
+        )
         return added
 
     one = command("throughput", "Three networks in cnnkit, plain Keras and PyTorch (where it is installed).", 6400)
@@ -87,6 +93,9 @@ def run(arguments: argparse.Namespace) -> str:
     text = f"Measured on {figures.described(machine)}.\n\n{text}"
     if arguments.output is not None:
         arguments.output.write_text(text, encoding="utf-8")
+    if arguments.document is not None:
+        page = arguments.document.read_text(encoding="utf-8")
+        arguments.document.write_text(figures.inserted(page, arguments.command, text), encoding="utf-8")
     if arguments.json is not None:
         raw = {"command": arguments.command, "environment": machine, **found}
         arguments.json.write_text(json.dumps(raw, indent=1, default=plain) + "\n", encoding="utf-8")
@@ -108,6 +117,9 @@ def main() -> None:
         return
     arguments = parse_arguments()
     try:
+        if arguments.document is not None:
+            # Before an hour of measuring.
+            figures.inserted(arguments.document.read_text(encoding="utf-8"), arguments.command, "")
         sys.stdout.write(run(arguments))
     except (BenchmarkError, CnnkitError, OSError) as error:
         sys.exit(f"benchmark: {error}")

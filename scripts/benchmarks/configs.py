@@ -38,7 +38,8 @@ def overrides_for(loaded: LoadedConfig, images: int) -> tuple[list[str], int]:
 
     No validation, and nothing that acts between epochs; the rest runs as it is written.
     """
-    overrides = ["data.validation=0", "training.schedule=null", "training.early_stopping=null"]
+    overrides = ["data.validation=0", "training.schedule=null", "training.warmup_epochs=0"]
+    overrides.append("training.early_stopping=null")
     if loaded.info.shape[0] > LARGE_IMAGE:
         overrides.append(f"data.batch_size={LARGE_BATCH}")
         images = LARGE_BATCHES * LARGE_BATCH

@@ -29,6 +29,7 @@ def measure(images: int, repeats: int) -> dict[str, Any]:
         f"data.splits.train=train[:{TRAINED}]",
         f"data.splits.test=test[:{images}]",
         "training.schedule=null",
+        "training.warmup_epochs=0",
         "training.early_stopping=null",
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +75,7 @@ def markdown(found: dict[str, Any]) -> str:
     text = (
         f"{found['images']}: {found['count']:,} test images and the network of {CONFIG}.yaml; {found['repeats']} "
         f"interleaved repeats after one that is not counted, in batches of {batch}. What counts for cnnkit is the "
-        "whole pass from the images in memory to outputs and labels, its graph built anew each time, as `cnnkit eval` does; "
-        "`model.predict` has its graph from the repeat before."
+        "whole pass from the images in memory to outputs and labels, its graph built anew each time, as `cnnkit eval` "
+        "does; `model.predict` has its graph from the repeat before."
     )
     return "\n\n".join([text, table(header, rows), *idle_warnings(found["contestants"])]) + "\n"

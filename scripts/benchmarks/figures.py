@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pool import Measured
+from benchmarks.pool import BenchmarkError, Measured
 from cnnkit import runtime
 
 #: An idle contestant that takes more than this share of a core disturbs the others.
@@ -53,6 +53,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; all columns but the first are right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def inserted(page: str, section: str, text: str) -> str:
+    """A Markdown page with the text between `<!-- section -->` and `<!-- end of section -->` replaced.
+
+    Raises:
+        BenchmarkError: if the page has no such section.
+    """
+    begin, end = f"<!-- {section} -->\n", f"<!-- end of {section} -->"
+    before, found, rest = page.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found or not found_end:
+        raise BenchmarkError(f"the page has no section between `{begin.strip()}` and `{end}`")
+    return f"{before}{begin}{text}{end}{after}"
 
 
 def environment() -> dict[str, Any]:
