@@ -32,6 +32,7 @@ def measured(title: str, cpu: list[float], wall: list[float], idle: float = 0.0)
             "cpu_seconds": c,
             "wall_seconds": w,
             "idle_cpu_seconds": idle,
+            "others_cpu_seconds": 0.0,
             "idle_wall_seconds": 1.0,
             "peak_memory_bytes": 2**20,
         }
@@ -76,14 +77,14 @@ def test_a_contestant_warms_up_alone_and_then_answers_each_command(monkeypatch: 
 
 
 def test_repeats_are_interleaved_and_idle_contestants_sleep(capfd: pytest.CaptureFixture[str]) -> None:
-    from benchmarks.figures import idle_warnings
+    from benchmarks.figures import run_notes
     from benchmarks.pool import race
 
     products = {"kind": "numpy-product", "count": 1}
     both = race([("first", products), ("second", products)], 2)
     assert [len(one.repeats) for one in both] == [2, 2]
     assert all(repeat["cpu_seconds"] > 0 for one in both for repeat in one.repeats)
-    assert idle_warnings(both) == []
+    assert len(run_notes(both)) == 1
     shown = [line.split("  ")[2].split(":")[0] for line in capfd.readouterr().err.splitlines() if "repeat" in line]
     assert shown == ["first", "second", "first", "second"]
 
@@ -217,11 +218,26 @@ def test_ratios_compare_repeats_of_the_same_round() -> None:
 
 
 def test_a_contestant_that_did_not_sleep_spoils_the_run() -> None:
-    from benchmarks.figures import idle_warnings
+    from benchmarks.figures import run_notes
 
-    assert idle_warnings([measured("spinning", [1.0], [1.0], idle=0.5)]) == [
+    assert run_notes([measured("sleeping", [1.0], [1.0])]) == [
+        "Meanwhile, other programs took 0% of the machine's CPU time."
+    ]
+    assert run_notes([measured("spinning", [1.0], [1.0], idle=0.5)])[1:] == [
         "Not valid: spinning took 50% of a core while others ran."
     ]
+
+
+def test_contestants_that_do_not_do_the_same_are_an_error() -> None:
+    from benchmarks.figures import run_notes
+    from benchmarks.pool import BenchmarkError
+
+    ours, other = measured("ours", [1.0], [1.0]), measured("other", [1.0], [1.0])
+    ours.repeats[0]["steps"], other.repeats[0]["steps"] = 50, 50
+    assert len(run_notes([ours, other])) == 1
+    other.repeats[0]["steps"] = 49
+    with pytest.raises(BenchmarkError, match="did not do the same"):
+        run_notes([ours, other])
 
 
 def test_the_throughput_table_has_the_share_of_the_product() -> None:

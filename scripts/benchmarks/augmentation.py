@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from benchmarks import networks
-from benchmarks.figures import idle_warnings, spread, table
+from benchmarks.figures import run_notes, spread, table
 from benchmarks.images import write_images
 from benchmarks.pool import Measured, race, say
 
@@ -77,7 +77,7 @@ def markdown(found: dict[str, Any]) -> str:
     )
     return (
         "\n\n".join(
-            [text, table(["", "CPU ms per batch"], rows), result, *idle_warnings(found["contestants"])],
+            [text, table(["", "CPU ms per batch"], rows), result, *run_notes(found["contestants"])],
         )
         + "\n"
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import best_ratio, idle_warnings, ratios, spread, table
+from benchmarks.figures import best_ratio, ratios, run_notes, spread, table
 from benchmarks.images import write_images
 from benchmarks.pool import Measured, race, say
 from cnnkit import shipped
@@ -43,9 +44,10 @@ def overrides_for(loaded: LoadedConfig, images: int) -> tuple[list[str], int]:
     if loaded.info.shape[0] > LARGE_IMAGE:
         overrides.append(f"data.batch_size={LARGE_BATCH}")
         images = LARGE_BATCHES * LARGE_BATCH
-    if loaded.config.data.name not in (None, "digits"):
-        overrides.append(f"data.splits.train=train[:{images}]")
-    return overrides, images
+    if loaded.config.data.name in (None, "digits"):
+        # They have no slices: the whole training split.
+        return overrides, sys.maxsize
+    return [*overrides, f"data.splits.train=train[:{images}]"], images
 
 
 def _measure_config(name: str, images: int, repeats: int, folder: Path) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def markdown(found: dict[str, Any]) -> str:
     """The figures as a table."""
     header = ["config", "images", "batch", "cnnkit, CPU s per 1,000", "Keras / cnnkit, CPU time", "wall time, best"]
     rows, notes = [], []
+    everyone: list[Measured] = []
     for name, one in found["configs"].items():
         ours: Measured = one["cnnkit"]
         plain: Measured = one["keras"]
@@ -91,9 +94,10 @@ def markdown(found: dict[str, Any]) -> str:
             notes.append(f"{name}: random images, since the data set was not there.")
         if one["left_out"]:
             notes.append(f"{name}: plain Keras runs without {', '.join(one['left_out'])}, which it lacks.")
-        notes += [f"{name}: {line}" for line in idle_warnings([ours, plain])]
+        everyone += [ours, plain]
+        run_notes([ours, plain])
     text = (
         f"{found['repeats']} interleaved repeats of one epoch without validation, after one that is not counted. Where "
         "a range is given, the first figure is the median."
     )
-    return "\n\n".join([text, table(header, rows), *notes]) + "\n"
+    return "\n\n".join([text, table(header, rows), *run_notes(everyone, same=False), *notes]) + "\n"

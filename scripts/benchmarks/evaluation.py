@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cnnkit_side import TRAINED
-from benchmarks.figures import best_ratio, idle_warnings, ratios, spread, table
+from benchmarks.figures import best_ratio, ratios, run_notes, spread, table
 from benchmarks.images import write_images
 from benchmarks.pool import race, say
 from cnnkit import shipped
@@ -78,4 +78,4 @@ def markdown(found: dict[str, Any]) -> str:
         "whole pass from the images in memory to outputs and labels, its graph built anew each time, as `cnnkit eval` "
         "does; `model.predict` has its graph from the repeat before."
     )
-    return "\n\n".join([text, table(header, rows), *idle_warnings(found["contestants"])]) + "\n"
+    return "\n\n".join([text, table(header, rows), *run_notes(found["contestants"])]) + "\n"

@@ -38,9 +38,23 @@ def peak_mebibytes(measured: Measured) -> float:
     return max(measured.values("peak_memory_bytes")) / 2**20
 
 
-def idle_warnings(contestants: Sequence[Measured]) -> list[str]:
-    """A line for each contestant that did not sleep while others ran."""
-    lines = []
+def run_notes(contestants: Sequence[Measured], *, same: bool = True) -> list[str]:
+    """What a reader must know of a run: how busy the machine was, and who did not sleep while others ran.
+
+    Args:
+        same: Whether all have to do the same number of steps.
+
+    Raises:
+        BenchmarkError: if the contestants did not do the same number of steps.
+    """
+    steps = {
+        measured.title: measured.repeats[-1]["steps"] for measured in contestants if measured.repeats[-1].get("steps")
+    }
+    if same and len(set(steps.values())) > 1:
+        raise BenchmarkError(f"the contestants did not do the same: steps in a repeat: {steps}")
+    walls = sum(sum(measured.values("wall_seconds")) for measured in contestants)
+    others = sum(sum(measured.values("others_cpu_seconds")) for measured in contestants)
+    lines = [f"Meanwhile, other programs took {others / walls / cores():.0%} of the machine's CPU time."]
     for measured in contestants:
         wall = sum(measured.values("idle_wall_seconds"))
         share = sum(measured.values("idle_cpu_seconds")) / wall if wall else 0.0
@@ -82,7 +96,7 @@ def environment() -> dict[str, Any]:
     return {
         "processor": runtime.processor(),
         "vectors": next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), None),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "machine": platform.machine(),
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -90,6 +104,11 @@ def environment() -> dict[str, Any]:
         "git_commit": runtime.git_commit(),
         "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
     }
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def described(machine: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.figures import idle_warnings, peak_mebibytes, spread, table
+from benchmarks.figures import peak_mebibytes, run_notes, spread, table
 from benchmarks.images import write_images
 from benchmarks.pool import race, say
 
@@ -124,6 +124,6 @@ def markdown(found: dict[str, Any]) -> str:
                     f"{peak_mebibytes(measured):,.0f} MiB",
                 ]
             )
-        warnings = idle_warnings([entry["cnnkit"] for entry in one["points"]])
-        parts += [f"### By {one['title']}", table(header, rows), *warnings]
+        remarks = run_notes([entry["cnnkit"] for entry in one["points"]], same=False)
+        parts += [f"### By {one['title']}", table(header, rows), *remarks]
     return "\n\n".join(parts) + "\n"

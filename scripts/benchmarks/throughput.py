@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import networks
-from benchmarks.figures import best_ratio, idle_warnings, peak_mebibytes, ratios, spread, table
+from benchmarks.figures import best_ratio, peak_mebibytes, ratios, run_notes, spread, table
 from benchmarks.images import write_images
 from benchmarks.pool import Measured, race, say
 from benchmarks.products import product_flop
@@ -102,7 +102,7 @@ def _network_tables(network: dict[str, Any], images: int) -> list[str]:
     compared = _ratio_rows(network["contestants"])
     if compared:
         texts.append(table(["", "CPU time", "wall time, best"], compared))
-    return texts + idle_warnings([*network["contestants"], *network["products"]])
+    return texts + run_notes([*network["contestants"], *network["products"]])
 
 
 def _row(measured: Measured, images: int, flop: int, rate: float, per_cpu_second: float) -> list[str]:
