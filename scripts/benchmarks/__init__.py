@@ -1,0 +1,1 @@
+"""The parts of `scripts/benchmark.py`: contestants in processes of their own, what they compute, and the tables."""

@@ -1,0 +1,81 @@
+"""`evaluation`: the pass over the images that `cnnkit eval` makes, against `model.predict` of an array."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cnnkit_side import TRAINED
+from benchmarks.figures import best_ratio, ratios, run_notes, spread, table
+from benchmarks.images import write_images
+from benchmarks.pool import race, say
+from cnnkit import shipped
+
+CONFIG = "cifar10"
+
+
+def measure(images: int, repeats: int) -> dict[str, Any]:
+    """All figures, as JSON holds them.
+
+    Args:
+        images: Test images in a repeat.
+    """
+    say(f"evaluation of {images:,} images with {CONFIG}.yaml")
+    file = shipped.find(CONFIG)
+    overrides = [
+        "data.validation=0",
+        f"data.splits.train=train[:{TRAINED}]",
+        f"data.splits.test=test[:{images}]",
+        "training.schedule=null",
+        "training.warmup_epochs=0",
+        "training.early_stopping=null",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        found = write_images(file, overrides, images, Path(folder), "test")
+        given = {"config": str(file), "overrides": overrides}
+        predict = {"kind": "keras-predict", **given, "arrays": found.path}
+        measured = race(
+            [
+                ("cnnkit eval", {"kind": "cnnkit-evaluation", **given, "arrays": found.stand_in}),
+                ("model.predict, set up as in cnnkit", {**predict, "tuned": True}),
+                ("model.predict, plain Keras", {**predict, "tuned": False}),
+            ],
+            repeats,
+        )
+    return {"repeats": repeats, "images": found.described(), "count": found.count, "contestants": measured}
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """The figures as a table."""
+    ours = found["contestants"][0]
+    rows = []
+    for one in found["contestants"]:
+        walls = one.values("wall_seconds")
+        compared = [spread(ratios(one, ours, "cpu_seconds"), ".2f"), f"{best_ratio(one, ours):.2f}"]
+        rows.append(
+            [
+                one.title,
+                f"{found['count'] / min(walls):,.0f}",
+                f"{found['count'] / statistics.median(walls):,.0f}",
+                spread([1000 * value / found["count"] for value in one.values("cpu_seconds")], ".3g"),
+                *(["", ""] if one is ours else compared),
+            ]
+        )
+    header = [
+        "",
+        "images/s, best",
+        "images/s, median",
+        "CPU s per 1,000 images",
+        "CPU time / cnnkit",
+        "best wall / cnnkit",
+    ]
+    batch = found["contestants"][1].repeats[-1]["batch_size"]
+    text = (
+        f"{found['images']}: {found['count']:,} test images and the network of {CONFIG}.yaml; {found['repeats']} "
+        f"interleaved repeats after one that is not counted, in batches of {batch}. What counts for cnnkit is the "
+        "whole pass from the images in memory to outputs and labels, its graph built anew each time, as `cnnkit eval` "
+        "does; `model.predict` has its graph from the repeat before."
+    )
+    return "\n\n".join([text, table(header, rows), *run_notes(found["contestants"])]) + "\n"

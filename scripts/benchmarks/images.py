@@ -1,0 +1,87 @@
+"""The images that all contestants see: those of the config's data set where it is prepared, else random ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.pool import Contestant
+
+RANDOM = "random images"
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images in two files, `<path>.images.npy` and `<path>.labels.npy`.
+
+    Attributes:
+        source: The data set's name, or `random images`.
+    """
+
+    path: str
+    source: str
+    count: int
+
+    @property
+    def stand_in(self) -> str | None:
+        """The path where cnnkit has to take these images for its data set's; None where it reads the data set."""
+        return self.path if self.source == RANDOM else None
+
+    def described(self) -> str:
+        """What the images are, as a sentence begins with it."""
+        return "Random images" if self.source == RANDOM else f"Images of {self.source}"
+
+
+def write_images(
+    config: Path, overrides: list[str], count: int, folder: Path, split: str = "train", *, real: bool = True
+) -> Images:
+    """The first images of a config's training or test split.
+
+    Where the data set is not here, random images of its shape; nothing is downloaded.
+
+    Args:
+        count: At most so many.
+        folder: Gets the files.
+        real: Whether the data set is looked for at all.
+    """
+    path = str(folder / f"{config.stem}-{split}")
+    spec = {"config": str(config), "overrides": overrides, "count": count, "output": path, "split": split, "real": real}
+    reader = Contestant("reading the images", {"kind": "images", **spec})
+    try:
+        reader.warm_up()
+    finally:
+        reader.close()
+    return Images(path, reader.measured.warm_up["source"], reader.measured.warm_up["count"])
+
+
+def save_images(images: Any, labels: Any, path: str) -> None:
+    """Writes images, uint8 [n, height, width, channels], and labels, whole numbers [n]."""
+    np.save(f"{path}.images.npy", images)
+    np.save(f"{path}.labels.npy", labels)
+
+
+def random_images(count: int, shape: tuple[int, int, int], classes: int) -> tuple[Any, Any]:
+    """Random images and labels, always the same."""
+    random = np.random.default_rng(0)
+    return random.integers(0, 256, (count, *shape), dtype=np.uint8), random.integers(0, classes, count)
+
+
+def read_images(path: str) -> tuple[Any, Any]:
+    """Images, uint8 [n, height, width, channels], and labels, int64 [n]."""
+    return np.load(f"{path}.images.npy"), np.load(f"{path}.labels.npy").astype(np.int64)
+
+
+def read_aligned(path: str) -> tuple[Any, Any]:
+    """The same, the images as cnnkit's own loading leaves them: TensorFlow shares their memory."""
+    from cnnkit.data.splits import empty_images
+
+    with open(f"{path}.images.npy", "rb") as stream:
+        version = np.lib.format.read_magic(stream)
+        assert version == (1, 0)
+        shape, _, _ = np.lib.format.read_array_header_1_0(stream)
+        images = empty_images(shape[0], (shape[1], shape[2], shape[3]))
+        stream.readinto(images.reshape(-1).data)
+    return images, np.load(f"{path}.labels.npy").astype(np.int64)

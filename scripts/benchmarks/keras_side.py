@@ -1,0 +1,206 @@
+"""Plain Keras, as its tutorials write it: arrays into `fit`, everything else at its default."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.gate import Gate, epoch_gate
+from benchmarks.images import read_images
+from benchmarks.networks import BATCH_SIZE
+
+EPOCHS = 1_000_000
+
+
+def tutorial_script(gate: Gate, network: str, augmentation: str, arrays: str, jit: bool | str = "auto") -> None:
+    """One of the networks of `throughput`; the augmentation consists of layers in the model, as the tutorials do it.
+
+    Args:
+        jit: What `compile` gets for `jit_compile`; Keras' default is `auto`.
+    """
+    import keras
+
+    images, labels = read_images(arrays)
+    # As in the tutorial: NumPy makes float64 of it.
+    train_images = images / 255.0
+    layers = [keras.Input(shape=images.shape[1:])]
+    if augmentation == "flip-shift":
+        shift = 4 / images.shape[1]
+        layers += [
+            keras.layers.RandomFlip("horizontal"),
+            keras.layers.RandomTranslation(shift, shift, fill_mode="constant"),
+        ]
+    body, optimizer = {"tutorial": _tutorial, "vgg": _vgg, "alexnet": _alexnet}[network]()
+    model = keras.Sequential(layers + body)
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=jit,
+    )
+    model.fit(train_images, labels, batch_size=BATCH_SIZE, epochs=EPOCHS, callbacks=[epoch_gate(gate)])
+
+
+def _tutorial() -> tuple[list[Any], Any]:
+    from keras import layers
+
+    body = [
+        layers.Conv2D(32, (3, 3), activation="relu"),
+        layers.MaxPooling2D((2, 2)),
+        layers.Conv2D(64, (3, 3), activation="relu"),
+        layers.MaxPooling2D((2, 2)),
+        layers.Conv2D(64, (3, 3), activation="relu"),
+        layers.Flatten(),
+        layers.Dense(64, activation="relu"),
+        layers.Dense(10),
+    ]
+    return body, "adam"
+
+
+def _vgg() -> tuple[list[Any], Any]:
+    from keras import layers
+
+    body: list[Any] = []
+    for filters in (64, 128, 256):
+        for _ in range(2):
+            body.append(layers.Conv2D(filters, 3, padding="same", use_bias=False))
+            body.append(layers.BatchNormalization())
+            body.append(layers.ReLU())
+        body.append(layers.MaxPooling2D())
+    return [*body, layers.GlobalAveragePooling2D(), layers.Dense(10)], "adam"
+
+
+def _alexnet() -> tuple[list[Any], Any]:
+    import keras
+    import tensorflow as tf
+    from keras import layers
+
+    def normalization() -> Any:
+        return layers.Lambda(
+            lambda x: tf.nn.local_response_normalization(x, depth_radius=2, bias=2.0, alpha=1e-4, beta=0.75)
+        )
+
+    body = [
+        layers.Conv2D(64, 5, strides=2, padding="same", activation="relu"),
+        normalization(),
+        layers.MaxPooling2D(3, strides=2, padding="same"),
+        layers.Conv2D(128, 5, padding="same", activation="relu"),
+        normalization(),
+        layers.MaxPooling2D(3, strides=2, padding="same"),
+        layers.Conv2D(192, 3, padding="same", activation="relu"),
+        layers.Conv2D(192, 3, padding="same", activation="relu"),
+        layers.Conv2D(128, 3, padding="same", activation="relu"),
+        layers.MaxPooling2D(3, strides=2, padding="same"),
+        layers.Flatten(),
+        layers.Dense(512, activation="relu"),
+        layers.Dropout(0.5),
+        layers.Dense(512, activation="relu"),
+        layers.Dropout(0.5),
+        layers.Dense(10),
+    ]
+    return body, keras.optimizers.SGD(learning_rate=0.02, momentum=0.9, weight_decay=5e-4)
+
+
+def config_script(gate: Gate, config: str, overrides: list[str], arrays: str) -> None:
+    """A config's network, loss and optimizer, with Keras' defaults for the rest.
+
+    The layers are built from the config; the augmentations are Keras' own layers in a tf.data map, as its tutorials
+    write it. Those that Keras lacks are left out, which makes this side faster.
+    """
+    import keras
+
+    from cnnkit.config.load import load_config
+    from cnnkit.layers.stack import head
+    from cnnkit.model import build_model, normalization_constants
+    from cnnkit.tasks.classification import make_loss
+
+    loaded = load_config(config, overrides)
+    shape, classes = loaded.info.shape, loaded.info.classes
+    images, labels = read_images(arrays)
+    measured = images.mean((0, 1, 2)).tolist(), images.var((0, 1, 2)).tolist()
+    training = loaded.config.training
+    # Keras smooths in the loss; cnnkit's own way is no plain Keras.
+    unsmoothed = loaded.config.model_copy(update={"training": training.model_copy(update={"label_smoothing": 0.0})})
+    model = build_model(unsmoothed, shape, classes, normalization_constants(loaded.config, measured))
+    loss = make_loss(training, head(loaded.config.model.layers))
+    if training.label_smoothing:
+        loss.label_smoothing = training.label_smoothing
+    optimizer = training.optimizer.build(training.optimizer.learning_rate)
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    targets = keras.utils.to_categorical(labels, classes)
+    batch_size = loaded.config.data.batch_size
+    layers, gate.notes["left_out"] = keras_augmentation(loaded.config.augmentation, shape)
+    if layers:
+        model.fit(_augmented(images, targets, batch_size, layers), epochs=EPOCHS, callbacks=[epoch_gate(gate)])
+    else:
+        model.fit(images, targets, batch_size=batch_size, epochs=EPOCHS, callbacks=[epoch_gate(gate)])
+
+
+def keras_augmentation(entries: Sequence[Any], shape: tuple[int, int, int]) -> tuple[list[Any], list[str]]:
+    """Keras' own layers for the augmentations of a config, and the names of those that it lacks.
+
+    Keras' RandomCrop does not pad, so `tf.pad` stands before it, and it cuts all images of a batch at one place.
+    """
+    import keras
+    import tensorflow as tf
+
+    found: list[Any] = []
+    lacking: list[str] = []
+    for entry in entries:
+        name = type(entry).__name__
+        arguments = dict(entry.keras_arguments())
+        if name == "RandomCrop":
+            rows, columns = entry.padding
+            mode = {"reflect": "REFLECT", "constant": "CONSTANT"}.get(entry.fill_mode, "SYMMETRIC")
+            border = [[0, 0], [rows, rows], [columns, columns], [0, 0]]
+            if rows or columns:
+                found.append(lambda images, training, border=border, mode=mode: tf.pad(images, border, mode))
+            arguments = {"height": shape[0], "width": shape[1]}
+        try:
+            found.append(getattr(keras.layers, name)(**arguments))
+        except (AttributeError, TypeError, ValueError):
+            lacking.append(name)
+    return found, lacking
+
+
+def _augmented(images: Any, targets: Any, batch_size: int, layers: Sequence[Any]) -> Any:
+    import tensorflow as tf
+
+    def augment(images: Any, targets: Any) -> tuple[Any, Any]:
+        images = tf.cast(images, tf.float32)
+        for layer in layers:
+            if type(layer).__name__ in ("MixUp", "CutMix"):
+                mixed = layer({"images": images, "labels": targets}, training=True)
+                images, targets = mixed["images"], mixed["labels"]
+            else:
+                images = layer(images, training=True)
+        return images, targets
+
+    batches = tf.data.Dataset.from_tensor_slices((images, targets)).shuffle(len(images)).batch(batch_size)
+    return batches.map(augment, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def predict_script(gate: Gate, config: str, overrides: list[str], arrays: str, tuned: bool) -> None:
+    """`model.predict` of an array of images, in batches as large as `cnnkit eval` makes them.
+
+    Args:
+        tuned: Whether TensorFlow is set up as cnnkit does it; else as it comes.
+    """
+    from cnnkit import runtime
+
+    if tuned:
+        runtime.load_tensorflow()
+    from cnnkit.config.load import load_config
+    from cnnkit.model import build_model, normalization_constants
+
+    loaded = load_config(config, overrides)
+    images, _ = read_images(arrays)
+    measured = images.mean((0, 1, 2)).tolist(), images.var((0, 1, 2)).tolist()
+    constants = normalization_constants(loaded.config, measured)
+    model = build_model(loaded.config, loaded.info.shape, loaded.info.classes, constants)
+    batch_size = runtime.inference_batch_size(model)
+    while True:
+        gate.enter()
+        model.predict(images, batch_size=batch_size, verbose=0)
+        gate.leave()
+        gate.notes = {"batch_size": batch_size, "jit_compile": bool(model.jit_compile)}

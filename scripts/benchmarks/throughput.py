@@ -1,0 +1,132 @@
+"""`throughput`: three networks in cnnkit, plain Keras and PyTorch, against the machine's own matrix product."""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks import networks
+from benchmarks.figures import best_ratio, peak_mebibytes, ratios, run_notes, spread, table
+from benchmarks.images import write_images
+from benchmarks.pool import Measured, race, say
+from benchmarks.products import product_flop
+
+CNNKIT = "cnnkit"
+
+#: What may run beside cnnkit: how it is called in tables, and what its process does.
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "keras": ("plain Keras", {"kind": "keras"}),
+    # What Keras chose for itself until it left XLA off where there is no GPU.
+    "keras-xla": ("plain Keras with XLA", {"kind": "keras", "jit": True}),
+    "torch": ("PyTorch eager", {"kind": "torch"}),
+}
+PRODUCTS = {"numpy-product": "NumPy's BLAS", "tensorflow-product": "TensorFlow with oneDNN"}
+
+#: Matrix products per repeat.
+PRODUCT_COUNT = 8
+
+
+def measure(
+    names: list[str], augmentation: str | None, images: int, repeats: int, contestants: list[str]
+) -> dict[str, Any]:
+    """All figures, as JSON holds them.
+
+    Args:
+        names: Networks, as in `networks.TITLES`.
+        augmentation: For all networks; None for each one's usual.
+        images: Images in a repeat.
+        contestants: Names of `OTHERS` to run beside cnnkit; `torch` is left out where it is not installed.
+    """
+    found: dict[str, Any] = {"images": images, "repeats": repeats, "skipped": [], "networks": {}}
+    if "torch" in contestants and importlib.util.find_spec("torch") is None:
+        contestants = [name for name in contestants if name != "torch"]
+        found["skipped"].append("PyTorch is not installed: its columns are left out.")
+    for name in names:
+        used = augmentation or networks.USUAL_AUGMENTATION[name]
+        say(f"{networks.TITLES[name]}, augmentation: {used}")
+        with tempfile.TemporaryDirectory() as folder:
+            found["networks"][name] = _measure_network(name, used, images, repeats, contestants, Path(folder))
+    return found
+
+
+def _measure_network(
+    name: str, augmentation: str, images: int, repeats: int, contestants: list[str], folder: Path
+) -> dict[str, Any]:
+    config = networks.write_config(name, augmentation, folder)
+    overrides = [f"data.splits.train=train[:{images}]"]
+    found = write_images(config, overrides, images, folder)
+    plain = {"network": name, "augmentation": augmentation, "arrays": found.path}
+    entries: list[tuple[str, dict[str, Any]]] = [
+        (CNNKIT, {"kind": "cnnkit", "config": str(config), "overrides": overrides, "arrays": found.stand_in})
+    ]
+    entries += [(OTHERS[other][0], {**OTHERS[other][1], **plain}) for other in contestants]
+    entries += [(title, {"kind": kind, "count": PRODUCT_COUNT}) for kind, title in PRODUCTS.items()]
+    measured = race(entries, repeats)
+    return {
+        "augmentation": augmentation,
+        "images": found.described(),
+        "training_flop": networks.training_flop(config),
+        "contestants": [one for one in measured if one.title not in PRODUCTS.values()],
+        "products": [one for one in measured if one.title in PRODUCTS.values()],
+    }
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """The figures as tables."""
+    parts = [
+        f"{found['repeats']} interleaved repeats of {found['images']:,} images in batches of {networks.BATCH_SIZE}, "
+        "each contestant a process of its own; one epoch before them is not counted. Where a range is given, the "
+        "first figure is the median.",
+        *found["skipped"],
+    ]
+    for name, network in found["networks"].items():
+        parts += [f"### {networks.TITLES[name]}", *_network_tables(network, found["images"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _network_tables(network: dict[str, Any], images: int) -> list[str]:
+    flop = product_flop(PRODUCT_COUNT)
+    rate, title = max((flop / min(one.values("wall_seconds")), one.title) for one in network["products"])
+    per_cpu_second = max(flop / statistics.median(one.values("cpu_seconds")) for one in network["products"])
+    rows = [_row(one, images, network["training_flop"], rate, per_cpu_second) for one in network["contestants"]]
+    header = ["", "images/s, best", "median", "CPU s per 1,000 images", "peak memory", "of the product", "in CPU time"]
+    texts = [
+        f"{network['images']}, augmentation: {network['augmentation']}. {network['training_flop'] / 1e9:.3g} GFLOP per "
+        f"image and training step; matrix product {rate / 1e9:.0f} GFLOP/s ({title}), "
+        f"{per_cpu_second / 1e9:.0f} GFLOP per CPU second.",
+        table(header, rows),
+    ]
+    compared = _ratio_rows(network["contestants"])
+    if compared:
+        texts.append(table(["", "CPU time", "wall time, best"], compared))
+    return texts + run_notes([*network["contestants"], *network["products"]])
+
+
+def _row(measured: Measured, images: int, flop: int, rate: float, per_cpu_second: float) -> list[str]:
+    walls = measured.values("wall_seconds")
+    cpu_seconds = statistics.median(measured.values("cpu_seconds"))
+    best = images / min(walls)
+    return [
+        measured.title,
+        f"{best:,.0f}",
+        f"{images / statistics.median(walls):,.0f}",
+        spread([1000 * value / images for value in measured.values("cpu_seconds")], ".3g"),
+        f"{peak_mebibytes(measured):,.0f} MiB",
+        f"{flop * best / rate:.0%}",
+        f"{flop * images / cpu_seconds / per_cpu_second:.0%}",
+    ]
+
+
+def _ratio_rows(contestants: list[Measured]) -> list[list[str]]:
+    ours = contestants[0]
+    return [
+        [
+            f"{other.title} / cnnkit",
+            spread(ratios(other, ours, "cpu_seconds"), ".2f"),
+            f"{best_ratio(other, ours):.2f}",
+        ]
+        for other in contestants[1:]
+    ]

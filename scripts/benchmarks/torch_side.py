@@ -1,0 +1,137 @@
+"""PyTorch in eager mode: the usual training loop, images in memory, channels_last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.gate import Gate
+from benchmarks.images import read_images
+from benchmarks.networks import BATCH_SIZE
+
+
+def training_loop(gate: Gate, network: str, augmentation: str, arrays: str) -> None:
+    """One of the networks of `throughput`.
+
+    The images are float32 tensors in memory and batches are taken by index: a DataLoader, which collates images one
+    by one, would be slower.
+    """
+    import torch
+
+    found, targets = read_images(arrays)
+    images = torch.from_numpy(found).permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=torch.channels_last)
+    labels = torch.from_numpy(targets)
+    model = {"tutorial": _tutorial, "vgg": _vgg, "alexnet": _alexnet}[network]()
+    model = model.to(memory_format=torch.channels_last)
+    if network == "alexnet":
+        optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4)
+    else:
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    criterion = torch.nn.CrossEntropyLoss()
+    model.train()
+    while True:
+        gate.enter()
+        order = torch.randperm(len(images))
+        total, correct = 0.0, 0
+        for start in range(0, len(images), BATCH_SIZE):
+            chosen = order[start : start + BATCH_SIZE]
+            inputs, expected = images[chosen], labels[chosen]
+            if augmentation == "flip-shift":
+                inputs = flip_and_shift(inputs, 4)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            optimizer.zero_grad()
+            outputs = model(inputs)
+            loss = criterion(outputs, expected)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(chosen)
+            correct += int((outputs.argmax(1) == expected).sum())
+        gate.leave()
+        gate.notes = {"loss": total / len(images), "accuracy": correct / len(images)}
+
+
+def flip_and_shift(images: Any, padding: int) -> Any:
+    """Each image mirrored or not, and cut at a place of its own from itself with a border of zeros.
+
+    Args:
+        images: [batch, channels, height, width].
+    """
+    import torch
+
+    count, _, height, width = images.shape
+    mirrored = torch.rand(count) < 0.5
+    images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    padded = torch.nn.functional.pad(images, (padding,) * 4).permute(0, 2, 3, 1)
+    offsets = torch.randint(0, 2 * padding + 1, (2, count, 1))
+    rows = offsets[0] + torch.arange(height)
+    columns = offsets[1] + torch.arange(width)
+    cut = padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return cut.permute(0, 3, 1, 2)
+
+
+def _tutorial() -> Any:
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(64, 64, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(1024, 64),
+        nn.ReLU(),
+        nn.Linear(64, 10),
+    )
+
+
+def _vgg() -> Any:
+    from torch import nn
+
+    layers: list[Any] = []
+    channels = 3
+    for filters in (64, 128, 256):
+        for _ in range(2):
+            layers += [nn.Conv2d(channels, filters, 3, padding=1, bias=False), nn.BatchNorm2d(filters), nn.ReLU()]
+            channels = filters
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 10))
+
+
+def _alexnet() -> Any:
+    from torch import nn
+
+    def normalization() -> Any:
+        # PyTorch divides alpha by the size of the window.
+        return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+
+    def pool() -> Any:
+        return nn.MaxPool2d(3, stride=2, padding=1)
+
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 5, stride=2, padding=2),
+        nn.ReLU(),
+        normalization(),
+        pool(),
+        nn.Conv2d(64, 128, 5, padding=2),
+        nn.ReLU(),
+        normalization(),
+        pool(),
+        nn.Conv2d(128, 192, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(192, 192, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(192, 128, 3, padding=1),
+        nn.ReLU(),
+        pool(),
+        nn.Flatten(),
+        nn.Linear(512, 512),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(512, 512),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(512, 10),
+    )
