@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cnnkit.config.load import load_config
+from cnnkit.data import split_from_arrays
 from cnnkit.layers.stack import trace
-from cnnkit.model import normalization_constants, without_training_state
+from cnnkit.model import measure_initial_weights, normalization_constants, without_training_state
 from cnnkit.runtime import choose
 from cnnkit.summary import summarize
 from cnnkit.train import compile_model
@@ -28,14 +29,15 @@ def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
     chosen = choose(config.training, [s.layer for s in trace(config.model.layers, info.shape, info.classes)], 10)
     statistics = ([120.0] * info.shape[-1], [3600.0] * info.shape[-1])
     model, _ = compile_model(config, info.shape, info.classes, normalization_constants(config, statistics), chosen, 10)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (4, *info.shape), dtype=np.uint8)
+    measure_initial_weights(model, split_from_arrays(images, np.arange(4)))
 
     assert model.count_params() == summary.parameters
     for row, layer in zip(summary.rows, model.layers[1:], strict=True):
         assert tuple(layer.output.shape[1:]) == row.output_shape
         assert layer.count_params() == row.parameters
 
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (4, *info.shape), dtype=np.uint8)
     labels = np.eye(info.classes, dtype=np.float32)[random.integers(0, info.classes, 4)]
     before = [np.asarray(weight) for weight in model.trainable_variables]
     history = model.fit(images, labels, batch_size=2, verbose=0, shuffle=False)
