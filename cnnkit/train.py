@@ -6,7 +6,7 @@ import contextlib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +100,7 @@ def resume(path: str, config: str | None, overrides: Sequence[str], console: Con
     before = load_config(str(run.config))
     loaded = load_config(config or str(run.config), overrides)
     check_same_config(before.config, loaded.config)
+    loaded = _with_settings_of(before, loaded)
     state = read_state(run.checkpoint)
     _check_unfinished(state, loaded.config, run)
     prepared = prepare(loaded)
@@ -115,6 +116,14 @@ def resume(path: str, config: str | None, overrides: Sequence[str], console: Con
             console.line(f"note: the schedule is now that of a run of {epochs} epochs")
         _train(prepared, run, console, state)
     return run
+
+
+def _with_settings_of(before: LoadedConfig, loaded: LoadedConfig) -> LoadedConfig:
+    """The config with what ran before in place of its `auto`, so that the figures go on as they would have."""
+    training = loaded.config.training
+    kept = {name: getattr(before.config.training, name) for name in runtime.FIELDS if getattr(training, name) == "auto"}
+    config = loaded.config.model_copy(update={"training": training.model_copy(update=kept)})
+    return replace(loaded, config=config)
 
 
 def _record_resume(run: Run, epoch: int) -> None:
@@ -159,12 +168,15 @@ def prepare(loaded: LoadedConfig) -> Preparation:
     from cnnkit import data as data_module
 
     config = loaded.config
+    # Loading the data may load TensorFlow.
+    runtime.request(config.training.onednn, config.training.threads)
     data = data_module.load(config.data, config.seed, splits=("train", "validation"))
     assert data.train is not None
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
     layers = [step.layer for step in trace(config.model.layers, data.info.shape, data.info.classes)]
     chosen = runtime.choose(config.training, layers, steps)
-    config = _resolved(config, chosen, data.memory)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
+    config = _resolved(config, chosen)
     measured = data_module.channel_statistics(data.train) if config.data.normalization == "standardize" else None
     model, plateau = compile_model(
         config, data.info.shape, data.info.classes, normalization_constants(config, measured), chosen, steps
@@ -189,6 +201,7 @@ def compile_model(
 
     # Everything random has a seed of its own; this is for what a future Keras may add.
     keras.utils.set_random_seed(config.seed)
+    config = _resolved(config, chosen)
     training = config.training
     model = build_model(config, input_shape, classes, constants)
     head = head_of(config.model.layers)
@@ -222,15 +235,9 @@ def _check_names(names: Sequence[str], model: Any) -> None:
             )
 
 
-def _resolved(config: RunConfig, chosen: Runtime, memory: str) -> RunConfig:
-    """The config with every `auto` replaced by what runs."""
-    update = {"jit": "on" if chosen.jit_compile else "off", "steps_per_execution": chosen.steps_per_execution}
-    return config.model_copy(
-        update={
-            "data": config.data.model_copy(update={"memory": memory}),
-            "training": config.training.model_copy(update=update),
-        }
-    )
+def _resolved(config: RunConfig, chosen: Runtime) -> RunConfig:
+    """The config with the settings that run in place of every `auto`."""
+    return config.model_copy(update={"training": config.training.model_copy(update=chosen.as_fields())})
 
 
 def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run) -> None:
@@ -243,13 +250,7 @@ def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run) -> None:
         run.environment,
         {
             **runtime.describe_environment(),
-            "settings": {
-                "device": prepared.runtime.device,
-                "jit_compile": prepared.runtime.jit_compile,
-                "jit_reason": prepared.runtime.reason,
-                "steps_per_execution": prepared.runtime.steps_per_execution,
-                "dtype_policy": prepared.config.training.dtype_policy,
-            },
+            "settings": prepared.runtime.as_json(),
             "data": {
                 "source": data.info.source,
                 "fingerprint": data.fingerprint,
@@ -285,12 +286,6 @@ def _describe(prepared: Preparation, run: Run, console: Console) -> None:
     assert data.train is not None
     validation = f", {data.validation.size:,} to validate" if data.validation is not None else ""
     shape = "x".join(str(size) for size in data.info.shape)
-    settings = [
-        prepared.runtime.device,
-        f"XLA {'on' if prepared.runtime.jit_compile else 'off'} ({prepared.runtime.reason})",
-        f"{prepared.runtime.steps_per_execution} steps per execution",
-        config.training.dtype_policy,
-    ]
     streamed = "; images are decoded as they are read" if data.memory == "stream" else ""
     console.line(f"run       {run.path}")
     console.line(
@@ -301,7 +296,7 @@ def _describe(prepared: Preparation, run: Run, console: Console) -> None:
         f"model     {prepared.model.count_params():,} parameters, {len(config.model.layers)} layers, "
         f"{prepared.steps_per_epoch:,} steps of {config.data.batch_size} per epoch"
     )
-    console.line(f"settings  {', '.join(settings)}")
+    console.line(f"settings  {prepared.runtime.as_text()}")
 
 
 def _check_unfinished(state: dict[str, Any], config: RunConfig, run: Run) -> None:
@@ -473,9 +468,7 @@ def check_same_config(before: RunConfig, now: RunConfig) -> None:
     Raises:
         UsageError: naming what differs.
     """
-    runtime_fields = {
-        f"training.{name}" for name in ("jit", "steps_per_execution") if getattr(now.training, name) == "auto"
-    }
+    runtime_fields = {f"training.{name}" for name in runtime.FIELDS if getattr(now.training, name) == "auto"}
     # The batches are the same whether images are kept in memory or decoded as they are read.
     free = {"training.epochs", "data.memory", *runtime_fields}
     differences = [path for path in _differences(before, now, "") if path not in free]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import os
 import subprocess
@@ -15,7 +16,6 @@ import numpy as np
 import pytest
 import yaml
 
-from cnnkit import rundir
 from cnnkit.config.load import load_config
 from cnnkit.console import Console
 from cnnkit.errors import CnnkitError, UsageError
@@ -473,16 +473,78 @@ def test_resolved_config_records_what_ran(uninterrupted: Run) -> None:
     assert environment["data"]["images"]["train"] + environment["data"]["images"]["validation"] == 1437
 
 
-def test_layers_that_need_xla_on_a_cpu_turn_it_on(tmp_path: Path) -> None:
+#: Trains a config, evaluates the run without oneDNN whatever it was trained with, and prints what ran.
+TRAIN_AND_EVALUATE = """
+import io, json, sys
+from pathlib import Path
+from cnnkit import runtime
+from cnnkit.config.load import load_config
+from cnnkit.console import Console
+from cnnkit.rundir import Run
+from cnnkit.score import evaluate_run
+from cnnkit.train import train
+if sys.argv[2] == "train":
+    train(load_config(sys.argv[1]), Console(stream=io.StringIO()), "run")
+run = Run(Path("run"))
+settings = run.read_json(run.environment)["settings"]
+accuracy = evaluate_run(run, "validation")["accuracy"]
+print(json.dumps([settings["onednn"], settings["jit_compile"], runtime.onednn_in_use(), accuracy]))
+"""
+
+
+def test_layers_that_need_xla_on_a_cpu_turn_it_on_where_onednn_is_off(tmp_path: Path) -> None:
+    """Both in training and where a run that did without is evaluated."""
     layers = [
         {"DepthwiseConv2D": {"kernel_size": 3, "strides": [1, 2]}},
         "Flatten",
         {"Dense": {"units": "classes", "activation": "softmax"}},
     ]
-    content = config(model={"layers": layers}, training={"epochs": 1, "schedule": None})
+    file = write(tmp_path, config(model={"layers": layers}, training={"epochs": 1, "schedule": None}))
+    found = {}
+    for name, action, onednn in (("with", "train", "1"), ("later", "evaluate", "0"), ("without", "train", "0")):
+        folder = tmp_path / ("without" if name == "without" else "with")
+        folder.mkdir(exist_ok=True)
+        done = subprocess.run(
+            [sys.executable, "-c", TRAIN_AND_EVALUATE, file, action], cwd=folder, capture_output=True, text=True,
+            env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": onednn},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found[name] = json.loads(done.stdout.splitlines()[-1])
+    assert found["without"][:3] == [False, True, False]
+    if found["with"][0]:
+        assert found["with"][1:3] == [False, True]
+        assert found["later"][:3] == [True, False, False]
+    assert found["later"][3] == pytest.approx(found["with"][3], abs=0.02)
+
+
+def test_a_resumed_run_keeps_the_settings_that_it_ran_with(tmp_path: Path) -> None:
+    content = config(training={"epochs": 1, "steps_per_execution": 5})
     run = run_training(tmp_path, content, "run")
-    assert run.read_json(run.environment)["settings"]["jit_compile"] is True
-    assert rundir.find_run(str(run.path)) == run
+    as_before = write(tmp_path, config(training={"epochs": 2}))
+    assert "steps_per_execution" not in Path(as_before).read_text()
+    resume(str(run.path), as_before, (), Console(stream=io.StringIO()))
+    assert yaml.safe_load(run.config.read_text())["training"]["steps_per_execution"] == 5
+    other = write(tmp_path, config(training={"epochs": 3, "steps_per_execution": 7}))
+    with pytest.raises(UsageError, match=r"training\.steps_per_execution"):
+        resume(str(run.path), other, (), Console(stream=io.StringIO()))
+
+
+def test_no_step_of_an_epoch_waits_for_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras reads the figures on another thread only if every callback that sees batches allows it."""
+    import keras
+
+    seen = []
+    original = keras.callbacks.CallbackList.on_train_begin
+
+    def look(self: Any, logs: Any = None) -> None:
+        seen.append((self._async_train, len(self.callbacks)))
+        original(self, logs)
+
+    monkeypatch.setattr(keras.callbacks.CallbackList, "on_train_begin", look)
+    stopping = {"monitor": "val_loss", "patience": 3}
+    run_training(tmp_path, config(training={"epochs": 1, "early_stopping": stopping, "tensorboard": True}), "run")
+    # Clock, progress, averaged weights, plateau, early stopping, event files, keeper, and Keras' own history.
+    assert seen == [(True, 8)]
 
 
 def test_a_missing_data_set_is_reported_before_tensorflow_loads(tmp_path: Path) -> None:
