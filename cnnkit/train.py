@@ -352,7 +352,13 @@ def _fit(prepared: Preparation, run: Run, console: Console, state: dict[str, Any
             validation_data=validation,
             epochs=config.training.epochs,
             initial_epoch=first_epoch,
-            callbacks=[callback for callback in in_order if callback is not None],
+            callbacks=callbacks.CallbackList(
+                [callback for callback in in_order if callback is not None],
+                add_history=True,
+                epochs=config.training.epochs,
+                steps=prepared.steps_per_epoch,
+                model=model,
+            ),
             shuffle=False,
             verbose=0,
         )

@@ -529,22 +529,63 @@ def test_a_resumed_run_keeps_the_settings_that_it_ran_with(tmp_path: Path) -> No
         resume(str(run.path), other, (), Console(stream=io.StringIO()))
 
 
-def test_no_step_of_an_epoch_waits_for_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keras reads the figures on another thread only if every callback that sees batches allows it."""
+def test_no_step_waits_for_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training and validation, no tensor is read after an execution unless the progress is due."""
     import keras
+    import tensorflow as tf
 
-    seen = []
-    original = keras.callbacks.CallbackList.on_train_begin
+    from cnnkit import callbacks
 
-    def look(self: Any, logs: Any = None) -> None:
-        seen.append((self._async_train, len(self.callbacks)))
-        original(self, logs)
+    reads, executions = [], []
+    inside = [False]
+    tensor = type(tf.constant(0.0))
+    for name in ("__float__", "numpy", "__array__"):
+        original = getattr(tensor, name)
 
-    monkeypatch.setattr(keras.callbacks.CallbackList, "on_train_begin", look)
-    stopping = {"monitor": "val_loss", "patience": 3}
-    run_training(tmp_path, config(training={"epochs": 1, "early_stopping": stopping, "tensorboard": True}), "run")
-    # Clock, progress, averaged weights, plateau, early stopping, event files, keeper, and Keras' own history.
-    assert seen == [(True, 8)]
+        def read(self: Any, *arguments: Any, _original: Any = original, **options: Any) -> Any:
+            if inside[0]:
+                reads.append(1)
+            return _original(self, *arguments, **options)
+
+        monkeypatch.setattr(tensor, name, read)
+
+    def watch(name: str) -> None:
+        original = getattr(callbacks.CallbackList, name)
+
+        def call(self: Any, batch: int, logs: Any = None) -> None:
+            executions.append(name)
+            inside[0] = True
+            original(self, batch, logs)
+            inside[0] = False
+
+        monkeypatch.setattr(callbacks.CallbackList, name, call)
+
+    for name in ("on_train_batch_begin", "on_train_batch_end", "on_test_batch_begin", "on_test_batch_end"):
+        watch(name)
+    content = config(
+        training={
+            "epochs": 1,
+            "early_stopping": {"monitor": "val_loss", "patience": 3},
+            "tensorboard": True,
+            "steps_per_execution": 1,
+        }
+    )
+    monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_LOOKS", math.inf)
+    run_training(tmp_path, content, "unseen")
+    assert {name: executions.count(name) for name in set(executions)} == {
+        "on_train_batch_begin": 21, "on_train_batch_end": 21, "on_test_batch_begin": 1, "on_test_batch_end": 1,
+    }  # fmt: skip
+    assert reads == []
+    # The spies work: progress at every step reads, and so does Keras' own list.
+    monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_LOOKS", 0)
+    run_training(tmp_path, content, "seen")
+    assert len(reads) >= 2 * 21
+    reads.clear()
+    monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_LOOKS", math.inf)
+    monkeypatch.setattr(callbacks.CallbackList, "on_train_batch_end", keras.callbacks.CallbackList.on_train_batch_end)
+    watch("on_train_batch_end")
+    run_training(tmp_path, content, "keras")
+    assert len(reads) >= 21
 
 
 def test_a_missing_data_set_is_reported_before_tensorflow_loads(tmp_path: Path) -> None:
