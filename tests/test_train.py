@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import math
@@ -536,18 +537,24 @@ def test_no_step_waits_for_its_figures(tmp_path: Path, monkeypatch: pytest.Monke
 
     from cnnkit import callbacks
 
-    reads, executions = [], []
+    reads: list[int] = []
+    executions: list[str] = []
     inside = [False]
-    tensor = type(tf.constant(0.0))
-    for name in ("__float__", "numpy", "__array__"):
-        original = getattr(tensor, name)
 
-        def read(self: Any, *arguments: Any, _original: Any = original, **options: Any) -> Any:
+    def spy(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def read(*arguments: Any, **options: Any) -> Any:
             if inside[0]:
                 reads.append(1)
-            return _original(self, *arguments, **options)
+            return original(*arguments, **options)
 
-        monkeypatch.setattr(tensor, name, read)
+        monkeypatch.setattr(owner, name, read)
+
+    for name in ("__float__", "numpy", "__array__"):
+        spy(type(tf.constant(0.0)), name)
+    # NumPy reads a tensor's memory without calling it; this is how Keras gets at it.
+    spy(importlib.import_module("keras.src.backend"), "convert_to_numpy")
 
     def watch(name: str) -> None:
         original = getattr(callbacks.CallbackList, name)
