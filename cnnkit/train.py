@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cnnkit.config.load import LoadedConfig
     from cnnkit.config.run import RunConfig
     from cnnkit.data import DataSets
+    from cnnkit.tune import Tuning
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Interrupted(CnnkitError):
     exit_code = 130
 
 
-def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None) -> Run:
+def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None, tuning: Tuning | None = None) -> Run:
     """Trains the config's network and returns the run that holds what came of it.
 
     The run gets config.yaml, environment.json, metrics.csv, model.keras (the best epoch's weights), the checkpoint and
@@ -64,6 +65,7 @@ def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None) ->
 
     Args:
         run_dir: The run's directory; by default the next free one under runs/.
+        tuning: What was measured to find the config's settings, for the record.
 
     Raises:
         CnnkitError: if the data are missing or the loss becomes non-finite.
@@ -72,11 +74,15 @@ def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None) ->
     # TensorFlow takes seconds to load; say at once that the config is all right.
     console.line(f"config    {loaded.file}")
     prepared = prepare(loaded)
+    if tuning is not None and "jit" in tuning.tried:
+        prepared.runtime = replace(prepared.runtime, reason="measured")
     run = rundir.create_run(loaded.name, run_dir)
     console.log = run.log
     console.record(f"config    {loaded.file}")
+    if tuning is not None:
+        console.record(tuning.as_text())
     with _logged(console, run):
-        _write_start(loaded, prepared, run)
+        _write_start(loaded, prepared, run, tuning)
         _describe(prepared, run, console)
         _train(prepared, run, console, None)
     return run
@@ -163,14 +169,26 @@ def _train(prepared: Preparation, run: Run, console: Console, state: dict[str, A
     _write_filters(run)
 
 
-def prepare(loaded: LoadedConfig) -> Preparation:
-    """Loads the data, chooses the runtime settings, builds and compiles the model."""
+def load_data(config: RunConfig) -> DataSets:
+    """The images that a run trains and validates on."""
+    from cnnkit import data as data_module
+
+    # Loading the data may load TensorFlow.
+    runtime.request(config.training.onednn, config.training.threads)
+    return data_module.load(config.data, config.seed, splits=("train", "validation"))
+
+
+def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
+    """Loads the data, chooses the runtime settings, builds and compiles the model.
+
+    Args:
+        data: What `load_data` returned, where it has been called.
+    """
     from cnnkit import data as data_module
 
     config = loaded.config
-    # Loading the data may load TensorFlow.
-    runtime.request(config.training.onednn, config.training.threads)
-    data = data_module.load(config.data, config.seed, splits=("train", "validation"))
+    if data is None:
+        data = load_data(config)
     assert data.train is not None
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
     layers = [step.layer for step in trace(config.model.layers, data.info.shape, data.info.classes)]
@@ -240,7 +258,7 @@ def _resolved(config: RunConfig, chosen: Runtime) -> RunConfig:
     return config.model_copy(update={"training": config.training.model_copy(update=chosen.as_fields())})
 
 
-def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run) -> None:
+def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: Tuning | None) -> None:
     rundir.write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
     rundir.write_atomically(run.config_source, Path(loaded.file).read_bytes())
     data, model = prepared.data, prepared.model
@@ -251,6 +269,7 @@ def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run) -> None:
         {
             **runtime.describe_environment(),
             "settings": prepared.runtime.as_json(),
+            **({"tuning": tuning.as_json()} if tuning is not None else {}),
             "data": {
                 "source": data.info.source,
                 "fingerprint": data.fingerprint,
@@ -345,7 +364,7 @@ def _fit(prepared: Preparation, run: Run, console: Console, state: dict[str, Any
     )
     progress = callbacks.Progress(console, config.training.epochs, prepared.steps_per_epoch, batch_size)
     in_order = [clock, progress, averaged, *stateful.values(), _tensorboard(config, run), keeper]
-    training, validation = _datasets(prepared, epoch)
+    training, validation = datasets(prepared, epoch)
     try:
         model.fit(
             training,
@@ -402,7 +421,7 @@ def _interrupted(keeper: Any, run: Run) -> Interrupted:
     return Interrupted("interrupted before anything was learned", again)
 
 
-def _datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
+def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
     """The training batches of whatever epoch the variable holds, and the validation batches."""
     from cnnkit import data as data_module
 

@@ -241,9 +241,9 @@ def test_an_inserted_layer_leaves_the_other_initial_weights(tmp_path: Path, plac
 def first_batches(folder: Path, content: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
     import tensorflow as tf
 
-    from cnnkit.train import _datasets
+    from cnnkit.train import datasets
 
-    training, _ = _datasets(prepare(load_config(write(folder, content))), tf.Variable(1, dtype=tf.int64))
+    training, _ = datasets(prepare(load_config(write(folder, content))), tf.Variable(1, dtype=tf.int64))
     return [(np.asarray(images), np.asarray(labels)) for images, labels in training.take(3)]
 
 
