@@ -23,9 +23,39 @@ from cnnkit.rundir import Run, replacing
 #: Attributes that Keras' callbacks change during training; none of Keras' checkpoints holds them.
 CALLBACK_STATE = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
 
+#: How often the running epoch's figures are read and shown.
+SECONDS_BETWEEN_LOOKS = 0.2
+
 
 class NonFiniteLoss(CnnkitError):
     """The loss or a weight is NaN or infinite."""
+
+
+class CallbackList(keras.callbacks.CallbackList):
+    """Keras' list, which hands the figures of a batch on as the tensors that they are.
+
+    With TensorFlow, Keras' own turns them into numbers after every execution, and so waits for the device each time,
+    whatever the callbacks' `async_safe` says.
+    """
+
+    def __iter__(self) -> Iterator[keras.callbacks.Callback]:
+        return iter(self.callbacks)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        for callback in self.callbacks:
+            callback.on_train_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        for callback in self.callbacks:
+            callback.on_test_batch_begin(batch, logs)
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        for callback in self.callbacks:
+            callback.on_test_batch_end(batch, logs)
 
 
 class EpochClock(keras.callbacks.Callback):
@@ -81,10 +111,11 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows the running epoch, and stops the run at the first non-finite loss that it sees."""
+    """Shows the running epoch, and stops the run at the first non-finite loss that it sees.
 
-    # Lets Keras hand over the figures on another thread instead of waiting for every step's.
-    async_safe = True
+    It looks at the figures a few times in a second: to read them is to wait for the device. The loss is the epoch's
+    mean so far, which stays non-finite once it is.
+    """
 
     def __init__(self, console: Console, epochs: int, steps: int, batch_size: int) -> None:
         super().__init__()
@@ -100,17 +131,17 @@ class Progress(keras.callbacks.Callback):
         self.console.begin_epoch(f"epoch {epoch + 1}/{self.epochs}", self.steps)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        logs = logs or {}
-        check_finite(logs.get("loss", 0.0))
         now = time.perf_counter()
-        if now - self._shown < 0.2:
+        if now - self._shown < SECONDS_BETWEEN_LOOKS:
             return
         self._shown = now
+        logs = logs or {}
+        loss, accuracy = (float(logs.get(name, math.nan)) for name in ("loss", "accuracy"))
+        check_finite(loss)
         # With several steps per execution, Keras' last batch number can lie beyond the epoch.
         done = min(batch + 1, self.steps)
         rate = done * self.batch_size / (now - self._begin)
-        figures = f"loss {logs.get('loss', math.nan):.4f}  accuracy {logs.get('accuracy', math.nan):.4f}"
-        self.console.update(done, f"{figures}  {rate:,.0f} images/s")
+        self.console.update(done, f"loss {loss:.4f}  accuracy {accuracy:.4f}  {rate:,.0f} images/s")
 
     def on_test_begin(self, logs: Any = None) -> None:
         self.console.end_epoch()

@@ -72,9 +72,14 @@ def cli() -> None:
 @click.option("--run-dir", metavar="DIR", help="The run's directory; by default runs/<config name>-<n>.")
 @click.option("--resume", metavar="RUN", help="Continue an interrupted run from its checkpoint.")
 @click.option("--no-eval", is_flag=True, help="Leave out the evaluation of the test split at the end.")
+@click.option(
+    "--tune",
+    is_flag=True,
+    help="First time the settings that are `auto` (XLA, oneDNN, threads, ...), and take the best.",
+)
 @_common
 def train(
-    config: str | None, overrides: tuple[str, ...], run_dir: str | None, resume: str | None, no_eval: bool
+    config: str | None, overrides: tuple[str, ...], run_dir: str | None, resume: str | None, no_eval: bool, tune: bool
 ) -> None:
     """Train the network of CONFIG and write a run."""
     from cnnkit.config.load import load_config
@@ -86,6 +91,11 @@ def train(
         if resume is not None:
             if run_dir is not None:
                 raise UsageError("--resume continues in the run's own directory; leave out --run-dir")
+            if tune:
+                raise UsageError(
+                    "--resume goes on with the settings that the run began with, for others would change its figures; "
+                    "leave out --tune"
+                )
             from cnnkit.train import resume as resume_run
 
             run = resume_run(resume, config, overrides, console)
@@ -95,9 +105,14 @@ def train(
             loaded = load_config(config, overrides)
             if run_dir is not None:
                 check_free(run_dir)
+            tuning = None
+            if tune:
+                from cnnkit.tune import tune as time_settings
+
+                loaded, tuning = time_settings(loaded, overrides, console)
             from cnnkit.train import train as train_config
 
-            run = train_config(loaded, console, run_dir)
+            run = train_config(loaded, console, run_dir, tuning)
     finally:
         # Whatever ended the training, the terminal gets its cursor back.
         console.end_epoch()

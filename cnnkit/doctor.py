@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from cnnkit import __version__, runtime
+from cnnkit import __version__, machine, runtime
 from cnnkit.errors import CnnkitError, UsageError
 
 #: Installed packages whose versions matter to a run.
@@ -43,20 +43,90 @@ def examine() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[package] = None
             problems.append(f"the package {package} is missing; install it: pip install {package}")
-    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
-        problems.append("TF_ENABLE_ONEDNN_OPTS=0 turns oneDNN off, which makes CPU training slower; unset it")
+    settings = _settings(problems) if environment else {}
     return {
         "cnnkit": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": runtime.processor(),
-        "cores": os.cpu_count(),
+        "processor": _processor(problems),
         "devices": environment.get("devices", []),
-        "settings": {name: os.environ.get(name) for name in runtime.ENVIRONMENT},
+        "settings": settings,
+        "variables": _variables(problems),
         "versions": versions,
         "data": _data_folders(problems),
         "cache": _cache(problems),
         "problems": problems,
+    }
+
+
+def _processor(problems: list[str]) -> dict[str, Any]:
+    flags = machine.vector_flags()
+    quota = machine.cpu_quota()
+    if quota is not None and quota < 1:
+        problems.append(f"the container's CPU quota is {quota:.2f} of a core; training waits for the rest of the time")
+    return {
+        "model": machine.processor(),
+        "vectors": "not known" if flags is None else " ".join(flags) or "none",
+        "cores": os.cpu_count(),
+        "schedulable_cores": machine.schedulable_cores(),
+        "quota": "none" if quota is None else round(quota, 2),
+        "usable_cores": machine.usable_cores(),
+    }
+
+
+def _settings(problems: list[str]) -> dict[str, Any]:
+    """What a run without settings of its own would use, each with its reason."""
+    from cnnkit.config.training import TrainingConfig
+
+    chosen = runtime.choose(TrainingConfig(), [], steps_per_epoch=1 << 30)
+    gpu = chosen.device == "GPU"
+    growth = os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH") == "true"
+    return {
+        "device": chosen.device,
+        "xla": f"{runtime.on_or_off(chosen.jit_compile)} ({chosen.reason})",
+        "onednn": f"{runtime.on_or_off(chosen.onednn)} ({_onednn_reason(chosen.onednn)})",
+        "threads": f"{chosen.threads} ({_threads_reason(chosen.threads, problems)})",
+        "steps_per_execution": chosen.steps_per_execution,
+        "dtype_policy": f"{chosen.dtype_policy} ({_dtype_reason(chosen)})",
+        "gpu_memory": ("grows as needed" if growth else "is taken as a whole") if gpu else "no GPU",
+    }
+
+
+def _onednn_reason(in_use: bool) -> str:
+    if runtime.set_by_user(runtime.ONEDNN):
+        return f"{runtime.ONEDNN} is set"
+    if not runtime.onednn_helps():
+        return "TensorFlow's own rule: the processor is not known to have AVX2"
+    return "the processor has AVX2" if in_use else "this TensorFlow has none, or was loaded without"
+
+
+def _threads_reason(threads: int, problems: list[str]) -> str:
+    usable = machine.usable_cores()
+    if runtime.set_by_user(runtime.THREADS):
+        if threads < usable:
+            problems.append(f"{runtime.THREADS} leaves {usable - threads} of {usable} cores idle; unset it")
+        return f"{runtime.THREADS} is set"
+    if threads != usable:
+        return "TensorFlow was started before"
+    limited = usable < machine.schedulable_cores()
+    return "the cores that the container's quota allows" if limited else "one for each core it may run on"
+
+
+def _dtype_reason(chosen: runtime.Runtime) -> str:
+    if chosen.device == "CPU":
+        return "the rule for a CPU"
+    return "no tensor cores" if chosen.dtype_policy == "float32" else "tensor cores"
+
+
+def _variables(problems: list[str]) -> dict[str, str]:
+    """The environment variables that matter, and who set them."""
+    if runtime.set_by_user(runtime.ONEDNN) and os.environ[runtime.ONEDNN] == "0" and runtime.onednn_helps():
+        problems.append(
+            f"{runtime.ONEDNN}=0 turns oneDNN off, which makes training on this CPU slower by about a third; unset it"
+        )
+    return {
+        name: "not set" if value is None else f"{value} (set by {'you' if runtime.set_by_user(name) else 'cnnkit'})"
+        for name, value in runtime.variables().items()
     }
 
 

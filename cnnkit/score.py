@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cnnkit import inference, runtime
+from cnnkit import inference, machine, runtime
 from cnnkit.config.load import load_config
 from cnnkit.errors import CnnkitError
 from cnnkit.rundir import Run, to_csv, write_atomically
@@ -23,6 +23,7 @@ def load_model(run: Run) -> Any:
         CnnkitError: if the run has none yet, or the file is broken.
     """
     check_model(run)
+    request_settings(run)
     runtime.load_tensorflow()
     import keras
 
@@ -48,6 +49,21 @@ def check_model(run: Run) -> None:
         )
 
 
+def request_settings(run: Run) -> None:
+    """Asks for the oneDNN and the threads that the run was trained with, where it was trained on a processor as here.
+
+    Elsewhere the rule for this machine decides. Called before anything loads TensorFlow.
+    """
+    environment = run.read_json(run.environment)
+    settings = environment.get("settings", {})
+    here = (machine.processor(), machine.usable_cores())
+    if (environment.get("processor"), environment.get("usable_cores")) == here:
+        onednn = settings.get("onednn")
+        runtime.request(
+            "auto" if onednn is None else runtime.on_or_off(bool(onednn)), settings.get("threads") or "auto"
+        )
+
+
 def compile_run(run: Run, model: Any, tta: Sequence[str] = ()) -> tuple[Callable[[Any], Any], int]:
     """The run's network as it is evaluated and used: XLA as in training, several images at a time.
 
@@ -66,7 +82,14 @@ def _uses_xla(run: Run) -> bool:
     """Whether XLA compiles the run's network: as in training; on another kind of device, as that device needs."""
     settings = run.read_json(run.environment).get("settings", {})
     device = "GPU" if runtime.load_tensorflow().config.list_physical_devices("GPU") else "CPU"
-    return bool(settings.get("jit_compile")) if settings.get("device") == device else device == "GPU"
+    if settings.get("device") == device and settings.get("jit_compile"):
+        return True
+    if device == "GPU":
+        return settings.get("device") != "GPU"
+    # The run may have been trained where oneDNN, or a GPU, could do without.
+    layers = load_config(str(run.config)).config.model.layers
+    policy = settings.get("dtype_policy", "float32")
+    return runtime.needing_xla(layers, policy, runtime.onednn_in_use()) is not None
 
 
 def evaluate_run(run: Run, split: str = "test", folder: str | None = None, tta: Sequence[str] = ()) -> dict[str, Any]:
@@ -87,6 +110,8 @@ def evaluate_run(run: Run, split: str = "test", folder: str | None = None, tta: 
     from cnnkit import evaluate
 
     check_model(run)
+    # Loading the images may load TensorFlow.
+    request_settings(run)
     task = run.read_task()
     class_names = task.class_names
     inference.check_views(tta, task.image_shape)

@@ -6,7 +6,7 @@ import contextlib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cnnkit.config.load import LoadedConfig
     from cnnkit.config.run import RunConfig
     from cnnkit.data import DataSets
+    from cnnkit.tune import Tuning
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Interrupted(CnnkitError):
     exit_code = 130
 
 
-def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None) -> Run:
+def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None, tuning: Tuning | None = None) -> Run:
     """Trains the config's network and returns the run that holds what came of it.
 
     The run gets config.yaml, environment.json, metrics.csv, model.keras (the best epoch's weights), the checkpoint and
@@ -64,6 +65,7 @@ def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None) ->
 
     Args:
         run_dir: The run's directory; by default the next free one under runs/.
+        tuning: What was measured to find the config's settings, for the record.
 
     Raises:
         CnnkitError: if the data are missing or the loss becomes non-finite.
@@ -72,11 +74,15 @@ def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None) ->
     # TensorFlow takes seconds to load; say at once that the config is all right.
     console.line(f"config    {loaded.file}")
     prepared = prepare(loaded)
+    if tuning is not None and "jit" in tuning.tried:
+        prepared.runtime = replace(prepared.runtime, reason="measured")
     run = rundir.create_run(loaded.name, run_dir)
     console.log = run.log
     console.record(f"config    {loaded.file}")
+    if tuning is not None:
+        console.record(tuning.as_text())
     with _logged(console, run):
-        _write_start(loaded, prepared, run)
+        _write_start(loaded, prepared, run, tuning)
         _describe(prepared, run, console)
         _train(prepared, run, console, None)
     return run
@@ -100,6 +106,7 @@ def resume(path: str, config: str | None, overrides: Sequence[str], console: Con
     before = load_config(str(run.config))
     loaded = load_config(config or str(run.config), overrides)
     check_same_config(before.config, loaded.config)
+    loaded = _with_settings_of(before, loaded)
     state = read_state(run.checkpoint)
     _check_unfinished(state, loaded.config, run)
     prepared = prepare(loaded)
@@ -115,6 +122,14 @@ def resume(path: str, config: str | None, overrides: Sequence[str], console: Con
             console.line(f"note: the schedule is now that of a run of {epochs} epochs")
         _train(prepared, run, console, state)
     return run
+
+
+def _with_settings_of(before: LoadedConfig, loaded: LoadedConfig) -> LoadedConfig:
+    """The config with what ran before in place of its `auto`, so that the figures go on as they would have."""
+    training = loaded.config.training
+    kept = {name: getattr(before.config.training, name) for name in runtime.FIELDS if getattr(training, name) == "auto"}
+    config = loaded.config.model_copy(update={"training": training.model_copy(update=kept)})
+    return replace(loaded, config=config)
 
 
 def _record_resume(run: Run, epoch: int) -> None:
@@ -154,17 +169,32 @@ def _train(prepared: Preparation, run: Run, console: Console, state: dict[str, A
     _write_filters(run)
 
 
-def prepare(loaded: LoadedConfig) -> Preparation:
-    """Loads the data, chooses the runtime settings, builds and compiles the model."""
+def load_data(config: RunConfig) -> DataSets:
+    """The images that a run trains and validates on."""
+    from cnnkit import data as data_module
+
+    # Loading the data may load TensorFlow.
+    runtime.request(config.training.onednn, config.training.threads)
+    return data_module.load(config.data, config.seed, splits=("train", "validation"))
+
+
+def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
+    """Loads the data, chooses the runtime settings, builds and compiles the model.
+
+    Args:
+        data: What `load_data` returned, where it has been called.
+    """
     from cnnkit import data as data_module
 
     config = loaded.config
-    data = data_module.load(config.data, config.seed, splits=("train", "validation"))
+    if data is None:
+        data = load_data(config)
     assert data.train is not None
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
     layers = [step.layer for step in trace(config.model.layers, data.info.shape, data.info.classes)]
     chosen = runtime.choose(config.training, layers, steps)
-    config = _resolved(config, chosen, data.memory)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
+    config = _resolved(config, chosen)
     measured = data_module.channel_statistics(data.train) if config.data.normalization == "standardize" else None
     model, plateau = compile_model(
         config, data.info.shape, data.info.classes, normalization_constants(config, measured), chosen, steps
@@ -189,6 +219,7 @@ def compile_model(
 
     # Everything random has a seed of its own; this is for what a future Keras may add.
     keras.utils.set_random_seed(config.seed)
+    config = _resolved(config, chosen)
     training = config.training
     model = build_model(config, input_shape, classes, constants)
     head = head_of(config.model.layers)
@@ -222,18 +253,12 @@ def _check_names(names: Sequence[str], model: Any) -> None:
             )
 
 
-def _resolved(config: RunConfig, chosen: Runtime, memory: str) -> RunConfig:
-    """The config with every `auto` replaced by what runs."""
-    update = {"jit": "on" if chosen.jit_compile else "off", "steps_per_execution": chosen.steps_per_execution}
-    return config.model_copy(
-        update={
-            "data": config.data.model_copy(update={"memory": memory}),
-            "training": config.training.model_copy(update=update),
-        }
-    )
+def _resolved(config: RunConfig, chosen: Runtime) -> RunConfig:
+    """The config with the settings that run in place of every `auto`."""
+    return config.model_copy(update={"training": config.training.model_copy(update=chosen.as_fields())})
 
 
-def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run) -> None:
+def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: Tuning | None) -> None:
     rundir.write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
     rundir.write_atomically(run.config_source, Path(loaded.file).read_bytes())
     data, model = prepared.data, prepared.model
@@ -243,13 +268,8 @@ def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run) -> None:
         run.environment,
         {
             **runtime.describe_environment(),
-            "settings": {
-                "device": prepared.runtime.device,
-                "jit_compile": prepared.runtime.jit_compile,
-                "jit_reason": prepared.runtime.reason,
-                "steps_per_execution": prepared.runtime.steps_per_execution,
-                "dtype_policy": prepared.config.training.dtype_policy,
-            },
+            "settings": prepared.runtime.as_json(),
+            **({"tuning": tuning.as_json()} if tuning is not None else {}),
             "data": {
                 "source": data.info.source,
                 "fingerprint": data.fingerprint,
@@ -285,12 +305,6 @@ def _describe(prepared: Preparation, run: Run, console: Console) -> None:
     assert data.train is not None
     validation = f", {data.validation.size:,} to validate" if data.validation is not None else ""
     shape = "x".join(str(size) for size in data.info.shape)
-    settings = [
-        prepared.runtime.device,
-        f"XLA {'on' if prepared.runtime.jit_compile else 'off'} ({prepared.runtime.reason})",
-        f"{prepared.runtime.steps_per_execution} steps per execution",
-        config.training.dtype_policy,
-    ]
     streamed = "; images are decoded as they are read" if data.memory == "stream" else ""
     console.line(f"run       {run.path}")
     console.line(
@@ -301,7 +315,7 @@ def _describe(prepared: Preparation, run: Run, console: Console) -> None:
         f"model     {prepared.model.count_params():,} parameters, {len(config.model.layers)} layers, "
         f"{prepared.steps_per_epoch:,} steps of {config.data.batch_size} per epoch"
     )
-    console.line(f"settings  {', '.join(settings)}")
+    console.line(f"settings  {prepared.runtime.as_text()}")
 
 
 def _check_unfinished(state: dict[str, Any], config: RunConfig, run: Run) -> None:
@@ -350,14 +364,20 @@ def _fit(prepared: Preparation, run: Run, console: Console, state: dict[str, Any
     )
     progress = callbacks.Progress(console, config.training.epochs, prepared.steps_per_epoch, batch_size)
     in_order = [clock, progress, averaged, *stateful.values(), _tensorboard(config, run), keeper]
-    training, validation = _datasets(prepared, epoch)
+    training, validation = datasets(prepared, epoch)
     try:
         model.fit(
             training,
             validation_data=validation,
             epochs=config.training.epochs,
             initial_epoch=first_epoch,
-            callbacks=[callback for callback in in_order if callback is not None],
+            callbacks=callbacks.CallbackList(
+                [callback for callback in in_order if callback is not None],
+                add_history=True,
+                epochs=config.training.epochs,
+                steps=prepared.steps_per_epoch,
+                model=model,
+            ),
             shuffle=False,
             verbose=0,
         )
@@ -401,7 +421,7 @@ def _interrupted(keeper: Any, run: Run) -> Interrupted:
     return Interrupted("interrupted before anything was learned", again)
 
 
-def _datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
+def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
     """The training batches of whatever epoch the variable holds, and the validation batches."""
     from cnnkit import data as data_module
 
@@ -473,9 +493,7 @@ def check_same_config(before: RunConfig, now: RunConfig) -> None:
     Raises:
         UsageError: naming what differs.
     """
-    runtime_fields = {
-        f"training.{name}" for name in ("jit", "steps_per_execution") if getattr(now.training, name) == "auto"
-    }
+    runtime_fields = {f"training.{name}" for name in runtime.FIELDS if getattr(now.training, name) == "auto"}
     # The batches are the same whether images are kept in memory or decoded as they are read.
     free = {"training.epochs", "data.memory", *runtime_fields}
     differences = [path for path in _differences(before, now, "") if path not in free]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cnnkit import doctor, runtime
+from cnnkit import doctor, machine, runtime
 from cnnkit.cli import main
 
 
@@ -21,6 +21,10 @@ def _healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    # Whatever processor tests run on, this one has AVX2.
+    monkeypatch.setattr(machine, "vector_flags", lambda: ("avx", "avx2", "fma"))
+    monkeypatch.setattr(machine, "is_x86", lambda: True)
     monkeypatch.chdir(tmp_path)
 
 
@@ -33,11 +37,13 @@ def test_a_healthy_machine_has_no_problems(tmp_path: Path) -> None:
     assert report["versions"]["tensorflow"] == tensorflow.__version__
     assert report["versions"]["keras"] == keras.__version__
     assert report["python"] == platform.python_version()
-    assert report["cores"] == os.cpu_count()
+    assert report["processor"]["cores"] == os.cpu_count()
+    assert report["processor"]["schedulable_cores"] == len(os.sched_getaffinity(0))
     assert any(":CPU:" in device for device in report["devices"])
     assert report["data"]["folder"] == str(tmp_path / "data")
     assert report["data"]["prepared"] == []
-    assert report["settings"]["TF_ENABLE_ONEDNN_OPTS"] == "1"
+    assert report["variables"]["KERAS_BACKEND"].startswith("tensorflow")
+    assert {"device", "xla", "onednn", "threads", "steps_per_execution", "dtype_policy"} <= set(report["settings"])
 
 
 def test_the_cache_is_shown_with_its_size_and_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +71,31 @@ def problems_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[s
 def test_onednn_turned_off_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     (problem,) = problems_with(monkeypatch, TF_ENABLE_ONEDNN_OPTS="0")
     assert "TF_ENABLE_ONEDNN_OPTS" in problem
+
+
+def test_onednn_turned_off_is_no_problem_where_it_does_not_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "vector_flags", lambda: ("avx",))
+    assert problems_with(monkeypatch, TF_ENABLE_ONEDNN_OPTS="0") == []
+
+
+def test_fewer_threads_than_cores_by_the_users_variable_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "usable_cores", lambda: 4)
+    monkeypatch.setattr(runtime, "threads_in_use", lambda tensorflow: 1)
+    (problem,) = problems_with(monkeypatch, TF_NUM_INTRAOP_THREADS="1")
+    assert "leaves 3 of 4 cores idle" in problem
+
+
+def test_a_quota_below_one_core_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cpu_quota", lambda: 0.5)
+    (problem,) = problems_with(monkeypatch)
+    assert "0.50 of a core" in problem
+
+
+def test_who_set_a_variable_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    doctor.examine()
+    assert doctor.examine()["variables"]["TF_ENABLE_ONEDNN_OPTS"] == "1 (set by cnnkit)"
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert doctor.examine()["variables"]["TF_ENABLE_ONEDNN_OPTS"] == "0 (set by you)"
 
 
 def test_a_data_folder_that_is_not_there_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

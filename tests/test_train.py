@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
+import json
 import math
 import os
 import subprocess
@@ -15,7 +17,6 @@ import numpy as np
 import pytest
 import yaml
 
-from cnnkit import rundir
 from cnnkit.config.load import load_config
 from cnnkit.console import Console
 from cnnkit.errors import CnnkitError, UsageError
@@ -240,9 +241,9 @@ def test_an_inserted_layer_leaves_the_other_initial_weights(tmp_path: Path, plac
 def first_batches(folder: Path, content: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
     import tensorflow as tf
 
-    from cnnkit.train import _datasets
+    from cnnkit.train import datasets
 
-    training, _ = _datasets(prepare(load_config(write(folder, content))), tf.Variable(1, dtype=tf.int64))
+    training, _ = datasets(prepare(load_config(write(folder, content))), tf.Variable(1, dtype=tf.int64))
     return [(np.asarray(images), np.asarray(labels)) for images, labels in training.take(3)]
 
 
@@ -473,16 +474,125 @@ def test_resolved_config_records_what_ran(uninterrupted: Run) -> None:
     assert environment["data"]["images"]["train"] + environment["data"]["images"]["validation"] == 1437
 
 
-def test_layers_that_need_xla_on_a_cpu_turn_it_on(tmp_path: Path) -> None:
+#: Trains a config, evaluates the run without oneDNN whatever it was trained with, and prints what ran.
+TRAIN_AND_EVALUATE = """
+import io, json, sys
+from pathlib import Path
+from cnnkit import runtime
+from cnnkit.config.load import load_config
+from cnnkit.console import Console
+from cnnkit.rundir import Run
+from cnnkit.score import evaluate_run
+from cnnkit.train import train
+if sys.argv[2] == "train":
+    train(load_config(sys.argv[1]), Console(stream=io.StringIO()), "run")
+run = Run(Path("run"))
+settings = run.read_json(run.environment)["settings"]
+accuracy = evaluate_run(run, "validation")["accuracy"]
+print(json.dumps([settings["onednn"], settings["jit_compile"], runtime.onednn_in_use(), accuracy]))
+"""
+
+
+def test_layers_that_need_xla_on_a_cpu_turn_it_on_where_onednn_is_off(tmp_path: Path) -> None:
+    """Both in training and where a run that did without is evaluated."""
     layers = [
         {"DepthwiseConv2D": {"kernel_size": 3, "strides": [1, 2]}},
         "Flatten",
         {"Dense": {"units": "classes", "activation": "softmax"}},
     ]
-    content = config(model={"layers": layers}, training={"epochs": 1, "schedule": None})
+    file = write(tmp_path, config(model={"layers": layers}, training={"epochs": 1, "schedule": None}))
+    found = {}
+    for name, action, onednn in (("with", "train", "1"), ("later", "evaluate", "0"), ("without", "train", "0")):
+        folder = tmp_path / ("without" if name == "without" else "with")
+        folder.mkdir(exist_ok=True)
+        done = subprocess.run(
+            [sys.executable, "-c", TRAIN_AND_EVALUATE, file, action], cwd=folder, capture_output=True, text=True,
+            env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": onednn},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found[name] = json.loads(done.stdout.splitlines()[-1])
+    assert found["without"][:3] == [False, True, False]
+    if found["with"][0]:
+        assert found["with"][1:3] == [False, True]
+        assert found["later"][:3] == [True, False, False]
+    assert found["later"][3] == pytest.approx(found["with"][3], abs=0.02)
+
+
+def test_a_resumed_run_keeps_the_settings_that_it_ran_with(tmp_path: Path) -> None:
+    content = config(training={"epochs": 1, "steps_per_execution": 5})
     run = run_training(tmp_path, content, "run")
-    assert run.read_json(run.environment)["settings"]["jit_compile"] is True
-    assert rundir.find_run(str(run.path)) == run
+    as_before = write(tmp_path, config(training={"epochs": 2}))
+    assert "steps_per_execution" not in Path(as_before).read_text()
+    resume(str(run.path), as_before, (), Console(stream=io.StringIO()))
+    assert yaml.safe_load(run.config.read_text())["training"]["steps_per_execution"] == 5
+    other = write(tmp_path, config(training={"epochs": 3, "steps_per_execution": 7}))
+    with pytest.raises(UsageError, match=r"training\.steps_per_execution"):
+        resume(str(run.path), other, (), Console(stream=io.StringIO()))
+
+
+def test_no_step_waits_for_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training and validation, no tensor is read after an execution unless the progress is due."""
+    import keras
+    import tensorflow as tf
+
+    from cnnkit import callbacks
+
+    reads: list[int] = []
+    executions: list[str] = []
+    inside = [False]
+
+    def spy(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def read(*arguments: Any, **options: Any) -> Any:
+            if inside[0]:
+                reads.append(1)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, read)
+
+    for name in ("__float__", "numpy", "__array__"):
+        spy(type(tf.constant(0.0)), name)
+    # NumPy reads a tensor's memory without calling it; this is how Keras gets at it.
+    spy(importlib.import_module("keras.src.backend"), "convert_to_numpy")
+
+    def watch(name: str) -> None:
+        original = getattr(callbacks.CallbackList, name)
+
+        def call(self: Any, batch: int, logs: Any = None) -> None:
+            executions.append(name)
+            inside[0] = True
+            original(self, batch, logs)
+            inside[0] = False
+
+        monkeypatch.setattr(callbacks.CallbackList, name, call)
+
+    for name in ("on_train_batch_begin", "on_train_batch_end", "on_test_batch_begin", "on_test_batch_end"):
+        watch(name)
+    content = config(
+        training={
+            "epochs": 1,
+            "early_stopping": {"monitor": "val_loss", "patience": 3},
+            "tensorboard": True,
+            "steps_per_execution": 1,
+        }
+    )
+    monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_LOOKS", math.inf)
+    run_training(tmp_path, content, "unseen")
+    assert {name: executions.count(name) for name in set(executions)} == {
+        "on_train_batch_begin": 21, "on_train_batch_end": 21, "on_test_batch_begin": 1, "on_test_batch_end": 1,
+    }  # fmt: skip
+    assert reads == []
+    # The spies work: progress at every step reads, and so does Keras' own list.
+    monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_LOOKS", 0)
+    run_training(tmp_path, content, "seen")
+    assert len(reads) >= 2 * 21
+    reads.clear()
+    monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_LOOKS", math.inf)
+    monkeypatch.setattr(callbacks.CallbackList, "on_train_batch_end", keras.callbacks.CallbackList.on_train_batch_end)
+    watch("on_train_batch_end")
+    run_training(tmp_path, content, "keras")
+    assert len(reads) >= 21
 
 
 def test_a_missing_data_set_is_reported_before_tensorflow_loads(tmp_path: Path) -> None:

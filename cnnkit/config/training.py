@@ -47,10 +47,18 @@ def _class_weights(value: Any) -> Any:
     )
 
 
-def _steps_per_execution(value: Any) -> Any:
+def _auto_or_count(value: Any) -> Any:
     if value == "auto" or (is_whole(value) and value >= 1):
         return value
     raise invalid(f"expected `auto` or a whole number of at least 1, got {describe(value)}")
+
+
+#: `auto`, or a whole number of at least 1.
+AutoOrCount = Annotated[
+    int | Literal["auto"],
+    PlainValidator(_auto_or_count),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
+]
 
 
 class TrainingConfig(StrictModel):
@@ -93,17 +101,29 @@ class TrainingConfig(StrictModel):
         "[bias, gamma, beta] leaves out biases and batch normalization.",
     )
     early_stopping: EarlyStopping | None = Field(default=None, description="When to stop before the last epoch.")
-    dtype_policy: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
-        default="float32", description="Keras' dtype policy for the run; mixed policies pay on GPUs that have them."
+    dtype_policy: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        default="auto",
+        description="Keras' dtype policy for the run. `auto`: float32 on a CPU; on GPUs with tensor cores "
+        "mixed_bfloat16 (compute capability 8.0 and up) or mixed_float16 (7.x).",
     )
     jit: Literal["auto", "on", "off"] = Field(
         default="auto", description="Whether XLA compiles the training step: `auto` is off on a CPU, on on a GPU."
     )
-    steps_per_execution: Annotated[
-        int | Literal["auto"],
-        PlainValidator(_steps_per_execution),
-        WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
-    ] = Field(default="auto", description="Training steps between two returns to Python.")
+    steps_per_execution: AutoOrCount = Field(
+        default="auto",
+        description="Training steps between two returns to Python: `auto` is 8 on a CPU and 32 on a GPU, at most an "
+        "epoch.",
+    )
+    threads: AutoOrCount = Field(
+        default="auto",
+        description="Threads that compute one operation together (TensorFlow's intra-op threads): `auto` is one for "
+        "each core that the process may use.",
+    )
+    onednn: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether oneDNN computes on the CPU: `auto` is on where the processor has AVX2, else as TensorFlow "
+        "decides. The environment variable TF_ENABLE_ONEDNN_OPTS, where set, decides instead.",
+    )
     tensorboard: bool = Field(default=True, description="Whether to write TensorBoard event files.")
 
     @model_validator(mode="after")

@@ -166,7 +166,7 @@ class Layer(NamedObject):
         return ()
 
     def needs_xla_on_cpu(self) -> bool:
-        """Whether training this layer on a CPU fails without XLA (as Keras 3.15 does)."""
+        """Whether this layer fails on a CPU that has neither XLA nor oneDNN (as Keras 3.15 does)."""
         return False
 
     @property

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 
+from cnnkit import runtime
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Scope, Seeds, Shape
 
@@ -231,6 +232,51 @@ def test_needing_xla_on_a_cpu_is_said_exactly_where_training_fails_without_it(tm
     out = run_python(TRAIN, str(configs), TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="3")
     trained = json.loads(out.strip().splitlines()[-1])
     assert [not layer.needs_xla_on_cpu() for layer in layers] == trained
+
+
+#: Trains each layer for two steps without XLA and with it, and prints the largest relative difference of a weight.
+TRAIN_WITH_ONEDNN = """
+import json
+import sys
+import numpy as np
+import keras
+from tensorflow.python.util import _pywrap_util_port
+assert _pywrap_util_port.IsMklEnabled()
+random = np.random.default_rng(0)
+images = random.normal(size=(2, 8, 8, 8)).astype("float32")
+differences = []
+for config in json.load(open(sys.argv[1])):
+    trained = []
+    for jit in (False, True):
+        keras.utils.set_random_seed(0)
+        layer = keras.saving.deserialize_keras_object(config)
+        model = keras.Sequential([keras.Input((8, 8, 8)), keras.layers.PReLU(), layer, keras.layers.Flatten()])
+        model.compile(keras.optimizers.SGD(0.5), "mse", jit_compile=jit)
+        for step in range(2):
+            model.train_on_batch(images, np.ones((2, *model.output_shape[1:]), "float32"))
+        trained.append([np.asarray(weight) for weight in model.trainable_weights])
+    before = keras.saving.deserialize_keras_object(config)
+    before.build((None, 8, 8, 8))
+    kernel = 1 if len(trained[0]) > 1 else 0
+    assert not np.allclose(trained[0][kernel], np.asarray(before.trainable_weights[0]), rtol=1e-3)
+    differences.append(max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(*trained)))
+print(json.dumps(differences))
+"""
+
+
+@pytest.mark.skipif(not runtime.onednn_helps(), reason="needs an x86 processor with AVX2")
+def test_with_onednn_the_layers_that_need_xla_elsewhere_train_without_it(tmp_path: Path) -> None:
+    """They learn what they learn with XLA, to rounding: that they run is not enough."""
+    layers = [make(name, arguments) for name, arguments in CPU_CASES]
+    needing = [layer for layer in layers if layer.needs_xla_on_cpu()]
+    assert len(needing) == 7
+    built = [layer.build(Scope("layer", (8, 8, 8), Seeds(0))) for layer in needing]
+    configs = tmp_path / "layers.json"
+    configs.write_text(json.dumps([keras.saving.serialize_keras_object(layer) for layer in built]))
+    out = run_python(TRAIN_WITH_ONEDNN, str(configs), TF_ENABLE_ONEDNN_OPTS="1", TF_CPP_MIN_LOG_LEVEL="3")
+    differences = json.loads(out.strip().splitlines()[-1])
+    assert len(differences) == len(needing)
+    assert max(differences) < 1e-4, differences
 
 
 def test_no_other_layer_needs_xla() -> None:

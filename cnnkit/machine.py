@@ -1,0 +1,92 @@
+"""What the processor is and how much of it this process may use; read from the system, without TensorFlow."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from pathlib import Path
+
+#: Processor flags that decide how fast convolutions run, as /proc/cpuinfo writes them.
+VECTOR_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
+
+CPUINFO = Path("/proc/cpuinfo")
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
+
+
+def processor() -> str:
+    """The processor's model name."""
+    return _from_cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def vector_flags() -> tuple[str, ...] | None:
+    """Those of VECTOR_FLAGS that the processor has; None where the system does not say."""
+    found = _from_cpuinfo("flags")
+    return None if found is None else tuple(flag for flag in VECTOR_FLAGS if flag in found.split())
+
+
+def is_x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+def schedulable_cores() -> int:
+    """Cores that the system lets this process run on; TensorFlow starts as many threads by itself."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux has it
+        return os.cpu_count() or 1
+
+
+def cpu_quota() -> float | None:
+    """Cores' worth of time that the control groups of a container give this process; None without a limit."""
+    try:
+        lines = OWN_CGROUPS.read_text("ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # Version 2 has no controllers in its line, and one tree; version 1 has a tree per controller.
+        root = CGROUPS / "cpu" if controllers else CGROUPS
+        # Inside a container the path may be that of the host: its top folder then stands for the container.
+        here = root / path.lstrip("/")
+        for folder in (here, *here.parents):
+            if folder == root or root in folder.parents:
+                found.append(_quota(folder))
+    return min((quota for quota in found if quota is not None), default=None)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use at once, at least 1: of those it may run on, as many as its quota fills."""
+    quota = cpu_quota()
+    cores = schedulable_cores()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def _quota(folder: Path) -> float | None:
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text("ascii").split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text("ascii").strip()
+            period = (folder / "cpu.cfs_period_us").read_text("ascii").strip()
+        # No limit is `max` in version 2 and -1 in version 1.
+        return None if quota in ("max", "-1") else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _from_cpuinfo(name: str) -> str | None:
+    """The first value of that name."""
+    try:
+        with CPUINFO.open(encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                key, _, value = line.partition(":")
+                if key.strip() == name:
+                    return value.strip()
+    except OSError:
+        pass
+    return None
