@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pool import BenchmarkError, Measured
-from cnnkit import runtime
+from cnnkit import machine, runtime
 
 #: An idle contestant that takes more than this share of a core, and more than this CPU time in each repeat, disturbs
 #: the others. NumPy's BLAS waits actively for some hundredths of a second before its threads sleep.
@@ -97,7 +97,7 @@ def environment() -> dict[str, Any]:
     cpu = Path("/proc/cpuinfo")
     flags = cpu.read_text("ascii", "replace").split() if cpu.exists() else []
     return {
-        "processor": runtime.processor(),
+        "processor": machine.processor(),
         "vectors": next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), None),
         "cores": cores(),
         "machine": platform.machine(),
@@ -114,9 +114,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def described(machine: dict[str, Any]) -> str:
+def described(facts: dict[str, Any]) -> str:
     """Machine and versions in one line."""
     names = {"tensorflow": "TensorFlow", "keras": "Keras", "torch": "PyTorch", "numpy": "NumPy"}
-    versions = [f"{names[name]} {version}" for name, version in machine["versions"].items() if version]
-    parts = [f"{machine['cores']} cores", machine["processor"], machine["vectors"], "no GPU", *versions]
+    versions = [f"{names[name]} {version}" for name, version in facts["versions"].items() if version]
+    parts = [f"{facts['cores']} cores", facts["processor"], facts["vectors"], "no GPU", *versions]
     return ", ".join(part for part in parts if part)
