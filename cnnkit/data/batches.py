@@ -185,6 +185,9 @@ def _finished(batches: tf.data.Dataset, split: Split, batch_size: int) -> tf.dat
     # The rewriting of the graph would copy the images each time iteration starts, and has nothing to gain:
     # what it would make parallel is so already.
     options.experimental_optimization.apply_default_optimizations = False
+    # Nothing is left to tune, and TensorFlow 2.21 sometimes waits for its tuner for up to many seconds, all threads
+    # asleep, when an epoch's iteration ends.
+    options.autotune.enabled = False
     return batches.prefetch(batches_ahead(_batch_bytes(split, batch_size))).with_options(options)
 
 
