@@ -99,11 +99,13 @@ def test_an_epoch_without_a_batch_is_an_error() -> None:
         steps_per_epoch(3, 4, True)
 
 
-def test_transform_sees_epoch_and_step_and_finish_shapes_the_element() -> None:
+def test_transform_sees_epoch_step_and_places_and_finish_shapes_the_element() -> None:
     import tensorflow as tf
 
-    def transform(images: Any, labels: Any, epoch: Any, step: Any) -> tuple[Any, Any]:
+    def transform(images: Any, labels: Any, epoch: Any, step: Any, places: Any) -> tuple[Any, Any]:
         assert images.dtype == tf.uint8
+        told = 256 * tf.cast(images[:, 0, 0, 0], tf.int64) + tf.cast(images[:, 0, 1, 0], tf.int64)
+        tf.debugging.assert_equal(told, places)
         return tf.cast(images, tf.float32), labels + tf.cast(100 * epoch + step, tf.float32)
 
     def finish(images: Any, labels: Any) -> tuple[Any, Any, Any]:
