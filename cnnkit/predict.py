@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cnnkit.data.images import read_image
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluate import aligned, probabilities_from_outputs
+from cnnkit.machine import usable_cores
 
 _EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF87a", b"GIF89a")
@@ -136,7 +137,7 @@ def predict_images(
         CnnkitError: if the model's outputs do not fit the class names, or are not finite.
     """
     predictions: list[Prediction] = []
-    workers = min(8, os.cpu_count() or 1, batch_size)
+    workers = min(8, usable_cores(), batch_size)
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(files), batch_size):
             chunk = files[start : start + batch_size]

@@ -15,6 +15,7 @@ import numpy as np
 
 from cnnkit.data.splits import Array, chunk_size
 from cnnkit.errors import CnnkitError
+from cnnkit.machine import usable_cores
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -137,7 +138,7 @@ class FolderSource:
         step = chunk_size(self.shape)
         images = np.empty((min(step, len(positions)), *self.shape), np.uint8)
         # Pillow lets go of Python's global lock while it decodes and resizes.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cores()) as pool:
             for start in range(0, len(positions), step):
                 left: list[int] = []
                 part = [int(position) for position in positions[start : start + step]]

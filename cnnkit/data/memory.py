@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from cnnkit.machine import usable_cores
+
 #: Share of the free memory that decoded images may fill.
 MEMORY_SHARE = 1 / 3
 
@@ -41,7 +43,7 @@ def parallel_calls(batch_bytes: int) -> int:
 
     tf.data.AUTOTUNE knows the cores, but not what a batch weighs.
     """
-    return max(1, min(os.cpu_count() or 1, PARALLEL_BYTES // max(1, batch_bytes)))
+    return max(1, min(usable_cores(), PARALLEL_BYTES // max(1, batch_bytes)))
 
 
 def batches_ahead(batch_bytes: int) -> int:
