@@ -149,6 +149,8 @@ def keras_augmentation(entries: Sequence[Any], shape: tuple[int, int, int]) -> t
     for entry in entries:
         name = type(entry).__name__
         arguments = dict(entry.keras_arguments())
+        # Keras draws an image's side anew in each epoch.
+        arguments.pop("alternate", None)
         if name == "RandomCrop":
             rows, columns = entry.padding
             mode = {"reflect": "REFLECT", "constant": "CONSTANT"}.get(entry.fill_mode, "SYMMETRIC")

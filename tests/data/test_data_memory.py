@@ -105,7 +105,7 @@ def test_images_that_cannot_fit_are_not_kept(folder: Path, monkeypatch: pytest.M
 
 
 def test_large_batches_are_made_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(memory, "usable_cores", lambda: 64)
     for batch_bytes in (1, 1 << 20, 1 << 26, 1 << 30, 1 << 40):
         calls, ahead = memory.parallel_calls(batch_bytes), memory.batches_ahead(batch_bytes)
         assert 1 <= calls <= 64
