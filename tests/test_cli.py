@@ -223,7 +223,7 @@ class TestTrain:
     ) -> None:
         ended = []
 
-        def fail(loaded: object, console: Any, run_dir: object) -> None:
+        def fail(loaded: object, console: Any, *further: object) -> None:
             monkeypatch.setattr(console, "end_epoch", lambda: ended.append(True))
             raise RuntimeError("a damaged record")
 
