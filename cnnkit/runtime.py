@@ -143,7 +143,8 @@ def environment_of_user() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ENVIRONMENT or set_by_user(name)}
 
 
-def _set_environment() -> None:
+def set_environment() -> None:
+    """Sets what TensorFlow reads while it loads, where the user has not."""
     for name, value in ENVIRONMENT.items():
         if name == ONEDNN:
             if _Process.onednn == "off":
@@ -196,7 +197,7 @@ def _wanted_threads() -> int:
 
 def load_tensorflow() -> Any:
     """TensorFlow, imported with the right environment, and Keras in its standard state."""
-    _set_environment()
+    set_environment()
     if not _Process.loaded and "tensorflow" not in sys.modules and os.environ.get(ONEDNN) in ("0", "1"):
         _Process.onednn_when_loaded = os.environ[ONEDNN] == "1"
     _Process.loaded = True

@@ -83,12 +83,14 @@ class Tuning:
     @property
     def best(self) -> Measurement:
         """The fastest; the rule's own choice unless another is faster by more than the noise."""
-        fastest = min(self.measurements, key=lambda one: one.run_seconds(self.steps))
-        for one in self.measurements:
-            if one.settings == self.rule:
-                limit = (1 - MARGIN) * one.run_seconds(self.steps)
-                return fastest if fastest.run_seconds(self.steps) < limit else one
-        return fastest
+        ranked = sorted(self.measurements, key=lambda one: one.run_seconds(self.steps))
+        # Where the rule's steps per execution are too many to be tried, the rest of its choice stands for it.
+        rest = {name: value for name, value in self.rule.items() if name != "steps_per_execution"}
+        exactly = [one for one in ranked if one.settings == self.rule]
+        for one in exactly or [one for one in ranked if one.settings.items() >= rest.items()]:
+            limit = (1 - MARGIN) * one.run_seconds(self.steps)
+            return ranked[0] if ranked[0].run_seconds(self.steps) < limit else one
+        return ranked[0]
 
     def add(self, measured: Measurement) -> None:
         """Adds a measurement; of the same setting measured again, the better time counts."""

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from cnnkit import runtime
+
 CONFIGS = Path(__file__).parent.parent / "configs"
 
-# A developer's own settings must not change what the tests see.
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Whichever test loads TensorFlow first, and however: it runs as cnnkit runs it.
+runtime.set_environment()
 
 
 @pytest.fixture(scope="session", autouse=True)

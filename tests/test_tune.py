@@ -69,6 +69,11 @@ def test_the_rule_is_left_only_for_more_than_noise() -> None:
     assert best(measured(0.0100), measured(0.0094, threads=1)) == RULE | {"threads": 1}
 
 
+def test_the_rule_counts_even_where_its_steps_per_execution_are_too_many_to_be_tried() -> None:
+    rule, other = measured(0.0100, steps_per_execution=1), measured(0.0097, steps_per_execution=1, threads=1)
+    assert best(other, rule) == rule.settings
+
+
 def test_failed_settings_are_passed_over() -> None:
     assert best(measured(None, None), measured(1.0, jit="on")) == RULE | {"jit": "on"}
     assert best(measured(None, None, jit="on"), measured(1.0)) == RULE
