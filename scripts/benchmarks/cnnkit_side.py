@@ -126,8 +126,13 @@ def _wait_in_fit(gate: Gate) -> None:
 
     original = keras.Model.fit
 
-    def fit(model: Any, *arguments: Any, callbacks: Any = (), **options: Any) -> Any:
-        return original(model, *arguments, callbacks=[epoch_gate(gate), *callbacks], **options)
+    def fit(model: Any, *arguments: Any, callbacks: Any, **options: Any) -> Any:
+        # A list of cnnkit's own kind, which Keras takes as it is.
+        first = epoch_gate(gate)
+        first.set_params(callbacks.params)
+        first.set_model(model)
+        callbacks.callbacks.insert(0, first)
+        return original(model, *arguments, callbacks=callbacks, **options)
 
     keras.Model.fit = fit
 
@@ -145,6 +150,6 @@ def stand_in(arrays: str) -> None:
             if name != "validation":
                 source = data_module.split_from_arrays(found, labels, name)
                 held[name] = source
-        return data_module.DataSets(**held, info=describe_data_set(config), fingerprint=RANDOM)
+        return data_module.DataSets(**held, info=describe_data_set(config), fingerprint=RANDOM, memory="cache")
 
     data_module.load = load

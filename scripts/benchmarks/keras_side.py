@@ -111,7 +111,7 @@ def config_script(gate: Gate, config: str, overrides: list[str], arrays: str) ->
 
     from cnnkit.config.load import load_config
     from cnnkit.layers.stack import head
-    from cnnkit.model import build_model, normalization_constants
+    from cnnkit.model import normalization_constants
     from cnnkit.tasks.classification import make_loss
 
     loaded = load_config(config, overrides)
@@ -119,9 +119,7 @@ def config_script(gate: Gate, config: str, overrides: list[str], arrays: str) ->
     images, labels = read_images(arrays)
     measured = images.mean((0, 1, 2)).tolist(), images.var((0, 1, 2)).tolist()
     training = loaded.config.training
-    # Keras smooths in the loss; cnnkit's own way is no plain Keras.
-    unsmoothed = loaded.config.model_copy(update={"training": training.model_copy(update={"label_smoothing": 0.0})})
-    model = build_model(unsmoothed, shape, classes, normalization_constants(loaded.config, measured))
+    model = _plain_model(loaded, normalization_constants(loaded.config, measured))
     loss = make_loss(training, head(loaded.config.model.layers))
     if training.label_smoothing:
         loss.label_smoothing = training.label_smoothing
@@ -134,6 +132,16 @@ def config_script(gate: Gate, config: str, overrides: list[str], arrays: str) ->
         model.fit(_augmented(images, targets, batch_size, layers), epochs=EPOCHS, callbacks=[epoch_gate(gate)])
     else:
         model.fit(images, targets, batch_size=batch_size, epochs=EPOCHS, callbacks=[epoch_gate(gate)])
+
+
+def _plain_model(loaded: Any, constants: Any) -> Any:
+    """A config's network of Keras' own layers, in float32; what cnnkit does its own way is no plain Keras."""
+    from cnnkit.model import build_model, without_training_state
+
+    # Keras smooths in the loss.
+    plain = {"label_smoothing": 0.0, "dtype_policy": "float32"}
+    config = loaded.config.model_copy(update={"training": loaded.config.training.model_copy(update=plain)})
+    return without_training_state(build_model(config, loaded.info.shape, loaded.info.classes, constants))
 
 
 def keras_augmentation(entries: Sequence[Any], shape: tuple[int, int, int]) -> tuple[list[Any], list[str]]:
@@ -193,13 +201,12 @@ def predict_script(gate: Gate, config: str, overrides: list[str], arrays: str, t
     if tuned:
         runtime.load_tensorflow()
     from cnnkit.config.load import load_config
-    from cnnkit.model import build_model, normalization_constants
+    from cnnkit.model import normalization_constants
 
     loaded = load_config(config, overrides)
     images, _ = read_images(arrays)
     measured = images.mean((0, 1, 2)).tolist(), images.var((0, 1, 2)).tolist()
-    constants = normalization_constants(loaded.config, measured)
-    model = build_model(loaded.config, loaded.info.shape, loaded.info.classes, constants)
+    model = _plain_model(loaded, normalization_constants(loaded.config, measured))
     batch_size = runtime.inference_batch_size(model)
     while True:
         gate.enter()
