@@ -125,7 +125,7 @@ def written(name: str, arguments: Any) -> str:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
-    """The median CPU milliseconds per batch of every augmentation, the conversion to float32 taken off."""
+    """The median CPU milliseconds per batch of every augmentation, what a pipeline without any takes taken off."""
     from cnnkit.augmentation import AUGMENTATIONS
     from cnnkit.config.base import Choice
 
@@ -146,8 +146,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
 def table(milliseconds: dict[str, float], arguments: argparse.Namespace) -> str:
     size = f"{arguments.size}x{arguments.size}x3"
     lines = [
-        f"CPU milliseconds per batch of {arguments.batch_size} images of {size}, beyond converting them to "
-        f"float32; median of {arguments.repeats} interleaved repeats.",
+        f"CPU milliseconds per batch of {arguments.batch_size} images of {size}, beyond a pipeline without "
+        f"any; median of {arguments.repeats} interleaved repeats.",
         f"Measured by `scripts/measure_augmentation.py` on {machine()}.",
         "",
         "| augmentation | CPU ms per batch |",
