@@ -22,8 +22,6 @@ class Augmentation(NamedObject):
     mixes_labels: ClassVar[bool] = False
     #: Whether `keras_layers` has a version that draws per image, where Keras' own draws once per batch.
     own_layer: ClassVar[bool] = False
-    #: Whether the layer moves or replaces pixels without computing with them, so that bytes stay bytes.
-    keeps_bytes: ClassVar[bool] = False
     #: The numbers of channels that the layer can take; None for any.
     channels: ClassVar[tuple[int, ...] | None] = None
 
@@ -52,8 +50,8 @@ class Augmentation(NamedObject):
         return self.channels
 
     def leaves_bytes(self) -> bool:
-        """Whether the layer, with these arguments, works on uint8 images as they are."""
-        return self.keeps_bytes
+        """Whether the layer, with these arguments, moves or replaces pixels only, so that uint8 images stay uint8."""
+        return False
 
     def keras_arguments(self) -> dict[str, Any]:
         """The constructor arguments of the Keras layer."""

@@ -29,7 +29,6 @@ class RandomFlip(Augmentation):
 
     leading: ClassVar[str | None] = "mode"
     own_layer: ClassVar[bool] = True
-    keeps_bytes: ClassVar[bool] = True
 
     mode: Literal["horizontal", "vertical", "horizontal_and_vertical"] = Field(
         default="horizontal_and_vertical",
@@ -41,6 +40,9 @@ class RandomFlip(Augmentation):
         description="Draw each image's side once for the whole run, and show the other side in every other epoch "
         "(Jordan 2024, arXiv:2404.00498), so that two epochs show both sides of every image.",
     )
+
+    def leaves_bytes(self) -> bool:
+        return True
 
 
 def _padding(value: Any) -> tuple[int, int]:
@@ -61,7 +63,6 @@ class RandomCrop(Augmentation):
     """
 
     own_layer: ClassVar[bool] = True
-    keeps_bytes: ClassVar[bool] = True
 
     height: PositiveInteger | None = Field(
         default=None,

@@ -30,7 +30,6 @@ class RandomErasing(Augmentation):
 
     leading: ClassVar[str | None] = "factor"
     own_layer: ClassVar[bool] = True
-    keeps_bytes: ClassVar[bool] = True
 
     factor: UnitFactor = Field(
         default=1.0,

@@ -12,10 +12,10 @@ import tensorflow as tf
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras' BatchNormalization of images in one operation each way, instead of Keras' eight.
+    """Keras' BatchNormalization of images in one operation each way, where Keras has several.
 
-    On a CPU, Keras' own reads the images seven times in a training step and this one four times; both compute the
-    same up to rounding. Inputs are [batch, height, width, channels].
+    Both compute the same up to rounding; on a CPU, each of Keras' operations reads all images anew. Inputs are
+    [batch, height, width, channels].
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
