@@ -109,7 +109,8 @@ class BatchNormalization(ScaledNormalization):
     def build(self, scope: Scope) -> Any:
         """Keras' layer; for images with their channels last a faster form of it, see `fused.py`."""
         images = len(scope.input_shape) == 3 and positions(self.axis, scope.input_shape) == (2,)
-        if not images or self.renorm or self.synchronized:
+        # Other numbers of channels do not fill a CPU's vectors; on them the fused operation is the slower one.
+        if not images or scope.input_shape[2] % 8 or self.renorm or self.synchronized:
             return super().build(scope)
         from cnnkit.layers.fused import FusedBatchNormalization
 

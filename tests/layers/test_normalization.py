@@ -63,13 +63,13 @@ def test_batch_normalization_agrees_with_keras(arguments: dict[str, Any], shape:
     ],
 )
 def test_the_fused_batch_normalization_computes_what_keras_does(arguments: dict[str, Any]) -> None:
-    images, gradients = random_images(8, 5, 6, 4) * 2 + 3, random_images(8, 5, 6, 4, seed=1)
+    images, gradients = random_images(8, 5, 6, 16) * 2 + 3, random_images(8, 5, 6, 16, seed=1)
     results = []
-    ours = make("BatchNormalization", arguments).build(scope((5, 6, 4)))
+    ours = make("BatchNormalization", arguments).build(scope((5, 6, 16)))
     assert isinstance(ours, FusedBatchNormalization)
     for layer in (ours, keras.layers.BatchNormalization(**arguments)):
-        layer.build((None, 5, 6, 4))
-        layer.set_weights([random_images(4, seed=2) + 2 for _ in layer.weights])
+        layer.build((None, 5, 6, 16))
+        layer.set_weights([random_images(16, seed=2) + 2 for _ in layer.weights])
         batch = tf.constant(images)
         with tf.GradientTape() as tape:
             tape.watch(batch)
@@ -80,6 +80,10 @@ def test_the_fused_batch_normalization_computes_what_keras_does(arguments: dict[
         results.append([np.asarray(tf.cast(one, tf.float32)) for one in (outputs, inference, *found, *layer.weights)])
     for mine, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=2e-5)
+
+
+def test_channels_that_do_not_fill_a_vector_are_left_to_keras() -> None:
+    assert type(make("BatchNormalization", {}).build(scope((5, 6, 10)))) is keras.layers.BatchNormalization
 
 
 @GRID
