@@ -33,7 +33,7 @@ from cnnkit.runtime import ENVIRONMENT
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
 
-#: Trains until Keras has run the first execution of training steps, and ends the process there.
+#: Trains until Keras has run the first execution of training steps, names what is loaded, and ends the process there.
 FIRST_STEP = """
 import os, sys
 from cnnkit import cli, runtime
@@ -47,6 +47,7 @@ def load_and_watch():
 
     class EndAfterFirstStep(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
+            print("loaded:", *sys.modules, flush=True)
             os._exit(0)
 
     fit = keras.Model.fit
