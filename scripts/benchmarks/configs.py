@@ -44,6 +44,9 @@ def overrides_for(loaded: LoadedConfig, images: int) -> tuple[list[str], int]:
     if loaded.info.shape[0] > LARGE_IMAGE:
         overrides.append(f"data.batch_size={LARGE_BATCH}")
         images = LARGE_BATCHES * LARGE_BATCH
+    else:
+        # At least one whole batch: some configs drop what does not fill one.
+        images = max(images, loaded.config.data.batch_size)
     if loaded.config.data.name in (None, "digits"):
         # They have no slices: the whole training split.
         return overrides, sys.maxsize
