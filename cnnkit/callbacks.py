@@ -200,7 +200,8 @@ class Keeper(keras.callbacks.Callback):
         self.best_epoch: int | None = state["best_epoch"] if state else None
         #: Epochs that the checkpoint holds.
         self.kept = state["epochs_done"] if state else 0
-        self._plain_model: Any = None
+        # What model.keras holds, where it was written in this process.
+        self.saved_model: Any = None
         self._callbacks_before = state["callbacks"] if state else {}
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -237,12 +238,12 @@ class Keeper(keras.callbacks.Callback):
     def save_model(self) -> None:
         """Writes model.keras, with the averaged weights where there are any."""
         with self.averaged.in_model() if self.averaged is not None else contextlib.nullcontext():
-            if self._plain_model is None:
-                self._plain_model = without_training_state(self.model)
+            if self.saved_model is None:
+                self.saved_model = without_training_state(self.model)
             else:
-                self._plain_model.set_weights(self.model.get_weights())
+                self.saved_model.set_weights(self.model.get_weights())
             with replacing(self.run.model) as temporary:
-                self._plain_model.save(temporary)
+                self.saved_model.save(temporary)
 
     def check_variables(self) -> None:
         """Raises NonFiniteLoss if a weight or a moving statistic is not finite."""

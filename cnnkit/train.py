@@ -166,7 +166,7 @@ def _train(prepared: Preparation, run: Run, console: Console, state: dict[str, A
     seconds = sum(row["seconds"] for row in keeper.rows)
     best = f"; best epoch {keeper.best_epoch}" if keeper.best else ""
     console.line(f"trained {len(keeper.rows)} epochs in {format_duration(seconds)}{best}")
-    _write_filters(run)
+    _write_filters(run, keeper.saved_model)
 
 
 def load_data(config: RunConfig) -> DataSets:
@@ -474,15 +474,21 @@ def _write_curves(run: Run) -> None:
         plots.curves(rows, run.curves)
 
 
-def _write_filters(run: Run) -> None:
-    """The first layer's filters before and after training, the best epoch's."""
+def _write_filters(run: Run, best_model: Any) -> None:
+    """The first layer's filters before and after training, the best epoch's.
+
+    Args:
+        best_model: What model.keras holds, or None where an earlier process wrote it.
+    """
     if not run.initial_filters.exists():
         return
     import keras
 
     from cnnkit import plots
 
-    after = _first_kernel(keras.models.load_model(run.model, compile=False))
+    if best_model is None:
+        best_model = keras.models.load_model(run.model, compile=False)
+    after = _first_kernel(best_model)
     if after is not None:
         plots.filters(np.load(run.initial_filters), after, run.filters)
 
