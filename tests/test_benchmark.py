@@ -165,7 +165,8 @@ def test_pytorch_flips_and_shifts_each_image_by_itself() -> None:
     assert len(seen) > 20
 
 
-def test_every_shipped_config_can_be_measured() -> None:
+@pytest.mark.parametrize("asked", [320, 3200])
+def test_every_shipped_config_can_be_measured(asked: int) -> None:
     from benchmarks.configs import overrides_for
 
     from cnnkit import shipped
@@ -173,9 +174,12 @@ def test_every_shipped_config_can_be_measured() -> None:
 
     for name in shipped.names():
         file = str(shipped.find(name))
-        overrides, images = overrides_for(load_config(file), 320)
+        overrides, images = overrides_for(load_config(file), asked)
         changed = load_config(file, [*overrides, "training.epochs=1000000"]).config
-        assert images >= changed.data.batch_size
+        if changed.data.name != "digits":
+            # Plain Keras takes a smaller last batch that some configs drop.
+            assert images >= changed.data.batch_size
+            assert images % changed.data.batch_size == 0
         assert changed.data.validation == 0
         assert changed.training.schedule is None
 

@@ -45,8 +45,9 @@ def overrides_for(loaded: LoadedConfig, images: int) -> tuple[list[str], int]:
         overrides.append(f"data.batch_size={LARGE_BATCH}")
         images = LARGE_BATCHES * LARGE_BATCH
     else:
-        # At least one whole batch: some configs drop what does not fill one.
-        images = max(images, loaded.config.data.batch_size)
+        # Whole batches, at least one: some configs drop what does not fill one.
+        batch_size = loaded.config.data.batch_size
+        images = max(images // batch_size, 1) * batch_size
     if loaded.config.data.name in (None, "digits"):
         # They have no slices: the whole training split.
         return overrides, sys.maxsize
@@ -65,6 +66,8 @@ def _measure_config(name: str, images: int, repeats: int, folder: Path) -> dict[
         ],
         repeats,
     )
+    # Contestants that did not do the same end the measuring here, not after the last config.
+    run_notes([ours, plain])
     return {
         "images": found.described(),
         "count": found.count,
@@ -98,7 +101,6 @@ def markdown(found: dict[str, Any]) -> str:
         if one["left_out"]:
             notes.append(f"{name}: plain Keras runs without {', '.join(one['left_out'])}, which it lacks.")
         everyone += [ours, plain]
-        run_notes([ours, plain])
     text = (
         f"{found['repeats']} interleaved repeats of one epoch without validation, after one that is not counted. Where "
         "a range is given, the first figure is the median."
