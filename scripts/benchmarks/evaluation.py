@@ -27,6 +27,8 @@ def measure(images: int, repeats: int) -> dict[str, Any]:
     overrides = [
         "data.validation=0",
         f"data.splits.train=train[:{TRAINED}]",
+        # They do not fill a batch.
+        "data.drop_remainder=false",
         f"data.splits.test=test[:{images}]",
         "training.schedule=null",
         "training.warmup_epochs=0",
