@@ -200,7 +200,7 @@ class Keeper(keras.callbacks.Callback):
         self.best_epoch: int | None = state["best_epoch"] if state else None
         #: Epochs that the checkpoint holds.
         self.kept = state["epochs_done"] if state else 0
-        # What model.keras holds, where it was written in this process.
+        #: What model.keras holds, where it was written in this process.
         self.saved_model: Any = None
         self._callbacks_before = state["callbacks"] if state else {}
 
