@@ -12,9 +12,6 @@ from benchmarks.images import RANDOM, random_images, read_aligned, save_images
 #: `fit` does not end by itself; the parent ends the process.
 EPOCHS = 1_000_000
 
-#: Images that a network is trained on before it is evaluated.
-TRAINED = 256
-
 
 def images(
     gate: Gate, config: str, overrides: list[str], count: int, output: str, split: str = "train", real: bool = True
@@ -89,15 +86,22 @@ def pipeline(gate: Gate, config: str, overrides: list[str], arrays: str | None =
         gate.leave()
 
 
-def evaluation(gate: Gate, config: str, overrides: list[str], arrays: str | None = None) -> None:
-    """`cnnkit eval` of the test split; what counts is the pass over its batches, `predict_batches`.
-
-    The network has been trained on a few images only, which does not matter to its speed.
-    """
-    from cnnkit import evaluate, score
+def trained(gate: Gate, config: str, overrides: list[str], output: str, arrays: str | None = None) -> None:
+    """Trains a config and leaves the run's folder at `output`."""
     from cnnkit import train as train_module
     from cnnkit.config.load import load_config
     from cnnkit.console import Console
+
+    if arrays is not None:
+        stand_in(arrays)
+    run = train_module.train(load_config(config, overrides), Console(), output)
+    gate.answer({"model": str(run.model)})
+
+
+def evaluation(gate: Gate, run: str, arrays: str | None = None) -> None:
+    """`cnnkit eval` of the test split; what counts is the pass over its batches, `predict_batches`."""
+    from cnnkit import evaluate, score
+    from cnnkit.rundir import Run
 
     if arrays is not None:
         stand_in(arrays)
@@ -109,12 +113,9 @@ def evaluation(gate: Gate, config: str, overrides: list[str], arrays: str | None
         gate.leave()
         return found
 
-    with tempfile.TemporaryDirectory() as folder:
-        loaded = load_config(config, [*overrides, "training.epochs=1"])
-        run = train_module.train(loaded, Console(), str(Path(folder) / "run"))
-        evaluate.predict_batches = measured
-        while True:
-            score.evaluate_run(run)
+    evaluate.predict_batches = measured
+    while True:
+        score.evaluate_run(Run(Path(run)))
 
 
 def _wait_in_fit(gate: Gate) -> None:

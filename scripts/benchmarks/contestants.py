@@ -25,6 +25,7 @@ def _kinds() -> dict[str, Any]:
 
     return {
         "images": cnnkit_side.images,
+        "trained-run": cnnkit_side.trained,
         "cnnkit": cnnkit_side.training,
         "cnnkit-pipeline": cnnkit_side.pipeline,
         "cnnkit-evaluation": cnnkit_side.evaluation,

@@ -190,26 +190,24 @@ def _augmented(images: Any, targets: Any, batch_size: int, layers: Sequence[Any]
     return batches.map(augment, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def predict_script(gate: Gate, config: str, overrides: list[str], arrays: str, tuned: bool) -> None:
+def predict_script(gate: Gate, model: str, arrays: str, tuned: bool) -> None:
     """`model.predict` of an array of images, in batches as large as `cnnkit eval` makes them.
 
     Args:
+        model: The saved model's file.
         tuned: Whether TensorFlow is set up as cnnkit does it; else as it comes.
     """
     from cnnkit import runtime
 
     if tuned:
         runtime.load_tensorflow()
-    from cnnkit.config.load import load_config
-    from cnnkit.model import normalization_constants
+    import keras
 
-    loaded = load_config(config, overrides)
     images, _ = read_images(arrays)
-    measured = images.mean((0, 1, 2)).tolist(), images.var((0, 1, 2)).tolist()
-    model = _plain_model(loaded, normalization_constants(loaded.config, measured))
-    batch_size = runtime.inference_batch_size(model)
+    loaded = keras.models.load_model(model)
+    batch_size = runtime.inference_batch_size(loaded)
     while True:
         gate.enter()
-        model.predict(images, batch_size=batch_size, verbose=0)
+        loaded.predict(images, batch_size=batch_size, verbose=0)
         gate.leave()
-        gate.notes = {"batch_size": batch_size, "jit_compile": bool(model.jit_compile)}
+        gate.notes = {"batch_size": batch_size, "jit_compile": bool(loaded.jit_compile)}
