@@ -75,7 +75,9 @@ def build_model(
         dtype = "float32" if not computing or index >= computing[-1] else policy
         name = f"{index}.{type(step.layer).__name__}"
         built.append(step.layer.build(Scope(name, step.input_shape, seeds, dtype)))
-    return make_model(built, config.training, head(config.model.layers), classes)
+    from cnnkit.layers.fused import postpone_activations
+
+    return make_model(postpone_activations(built), config.training, head(config.model.layers), classes)
 
 
 def _per_channel(values: Sequence[float], input_shape: Shape) -> list[float]:

@@ -92,8 +92,8 @@ def markdown(found: dict[str, Any]) -> str:
     text = (
         f"{found['images']}: {found['count']:,} test images and the network of {CONFIG}.yaml; {found['repeats']} "
         f"interleaved repeats after one that is not counted, in batches of {batch}, all with the same weights, from "
-        f"{TRAINED:,} training images. What counts for cnnkit is the whole pass from the images in memory to outputs and "
-        "labels, its graph built anew each time, as `cnnkit eval` does; `model.predict` has its graph from the repeat "
-        "before."
+        f"{TRAINED:,} training images. What counts for cnnkit is the whole pass from the images in memory to outputs "
+        "and labels, its graph built anew each time, as `cnnkit eval` does; `model.predict` has its graph from the "
+        "repeat before."
     )
     return "\n\n".join([text, table(header, rows), *run_notes(found["contestants"])]) + "\n"

@@ -1,0 +1,125 @@
+"""Bias and ReLU behind the max pooling, against Keras' layers in their order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnnkit.config.load import load_config
+from cnnkit.layers.fused import ActivatingMaxPooling2D, PooledConv2D, postpone_activations
+from cnnkit.model import build_model, without_training_state
+
+from .truth import GRID, random_images
+
+SHAPE = (9, 8, 3)
+
+
+def pair(convolution: dict[str, Any], pooling: dict[str, Any], dtype: str = "float32") -> list[Any]:
+    arguments = {"filters": 8, "kernel_size": 3, "activation": "relu"} | convolution
+    return [
+        keras.layers.Conv2D(**arguments, dtype=dtype),
+        keras.layers.MaxPooling2D(**pooling, dtype=dtype),
+    ]
+
+
+def results(layers: list[Any]) -> list[np.ndarray]:
+    """Outputs, and the gradients of the images and the weights, for fixed weights and gradients."""
+    images = tf.constant(random_images(4, *SHAPE))
+    model = keras.Sequential([keras.Input(SHAPE), *layers])
+    model.set_weights([random_images(*weight.shape, seed=2) for weight in model.weights])
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        outputs = tf.cast(model(images, training=True), tf.float32)
+        loss = tf.reduce_sum(outputs * random_images(*outputs.shape, seed=1))
+    found = tape.gradient(loss, [images, *(variable.value for variable in model.trainable_variables)])
+    return [np.asarray(one) for one in (outputs, *found)]
+
+
+@GRID
+@given(
+    st.fixed_dictionaries({"padding": st.sampled_from(["valid", "same"]), "trainable": st.booleans()}),
+    st.fixed_dictionaries(
+        {
+            "pool_size": st.tuples(st.integers(1, 3), st.integers(1, 3)),
+            "strides": st.sampled_from([2, (1, 2), (3, 1)]),
+            "padding": st.sampled_from(["valid", "same"]),
+        }
+    ),
+)
+def test_outputs_and_gradients_are_those_of_keras(convolution: dict[str, Any], pooling: dict[str, Any]) -> None:
+    ours = postpone_activations(pair(convolution, pooling))
+    assert [type(layer) for layer in ours] == [PooledConv2D, ActivatingMaxPooling2D]
+    expected = results(pair(convolution, pooling))
+    assert (expected[0] == 0).any()
+    assert (expected[0] > 0).any()
+    for mine, theirs in zip(results(ours), expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=2e-5)
+
+
+def test_half_precision_is_that_of_keras() -> None:
+    layers = postpone_activations(pair({}, {}, "mixed_bfloat16"))
+    assert type(layers[0]) is PooledConv2D
+    mine, theirs = results(layers), results(pair({}, {}, "mixed_bfloat16"))
+    np.testing.assert_allclose(mine[0], theirs[0], rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("convolution", "pooling"),
+    [
+        ({"activation": "gelu"}, {}),
+        ({"activation": None}, {}),
+        ({"use_bias": False}, {}),
+        ({"activity_regularizer": "l2"}, {}),
+        ({"data_format": "channels_first"}, {"data_format": "channels_first"}),
+        ({}, {"strides": 1}),
+    ],
+)
+def test_other_pairs_stay_as_they_are(convolution: dict[str, Any], pooling: dict[str, Any]) -> None:
+    layers = pair(convolution, pooling)
+    assert postpone_activations(layers) == layers
+
+
+def test_a_layer_between_the_two_leaves_them_alone() -> None:
+    convolution, pooling = pair({}, {})
+    layers = [convolution, keras.layers.Dropout(0.5), pooling]
+    assert postpone_activations(layers) == layers
+
+
+CONFIG = """
+data: {name: digits}
+model:
+  layers:
+    - Conv2D: {filters: 8, kernel_size: 3, activation: relu, kernel_initializer: Dirac, kernel_regularizer: {L2: 0.1}}
+    - MaxPooling2D: 2
+    - Conv2D: {filters: 8, kernel_size: 2, activation: relu, name: second}
+    - MaxPooling2D: 2
+    - Flatten
+    - Dense: {units: classes, activation: softmax}
+training: {epochs: 1, dtype_policy: float32}
+"""
+
+
+def test_a_built_model_is_saved_as_keras_own_layers(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    loaded = load_config(str(file), [])
+    model = build_model(loaded.config, loaded.info.shape, loaded.info.classes, None)
+    assert [type(layer) for layer in model.layers].count(PooledConv2D) == 2
+    assert [weight.path.split("/")[-2] for weight in model.weights[:4]] == ["0.Conv2D"] * 2 + ["second"] * 2
+    images = random_images(5, *loaded.info.shape) * 100
+    model(images)
+    kernel = np.asarray(model.weights[0])
+    # Dirac's kernel: the first filter repeats the first (and only) channel.
+    np.testing.assert_array_equal(kernel[:, :, 0, 0], [[0, 0, 0], [0, 1, 0], [0, 0, 0]])
+    np.testing.assert_allclose(float(sum(model.losses)), 0.1 * np.square(kernel).sum(), rtol=1e-6)
+    model.set_weights([random_images(*weight.shape, seed=3) for weight in model.weights])
+    plain = without_training_state(model)
+    assert all(type(layer).__module__.startswith("keras.") for layer in plain.layers)
+    np.testing.assert_allclose(plain(images), model(images), rtol=1e-5, atol=1e-6)
