@@ -209,16 +209,22 @@ def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, tta: str |
 @cli.command()
 @click.argument("config", metavar="CONFIG")
 @_SET
+@click.option(
+    "--depth",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How deep to unfold layers made of layers; by default as far as the table fits a screen.",
+)
 @_JSON
 @_common
-def inspect(config: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def inspect(config: str, overrides: tuple[str, ...], depth: int | None, as_json: bool) -> None:
     """Show the layers of CONFIG: shapes, parameters, MACs, memory, receptive field."""
     from cnnkit.config.load import load_config
     from cnnkit.summary import summarize
 
     path = Path(config)
     summary = summarize(load_config(str(path / "config.yaml") if path.is_dir() else config, overrides))
-    click.echo(json.dumps(summary.as_json(), indent=2) if as_json else summary.as_table())
+    click.echo(json.dumps(summary.as_json(), indent=2) if as_json else summary.as_table(depth))
 
 
 @cli.command()

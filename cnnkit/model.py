@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkit.layers.base import Scope, Seeds, Shape
-from cnnkit.layers.stack import head, trace
+from cnnkit.layers.stack import head
 from cnnkit.tasks.classification import make_model
 
 if TYPE_CHECKING:
@@ -67,17 +67,18 @@ def build_model(
                 dtype="float32",
             )
         )
-    steps = trace(config.model.layers, input_shape, classes)
+    steps = config.model.trace(input_shape, classes)
     # Probabilities and losses in half precision under- and overflow (Keras' mixed precision guide): from the last layer
     # that computes something to the end, everything is in float32.
     computing = [index for index, step in enumerate(steps) if step.layer.output_activation != "keep"]
     for index, step in enumerate(steps):
         dtype = "float32" if not computing or index >= computing[-1] else policy
-        name = f"{index}.{type(step.layer).__name__}"
+        name = f"{index}.{step.layer.kind}"
         built.append(step.layer.build(Scope(name, step.input_shape, seeds, dtype)))
     from cnnkit.layers.fused import postpone_activations
 
-    return make_model(postpone_activations(built), config.training, head(config.model.layers), classes)
+    layers = [step.layer for step in steps]
+    return make_model(postpone_activations(built), config.training, head(layers), classes)
 
 
 def _per_channel(values: Sequence[float], input_shape: Shape) -> list[float]:
@@ -121,6 +122,10 @@ def plain_layer(layer: Any) -> Any:
     """A new layer as Keras itself has it, from one that cnnkit built; sub-models layer by layer."""
     import keras
 
+    from cnnkit.layers.fused import FusedLocalResponseNormalization
+
+    if isinstance(layer, FusedLocalResponseNormalization):
+        return layer.make_plain()
     if isinstance(layer, keras.Model):
         return keras.models.clone_model(layer, clone_function=plain_layer)
     config = layer.get_config()

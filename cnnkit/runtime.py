@@ -301,9 +301,11 @@ def needing_xla(layers: Sequence[Layer], dtype_policy: str, onednn: bool) -> str
 
     TensorFlow's own kernels lack some layouts, strides and dilations. oneDNN's have them, but in float32 alone.
     """
-    for layer in layers:
+    from cnnkit.layers.compound import leaves
+
+    for layer in leaves(layers):
         if layer.needs_xla_on_cpu() and not (onednn and (layer.dtype or dtype_policy) == "float32"):
-            return type(layer).__name__
+            return layer.kind
     return None
 
 

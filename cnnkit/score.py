@@ -87,7 +87,8 @@ def _uses_xla(run: Run) -> bool:
     if device == "GPU":
         return settings.get("device") != "GPU"
     # The run may have been trained where oneDNN, or a GPU, could do without.
-    layers = load_config(str(run.config)).config.model.layers
+    loaded = load_config(str(run.config))
+    layers = loaded.config.model.resolved(loaded.info.shape, loaded.info.classes)
     policy = settings.get("dtype_policy", "float32")
     return runtime.needing_xla(layers, policy, runtime.onednn_in_use()) is not None
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from cnnkit.config.load import LoadedConfig
-from cnnkit.layers.base import format_shape
+from cnnkit.layers.base import Layer, Shape, format_shape
+from cnnkit.layers.compound import Compound
 from cnnkit.layers.geometry import receptive_field
-from cnnkit.layers.stack import Step, trace
+from cnnkit.layers.stack import Step
 
 #: Bytes of one activation, a 32-bit float.
 ACTIVATION_BYTES = 4
+
+#: Rows of the table that fit a screen, where layers can be folded.
+SCREEN_LINES = 45
 
 
 @dataclass(frozen=True)
@@ -19,11 +26,16 @@ class LayerRow:
     """What `inspect` says of one layer, for one image.
 
     Attributes:
+        index: The layer's place in `model.layers`, or that of the layer that it is inside of.
+        label: Its name in the model, which tells where it stands: `3.Residual`, and inside it `layers.0.Conv2D`.
         macs: Multiply-accumulates of a forward pass.
-        receptive_field: Height and width of the input region that one output position sees.
+        activation_bytes: What leaves the layer; for a layer made of others, theirs too.
+        stack: What the image goes through up to this layer's output, each layer with the shape that arrives at it.
+        rows: The layers that it is made of.
     """
 
     index: int
+    label: str
     type: str
     name: str
     arguments: dict[str, Any]
@@ -32,12 +44,41 @@ class LayerRow:
     non_trainable_parameters: int
     macs: int
     activation_bytes: int
-    receptive_field: tuple[int, int]
+    stack: tuple[tuple[Layer, Shape], ...]
     warnings: tuple[str, ...]
+    rows: tuple[LayerRow, ...] = ()
 
     @property
     def parameters(self) -> int:
         return self.trainable_parameters + self.non_trainable_parameters
+
+    @cached_property
+    def receptive_field(self) -> tuple[int, int]:
+        """Height and width of the input region that one output position sees."""
+        return receptive_field(self.stack)
+
+    def all_warnings(self) -> list[str]:
+        """The warnings of this layer and of those inside it, each as the end of a text that names the layer."""
+        inside = [f", {row.label}{text}" for row in self.rows for text in row.all_warnings()]
+        return [*(f": {text}" for text in self.warnings), *inside]
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as plain JSON values."""
+        return {
+            "index": self.index,
+            "label": self.label,
+            "type": self.type,
+            "name": self.name,
+            "arguments": self.arguments,
+            "output_shape": list(self.output_shape),
+            "parameters": self.parameters,
+            "trainable_parameters": self.trainable_parameters,
+            "macs": self.macs,
+            "activation_bytes": self.activation_bytes,
+            "receptive_field": list(self.receptive_field),
+            "warnings": list(self.warnings),
+            **({"layers": [row.as_json() for row in self.rows]} if self.rows else {}),
+        }
 
 
 @dataclass(frozen=True)
@@ -71,7 +112,7 @@ class Summary:
 
     @property
     def warnings(self) -> list[str]:
-        return [f"model.layers[{row.index}].{row.type}: {text}" for row in self.rows for text in row.warnings]
+        return [f"model.layers[{row.index}].{row.type}{text}" for row in self.rows for text in row.all_warnings()]
 
     def as_json(self) -> dict[str, Any]:
         """The summary as plain JSON values."""
@@ -84,39 +125,54 @@ class Summary:
             "macs": self.macs,
             "activation_bytes": self.activation_bytes,
             "receptive_field": list(self.receptive_field),
-            "layers": [
-                {
-                    "index": row.index,
-                    "type": row.type,
-                    "name": row.name,
-                    "arguments": row.arguments,
-                    "output_shape": list(row.output_shape),
-                    "parameters": row.parameters,
-                    "trainable_parameters": row.trainable_parameters,
-                    "macs": row.macs,
-                    "activation_bytes": row.activation_bytes,
-                    "receptive_field": list(row.receptive_field),
-                    "warnings": list(row.warnings),
-                }
-                for row in self.rows
-            ],
+            "layers": [row.as_json() for row in self.rows],
             "warnings": self.warnings,
         }
 
-    def as_table(self) -> str:
-        """The summary as aligned text."""
+    def lines(self, depth: int) -> list[tuple[int, LayerRow]]:
+        """The rows down to a depth, 1 for the layers of the config alone, each with how deep it lies, from 0."""
+
+        def below(rows: Sequence[LayerRow], level: int) -> Iterator[tuple[int, LayerRow]]:
+            for row in rows:
+                yield level, row
+                if level + 1 < depth:
+                    yield from below(row.rows, level + 1)
+
+        return list(below(self.rows, 0))
+
+    def depth(self) -> int:
+        """How deep layers lie inside layers: 1 where none does."""
+
+        def deepest(rows: Sequence[LayerRow]) -> int:
+            return 1 + max((deepest(row.rows) for row in rows), default=0) if rows else 0
+
+        return deepest(self.rows)
+
+    def readable_depth(self) -> int:
+        """The largest depth at which the table still fits a screen."""
+        depths = range(self.depth(), 1, -1)
+        return next((depth for depth in depths if len(self.lines(depth)) <= SCREEN_LINES), 1)
+
+    def as_table(self, depth: int | None = None) -> str:
+        """The summary as aligned text.
+
+        Args:
+            depth: How deep to unfold layers that are made of others, from 1; by default as far as fits a screen.
+        """
+        if depth is None:
+            depth = self.readable_depth()
         header = ("layer", "output", "parameters", "MACs", "activations", "receptive field")
         lines = [("input", format_shape(self.input_shape), "", "", "", "")]
         lines += [
             (
-                f"{row.index:>2} {row.name}",
+                f"{row.index:>2} {row.name}" if level == 0 else "   " + "  " * level + row.label,
                 format_shape(row.output_shape),
                 f"{row.parameters:,}",
                 f"{row.macs:,}",
                 format_bytes(row.activation_bytes),
                 format_shape(row.receptive_field),
             )
-            for row in self.rows
+            for level, row in self.lines(depth)
         ]
         widths = [max(len(line[column]) for line in (header, *lines)) for column in range(len(header))]
 
@@ -133,6 +189,8 @@ class Summary:
             f"activations      {format_bytes(self.activation_bytes)} per image, 32-bit",
             f"receptive field  {format_shape(self.receptive_field)} of {format_shape(self.input_shape[:2])}",
         ]
+        if depth < self.depth():
+            totals.append(f"folded at depth {depth} of {self.depth()}; `--depth {self.depth()}` shows all layers")
         warnings = [f"warning: {warning}" for warning in self.warnings]
         return "\n".join([text(header), rule, *(text(line) for line in lines), rule, *totals, *warnings])
 
@@ -140,30 +198,77 @@ class Summary:
 def summarize(loaded: LoadedConfig) -> Summary:
     """The summary of a config's network."""
     info = loaded.info
-    steps = trace(loaded.config.model.layers, info.shape, info.classes)
-    rows = tuple(_row(steps, index) for index in range(len(steps)))
+    steps = loaded.config.model.trace(info.shape, info.classes)
+    rows = _rows(steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)], [])
     return Summary(loaded.file, info.shape, info.classes, rows)
 
 
-def _row(steps: list[Step], index: int) -> LayerRow:
-    step = steps[index]
+def _rows(
+    steps: Sequence[Step],
+    labels: Sequence[str],
+    before: Sequence[tuple[Layer, Shape]],
+    outer: int | None = None,
+    implied: bool = False,
+) -> tuple[LayerRow, ...]:
+    """The rows of layers in order.
+
+    Args:
+        before: What the image goes through first, each layer with the shape that arrives at it.
+        outer: The place in `model.layers` of what these layers are inside of.
+        implied: Whether the config does not write these layers, so that it can mend nothing in them.
+    """
+    rows = []
+    stack = list(before)
+    for number, (step, label) in enumerate(zip(steps, labels, strict=True)):
+        index = number if outer is None else outer
+        inside = _inside(step, stack, index)
+        stack.append((step.layer, step.input_shape))
+        warnings = () if inside or implied else step.layer.warnings(step.input_shape)
+        rows.append(_row(step, index, label, tuple(stack), inside, warnings))
+    return tuple(rows)
+
+
+def _inside(step: Step, before: Sequence[tuple[Layer, Shape]], index: int) -> tuple[LayerRow, ...]:
+    """The rows of the layers that a layer is made of."""
+    if not isinstance(step.layer, Compound):
+        return ()
+    found: list[LayerRow] = []
+    for part in step.layer.parts:
+        found += _rows(part.steps, part.labels, before, index, part.implied)
+        if not part.steps:
+            label = f"{part.title}: the input"
+            found.append(LayerRow(index, label, "", label, {}, step.input_shape, 0, 0, 0, 0, tuple(before), ()))
+    return tuple(found)
+
+
+def _row(
+    step: Step,
+    index: int,
+    label: str,
+    stack: tuple[tuple[Layer, Shape], ...],
+    inside: tuple[LayerRow, ...],
+    warnings: tuple[str, ...],
+) -> LayerRow:
     layer = step.layer
     trainable, fixed = layer.parameters(step.input_shape)
-    values = 1
-    for size in step.output_shape:
-        values *= size
+    own = math.prod(step.output_shape) * ACTIVATION_BYTES
+    if isinstance(layer, Compound) and layer.merge is None:
+        # Its output is that of the last layer inside.
+        own = 0
     return LayerRow(
         index=index,
-        type=type(layer).__name__,
-        name=layer.name or type(layer).__name__,
+        label=layer.name or label,
+        type=layer.kind,
+        name=layer.name or layer.kind,
         arguments=layer.arguments(),
         output_shape=step.output_shape,
         trainable_parameters=trainable,
         non_trainable_parameters=fixed,
         macs=layer.macs(step.input_shape),
-        activation_bytes=values * ACTIVATION_BYTES,
-        receptive_field=receptive_field([(s.layer, s.input_shape) for s in steps[: index + 1]]),
-        warnings=layer.warnings(step.input_shape),
+        activation_bytes=own + sum(row.activation_bytes for row in inside),
+        stack=stack,
+        warnings=warnings,
+        rows=inside,
     )
 
 

@@ -18,7 +18,6 @@ from cnnkit.config.document import dump
 from cnnkit.console import Console, format_duration
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.layers.stack import head as head_of
-from cnnkit.layers.stack import trace
 from cnnkit.model import build_model, measure_initial_weights, normalization_constants
 from cnnkit.rundir import Run
 from cnnkit.runtime import Runtime
@@ -191,7 +190,7 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
         data = load_data(config)
     assert data.train is not None
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
-    layers = [step.layer for step in trace(config.model.layers, data.info.shape, data.info.classes)]
+    layers = config.model.resolved(data.info.shape, data.info.classes)
     chosen = runtime.choose(config.training, layers, steps)
     config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
     config = _resolved(config, chosen)
@@ -201,7 +200,7 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
     )
     measure_initial_weights(model, data.train)
     names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
-    return Preparation(config, data, chosen, model, head_of(config.model.layers), steps, names, plateau)
+    return Preparation(config, data, chosen, model, head_of(layers), steps, names, plateau)
 
 
 def compile_model(
@@ -222,7 +221,7 @@ def compile_model(
     config = _resolved(config, chosen)
     training = config.training
     model = build_model(config, input_shape, classes, constants)
-    head = head_of(config.model.layers)
+    head = head_of(config.model.resolved(input_shape, classes))
     rate, plateau = make_rate(training, steps_per_epoch)
     optimizer = training.optimizer.build(rate)
     if training.exclude_from_weight_decay:

@@ -336,14 +336,13 @@ def measure(loaded: LoadedConfig) -> dict[str, Any]:
         device, steps (of the run), rule (what the fixed rule chooses here) and measurements, as `Tuning` has them.
     """
     from cnnkit import data as data_module
-    from cnnkit.layers.stack import trace
     from cnnkit.train import load_data
 
     config, training = loaded.config, loaded.config.training
     data = load_data(config)
     assert data.train is not None
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
-    layers = [step.layer for step in trace(config.model.layers, data.info.shape, data.info.classes)]
+    layers = config.model.resolved(data.info.shape, data.info.classes)
     rule = runtime.choose(training, layers, steps)
     jits = [rule.as_fields()["jit"]]
     if training.jit == "auto":

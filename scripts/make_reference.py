@@ -26,6 +26,7 @@ from cnnkit.config.schema import schema_of
 from cnnkit.config.training import EarlyStopping, TrainingConfig
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer
+from cnnkit.layers.deferred import BlockConfig
 from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS
 
 ROOT = Path(__file__).parent.parent
@@ -51,6 +52,28 @@ Unknown keys, wrong types, values out of range and shapes that do not fit are al
 column, before TensorFlow is loaded. `extends: other.yaml` starts from another file: mappings merge; lists, and named
 objects of another name, replace. `--set training.epochs=5` changes one value on the command line, at any depth
 (`--set model.layers[6].Dropout.rate=0.4`).
+
+Layers can be made of layers (`Residual`, `Branches`, `Repeat`), and `model.blocks` gives layers a name with parameters,
+to be used wherever a layer may stand:
+
+```yaml
+model:
+  blocks:
+    pair:
+      parameters: {filters: required, strides: 1}
+      layers:
+        - Residual:
+            activation: relu
+            layers:
+              - Conv2D: {filters: $filters, kernel_size: 3, strides: $strides, padding: same, activation: relu}
+              - Conv2D: {filters: $filters, kernel_size: 3, padding: same}
+  layers:
+    - pair: 32                                          # a scalar is the first parameter
+    - pair: {filters: $channels * 2, strides: 2}
+```
+
+`$name` stands for a parameter of the block, `$channels` for the channels that arrive at the layer where it is written.
+Where a whole number is valid, so is arithmetic with `+ - * //`, parentheses, `$name`, `$channels` and `classes`.
 
 What Keras means, where it is easy to misread:
 
@@ -86,6 +109,7 @@ def reference() -> str:
         ("`data.splits`", Splits),
         ("`data.normalization`, as a mapping", ChannelStatistics),
         ("`model`", ModelConfig),
+        ("`model.blocks`, each", BlockConfig),
         ("`training`", TrainingConfig),
         ("`training.early_stopping`", EarlyStopping),
     ]
@@ -164,6 +188,8 @@ def _type(info: FieldInfo) -> str:
         return f"{schema.table.kind}{optional}"
     if schema.kind == "list" and schema.item is not None and schema.item.table is not None:
         return f"list of {schema.item.table.kind}s"
+    if schema.kind == "list" and schema.item is not None and schema.item.item is not None and schema.item.item.table:
+        return f"list of lists of {schema.item.item.table.kind}s"
     if schema.kind == "model" and not any(isinstance(marker, WithJsonSchema) for marker in info.metadata):
         return f"mapping{optional}"
     annotation: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation

@@ -9,7 +9,6 @@ import pytest
 
 from cnnkit.config.load import load_config
 from cnnkit.data import split_from_arrays
-from cnnkit.layers.stack import trace
 from cnnkit.model import measure_initial_weights, normalization_constants, without_training_state
 from cnnkit.runtime import choose
 from cnnkit.summary import summarize
@@ -26,7 +25,7 @@ def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
     loaded = load_config(str(file))
     config, info = loaded.config, loaded.info
     summary = summarize(loaded)
-    chosen = choose(config.training, [s.layer for s in trace(config.model.layers, info.shape, info.classes)], 10)
+    chosen = choose(config.training, config.model.resolved(info.shape, info.classes), 10)
     statistics = ([120.0] * info.shape[-1], [3600.0] * info.shape[-1])
     model, _ = compile_model(config, info.shape, info.classes, normalization_constants(config, statistics), chosen, 10)
     random = np.random.default_rng(0)
@@ -56,19 +55,3 @@ def test_shipped_config_says_what_it_is_for(file: Path) -> None:
     first = file.read_text().split("\n", 1)[0]
     assert first.startswith("# ")
     assert len(first) > 20
-
-
-def test_alexnet_has_the_sizes_of_the_paper() -> None:
-    """Krizhevsky 2012, with the 227x227 input that its arithmetic needs."""
-    file = str(next(path for path in CONFIGS if path.stem == "imagenet_alexnet"))
-    summary = summarize(load_config(file))
-    shapes = [row.output_shape for row in summary.rows if row.type in ("Conv2D", "MaxPooling2D", "Dense")]
-    assert shapes == [
-        (55, 55, 96), (27, 27, 96), (27, 27, 256), (13, 13, 256), (13, 13, 384), (13, 13, 384), (13, 13, 256),
-        (6, 6, 256), (4096,), (4096,), (1000,),
-    ]  # fmt: skip
-    assert summary.parameters == 62_378_344
-    groups = [f"model.layers[{index}].Conv2D.groups=2" for index in (3, 7, 8)]
-    two_towers = load_config(file, groups)
-    # The paper's towers are connected in the third convolution alone.
-    assert summarize(two_towers).parameters == 60_965_224

@@ -160,7 +160,8 @@ def invalid(message: str, **context: Any) -> PydanticCustomError:
     """An error whose message is shown to the user as it is.
 
     Args:
-        context: `argument` names the key (or the place in a list) to blame, where the error is one of the whole.
+        context: `argument` names the key (or the place in a list) to blame, where the error is one of the whole;
+            `block` the block of the config whose definition a reader wants to see.
     """
     # pydantic formats `{name}` in templates; the text goes through the context to stay literal.
     return PydanticCustomError("cnnkit", "{text}", {"text": message, **context})
@@ -204,8 +205,11 @@ class Table:
         return None
 
 
-def split_named(value: Any, table: Table) -> tuple[str, Any]:
+def split_named(value: Any, table: Table, further: Iterable[str] = ()) -> tuple[str, Any]:
     """A named object's name and its raw value (None for a bare name).
+
+    Args:
+        further: Names that the config itself defines, beside those of the table.
 
     Raises:
         PydanticCustomError: for anything but a name or a mapping with one name, or an unknown name.
@@ -230,19 +234,20 @@ def split_named(value: Any, table: Table) -> tuple[str, Any]:
         name = value
     if not isinstance(name, str):
         raise invalid(f"expected the name of a {table.kind}, got {describe(name)}")
-    if table.get(name) is None:
+    further = list(further)
+    if name not in further and table.get(name) is None:
         if name in table.unavailable:
             raise invalid(f"the {table.kind} `{name}` is not available: {table.unavailable[name]}")
         head, colon, tail = name.partition(":")
-        if colon and table.get(head) is not None:
+        if colon and (head in further or table.get(head) is not None):
             raise invalid(f"`{name}` is one word; a space is missing after the colon: `{head}: {tail}`")
         raise PydanticCustomError(
             "unknown_name",
             "{text}",
             {
-                "text": f"unknown {table.kind} `{shorten(name)}`" + suggestion(name, table.names()),
+                "text": f"unknown {table.kind} `{shorten(name)}`" + suggestion(name, [*table.names(), *further]),
                 "received": name,
-                "nearest": nearest(name, table.names()),
+                "nearest": nearest(name, [*table.names(), *further]),
             },
         )
     return name, raw

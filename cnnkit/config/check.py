@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cnnkit.augmentation import Augmentation
@@ -14,8 +15,11 @@ from cnnkit.config.explain import Path, format_path, locate
 from cnnkit.config.run import RunConfig
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import Problem
-from cnnkit.layers.base import Layer, ShapeError, format_shape
+from cnnkit.layers import LAYERS
+from cnnkit.layers.base import Layer, Names, ShapeError, format_shape
+from cnnkit.layers.compound import leaves
 from cnnkit.layers.convolution import Conv2D
+from cnnkit.layers.deferred import BlockConfig, calls_in
 from cnnkit.layers.stack import StackError, head, trace
 
 #: Names that the built model gives to what stands before the first layer.
@@ -27,6 +31,7 @@ class Parts:
     """The sections of a config, as far as they are valid.
 
     Attributes:
+        blocks: The blocks of the model.
         layers: The layers from the first on.
         whole: Whether these are all of them, so that their output can be held against the classes.
         ending_known: Whether the last activation is what the user meant.
@@ -34,6 +39,7 @@ class Parts:
     """
 
     data: DataConfig
+    blocks: Mapping[str, BlockConfig]
     layers: Sequence[Layer]
     whole: bool
     ending_known: bool
@@ -44,7 +50,9 @@ class Parts:
 def check_config(config: RunConfig, root: Node) -> tuple[DataSetInfo | None, list[Problem]]:
     """Finds what no single section of a valid config can see; see `check_parts`."""
     augmentation = list(enumerate(config.augmentation))
-    return check_parts(Parts(config.data, config.model.layers, True, True, augmentation, config.training), root)
+    model = config.model
+    parts = Parts(config.data, model.blocks, model.layers, True, True, augmentation, config.training)
+    return check_parts(parts, root)
 
 
 def check_parts(parts: Parts, root: Node) -> tuple[DataSetInfo | None, list[Problem]]:
@@ -72,35 +80,74 @@ def check_parts(parts: Parts, root: Node) -> tuple[DataSetInfo | None, list[Prob
     if isinstance(data.normalization, ChannelStatistics) and len(data.normalization.mean) not in (1, channels):
         received = len(data.normalization.mean)
         report(("data", "normalization"), f"{received} channels are given, but the images have {channels}")
-    if parts.layers:
-        _check_layers(parts.layers, info, parts.whole, report)
+    layers: list[Layer] | None = None
+    if _check_blocks(parts.blocks, report) and parts.layers:
+
+        def report_inside(path: Path, message: str, inside: Sequence[tuple[str, Path]] = ()) -> None:
+            for name, inner in inside:
+                block: Path = ("model", "blocks", name, *inner)
+                message += f"\n  at {format_path(block)}, {locate(root, block)}"
+            report(path, message)
+
+        layers = _check_layers(parts, info, report_inside)
     _check_augmentation(parts.augmentation, info, report)
     if parts.training is not None:
-        known = bool(parts.layers) and parts.whole and parts.ending_known
-        check_training(parts.training, data, info, head(parts.layers) if known else None, report)
+        ending = head(layers) if layers and parts.whole and parts.ending_known else None
+        check_training(parts.training, data, info, ending, report)
     return info, problems
 
 
-def _check_layers(layers: Sequence[Layer], info: DataSetInfo, whole: bool, report: Report) -> None:
+def _check_blocks(blocks: Mapping[str, BlockConfig], report: Report) -> bool:
+    """Whether the blocks have names of their own and none contains itself."""
+    sound = True
+    calls = {name: set(calls_in(block.layers)) for name, block in blocks.items()}
+    for name in blocks:
+        path: Path = ("model", "blocks", name)
+        if name in LAYERS.names():
+            report(path, f"`{name}` is a layer already; give the block another name")
+        elif not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            report(path, f"expected a name of letters, digits and `_` for a block, got `{name}`")
+        chain = _circle(name, calls)
+        if chain:
+            report(path, f"the block contains itself: {' -> '.join(chain)}")
+            sound = False
+    return sound
+
+
+def _circle(name: str, calls: Mapping[str, set[str]]) -> list[str]:
+    """The blocks from one to itself, each calling the next; none if it does not come back."""
+    chains = [[name, called] for called in sorted(calls[name])]
+    seen: set[str] = set()
+    for chain in chains:
+        if chain[-1] == name:
+            return chain
+        if chain[-1] in calls and chain[-1] not in seen:
+            seen.add(chain[-1])
+            chains += [[*chain, called] for called in sorted(calls[chain[-1]])]
+    return []
+
+
+def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) -> list[Layer] | None:
+    """Reports names, shapes and initial weights that do not fit; the resolved layers, None where they are unknown."""
+    layers = parts.layers
     names: dict[str, int] = {}
-    automatic = {f"{index}.{type(layer).__name__}" for index, layer in enumerate(layers) if layer.name is None}
+    automatic = {f"{index}.{layer.kind}" for index, layer in enumerate(layers) if layer.name is None}
     for index, layer in enumerate(layers):
         if layer.name in automatic or layer.name in _TAKEN_NAMES:
-            path: Path = ("model", "layers", index, type(layer).__name__, "name")
+            path: Path = ("model", "layers", index, layer.kind, "name")
             report(path, f"the name `{layer.name}` is given to another part of the model already; choose another")
         elif layer.name is not None and names.setdefault(layer.name, index) != index:
-            path = ("model", "layers", index, type(layer).__name__, "name")
+            path = ("model", "layers", index, layer.kind, "name")
             report(path, f"layer {names[layer.name]} has the name `{layer.name}` too; names must differ")
     try:
-        steps = trace(layers, info.shape, info.classes)
+        steps = trace(layers, info.shape, Names(info.classes, parts.blocks))
     except StackError as error:
-        cause = error.cause
-        path = ("model", "layers", error.index, type(layers[error.index]).__name__)
-        report((*path, cause.argument) if cause.argument else path, cause.message)
-        return
-    _check_kernels(layers, info, report)
+        report(("model", "layers", *error.path), error.message, error.inside)
+        return None
+    resolved = [step.layer for step in steps]
+    _check_kernels(resolved, info, report)
     output = steps[-1].output_shape
-    if whole and output != (info.classes,):
+    if parts.whole and output != (info.classes,):
         index = len(layers) - 1
         fix = (
             "end with `Flatten` or `GlobalAveragePooling2D` and `Dense: {units: classes, activation: softmax}`"
@@ -108,39 +155,41 @@ def _check_layers(layers: Sequence[Layer], info: DataSetInfo, whole: bool, repor
             else "write `units: classes` in the last layer"
         )
         report(
-            ("model", "layers", index, type(layers[index]).__name__),
+            ("model", "layers", index, layers[index].kind),
             f"the network puts out {format_shape(output)}, but the data have {info.classes} classes; {fix}",
         )
+    return resolved
 
 
 def _check_kernels(layers: Sequence[Layer], info: DataSetInfo, report: Report) -> None:
     """Holds initializers that only some convolutions can have against their layer and its place."""
-    for index, layer in enumerate(layers):
-        kind = type(layer).__name__
-        for name in type(layer).model_fields:
-            initializer = type(getattr(layer, name)).__name__
-            if initializer not in ("Dirac", "PatchWhitening"):
-                continue
-            message = _misplaced_kernel(initializer, layer, index, info)
-            if message is not None:
-                report(("model", "layers", index, kind, name), message)
+    for index, outer in enumerate(layers):
+        for layer in leaves([outer]):
+            for name in type(layer).model_fields:
+                initializer = type(getattr(layer, name)).__name__
+                if initializer not in ("Dirac", "PatchWhitening"):
+                    continue
+                message = _misplaced_kernel(initializer, layer, index == 0 and layer is outer, info)
+                if message is not None:
+                    path: Path = ("model", "layers", index, outer.kind)
+                    report((*path, name) if layer is outer else path, message)
 
 
-def _misplaced_kernel(initializer: str, layer: Layer, index: int, info: DataSetInfo) -> str | None:
+def _misplaced_kernel(initializer: str, layer: Layer, first: bool, info: DataSetInfo) -> str | None:
     """Why this layer cannot have the initializer; None if it can."""
     if not isinstance(layer, Conv2D):
-        return f"`{initializer}` starts the kernel of a Conv2D, not of a {type(layer).__name__}; choose another"
+        return f"`{initializer}` starts the kernel of a Conv2D, not of a {layer.kind}; choose another"
     if layer.groups > 1:
         return f"`{initializer}` needs a convolution without groups, got `groups: {layer.groups}`"
     if initializer == "Dirac":
         return None
-    if index > 0:
+    if not first:
         return "`PatchWhitening` is measured on the images; only the first layer can have it"
     if layer.data_format == "channels_first" or layer.dilation_rate != (1, 1) or not isinstance(layer.padding, str):
         return "`PatchWhitening` needs a dense window, channels last, and `padding: valid` or `same`"
     height, width = layer.kernel_size
     most = 2 * height * width * info.shape[-1]
-    filters = info.classes if layer.filters == "classes" else int(layer.filters)
+    filters = int(layer.filters)
     if filters % 2 or filters > most:
         return (
             f"`PatchWhitening` makes pairs of filters, at most {most} for {height}x{width} windows of "

@@ -37,7 +37,8 @@ def mistakes(errors: list[Any], model: type[StrictModel], prefix: Path = ()) -> 
         else:
             owner = _owner(model, tuple(error["loc"]))
             if "argument" in context:
-                path = (*path, context["argument"])
+                argument = context["argument"]
+                path = (*path, *argument) if isinstance(argument, tuple) else (*path, argument)
             yield Mistake(path, error["type"], error["msg"], error.get("input"), context, owner)
 
 
@@ -79,14 +80,17 @@ def locate(root: Node, path: Path, of_key: bool = False) -> Place:
 
 def explain(mistake: Mistake, root: Node) -> Problem:
     """The problem that a user reads."""
-    message = _message(mistake)
+    message = message_of(mistake)
+    if "block" in mistake.context:
+        message += f" (the block is defined at {locate(root, ('model', 'blocks', mistake.context['block']), True)})"
     path = mistake.path
     refused_seed = "argument" in mistake.context and mistake.path[-1] == "seed"
     of_key = mistake.kind == "extra_forbidden" or refused_seed
     return Problem(locate(root, path, of_key), format_path(path), message)
 
 
-def _message(mistake: Mistake) -> str:
+def message_of(mistake: Mistake) -> str:
+    """What was received, what was expected, and what to do."""
     received = describe(mistake.received)
     kind, context = mistake.kind, mistake.context
     if kind == "extra_forbidden":

@@ -26,6 +26,7 @@ from cnnkit.config.schema import Schema, schema_of
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import ConfigError, Problem
 from cnnkit.layers import LAYERS
+from cnnkit.layers.deferred import LAYER_CHOICE, BlockConfig, known_blocks
 
 
 @dataclass(frozen=True)
@@ -117,20 +118,41 @@ def _further_problems(plain: dict[str, Any], found: list[Mistake], root: Node) -
         data = DataConfig.model_validate(mended.get("data"))
     except ValidationError:
         return []
-    layers, whole = _valid_layers(mended, broken)
+    model = mended.get("model")
+    written = model.get("blocks") if isinstance(model, dict) else None
+    with known_blocks(written):
+        blocks = _valid_blocks(written)
+        # A broken block may be any shape.
+        layers, whole = ([], False) if blocks is None else _valid_layers(mended, broken)
     training = None
     if not any(mistake.path[:1] == ("training",) for mistake in broken):
         with contextlib.suppress(ValidationError):
             training = TrainingConfig.model_validate(mended.get("training", {}))
     ending_known = not any("activation" in mistake.path for mistake in broken)
     parts = Parts(
-        data, layers, whole, ending_known, _valid_entries(mended.get("augmentation"), AUGMENTATIONS), training
+        data,
+        blocks or {},
+        layers,
+        whole,
+        ending_known,
+        _valid_entries(mended.get("augmentation"), AUGMENTATIONS),
+        training,
     )
     return check_parts(parts, root)[1]
 
 
 def _decides_shape(mistake: Mistake) -> bool:
     return len(mistake.path) == 1 or mistake.path[1] in _DECIDES_SHAPE
+
+
+def _valid_blocks(written: Any) -> dict[str, BlockConfig] | None:
+    """The blocks of a config; None if one of them is broken."""
+    if written is not None and not isinstance(written, dict):
+        return None
+    try:
+        return {name: BlockConfig.model_validate(block) for name, block in (written or {}).items()}
+    except ValidationError:
+        return None
 
 
 def _valid_layers(mended: dict[str, Any], broken: list[Mistake]) -> tuple[list[Any], bool]:
@@ -143,11 +165,10 @@ def _valid_layers(mended: dict[str, Any], broken: list[Mistake]) -> tuple[list[A
     for mistake in broken:
         if mistake.path[:2] == ("model", "layers") and len(mistake.path) > 2 and not _keeps_shape(mistake):
             end = min(end, int(mistake.path[2]))
-    choice = Choice(LAYERS)
     layers = []
     for value in written[:end]:
         try:
-            layers.append(choice.validate(value))
+            layers.append(LAYER_CHOICE.validate(value))
         except PydanticCustomError:
             return layers, False
     return layers, end == len(written)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic_core import PydanticCustomError
 
@@ -104,17 +106,26 @@ def apply_override(root: Node, text: str, schema: Schema) -> None:
         raise fail(f"`{shorten(path)}` is no path; expected names and numbers, such as `model.layers[6].Dropout.rate`")
     parts = [int(part) if re.fullmatch("[0-9]{1,9}", part) else part for part in _PART.findall(path)]
     changed = root.copy()
-    _Setter(place, path).set(changed, schema, parts, value)
+    _Setter(place, path, _blocks(changed)).set(changed, schema, parts, value)
     _resolve_folder(changed, os.getcwd())
     root.value = changed.value
+
+
+def _blocks(root: Node) -> dict[str, Any]:
+    model = root.value.get("model")
+    plain = model.plain() if model is not None else None
+    blocks = plain.get("blocks") if isinstance(plain, dict) else None
+    return blocks if isinstance(blocks, dict) else {}
 
 
 class _Setter:
     """Walks the tree and the schema side by side, bringing named objects to their normal form on the way."""
 
-    def __init__(self, place: Place, path: str) -> None:
+    def __init__(self, place: Place, path: str, blocks: Mapping[str, Any]) -> None:
         self.place = place
         self.path = path
+        #: The blocks that the config defines, by name, as plain values.
+        self.blocks = blocks
 
     def fail(self, message: str) -> ConfigError:
         return ConfigError([Problem(self.place, self.path, message)])
@@ -127,12 +138,12 @@ class _Setter:
         if schema.kind == "choice":
             self.set_named(node, schema, part, rest, value)
             return
-        if schema.kind != "model" and not isinstance(node.value, dict):
+        if schema.kind not in ("model", "mapping") and not isinstance(node.value, dict):
             raise self.fail(f"`{part}` does not exist: the value there is {describe(node.plain())}")
         if not isinstance(node.value, dict):
             node.value = {}
         key = str(part)
-        inner = schema.field(key) if schema.model is not None else Schema("value")
+        inner = schema.field(key) if schema.kind in ("model", "mapping") else Schema("value")
         if inner is None:
             assert schema.model is not None
             noun = "argument" if issubclass(schema.model, NamedObject) else "key"
@@ -168,8 +179,11 @@ class _Setter:
     def set_named(self, node: Node, schema: Schema, part: str | int, rest: list[str | int], value: str) -> None:
         assert schema.table is not None
         name, current = str(part), _name_of(node)
+        if schema.table.kind == "layer" and name in self.blocks:
+            self.set_call(node, name, rest, value)
+            return
         try:
-            split_named(name, schema.table)
+            split_named(name, schema.table, self.blocks if schema.table.kind == "layer" else ())
         except PydanticCustomError as error:
             known = schema.table.get(current) if current else None
             if known is not None and name in known.model_fields:
@@ -195,6 +209,21 @@ class _Setter:
                 arguments = _as_arguments(written, cls)
         node.value = {name: arguments}
         self.set(arguments, class_schema(cls), rest, value)
+
+    def set_call(self, node: Node, name: str, rest: list[str | int], value: str) -> None:
+        """A parameter of a block where a layer stands."""
+        arguments = Node({}, self.place, self.place)
+        if _name_of(node) == name and isinstance(node.value, dict) and node.value[name].value is not None:
+            arguments = node.value[name]
+        if not rest:
+            node.value = {name: self.parsed(value, Schema("value"))}
+            return
+        if not isinstance(arguments.value, dict):
+            # A scalar stands for the first parameter.
+            first = next(iter((self.blocks[name] or {}).get("parameters") or {"": None}))
+            arguments = Node({first: arguments}, self.place, self.place)
+        node.value = {name: arguments}
+        self.set(arguments, Schema("value"), rest, value)
 
     def parsed(self, value: str, schema: Schema) -> Node:
         """A string field takes the text as it is (`null` clears it); every other is one YAML value."""

@@ -1,23 +1,50 @@
 """The whole config of a run."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from cnnkit.augmentation import AUGMENTATIONS, Augmentation
 from cnnkit.config.base import Choice, StrictModel
 from cnnkit.config.data import DataConfig
 from cnnkit.config.training import TrainingConfig
-from cnnkit.layers import LAYERS
-from cnnkit.layers.base import Layer
+from cnnkit.layers.base import Layer, Names, Shape
+from cnnkit.layers.deferred import BlockConfig, LayerField, known_blocks, without_required
+from cnnkit.layers.stack import Step, trace
 
 
 class ModelConfig(StrictModel):
     """The network: a stack of layers. Normalisation comes before the first one by itself."""
 
-    layers: Annotated[list[Annotated[Layer, Choice(LAYERS)]], Field(min_length=1)] = Field(
-        description="The layers from input to output, by Keras' names."
+    model_config = ConfigDict(json_schema_extra=without_required)
+
+    blocks: dict[str, BlockConfig] = Field(
+        default={},
+        description="Layers under names of their own, to be used in `layers` and in other blocks. A name in lower case "
+        "cannot be taken for a layer; the JSON Schema knows only such.",
     )
+    layers: Annotated[list[LayerField], Field(min_length=1)] = Field(
+        description="The layers from input to output, by Keras' names or those of blocks."
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_blocks(cls, data: Any, handler: Any) -> Any:
+        with known_blocks(data.get("blocks") if isinstance(data, Mapping) else None):
+            return handler(data)
+
+    def trace(self, input_shape: Shape, classes: int) -> list[Step]:
+        """The layers, every name in them replaced, with the shapes around them.
+
+        Raises:
+            StackError: at the first layer that cannot take what arrives.
+        """
+        return trace(self.layers, input_shape, Names(classes, self.blocks))
+
+    def resolved(self, input_shape: Shape, classes: int) -> list[Layer]:
+        """The layers, every name in them replaced by what it stands for."""
+        return [step.layer for step in self.trace(input_shape, classes)]
 
 
 def _with_extends(schema: dict[str, Any]) -> None:

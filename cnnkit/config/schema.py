@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 
 from cnnkit.config.base import Choice, NamedObject, StrictModel, Table
 
-Kind = Literal["model", "choice", "list", "string", "value"]
+Kind = Literal["model", "choice", "list", "mapping", "string", "value"]
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The type of one value: a section, a named object, a list of something, a string, or anything else."""
+    """The type of one value: a section, a named object, a list or a mapping of something, a string, or anything."""
 
     kind: Kind
     model: type[StrictModel] | None = None
@@ -23,7 +23,9 @@ class Schema:
     item: Schema | None = None
 
     def field(self, name: str) -> Schema | None:
-        """The schema of a section's field; None if it has no such field."""
+        """The schema of a section's field, or of a mapping's value; None if it has no such field."""
+        if self.kind == "mapping":
+            return self.item
         if self.model is None or name not in self.model.model_fields:
             return None
         info = self.model.model_fields[name]
@@ -44,13 +46,15 @@ def schema_of(annotation: Any, metadata: Sequence[Any] = ()) -> Schema:
         return schema_of(inner, inner_metadata)
     if origin in (typing.Union, types.UnionType):
         found = [schema_of(part) for part in typing.get_args(annotation) if part is not type(None)]
-        for kind in ("choice", "model", "list"):
+        for kind in ("choice", "model", "list", "mapping"):
             for schema in found:
                 if schema.kind == kind:
                     return schema
         return found[0] if len(found) == 1 else VALUE
     if origin is list:
         return Schema("list", item=schema_of(typing.get_args(annotation)[0]))
+    if origin is dict:
+        return Schema("mapping", item=schema_of(typing.get_args(annotation)[1]))
     if isinstance(annotation, type) and issubclass(annotation, StrictModel):
         return Schema("model", model=annotation)
     return Schema("string") if annotation is str else VALUE
@@ -59,6 +63,10 @@ def schema_of(annotation: Any, metadata: Sequence[Any] = ()) -> Schema:
 def class_schema(cls: type[NamedObject]) -> Schema:
     """The schema of a named object's arguments."""
     return Schema("model", model=cls)
+
+
+#: Strings that `expressions.py` may evaluate.
+_EXPRESSION = {"type": "string", "pattern": r"\$|\bclasses\b|[0-9)]\s*[-+*/]"}
 
 
 def json_schema(model: type[StrictModel]) -> dict[str, Any]:
@@ -70,6 +78,8 @@ def json_schema(model: type[StrictModel]) -> dict[str, Any]:
             return [hoisted(item) for item in value]
         if not isinstance(value, dict):
             return value
+        if "recursive" in value:
+            return {"$ref": f"#/$defs/{value['recursive']}"}
         found = {key: hoisted(item) for key, item in value.items()}
         if "anyOf" in found and isinstance(found.get("title"), str) and found["title"].islower():
             kind = found["title"]
@@ -79,5 +89,11 @@ def json_schema(model: type[StrictModel]) -> dict[str, Any]:
         return found
 
     schema = hoisted(model.model_json_schema())
-    schema.setdefault("$defs", {}).update(shared)
+    definitions = schema.setdefault("$defs", {})
+    definitions.update(shared)
+    for alternative in definitions.get("layer", {}).get("anyOf", ()):
+        for layer in alternative.get("properties", {}).values():
+            arguments = layer["anyOf"][0]["properties"]
+            for key, argument in arguments.items():
+                arguments[key] = {"anyOf": [argument, _EXPRESSION]}
     return dict(schema)

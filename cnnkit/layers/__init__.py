@@ -25,6 +25,7 @@ LAYERS = Table(
         "activation": ("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "Maxout"),
         "core": ("Dense", "Flatten", "Reshape", "Permute"),
         "dropout": ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
+        "composite": ("Residual", "Branches", "Repeat"),
         "resampling": ("UpSampling2D", "ZeroPadding2D", "Cropping2D", "Rescaling", "Resizing"),
     },
 )

@@ -7,8 +7,9 @@ input positions an output position sees; `build` makes the Keras layer.
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -16,6 +17,8 @@ from cnnkit.config.base import DtypeName, NamedObject, StrictModel
 
 #: A tensor's shape without the batch axis, such as (32, 32, 3).
 Shape = tuple[int, ...]
+#: Keys and places in lists, as far as they lead to a value of the config.
+Path = tuple[str | int, ...]
 
 
 class ShapeError(ValueError):
@@ -23,13 +26,38 @@ class ShapeError(ValueError):
 
     Args:
         message: Both sizes, and what to do.
-        argument: The argument to blame, where there is one; the error then points at it.
+        argument: The argument to blame, where there is one, or the path to it; the error then points at it.
+        inside: For each block of the config that the error lies in, from the outermost: its name, and the path to
+            blame in its definition.
     """
 
-    def __init__(self, message: str, argument: str | None = None) -> None:
+    def __init__(
+        self, message: str, argument: str | Path | None = None, inside: tuple[tuple[str, Path], ...] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
-        self.argument = argument
+        self.path: Path = () if argument is None else (argument,) if isinstance(argument, str) else argument
+        self.inside = inside
+
+    @property
+    def argument(self) -> str | None:
+        """The layer's own argument to blame."""
+        return str(self.path[0]) if self.path else None
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the names in a config's layers stand for.
+
+    Attributes:
+        classes: The data set's number of classes.
+        blocks: The config's blocks (`deferred.BlockConfig`) by name.
+        parameters: Those of the block whose layers are looked at, by name without `$`.
+    """
+
+    classes: int
+    blocks: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,12 +97,14 @@ class Seeds:
     def key(self, layer: "Layer", input_shape: Shape) -> str:
         """The name under which a layer draws; call it once per layer, in order."""
         if layer.name is not None:
-            return f"name={layer.name}"
-        shapes = [weight.shape for weight in layer.weights(input_shape)] or [input_shape]
-        kind = f"{type(layer).__name__}{shapes}"
+            kind = f"name={layer.name}"
+        else:
+            shapes = [weight.shape for weight in layer.weights(input_shape)] or [input_shape]
+            kind = f"{layer.kind}{shapes}"
         number = self._counts.get(kind, 0)
         self._counts[kind] = number + 1
-        return f"{kind}#{number}"
+        # A block that is used twice has layers of the same name twice.
+        return kind if layer.name is not None and number == 0 else f"{kind}#{number}"
 
 
 @dataclass(frozen=True)
@@ -113,10 +143,22 @@ class Layer(NamedObject):
     trainable: bool = Field(default=True, description="Whether training changes the layer's weights.")
     dtype: DtypeName | None = Field(default=None, description="The layer's dtype policy; by default that of the run.")
 
-    def resolve(self, classes: int) -> Self:
-        """This layer with every `classes` replaced by the data set's number of classes."""
+    @property
+    def kind(self) -> str:
+        """What the YAML file calls the layer."""
+        return type(self).__name__
+
+    def resolve(self, names: Names, input_shape: Shape) -> "Layer":
+        """This layer with every name replaced by what it stands for, such as `classes` by their number.
+
+        Args:
+            input_shape: What arrives at the layer, without the batch axis.
+
+        Raises:
+            ShapeError: where that is impossible.
+        """
         found = {
-            name: classes
+            name: names.classes
             for name in type(self).model_fields
             if name not in Layer.model_fields and getattr(self, name) == "classes"
         }
@@ -156,6 +198,10 @@ class Layer(NamedObject):
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
         """Whether each output position depends on all input positions along an axis (0 height, 1 width)."""
         return False
+
+    def may_enlarge(self) -> bool:
+        """Whether neighbouring output positions may see different parts of the input."""
+        return self.enlarges
 
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
         """Where height (0), width (1) and channels (2) lie in the output, given where they lie in the input."""

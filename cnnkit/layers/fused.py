@@ -5,10 +5,11 @@ This module imports Keras and TensorFlow; only building a model imports it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -43,6 +44,67 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             self.moving_mean.assign(moving_mean * self.momentum + mean * (1.0 - self.momentum))
             self.moving_variance.assign(moving_variance * self.momentum + variance * (1.0 - self.momentum))
         return tf.cast(outputs, self.compute_dtype)
+
+
+class FusedLocalResponseNormalization(keras.layers.Layer):
+    """AlexNet's normalization across channels with a gradient in closed form.
+
+    The sum over neighbouring channels is a product with a banded matrix, which a CPU does several times as fast as a
+    pooling over channels, and as TensorFlow's own operation. With s = bias + alpha * (sum of x^2 over the neighbours)
+    and y = x s^-beta, the gradient g of y gives x the gradient g s^-beta - 2 alpha beta x (sum of g y / s over the
+    neighbours).
+
+    Args:
+        make_plain: Makes the same of Keras' own layers.
+        depth_radius: Neighbouring channels on each side.
+        bias: The constant below the power.
+        alpha: Factor on the sum of squares.
+        beta: The power.
+    """
+
+    def __init__(
+        self,
+        make_plain: Callable[[], Any],
+        *,
+        depth_radius: int,
+        bias: float,
+        alpha: float,
+        beta: float,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.make_plain = make_plain
+        self.depth_radius = depth_radius
+        self.offset = bias
+        self.alpha = alpha
+        self.beta = beta
+
+    def call(self, inputs: Any) -> Any:
+        channels = inputs.shape[-1]
+        places = np.arange(channels)
+        neighbours = np.abs(places[:, None] - places) <= self.depth_radius
+        band = tf.constant(neighbours, inputs.dtype)
+
+        def over_neighbours(values: Any) -> Any:
+            return tf.reshape(tf.matmul(tf.reshape(values, [-1, channels]), band), tf.shape(values))
+
+        def forward(x: Any) -> Any:
+            scale = self.offset + self.alpha * over_neighbours(tf.square(x))
+            if self.beta == 0.75:
+                # A power takes longer than all the rest.
+                root = tf.math.rsqrt(scale)
+                factor = root * tf.sqrt(root)
+            else:
+                factor = tf.pow(scale, -self.beta)
+            outputs = x * factor
+
+            def backward(gradients: Any) -> Any:
+                reached = over_neighbours(gradients * outputs / scale)
+                return gradients * factor - (2 * self.alpha * self.beta) * x * reached
+
+            return outputs, backward
+
+        return tf.custom_gradient(forward)(inputs)
 
 
 #: Ends of the names of arguments that are objects.

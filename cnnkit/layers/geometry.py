@@ -177,7 +177,7 @@ _CHANNELS_FIRST = (2, 0, 1)
 
 
 @dataclass(frozen=True)
-class _Step:
+class StackStep:
     """One layer of a stack, with where height, width and channels lie before and after it."""
 
     layer: Layer
@@ -199,7 +199,8 @@ def _spatial_part(order: tuple[int, ...]) -> list[int]:
     return [item for item in order if item != 2]
 
 
-def _steps(stack: Sequence[tuple[Layer, Shape]]) -> list[_Step]:
+def stack_steps(stack: Sequence[tuple[Layer, Shape]]) -> list[StackStep]:
+    """The layers of a stack, each with the shape that arrives at it, as `stack_range` needs them."""
     order: tuple[int, ...] = _CHANNELS_LAST
     steps = []
     for layer, input_shape in stack:
@@ -209,14 +210,21 @@ def _steps(stack: Sequence[tuple[Layer, Shape]]) -> list[_Step]:
         elif data_format == "channels_last" and order[-1] != 2:
             order = _CHANNELS_LAST
         after = layer.output_order(order)
-        steps.append(_Step(layer, input_shape, order, after))
+        steps.append(StackStep(layer, input_shape, order, after))
         order = after
     return steps
 
 
-def _trace(steps: Sequence[_Step], position: int, axis: int) -> int:
-    """How many input positions one output position sees along one axis."""
-    low = high = position
+def stack_range(steps: Sequence[StackStep], low: int, high: int, axis: int) -> tuple[int, int]:
+    """Which input positions of a stack of layers its output positions `low..high` see along one spatial axis.
+
+    Args:
+        steps: What `stack_steps` made.
+        axis: 0 for height, 1 for width of the output.
+
+    Returns:
+        First and last input position; first above last where none is seen.
+    """
     clip = False
     for step in reversed(steps):
         if step.layer.sees_everything(axis, step.input_shape):
@@ -228,8 +236,8 @@ def _trace(steps: Sequence[_Step], position: int, axis: int) -> int:
         if clip:
             low, high = max(low, 0), min(high, step.input_size(axis) - 1)
         if high < low:
-            return 0
-    return high - low + 1
+            return 0, -1
+    return low, high
 
 
 def receptive_field(stack: Sequence[tuple[Layer, Shape]]) -> tuple[int, int]:
@@ -245,17 +253,18 @@ def receptive_field(stack: Sequence[tuple[Layer, Shape]]) -> tuple[int, int]:
     """
     if not stack:
         return 1, 1
-    steps = _steps(stack)
+    steps = stack_steps(stack)
     last = steps[-1]
     output_shape = last.layer.output_shape(last.input_shape)
-    enlarges = any(layer.enlarges for layer, _ in stack)
+    enlarges = any(layer.may_enlarge() for layer, _ in stack)
     reach = _CENTRAL_POSITIONS // 2 if enlarges else 0
     fields = {}
     for axis, name in enumerate(_spatial_part(last.after)):
         size = output_shape[last.after.index(name)] if len(output_shape) == 3 else 1
         centre = size // 2
         positions = range(max(centre - reach, 0), min(centre + reach, size - 1) + 1)
-        fields[axis] = max(_trace(steps, position, axis) for position in positions)
+        ranges = [stack_range(steps, position, position, axis) for position in positions]
+        fields[axis] = max(high - low + 1 for low, high in ranges)
     if _spatial_part(steps[0].before) != _spatial_part(last.after):
         return fields[1], fields[0]
     return fields[0], fields[1]

@@ -208,26 +208,48 @@ class LocalResponseNormalization(Layer):
         return input_shape
 
     def build(self, scope: Scope) -> Any:
+        """A layer for training; what is saved is `stock`."""
+        arguments = self.keras_arguments(scope)
+        name = arguments["name"]
+        # Squares overflow in half precision: computed in float32 at least.
+        dtype = "float64" if compute_dtype(arguments["dtype"]) == "float64" else "float32"
+        from cnnkit.layers.fused import FusedLocalResponseNormalization
+
+        return FusedLocalResponseNormalization(
+            lambda: self.stock(name, scope.input_shape, dtype),
+            depth_radius=self.depth_radius,
+            bias=self.bias,
+            alpha=self.alpha,
+            beta=self.beta,
+            name=name,
+            dtype=dtype,
+            trainable=self.trainable,
+        )
+
+    def stock(self, name: str, input_shape: Shape, dtype: str) -> Any:
         """A functional model; the channel axis becomes an image's width, so that a pooling sums over it."""
         import keras
 
-        arguments = self.keras_arguments(scope)
-        name, radius = arguments["name"], self.depth_radius
-        height, width, channels = scope.input_shape
+        radius = self.depth_radius
+        height, width, channels = input_shape
         count = 2 * radius + 1
-        # Squares overflow in half precision: computed in float32 at least.
-        dtype = "float64" if compute_dtype(arguments["dtype"]) == "float64" else "float32"
 
         def body(inputs: Any) -> Any:
             squares = keras.ops.square(inputs)
             rows = keras.layers.Reshape((height * width, channels, 1), dtype=dtype, name="rows")(squares)
             padded = keras.ops.pad(rows, [[0, 0], [0, 0], [radius, radius], [0, 0]])
             means = keras.layers.AveragePooling2D((1, count), strides=1, dtype=dtype, name="means")(padded)
-            images = keras.layers.Reshape(scope.input_shape, dtype=dtype, name="images")(means)
+            images = keras.layers.Reshape(input_shape, dtype=dtype, name="images")(means)
             scaled = keras.layers.Rescaling(self.alpha * count, offset=self.bias, dtype=dtype, name="scaled")(images)
+            if self.beta == 0.75:
+                # Three times as fast as a power.
+                root = keras.ops.rsqrt(scaled)
+                return inputs * (root * keras.ops.sqrt(root))
             return inputs * keras.ops.power(scaled, -self.beta)
 
-        return functional(name, scope.input_shape, dtype, body)
+        model = functional(name, input_shape, dtype, body)
+        model.trainable = self.trainable
+        return model
 
 
 def _shape_of(value: Any) -> Shape | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cnnkit.layers.base import Layer, Shape, ShapeError
+from cnnkit.layers.base import Layer, Names, Path, Shape, ShapeError
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,19 @@ class StackError(Exception):
     """A layer cannot take what arrives at it.
 
     Args:
-        index: The layer's place in the stack, from 0.
+        path: From the list of layers to what is to blame: the layer's place, its name, and further.
         cause: What is wrong.
     """
 
-    def __init__(self, index: int, cause: ShapeError) -> None:
+    def __init__(self, path: Path, cause: ShapeError) -> None:
         super().__init__(cause.message)
-        self.index = index
-        self.cause = cause
+        self.path = path
+        self.message = cause.message
+        self.inside = cause.inside
 
 
-def trace(layers: Sequence[Layer], input_shape: Shape, classes: int) -> list[Step]:
-    """Follows one image's shape through the layers, `classes` replaced by the number of classes.
+def trace(layers: Sequence[Layer], input_shape: Shape, names: Names) -> list[Step]:
+    """Follows one image's shape through the layers, names replaced by what they stand for.
 
     Raises:
         StackError: at the first layer that cannot take the shape that arrives.
@@ -40,21 +41,22 @@ def trace(layers: Sequence[Layer], input_shape: Shape, classes: int) -> list[Ste
     steps: list[Step] = []
     shape = input_shape
     for index, layer in enumerate(layers):
-        resolved = layer.resolve(classes)
         try:
+            resolved = layer.resolve(names, shape)
             output_shape = resolved.output_shape(shape)
         except ShapeError as error:
-            raise StackError(index, error) from None
+            raise StackError((index, layer.kind, *error.path), error) from None
         steps.append(Step(resolved, shape, output_shape))
         shape = output_shape
     return steps
 
 
 def head(layers: Sequence[Layer]) -> str:
-    """What the stack puts out: `softmax`, `sigmoid` or `logits`, decided by its last activation."""
-    for layer in reversed(layers):
-        activation = layer.output_activation
-        if activation == "keep":
-            continue
-        return activation if activation in ("softmax", "sigmoid") else "logits"
-    return "logits"
+    """What resolved layers put out: `softmax`, `sigmoid` or `logits`, decided by their last activation."""
+    activation = last_activation(layers)
+    return activation if activation in ("softmax", "sigmoid") else "logits"
+
+
+def last_activation(layers: Sequence[Layer]) -> str | None:
+    """The activation that resolved layers apply last; `keep` where none computes anything."""
+    return next((layer.output_activation for layer in reversed(layers) if layer.output_activation != "keep"), "keep")

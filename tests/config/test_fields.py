@@ -22,6 +22,7 @@ from cnnkit.config.metrics import METRICS
 from cnnkit.config.optimizers import OPTIMIZERS, Optimizer
 from cnnkit.config.run import RunConfig
 from cnnkit.config.schedules import SCHEDULES, Schedule
+from cnnkit.config.schema import json_schema
 
 #: The table, Keras' module of the same things, and the classes there that nobody names in a config.
 KINDS: dict[str, tuple[Table, Any, set[str]]] = {
@@ -398,7 +399,7 @@ def test_an_object_with_every_argument_survives_being_written_out() -> None:
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    return json.loads(json.dumps(RunConfig.model_json_schema()))
+    return json.loads(json.dumps(json_schema(RunConfig)))
 
 
 def fits(schema: dict[str, Any], value: Any, definitions: dict[str, Any]) -> bool:
@@ -421,6 +422,11 @@ def fits(schema: dict[str, Any], value: Any, definitions: dict[str, Any]) -> boo
         "minLength": lambda count: not isinstance(value, str) or len(value) >= count,
         "pattern": lambda pattern: not isinstance(value, str) or re.search(pattern, value) is not None,
         "items": lambda item: not isinstance(value, list) or all(fits(item, one, definitions) for one in value),
+        "minProperties": lambda count: not isinstance(value, dict) or len(value) >= count,
+        "maxProperties": lambda count: not isinstance(value, dict) or len(value) <= count,
+        "propertyNames": lambda names: (
+            not isinstance(value, dict) or all(fits(names, key, definitions) for key in value)
+        ),
         "required": lambda keys: not isinstance(value, dict) or all(key in value for key in keys),
         "properties": lambda fields: (
             not isinstance(value, dict)

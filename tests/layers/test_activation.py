@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from cnnkit.layers.base import Shape, ShapeError
+from cnnkit.layers.base import Names, Shape, ShapeError
 from cnnkit.layers.weights import ACTIVATIONS
 
 from .test_normalization import AXES, SHAPES, distinct
@@ -93,7 +93,7 @@ def test_maxout_must_divide_the_channels() -> None:
     assert caught.value.argument == "num_units"
     assert "5" in caught.value.message
     assert "12 channels" in caught.value.message
-    assert make("Maxout", "classes").resolve(3).output_shape((12,)) == (3,)
+    assert make("Maxout", "classes").resolve(Names(3), (12,)).output_shape((12,)) == (3,)
 
 
 def test_maxout_keeps_half_precision() -> None:

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from cnnkit.layers.base import Shape, ShapeError
+from cnnkit.layers.base import Names, Shape, ShapeError
 
 from .truth import (
     GRID,
@@ -227,9 +227,9 @@ def test_other_shapes_that_do_not_fit() -> None:
 
 def test_classes_stand_for_a_number_of_filters() -> None:
     layer = make("Conv2D", {"filters": "classes", "kernel_size": 1, "groups": 3})
-    assert layer.resolve(6).output_shape((4, 4, 3)) == (4, 4, 6)
+    assert layer.resolve(Names(6), (4, 4, 3)).output_shape((4, 4, 3)) == (4, 4, 6)
     with pytest.raises(ShapeError, match="filters"):
-        layer.resolve(10).output_shape((4, 4, 3))
+        layer.resolve(Names(10), (4, 4, 3)).output_shape((4, 4, 3))
 
 
 # --- Published figures --------------------------------------------------------------------------------

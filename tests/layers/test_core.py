@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from cnnkit.layers.base import Shape, ShapeError
+from cnnkit.layers.base import Names, Shape, ShapeError
 
 from .test_normalization import SHAPES
 from .truth import GRID, check_agreement, data_formats, make, optional
@@ -87,7 +87,7 @@ def test_lists_and_scalars_are_the_leading_argument() -> None:
 
 
 def test_classes_stand_for_a_number_of_units() -> None:
-    layer = make("Dense", {"units": "classes"}).resolve(100)
+    layer = make("Dense", {"units": "classes"}).resolve(Names(100), (7,))
     assert layer.output_shape((512,)) == (100,)
     assert layer.parameters((512,)) == (51_300, 0)
     assert layer.macs((512,)) == 51_200

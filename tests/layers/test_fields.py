@@ -8,16 +8,17 @@ from typing import Any
 import keras
 import pytest
 
-from cnnkit.config.base import Choice, StrictModel
+from cnnkit.config.base import StrictModel
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer
+from cnnkit.layers.deferred import LAYER_CHOICE
 
-from .truth import EXAMPLE_SHAPE, EXAMPLES, facts_of, make, our_facts, scope
+from .truth import EXAMPLE_SHAPE, EXAMPLES, facts_of, make, our_facts, resolved, scope
 
 #: Keras' arguments that the format leaves out: the run gives the seed; the rest is no matter of training.
 LEFT_OUT = {"self", "kwargs", "name", "dtype", "seed", "lora_rank", "lora_alpha", "quantization_config"}
 #: Layers that Keras lacks.
-OWN = {"LocalResponseNormalization", "Maxout"}
+OWN = {"LocalResponseNormalization", "Maxout", "Residual", "Branches", "Repeat"}
 KERAS_LAYERS = sorted(set(LAYERS.names()) - OWN)
 
 
@@ -74,7 +75,7 @@ def test_every_layer_has_an_example() -> None:
 
 @pytest.mark.parametrize("name", LAYERS.names())
 def test_an_ordinary_layer_agrees_with_the_built_one(name: str) -> None:
-    layer = make(name, EXAMPLES[name])
+    layer = resolved(name, EXAMPLES[name], EXAMPLE_SHAPE)
     built = layer.build(scope(EXAMPLE_SHAPE, name="my_layer"))
     assert built.name == "my_layer"
     facts = facts_of(built, EXAMPLE_SHAPE)
@@ -85,12 +86,13 @@ def test_an_ordinary_layer_agrees_with_the_built_one(name: str) -> None:
 @pytest.mark.parametrize("name", LAYERS.names())
 def test_a_layer_written_out_reads_back_as_the_same(name: str) -> None:
     layer = make(name, EXAMPLES[name])
-    assert Choice(LAYERS).validate(layer.to_plain()) == layer
+    assert LAYER_CHOICE.validate(layer.to_plain()) == layer
 
 
 @pytest.mark.parametrize("name", LAYERS.names())
 def test_name_trainable_and_dtype_reach_keras(name: str) -> None:
-    layer = make(name, {**EXAMPLES[name], "name": "mine", "trainable": False, "dtype": "float64"})
+    arguments = {**EXAMPLES[name], "name": "mine", "trainable": False, "dtype": "float64"}
+    layer = resolved(name, arguments, EXAMPLE_SHAPE)
     built = layer.build(scope(EXAMPLE_SHAPE))
     assert built.name == "mine"
     facts = facts_of(built, EXAMPLE_SHAPE)

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from cnnkit.layers.base import Shape, ShapeError
 from cnnkit.layers.fused import FusedBatchNormalization
+from cnnkit.model import plain_layer
 
 from .truth import GRID, check_agreement, image_shapes, make, optional, random_images, run, scope
 
@@ -159,10 +160,25 @@ def test_local_response_normalization_is_tensorflows(shape: Shape, scale: float,
         for shift in range(2 * radius + 1)
     )
     exact = exact / (bias + alpha * sums) ** beta
-    ours = run(layer, images)
-    assert ours.dtype == np.float32
-    np.testing.assert_allclose(ours, exact, rtol=4e-7)
-    np.testing.assert_allclose(ours, theirs, rtol=6e-7)
+    training = layer.build(scope(shape))
+    for ours in (training(images), plain_layer(training)(images)):
+        assert ours.dtype == "float32"
+        np.testing.assert_allclose(ours, exact, rtol=5e-7)
+        np.testing.assert_allclose(ours, theirs, rtol=7e-7)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"depth_radius": 3, "bias": 1.0, "alpha": 0.5, "beta": 0.6}])
+def test_the_gradient_of_local_response_normalization_is_tensorflows(arguments: dict[str, Any]) -> None:
+    images, gradients = tf.constant(random_images(2, 3, 4, 9) * 2), random_images(2, 3, 4, 9, seed=1)
+    layer = make("LocalResponseNormalization", arguments).build(scope((3, 4, 9)))
+    defaults = {"depth_radius": 2, "bias": 2.0, "alpha": 1e-4, "beta": 0.75}
+    found = []
+    for function in (layer, lambda x: tf.nn.local_response_normalization(x, **(defaults | arguments))):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = function(images)
+        found.append(np.asarray(tape.gradient(outputs, images, gradients)))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)
 
 
 def test_local_response_normalization_does_not_overflow_in_half_precision() -> None:

@@ -14,9 +14,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from cnnkit.config.base import Choice
-from cnnkit.layers import LAYERS
-from cnnkit.layers.base import Layer, Scope, Seeds, Shape, ShapeError
+from cnnkit.layers.base import Layer, Names, Scope, Seeds, Shape, ShapeError
+from cnnkit.layers.deferred import LAYER_CHOICE
 
 #: The same examples in every run.
 GRID = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -58,6 +57,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Cropping2D": {"cropping": 1},
     "Rescaling": {"scale": 2},
     "Resizing": {"height": 3, "width": 5},
+    "Residual": {"layers": [{"Conv2D": {"filters": 4, "kernel_size": 3, "padding": "same"}}], "activation": "relu"},
+    "Branches": {"paths": [[], [{"Conv2D": {"filters": 2, "kernel_size": 1}}, "BatchNormalization"]]},
+    "Repeat": {"times": 2, "layers": [{"Conv2D": {"filters": 3, "kernel_size": 3}}, "ReLU"]},
 }
 EXAMPLE_SHAPE: Shape = (8, 6, 4)
 
@@ -72,9 +74,12 @@ class Facts:
 
 def make(name: str, arguments: Any = None) -> Layer:
     """A layer from the values that YAML would give."""
-    layer = Choice(LAYERS).validate({name: arguments})
-    assert isinstance(layer, Layer)
-    return layer
+    return LAYER_CHOICE.validate({name: arguments})
+
+
+def resolved(name: str, arguments: Any, input_shape: Shape) -> Layer:
+    """The same where the shape that arrives is known, on a data set of ten classes."""
+    return make(name, arguments).resolve(Names(10), input_shape)
 
 
 def scope(input_shape: Shape, name: str = "layer", seed: int = 0, dtype: str | None = None) -> Scope:
@@ -84,7 +89,7 @@ def scope(input_shape: Shape, name: str = "layer", seed: int = 0, dtype: str | N
 def our_facts(name: str, arguments: dict[str, Any], input_shape: Shape) -> Facts | None:
     """What cnnkit says; None where it refuses."""
     try:
-        layer = make(name, arguments)
+        layer = resolved(name, arguments, input_shape)
         output_shape = layer.output_shape(input_shape)
     except (PydanticCustomError, ShapeError):
         return None

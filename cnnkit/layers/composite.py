@@ -1,0 +1,221 @@
+"""Layers that hold layers: residual connections, branches, repetition. No wiring by index."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
+
+from cnnkit.config.base import NonNegativeInteger, describe, invalid
+from cnnkit.layers.axes import AxisField
+from cnnkit.layers.base import (
+    Layer,
+    Names,
+    Scope,
+    Shape,
+    ShapeError,
+    ShapeLayer,
+    channels,
+    format_shape,
+    spatial_sizes,
+)
+from cnnkit.layers.compound import Compound, Merge, Part, leaves
+from cnnkit.layers.convolution import Conv2D
+from cnnkit.layers.deferred import LayerField
+from cnnkit.layers.normalization import BatchNormalization
+from cnnkit.layers.pooling import MaxPooling2D
+from cnnkit.layers.stack import StackError, Step, trace
+from cnnkit.layers.submodel import functional
+from cnnkit.layers.weights import ActivationName
+from cnnkit.layers.window import compute_dtype
+
+#: A list of layers inside a layer; its JSON Schema is that of `model.layers`, by reference.
+Layers = Annotated[list[LayerField], WithJsonSchema({"type": "array", "items": {"recursive": "layer"}})]
+
+
+_SHORTCUTS = ("auto", "identity", "pad")
+
+
+def _shortcut(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    if isinstance(value, list | tuple):
+        return handler(value)
+    if value in _SHORTCUTS:
+        return value
+    raise invalid(f"expected `auto`, `identity`, `pad` or a list of layers, got {describe(value)}")
+
+
+#: One of three names, or a list of layers.
+Shortcut = Annotated[
+    list[LayerField],
+    WrapValidator(_shortcut),
+    WithJsonSchema({"anyOf": [{"enum": list(_SHORTCUTS)}, {"type": "array", "items": {"recursive": "layer"}}]}),
+]
+
+
+def _path(title: str, layers: list[Layer], names: Names, input_shape: Shape, *path: str | int) -> Part:
+    """One path of a composite, traced; errors name where it stands."""
+    try:
+        steps = trace(layers, input_shape, names)
+    except StackError as error:
+        raise ShapeError(error.message, (*path, *error.path), error.inside) from None
+    return Part.of(title, steps)
+
+
+class Repeat(Layer):
+    """The layers one after another, so many times."""
+
+    times: NonNegativeInteger = Field(description="How often, from 0 (which passes the input on).")
+    layers: Annotated[Layers, Field(min_length=1)] = Field(description="The layers that are repeated.")
+
+    def resolve(self, names: Names, input_shape: Shape) -> Layer:
+        steps: list[Step] = []
+        labels: list[str] = []
+        shape = input_shape
+        for number in range(self.times):
+            part = _path(f"{number}.layers", self.layers, names, shape, "layers")
+            shape = part.output_shape(shape)
+            steps += part.steps
+            labels += part.labels
+        named = next((place for place, layer in enumerate(self.layers) if layer.name is not None), None)
+        if self.times > 1 and named is not None:
+            layer = self.layers[named]
+            raise ShapeError(
+                f"a layer that is repeated would have the name `{layer.name}` {self.times} times; leave the name out",
+                ("layers", named, layer.kind, "name"),
+            )
+        return Compound.of(self, [Part("layers", tuple(steps), tuple(labels))])
+
+
+class Branches(Layer):
+    """Paths side by side from the same input, merged: Inception, DenseNet, squeeze and excitation, U-Net."""
+
+    leading: ClassVar[str | None] = "paths"
+
+    paths: Annotated[list[Layers], Field(min_length=2)] = Field(
+        description="Two lists of layers or more; an empty list passes the input on."
+    )
+    merge: Merge = Field(
+        default="concatenate",
+        description="How the paths' outputs become one. Except for `concatenate`, an axis of size 1 is stretched.",
+    )
+    axis: AxisField = Field(default=-1, description="The axis along which outputs are concatenated; -1: the channels.")
+
+    def resolve(self, names: Names, input_shape: Shape) -> Layer:
+        parts = [
+            _path(f"paths.{number}", path, names, input_shape, "paths", number)
+            for number, path in enumerate(self.paths)
+        ]
+        return Compound.of(self, parts, self.merge, self.axis)
+
+
+class PaddedChannels(ShapeLayer):
+    """Appends channels of zeros (option A of He et al. 2015, arXiv:1512.03385); not written in configs.
+
+    Attributes:
+        filters: Channels afterwards.
+    """
+
+    filters: int
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.filters)
+
+    def build(self, scope: Scope) -> Any:
+        import keras
+
+        missing = self.filters - scope.input_shape[-1]
+
+        def body(inputs: Any) -> Any:
+            return keras.ops.pad(inputs, [[0, 0], [0, 0], [0, 0], [0, missing]])
+
+        return functional(scope.name, scope.input_shape, compute_dtype(scope.dtype), body)
+
+
+class Residual(Layer):
+    """Adds a layer's input to the output of layers (He et al. 2015, arXiv:1512.03385)."""
+
+    leading: ClassVar[str | None] = "layers"
+
+    layers: Annotated[Layers, Field(min_length=1)] = Field(description="The main path.")
+    shortcut: Shortcut = Field(
+        default="auto",  # type: ignore[arg-type]
+        description="How the input reaches the sum. `identity`: as it is. `auto`: as it is, or, where the shape "
+        "changes, through a 1x1 convolution without bias, its stride implied by the shapes, with the main path's "
+        "BatchNormalization if that ends in one. `pad`: without parameters, every stride-th pixel with channels of "
+        "zeros appended (option A of the paper). Or a list of layers.",
+    )
+    activation: ActivationName = Field(default="linear", description="Applied to the sum.")
+
+    def resolve(self, names: Names, input_shape: Shape) -> Layer:
+        main = _path("layers", self.layers, names, input_shape, "layers")
+        shape = main.output_shape(input_shape)
+        if not isinstance(self.shortcut, str):
+            shortcut = _path("shortcut", self.shortcut, names, input_shape, "shortcut")
+        else:
+            steps = trace(self._shortcut(main, input_shape, shape), input_shape, names)
+            shortcut = Part.of("shortcut", steps, implied=True)
+        given = shortcut.output_shape(input_shape)
+        if given != shape:
+            raise ShapeError(
+                f"`layers` gives {format_shape(shape)}, but `shortcut` gives {format_shape(given)}; they are added, so "
+                "they must agree",
+                "shortcut",
+            )
+        return Compound.of(self, [main, shortcut], "add", activation=self.activation)
+
+    def _shortcut(self, main: Part, before: Shape, after: Shape) -> list[Layer]:
+        """The layers that give the input the main path's shape.
+
+        Raises:
+            ShapeError: if none can.
+        """
+        if before == after:
+            return []
+        changed = f"the layers make {format_shape(after)} of {format_shape(before)}"
+        if self.shortcut == "identity":
+            raise ShapeError(f"{changed}, so that the input cannot be added; use `shortcut: auto`", "shortcut")
+        if len(before) != 3 or len(after) != 3:
+            raise ShapeError(f"{changed}; only images can be projected; name the layers of the shortcut", "shortcut")
+        formats = {getattr(layer, "data_format", None) for layer in leaves([step.layer for step in main.steps])}
+        data_format: Any = "channels_first" if "channels_first" in formats else None
+        filters = channels(after, data_format)
+        strides = []
+        for size, wanted in zip(spatial_sizes(before, data_format), spatial_sizes(after, data_format), strict=True):
+            stride = next((s for s in range(1, size + 1) if (size - 1) // s + 1 == wanted), None)
+            if stride is None:
+                raise ShapeError(
+                    f"{changed}; no stride makes {wanted} of {size} rows or columns; pad the convolutions "
+                    "(`padding: same`), or name the layers of the shortcut",
+                    "shortcut",
+                )
+            strides.append(stride)
+        if self.shortcut == "pad":
+            if filters < channels(before, data_format) or data_format == "channels_first":
+                raise ShapeError(
+                    f"{changed}; `pad` only appends channels, which come last; use `shortcut: auto`", "shortcut"
+                )
+            subsampled = [MaxPooling2D(pool_size=(1, 1), strides=(strides[0], strides[1]))] if max(strides) > 1 else []
+            return [*subsampled, PaddedChannels.model_construct(filters=filters)]
+        projection = Conv2D(
+            filters=filters,
+            kernel_size=(1, 1),
+            strides=(strides[0], strides[1]),
+            use_bias=False,
+            data_format=data_format,
+        )
+        normalization = _last_leaf(main)
+        if not isinstance(normalization, BatchNormalization):
+            return [projection]
+        # As in the main path, except how it starts: a main path may start at zero, the shortcut may not.
+        kept = {
+            name: getattr(normalization, name)
+            for name in normalization.model_fields_set
+            if name != "name" and not name.endswith("_initializer")
+        }
+        return [projection, BatchNormalization(**kept)]
+
+
+def _last_leaf(part: Part) -> Layer:
+    """The last layer of a path that is not made of others."""
+    layer = part.steps[-1].layer
+    if isinstance(layer, Compound) and layer.merge is None and layer.parts[0].steps:
+        return _last_leaf(layer.parts[0])
+    return layer

@@ -1,0 +1,237 @@
+"""A layer made of layers, every name in it replaced: paths side by side from one input, merged, and activated.
+
+`Residual`, `Branches`, `Repeat` and calls of blocks all become this; it is built as one named functional model.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from cnnkit.layers import geometry
+from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, Weight, format_shape
+from cnnkit.layers.stack import Step, last_activation
+from cnnkit.layers.submodel import functional
+from cnnkit.layers.window import compute_dtype
+
+Merge = Literal["concatenate", "add", "average", "maximum", "multiply"]
+
+_MERGE_LAYERS = {
+    "concatenate": "Concatenate",
+    "add": "Add",
+    "average": "Average",
+    "maximum": "Maximum",
+    "multiply": "Multiply",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One path: layers in order, each with the name that tells where in the YAML it stands.
+
+    Attributes:
+        title: Where the path's layers stand, such as `layers`, `paths.0` or `shortcut`.
+        steps: The layers, resolved, and the shapes around them.
+        labels: A name for each, such as `layers.0.Conv2D`.
+        implied: Whether the config does not write these layers.
+    """
+
+    title: str
+    steps: tuple[Step, ...]
+    labels: tuple[str, ...]
+    implied: bool = False
+
+    @classmethod
+    def of(cls, title: str, steps: Sequence[Step], implied: bool = False) -> "Part":
+        """A path whose layers are named by their place."""
+        labels = tuple(f"{title}.{index}.{step.layer.kind}" for index, step in enumerate(steps))
+        return cls(title, tuple(steps), labels, implied)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return self.steps[-1].output_shape if self.steps else input_shape
+
+    @cached_property
+    def prepared(self) -> list[geometry.StackStep]:
+        """The path as the arithmetic of receptive fields needs it."""
+        return geometry.stack_steps([(step.layer, step.input_shape) for step in self.steps])
+
+    @cached_property
+    def sees_everything(self) -> tuple[bool, bool]:
+        """Whether an output position depends on all rows, and on all columns, of the input."""
+        height, width = (
+            any(step.layer.sees_everything(axis, step.input_shape) for step in self.steps) for axis in (0, 1)
+        )
+        return height, width
+
+
+class Compound(Layer):
+    """Paths from one input to one output.
+
+    Attributes:
+        written: The layer of the config that this one stands for.
+        parts: The paths.
+        merge: How their outputs become one; None for a single path.
+        axis: The axis along which they are concatenated, counted as Keras does.
+        activation: What is applied to the result.
+    """
+
+    written: Any
+    parts: Any
+    merge: Any
+    axis: int
+    activation: str
+
+    @classmethod
+    def of(
+        cls,
+        written: Layer,
+        parts: Sequence[Part],
+        merge: Merge | None = None,
+        axis: int = -1,
+        activation: str = "linear",
+    ) -> "Compound":
+        taken: set[str] = set()
+        for part in parts:
+            for step, label in zip(part.steps, part.labels, strict=True):
+                name = step.layer.name or label
+                if name in taken:
+                    raise ShapeError(f"two layers in here would have the name `{name}`; names must differ")
+                taken.add(name)
+        common = {name: getattr(written, name) for name in Layer.model_fields}
+        return cls.model_construct(
+            written=written, parts=tuple(parts), merge=merge, axis=axis, activation=activation, **common
+        )
+
+    @property
+    def kind(self) -> str:
+        return str(self.written.kind)
+
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.written.arguments())
+
+    def to_plain(self) -> Any:
+        return self.written.to_plain()
+
+    @property
+    def _steps(self) -> list[Step]:
+        return [step for part in self.parts for step in part.steps]
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        shapes = [part.output_shape(input_shape) for part in self.parts]
+        if self.merge is None:
+            return shapes[0]
+        if self.merge == "concatenate":
+            return self._concatenated(shapes)
+        return self._combined(shapes)
+
+    def _concatenated(self, shapes: list[Shape]) -> Shape:
+        rank = len(shapes[0])
+        axis = self.axis - 1 if self.axis > 0 else rank + self.axis
+        if not 0 <= axis < rank:
+            raise ShapeError(f"axis {self.axis} is none of {format_shape(shapes[0])}, which is the first path", "axis")
+        first = shapes[0]
+        for shape in shapes[1:]:
+            if len(shape) != rank or any(
+                a != b for i, (a, b) in enumerate(zip(first, shape, strict=True)) if i != axis
+            ):
+                raise ShapeError(f"{self._described(shapes)}: to be concatenated, all axes but the last must agree")
+        return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
+
+    def _combined(self, shapes: list[Shape]) -> Shape:
+        result = shapes[0]
+        for shape in shapes[1:]:
+            fits = len(shape) == len(result) and all(a == b or 1 in (a, b) for a, b in zip(result, shape, strict=True))
+            if not fits:
+                verb = {"add": "added", "average": "averaged", "multiply": "multiplied"}.get(self.merge, "compared")
+                raise ShapeError(f"{self._described(shapes)}: to be {verb}, they must agree, or be 1, on each axis")
+            result = tuple(max(a, b) for a, b in zip(result, shape, strict=True))
+        return result
+
+    def _described(self, shapes: list[Shape]) -> str:
+        texts = [f"`{part.title}` gives {format_shape(shape)}" for part, shape in zip(self.parts, shapes, strict=True)]
+        return ", ".join(texts)
+
+    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+        return tuple(weight for step in self._steps for weight in step.layer.weights(step.input_shape))
+
+    def parameters(self, input_shape: Shape) -> tuple[int, int]:
+        counts = [step.layer.parameters(step.input_shape) for step in self._steps]
+        trainable, fixed = sum(count[0] for count in counts), sum(count[1] for count in counts)
+        return (trainable, fixed) if self.trainable else (0, trainable + fixed)
+
+    def macs(self, input_shape: Shape) -> int:
+        return sum(step.layer.macs(step.input_shape) for step in self._steps)
+
+    def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
+        ranges = [geometry.stack_range(part.prepared, low, high, axis) for part in self.parts]
+        seen = [(first, last) for first, last in ranges if first <= last]
+        if not seen:
+            return 0, -1
+        return min(first for first, _ in seen), max(last for _, last in seen)
+
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        return any(part.sees_everything[axis] for part in self.parts)
+
+    def may_enlarge(self) -> bool:
+        return any(step.layer.may_enlarge() for step in self._steps)
+
+    def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
+        for step in self.parts[0].steps:
+            order = step.layer.output_order(order)
+        return order
+
+    def needs_xla_on_cpu(self) -> bool:
+        return any(step.layer.needs_xla_on_cpu() for step in self._steps)
+
+    @property
+    def output_activation(self) -> str | None:
+        if self.activation != "linear":
+            return self.activation
+        last = [last_activation([step.layer for step in part.steps]) for part in self.parts]
+        if self.merge is None:
+            return last[0]
+        # The average of probabilities is one.
+        return last[0] if self.merge == "average" and len(set(last)) == 1 else None
+
+    def build(self, scope: Scope) -> Any:
+        """A named functional model of stock layers."""
+        import keras
+
+        dtype = self.dtype or scope.dtype
+
+        def body(inputs: Any) -> Any:
+            tensors = [_apply(part, inputs, scope, dtype) for part in self.parts]
+            result = tensors[0]
+            if self.merge is not None:
+                options = {"axis": self.axis} if self.merge == "concatenate" else {}
+                merge = getattr(keras.layers, _MERGE_LAYERS[self.merge])
+                result = merge(name=self.merge, dtype=dtype, **options)(tensors)
+            if self.activation != "linear":
+                result = keras.layers.Activation(self.activation, name="activation", dtype=dtype)(result)
+            return keras.layers.Identity(name="identity", dtype=dtype)(result) if result is inputs else result
+
+        model = functional(self.name or scope.name, scope.input_shape, compute_dtype(dtype), body)
+        model.trainable = self.trainable
+        return model
+
+
+def _apply(part: Part, tensor: Any, scope: Scope, dtype: str | None) -> Any:
+    from cnnkit.layers.fused import postpone_activations
+
+    built = [
+        step.layer.build(Scope(label, step.input_shape, scope.seeds, dtype))
+        for step, label in zip(part.steps, part.labels, strict=True)
+    ]
+    for layer in postpone_activations(built):
+        tensor = layer(tensor)
+    return tensor
+
+
+def leaves(layers: Sequence[Layer]) -> Iterator[Layer]:
+    """All layers that are not made of others, at any depth."""
+    for layer in layers:
+        if isinstance(layer, Compound):
+            for part in layer.parts:
+                yield from leaves([step.layer for step in part.steps])
+        else:
+            yield layer

@@ -1,0 +1,432 @@
+"""Layers that the config writes with names to be replaced: `$parameter`, `$channels`, and calls of its own blocks.
+
+They are held as they were written, and become layers where the shape that arrives is known.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic_core import PydanticCustomError, core_schema
+
+from cnnkit.config.base import (
+    Choice,
+    StrictModel,
+    describe,
+    invalid,
+    keyword_arguments,
+    nearest,
+    split_named,
+    suggestion,
+    to_plain,
+)
+from cnnkit.config.explain import message_of, mistakes
+from cnnkit.config.expressions import CHANNELS, CLASSES, check_expression, evaluate, is_expression
+from cnnkit.config.schema import Schema, class_schema
+from cnnkit.layers import LAYERS
+from cnnkit.layers.base import Layer, Names, Path, Shape, ShapeError
+from cnnkit.layers.compound import Compound, Part
+from cnnkit.layers.stack import StackError, trace
+
+#: The default of a parameter that every call has to give.
+REQUIRED = "required"
+
+#: What every layer takes, blocks included.
+COMMON = tuple(Layer.model_fields)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the part of a config that is being validated may name.
+
+    Attributes:
+        blocks: The parameters of each block, as written.
+        parameters: The names that a `$` may stand before.
+    """
+
+    blocks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    parameters: frozenset[str] = frozenset({CHANNELS})
+
+    @property
+    def names(self) -> frozenset[str]:
+        return self.parameters | {CLASSES}
+
+
+_NOTHING_KNOWN = _Known()
+_KNOWN: ContextVar[_Known] = ContextVar("known", default=_NOTHING_KNOWN)
+
+
+@contextmanager
+def _knowing(known: _Known) -> Iterator[None]:
+    token = _KNOWN.set(known)
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
+@contextmanager
+def known_blocks(written: Any) -> Iterator[None]:
+    """Inside the block, layers may call the blocks of `model.blocks`.
+
+    Args:
+        written: The section as plain values, whether valid or not.
+    """
+    blocks = {}
+    for name, block in (written if isinstance(written, Mapping) else {}).items():
+        if LAYERS.get(name) is not None:
+            # Reported where the whole config is looked at; until then the name means the layer.
+            continue
+        parameters = to_plain(block).get("parameters") if isinstance(block, Mapping | StrictModel) else None
+        blocks[name] = parameters if isinstance(parameters, Mapping) else {}
+    with _knowing(_Known(blocks)):
+        yield
+
+
+class LayerChoice(Choice):
+    """Marks a field as holding a layer, which may be a call of a block or have arguments with names."""
+
+    def validate(self, value: Any) -> Layer:
+        if isinstance(value, Layer):
+            return value
+        known = _KNOWN.get()
+        name, raw = split_named(value, self.table, known.blocks)
+        if name in known.blocks:
+            return _read_call(name, raw, known)
+        cls = self.table.get(name)
+        assert cls is not None
+        try:
+            arguments = keyword_arguments(cls, name, raw)
+        except PydanticCustomError:
+            arguments = {}
+        schema = class_schema(cls)
+        named = {key for key, item in arguments.items() if _has_names(cls, schema, key, item)}
+        if not named:
+            found = super().validate(value)
+            assert isinstance(found, Layer)
+            return found
+        errors = _mistakes_in_part(cls, schema, arguments, named, known)
+        if errors:
+            raise PydanticCustomError(
+                "nested", "a mistake in {name}", {"name": name, "class": cls, "errors": errors}
+            ) from None
+        return Deferred.model_construct(written=name, values=arguments, known=known, **_common(arguments, named))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Besides the layers, names in lower case: which blocks there are, the config itself says."""
+        found = super().__get_pydantic_json_schema__(schema, handler)
+        other = {"pattern": "^[a-z_][A-Za-z0-9_]*$"}
+        call = {"type": "object", "propertyNames": other, "minProperties": 1, "maxProperties": 1}
+        found["anyOf"] += [{"type": "string", **other}, call]
+        return found
+
+
+LAYER_CHOICE = LayerChoice(LAYERS)
+
+#: A layer of a list of layers.
+LayerField = Annotated[Layer, LAYER_CHOICE]
+
+
+def _common(arguments: Mapping[str, Any], named: set[str]) -> dict[str, Any]:
+    return {key: arguments[key] for key in COMMON if key in arguments and key not in named}
+
+
+def _holds_layers(schema: Schema) -> bool:
+    """Whether a field holds layers, which see to their own names."""
+    while schema.kind == "list" and schema.item is not None:
+        schema = schema.item
+    return schema.kind == "choice" and schema.table is LAYERS
+
+
+def _has_names(cls: type[StrictModel], schema: Schema, key: str, value: Any) -> bool:
+    inner = schema.field(key)
+    if inner is None:
+        return False
+    if _holds_layers(inner) and not isinstance(value, str):
+        return False
+    if value == CLASSES and CLASSES in _literals(cls.model_fields[key].annotation):
+        # The field takes the word itself.
+        return False
+    return any(is_expression(text, in_text=inner.kind in ("string", "choice")) for text in _texts(value))
+
+
+def _literals(annotation: Any) -> tuple[Any, ...]:
+    parts = getattr(annotation, "__args__", ())
+    return tuple(value for part in (annotation, *parts) for value in getattr(part, "__args__", ()))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(item)
+
+
+def _mistakes_in_part(
+    cls: type[StrictModel], schema: Schema, arguments: Mapping[str, Any], named: set[str], known: _Known
+) -> list[Any]:
+    """What is wrong with a layer's arguments whatever the names stand for, as pydantic lists errors."""
+    errors: list[Any] = []
+    for key in sorted(named):
+        for text in _texts(arguments[key]):
+            inner = schema.field(key)
+            in_text = inner is not None and inner.kind in ("string", "choice")
+            if not is_expression(text, in_text=in_text):
+                continue
+            try:
+                check_expression(text, known.parameters)
+            except PydanticCustomError as error:
+                errors.append(_as_listed(error, (key,), arguments[key]))
+    rest = {key: value for key, value in arguments.items() if key not in named}
+    try:
+        cls.model_validate(rest)
+    except ValidationError as error:
+        for found in error.errors(include_url=False):
+            # What the whole object misses may come with what the names stand for.
+            if found["loc"] and found["loc"][0] not in named:
+                errors.append(found)
+    return errors
+
+
+def _as_listed(error: PydanticCustomError, loc: Path, value: Any) -> dict[str, Any]:
+    return {"type": error.type, "loc": loc, "msg": error.message(), "input": value, "ctx": error.context or {}}
+
+
+def substitute(value: Any, values: Mapping[str, Any], schema: Schema | None = None) -> Any:
+    """A plain value with its expressions evaluated.
+
+    Args:
+        values: What the names stand for.
+        schema: What the value is; None where anything may stand.
+    """
+    if schema is not None and _holds_layers(schema) and not isinstance(value, str):
+        return value
+    if isinstance(value, str):
+        in_text = schema is not None and schema.kind in ("string", "choice")
+        return evaluate(value, values) if is_expression(value, in_text=in_text) else value
+    if isinstance(value, Mapping):
+        inner = schema if schema is not None and schema.kind in ("string", "choice") else None
+        return {key: substitute(item, values, inner) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [substitute(item, values, None) for item in value]
+    return value
+
+
+def _values(names: Names, input_shape: Shape) -> dict[str, Any]:
+    """What expressions at a layer may name."""
+    return {**names.parameters, CHANNELS: input_shape[-1], CLASSES: names.classes}
+
+
+class Deferred(Layer):
+    """A layer whose arguments hold names; not validated as a whole yet."""
+
+    written: str
+    values: Any
+    known: Any
+
+    @property
+    def kind(self) -> str:
+        return self.written
+
+    def to_plain(self) -> Any:
+        return {self.written: to_plain(self.values)}
+
+    def arguments(self) -> dict[str, Any]:
+        return dict(to_plain(self.values))
+
+    def resolve(self, names: Names, input_shape: Shape) -> Layer:
+        cls = LAYERS.get(self.written)
+        assert cls is not None
+        schema = class_schema(cls)
+        values = _values(names, input_shape)
+        arguments = {}
+        for key, value in self.values.items():
+            try:
+                arguments[key] = substitute(value, values, schema.field(key))
+            except PydanticCustomError as error:
+                raise ShapeError(error.message(), key) from None
+        with _knowing(self.known):
+            try:
+                found = LAYER_CHOICE.validate({self.written: arguments})
+            except PydanticCustomError as error:
+                first = next(mistakes([_as_listed(error, (), arguments)], StrictModel))
+                path = first.path[1:]
+                raise ShapeError(message_of(first) + _of_names(self.values, arguments, path), path) from None
+        # What a name stood for may hold names again, such as `classes`; nothing else is left.
+        return found.resolve(names, input_shape)
+
+
+def _of_names(written: Mapping[str, Any], arguments: Mapping[str, Any], path: Path) -> str:
+    """Says which expression gave a value that is refused."""
+    key = str(path[0]) if path else ""
+    if key in written and written[key] != arguments[key] and isinstance(written[key], str):
+        return f" (from `{written[key]}`)"
+    return ""
+
+
+# --- Blocks -------------------------------------------------------------------------------------------
+
+
+def _read_call(name: str, raw: Any, known: _Known) -> "BlockCall":
+    """A block's name and its raw value as a call.
+
+    Raises:
+        PydanticCustomError: if they do not fit the block's parameters.
+    """
+    parameters = known.blocks[name]
+    if raw is not None and not isinstance(raw, Mapping):
+        if not parameters:
+            raise invalid(f"the block `{name}` has no parameters, got {describe(raw)}", block=name)
+        raw = {next(iter(parameters)): raw}
+    raw = dict(raw or {})
+    errors: list[Any] = []
+
+    def wrong(key: str | None, message: str) -> None:
+        error = invalid(message, block=name)
+        errors.append(_as_listed(error, () if key is None else (key,), raw if key is None else raw.get(key)))
+
+    misspelt = {key: nearest(key, parameters) for key in raw if key not in parameters and key not in COMMON}
+    for key in misspelt:
+        hint = suggestion(key, parameters) if parameters else "; it has none at all"
+        wrong(key, f"the block `{name}` has no parameter `{key}`{hint}")
+    for key, default in parameters.items():
+        if default == REQUIRED and key not in raw and key not in misspelt.values():
+            wrong(None, f"the block `{name}` needs its parameter `{key}`")
+    for key, value in raw.items():
+        for text in _texts(value) if key in parameters else ():
+            try:
+                if is_expression(text):
+                    check_expression(text, known.parameters)
+            except PydanticCustomError as error:
+                wrong(key, error.message())
+    common = {key: value for key, value in raw.items() if key in COMMON and key not in parameters}
+    values = {key: value for key, value in raw.items() if key in parameters}
+    try:
+        call = BlockCall.model_validate({"block": name, "values": values, **common})
+    except ValidationError as error:
+        errors += error.errors(include_url=False)
+    if errors:
+        raise PydanticCustomError("nested", "a mistake in {name}", {"name": name, "class": BlockCall, "errors": errors})
+    return call
+
+
+class BlockCall(Layer):
+    """A block of `model.blocks` where a layer stands, with values for its parameters."""
+
+    block: str
+    values: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return self.block
+
+    def to_plain(self) -> Any:
+        arguments = self.arguments()
+        return {self.block: arguments} if arguments else self.block
+
+    def arguments(self) -> dict[str, Any]:
+        common = {key: to_plain(getattr(self, key)) for key in COMMON if key in self.model_fields_set}
+        return {**to_plain(self.values), **common}
+
+    def resolve(self, names: Names, input_shape: Shape) -> Layer:
+        block = names.blocks[self.block]
+        outer = _values(names, input_shape)
+        values: dict[str, Any] = {}
+        for key, default in block.parameters.items():
+            try:
+                if key in self.values:
+                    values[key] = substitute(self.values[key], outer)
+                else:
+                    values[key] = substitute(default, values | {name: outer[name] for name in (CHANNELS, CLASSES)})
+            except PydanticCustomError as error:
+                if key in self.values:
+                    raise ShapeError(error.message(), key) from None
+                raise ShapeError(error.message(), inside=((self.block, ("parameters", key)),)) from None
+        try:
+            steps = trace(block.layers, input_shape, replace(names, parameters=values))
+        except StackError as error:
+            raise ShapeError(error.message, inside=((self.block, ("layers", *error.path)), *error.inside)) from None
+        return Compound.of(self, [Part.of("layers", steps)])
+
+
+def without_required(schema: dict[str, Any]) -> None:
+    """For the JSON Schema of a section: a file that `extends` another writes a part of it."""
+    schema.pop("required", None)
+
+
+class BlockConfig(StrictModel):
+    """Layers under a name of their own, to be used wherever a layer may stand: `name: {parameter: value}`."""
+
+    model_config = ConfigDict(json_schema_extra=without_required)
+
+    parameters: dict[str, Any] = Field(
+        default={},
+        description="What a call may set, each with its default or `required`; `$name` in the layers stands for it. "
+        "A default may use the parameters before it.",
+    )
+    layers: Annotated[list[LayerField], Field(min_length=1)] = Field(
+        description="The layers. `$channels` is the number of channels that arrive at the layer where it is written."
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_parameters(cls, data: Any, handler: Any) -> Any:
+        written = data.get("parameters") if isinstance(data, Mapping) else None
+        parameters = frozenset(written) if isinstance(written, Mapping) else frozenset()
+        with _knowing(replace(_KNOWN.get(), parameters=parameters | {CHANNELS})):
+            return handler(data)
+
+    @model_validator(mode="after")
+    def _defaults(self) -> "BlockConfig":
+        before: set[str] = {CHANNELS}
+        for name, default in self.parameters.items():
+            if name in (*COMMON, CHANNELS, CLASSES) or not name.isidentifier():
+                hint = "letters, digits and `_`" if not name.isidentifier() else "another name; this one is taken"
+                raise invalid(f"expected {hint} for a parameter, got `{name}`", argument=("parameters", name))
+            for text in _texts(default):
+                if is_expression(text):
+                    try:
+                        check_expression(text, frozenset(before))
+                    except PydanticCustomError as error:
+                        raise invalid(error.message(), argument=("parameters", name)) from None
+            before.add(name)
+        return self
+
+
+def calls_in(layers: Any) -> Iterator[str]:
+    """The names of the blocks that layers call, at any depth."""
+    for layer in layers:
+        if isinstance(layer, BlockCall):
+            yield layer.block
+        if isinstance(layer, Deferred):
+            yield from (name for name in _written_names(layer.values) if name in layer.known.blocks)
+        else:
+            for value in vars(layer).values():
+                yield from calls_in(_layers_in(value))
+
+
+def _layers_in(value: Any) -> Iterator[Layer]:
+    if isinstance(value, Layer):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _layers_in(item)
+
+
+def _written_names(value: Any) -> Iterator[str]:
+    """Whatever may be the name of a layer in plain values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield key
+            yield from _written_names(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _written_names(item)

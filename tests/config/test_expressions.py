@@ -1,0 +1,92 @@
+"""Arithmetic in configs against Python's own."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic_core import PydanticCustomError
+
+from cnnkit.config.expressions import check_expression, evaluate, is_expression
+
+VALUES = {"filters": 24, "n": 3, "channels": 7, "classes": 10}
+
+ATOMS = st.one_of(st.integers(0, 99).map(str), st.sampled_from(["$filters", "$n", "$channels", "classes"]))
+
+
+def combined(children: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    space = st.sampled_from(["", " "])
+    binary = st.tuples(children, space, st.sampled_from(["+", "-", "*", "//"]), space, children).map("".join)
+    return binary | children.map("({})".format)
+
+
+EXPRESSIONS = st.recursive(ATOMS, combined, max_leaves=8).filter(lambda text: len(text) < 150)
+
+
+def python_value(text: str) -> int:
+    """The same by Python's evaluation, whose grammar the names are put into."""
+    for name, value in VALUES.items():
+        text = text.replace(f"${name}" if name != "classes" else name, str(value))
+    return int(eval(text.replace(" ", "")))
+
+
+@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@given(EXPRESSIONS)
+def test_values_are_those_of_python(text: str) -> None:
+    check_expression(text, frozenset(VALUES))
+    try:
+        expected = python_value(text)
+    except ZeroDivisionError:
+        with pytest.raises(PydanticCustomError, match="divides by zero"):
+            evaluate(text, VALUES)
+        return
+    if abs(expected) < 2**40:
+        assert evaluate(text, VALUES) == expected
+
+
+def test_a_name_alone_stands_for_any_value() -> None:
+    assert evaluate("$act", {"act": "relu", "classes": 2}) == "relu"
+    assert evaluate("$size", {"size": [3, 5], "classes": 2}) == [3, 5]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("3 +", "its end"),
+        ("3 + * 4", "`*` at character 5"),
+        ("$filters / 2", "division is written `//`"),
+        ("filters * 2 + $n", "a parameter is written with a `$`"),
+        ("(3 + $n", "a closing parenthesis"),
+        ("$n $n", "`$n` at character 4"),
+        ("$m * 2", "no parameter `$m`"),
+        ("__import__ + $n", "got `__import__`"),
+        ("$n ** 2", "`*`"),
+        ("1" * 30 + " + 1", "too large"),
+        ("1 + " * 80 + "1", "at most 200 characters"),
+        ("999999999999999999 * 999999999999999999", "too large"),
+    ],
+)
+def test_what_is_no_arithmetic_is_refused(text: str, words: str) -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        evaluate(text, VALUES)
+    assert words in caught.value.message()
+
+
+def test_a_name_in_arithmetic_is_a_whole_number() -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        evaluate("$act * 2", {"act": "relu", "classes": 2})
+    assert 'needs a whole number for `$act`, got "relu"' in caught.value.message()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("same", False), ("$x", True), ("classes * 2", True), ("subclasses", False), ("3 * 2", True), ("-1", False),
+     ("2", False), ("", False)],
+)  # fmt: skip
+def test_which_strings_are_expressions(text: str, expected: bool) -> None:
+    assert is_expression(text) is expected
+
+
+def test_in_a_text_only_a_dollar_makes_an_expression() -> None:
+    assert not is_expression("3 - 2", in_text=True)
+    assert is_expression("$name", in_text=True)

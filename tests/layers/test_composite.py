@@ -1,0 +1,529 @@
+"""Composite layers and blocks, against networks wired by hand in Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import layers as kl
+
+from cnnkit.config.document import dump
+from cnnkit.config.load import LoadedConfig, load_config
+from cnnkit.errors import ConfigError
+from cnnkit.layers.base import Names, Scope, Seeds
+from cnnkit.layers.compound import Compound, leaves
+from cnnkit.layers.geometry import receptive_field
+from cnnkit.layers.stack import trace
+from cnnkit.model import build_model, without_training_state
+from cnnkit.summary import summarize
+
+from .test_building import run_python
+from .truth import GRID, make, random_images
+
+Model = dict[str, Any]
+
+HEAD: list[Any] = ["GlobalAveragePooling2D", {"Dense": {"units": "classes", "activation": "softmax"}}]
+
+
+def load(tmp_path: Path, model: Model | list[Any], shape: tuple[int, ...] = (8, 8, 3), *overrides: str) -> LoadedConfig:
+    """A config with this model on generated images of a shape."""
+    data = {"name": "made_up", "shape": list(shape), "classes": 5, "normalization": "none"}
+    section = model if isinstance(model, dict) else {"layers": model}
+    training = {"dtype_policy": "float32"}
+    file = tmp_path / "config.yaml"
+    file.write_text(dump({"data": data, "model": section, "training": training}))
+    return load_config(str(file), overrides)
+
+
+def build(loaded: LoadedConfig) -> Any:
+    return build_model(loaded.config, loaded.info.shape, loaded.info.classes, None)
+
+
+def problems(tmp_path: Path, model: Model | list[Any]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, model)
+    return str(caught.value)
+
+
+def check_against(
+    tmp_path: Path, written: Model | list[Any], by_hand: Callable[[Any], Any], shape: Any = (8, 8, 3)
+) -> Any:
+    """Whether a config computes what a network wired by hand computes, parameters and shapes included."""
+    loaded = load(tmp_path, written, shape)
+    model = build(loaded)
+    inputs = keras.Input(shape)
+    expected = keras.Model(inputs, by_hand(inputs))
+    summary = summarize(loaded)
+    assert summary.parameters == expected.count_params() == model.count_params()
+    assert summary.trainable_parameters == sum(int(np.prod(w.shape)) for w in expected.trainable_weights)
+    assert summary.rows[-1].output_shape == tuple(expected.output_shape[1:])
+    ours, theirs = named_weights(model), named_weights(expected)
+    assert set(ours) == set(theirs)
+    for number, name in enumerate(sorted(ours)):
+        value = random_images(*theirs[name].shape, seed=number)
+        value = np.abs(value) + 0.1 if "variance" in name else value
+        ours[name].assign(value)
+        theirs[name].assign(value)
+    images = random_images(3, *shape)
+    np.testing.assert_allclose(np.asarray(model(images)), np.asarray(expected(images)), rtol=1e-4, atol=1e-5)
+    return model
+
+
+def named_weights(model: Any) -> dict[str, Any]:
+    """Every weight by its layer's name and its own; the layers' names must differ."""
+    found: dict[str, Any] = {}
+    for layer in model._flatten_layers(include_self=False):
+        if not isinstance(layer, keras.Model):
+            for weight in layer.weights:
+                name = f"{layer.name}/{weight.name}"
+                assert name not in found
+                found[name] = weight
+    return found
+
+
+def conv(filters: Any, name: str, **further: Any) -> dict[str, Any]:
+    return {"Conv2D": {"filters": filters, "kernel_size": 3, "padding": "same", "name": name, **further}}
+
+
+def keras_conv(filters: int, name: str, **further: Any) -> Any:
+    return kl.Conv2D(filters, 3, padding="same", name=name, **further)
+
+
+def keras_head(tensor: Any) -> Any:
+    return kl.Dense(5, activation="softmax", name="head")(kl.GlobalAveragePooling2D()(tensor))
+
+
+NAMED_HEAD: list[Any] = [
+    "GlobalAveragePooling2D",
+    {"Dense": {"units": "classes", "activation": "softmax", "name": "head"}},
+]
+
+
+# --- What the composites compute ----------------------------------------------------------------------
+
+
+def test_a_residual_adds_its_input(tmp_path: Path) -> None:
+    written = [conv(4, "a"), {"Residual": [conv(4, "b", activation="relu"), conv(4, "c")]}, *NAMED_HEAD]
+
+    def by_hand(x: Any) -> Any:
+        x = keras_conv(4, "a")(x)
+        return keras_head(kl.add([x, keras_conv(4, "c")(keras_conv(4, "b", activation="relu")(x))]))
+
+    check_against(tmp_path, written, by_hand)
+
+
+def test_a_changed_shape_is_projected_with_the_normalization_of_the_main_path(tmp_path: Path) -> None:
+    norm = {"BatchNormalization": {"epsilon": 1e-5, "momentum": 0.9, "gamma_initializer": "zeros", "name": "n"}}
+    main = [conv(6, "a", strides=2), norm]
+    written = [{"Residual": {"layers": main, "activation": "relu"}}, *NAMED_HEAD]
+
+    def by_hand(x: Any) -> Any:
+        y = kl.BatchNormalization(epsilon=1e-5, momentum=0.9, name="n")(keras_conv(6, "a", strides=2)(x))
+        x = kl.Conv2D(6, 1, strides=2, use_bias=False, name="shortcut.0.Conv2D")(x)
+        x = kl.BatchNormalization(epsilon=1e-5, momentum=0.9, name="shortcut.1.BatchNormalization")(x)
+        return keras_head(kl.ReLU()(kl.add([x, y])))
+
+    model = check_against(tmp_path, written, by_hand, (9, 8, 3))
+    fresh = build(load(tmp_path, written, (9, 8, 3)))
+    assert np.all(np.asarray(named_weights(fresh)["n/gamma"]) == 0)
+    # A shortcut that started at zero would pass nothing on.
+    assert np.all(np.asarray(named_weights(fresh)["shortcut.1.BatchNormalization/gamma"]) == 1)
+    assert model.layers[0].name == "0.Residual"
+
+
+def test_option_a_passes_every_second_pixel_on_and_appends_zeros(tmp_path: Path) -> None:
+    written = [{"Residual": {"layers": [conv(7, "a", strides=2)], "shortcut": "pad"}}, *NAMED_HEAD]
+
+    def by_hand(x: Any) -> Any:
+        short = keras.ops.pad(x[:, ::2, ::2, :], [[0, 0], [0, 0], [0, 0], [0, 4]])
+        return keras_head(kl.add([short, keras_conv(7, "a", strides=2)(x)]))
+
+    check_against(tmp_path, written, by_hand, (9, 8, 3))
+
+
+MERGES = {
+    "concatenate": kl.Concatenate,
+    "add": kl.Add,
+    "average": kl.Average,
+    "maximum": kl.Maximum,
+    "multiply": kl.Multiply,
+}
+
+
+@pytest.mark.parametrize("merge", MERGES)
+def test_branches_merge_as_keras_does(tmp_path: Path, merge: str) -> None:
+    paths = [[], [conv(3, "a"), "ReLU"], [conv(3, "b", use_bias=False)]]
+    written = [{"Branches": {"paths": paths, "merge": merge}}, *NAMED_HEAD]
+
+    def by_hand(x: Any) -> Any:
+        ways = [x, kl.ReLU()(keras_conv(3, "a")(x)), keras_conv(3, "b", use_bias=False)(x)]
+        return keras_head(MERGES[merge]()(ways))
+
+    check_against(tmp_path, written, by_hand)
+
+
+def test_squeeze_and_excitation_stretches_one_pixel(tmp_path: Path) -> None:
+    squeeze = [
+        {"GlobalAveragePooling2D": {"keepdims": True}},
+        {"Dense": {"units": "$channels // 3", "activation": "relu", "name": "a"}},
+        {"Dense": {"units": "$channels * 3", "activation": "sigmoid", "name": "b"}},
+    ]
+    written = [conv(6, "c"), {"Branches": {"merge": "multiply", "paths": [[], squeeze]}}, *NAMED_HEAD]
+
+    def by_hand(x: Any) -> Any:
+        x = keras_conv(6, "c")(x)
+        y = kl.Dense(2, activation="relu", name="a")(kl.GlobalAveragePooling2D(keepdims=True)(x))
+        return keras_head(kl.multiply([x, kl.Dense(6, activation="sigmoid", name="b")(y)]))
+
+    check_against(tmp_path, written, by_hand)
+
+
+def test_a_repeat_is_its_layers_written_out(tmp_path: Path) -> None:
+    layers = [{"Conv2D": {"filters": "$channels + 2", "kernel_size": 3}}, "ReLU"]
+    written = [{"Repeat": {"times": 3, "layers": layers}}, {"Repeat": {"times": 0, "layers": layers}}, *NAMED_HEAD]
+
+    def by_hand(x: Any) -> Any:
+        for number in range(3):
+            x = kl.ReLU()(kl.Conv2D(x.shape[-1] + 2, 3, name=f"{number}.layers.0.Conv2D")(x))
+        return keras_head(x)
+
+    check_against(tmp_path, written, by_hand, (11, 10, 3))
+
+
+def test_a_u_net_of_nested_branches(tmp_path: Path) -> None:
+    inner = [{"MaxPooling2D": 2}, conv(8, "c"), {"UpSampling2D": 2}]
+    outer = [{"MaxPooling2D": 2}, conv(4, "b"), {"Branches": [[], inner]}, {"UpSampling2D": 2}]
+    written = [conv(2, "a"), {"Branches": [[], outer]}, conv(6, "d"), *NAMED_HEAD]
+
+    def by_hand(x: Any) -> Any:
+        x = keras_conv(2, "a")(x)
+        y = keras_conv(4, "b")(kl.MaxPooling2D(2)(x))
+        z = kl.UpSampling2D(2)(keras_conv(8, "c")(kl.MaxPooling2D(2)(y)))
+        y = kl.concatenate([y, z])
+        x = kl.concatenate([x, kl.UpSampling2D(2)(y)])
+        return keras_head(keras_conv(6, "d")(x))
+
+    check_against(tmp_path, written, by_hand)
+
+
+# --- Blocks -------------------------------------------------------------------------------------------
+
+BLOCKS: Model = {
+    "pair": {
+        "parameters": {"filters": "required", "second": "$filters * 2", "act": "relu", "window": [3, 3]},
+        "layers": [
+            {"Conv2D": {"filters": "$filters", "kernel_size": "$window", "padding": "same", "activation": "$act"}},
+            {"Conv2D": {"filters": "$second", "kernel_size": 1, "activation": "$act"}},
+        ],
+    },
+    "twice": {
+        "parameters": {"n": "required"},
+        "layers": [{"pair": {"filters": "$n + 1", "act": "gelu"}}, {"pair": {"filters": "$channels", "second": "$n"}}],
+    },
+}
+
+
+def widths(loaded: LoadedConfig) -> list[tuple[Any, ...]]:
+    """Filters, window and activation of all convolutions, in order."""
+    resolved = loaded.config.model.resolved(loaded.info.shape, loaded.info.classes)
+    return [
+        (layer.filters, layer.kernel_size, layer.activation)  # type: ignore[attr-defined]
+        for layer in leaves(resolved)
+        if type(layer).__name__ == "Conv2D"
+    ]
+
+
+def test_parameters_and_defaults_reach_the_layers(tmp_path: Path) -> None:
+    layers = [{"pair": 4}, {"pair": {"filters": "$channels // 2 + classes", "window": 5}}, {"twice": {"n": 3}}, *HEAD]
+    found = widths(load(tmp_path, {"blocks": BLOCKS, "layers": layers}))
+    assert found == [
+        (4, (3, 3), "relu"),
+        (8, (1, 1), "relu"),
+        (9, (5, 5), "relu"),
+        (18, (1, 1), "relu"),
+        # `$channels` in a call is what arrives at the call: the 8 that the first pair puts out.
+        (4, (3, 3), "gelu"),
+        (8, (1, 1), "gelu"),
+        (8, (3, 3), "relu"),
+        (3, (1, 1), "relu"),
+    ]
+
+
+def test_an_override_reaches_parameters_defaults_and_inner_layers(tmp_path: Path) -> None:
+    layers = [{"pair": 4}, {"pair": {"filters": 3}}, {"Residual": [{"pair": {"filters": 2, "second": 6}}]}, *HEAD]
+    overrides = [
+        "model.blocks.pair.parameters.act=gelu",
+        "model.layers.0.pair.filters=5",
+        "model.layers[1].pair.second=classes * 2",
+        "model.layers.2.Residual.layers.0.pair.window=[1, 2]",
+    ]
+    found = widths(load(tmp_path, {"blocks": BLOCKS, "layers": layers}, (8, 8, 3), *overrides))
+    assert found[0] == (5, (3, 3), "gelu")
+    assert found[1] == (10, (1, 1), "gelu")
+    assert found[3] == (10, (1, 1), "gelu")
+    assert found[4] == (2, (1, 2), "gelu")
+
+
+def test_a_block_called_twice_starts_with_different_weights(tmp_path: Path) -> None:
+    blocks = {"one": {"layers": [{"Conv2D": {"filters": 3, "kernel_size": 3, "name": "inner", "padding": "same"}}]}}
+    model = build(load(tmp_path, {"blocks": blocks, "layers": ["one", "one", *HEAD]}))
+    first, second = (np.asarray(layer.get_layer("inner").kernel) for layer in model.layers[:2])
+    assert not np.array_equal(first, second)
+
+
+def test_a_resolved_config_is_written_as_it_was(tmp_path: Path) -> None:
+    layers = [{"pair": {"filters": "$channels + 1"}}, {"Residual": {"layers": [{"pair": {"filters": 2}}]}}, *HEAD]
+    loaded = load(tmp_path, {"blocks": BLOCKS, "layers": layers})
+    file = tmp_path / "again.yaml"
+    file.write_text(dump(loaded.config.to_plain()))
+    assert widths(load_config(str(file), [])) == widths(loaded)
+
+
+def test_extends_changes_a_blocks_default(tmp_path: Path) -> None:
+    loaded = load(tmp_path, {"blocks": BLOCKS, "layers": [{"pair": 4}, *HEAD]})
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: config.yaml\nmodel: {blocks: {pair: {parameters: {act: elu}}}}\n")
+    assert widths(load_config(str(child), []))[0] == (4, (3, 3), "elu")
+    assert loaded.config.model.blocks["pair"].parameters["act"] == "relu"
+
+
+# --- Arithmetic of composites -------------------------------------------------------------------------
+
+
+@GRID
+@given(*[st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=0, max_size=3)] * 2)
+def test_the_receptive_field_is_where_gradients_reach(first: Any, second: Any) -> None:
+    """The union over the paths, against the pixels that the built model's output depends on."""
+    paths = [
+        [{"AveragePooling2D": {"pool_size": list(window), "strides": 1, "padding": "same"}} for window in windows]
+        for windows in (first, second)
+    ]
+    shape = (15, 15, 1)
+    step = trace([make("Branches", {"paths": paths, "merge": "add"})], shape, Names(2))[0]
+    built = step.layer.build(Scope("b", shape, Seeds(0)))
+    images = tf.Variable(tf.zeros([1, *shape]))
+    with tf.GradientTape() as tape:
+        output = built(images)[0, 7, 7, 0]
+    reached = np.asarray(tape.gradient(output, images))[0, :, :, 0] != 0
+    rows, columns = np.where(reached.any(1))[0], np.where(reached.any(0))[0]
+    expected = (rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
+    assert receptive_field([(step.layer, shape)]) == expected
+
+
+def test_the_tree_folds_and_its_totals_are_those_of_the_leaves(tmp_path: Path) -> None:
+    layers = [{"Repeat": {"times": 2, "layers": [{"Residual": [conv(3, "x"), "ReLU"]}]}}, *HEAD]
+    summary = summarize(load(tmp_path, layers))
+    assert summary.depth() == 3
+    assert len(summary.lines(1)) == 3
+    table = summary.as_table(1)
+    assert "folded at depth 1 of 3" in table
+    assert "Conv2D" not in table
+    assert "shortcut: the input" in summary.as_table()
+    repeat = summary.rows[0]
+    convolution = 3 * 3 * 3 * 3 + 3
+    assert repeat.parameters == 2 * convolution == sum(row.parameters for row in repeat.rows)
+    assert repeat.macs == 2 * 8 * 8 * 3 * 27
+    # In each repetition, the outputs of the convolution, of ReLU and of the sum.
+    assert repeat.activation_bytes == 2 * 3 * 8 * 8 * 3 * 4
+    assert repeat.receptive_field == (5, 5)
+    data = summary.as_json()
+    assert data["layers"][0]["layers"][0]["layers"][0]["name"] == "x"
+
+
+# --- Files --------------------------------------------------------------------------------------------
+
+OPEN = """
+import sys
+import numpy as np
+import keras
+model = keras.saving.load_model(sys.argv[1], safe_mode=True)
+np.save(sys.argv[3], np.asarray(model(np.load(sys.argv[2]))))
+assert not any(name.split(".")[0] == "cnnkit" for name in sys.modules)
+"""
+
+
+def test_a_saved_model_opens_without_cnnkit(tmp_path: Path) -> None:
+    block = [
+        {
+            "Conv2D": {
+                "filters": "$filters",
+                "kernel_size": 3,
+                "strides": "$strides",
+                "padding": "same",
+                "activation": "relu",
+            }
+        },
+        {"MaxPooling2D": {"pool_size": 3, "strides": 1, "padding": "same"}},
+        {"Conv2D": {"filters": "$filters", "kernel_size": 1, "kernel_initializer": "Dirac"}},
+        "BatchNormalization",
+    ]
+    blocks = {
+        "unit": {
+            "parameters": {"filters": "required", "strides": 1, "shortcut": "auto"},
+            "layers": [{"Residual": {"layers": block, "shortcut": "$shortcut", "activation": "relu"}}],
+        }
+    }
+    layers = [
+        {"unit": {"filters": 8, "strides": 2}},
+        {"unit": {"filters": 16, "strides": 2, "shortcut": "pad"}},
+        {"Branches": [["LocalResponseNormalization"], [{"Repeat": {"times": 2, "layers": [{"unit": 16}]}}], []]},
+        *HEAD,
+    ]
+    model = build(load(tmp_path, {"blocks": blocks, "layers": layers}, (16, 16, 3)))
+    plain = without_training_state(model)
+    images = random_images(3, 16, 16, 3)
+    np.testing.assert_allclose(np.asarray(plain(images)), np.asarray(model(images)), rtol=1e-5, atol=1e-6)
+    plain.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", images)
+    run_python(OPEN, *(str(tmp_path / name) for name in ("model.keras", "images.npy", "outputs.npy")))
+    expected = np.asarray(model(images))
+    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_composites_follow_the_dtype_policy(tmp_path: Path, dtype: str) -> None:
+    layers = [{"Residual": {"layers": [conv(4, "a"), "BatchNormalization"], "shortcut": "pad"}}, conv(4, "b"), *HEAD]
+    model = build(load(tmp_path, layers, (8, 8, 3), f"training.dtype_policy={dtype}"))
+    assert model.layers[0].output.dtype == dtype.removeprefix("mixed_")
+    outputs = model(random_images(2, 8, 8, 3))
+    assert outputs.dtype == "float32"
+    assert np.isfinite(np.asarray(outputs)).all()
+
+
+def test_a_composite_that_is_not_trainable_has_no_trainable_weights(tmp_path: Path) -> None:
+    layers = [{"Residual": {"layers": [conv(3, "a")], "trainable": False}}, *HEAD]
+    loaded = load(tmp_path, layers)
+    model = build(loaded)
+    assert [weight.path for weight in model.trainable_weights if "Residual" in weight.path] == []
+    assert summarize(loaded).trainable_parameters == sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+
+
+# --- What is refused ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        (
+            [{"Branches": [[], [{"MaxPooling2D": 2}]]}],
+            ["model.layers[0].Branches", "`paths.0` gives 8x8x3, `paths.1` gives 4x4x3", "concatenated"],
+        ),
+        (
+            [{"Branches": {"merge": "add", "paths": [[], [conv(4, "a")]]}}],
+            ["`paths.0` gives 8x8x3, `paths.1` gives 8x8x4: to be added"],
+        ),
+        (
+            [{"Residual": {"layers": [conv(4, "a")], "shortcut": "identity"}}],
+            ["Residual.shortcut", "make 8x8x4 of 8x8x3", "`shortcut: auto`"],
+        ),
+        (
+            [{"Residual": {"layers": [conv(4, "a")], "shortcut": [conv(5, "b")]}}],
+            ["`layers` gives 8x8x4, but `shortcut` gives 8x8x5"],
+        ),
+        ([{"Residual": {"layers": [conv(2, "a")], "shortcut": "pad"}}], ["`pad` only appends channels"]),
+        (
+            [{"Residual": [{"Conv2D": {"filters": 3, "kernel_size": 4}}]}],
+            ["make 5x5x3 of 8x8x3", "no stride makes 5 of 8 rows or columns"],
+        ),
+        ([{"Residual": ["Flatten"]}], ["only images can be projected"]),
+        (
+            [{"Repeat": {"times": 3, "layers": [{"Conv2D": {"filters": 3, "kernel_size": 4}}]}}],
+            ["model.layers[0].Repeat.layers[0].Conv2D.kernel_size", "does not fit the 2x2 input"],
+        ),
+        ([{"Repeat": {"times": 2, "layers": [conv(3, "a")]}}], ["Repeat.layers[0].Conv2D.name", "`a` 2 times"]),
+        ([{"Residual": [conv(3, "a"), conv(3, "a")]}], ["would have the name `a`"]),
+        ([{"Residual": {"layers": ["ReLU"], "shortcut": "none"}}], ["`auto`, `identity`, `pad` or a list", "none"]),
+        ([{"Branches": [["ReLU"]]}], ["at least 2"]),
+        ([{"Repeat": {"times": -1, "layers": ["ReLU"]}}], ["of at least 0"]),
+        (
+            [{"Residual": [{"Branches": [[], [{"Conv2D": {"filters": 2, "kernal_size": 1}}]]}]}],
+            ["model.layers[0].Residual.layers[0].Branches.paths[1][0].Conv2D.kernal_size", "`kernel_size`"],
+        ),
+        ([{"Conv2D": {"filters": "$width", "kernel_size": 3}}], ["Conv2D.filters", "there is no parameter `$width`"]),
+        (
+            [{"Conv2D": {"filters": "$channels - 3", "kernel_size": 3}}],
+            ["Conv2D.filters", "at least 1", "0 (a whole number) (from `$channels - 3`)"],
+        ),
+        (
+            [{"Residual": [{"Conv2D": {"filters": 3, "kernel_size": 1, "kernel_initializer": "PatchWhitening"}}]}],
+            ["only the first layer can have it"],
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_its_path(tmp_path: Path, layers: list[Any], words: list[str]) -> None:
+    text = problems(tmp_path, [*layers, *HEAD])
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("blocks", "call", "words"),
+    [
+        ({}, {"pair": {"filter": 3}}, ["no parameter `filter`; did you mean `filters`?", "is defined at", ".yaml:"]),
+        ({}, {"pair": {}}, ["needs its parameter `filters`", "is defined at"]),
+        ({}, {"pare": 3}, ["unknown layer `pare`; did you mean `pair`?"]),
+        (
+            {},
+            {"pair": {"filters": "many"}},
+            [
+                "model.layers[0].pair",
+                'needs a whole number for `$filters`, got "many"',
+                "at model.blocks.pair.parameters.second, ",
+            ],
+        ),
+        (
+            {},
+            {"pair": {"filters": 2, "window": 0}},
+            ["model.layers[0].pair", "(from `$window`)", "at model.blocks.pair.layers[0].Conv2D.kernel_size, "],
+        ),
+        ({}, {"pair": {"filters": 3, "act": "relo"}}, ["`relo`; did you mean `relu`? (from `$act`)"]),
+        ({}, {"pair": {"filters": "$filters"}}, ["layers[0].pair.filters", "there is no parameter `$filters` here"]),
+        (
+            {},
+            {"twice": {"n": 0}},
+            ["model.layers[0].twice", "at model.blocks.twice.layers[1].pair", "at model.blocks.pair.layers[1].Conv2D"],
+        ),
+        ({"ReLU": {"layers": ["Flatten"]}}, {"pair": 3}, ["model.blocks.ReLU", "is a layer already"]),
+        (
+            {"a": {"layers": ["b"]}, "b": {"layers": [{"Residual": ["a"]}]}},
+            {"pair": 3},
+            ["contains itself: a -> b -> a"],
+        ),
+        ({"a b": {"layers": ["ReLU"]}}, {"pair": 3}, ["letters, digits and `_`"]),
+        ({"a": {"parameters": {"name": 1}, "layers": ["ReLU"]}}, {"pair": 3}, ["model.blocks.a.parameters.name"]),
+        (
+            {"a": {"parameters": {"x": "$y", "y": 1}, "layers": ["ReLU"]}},
+            {"pair": 3},
+            ["model.blocks.a.parameters.x", "there is no parameter `$y` here"],
+        ),
+        (
+            {"unused": {"parameters": {"f": 3}, "layers": [{"Conv2D": {"filters": "$f", "kernel": 3}}]}},
+            {"pair": 3},
+            ["model.blocks.unused.layers[0].Conv2D.kernel", "unknown argument"],
+        ),
+        ({"none": {"layers": ["ReLU"]}}, {"none": 3}, ["has no parameters"]),
+        ({"a": {"layers": []}}, {"pair": 3}, ["model.blocks.a.layers", "at least 1"]),
+    ],
+)
+def test_mistakes_in_blocks_name_the_place_of_use_and_the_block(
+    tmp_path: Path, blocks: Model, call: Any, words: list[str]
+) -> None:
+    text = problems(tmp_path, {"blocks": BLOCKS | blocks, "layers": [call, *HEAD]})
+    for word in words:
+        assert word in text, text
+
+
+def test_compounds_are_made_where_shapes_are_known(tmp_path: Path) -> None:
+    loaded = load(tmp_path, [{"Residual": ["ReLU"]}, *HEAD])
+    written = loaded.config.model.layers[0]
+    resolved = loaded.config.model.resolved(loaded.info.shape, 5)[0]
+    assert isinstance(resolved, Compound)
+    assert resolved.kind == written.kind == "Residual"
+    assert resolved.to_plain() == written.to_plain() == {"Residual": {"layers": ["ReLU"]}}
