@@ -64,15 +64,15 @@ def config(network: str, augmentation: str) -> dict[str, Any]:
     """The config of a network as plain YAML values: CIFAR-10, 0..1, no validation."""
     if network == "alexnet":
         plain = yaml.safe_load(shipped.find("cifar10_alexnet").read_text(encoding="utf-8"))
-        layers = plain["model"]["layers"]
+        model = plain["model"]
         optimizer = plain["training"]["optimizer"]
     else:
-        layers = _tutorial_layers() if network == "tutorial" else _vgg_layers()
+        model = {"layers": _tutorial_layers() if network == "tutorial" else _vgg_layers()}
         optimizer = {"Adam": {"learning_rate": 0.001}}
     return {
         "data": {"name": "cifar10", "batch_size": BATCH_SIZE, "validation": 0, "normalization": "scale"},
         "augmentation": AUGMENTATIONS[augmentation],
-        "model": {"layers": layers},
+        "model": model,
         "training": {"optimizer": optimizer},
     }
 
