@@ -53,7 +53,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         )
         return added
 
-    one = command("throughput", "Three networks in cnnkit, plain Keras and PyTorch (where it is installed).", 6400)
+    one = command("throughput", "Four networks in cnnkit, plain Keras and PyTorch (where it is installed).", 6400)
     one.add_argument("--networks", nargs="+", choices=list(networks.TITLES), default=list(networks.TITLES))
     one.add_argument(
         "--augmentation",

@@ -111,7 +111,7 @@ def test_contestants_get_none_of_cnnkits_variables(monkeypatch: pytest.MonkeyPat
 # --- Equal work on all sides ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("network", ["tutorial", "vgg", "alexnet"])
+@pytest.mark.parametrize("network", ["tutorial", "vgg", "alexnet", "resnet20"])
 def test_all_sides_train_the_same_network(network: str, tmp_path: Path) -> None:
     """As many parameters in Keras' and PyTorch's own words as in the config."""
     from benchmarks import keras_side, networks, torch_side

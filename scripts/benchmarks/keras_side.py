@@ -30,7 +30,7 @@ def tutorial_script(gate: Gate, network: str, augmentation: str, arrays: str, ji
             keras.layers.RandomFlip("horizontal"),
             keras.layers.RandomTranslation(shift, shift, fill_mode="constant"),
         ]
-    body, optimizer = {"tutorial": _tutorial, "vgg": _vgg, "alexnet": _alexnet}[network]()
+    body, optimizer = {"tutorial": _tutorial, "vgg": _vgg, "alexnet": _alexnet, "resnet20": _resnet20}[network]()
     model = keras.Sequential(layers + body)
     model.compile(
         optimizer=optimizer,
@@ -99,6 +99,28 @@ def _alexnet() -> tuple[list[Any], Any]:
         layers.Dense(10),
     ]
     return body, keras.optimizers.SGD(learning_rate=0.02, momentum=0.9, weight_decay=5e-4)
+
+
+def _resnet20() -> tuple[list[Any], Any]:
+    """One functional model, as Keras' examples write residual networks."""
+    import keras
+    from keras import layers
+
+    def convolution(x: Any, filters: int, strides: int = 1) -> Any:
+        x = layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
+        return layers.BatchNormalization()(x)
+
+    inputs = keras.Input((32, 32, 3))
+    x = layers.ReLU()(convolution(inputs, 16))
+    for filters in (16, 32, 64):
+        for block in range(3):
+            strides = 2 if filters > 16 and block == 0 else 1
+            y = convolution(layers.ReLU()(convolution(x, filters, strides)), filters)
+            if strides == 2:
+                x = keras.ops.pad(x[:, ::2, ::2], [[0, 0], [0, 0], [0, 0], [0, filters // 2]])
+            x = layers.ReLU()(layers.add([x, y]))
+    outputs = layers.Dense(10)(layers.GlobalAveragePooling2D()(x))
+    return [keras.Model(inputs, outputs)], keras.optimizers.SGD(learning_rate=0.1, momentum=0.9)
 
 
 def config_script(gate: Gate, config: str, overrides: list[str], arrays: str) -> None:

@@ -21,10 +21,10 @@ AUGMENTATIONS: dict[str, list[Any]] = {
     "flip-shift": [{"RandomFlip": "horizontal"}, {"RandomCrop": {"padding": 4}}],
 }
 
-TITLES = {"tutorial": "tutorial CNN", "vgg": "VGG", "alexnet": "AlexNet for 32x32"}
+TITLES = {"tutorial": "tutorial CNN", "vgg": "VGG", "alexnet": "AlexNet for 32x32", "resnet20": "ResNet-20"}
 
 #: The augmentation of each network where none is asked for: TensorFlow's tutorial has none.
-USUAL_AUGMENTATION = {"tutorial": "none", "vgg": "flip-shift", "alexnet": "flip-shift"}
+USUAL_AUGMENTATION = {"tutorial": "none", "vgg": "flip-shift", "alexnet": "flip-shift", "resnet20": "flip-shift"}
 
 
 def _tutorial_layers() -> list[Any]:
@@ -60,12 +60,32 @@ def _vgg_layers() -> list[Any]:
     return [*layers, "GlobalAveragePooling2D", {"Dense": "classes"}]
 
 
+def _resnet20_model() -> dict[str, Any]:
+    """ResNet-20 with option A, as configs/cifar10_resnet20.yaml has it, without weight decay."""
+
+    def convolution(filters: Any, strides: Any = 1) -> list[Any]:
+        arguments = {"filters": filters, "kernel_size": 3, "strides": strides, "padding": "same", "use_bias": False}
+        return [{"Conv2D": arguments}, "BatchNormalization"]
+
+    main = [*convolution("$filters", "$strides"), "ReLU", *convolution("$filters")]
+    residual = {"Residual": {"shortcut": "pad", "activation": "relu", "layers": main}}
+    basic = {"parameters": {"filters": "required", "strides": 1}, "layers": [residual]}
+    layers: list[Any] = [*convolution(16), "ReLU"]
+    for filters in (16, 32, 64):
+        layers += [{"basic": {"filters": filters, "strides": 1 if filters == 16 else 2}}]
+        layers += [{"basic": filters}, {"basic": filters}]
+    return {"blocks": {"basic": basic}, "layers": [*layers, "GlobalAveragePooling2D", {"Dense": "classes"}]}
+
+
 def config(network: str, augmentation: str) -> dict[str, Any]:
     """The config of a network as plain YAML values: CIFAR-10, 0..1, no validation."""
     if network == "alexnet":
         plain = yaml.safe_load(shipped.find("cifar10_alexnet").read_text(encoding="utf-8"))
         model = plain["model"]
         optimizer = plain["training"]["optimizer"]
+    elif network == "resnet20":
+        model = _resnet20_model()
+        optimizer = {"SGD": {"learning_rate": 0.1, "momentum": 0.9}}
     else:
         model = {"layers": _tutorial_layers() if network == "tutorial" else _vgg_layers()}
         optimizer = {"Adam": {"learning_rate": 0.001}}
@@ -89,5 +109,6 @@ def training_flop(file: Path) -> int:
     from cnnkit.config.load import load_config
     from cnnkit.summary import summarize
 
-    rows = summarize(load_config(str(file))).rows
+    summary = summarize(load_config(str(file)))
+    rows = [row for _, row in summary.lines(summary.depth())]
     return FLOP_PER_MAC * sum(row.macs for row in rows if row.type in ("Conv2D", "Dense"))

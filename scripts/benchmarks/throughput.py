@@ -1,4 +1,4 @@
-"""`throughput`: three networks in cnnkit, plain Keras and PyTorch, against the machine's own matrix product."""
+"""`throughput`: four networks in cnnkit, plain Keras and PyTorch, against the machine's own matrix product."""
 
 from __future__ import annotations
 

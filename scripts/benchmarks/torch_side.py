@@ -20,10 +20,12 @@ def training_loop(gate: Gate, network: str, augmentation: str, arrays: str) -> N
     found, targets = read_images(arrays)
     images = torch.from_numpy(found).permute(0, 3, 1, 2).float().div(255).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(targets)
-    model = {"tutorial": _tutorial, "vgg": _vgg, "alexnet": _alexnet}[network]()
+    model = {"tutorial": _tutorial, "vgg": _vgg, "alexnet": _alexnet, "resnet20": _resnet20}[network]()
     model = model.to(memory_format=torch.channels_last)
     if network == "alexnet":
         optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4)
+    elif network == "resnet20":
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     else:
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     criterion = torch.nn.CrossEntropyLoss()
@@ -135,3 +137,36 @@ def _alexnet() -> Any:
         nn.Dropout(0.5),
         nn.Linear(512, 10),
     )
+
+
+def _resnet20() -> Any:
+    import torch
+    from torch import nn
+
+    class Basic(nn.Module):
+        """Two convolutions and, where the image shrinks, every second pixel with channels of zeros."""
+
+        def __init__(self, before: int, filters: int) -> None:
+            super().__init__()
+            self.stride, self.missing = (1, 0) if before == filters else (2, filters - before)
+            self.layers = nn.Sequential(
+                nn.Conv2d(before, filters, 3, stride=self.stride, padding=1, bias=False),
+                nn.BatchNorm2d(filters),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(filters, filters, 3, padding=1, bias=False),
+                nn.BatchNorm2d(filters),
+            )
+
+        def forward(self, x: Any) -> Any:
+            short = x[:, :, :: self.stride, :: self.stride]
+            if self.missing:
+                short = nn.functional.pad(short, (0, 0, 0, 0, 0, self.missing))
+            return torch.relu(self.layers(x) + short)
+
+    layers: list[Any] = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
+    before = 16
+    for filters in (16, 32, 64):
+        for _ in range(3):
+            layers.append(Basic(before, filters))
+            before = filters
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
