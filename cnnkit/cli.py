@@ -23,6 +23,7 @@ from cnnkit.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnkitError, ConfigErro
 
 if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig
+    from cnnkit.rundir import Run
 
 
 class _State:
@@ -77,11 +78,55 @@ def cli() -> None:
     is_flag=True,
     help="First time the settings that are `auto` (XLA, oneDNN, threads, ...), and take the best.",
 )
+@click.option(
+    "--seeds",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Make N runs, with the config's seed and those after it, and show mean and spread.",
+)
 @_common
 def train(
-    config: str | None, overrides: tuple[str, ...], run_dir: str | None, resume: str | None, no_eval: bool, tune: bool
+    config: str | None,
+    overrides: tuple[str, ...],
+    run_dir: str | None,
+    resume: str | None,
+    no_eval: bool,
+    tune: bool,
+    seeds: int | None,
 ) -> None:
     """Train the network of CONFIG and write a run."""
+    if seeds is not None:
+        alone = {"--resume": resume, "--run-dir": run_dir, "--no-eval": no_eval, "--tune": tune}
+        for name, given in alone.items():
+            if given:
+                raise UsageError(f"--seeds makes several runs with equal settings and evaluates them; leave out {name}")
+        _train_seeds(config, overrides, seeds)
+        return
+    _train_one(config, overrides, run_dir, resume, no_eval, tune)
+
+
+def _train_seeds(config: str | None, overrides: tuple[str, ...], count: int) -> None:
+    """Runs that differ in the seed alone, and what they say together."""
+    from cnnkit.config.load import load_config
+    from cnnkit.groups import group_runs, verdict
+
+    if config is None:
+        raise UsageError("which config? expected: cnnkit train CONFIG", "`cnnkit new --list` names some.")
+    first = load_config(config, overrides).config.seed
+    made = []
+    for seed in range(first, first + count):
+        click.echo(f"seed {seed} ({seed - first + 1} of {count})")
+        made.append(_train_one(config, (*overrides, f"seed={seed}"), None, None, False, False))
+    (group,) = group_runs(made)
+    click.echo(f"\n{group.name}: test accuracy {group} over {count} seeds")
+    for other in group_runs():
+        if not {run.name for run in other.runs} & {run.name for run in made}:
+            click.echo(verdict(other, group))
+
+
+def _train_one(
+    config: str | None, overrides: tuple[str, ...], run_dir: str | None, resume: str | None, no_eval: bool, tune: bool
+) -> Run:
     from cnnkit.config.load import load_config
     from cnnkit.console import Console
     from cnnkit.rundir import check_free
@@ -117,7 +162,7 @@ def train(
         # Whatever ended the training, the terminal gets its cursor back.
         console.end_epoch()
     if no_eval:
-        return
+        return run
     from cnnkit.score import evaluate_run, one_line
 
     try:
@@ -129,10 +174,11 @@ def train(
             f"interrupted in the evaluation; the trained run is in {run.path}",
             f"Evaluate it: cnnkit eval {shlex.quote(str(run.path))}",
         ) from None
+    return run
 
 
 @cli.command("eval")
-@click.argument("run", required=False, metavar="[RUN]")
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option(
     "--split",
     type=click.Choice(["test", "validation", "train"]),
@@ -144,23 +190,37 @@ def train(
 @_TTA
 @_JSON
 @_common
-def evaluate(run: str | None, split: str, folder: str | None, tta: str | None, as_json: bool) -> None:
-    """Measure a run on its test split (the latest run by default)."""
+def evaluate(runs: tuple[str, ...], split: str, folder: str | None, tta: str | None, as_json: bool) -> None:
+    """Measure a run on its test split (the latest run by default).
+
+    Several runs are measured as an ensemble: the average of their probabilities.
+    """
     from cnnkit.inference import parse_tta
     from cnnkit.rundir import find_run
 
     views = parse_tta(tta)
-    found = find_run(run)
-    from cnnkit.score import evaluate_run
+    found = [find_run(run) for run in runs] or [find_run(None)]
+    from cnnkit.score import evaluate_ensemble, evaluate_run
 
-    metrics = evaluate_run(found, split, folder, views)
+    if len(found) == 1:
+        metrics = evaluate_run(found[0], split, folder, views)
+    else:
+        metrics = evaluate_ensemble(found, split, folder, views)
     if as_json:
         click.echo(json.dumps(metrics, indent=2, ensure_ascii=False))
         return
     from cnnkit.evaluate import evaluation_table
 
     augmented = f", test-time augmentation: {', '.join(views)}" if views else ""
-    click.echo(f"{found.path}, {folder or split + ' split'}{augmented}\n\n{evaluation_table(metrics)}")
+    title = str(found[0].path) if len(found) == 1 else f"the average of {len(found)} runs"
+    click.echo(f"{title}, {folder or split + ' split'}{augmented}\n\n{evaluation_table(metrics)}")
+    if len(found) > 1:
+        members = metrics["members"]
+        best = max(member["accuracy"] for member in members)
+        width = max(len(member["run"]) for member in members)
+        lines = [f"{member['run'].ljust(width)}  {member['accuracy']:.2%}" for member in members]
+        click.echo("\nmembers\n" + "\n".join(lines))
+        click.echo(f"the ensemble is {100 * (metrics['accuracy'] - best):+.2f} points from its best member")
 
 
 @cli.command()
@@ -215,23 +275,60 @@ def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, tta: str |
     metavar="N",
     help="How deep to unfold layers made of layers; by default as far as the table fits a screen.",
 )
+@click.option("--lint", "linted", is_flag=True, help="Say what a teacher would: habits that cost, each with the fix.")
 @_JSON
 @_common
-def inspect(config: str, overrides: tuple[str, ...], depth: int | None, as_json: bool) -> None:
+def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: bool, as_json: bool) -> None:
     """Show the layers of CONFIG: shapes, parameters, MACs, memory, receptive field."""
     from cnnkit.config.load import load_config
     from cnnkit.summary import summarize
 
     path = Path(config)
-    summary = summarize(load_config(str(path / "config.yaml") if path.is_dir() else config, overrides))
-    click.echo(json.dumps(summary.as_json(), indent=2) if as_json else summary.as_table(depth))
+    loaded = load_config(str(path / "config.yaml") if path.is_dir() else config, overrides)
+    summary = summarize(loaded)
+    advice = []
+    if linted:
+        from cnnkit.lint import lint
+
+        advice = lint(loaded)
+    if as_json:
+        listed = {"lint": [asdict(one) for one in advice]} if linted else {}
+        click.echo(json.dumps(summary.as_json() | listed, indent=2))
+        return
+    # What the table warns of, the advice says with the fix.
+    click.echo(summary.as_table(depth, warnings=not linted))
+    if linted:
+        click.echo("\n" + ("\n".join(map(str, advice)) if advice else "lint: nothing to say"))
 
 
 @cli.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
 @_JSON
 @_common
-def runs(as_json: bool) -> None:
+def diff(first: str, second: str, as_json: bool) -> None:
+    """Compare two configs or runs layer by layer: what changed, and what that costs."""
+    from cnnkit.compare import as_text, compare, open_side
+
+    sides = open_side(first), open_side(second)
+    click.echo(json.dumps(compare(*sides), indent=2, ensure_ascii=False) if as_json else as_text(*sides))
+
+
+@cli.command()
+@click.option("--compare", is_flag=True, help="Group runs by config; mean, spread, and whether groups differ.")
+@_JSON
+@_common
+def runs(compare: bool, as_json: bool) -> None:
     """List the runs under runs/."""
+    if compare:
+        from cnnkit.groups import as_text, comparison, group_runs
+
+        groups = group_runs()
+        if as_json:
+            click.echo(json.dumps(comparison(groups), indent=2, ensure_ascii=False))
+        else:
+            click.echo(as_text(groups) if groups else "there are no evaluated runs yet; make some: cnnkit train CONFIG")
+        return
     from cnnkit.listing import as_table, run_rows
 
     rows = run_rows()

@@ -137,6 +137,57 @@ def evaluate_run(run: Run, split: str = "test", folder: str | None = None, tta: 
     return metrics
 
 
+def evaluate_ensemble(
+    runs: Sequence[Run], split: str = "test", folder: str | None = None, tta: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The metrics of the average of several runs' probabilities (as Krizhevsky et al. 2012 average seven networks).
+
+    Args:
+        runs: Runs on the same images and classes.
+        split, folder, tta: As for `evaluate_run`.
+
+    Returns:
+        The metrics, and `members`: each run's name and its accuracy alone. Nothing is written.
+
+    Raises:
+        CnnkitError: if the runs do not fit together, or one of them cannot be evaluated.
+    """
+    from cnnkit import data as data_module
+    from cnnkit import evaluate
+
+    for run in runs:
+        check_model(run)
+    # One process has one setting of oneDNN and threads; the first run's decides.
+    request_settings(runs[0])
+    first = runs[0].read_task()
+    for run in runs[1:]:
+        task = run.read_task()
+        if (task.class_names, task.image_shape) != (first.class_names, first.image_shape):
+            raise CnnkitError(
+                f"the runs `{runs[0].path}` and `{run.path}` do not see the same images and classes",
+                "An ensemble needs networks of one task.",
+            )
+    inference.check_views(tta, first.image_shape)
+    images = _labelled_images(runs[0], split, folder)
+    total: Any = 0.0
+    members = []
+    for run in runs:
+        if folder is None:
+            run.check_data(runs[0].read_json(runs[0].environment)["data"]["fingerprint"])
+        network, batch_size = compile_run(run, load_model(run), tta)
+        batches = data_module.evaluation_batches(images, batch_size=batch_size, classes=len(first.class_names))
+        outputs, labels = evaluate.predict_batches(network, batches)
+        probabilities = evaluate.probabilities_from_outputs(outputs, run.read_task().head)
+        members.append({"run": run.name, "accuracy": float((probabilities.argmax(axis=1) == labels).mean())})
+        total = total + probabilities
+    return {
+        "split": folder or split,
+        **({"tta": list(tta)} if tta else {}),
+        **evaluate.classification_metrics(total / len(runs), labels, first.class_names),
+        "members": members,
+    }
+
+
 def _labelled_images(run: Run, split: str, folder: str | None) -> Any:
     from cnnkit import data as data_module
 

@@ -153,11 +153,12 @@ class Summary:
         depths = range(self.depth(), 1, -1)
         return next((depth for depth in depths if len(self.lines(depth)) <= SCREEN_LINES), 1)
 
-    def as_table(self, depth: int | None = None) -> str:
+    def as_table(self, depth: int | None = None, *, warnings: bool = True) -> str:
         """The summary as aligned text.
 
         Args:
             depth: How deep to unfold layers that are made of others, from 1; by default as far as fits a screen.
+            warnings: Whether they stand below it.
         """
         if depth is None:
             depth = self.readable_depth()
@@ -191,8 +192,8 @@ class Summary:
         ]
         if depth < self.depth():
             totals.append(f"folded at depth {depth} of {self.depth()}; `--depth {self.depth()}` shows all layers")
-        warnings = [f"warning: {warning}" for warning in self.warnings]
-        return "\n".join([text(header), rule, *(text(line) for line in lines), rule, *totals, *warnings])
+        lines_below = [f"warning: {warning}" for warning in self.warnings] if warnings else []
+        return "\n".join([text(header), rule, *(text(line) for line in lines), rule, *totals, *lines_below])
 
 
 def summarize(loaded: LoadedConfig) -> Summary:

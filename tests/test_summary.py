@@ -173,7 +173,7 @@ def test_the_table_aligns_and_shows_the_totals(
     assert "62,378,344" in output
     rules = [index for index, line in enumerate(lines) if set(line) == {"-"}]
     body = lines[rules[0] + 2 : rules[1]]
-    assert len(body) == 14
+    assert len(body) == 16
     assert {len(line) for line in body} == {len(lines[rules[0]])}
     assert "55x55x96" in body[0]
 

@@ -1,0 +1,260 @@
+"""`cnnkit diff`: two configs or runs, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cnnkit.config.base import to_plain
+from cnnkit.config.load import LoadedConfig, load_config
+from cnnkit.errors import CnnkitError
+from cnnkit.layers.base import format_shape
+from cnnkit.rundir import Run
+from cnnkit.summary import LayerRow, Summary, format_bytes, summarize
+
+#: What it costs to change a layer into one of its kind, by share of its arguments, against 1 for leaving one out.
+_CHANGE = 1.5
+
+_Sign = Literal["=", "~", "-", "+"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A config or a run, as it is compared.
+
+    Attributes:
+        name: As the user named it.
+        accuracy: On the test split; None without a run that has been evaluated.
+    """
+
+    name: str
+    loaded: LoadedConfig
+    summary: Summary
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A layer of one network, or of both where they are aligned.
+
+    Attributes:
+        sign: `=` the same, `~` changed, `-` only in the first, `+` only in the second.
+        inside: The same for the layers that both are made of.
+    """
+
+    sign: _Sign
+    first: LayerRow | None
+    second: LayerRow | None
+    inside: tuple[Pair, ...] = ()
+
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """The arguments that differ, each with both values; None where one is not written."""
+        if self.first is None or self.second is None:
+            return {}
+        return differences(_own_arguments(self.first), _own_arguments(self.second))
+
+
+def open_side(name: str) -> Side:
+    """A config file, or a run's directory.
+
+    Raises:
+        CnnkitError: if it cannot be read.
+    """
+    path = Path(name)
+    accuracy = None
+    if path.is_dir():
+        run = Run(path)
+        loaded = load_config(str(run.config))
+        try:
+            accuracy = float(run.read_json(run.evaluation)["accuracy"])
+        except (CnnkitError, KeyError, TypeError, ValueError):
+            accuracy = None
+    else:
+        loaded = load_config(name)
+    return Side(name, loaded, summarize(loaded), accuracy)
+
+
+def align(first: Sequence[LayerRow], second: Sequence[LayerRow]) -> list[Pair]:
+    """The cheapest way from one list of layers to another: keep, change, leave out, insert.
+
+    Only layers of one kind are changed into each other. As in the alignment of sequences (Needleman and Wunsch 1970).
+    """
+    costs = [[0.0] * (len(second) + 1) for _ in range(len(first) + 1)]
+    for row in range(len(first) + 1):
+        for column in range(len(second) + 1):
+            options = []
+            if row:
+                options.append(costs[row - 1][column] + 1)
+            if column:
+                options.append(costs[row][column - 1] + 1)
+            if row and column and first[row - 1].type == second[column - 1].type:
+                options.append(costs[row - 1][column - 1] + _distance(first[row - 1], second[column - 1]))
+            costs[row][column] = min(options, default=0.0)
+    pairs: list[Pair] = []
+    row, column = len(first), len(second)
+    while row or column:
+        here = costs[row][column]
+        a, b = (first[row - 1] if row else None), (second[column - 1] if column else None)
+        if a and b and a.type == b.type and here == costs[row - 1][column - 1] + _distance(a, b):
+            same = _signature(a) == _signature(b)
+            pairs.append(Pair("=", a, b) if same else Pair("~", a, b, tuple(align(a.rows, b.rows))))
+            row, column = row - 1, column - 1
+        elif b and here == costs[row][column - 1] + 1:
+            # From the end: what was removed then stands before what came in its place.
+            pairs.append(Pair("+", None, b))
+            column -= 1
+        else:
+            pairs.append(Pair("-", a, None))
+            row -= 1
+    return pairs[::-1]
+
+
+def _signature(row: LayerRow) -> Any:
+    """What makes two layers the same: their kind, their arguments and what they are made of; not their sizes."""
+    return row.type, repr(sorted(_own_arguments(row).items())), tuple(_signature(one) for one in row.rows)
+
+
+def _own_arguments(row: LayerRow) -> dict[str, Any]:
+    """A layer's arguments without the layers inside it, which are compared by themselves."""
+    return {key: value for key, value in row.arguments.items() if not (row.rows and key in ("layers", "paths"))}
+
+
+def _distance(first: LayerRow, second: LayerRow) -> float:
+    if _signature(first) == _signature(second):
+        return 0.0
+    one, other = _own_arguments(first), _own_arguments(second)
+    keys = one.keys() | other.keys()
+    changed = sum(one.get(key) != other.get(key) for key in keys)
+    # Something has changed, if only inside.
+    return _CHANGE * max(changed, 0.5) / (len(keys) + 1)
+
+
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The keys whose values differ, nested mappings key by key (`a.b`), each with both values."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in dict.fromkeys([*first, *second]):
+        one, other = first.get(key), second.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found |= {f"{key}.{inner}": pair for inner, pair in differences(one, other).items()}
+        elif one != other:
+            found[key] = (one, other)
+    return found
+
+
+def compare(first: Side, second: Side) -> dict[str, Any]:
+    """The whole comparison as plain JSON values."""
+    sections: dict[str, tuple[Any, Any]] = {}
+    for name in ("seed", "data", "augmentation", "training"):
+        one, other = (to_plain(getattr(side.loaded.config, name)) for side in (first, second))
+        sections |= differences({name: one}, {name: other})
+    totals = {
+        key: [getattr(first.summary, key), getattr(second.summary, key)]
+        for key in ("parameters", "trainable_parameters", "macs", "activation_bytes", "receptive_field")
+    }
+    return {
+        "first": first.name,
+        "second": second.name,
+        "layers": [_as_json(pair) for pair in align(first.summary.rows, second.summary.rows)],
+        "totals": totals,
+        "accuracy": [first.accuracy, second.accuracy],
+        "sections": {key: list(pair) for key, pair in sections.items()},
+    }
+
+
+def _as_json(pair: Pair) -> dict[str, Any]:
+    row = pair.first or pair.second
+    assert row is not None
+    found: dict[str, Any] = {
+        "sign": pair.sign,
+        "type": row.type,
+        "labels": [one.label if one else None for one in (pair.first, pair.second)],
+        "changes": {key: list(values) for key, values in pair.changes().items()},
+    }
+    for key in ("parameters", "macs", "activation_bytes", "receptive_field", "output_shape"):
+        found[key] = [getattr(one, key) if one else None for one in (pair.first, pair.second)]
+    if pair.inside:
+        found["layers"] = [_as_json(one) for one in pair.inside]
+    return found
+
+
+def as_text(first: Side, second: Side) -> str:
+    """The comparison as a terminal shows it."""
+    lines = [f"- {first.name}", f"+ {second.name}", ""]
+    pairs = align(first.summary.rows, second.summary.rows)
+    lines += [line for pair in pairs for line in _pair_lines(pair, 0)]
+    lines += ["", *_total_lines(first, second)]
+    sections = compare(first, second)["sections"]
+    if sections:
+        lines += ["", *(f"{key}: {_shown(one)} -> {_shown(other)}" for key, (one, other) in sections.items())]
+    return "\n".join(lines)
+
+
+def _pair_lines(pair: Pair, depth: int) -> Iterator[str]:
+    row = pair.second or pair.first
+    assert row is not None
+    places = [str(one.index) if depth == 0 else one.label for one in (pair.first, pair.second) if one is not None]
+    place = " -> ".join(dict.fromkeys(places))
+    text = f"{pair.sign} {'  ' * depth}{place}" + (f" {row.name}" if depth == 0 else "")
+    notes = [f"{key}: {_shown(one)} -> {_shown(other)}" for key, (one, other) in pair.changes().items()]
+    if pair.first is None or pair.second is None:
+        arguments = _own_arguments(row)
+        notes.append(", ".join(f"{key}: {_shown(value)}" for key, value in arguments.items()))
+        notes.append(f"{format_shape(row.output_shape)}, {row.parameters:,} parameters, {row.macs:,} MACs")
+    else:
+        for name, form in (("output_shape", format_shape), ("receptive_field", format_shape)):
+            before, after = getattr(pair.first, name), getattr(pair.second, name)
+            if before != after:
+                notes.append(f"{name.replace('_', ' ')} {form(before)} -> {form(after)}")
+        for name, unit in (("parameters", "parameters"), ("macs", "MACs")):
+            change = getattr(pair.second, name) - getattr(pair.first, name)
+            if change:
+                notes.append(f"{change:+,} {unit}")
+    text += "".join(f"  {note}" for note in notes if note)
+    yield text
+    for one in pair.inside:
+        yield from _pair_lines(one, depth + 1)
+
+
+def _shown(value: Any) -> str:
+    from cnnkit.config.document import dump
+
+    if value is None:
+        return "(default)"
+    return " ".join(dump(value).removesuffix("...\n").split())
+
+
+def _total_lines(first: Side, second: Side) -> list[str]:
+    one, other = first.summary, second.summary
+    rows: list[tuple[str, ...]] = [
+        ("parameters", f"{one.parameters:,}", f"{other.parameters:,}", _change(one.parameters, other.parameters)),
+        ("MACs per image", f"{one.macs:,}", f"{other.macs:,}", _change(one.macs, other.macs)),
+        (
+            "activations per image",
+            format_bytes(one.activation_bytes),
+            format_bytes(other.activation_bytes),
+            _change(one.activation_bytes, other.activation_bytes),
+        ),
+        ("receptive field", format_shape(one.receptive_field), format_shape(other.receptive_field), ""),
+    ]
+    if first.accuracy is not None or second.accuracy is not None:
+        shown = ["-" if side.accuracy is None else f"{side.accuracy:.2%}" for side in (first, second)]
+        both = first.accuracy is not None and second.accuracy is not None
+        points = f"{100 * (second.accuracy - first.accuracy):+.2f} points" if both else ""  # type: ignore[operator]
+        rows.append(("test accuracy", *shown, points))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _change(before: int, after: int) -> str:
+    if before == after:
+        return ""
+    if not before:
+        return "new"
+    return f"{after / before:.1f} times" if after >= 3 * before else f"{after / before - 1:+.1%}"
