@@ -118,7 +118,9 @@ def _signature(row: LayerRow) -> Any:
 
 def _own_arguments(row: LayerRow) -> dict[str, Any]:
     """A layer's arguments without the layers inside it, which are compared by themselves."""
-    return {key: value for key, value in row.arguments.items() if not (row.rows and key in ("layers", "paths"))}
+    if row.type not in ("Residual", "Branches", "Repeat"):
+        return row.arguments
+    return {key: value for key, value in row.arguments.items() if not isinstance(value, list)}
 
 
 def _distance(first: LayerRow, second: LayerRow) -> float:

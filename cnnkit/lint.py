@@ -13,6 +13,7 @@ from cnnkit.layers.base import Layer, Shape, format_shape
 from cnnkit.layers.compound import Compound
 from cnnkit.layers.geometry import receptive_field
 from cnnkit.layers.stack import Step
+from cnnkit.layers.window import WindowedLayer
 
 #: Layers that normalize a batch, so that a constant added before them is subtracted again.
 _NORMALIZATIONS = ("BatchNormalization",)
@@ -78,7 +79,8 @@ def lint(loaded: LoadedConfig) -> list[Advice]:
             found += rule(chain)
     # The outermost chain comes last.
     whole = chains[-1]
-    found += _dense_share([item for chain in chains for item in chain])
+    total = sum(sum(step.layer.parameters(step.input_shape)) for step in steps)
+    found += _dense_share([item for chain in chains for item in chain], total)
     found += _field(whole, info.shape)
     found += _narrow_dense(whole, info.classes)
     found += _bottlenecks(whole, info.classes)
@@ -126,7 +128,7 @@ def _bias_before_normalization(chain: Sequence[_Item]) -> Iterator[Advice]:
     for item, following in itertools.pairwise(chain):
         layer, after = item.layer, following.layer
         biased = getattr(layer, "use_bias", False) and getattr(layer, "activation", None) in (None, "linear")
-        if biased and after.kind in _NORMALIZATIONS and after.center:
+        if biased and after.kind in _NORMALIZATIONS and after.center and _by_channel(following):
             yield Advice(
                 "bias-before-normalization",
                 (item.place,),
@@ -135,11 +137,16 @@ def _bias_before_normalization(chain: Sequence[_Item]) -> Iterator[Advice]:
             )
 
 
+def _by_channel(item: _Item) -> bool:
+    """Whether a batch normalization subtracts one mean per channel of what a layer with channels last puts out."""
+    return item.layer.axis in (-1, len(item.step.input_shape))
+
+
 def _dropout_before_normalization(chain: Sequence[_Item]) -> Iterator[Advice]:
     normalizations = [place for place, item in enumerate(chain) if item.layer.kind in _NORMALIZATIONS]
     for place, item in enumerate(chain):
         later = [number for number in normalizations if number > place]
-        if item.layer.kind in _DROPOUTS and later:
+        if item.layer.kind in _DROPOUTS and item.layer.rate > 0 and later:
             yield Advice(
                 "dropout-before-normalization",
                 (item.place,),
@@ -151,7 +158,7 @@ def _dropout_before_normalization(chain: Sequence[_Item]) -> Iterator[Advice]:
 
 def _dropped_rows(chain: Sequence[_Item]) -> Iterator[Advice]:
     for item in chain:
-        if isinstance(item.layer, Compound):
+        if not isinstance(item.layer, WindowedLayer):
             continue
         for warning in item.layer.warnings(item.step.input_shape):
             yield Advice(
@@ -166,7 +173,7 @@ def _windows_on_one_pixel(chain: Sequence[_Item]) -> Iterator[Advice]:
     for item in chain:
         shape = item.step.input_shape
         window = getattr(item.layer, "window", None)
-        if window is None or len(shape) != 3 or max(window) == 1:
+        if window is None or len(shape) != 3 or max(window) == 1 or item.layer.kind == "Conv2DTranspose":
             continue
         sizes = shape[1:] if item.layer.data_format == "channels_first" else shape[:2]
         if max(sizes) == 1:
@@ -174,7 +181,8 @@ def _windows_on_one_pixel(chain: Sequence[_Item]) -> Iterator[Advice]:
                 "collapsed-too-early",
                 (item.place,),
                 f"its {format_shape(window)} window lies on a 1x1 image: all but its centre sees padding",
-                "Shrink the image less before it (fewer strides and poolings), or write `kernel_size: 1`.",
+                f"Shrink the image less before it (fewer strides and poolings), or write "
+                f"`{item.layer.window_argument}: 1`.",
             )
 
 
@@ -220,13 +228,12 @@ _CHAIN_RULES: tuple[Callable[[Sequence[_Item]], Iterator[Advice]], ...] = (
 )
 
 
-def _dense_share(items: Sequence[_Item]) -> Iterator[Advice]:
+def _dense_share(items: Sequence[_Item], total: int) -> Iterator[Advice]:
     counts = [
         (sum(item.layer.parameters(item.step.input_shape)), item)
         for item in items
         if not isinstance(item.layer, Compound)
     ]
-    total = sum(count for count, _ in counts)
     convolutions = any(item.layer.kind.endswith(("Conv2D", "Conv2DTranspose")) for _, item in counts)
     for count, item in counts:
         if item.layer.kind == "Dense" and convolutions and count >= LARGEST_DENSE_SHARE * total:
@@ -243,10 +250,10 @@ def _field(chain: Sequence[_Item], image: Shape) -> Iterator[Advice]:
     """The receptive field where the image ends: before it is flattened, or pooled as a whole."""
     last = None
     for item in chain:
-        if any(item.layer.sees_everything(axis, item.step.input_shape) for axis in (0, 1)):
+        shape = item.step.output_shape
+        if len(shape) != 3 or max(shape[:2]) == 1:
             break
-        if len(item.step.output_shape) == 3:
-            last = item
+        last = item
     if last is None:
         return
     field = receptive_field(list(last.stack))

@@ -167,6 +167,8 @@ def evaluate_ensemble(
                 f"the runs `{runs[0].path}` and `{run.path}` do not see the same images and classes",
                 "An ensemble needs networks of one task.",
             )
+    if folder is None:
+        _check_same_split(runs, split)
     inference.check_views(tta, first.image_shape)
     images = _labelled_images(runs[0], split, folder)
     total: Any = 0.0
@@ -186,6 +188,28 @@ def evaluate_ensemble(
         **evaluate.classification_metrics(total / len(runs), labels, first.class_names),
         "members": members,
     }
+
+
+def _check_same_split(runs: Sequence[Run], split: str) -> None:
+    """Whether a split has the same images in all runs: another's may be among those that a run has learned from.
+
+    Raises:
+        CnnkitError: if it has not.
+    """
+
+    def decides(run: Run) -> tuple[Any, ...]:
+        config = load_config(str(run.config)).config
+        drawn = (config.data.validation, config.seed) if split != "test" else ()
+        return (config.data.name, config.data.folder, config.data.splits, *drawn)
+
+    for run in runs[1:]:
+        if decides(run) != decides(runs[0]):
+            what = "`data.splits`, `data.validation` or `seed`" if split != "test" else "`data.splits`"
+            raise CnnkitError(
+                f"the {split} images of `{runs[0].path}` and of `{run.path}` are not the same, because {what} differs",
+                "One of them may have learned from images of the other's. Measure them on the test split, or on a "
+                "folder of other images with `--data`.",
+            )
 
 
 def _labelled_images(run: Run, split: str, folder: str | None) -> Any:

@@ -22,6 +22,23 @@ SCREEN_LINES = 45
 
 
 @dataclass(frozen=True)
+class Chain:
+    """Layers in order, each with the shape that arrives at it; chains share their beginnings."""
+
+    before: Chain | None
+    layer: Layer
+    input_shape: Shape
+
+    def __iter__(self) -> Iterator[tuple[Layer, Shape]]:
+        found = []
+        link: Chain | None = self
+        while link is not None:
+            found.append((link.layer, link.input_shape))
+            link = link.before
+        return reversed(found)
+
+
+@dataclass(frozen=True)
 class LayerRow:
     """What `inspect` says of one layer, for one image.
 
@@ -44,7 +61,7 @@ class LayerRow:
     non_trainable_parameters: int
     macs: int
     activation_bytes: int
-    stack: tuple[tuple[Layer, Shape], ...]
+    stack: Chain | None
     warnings: tuple[str, ...]
     rows: tuple[LayerRow, ...] = ()
 
@@ -55,7 +72,7 @@ class LayerRow:
     @cached_property
     def receptive_field(self) -> tuple[int, int]:
         """Height and width of the input region that one output position sees."""
-        return receptive_field(self.stack)
+        return receptive_field(list(self.stack) if self.stack is not None else [])
 
     def all_warnings(self) -> list[str]:
         """The warnings of this layer and of those inside it, each as the end of a text that names the layer."""
@@ -200,14 +217,14 @@ def summarize(loaded: LoadedConfig) -> Summary:
     """The summary of a config's network."""
     info = loaded.info
     steps = loaded.config.model.trace(info.shape, info.classes)
-    rows = _rows(steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)], [])
+    rows = _rows(steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)], None)
     return Summary(loaded.file, info.shape, info.classes, rows)
 
 
 def _rows(
     steps: Sequence[Step],
     labels: Sequence[str],
-    before: Sequence[tuple[Layer, Shape]],
+    before: Chain | None,
     outer: int | None = None,
     implied: bool = False,
 ) -> tuple[LayerRow, ...]:
@@ -219,17 +236,17 @@ def _rows(
         implied: Whether the config does not write these layers, so that it can mend nothing in them.
     """
     rows = []
-    stack = list(before)
+    stack = before
     for number, (step, label) in enumerate(zip(steps, labels, strict=True)):
         index = number if outer is None else outer
         inside = _inside(step, stack, index)
-        stack.append((step.layer, step.input_shape))
+        stack = Chain(stack, step.layer, step.input_shape)
         warnings = () if inside or implied else step.layer.warnings(step.input_shape)
-        rows.append(_row(step, index, label, tuple(stack), inside, warnings))
+        rows.append(_row(step, index, label, stack, inside, warnings))
     return tuple(rows)
 
 
-def _inside(step: Step, before: Sequence[tuple[Layer, Shape]], index: int) -> tuple[LayerRow, ...]:
+def _inside(step: Step, before: Chain | None, index: int) -> tuple[LayerRow, ...]:
     """The rows of the layers that a layer is made of."""
     if not isinstance(step.layer, Compound):
         return ()
@@ -238,7 +255,7 @@ def _inside(step: Step, before: Sequence[tuple[Layer, Shape]], index: int) -> tu
         found += _rows(part.steps, part.labels, before, index, part.implied)
         if not part.steps:
             label = f"{part.title}: the input"
-            found.append(LayerRow(index, label, "", label, {}, step.input_shape, 0, 0, 0, 0, tuple(before), ()))
+            found.append(LayerRow(index, label, "", label, {}, step.input_shape, 0, 0, 0, 0, before, ()))
     return tuple(found)
 
 
@@ -246,7 +263,7 @@ def _row(
     step: Step,
     index: int,
     label: str,
-    stack: tuple[tuple[Layer, Shape], ...],
+    stack: Chain,
     inside: tuple[LayerRow, ...],
     warnings: tuple[str, ...],
 ) -> LayerRow:

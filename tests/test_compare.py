@@ -63,8 +63,20 @@ def test_changes_inside_composites_are_found_inside(tmp_path: Path) -> None:
     assert signs(list(residual.inside)) == ["=Conv2D", "-ReLU", "+BatchNormalization", "="]
 
 
+def test_a_blocks_parameter_may_be_called_layers(tmp_path: Path) -> None:
+    block = {"parameters": {"layers": 1}, "layers": [{"Repeat": {"times": "$layers", "layers": [conv(3)]}}]}
+    sides = []
+    for name, call in (("a", "b"), ("b", {"b": {"layers": 2}})):
+        data = {"name": "made_up", "shape": [16, 16, 3], "classes": 10}
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(dump({"data": data, "model": {"blocks": {"b": block}, "layers": [call, *HEAD]}}))
+        sides.append(open_side(str(file)))
+    (pair, *_) = align(*(side.summary.rows for side in sides))
+    assert pair.changes() == {"layers": (None, 2)}
+
+
 def row(kind: str, width: int) -> LayerRow:
-    return LayerRow(0, "", kind, kind, {"units": width}, (width,), 0, 0, 0, 0, (), ())
+    return LayerRow(0, "", kind, kind, {"units": width}, (width,), 0, 0, 0, 0, None, ())
 
 
 ROWS = st.lists(st.builds(row, st.sampled_from(["A", "B"]), st.integers(1, 2)), max_size=5)

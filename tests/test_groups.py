@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from cnnkit.cli import cli
 from cnnkit.config.document import dump
+from cnnkit.errors import CnnkitError
 from cnnkit.groups import Group, group_runs, probability_of_noise, verdict
 from cnnkit.rundir import Run
 
@@ -117,6 +118,8 @@ def test_seeds_make_runs_and_say_what_they_have_in_common(tmp_path: Path, monkey
     found = evaluate_ensemble(runs)
     assert found["accuracy"] == pytest.approx((average.argmax(axis=0) == truth).mean())
     assert [member["accuracy"] for member in found["members"]] == accuracies
+    with pytest.raises(CnnkitError, match=r"validation images of .* are not the same, because .*`seed`"):
+        evaluate_ensemble(runs, "validation")
     text = CliRunner().invoke(cli, ["eval", *(str(run.path) for run in runs)], catch_exceptions=False).output
     assert "the average of 3 runs, test split" in text
     assert "points from its best member" in text
@@ -129,7 +132,6 @@ def test_what_means_nothing_for_several_seeds_is_refused(option: list[str]) -> N
 
 
 def test_an_ensemble_needs_one_task(tmp_path: Path) -> None:
-    from cnnkit.errors import CnnkitError
     from cnnkit.score import evaluate_ensemble
 
     runs = []

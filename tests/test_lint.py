@@ -120,6 +120,16 @@ def test_a_rule_finds_its_fault_and_nothing_else(
         [conv(activation="relu"), "BatchNormalization", *SOUND, *HEAD],
         # The class scores are few by their nature.
         [*SOUND, conv(96), conv("classes"), "GlobalAveragePooling2D", "Softmax"],
+        # A normalization over the whole image does not end it; a dropout of nothing changes no variance.
+        [conv(use_bias=False), {"GroupNormalization": 4}, {"Dropout": 0}, *SOUND, *HEAD],
+        # Another axis is normalized; a transposed convolution enlarges a pixel.
+        [conv(), {"BatchNormalization": {"axis": 1}}, *SOUND, *HEAD],
+        [
+            *SOUND,
+            {"GlobalAveragePooling2D": {"keepdims": True}},
+            {"Conv2DTranspose": {"filters": 8, "kernel_size": 4}},
+            *HEAD,
+        ],
         # A network without convolutions has nothing but Dense layers.
         ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}],
     ],

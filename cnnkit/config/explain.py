@@ -68,6 +68,9 @@ def locate(root: Node, path: Path, of_key: bool = False) -> Place:
     node, complete = root, True
     for part in path:
         in_list = isinstance(node.value, list) and isinstance(part, int) and part < len(node.value)
+        if isinstance(node.value, list) and isinstance(part, str):
+            # The list stands for a leading argument, which is not written.
+            continue
         if not in_list and not (isinstance(node.value, dict) and part in node.value):
             complete = False
             break
@@ -119,7 +122,8 @@ def message_of(mistake: Mistake) -> str:
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
         return f"expected a number {_bound(kind, context)}, got {received}"
     if kind == "too_short":
-        return f"expected at least {context.get('min_length')} entry, got {received}"
+        least = context.get("min_length")
+        return f"expected at least {least} entr{'y' if least == 1 else 'ies'}, got {received}"
     if kind == "string_pattern_mismatch":
         signs = "`_`, `.` and `-`" if "." in context.get("pattern", "") else "and `_`"
         return f"expected a name of letters, digits, {signs}, got {received}"

@@ -34,6 +34,11 @@ def is_expression(text: str, *, in_text: bool = False) -> bool:
     return bool(_ARITHMETIC.fullmatch(text)) or re.search(rf"\b{CLASSES}\b", text) is not None
 
 
+def is_whole_name(text: str) -> bool:
+    """Whether a string is `$name` and nothing else."""
+    return _WHOLE_NAME.fullmatch(text) is not None
+
+
 def check_expression(text: str, known: frozenset[str]) -> None:
     """Looks at an expression's grammar and names.
 
@@ -148,7 +153,7 @@ class _Reader:
     def unexpected(self, wanted: str = "a whole number, `$name`, `classes`, `+ - * //` or parentheses") -> Exception:
         if self.at < len(self.tokens):
             token = self.tokens[self.at]
-            received = f"`{token[0].strip()}` at character {token.start(token.lastgroup or 0) + 1}"
+            received = f"`{token[0].strip()}` at character {token.end() - len(token[0].strip()) + 1}"
             hint = "; a parameter is written with a `$`" if token["word"] else ""
             hint = "; division is written `//`" if token["sign"] == "/" else hint
         else:

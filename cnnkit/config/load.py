@@ -206,6 +206,9 @@ def _mend(plain: Any, mistake: Mistake) -> bool:
     value = plain
     try:
         for part in mistake.path[:-1]:
+            if isinstance(value, list) and isinstance(part, str):
+                # A list that stands for a leading argument.
+                continue
             value = value[part]
         last = mistake.path[-1]
         if mistake.kind == "extra_forbidden":

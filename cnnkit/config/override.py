@@ -55,6 +55,10 @@ def merge(base: Node, child: Node, schema: Schema | None) -> Node:
         return child
     if schema is not None and schema.kind == "choice" and schema.table is not None:
         return _merge_named(base, child, schema.table)
+    free = schema is None or schema.kind == "value"
+    if free and len(base.value) == len(child.value) == 1 and base.value.keys() != child.value.keys():
+        # Two named objects, as far as can be told.
+        return child
     value = dict(base.value)
     for key, node in child.value.items():
         inner = schema.field(key) if schema is not None else None
@@ -220,8 +224,11 @@ class _Setter:
             return
         if not isinstance(arguments.value, dict):
             # A scalar stands for the first parameter.
-            first = next(iter((self.blocks[name] or {}).get("parameters") or {"": None}))
-            arguments = Node({first: arguments}, self.place, self.place)
+            block = self.blocks[name]
+            parameters = block.get("parameters") if isinstance(block, dict) else None
+            if not isinstance(parameters, dict) or not parameters:
+                raise self.fail(f"the block `{name}` has no parameters")
+            arguments = Node({next(iter(parameters)): arguments}, self.place, self.place)
         node.value = {name: arguments}
         self.set(arguments, Schema("value"), rest, value)
 

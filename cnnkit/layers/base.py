@@ -45,6 +45,30 @@ class ShapeError(ValueError):
         return str(self.path[0]) if self.path else None
 
 
+#: A network has no more layers than this, and no blocks nested deeper: beyond lies a mistake.
+MOST_LAYERS = 5000
+DEEPEST_CALLS = 40
+
+
+@dataclass
+class Budget:
+    """Counts the layers of a network while it is resolved."""
+
+    layers: int = 0
+
+    def spend(self) -> None:
+        """Counts one more.
+
+        Raises:
+            ShapeError: if they are too many.
+        """
+        self.layers += 1
+        if self.layers > MOST_LAYERS:
+            raise ShapeError(
+                f"with this, the network has more than {MOST_LAYERS:,} layers; lower `times`, or nest less"
+            )
+
+
 @dataclass(frozen=True)
 class Names:
     """What the names in a config's layers stand for.
@@ -53,11 +77,15 @@ class Names:
         classes: The data set's number of classes.
         blocks: The config's blocks (`deferred.BlockConfig`) by name.
         parameters: Those of the block whose layers are looked at, by name without `$`.
+        calls: The blocks that are being resolved, the outermost first.
+        budget: Shared by all layers of a network.
     """
 
     classes: int
     blocks: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    calls: tuple[str, ...] = ()
+    budget: Budget = field(default_factory=Budget)
 
 
 @dataclass(frozen=True)

@@ -90,12 +90,12 @@ class Compound(Layer):
         axis: int = -1,
         activation: str = "linear",
     ) -> "Compound":
-        taken: set[str] = set()
+        taken: set[str] = {name for name in (merge, "activation", "identity") if name is not None}
         for part in parts:
             for step, label in zip(part.steps, part.labels, strict=True):
                 name = step.layer.name or label
                 if name in taken:
-                    raise ShapeError(f"two layers in here would have the name `{name}`; names must differ")
+                    raise ShapeError(f"another part in here has the name `{name}` already; names must differ")
                 taken.add(name)
         common = {name: getattr(written, name) for name in Layer.model_fields}
         return cls.model_construct(
@@ -134,7 +134,10 @@ class Compound(Layer):
             if len(shape) != rank or any(
                 a != b for i, (a, b) in enumerate(zip(first, shape, strict=True)) if i != axis
             ):
-                raise ShapeError(f"{self._described(shapes)}: to be concatenated, all axes but the last must agree")
+                raise ShapeError(
+                    f"{self._described(shapes)}: to be concatenated, they must agree on all axes but axis {axis + 1}"
+                    + (", the channels" if axis == rank - 1 else "")
+                )
         return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
 
     def _combined(self, shapes: list[Shape]) -> Shape:
@@ -163,7 +166,13 @@ class Compound(Layer):
         return sum(step.layer.macs(step.input_shape) for step in self._steps)
 
     def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
-        ranges = [geometry.stack_range(part.prepared, low, high, axis) for part in self.parts]
+        size = _size(self.output_shape(input_shape), axis)
+        ranges = []
+        for part in self.parts:
+            # A merge stretches what has one row or column to the size of the others.
+            stretched = _size(part.output_shape(input_shape), axis) == 1 < size
+            ends = (0, 0) if stretched else (low, high)
+            ranges.append(geometry.stack_range(part.prepared, *ends, axis))
         seen = [(first, last) for first, last in ranges if first <= last]
         if not seen:
             return 0, -1
@@ -211,8 +220,15 @@ class Compound(Layer):
             return keras.layers.Identity(name="identity", dtype=dtype)(result) if result is inputs else result
 
         model = functional(self.name or scope.name, scope.input_shape, compute_dtype(dtype), body)
-        model.trainable = self.trainable
+        if not self.trainable:
+            # Setting it to true would undo it in the layers inside.
+            model.trainable = False
         return model
+
+
+def _size(shape: Shape, axis: int) -> int:
+    """The rows (axis 0) or columns (axis 1) of an image with its channels last; 1 for anything else."""
+    return shape[axis] if len(shape) == 3 else 1
 
 
 def _apply(part: Part, tensor: Any, scope: Scope, dtype: str | None) -> Any:

@@ -24,10 +24,10 @@ from cnnkit.config.base import (
     to_plain,
 )
 from cnnkit.config.explain import message_of, mistakes
-from cnnkit.config.expressions import CHANNELS, CLASSES, check_expression, evaluate, is_expression
+from cnnkit.config.expressions import CHANNELS, CLASSES, check_expression, evaluate, is_expression, is_whole_name
 from cnnkit.config.schema import Schema, class_schema
 from cnnkit.layers import LAYERS
-from cnnkit.layers.base import Layer, Names, Path, Shape, ShapeError
+from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names, Path, Shape, ShapeError, channels
 from cnnkit.layers.compound import Compound, Part
 from cnnkit.layers.stack import StackError, trace
 
@@ -43,11 +43,11 @@ class _Known:
     """What the part of a config that is being validated may name.
 
     Attributes:
-        blocks: The parameters of each block, as written.
+        blocks: The parameters of each block, as written; None for a block that is broken.
         parameters: The names that a `$` may stand before.
     """
 
-    blocks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    blocks: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     parameters: frozenset[str] = frozenset({CHANNELS})
 
     @property
@@ -75,13 +75,15 @@ def known_blocks(written: Any) -> Iterator[None]:
     Args:
         written: The section as plain values, whether valid or not.
     """
-    blocks = {}
+    blocks: dict[str, Mapping[str, Any] | None] = {}
     for name, block in (written if isinstance(written, Mapping) else {}).items():
         if LAYERS.get(name) is not None:
             # Reported where the whole config is looked at; until then the name means the layer.
             continue
-        parameters = to_plain(block).get("parameters") if isinstance(block, Mapping | StrictModel) else None
-        blocks[name] = parameters if isinstance(parameters, Mapping) else {}
+        plain = to_plain(block)
+        parameters = plain.get("parameters", {}) if isinstance(plain, Mapping) else None
+        # None where the block is broken, which is reported there.
+        blocks[name] = parameters if isinstance(parameters, Mapping) else None
     with _knowing(_Known(blocks)):
         yield
 
@@ -93,6 +95,9 @@ class LayerChoice(Choice):
         if isinstance(value, Layer):
             return value
         known = _KNOWN.get()
+        if isinstance(value, str) and is_whole_name(value):
+            check_expression(value, known.parameters)
+            return Deferred.model_construct(written=value, values={}, known=known)
         name, raw = split_named(value, self.table, known.blocks)
         if name in known.blocks:
             return _read_call(name, raw, known)
@@ -180,6 +185,8 @@ def _mistakes_in_part(
             if not is_expression(text, in_text=in_text):
                 continue
             try:
+                if in_text and not is_whole_name(text):
+                    raise invalid(f"expected text, or one `$name` and nothing else, got `{text}`")
                 check_expression(text, known.parameters)
             except PydanticCustomError as error:
                 errors.append(_as_listed(error, (key,), arguments[key]))
@@ -218,13 +225,20 @@ def substitute(value: Any, values: Mapping[str, Any], schema: Schema | None = No
     return value
 
 
-def _values(names: Names, input_shape: Shape) -> dict[str, Any]:
+def _values(names: Names, input_shape: Shape, data_format: Any = None) -> dict[str, Any]:
     """What expressions at a layer may name."""
-    return {**names.parameters, CHANNELS: input_shape[-1], CLASSES: names.classes}
+    count = channels(input_shape, data_format) if len(input_shape) == 3 else input_shape[-1]
+    return {**names.parameters, CHANNELS: count, CLASSES: names.classes}
 
 
 class Deferred(Layer):
-    """A layer whose arguments hold names; not validated as a whole yet."""
+    """A layer whose arguments hold names, not validated as a whole yet; or a name that stands for a layer or several.
+
+    Attributes:
+        written: The layer's name, or `$name`.
+        values: The arguments as written.
+        known: What they may name.
+    """
 
     written: str
     values: Any
@@ -232,19 +246,21 @@ class Deferred(Layer):
 
     @property
     def kind(self) -> str:
-        return self.written
+        return self.written.removeprefix("$")
 
     def to_plain(self) -> Any:
-        return {self.written: to_plain(self.values)}
+        return {self.written: to_plain(self.values)} if self.values else self.written
 
     def arguments(self) -> dict[str, Any]:
         return dict(to_plain(self.values))
 
     def resolve(self, names: Names, input_shape: Shape) -> Layer:
+        if self.written.startswith("$"):
+            return self._named(names, input_shape)
         cls = LAYERS.get(self.written)
         assert cls is not None
         schema = class_schema(cls)
-        values = _values(names, input_shape)
+        values = _values(names, input_shape, self.values.get("data_format"))
         arguments = {}
         for key, value in self.values.items():
             try:
@@ -260,6 +276,23 @@ class Deferred(Layer):
                 raise ShapeError(message_of(first) + _of_names(self.values, arguments, path), path) from None
         # What a name stood for may hold names again, such as `classes`; nothing else is left.
         return found.resolve(names, input_shape)
+
+    def _named(self, names: Names, input_shape: Shape) -> Layer:
+        """The layer, or the list of layers as one, that a parameter stands for."""
+        value = _values(names, input_shape)[self.kind]
+        several = isinstance(value, list | tuple)
+        with _knowing(self.known):
+            try:
+                layers = [LAYER_CHOICE.validate(one) for one in (value if several else [value])]
+            except PydanticCustomError as error:
+                first = next(mistakes([_as_listed(error, (), value)], StrictModel))
+                raise ShapeError(f"{message_of(first)} (from `{self.written}`)") from None
+        if not several:
+            return layers[0].resolve(names, input_shape)
+        try:
+            return Compound.of(self, [Part.of("layers", trace(layers, input_shape, names))])
+        except StackError as error:
+            raise ShapeError(f"{error.message} (in `{self.written}`)", inside=error.inside) from None
 
 
 def _of_names(written: Mapping[str, Any], arguments: Mapping[str, Any], path: Path) -> str:
@@ -280,6 +313,8 @@ def _read_call(name: str, raw: Any, known: _Known) -> "BlockCall":
         PydanticCustomError: if they do not fit the block's parameters.
     """
     parameters = known.blocks[name]
+    if parameters is None:
+        return BlockCall.model_construct(block=name, values={})
     if raw is not None and not isinstance(raw, Mapping):
         if not parameters:
             raise invalid(f"the block `{name}` has no parameters, got {describe(raw)}", block=name)
@@ -307,6 +342,13 @@ def _read_call(name: str, raw: Any, known: _Known) -> "BlockCall":
                 wrong(key, error.message())
     common = {key: value for key, value in raw.items() if key in COMMON and key not in parameters}
     values = {key: value for key, value in raw.items() if key in parameters}
+    for key, value in list(common.items()):
+        if isinstance(value, str) and "$" in value:
+            values[key] = common.pop(key)
+            try:
+                check_expression(value, known.parameters)
+            except PydanticCustomError as error:
+                wrong(key, error.message())
     try:
         call = BlockCall.model_validate({"block": name, "values": values, **common})
     except ValidationError as error:
@@ -336,6 +378,9 @@ class BlockCall(Layer):
 
     def resolve(self, names: Names, input_shape: Shape) -> Layer:
         block = names.blocks[self.block]
+        if len(names.calls) >= DEEPEST_CALLS:
+            last = " -> ".join([*names.calls[-3:], self.block])
+            raise ShapeError(f"blocks are nested more than {DEEPEST_CALLS} deep: ... -> {last}")
         outer = _values(names, input_shape)
         values: dict[str, Any] = {}
         for key, default in block.parameters.items():
@@ -349,10 +394,23 @@ class BlockCall(Layer):
                     raise ShapeError(error.message(), key) from None
                 raise ShapeError(error.message(), inside=((self.block, ("parameters", key)),)) from None
         try:
-            steps = trace(block.layers, input_shape, replace(names, parameters=values))
+            inner = replace(names, parameters=values, calls=(*names.calls, self.block))
+            steps = trace(block.layers, input_shape, inner)
         except StackError as error:
             raise ShapeError(error.message, inside=((self.block, ("layers", *error.path)), *error.inside)) from None
-        return Compound.of(self, [Part.of("layers", steps)])
+        return Compound.of(self._with_common(outer), [Part.of("layers", steps)])
+
+    def _with_common(self, outer: Mapping[str, Any]) -> "BlockCall":
+        """This call with what every layer takes in the place of names."""
+        found = {key: substitute(self.values[key], outer) for key in COMMON if key in self.values}
+        if not found:
+            return self
+        try:
+            checked = BlockCall.model_validate({"block": self.block, "values": {}, **found})
+        except ValidationError as error:
+            first = next(mistakes(list(error.errors(include_url=False)), BlockCall))
+            raise ShapeError(message_of(first), first.path) from None
+        return self.model_copy(update={key: getattr(checked, key) for key in found})
 
 
 def without_required(schema: dict[str, Any]) -> None:
@@ -405,7 +463,12 @@ def calls_in(layers: Any) -> Iterator[str]:
         if isinstance(layer, BlockCall):
             yield layer.block
         if isinstance(layer, Deferred):
-            yield from (name for name in _written_names(layer.values) if name in layer.known.blocks)
+            cls = LAYERS.get(layer.written)
+            schema = class_schema(cls) if cls is not None else None
+            for key, value in layer.values.items():
+                inner = schema.field(key) if schema is not None else None
+                if inner is not None and _holds_layers(inner):
+                    yield from (name for name in _written_names(value) if name in layer.known.blocks)
         else:
             for value in vars(layer).values():
                 yield from calls_in(_layers_in(value))
@@ -420,13 +483,14 @@ def _layers_in(value: Any) -> Iterator[Layer]:
 
 
 def _written_names(value: Any) -> Iterator[str]:
-    """Whatever may be the name of a layer in plain values."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield key
-            yield from _written_names(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _written_names(item)
+    """The names of the layers in lists of plain values, and in the lists inside them."""
+    for entry in value if isinstance(value, list | tuple) else ():
+        if isinstance(entry, str):
+            yield entry
+        elif isinstance(entry, Mapping) and len(entry) == 1:
+            ((name, arguments),) = entry.items()
+            yield name
+            for item in arguments.values() if isinstance(arguments, Mapping) else [arguments]:
+                yield from _written_names(item)
+        else:
+            yield from _written_names(entry)

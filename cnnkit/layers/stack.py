@@ -42,6 +42,7 @@ def trace(layers: Sequence[Layer], input_shape: Shape, names: Names) -> list[Ste
     shape = input_shape
     for index, layer in enumerate(layers):
         try:
+            names.budget.spend()
             resolved = layer.resolve(names, shape)
             output_shape = resolved.output_shape(shape)
         except ShapeError as error:
@@ -59,4 +60,5 @@ def head(layers: Sequence[Layer]) -> str:
 
 def last_activation(layers: Sequence[Layer]) -> str | None:
     """The activation that resolved layers apply last; `keep` where none computes anything."""
-    return next((layer.output_activation for layer in reversed(layers) if layer.output_activation != "keep"), "keep")
+    found = (layer.output_activation for layer in reversed(layers))
+    return next((activation for activation in found if activation != "keep"), "keep")

@@ -411,8 +411,8 @@ EXTENDS = [
     ),
     Case(
         "not in the base's place",
-        "extends: base.yaml\nmodel: {blocks: 3}\n",
-        {"2:9": ("unknown key `blocks`",)},
+        "extends: base.yaml\nmodel: {blocs: {}}\n",
+        {"2:9": ("unknown key `blocs`", "did you mean `blocks`")},
         files={"base.yaml": BASE},
     ),
 ]

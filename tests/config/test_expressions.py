@@ -58,6 +58,7 @@ def test_a_name_alone_stands_for_any_value() -> None:
         ("filters * 2 + $n", "a parameter is written with a `$`"),
         ("(3 + $n", "a closing parenthesis"),
         ("$n $n", "`$n` at character 4"),
+        ("8 / 2", "division is written `//`"),
         ("$m * 2", "no parameter `$m`"),
         ("__import__ + $n", "got `__import__`"),
         ("$n ** 2", "`*`"),

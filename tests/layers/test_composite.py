@@ -405,6 +405,88 @@ def test_a_composite_that_is_not_trainable_has_no_trainable_weights(tmp_path: Pa
     assert summarize(loaded).trainable_parameters == sum(int(np.prod(w.shape)) for w in model.trainable_weights)
 
 
+def test_what_is_frozen_inside_a_composite_stays_frozen(tmp_path: Path) -> None:
+    frozen = {"Residual": {"layers": [conv(3, "c")], "trainable": False}}
+    layers = [{"Residual": [conv(3, "a", trainable=False), conv(3, "b"), frozen]}, *HEAD]
+    loaded = load(tmp_path, layers)
+    names = {weight.path.split("/")[-2] for weight in build(loaded).trainable_weights}
+    assert "b" in names
+    assert not names & {"a", "c"}
+    assert summarize(loaded).rows[0].trainable_parameters == 84
+
+
+def test_a_parameter_may_stand_for_layers(tmp_path: Path) -> None:
+    blocks = {
+        "unit": {
+            "parameters": {"norm": "ReLU", "learns": False, "main": [conv(3, "m")]},
+            "layers": [
+                {"Conv2D": {"filters": 2, "kernel_size": 1, "trainable": "$learns"}},
+                "$norm",
+                {"Residual": "$main"},
+            ],
+        },
+        "outer": {"parameters": {"t": False}, "layers": [{"unit": {"trainable": "$t", "main": [conv(2, "n")]}}]},
+    }
+    calls = [
+        {"unit": {"norm": {"BatchNormalization": {"epsilon": 1e-5}}, "main": [conv(2, "k"), "ReLU"]}},
+        {"unit": {"norm": ["ReLU", {"Dropout": 0.1}], "learns": True, "main": [conv(2, "k")]}},
+        "outer",
+    ]
+    loaded = load(tmp_path, {"blocks": blocks, "layers": [*calls, *HEAD]})
+    resolved = loaded.config.model.resolved(loaded.info.shape, 5)
+    kinds = [type(layer).__name__ for layer in leaves(resolved)]
+    assert kinds == [
+        "Conv2D", "BatchNormalization", "Conv2D", "ReLU",
+        "Conv2D", "ReLU", "Dropout", "Conv2D",
+        "Conv2D", "ReLU", "Conv2D",
+        "GlobalAveragePooling2D", "Dense",
+    ]  # fmt: skip
+    model = build(loaded)
+    assert model.count_params() == summarize(loaded).parameters
+    assert model.layers[2].trainable_weights == []
+    assert model.layers[0].layers[1].trainable is False
+
+
+def test_channels_first_counts_its_channels(tmp_path: Path) -> None:
+    layers = [
+        {"Permute": [3, 1, 2]},
+        {"Conv2D": {"filters": "$channels * 2", "kernel_size": 3, "data_format": "channels_first"}},
+        {"Permute": [2, 3, 1]},
+        *HEAD,
+    ]
+    assert widths(load(tmp_path, layers))[0][0] == 6
+
+
+def test_a_path_that_is_stretched_sees_no_more_than_the_image(tmp_path: Path) -> None:
+    squeeze = [{"AveragePooling2D": 8}, {"Conv2D": {"filters": "$channels", "kernel_size": 1}}]
+    layers = [conv(3, "a"), {"Branches": {"merge": "multiply", "paths": [[], squeeze]}}, *HEAD]
+    # The pooled path sees all 8 rows through a 3x3 window: one more on each side.
+    assert summarize(load(tmp_path, layers)).rows[1].receptive_field == (10, 10)
+
+
+def test_a_base_and_its_child_may_name_different_objects_for_a_parameter(tmp_path: Path) -> None:
+    blocks = {
+        "unit": {
+            "parameters": {"penalty": {"L2": 1e-4}},
+            "layers": [{"Conv2D": {"filters": 2, "kernel_size": 1, "kernel_regularizer": "$penalty"}}],
+        }
+    }
+    load(tmp_path, {"blocks": blocks, "layers": ["unit", *HEAD]})
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: config.yaml\nmodel: {blocks: {unit: {parameters: {penalty: {L1: 0.001}}}}}\n")
+    loaded = load_config(str(child), [])
+    (first, *_) = leaves(loaded.config.model.resolved(loaded.info.shape, 5))
+    assert type(first.kernel_regularizer).__name__ == "L1"  # type: ignore[attr-defined]
+
+
+def test_a_block_may_have_the_name_of_a_value_in_it(tmp_path: Path) -> None:
+    relu = {
+        "parameters": {"f": "required"},
+        "layers": [{"Conv2D": {"filters": "$f", "kernel_size": 1, "activation": "relu"}}],
+    }
+    assert widths(load(tmp_path, {"blocks": {"relu": relu}, "layers": [{"relu": 4}, *HEAD]})) == [(4, (1, 1), "relu")]
+
+
 # --- What is refused ----------------------------------------------------------------------------------
 
 
@@ -438,7 +520,14 @@ def test_a_composite_that_is_not_trainable_has_no_trainable_weights(tmp_path: Pa
             ["model.layers[0].Repeat.layers[0].Conv2D.kernel_size", "does not fit the 2x2 input"],
         ),
         ([{"Repeat": {"times": 2, "layers": [conv(3, "a")]}}], ["Repeat.layers[0].Conv2D.name", "`a` 2 times"]),
-        ([{"Residual": [conv(3, "a"), conv(3, "a")]}], ["would have the name `a`"]),
+        ([{"Residual": [conv(3, "a"), conv(3, "a")]}], ["has the name `a` already"]),
+        ([{"Residual": [conv(3, "add")]}], ["has the name `add` already"]),
+        ([{"Repeat": {"times": 100000, "layers": ["ReLU"]}}], ["Repeat", "more than 5,000 layers"]),
+        (
+            [{"Branches": {"axis": 1, "paths": [["ReLU"], [conv(4, "a")]]}}],
+            ["agree on all axes but axis 1"],
+        ),
+        ([{"Conv2D": {"filters": 3, "kernel_size": 3, "name": "c$channels"}}], ["Conv2D.name", "one `$name`"]),
         ([{"Residual": {"layers": ["ReLU"], "shortcut": "none"}}], ["`auto`, `identity`, `pad` or a list", "none"]),
         ([{"Branches": [["ReLU"]]}], ["at least 2"]),
         ([{"Repeat": {"times": -1, "layers": ["ReLU"]}}], ["of at least 0"]),
@@ -509,6 +598,12 @@ def test_what_does_not_fit_is_refused_with_its_path(tmp_path: Path, layers: list
             ["model.blocks.unused.layers[0].Conv2D.kernel", "unknown argument"],
         ),
         ({"none": {"layers": ["ReLU"]}}, {"none": 3}, ["has no parameters"]),
+        (
+            {"b": {"parameters": {"a": ["b"]}, "layers": [{"Residual": "$a"}]}},
+            {"b": {}},
+            ["blocks are nested more than 40 deep", "-> b -> b"],
+        ),
+        ({"broken": 3}, {"broken": {"x": 1}}, ["model.blocks.broken", "expected a mapping"]),
         ({"a": {"layers": []}}, {"pair": 3}, ["model.blocks.a.layers", "at least 1"]),
     ],
 )
@@ -527,3 +622,37 @@ def test_compounds_are_made_where_shapes_are_known(tmp_path: Path) -> None:
     assert isinstance(resolved, Compound)
     assert resolved.kind == written.kind == "Residual"
     assert resolved.to_plain() == written.to_plain() == {"Residual": {"layers": ["ReLU"]}}
+
+
+def test_a_mistake_in_the_short_form_is_found_where_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "short.yaml"
+    file.write_text(
+        "data: {name: made_up, shape: [8, 8, 3], classes: 5}\n"
+        "model:\n"
+        "  layers:\n"
+        "    - Residual:\n"
+        "        - ReLU\n"
+        "        - Conv2D: {filters: 3, kernal_size: 3}\n"
+        "    - Flatten\n"
+        "    - Dense: classes\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_config(str(file), [])
+    assert "short.yaml:6:32" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "block", [[1], True, "abc", {"parameters": 3}, {"parameters": [[1]]}, {"parameters": {}}, None]
+)
+def test_an_override_of_a_broken_blocks_call_is_refused(tmp_path: Path, block: Any) -> None:
+    with pytest.raises(ConfigError):
+        load(tmp_path, {"blocks": {"b": block}, "layers": [{"b": 3}, *HEAD]}, (8, 8, 3), "model.layers[0].b.f=3")
+
+
+def test_deep_nesting_is_looked_at_in_no_time(tmp_path: Path) -> None:
+    """Each level once: looking at every path to a layer would take 2^20 steps."""
+    layer: Any = "ReLU"
+    for _ in range(20):
+        layer = {"Residual": [layer]}
+    loaded = load(tmp_path, [layer, *HEAD])
+    assert summarize(loaded).depth() == 21
