@@ -97,17 +97,19 @@ def align(first: Sequence[LayerRow], second: Sequence[LayerRow]) -> list[Pair]:
     while row or column:
         here = costs[row][column]
         a, b = (first[row - 1] if row else None), (second[column - 1] if column else None)
-        if a and b and a.type == b.type and here == costs[row - 1][column - 1] + _distance(a, b):
+        # From the end: among equal layers the first ones are kept, and what was removed stands before what came for it.
+        if b and here == costs[row][column - 1] + 1:
+            pairs.append(Pair("+", None, b))
+            column -= 1
+        elif a and here == costs[row - 1][column] + 1:
+            pairs.append(Pair("-", a, None))
+            row -= 1
+        else:
+            assert a is not None
+            assert b is not None
             same = _signature(a) == _signature(b)
             pairs.append(Pair("=", a, b) if same else Pair("~", a, b, tuple(align(a.rows, b.rows))))
             row, column = row - 1, column - 1
-        elif b and here == costs[row][column - 1] + 1:
-            # From the end: what was removed then stands before what came in its place.
-            pairs.append(Pair("+", None, b))
-            column -= 1
-        else:
-            pairs.append(Pair("-", a, None))
-            row -= 1
     return pairs[::-1]
 
 

@@ -75,6 +75,12 @@ def test_a_blocks_parameter_may_be_called_layers(tmp_path: Path) -> None:
     assert pair.changes() == {"layers": (None, 2)}
 
 
+def test_more_repetitions_come_after_those_that_were_there(tmp_path: Path) -> None:
+    first, second = ([{"Repeat": {"times": times, "layers": [conv(3), "ReLU"]}}, *HEAD] for times in (2, 4))
+    (repeat, *_) = pairs(tmp_path, first, second)
+    assert [pair.sign for pair in repeat.inside] == ["="] * 4 + ["+"] * 4
+
+
 def row(kind: str, width: int) -> LayerRow:
     return LayerRow(0, "", kind, kind, {"units": width}, (width,), 0, 0, 0, 0, None, ())
 

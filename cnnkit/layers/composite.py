@@ -179,6 +179,12 @@ class Residual(Layer):
         filters = channels(after, data_format)
         strides = []
         for size, wanted in zip(spatial_sizes(before, data_format), spatial_sizes(after, data_format), strict=True):
+            if wanted > size:
+                raise ShapeError(
+                    f"{changed}; no convolution enlarges an image; name the layers of the shortcut, such as "
+                    "UpSampling2D",
+                    "shortcut",
+                )
             stride = next((s for s in range(1, size + 1) if (size - 1) // s + 1 == wanted), None)
             if stride is None:
                 raise ShapeError(

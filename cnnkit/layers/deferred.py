@@ -166,11 +166,21 @@ def _literals(annotation: Any) -> tuple[Any, ...]:
 
 
 def _texts(value: Any) -> Iterator[str]:
+    """The strings in a plain value that may be expressions."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping | list | tuple):
-        for item in value.values() if isinstance(value, Mapping) else value:
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not _is_plain_name(key, item):
+                yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
             yield from _texts(item)
+
+
+def _is_plain_name(key: str, value: Any) -> bool:
+    """Whether an argument is a layer's name, in which `-` is no arithmetic."""
+    return key == "name" and isinstance(value, str) and "$" not in value
 
 
 def _mistakes_in_part(
@@ -219,7 +229,9 @@ def substitute(value: Any, values: Mapping[str, Any], schema: Schema | None = No
         return evaluate(value, values) if is_expression(value, in_text=in_text) else value
     if isinstance(value, Mapping):
         inner = schema if schema is not None and schema.kind in ("string", "choice") else None
-        return {key: substitute(item, values, inner) for key, item in value.items()}
+        return {
+            key: item if _is_plain_name(key, item) else substitute(item, values, inner) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [substitute(item, values, None) for item in value]
     return value

@@ -427,8 +427,9 @@ def test_a_parameter_may_stand_for_layers(tmp_path: Path) -> None:
         },
         "outer": {"parameters": {"t": False}, "layers": [{"unit": {"trainable": "$t", "main": [conv(2, "n")]}}]},
     }
+    # A layer's name in a list that is passed on is no arithmetic.
     calls = [
-        {"unit": {"norm": {"BatchNormalization": {"epsilon": 1e-5}}, "main": [conv(2, "k"), "ReLU"]}},
+        {"unit": {"norm": {"BatchNormalization": {"epsilon": 1e-5}}, "main": [conv(2, "k-classes"), "ReLU"]}},
         {"unit": {"norm": ["ReLU", {"Dropout": 0.1}], "learns": True, "main": [conv(2, "k")]}},
         "outer",
     ]
@@ -515,6 +516,7 @@ def test_a_block_may_have_the_name_of_a_value_in_it(tmp_path: Path) -> None:
             ["make 5x5x3 of 8x8x3", "no stride makes 5 of 8 rows or columns"],
         ),
         ([{"Residual": ["Flatten"]}], ["only images can be projected"]),
+        ([{"Residual": [{"UpSampling2D": 2}]}], ["no convolution enlarges an image"]),
         (
             [{"Repeat": {"times": 3, "layers": [{"Conv2D": {"filters": 3, "kernel_size": 4}}]}}],
             ["model.layers[0].Repeat.layers[0].Conv2D.kernel_size", "does not fit the 2x2 input"],
