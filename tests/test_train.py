@@ -10,6 +10,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,13 +136,35 @@ def other_options() -> dict[str, Any]:
     )
 
 
+def composites() -> dict[str, Any]:
+    """Layers inside layers: dropout, batch normalization, what trains in a form of its own, and a repeated block."""
+    convolution = {"Conv2D": {"filters": 8, "kernel_size": 3, "padding": "same", "activation": "relu"}}
+    unit = {
+        "parameters": {"rate": 0.2},
+        "layers": [{"Residual": [convolution, "BatchNormalization", {"Dropout": "$rate"}]}],
+    }
+    pooled = [convolution, {"MaxPooling2D": {"pool_size": 2, "strides": 2}}, "LocalResponseNormalization"]
+    return config(
+        model={
+            "blocks": {"unit": unit},
+            "layers": [
+                {"Repeat": {"times": 2, "layers": [{"unit": {"rate": 0.1}}]}},
+                {"Branches": [pooled, [{"AveragePooling2D": 2}, "unit"]]},
+                "Flatten",
+                {"Dense": {"units": "classes", "activation": "softmax"}},
+            ],
+        }
+    )
+
+
+@pytest.mark.parametrize("options", [other_options, composites])
 def test_a_resumed_run_with_other_options_equals_the_uninterrupted_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: Callable[[], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Noise, half precision, warm-up with plateau, accumulation, early stopping's count and a metric."""
+    """Noise, half precision, warm-up with plateau, accumulation, early stopping's count, a metric; and composites."""
     from cnnkit import callbacks
 
-    whole = run_training(tmp_path, other_options(), "whole")
+    whole = run_training(tmp_path, options(), "whole")
     original = callbacks.EpochClock.on_epoch_begin
 
     def interrupt(self: Any, epoch: int, logs: Any = None) -> None:
@@ -152,12 +175,13 @@ def test_a_resumed_run_with_other_options_equals_the_uninterrupted_one(
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.EpochClock, "on_epoch_begin", interrupt)
         with pytest.raises(CnnkitError, match="2 epochs are kept") as caught:
-            run_training(tmp_path, other_options(), "run")
+            run_training(tmp_path, options(), "run")
     assert caught.value.exit_code == 130
     run = Run(tmp_path / "run")
     resume(str(run.path), None, (), Console(stream=io.StringIO()))
     assert rows(run) == rows(whole)
-    assert len({row["learning_rate"] for row in rows(run)}) == len(rows(run))
+    # Without a warm-up, the plateau lowers the rate from the second epoch on.
+    assert len({row["learning_rate"] for row in rows(run)}) == (4 if options is other_options else 3)
     assert _state(run) | {"rows": []} == _state(whole) | {"rows": []}
 
 
@@ -477,6 +501,7 @@ def test_resolved_config_records_what_ran(uninterrupted: Run) -> None:
 #: Trains a config, evaluates the run without oneDNN whatever it was trained with, and prints what ran.
 TRAIN_AND_EVALUATE = """
 import io, json, sys
+from collections.abc import Callable
 from pathlib import Path
 from cnnkit import runtime
 from cnnkit.config.load import load_config
