@@ -356,14 +356,26 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
         return
     source = shipped.find(name)
     target = Path(output or source.name)
+    bases = shipped.bases(name)
+    copies = [(base, target.parent / base.name) for base in bases]
+    for base, copy in copies:
+        # One that is there already may have been copied with another config.
+        if copy.exists() and copy.read_bytes() != base.read_bytes():
+            raise UsageError(
+                f"`{target.name}` extends `{copy.name}`, and a different `{copy}` is there already",
+                "Copy it into another folder with --output.",
+            )
     try:
         with target.open("x", encoding="utf-8") as stream:
             stream.write(source.read_text(encoding="utf-8"))
+        for base, copy in copies:
+            copy.write_bytes(base.read_bytes())
     except FileExistsError:
         raise UsageError(f"`{target}` is there already", "Name another file with --output.") from None
     except OSError as error:
         raise CnnkitError(f"cannot write `{target}`: {error.strerror}") from None
-    click.echo(f"wrote {target}; train it: cnnkit train {shlex.quote(str(target))}")
+    extended = f", and {', '.join(str(copy) for _, copy in copies)}, which it extends" if copies else ""
+    click.echo(f"wrote {target}{extended}; train it: cnnkit train {shlex.quote(str(target))}")
 
 
 @cli.group()

@@ -32,6 +32,21 @@ def find(name: str) -> Path:
     return folder() / f"{stem}.yaml"
 
 
+def bases(name: str) -> list[Path]:
+    """The shipped configs that one extends, the nearest first."""
+    from cnnkit.config.document import parse, read_file
+
+    found: list[Path] = []
+    file = find(name)
+    while True:
+        plain = parse(read_file(str(file)), str(file)).plain()
+        extends = plain.get("extends") if isinstance(plain, dict) else None
+        if not isinstance(extends, str):
+            return found
+        file = file.parent / extends
+        found.append(file)
+
+
 def purpose(name: str) -> str:
     """The first comment line of a shipped config."""
     with find(name).open(encoding="utf-8") as stream:

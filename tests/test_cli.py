@@ -577,6 +577,18 @@ class TestNew:
         assert cnnkit("new", "digits.yaml", "--output", "my net.yaml").code == 0
         assert cnnkit("inspect", "my net.yaml").code == 0
 
+    def test_a_config_comes_with_those_that_it_extends(self, empty: Path, cnnkit: Cnnkit) -> None:
+        assert cnnkit("new", "cifar10_vgg_small", "-o", "mine.yaml").code == 0
+        assert (empty / "cifar10_vgg.yaml").read_bytes() == (CONFIGS / "cifar10_vgg.yaml").read_bytes()
+        assert cnnkit("inspect", "mine.yaml").code == 0
+        assert cnnkit("new", "cifar10_vgg_small").code == 0
+        (empty / "cifar10_vgg.yaml").write_text("# edited")
+        result = cnnkit("new", "cifar10_vgg_small", "-o", "third.yaml")
+        assert result.code == 2
+        assert "a different `cifar10_vgg.yaml` is there already" in result.err
+        assert (empty / "cifar10_vgg.yaml").read_text() == "# edited"
+        assert not (empty / "third.yaml").exists()
+
     def test_list_names_every_config(self, cnnkit: Cnnkit) -> None:
         result = cnnkit("new", "--list")
         assert result.code == 0
