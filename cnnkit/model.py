@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.layers.base import Scope, Seeds, Shape
+from cnnkit.layers.base import Seeds, Shape
+from cnnkit.layers.compound import scopes
 from cnnkit.layers.stack import head
 from cnnkit.tasks.classification import make_model
 
@@ -68,13 +69,9 @@ def build_model(
             )
         )
     steps = config.model.trace(input_shape, classes)
-    # Probabilities and losses in half precision under- and overflow (Keras' mixed precision guide): from the last layer
-    # that computes something to the end, everything is in float32.
-    computing = [index for index, step in enumerate(steps) if step.layer.output_activation != "keep"]
-    for index, step in enumerate(steps):
-        dtype = "float32" if not computing or index >= computing[-1] else policy
-        name = f"{index}.{step.layer.kind}"
-        built.append(step.layer.build(Scope(name, step.input_shape, seeds, dtype)))
+    labels = [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
+    for step, scope in zip(steps, scopes(steps, labels, seeds, policy, ending=True), strict=True):
+        built.append(step.layer.build(scope))
     from cnnkit.layers.fused import postpone_activations
 
     layers = [step.layer for step in steps]

@@ -144,12 +144,14 @@ class Scope:
         input_shape: What arrives at the layer, without the batch axis.
         seeds: Hands out seeds; shared by all layers of a model.
         dtype: The dtype policy for layers that do not set their own; None for Keras' global policy.
+        ending: Whether the layer holds the network's last ones, which are to be in float32, and builds them so itself.
     """
 
     name: str
     input_shape: Shape
     seeds: Seeds
     dtype: str | None = None
+    ending: bool = False
 
 
 class Layer(NamedObject):

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from cnnkit.layers import geometry
-from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, Weight, format_shape
+from cnnkit.layers.base import Layer, Scope, Seeds, Shape, ShapeError, Weight, format_shape
 from cnnkit.layers.stack import Step, last_activation
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.window import compute_dtype
@@ -231,13 +231,35 @@ def _size(shape: Shape, axis: int) -> int:
     return shape[axis] if len(shape) == 3 else 1
 
 
+def scopes(
+    steps: Sequence[Step], labels: Sequence[str], seeds: Seeds, dtype: str | None, *, ending: bool
+) -> list[Scope]:
+    """The scopes in which layers in order are built.
+
+    Probabilities and losses in half precision under- and overflow (Keras' mixed precision guide): from the network's
+    last layer that computes something to its end, everything is in float32.
+
+    Args:
+        labels: The layers' names.
+        dtype: The dtype policy of the others.
+        ending: Whether the network ends with these layers.
+    """
+    computing = [index for index, step in enumerate(steps) if step.layer.output_activation != "keep"]
+    last = (computing[-1] if computing else 0) if ending else len(steps)
+    found = []
+    for index, (step, label) in enumerate(zip(steps, labels, strict=True)):
+        layer = step.layer
+        holds_ending = index == last and isinstance(layer, Compound) and layer.merge is None
+        own = dtype if index < last or holds_ending else "float32"
+        found.append(Scope(label, step.input_shape, seeds, own, ending=holds_ending))
+    return found
+
+
 def _apply(part: Part, tensor: Any, scope: Scope, dtype: str | None) -> Any:
     from cnnkit.layers.fused import postpone_activations
 
-    built = [
-        step.layer.build(Scope(label, step.input_shape, scope.seeds, dtype))
-        for step, label in zip(part.steps, part.labels, strict=True)
-    ]
+    inner = scopes(part.steps, part.labels, scope.seeds, dtype, ending=scope.ending)
+    built = [step.layer.build(one) for step, one in zip(part.steps, inner, strict=True)]
     for layer in postpone_activations(built):
         tensor = layer(tensor)
     return tensor

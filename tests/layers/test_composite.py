@@ -397,6 +397,33 @@ def test_composites_follow_the_dtype_policy(tmp_path: Path, dtype: str) -> None:
     assert np.isfinite(np.asarray(outputs)).all()
 
 
+def test_the_end_of_a_network_is_in_float32_inside_a_block_too(tmp_path: Path) -> None:
+    blocks = {
+        "head": {
+            "layers": [
+                "GlobalAveragePooling2D",
+                {"Dense": {"units": 8, "name": "a"}},
+                {"Dense": {"units": 5, "name": "b"}},
+            ]
+        },
+        "net": {"layers": [conv(4, "c"), "head", "Softmax"]},
+    }
+    overrides = ("training.dtype_policy=mixed_bfloat16",)
+    for layers in (["net"], ["net", {"Dropout": 0.1}]):
+        model = build(load(tmp_path, {"blocks": blocks, "layers": layers}, (8, 8, 3), *overrides))
+        policies = {
+            layer.name: layer.compute_dtype
+            for layer in model._flatten_layers(include_self=False)
+            if not isinstance(layer, keras.Model)
+        }
+        assert policies["c"] == policies["a"] == policies["b"] == "bfloat16"
+        assert policies["layers.2.Softmax"] == "float32"
+        assert model(random_images(2, 8, 8, 3)).dtype == "float32"
+    model = build(load(tmp_path, {"blocks": blocks, "layers": [conv(4, "d"), "head"]}, (8, 8, 3), *overrides))
+    assert model.get_layer("1.head").get_layer("a").compute_dtype == "bfloat16"
+    assert model.get_layer("1.head").get_layer("b").compute_dtype == "float32"
+
+
 def test_a_composite_that_is_not_trainable_has_no_trainable_weights(tmp_path: Path) -> None:
     layers = [{"Residual": {"layers": [conv(3, "a")], "trainable": False}}, *HEAD]
     loaded = load(tmp_path, layers)
