@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from cnnkit.config.base import to_plain
 from cnnkit.config.load import LoadedConfig, load_config
-from cnnkit.errors import CnnkitError
 from cnnkit.layers.base import format_shape
+from cnnkit.listing import number_in
 from cnnkit.rundir import Run
 from cnnkit.summary import LayerRow, Summary, format_bytes, summarize
 
@@ -67,10 +67,7 @@ def open_side(name: str) -> Side:
     if path.is_dir():
         run = Run(path)
         loaded = load_config(str(run.config))
-        try:
-            accuracy = float(run.read_json(run.evaluation)["accuracy"])
-        except (CnnkitError, KeyError, TypeError, ValueError):
-            accuracy = None
+        accuracy = number_in(run, run.evaluation, "accuracy")
     else:
         loaded = load_config(name)
     return Side(name, loaded, summarize(loaded), accuracy)
@@ -147,12 +144,15 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str
     return found
 
 
+def _section_differences(first: Side, second: Side) -> dict[str, tuple[Any, Any]]:
+    """What differs outside the network."""
+    names = ("seed", "data", "augmentation", "training")
+    one, other = ({name: to_plain(getattr(side.loaded.config, name)) for name in names} for side in (first, second))
+    return differences(one, other)
+
+
 def compare(first: Side, second: Side) -> dict[str, Any]:
     """The whole comparison as plain JSON values."""
-    sections: dict[str, tuple[Any, Any]] = {}
-    for name in ("seed", "data", "augmentation", "training"):
-        one, other = (to_plain(getattr(side.loaded.config, name)) for side in (first, second))
-        sections |= differences({name: one}, {name: other})
     totals = {
         key: [getattr(first.summary, key), getattr(second.summary, key)]
         for key in ("parameters", "trainable_parameters", "macs", "activation_bytes", "receptive_field")
@@ -163,7 +163,7 @@ def compare(first: Side, second: Side) -> dict[str, Any]:
         "layers": [_as_json(pair) for pair in align(first.summary.rows, second.summary.rows)],
         "totals": totals,
         "accuracy": [first.accuracy, second.accuracy],
-        "sections": {key: list(pair) for key, pair in sections.items()},
+        "sections": {key: list(pair) for key, pair in _section_differences(first, second).items()},
     }
 
 
@@ -189,7 +189,7 @@ def as_text(first: Side, second: Side) -> str:
     pairs = align(first.summary.rows, second.summary.rows)
     lines += [line for pair in pairs for line in _pair_lines(pair, 0)]
     lines += ["", *_total_lines(first, second)]
-    sections = compare(first, second)["sections"]
+    sections = _section_differences(first, second)
     if sections:
         lines += ["", *(f"{key}: {_shown(one)} -> {_shown(other)}" for key, (one, other) in sections.items())]
     return "\n".join(lines)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnkit.config.load import LoadedConfig
-from cnnkit.layers.base import Layer, Shape, format_shape
+from cnnkit.layers.base import Shape, format_shape
 from cnnkit.layers.compound import Compound
 from cnnkit.layers.geometry import receptive_field
 from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer
+from cnnkit.summary import Chain
 
 #: Layers that normalize a batch, so that a constant added before them is subtracted again.
 _NORMALIZATIONS = ("BatchNormalization",)
@@ -57,7 +58,7 @@ class _Item:
 
     place: str
     step: Step
-    stack: tuple[tuple[Layer, Shape], ...]
+    stack: Chain
 
     @property
     def layer(self) -> Any:
@@ -73,7 +74,7 @@ def lint(loaded: LoadedConfig) -> list[Advice]:
     steps = loaded.config.model.trace(info.shape, info.classes)
     labels = [f"model.layers[{index}].{step.layer.kind}" for index, step in enumerate(steps)]
     found: list[Advice] = []
-    chains = list(_chains(steps, labels, ()))
+    chains = list(_chains(steps, labels, None))
     for chain in chains:
         for rule in _CHAIN_RULES:
             found += rule(chain)
@@ -95,9 +96,7 @@ def _grouped(found: Sequence[Advice]) -> list[Advice]:
     return [Advice(rule, tuple(where), message, fix) for (rule, message, fix), where in places.items()]
 
 
-def _chains(
-    steps: Sequence[Step], labels: Sequence[str], before: Sequence[tuple[Layer, Shape]]
-) -> Iterator[list[_Item]]:
+def _chains(steps: Sequence[Step], labels: Sequence[str], before: Chain | None) -> Iterator[list[_Item]]:
     """The sequences of layers between merges, inner ones first; repetitions and blocks are written out."""
     chain: list[_Item] = []
     yield from _into(chain, steps, labels, before)
@@ -105,9 +104,9 @@ def _chains(
 
 
 def _into(
-    chain: list[_Item], steps: Sequence[Step], labels: Sequence[str], before: Sequence[tuple[Layer, Shape]]
+    chain: list[_Item], steps: Sequence[Step], labels: Sequence[str], before: Chain | None
 ) -> Iterator[list[_Item]]:
-    stack = list(before)
+    stack = before
     for step, label in zip(steps, labels, strict=True):
         layer = step.layer
         if isinstance(layer, Compound):
@@ -119,9 +118,9 @@ def _into(
                     yield from _into(chain, part.steps, inner, stack)
                 else:
                     yield from _chains(part.steps, inner, stack)
-        stack.append((layer, step.input_shape))
+        stack = Chain(stack, layer, step.input_shape)
         if not isinstance(layer, Compound) or layer.merge is not None:
-            chain.append(_Item(label, step, tuple(stack)))
+            chain.append(_Item(label, step, stack))
 
 
 def _bias_before_normalization(chain: Sequence[_Item]) -> Iterator[Advice]:

@@ -26,13 +26,13 @@ def _run_row(run: Run) -> dict[str, Any]:
         "epochs": len(metrics),
         "planned_epochs": _planned_epochs(run),
         "best_val_accuracy": max((row["val_accuracy"] for row in metrics if "val_accuracy" in row), default=None),
-        "test_accuracy": _number(run, run.evaluation, "accuracy"),
-        "parameters": _number(run, run.environment, "model", "parameters"),
+        "test_accuracy": number_in(run, run.evaluation, "accuracy"),
+        "parameters": number_in(run, run.environment, "model", "parameters"),
         "seconds": round(sum((row.get("seconds", 0.0) for row in metrics), 0.0), 1),
     }
 
 
-def _number(run: Run, path: Path, *keys: str) -> Any:
+def number_in(run: Run, path: Path, *keys: str) -> Any:
     """A number in a JSON file of the run; None where the file is missing, half made or broken."""
     try:
         value: Any = run.read_json(path)

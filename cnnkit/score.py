@@ -107,7 +107,6 @@ def evaluate_run(run: Run, split: str = "test", folder: str | None = None, tta: 
     Raises:
         CnnkitError: if there is no model, no such split, or the images do not fit.
     """
-    from cnnkit import data as data_module
     from cnnkit import evaluate
 
     check_model(run)
@@ -117,10 +116,7 @@ def evaluate_run(run: Run, split: str = "test", folder: str | None = None, tta: 
     class_names = task.class_names
     inference.check_views(tta, task.image_shape)
     images = _labelled_images(run, split, folder)
-    network, batch_size = compile_run(run, load_model(run), tta)
-    batches = data_module.evaluation_batches(images, batch_size=batch_size, classes=len(class_names))
-    outputs, labels = evaluate.predict_batches(network, batches)
-    probabilities = evaluate.probabilities_from_outputs(outputs, task.head)
+    probabilities, labels = _probabilities(run, images, tta)
     metrics = {
         "split": folder or split,
         **({"tta": list(tta)} if tta else {}),
@@ -152,7 +148,6 @@ def evaluate_ensemble(
     Raises:
         CnnkitError: if the runs do not fit together, or one of them cannot be evaluated.
     """
-    from cnnkit import data as data_module
     from cnnkit import evaluate
 
     for run in runs:
@@ -176,10 +171,7 @@ def evaluate_ensemble(
     for run in runs:
         if folder is None:
             run.check_data(runs[0].read_json(runs[0].environment)["data"]["fingerprint"])
-        network, batch_size = compile_run(run, load_model(run), tta)
-        batches = data_module.evaluation_batches(images, batch_size=batch_size, classes=len(first.class_names))
-        outputs, labels = evaluate.predict_batches(network, batches)
-        probabilities = evaluate.probabilities_from_outputs(outputs, run.read_task().head)
+        probabilities, labels = _probabilities(run, images, tta)
         members.append({"run": run.name, "accuracy": float((probabilities.argmax(axis=1) == labels).mean())})
         total = total + probabilities
     return {
@@ -188,6 +180,18 @@ def evaluate_ensemble(
         **evaluate.classification_metrics(total / len(runs), labels, first.class_names),
         "members": members,
     }
+
+
+def _probabilities(run: Run, images: Any, tta: Sequence[str]) -> tuple[Any, Any]:
+    """A run's class probabilities for labelled images, [images, classes], and the labels [images]."""
+    from cnnkit import data as data_module
+    from cnnkit import evaluate
+
+    task = run.read_task()
+    network, batch_size = compile_run(run, load_model(run), tta)
+    batches = data_module.evaluation_batches(images, batch_size=batch_size, classes=len(task.class_names))
+    outputs, labels = evaluate.predict_batches(network, batches)
+    return evaluate.probabilities_from_outputs(outputs, task.head), labels
 
 
 def _check_same_split(runs: Sequence[Run], split: str) -> None:

@@ -16,14 +16,6 @@ from cnnkit.layers.window import compute_dtype
 
 Merge = Literal["concatenate", "add", "average", "maximum", "multiply"]
 
-_MERGE_LAYERS = {
-    "concatenate": "Concatenate",
-    "add": "Add",
-    "average": "Average",
-    "maximum": "Maximum",
-    "multiply": "Multiply",
-}
-
 
 @dataclass(frozen=True)
 class Part:
@@ -213,7 +205,7 @@ class Compound(Layer):
             result = tensors[0]
             if self.merge is not None:
                 options = {"axis": self.axis} if self.merge == "concatenate" else {}
-                merge = getattr(keras.layers, _MERGE_LAYERS[self.merge])
+                merge = getattr(keras.layers, self.merge.capitalize())
                 result = merge(name=self.merge, dtype=dtype, **options)(tensors)
             if self.activation != "linear":
                 result = keras.layers.Activation(self.activation, name="activation", dtype=dtype)(result)

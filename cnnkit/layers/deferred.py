@@ -50,10 +50,6 @@ class _Known:
     blocks: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     parameters: frozenset[str] = frozenset({CHANNELS})
 
-    @property
-    def names(self) -> frozenset[str]:
-        return self.parameters | {CLASSES}
-
 
 _NOTHING_KNOWN = _Known()
 _KNOWN: ContextVar[_Known] = ContextVar("known", default=_NOTHING_KNOWN)

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.figures import best_ratio, ratios, run_notes, spread, table
 from benchmarks.images import write_images
-from benchmarks.pool import Contestant, race, say
+from benchmarks.pool import ask, race, say
 from cnnkit import shipped
 
 CONFIG = "cifar10"
@@ -56,12 +56,7 @@ def measure(images: int, repeats: int) -> dict[str, Any]:
 def _train(config: Path, overrides: list[str], output: str, arrays: str | None) -> str:
     """Trains the network that all contestants use, and returns its file."""
     spec = {"config": str(config), "overrides": overrides, "output": output, "arrays": arrays}
-    trainer = Contestant("training the network", {"kind": "trained-run", **spec})
-    try:
-        trainer.warm_up()
-    finally:
-        trainer.close()
-    return str(trainer.measured.warm_up["model"])
+    return str(ask("training the network", {"kind": "trained-run", **spec})["model"])
 
 
 def markdown(found: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.pool import Contestant
+from benchmarks.pool import ask
 
 RANDOM = "random images"
 
@@ -49,12 +49,8 @@ def write_images(
     """
     path = str(folder / f"{config.stem}-{split}")
     spec = {"config": str(config), "overrides": overrides, "count": count, "output": path, "split": split, "real": real}
-    reader = Contestant("reading the images", {"kind": "images", **spec})
-    try:
-        reader.warm_up()
-    finally:
-        reader.close()
-    return Images(path, reader.measured.warm_up["source"], reader.measured.warm_up["count"])
+    answer = ask("reading the images", {"kind": "images", **spec})
+    return Images(path, answer["source"], answer["count"])
 
 
 def save_images(images: Any, labels: Any, path: str) -> None:

@@ -110,6 +110,16 @@ class Contestant:
         return BenchmarkError(f"{self.measured.title}: the process ended with code {code}\n{wrote}")
 
 
+def ask(title: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """What a contestant answers that does one thing only, in a process of its own."""
+    contestant = Contestant(title, spec)
+    try:
+        contestant.warm_up()
+    finally:
+        contestant.close()
+    return contestant.measured.warm_up
+
+
 class Pool:
     """Contestants that live side by side: `with Pool() as pool`, and all of them end with the block."""
 
