@@ -315,6 +315,33 @@ def diff(first: str, second: str, as_json: bool) -> None:
 
 
 @cli.command()
+@click.argument("config", metavar="CONFIG")
+@_SET
+@click.option("--output", "-o", metavar="FILE", help="Where to write it, - for the terminal; by default NAME.py here.")
+@_common
+def eject(config: str, overrides: tuple[str, ...], output: str | None) -> None:
+    """Write CONFIG as one plain Keras script: data, augmentation, network, training."""
+    from cnnkit.config.load import load_config
+    from cnnkit.eject import eject as script_of
+
+    path = Path(config)
+    loaded = load_config(str(path / "config.yaml") if path.is_dir() else config, overrides)
+    script = script_of(loaded)
+    if output == "-":
+        click.echo(script, nl=False)
+        return
+    target = Path(output or f"{loaded.name}.py")
+    try:
+        with target.open("x", encoding="utf-8") as stream:
+            stream.write(script)
+    except FileExistsError:
+        raise UsageError(f"`{target}` is there already", "Name another file with --output.") from None
+    except OSError as error:
+        raise CnnkitError(f"cannot write `{target}`: {error.strerror}") from None
+    click.echo(f"wrote {target}; run it: python {shlex.quote(str(target))}")
+
+
+@cli.command()
 @click.option("--compare", is_flag=True, help="Group runs by config; mean, spread, and whether groups differ.")
 @_JSON
 @_common

@@ -66,7 +66,7 @@ def all_commands() -> list[list[str]]:
 def test_help_of_every_command_loads_nothing_heavy(tmp_path: Path) -> None:
     commands = all_commands()
     # The names that the README and the design promise.
-    for name in ("train", "eval", "predict", "inspect", "runs", "new", "data", "schema", "doctor"):
+    for name in ("train", "eval", "predict", "inspect", "diff", "eject", "runs", "new", "data", "schema", "doctor"):
         assert [name] in commands
     results = run_commands([[*command, "--help"] for command in commands], tmp_path, (*HEAVY, "numpy", "yaml"))
     assert {code for _, code in results} == {0}
@@ -80,8 +80,9 @@ def test_looking_at_configs_loads_nothing_heavy(tmp_path: Path) -> None:
     assert {code for _, code in results} == {0}
 
 
-def test_listing_data_sets_loads_nothing_heavy(tmp_path: Path) -> None:
-    assert run_commands([["data", "list"]], tmp_path, HEAVY) == [(["data", "list"], 0)]
+def test_listing_data_sets_and_writing_a_script_load_nothing_heavy(tmp_path: Path) -> None:
+    commands = [["data", "list"], ["eject", str(CONFIGS[0])]]
+    assert run_commands(commands, tmp_path, HEAVY) == [(command, 0) for command in commands]
 
 
 def test_mistakes_are_reported_before_anything_heavy_loads(tmp_path: Path) -> None:
@@ -159,6 +160,7 @@ MAY_IMPORT_KERAS = {
     "smoothing.py",
     "augmentation/keras_layers.py",
     "layers/fused.py",
+    "layers/functions.py",
     "layers/keras_initializers.py",
 }
 

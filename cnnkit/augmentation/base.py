@@ -7,6 +7,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from cnnkit.config.base import NamedObject, describe, invalid, is_number, is_whole
 from cnnkit.layers.base import Shape, ShapeError, format_shape
+from cnnkit.layers.calls import Argument, Call
 
 
 class Augmentation(NamedObject):
@@ -56,6 +57,16 @@ class Augmentation(NamedObject):
     def keras_arguments(self) -> dict[str, Any]:
         """The constructor arguments of the Keras layer."""
         return {name: getattr(self, name) for name in type(self).model_fields}
+
+    def call(self) -> Call:
+        """What a plain Keras script writes; a class that Keras lacks is one of `keras_layers`."""
+        kind = type(self).__name__
+        if self.own_layer:
+            # Ours have no defaults of their own.
+            values = {**self.keras_arguments(), "data_format": "channels_last"}
+            return Call(kind, tuple(Argument(name, value) for name, value in values.items()))
+        written = tuple(Argument(name, getattr(self, name)) for name in self.arguments())
+        return Call(f"layers.{kind}", written, self.leading)
 
     def build(self) -> Any:
         """The Keras layer, in float32 whatever the run's dtype policy is."""

@@ -19,6 +19,7 @@ from cnnkit.augmentation.base import (
 )
 from cnnkit.config.base import Fraction, PositiveInteger, describe, invalid, is_whole
 from cnnkit.layers.base import Shape, ShapeError, format_shape
+from cnnkit.layers.calls import Argument, Call
 
 
 class RandomFlip(Augmentation):
@@ -43,6 +44,12 @@ class RandomFlip(Augmentation):
 
     def leaves_bytes(self) -> bool:
         return True
+
+    def call(self) -> Call:
+        if self.alternate:
+            return super().call()
+        # Ours is only faster then.
+        return Call("layers.RandomFlip", (Argument("mode", self.mode),), "mode")
 
 
 def _padding(value: Any) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from pydantic import Field
 from cnnkit.config.base import Dimension, NonNegativeNumber
 from cnnkit.layers.axes import AxesField, as_list, covers, positions
 from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, Weight, format_shape
+from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.initializers import ZEROS
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.weights import (
@@ -146,16 +147,16 @@ class Maxout(Layer):
             )
         return (*input_shape[:-1], int(self.num_units))
 
+    def calls(self) -> tuple[Call, ...]:
+        return (Call("maxout", (Argument("num_units", int(self.num_units)),), "num_units", of_tensor=True),)
+
     def build(self, scope: Scope) -> Any:
-        """A functional model: the groups become an axis of their own, over which the maximum is taken."""
-        import keras
+        """A functional model of Keras' operations."""
+        from cnnkit.layers.functions import maxout
 
         arguments = self.keras_arguments(scope)
-        dtype, units = arguments["dtype"], int(self.num_units)
-        *others, size = scope.input_shape
 
         def body(inputs: Any) -> Any:
-            groups = keras.layers.Reshape((*others, units, size // units), dtype=dtype, name="groups")(inputs)
-            return keras.ops.max(groups, axis=-1)
+            return maxout(inputs, int(self.num_units))
 
-        return functional(arguments["name"], scope.input_shape, compute_dtype(dtype), body)
+        return functional(arguments["name"], scope.input_shape, compute_dtype(arguments["dtype"]), body)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from cnnkit.config.base import DtypeName, NamedObject, StrictModel
+from cnnkit.layers.calls import Argument, Call
 
 #: A tensor's shape without the batch axis, such as (32, 32, 3).
 Shape = tuple[int, ...]
@@ -274,11 +275,43 @@ class Layer(NamedObject):
             arguments["seed"] = derive_seed(scope.seeds.seed, "dropout", key)
         return arguments
 
+    def calls(self) -> tuple[Call, ...]:
+        """What a plain Keras script calls in the place of this layer, one after another.
+
+        The arguments that the config writes, without those that every layer takes and without seeds.
+        """
+        names = [name for name in self.arguments() if name not in Layer.model_fields]
+        # As Keras orders them: fields of a base class come first otherwise.
+        usual = (self.leading, "kernel_size", "strides", "padding")
+        names.sort(key=lambda name: usual.index(name) if name in usual else len(usual))
+        fields = type(self).model_fields
+        arguments = tuple(
+            Argument(name, as_argument(getattr(self, name)), as_argument(fields[name].get_default()))
+            if not fields[name].is_required()
+            else Argument(name, as_argument(getattr(self, name)))
+            for name in names
+        )
+        return (Call(f"layers.{type(self).__name__}", arguments, self.leading),)
+
     def build(self, scope: Scope) -> Any:
         """The Keras layer (or a named Keras sub-model of stock layers)."""
         import keras
 
         return getattr(keras.layers, type(self).__name__)(**self.keras_arguments(scope))
+
+
+def as_argument(value: Any) -> Any:
+    """A field's value as a script writes it: an object as a call, [height, width] as one number where they agree."""
+    if isinstance(value, NamedObject):
+        # Defined beside the tables of such objects, which this module does not know.
+        return value.call()  # type: ignore[attr-defined]
+    if isinstance(value, StrictModel):
+        return {name: item for name, item in value.model_dump().items() if item is not None}
+    if isinstance(value, tuple):
+        items = [as_argument(item) for item in value]
+        alike = len(items) == 2 and items[0] == items[1] and isinstance(items[0], int)
+        return items[0] if alike else tuple(items)
+    return value
 
 
 class ShapeLayer(Layer):

@@ -17,6 +17,7 @@ from cnnkit.layers.base import (
     format_shape,
     spatial_sizes,
 )
+from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.compound import Compound, Merge, Part, leaves
 from cnnkit.layers.convolution import Conv2D
 from cnnkit.layers.deferred import LayerField
@@ -118,13 +119,14 @@ class PaddedChannels(ShapeLayer):
     def output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.filters)
 
-    def build(self, scope: Scope) -> Any:
-        import keras
+    def calls(self) -> tuple[Call, ...]:
+        return (Call("pad_channels", (Argument("filters", self.filters),), "filters", of_tensor=True),)
 
-        missing = self.filters - scope.input_shape[-1]
+    def build(self, scope: Scope) -> Any:
+        from cnnkit.layers.functions import pad_channels
 
         def body(inputs: Any) -> Any:
-            return keras.ops.pad(inputs, [[0, 0], [0, 0], [0, 0], [0, missing]])
+            return pad_channels(inputs, self.filters)
 
         return functional(scope.name, scope.input_shape, compute_dtype(scope.dtype), body)
 

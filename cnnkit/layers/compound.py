@@ -3,7 +3,7 @@
 `Residual`, `Branches`, `Repeat` and calls of blocks all become this; it is built as one named functional model.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -65,6 +65,7 @@ class Compound(Layer):
         merge: How their outputs become one; None for a single path.
         axis: The axis along which they are concatenated, counted as Keras does.
         activation: What is applied to the result.
+        values: What the parameters stand for, where this is a call of a block.
     """
 
     written: Any
@@ -72,6 +73,7 @@ class Compound(Layer):
     merge: Any
     axis: int
     activation: str
+    values: Any
 
     @classmethod
     def of(
@@ -81,6 +83,7 @@ class Compound(Layer):
         merge: Merge | None = None,
         axis: int = -1,
         activation: str = "linear",
+        values: Mapping[str, Any] | None = None,
     ) -> "Compound":
         taken: set[str] = {name for name in (merge, "activation", "identity") if name is not None}
         for part in parts:
@@ -91,7 +94,13 @@ class Compound(Layer):
                 taken.add(name)
         common = {name: getattr(written, name) for name in Layer.model_fields}
         return cls.model_construct(
-            written=written, parts=tuple(parts), merge=merge, axis=axis, activation=activation, **common
+            written=written,
+            parts=tuple(parts),
+            merge=merge,
+            axis=axis,
+            activation=activation,
+            values=dict(values or {}),
+            **common,
         )
 
     @property

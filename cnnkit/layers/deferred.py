@@ -406,7 +406,7 @@ class BlockCall(Layer):
             steps = trace(block.layers, input_shape, inner)
         except StackError as error:
             raise ShapeError(error.message, inside=((self.block, ("layers", *error.path)), *error.inside)) from None
-        return Compound.of(self._with_common(outer), [Part.of("layers", steps)])
+        return Compound.of(self._with_common(outer), [Part.of("layers", steps)], values=values)
 
     def _with_common(self, outer: Mapping[str, Any]) -> "BlockCall":
         """This call with what every layer takes in the place of names."""

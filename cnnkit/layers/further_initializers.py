@@ -1,10 +1,12 @@
 """The initializers that a config names; a module of their own keeps the start of all others quick."""
 
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from cnnkit.config.base import NonNegativeNumber, PositiveNumber, invalid
+from cnnkit.layers.calls import Call
 from cnnkit.layers.initializers import FanInitializer, Initializer, SeededInitializer
 
 
@@ -101,6 +103,9 @@ class Dirac(SeededInitializer):
 
     ranks: ClassVar[tuple[int, int | None]] = (4, 4)
 
+    def call(self) -> Call:
+        return replace(super().call(), function="Dirac")
+
     def build(self, seed: int) -> Any:
         from cnnkit.layers.keras_initializers import Dirac as KerasDirac
 
@@ -120,6 +125,9 @@ class PatchWhitening(Initializer):
     epsilon: PositiveNumber = Field(
         default=5e-4, description="Added to each component's variance, so that faint noise is not blown up."
     )
+
+    def call(self) -> Call:
+        return replace(super().call(), function="PatchWhitening")
 
     def build(self, seed: int) -> Any:
         from cnnkit.layers.keras_initializers import PatchWhitening as KerasPatchWhitening

@@ -18,10 +18,11 @@ class Dirac(keras.initializers.Initializer):
     Filters beyond the number of channels are drawn uniformly, with variance 1 / (3 inputs).
 
     Args:
-        seed: Of those filters.
+        seed: Of those filters; None draws them anew each time.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
         self.rest = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=seed)
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
@@ -32,6 +33,9 @@ class Dirac(keras.initializers.Initializer):
         kernel[height // 2, width // 2, range(passed), range(passed)] = 1
         return keras.ops.convert_to_tensor(kernel, dtype=dtype)
 
+    def get_config(self) -> dict[str, Any]:
+        return {"seed": self.seed}
+
 
 class PatchWhitening(keras.initializers.Zeros):
     """Stands for a kernel that is measured on the training images, see `whitening_kernel`.
@@ -40,7 +44,7 @@ class PatchWhitening(keras.initializers.Zeros):
         epsilon: Added to the patches' variances.
     """
 
-    def __init__(self, epsilon: float) -> None:
+    def __init__(self, epsilon: float = 5e-4) -> None:
         self.epsilon = epsilon
 
 

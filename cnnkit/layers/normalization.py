@@ -16,6 +16,7 @@ from cnnkit.config.base import (
 )
 from cnnkit.layers.axes import AxesField, AxisField, as_list, covers, positions
 from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, Weight, format_shape, spatial
+from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.initializers import ONES, ZEROS
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.weights import (
@@ -207,6 +208,10 @@ class LocalResponseNormalization(Layer):
         spatial(input_shape, None)
         return input_shape
 
+    def calls(self) -> tuple[Call, ...]:
+        values = tuple(Argument(name, getattr(self, name)) for name in ("depth_radius", "bias", "alpha", "beta"))
+        return (Call("local_response_normalization", values, of_tensor=True),)
+
     def build(self, scope: Scope) -> Any:
         """A layer for training; what is saved is `stock`."""
         arguments = self.keras_arguments(scope)
@@ -227,25 +232,11 @@ class LocalResponseNormalization(Layer):
         )
 
     def stock(self, name: str, input_shape: Shape, dtype: str) -> Any:
-        """A functional model; the channel axis becomes an image's width, so that a pooling sums over it."""
-        import keras
-
-        radius = self.depth_radius
-        height, width, channels = input_shape
-        count = 2 * radius + 1
+        """A functional model of Keras' operations."""
+        from cnnkit.layers.functions import local_response_normalization
 
         def body(inputs: Any) -> Any:
-            squares = keras.ops.square(inputs)
-            rows = keras.layers.Reshape((height * width, channels, 1), dtype=dtype, name="rows")(squares)
-            padded = keras.ops.pad(rows, [[0, 0], [0, 0], [radius, radius], [0, 0]])
-            means = keras.layers.AveragePooling2D((1, count), strides=1, dtype=dtype, name="means")(padded)
-            images = keras.layers.Reshape(input_shape, dtype=dtype, name="images")(means)
-            scaled = keras.layers.Rescaling(self.alpha * count, offset=self.bias, dtype=dtype, name="scaled")(images)
-            if self.beta == 0.75:
-                # Three times as fast as a power.
-                root = keras.ops.rsqrt(scaled)
-                return inputs * (root * keras.ops.sqrt(root))
-            return inputs * keras.ops.power(scaled, -self.beta)
+            return local_response_normalization(inputs, self.depth_radius, self.bias, self.alpha, self.beta)
 
         model = functional(name, input_shape, dtype, body)
         model.trainable = self.trainable

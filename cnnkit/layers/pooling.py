@@ -1,11 +1,13 @@
 """The pooling layers: W' = (W - F + 2P)/S + 1, no parameters."""
 
+import math
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from cnnkit.config.base import DataFormat, Pair, invalid
 from cnnkit.layers.base import Layer, Scope, Shape, channels, image_shape, spatial
+from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.window import DATA_FORMAT, Amounts, WindowedLayer, compute_dtype
 
@@ -42,12 +44,24 @@ class MaxPooling2D(Pooling):
 
     pool_size: Pair = Field(default=(2, 2), description="The window's [height, width], from 1.")
 
+    def padded_calls(self, call: Call, amounts: Any) -> tuple[Call, ...]:
+        values = (
+            Argument("pad_width", self._pad_width(self.explicit_padding())),
+            Argument("constant_values", -math.inf),
+        )
+        return Call("keras.ops.pad", values, "pad_width", of_tensor=True), call
+
+    def _pad_width(self, amounts: Any) -> list[list[int]]:
+        """The padding of all axes, the batch in front."""
+        pad_width = [[0, 0], *([list(amount) for amount in amounts])]
+        pad_width.insert(1 if self.data_format == "channels_first" else 3, [0, 0])
+        return pad_width
+
     def build_padded(self, scope: Scope, arguments: dict[str, Any], amounts: Amounts) -> Any:
         """A functional model that pads with minus infinity (zeros would beat negative values), then pools."""
         import keras
 
-        pad_width = [[0, 0], *([list(amount) for amount in amounts])]
-        pad_width.insert(1 if self.data_format == "channels_first" else 3, [0, 0])
+        pad_width = self._pad_width(amounts)
         pool = self.keras_layer(arguments | {"name": "padded"})
 
         def body(inputs: Any) -> Any:

@@ -14,6 +14,7 @@ from cnnkit.config.base import (
     is_whole,
     suggestion,
 )
+from cnnkit.layers.calls import Argument, Call
 
 SEED_IS_OF_THE_RUN = "`seed` comes from the run; write `seed:` at the top level of the file"
 
@@ -61,6 +62,11 @@ class WeightObject(NamedObject):
         if self.takes_seed:
             arguments["seed"] = seed
         return getattr(getattr(keras, self.module), type(self).__name__)(**arguments)
+
+    def call(self) -> Call:
+        """What a plain Keras script writes; without a seed."""
+        arguments = tuple(Argument(name, getattr(self, name)) for name in self.arguments())
+        return Call(f"keras.{self.module}.{type(self).__name__}", arguments, self.leading)
 
     def misfit(self, rank: int) -> str | None:
         """Why this cannot act on a weight with `rank` axes; None if it can."""

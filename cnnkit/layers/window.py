@@ -1,12 +1,14 @@
 """What convolutions and poolings share: a window that moves over the image, and its padding."""
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from cnnkit.config.base import DataFormat, describe, invalid, is_whole, suggestion
 from cnnkit.layers import geometry
-from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, format_shape, image_shape, spatial
+from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, as_argument, format_shape, image_shape, spatial
+from cnnkit.layers.calls import Argument, Call
 
 #: ((top, bottom), (left, right)), in pixels.
 Amounts = tuple[geometry.Amount, geometry.Amount]
@@ -209,6 +211,22 @@ class WindowedLayer(Layer):
                 f"the stride does not divide evenly: {arithmetic}; Keras drops the last {rest} {places}{padding}"
             )
         return tuple(texts)
+
+    def calls(self) -> tuple[Call, ...]:
+        amounts = self.explicit_padding()
+        (call,) = super().calls()
+        if isinstance(self.padding, str) and amounts is None:
+            return (call,)
+        call = replace(call, arguments=tuple(one for one in call.arguments if one.name != "padding"))
+        return (call,) if amounts is None else self.padded_calls(call, as_argument(amounts))
+
+    def padded_calls(self, call: Call, amounts: Any) -> tuple[Call, ...]:
+        """`calls` with explicit padding, given the call without it."""
+        return Call("layers.ZeroPadding2D", (Argument("padding", amounts), *self.order_of_axes()), "padding"), call
+
+    def order_of_axes(self) -> tuple[Argument, ...]:
+        """The argument `data_format`, where the config has it."""
+        return (Argument("data_format", self.data_format, None),) if self.data_format else ()
 
     def build(self, scope: Scope) -> Any:
         """The Keras layer; with explicit padding, a sub-model of stock layers that pads first."""

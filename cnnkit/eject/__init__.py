@@ -1,0 +1,273 @@
+"""A config as one plain Keras script: data, augmentation, network and training, without cnnkit.
+
+The script draws the same initial weights, visits the images in the same order and changes them in the same way, so that
+it learns what `cnnkit train` learns, up to rounding: cnnkit computes with faster forms of some of Keras' layers. It
+differs in three things: all images are held in memory; image files that cannot be read are left out before the
+validation split is drawn, not after; and all training metrics see smoothed labels (the accuracy is the same for them).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cnnkit.eject.data import write_batches, write_data
+from cnnkit.eject.network import NetworkText, write_network
+from cnnkit.eject.text import copied, import_lines, literal, wrapped
+from cnnkit.eject.training import TrainingText, write_training
+from cnnkit.errors import UsageError
+from cnnkit.layers.base import Shape
+from cnnkit.layers.compound import leaves
+from cnnkit.layers.stack import head as head_of
+
+if TYPE_CHECKING:
+    from cnnkit.config.load import LoadedConfig
+    from cnnkit.config.run import RunConfig
+    from cnnkit.config.training import TrainingConfig
+
+#: Names that a script uses beside those of its layers.
+_RESERVED = {
+    "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "EPOCHS", "NAMED", "SEED", "SUFFIXES", "augment", "build_model",
+    "divide", "draw_weights", "driven", "images", "keras", "labels", "layers", "load", "main", "measure_kernels",
+    "model", "moments", "np", "ops", "order", "seed_of", "tf", "tfds", "training_batches",
+}  # fmt: skip
+
+_MOMENTS = '''\
+def moments(images):
+    """Mean and variance of each channel."""
+    values = np.arange(256)
+    found = []
+    for channel in range(images.shape[-1]):
+        counts = np.bincount(images[..., channel].ravel(), minlength=256)
+        mean = counts @ values / counts.sum()
+        found.append((mean, counts @ (values - mean) ** 2 / counts.sum()))
+    means, variances = zip(*found)
+    return list(means), list(variances)
+'''
+
+_DRAW = '''\
+def draw_weights(model):
+    """Draws all initial weights, each from a seed of its own, and gives dropout its seeds.
+
+    A layer's seed follows from its kind, its sizes and how many of the same came before it, so that changing one layer
+    leaves the others' weights as they are. Without this, Keras draws them one after another.
+    """
+
+    def made(layer):
+        # Keras numbers the layers of a kind in the order in which they are made.
+        number = layer.name.rpartition("_")[2]
+        return int(number) if number.isdigit() else 0
+
+    counts = collections.Counter()
+    for layer in sorted(model.layers, key=made):
+        if not layer.weights and not hasattr(layer, "seed_generator"):
+            continue
+        sizes = [tuple(weight.shape) for weight in layer.weights] or [tuple(layer.input.shape[1:])]
+        kind = f"{type(layer).__name__}{sizes}"
+%(key)s
+        for name, initializer in list(vars(layer).items()):
+            part = name.removesuffix("_initializer")
+            weight = getattr(layer, f"{part}_kernel", None)
+            weight = getattr(layer, part, None) if weight is None else weight
+            if part != name and weight is not None and hasattr(initializer, "seed"):
+                seed = seed_of("weights", key, name)
+                drawn = type(initializer).from_config({**initializer.get_config(), "seed": seed})
+                weight.assign(drawn(weight.shape))
+        if hasattr(layer, "seed_generator"):
+            seed = seed_of("dropout", key)
+            layer.seed_generator.state.assign(keras.random.SeedGenerator(seed).state)
+'''
+
+_KEY = """\
+        key = f"{kind}#{counts[kind]}"
+        counts[kind] += 1"""
+
+_KEY_WITH_NAMES = """\
+        key = NAMED.get(layer.name)
+        if key is None:
+            key = f"{kind}#{counts[kind]}"
+            counts[kind] += 1"""
+
+_MEASURE = '''\
+def measure_kernels(model, images):
+    """Sets the kernels that whiten patches, from the patches of images."""
+    for layer in model.layers:
+        initializer = getattr(layer, "kernel_initializer", None)
+        if isinstance(initializer, PatchWhitening):
+            before = keras.Model(model.inputs[0], layer.input)
+            arrived = np.asarray(before(images.astype(np.float32)))
+            kernel = whitening_kernel(arrived, layer.kernel_size, layer.filters, initializer.epsilon)
+            layer.kernel.assign(kernel)
+'''
+
+
+def eject(loaded: LoadedConfig) -> str:
+    """The config's script.
+
+    Raises:
+        UsageError: if the script cannot hold what the config asks for.
+    """
+    config, info = loaded.config, loaded.info
+    training = config.training
+    policy = "float32" if training.dtype_policy == "auto" else training.dtype_policy
+    steps = config.model.trace(info.shape, info.classes)
+    resolved = [step.layer for step in steps]
+    head = head_of(resolved)
+    front, measured = _front(config, info.shape)
+    network = write_network(steps, info.shape, policy, front, _RESERVED)
+    constants, functions, lines = write_data(config.data, info)
+    validated = any(line.startswith("validation = ") for line in lines)
+    written = write_training(training, head, _jit(training, resolved, policy), validated, network.leaves)
+    weights = _class_weights(training, info.class_names, info.classes)
+    smoothing = _smoothing(training, head, info.classes)
+    batches = write_batches(config.data, info.classes, config.augmentation, smoothing, weighted=weights is not None)
+    model = _model_functions(network, measured)
+    main = _main(config, network, written, lines, weights, measured, validated, info.classes)
+    parts = [*functions, *batches, *model, *written.functions, main, 'if __name__ == "__main__":\n    main()\n']
+    body = "\n\n".join(part.rstrip("\n") + "\n" for part in parts)
+    constants = [
+        f"SEED = {config.seed}",
+        f"BATCH_SIZE = {config.data.batch_size}",
+        f"EPOCHS = {training.epochs}",
+        f"BEST = {literal(loaded.name + '.keras')}  # the best epoch's model",
+        *constants,
+        *([f"NAMED = {literal(network.explicit)}"] if network.explicit else []),
+    ]
+    environment = [
+        "# Both are read while TensorFlow loads.",
+        'os.environ.setdefault("KERAS_BACKEND", "tensorflow")',
+        f'os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "{0 if training.onednn == "off" else 1}")',
+    ]
+    imports = import_lines("\n".join([*constants, body]))
+    standard = imports[: imports.index("")] if "" in imports else []
+    others = imports[imports.index("") + 1 :] if "" in imports else imports
+    standard = sorted({*standard, "import os"}, key=lambda line: (line.startswith("from"), line.lower()))
+    head_lines = [_docstring(loaded), "from __future__ import annotations", "", *standard, "", *environment, ""]
+    annotated = ": Any" in body
+    if not annotated:
+        head_lines[1:3] = []
+    return "\n".join([*head_lines, *others, "", *constants, "", "", body])
+
+
+def _docstring(loaded: LoadedConfig) -> str:
+    data = loaded.config.data
+    needs = "Pillow" if data.folder else "scikit-learn" if data.name == "digits" else "tensorflow-datasets"
+    return (
+        f'"""{loaded.name}: a convolutional network in plain Keras, written by `cnnkit eject`.\n\n'
+        f"Needs tensorflow, keras, numpy and {needs}. All images are held in memory.\n"
+        '"""\n'
+    )
+
+
+def _front(config: RunConfig, input_shape: Shape) -> tuple[str | None, bool]:
+    """The layer that normalizes images, and whether its constants are measured."""
+    wanted = config.data.normalization
+    if wanted == "none":
+        return None, False
+    dtype = "" if config.training.dtype_policy in ("auto", "float32") else ', dtype="float32"'
+    if wanted == "scale":
+        return f"layers.Rescaling(1 / 255{dtype})", False
+    if wanted == "standardize":
+        return f"layers.Normalization(mean=mean, variance=variance{dtype})", True
+    spread = [list(one) * input_shape[-1] if len(one) == 1 else list(one) for one in (wanted.mean, wanted.variance)]
+    return f"layers.Normalization(mean={literal(spread[0])}, variance={literal(spread[1])}{dtype})", False
+
+
+def _jit(training: TrainingConfig, layers: list[Any], policy: str) -> str:
+    """Whether XLA compiles, as an expression, by the rules of `cnnkit.runtime.choose`."""
+    from cnnkit.runtime import needing_xla
+
+    if training.jit != "auto":
+        return str(training.jit == "on")
+    if needing_xla(list(leaves(layers)), policy, training.onednn != "off") is not None:
+        return "True"
+    return 'bool(tf.config.list_physical_devices("GPU"))'
+
+
+def _smoothing(training: TrainingConfig, head: str, classes: int) -> str | None:
+    share = training.label_smoothing
+    if not share:
+        return None
+    return f"targets * (1 - {share}) + {share} {'/ 2' if head == 'sigmoid' else f'/ {classes}'}"
+
+
+def _class_weights(training: TrainingConfig, names: tuple[str, ...] | None, classes: int) -> list[str] | None:
+    """Lines that leave `class_weights`; None where the config asks for none."""
+    wanted = training.class_weights
+    if wanted is None:
+        return None
+    if wanted == "balanced":
+        return [
+            f"counts = np.bincount(train[1], minlength={classes})",
+            "weights = len(train[1]) / (np.count_nonzero(counts) * np.maximum(counts, 1))",
+            "class_weights = np.where(counts > 0, weights, 0)",
+        ]
+    if isinstance(wanted, dict):
+        if names is None:
+            raise UsageError(
+                "training.class_weights names classes, and the data set's class names are not known here",
+                "Fetch the data first (cnnkit data prepare), or write a list of weights.",
+            )
+        wanted = [wanted.get(name, 1.0) for name in names]
+    return wrapped(f"class_weights = {literal(list(wanted))}")
+
+
+def _model_functions(network: NetworkText, measured: bool) -> list[str]:
+    parts = []
+    if network.initializers:
+        names = set(network.initializers) | (
+            {"whitening_kernel"} if "PatchWhitening" in network.initializers else set()
+        )
+        parts.append(copied("cnnkit.layers.keras_initializers", names))
+    if network.helpers:
+        parts.append(copied("cnnkit.layers.functions", network.helpers))
+    parts += network.functions
+    if measured:
+        parts.append(_MOMENTS)
+    given = "mean, variance" if measured else ""
+    parts.append("\n".join([f"def build_model({given}):", *("    " + line for line in network.lines)]))
+    parts.append(_DRAW % {"key": _KEY_WITH_NAMES if network.explicit else _KEY})
+    if "PatchWhitening" in network.initializers:
+        parts.append(_MEASURE)
+    return parts
+
+
+def _main(
+    config: RunConfig,
+    network: NetworkText,
+    written: TrainingText,
+    lines: list[str],
+    weights: list[str] | None,
+    measured: bool,
+    validated: bool,
+    classes: int,
+) -> str:
+    """The function that runs it all."""
+    training = config.training
+    model = "build_model(*moments(train[0]))" if measured else "build_model()"
+    body = ["keras.utils.set_random_seed(SEED)"]
+    if training.dtype_policy not in ("auto", "float32"):
+        body.append(f"keras.config.set_dtype_policy({literal(training.dtype_policy)})")
+    body += [*lines, "", f"model = {model}", "draw_weights(model)"]
+    if "PatchWhitening" in network.initializers:
+        body.append("measure_kernels(model, train[0][:5000])")
+    size = "len(train[0])"
+    steps = f"{size} // BATCH_SIZE" if config.data.drop_remainder else f"math.ceil({size} / BATCH_SIZE)"
+    body += ["", f"steps = {steps}", *(line for one in (*written.rate, *written.optimizer) for line in wrapped(one))]
+    body += wrapped(f"model.compile({', '.join(['optimizer', *written.compiled])})")
+    body.append("model.summary()")
+    body += ["", 'epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")']
+    clock = "keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))"
+    body += ["callbacks = [", *(line for one in [clock, *written.callbacks] for line in wrapped(one + ",", 4)), "]"]
+    if weights is not None:
+        body += weights
+    batches = "training_batches(*train, epoch" + (", class_weights)" if weights is not None else ")")
+    one_hot = f"keras.utils.to_categorical(validation[1], {classes})"
+    validation = f"validation_data=(validation[0], {one_hot}), validation_batch_size=500, " if validated else ""
+    body += wrapped(f"model.fit({batches}, {validation}epochs=EPOCHS, callbacks=callbacks, shuffle=False, verbose=2)")
+    own = ", ".join(f"{literal(name)}: {name}" for name in sorted(network.initializers))
+    ours = f", custom_objects={{{own}}}" if own else ""
+    body += ["", *wrapped(f"best = keras.models.load_model(BEST, compile=False{ours})")]
+    body.append("probabilities = best.predict(test[0], batch_size=500, verbose=0)")
+    body.append("accuracy = np.mean(probabilities.argmax(axis=-1) == test[1])")
+    body.append('print(f"test accuracy {accuracy:.4f}")')
+    return "\n".join(["def main():", *(("    " + line) if line else "" for line in body)])

@@ -1,0 +1,321 @@
+"""The data of a config as Python: images in memory, the same splits, order and augmentation as in training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from cnnkit.augmentation.base import Augmentation
+from cnnkit.config.data import DataConfig
+from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read_prepared, split_name
+from cnnkit.config.image_folder import IMAGE_SUFFIXES, SPLIT_FOLDERS, list_image_folder
+from cnnkit.data.loading import FIXED_SEED, TEST_SHARE
+from cnnkit.eject.text import call_text, copied, literal, wrapped
+
+_SEEDS = '''\
+def seed_of(*path):
+    """A seed for one use of randomness alone: changing another use leaves it as it is."""
+    text = "/".join(str(part) for part in (SEED, *path))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") & 0x7FFFFFFF
+'''
+
+_DIGITS = '''\
+def load():
+    """The 1,797 digits of scikit-learn: uint8 [n, 8, 8, 1], and labels, int64 [n]."""
+    images, labels = load_digits(return_X_y=True)
+    images = np.rint(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    return images, labels.astype(np.int64)
+'''
+
+_TFDS = '''\
+def load(split):
+    """The images of a slice in the order of its files, uint8 [n, %(shape)s], and labels, int64 [n]."""
+    config = tfds.ReadConfig(interleave_cycle_length=1)
+    data = tfds.load(%(name)s, split=split, as_supervised=True, read_config=config)
+    images, labels = next(iter(data%(resize)s.batch(len(data))))
+    return images.numpy(), labels.numpy()
+'''
+
+_RESIZE = """\
+def resized(image, label):
+    image = tf.image.resize(image, %(size)s, antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8), label
+"""
+
+_FOLDER = '''\
+def read_image(path):
+    """An image file, uint8 [%(shape)s]."""
+    with Image.open(path) as opened:
+        image = _convert(ImageOps.exif_transpose(opened), %(mode)s)
+    %(resize)sreturn np.asarray(image, np.uint8)%(grey)s
+
+
+def load(folder):
+    """The images of a folder of class folders, uint8 [n, %(shape)s], and labels, int64 [n]."""
+    images, labels = [], []
+    for label, name in enumerate(CLASSES):
+        files = [path for path in Path(folder, name).rglob("*") if path.suffix.lower() in SUFFIXES]
+        for path in sorted(str(path) for path in files if not path.name.startswith(".")):
+            %(append)s
+    return np.stack(images), np.array(labels)
+'''
+
+_APPEND = """images.append(read_image(path))
+            labels.append(label)"""
+
+_APPEND_READABLE = """try:
+                images.append(read_image(path))
+            except Exception as error:
+                print(f"left out {path}: {error}")
+            else:
+                labels.append(label)"""
+
+_STRATIFIED = '''\
+def divide(labels, share, seed):
+    """Places in `labels`, at random by the seed: the rest, and a share of every class."""
+    random = np.random.RandomState(seed)
+    present, counts = np.unique(labels, return_counts=True)
+    # Whole numbers whose sum is the share of all, rounded up: the largest remainders round up.
+    exact = counts * share
+    takes = np.floor(exact).astype(int)
+    missing = math.ceil(counts.sum() * share - 1e-9) - takes.sum()
+    takes[np.argsort(takes - exact, kind="stable")[: max(0, missing)]] += 1
+    parts = [
+        random.permutation(np.flatnonzero(labels == label))[: max(take, 1)]
+        for label, take in zip(present, takes)
+    ]
+    part = np.sort(np.concatenate(parts))
+    return np.setdiff1d(np.arange(len(labels)), part), part
+'''
+
+_ORDER = '''\
+def order(epoch, size):
+    """The order of an epoch's images: a permutation that depends on the seed and the epoch alone."""
+    key = tf.stack([tf.constant(seed_of("order"), tf.int64), epoch])
+    draws = tf.random.stateless_uniform([size], key, None, None, tf.int32, alg="philox")
+    return tf.cast(tf.argsort(draws, stable=True), tf.int64)
+'''
+
+_BATCHES = '''\
+def training_batches(images, labels, epoch):
+    """The batches of an epoch.
+
+    Args:
+        images: uint8 [n, height, width, channels].
+        labels: int64 [n].
+        epoch: A variable with the epoch's number, which is read whenever an epoch begins.
+    """
+    size = len(images)
+    steps = %(steps)s
+    images, labels = tf.constant(images), tf.one_hot(labels, %(classes)s)
+
+    def batches(number):
+        places = order(number, size)
+        return tf.data.Dataset.range(steps).map(
+            lambda step: (number, step, places[step * BATCH_SIZE : (step + 1) * BATCH_SIZE])
+        )
+
+    def batch(number, step, places):
+        %(make)s
+
+    data = tf.data.Dataset.from_tensors(0).map(lambda _: tf.identity(epoch)).flat_map(batches)
+    data = data.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+    return data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+'''
+
+_DRIVEN = '''\
+def driven(layer, number=0):
+    """An augmentation layer and the draws of its own that it is given."""
+    path = "augmentation", type(layer).__name__, number
+    stream = SeedStream((seed_of(*path, 0), seed_of(*path, 1)))
+    drive(layer, stream)
+    return layer, stream
+'''
+
+_AUGMENT = '''\
+@tf.autograph.experimental.do_not_convert
+def augment(images, labels, epoch, step, places):
+    """Changes each image of a batch in its own way; the draws depend on the seed, the epoch and the step alone."""
+    shape = images.shape
+    images = tf.cast(images, tf.float32)
+    for layer, stream in AUGMENTATION:
+        stream.start(epoch, step, places)
+%(apply)s
+        images = tf.ensure_shape(images, shape)
+    return images, labels
+'''
+
+
+def write_data(config: DataConfig, info: DataSetInfo) -> tuple[list[str], list[str], list[str]]:
+    """The functions that load images, and the lines of `main` that divide them.
+
+    Returns:
+        Constants, functions and lines; the lines leave `train`, `validation` and `test`, each (images, labels),
+        or None.
+    """
+    constants: list[str] = []
+    functions = [_SEEDS]
+    height, width, channels = info.shape
+    shape = f"{height}, {width}, {channels}"
+    if config.folder is not None:
+        listing = list_image_folder(config.folder)
+        constants += wrapped(f"CLASSES = {literal(list(listing.class_names))}")
+        constants.append(f"SUFFIXES = {literal(IMAGE_SUFFIXES)}")
+        size = f"({width}, {height})"
+        resize = f"if image.size != {size}:\n        image = image.resize({size}, Image.Resampling.BILINEAR)\n    "
+        names = {
+            "shape": shape,
+            "mode": literal("L" if channels == 1 else "RGB"),
+            "resize": resize if config.image_size is not None else "",
+            "grey": "[..., None]" if channels == 1 else "",
+            "append": _APPEND_READABLE if config.skip_corrupt else _APPEND,
+        }
+        functions += [copied("cnnkit.data.images", ["_convert"]) + "\n", _FOLDER % names]
+        found = set(listing.splits)
+        places = {name: _folder_of(listing.root, name, len(found) > 1 or _has_parts(listing)) for name in found}
+
+        def load(split: str) -> str:
+            return f"load({literal(places[split])})"
+
+    elif config.name == "digits":
+        functions.append(_DIGITS)
+        found = {"train"}
+
+        def load(split: str) -> str:
+            return "load()"
+
+    else:
+        assert config.name is not None
+        resize = ""
+        stored, found = _tfds_facts(config.name, info)
+        if stored != (height, width):
+            functions.append(_RESIZE % {"size": literal((height, width))})
+            resize = ".map(resized)"
+        functions.append(_TFDS % {"shape": shape, "name": literal(_tfds_name(config.name)), "resize": resize})
+
+        def load(split: str) -> str:
+            return f"load({literal(split)})"
+
+    train = config.splits.train or "train"
+    stated = (config.splits.train, config.splits.validation)
+    test = config.splits.test or next((name for name in ("test", "validation") if name in found - set(stated)), None)
+    validation = config.splits.validation
+    if validation is None and config.folder is not None and "validation" in found and test != "validation":
+        validation = "validation" if config.validation > 0 else None
+    share = config.validation if validation is None else 0.0
+    lines = [f"images, labels = {load(train)}"]
+    if test is None:
+        lines.append(f"# There is no test split: a fixed {TEST_SHARE:.0%} of every class is held out.")
+        lines.append(f"rest, held_out = divide(labels, {TEST_SHARE}, {FIXED_SEED})")
+        lines.append("test = images[held_out], labels[held_out]")
+        lines.append("images, labels = images[rest], labels[rest]")
+    if share:
+        lines.append(f'rest, held_out = divide(labels, {share}, seed_of("split"))')
+        lines.append("validation = images[held_out], labels[held_out]")
+        lines.append("train = images[rest], labels[rest]")
+    else:
+        lines.append("train = images, labels")
+        if validation is not None:
+            lines.append(f"validation = {load(validation)}")
+    if test is not None:
+        lines.append(f"test = {load(test)}")
+    if test is None or share:
+        functions.append(_STRATIFIED)
+    return constants, functions, lines
+
+
+def _has_parts(listing: Any) -> bool:
+    """Whether the class folders lie in a folder of their split."""
+    return any((listing.root / name / listing.class_names[0]).is_dir() for name in SPLIT_FOLDERS)
+
+
+def _folder_of(root: Any, split: str, divided: bool) -> str:
+    if not divided:
+        return str(root)
+    return next(
+        str(path) for path in sorted(root.iterdir()) if path.is_dir() and SPLIT_FOLDERS.get(path.name.lower()) == split
+    )
+
+
+def _tfds_name(name: str) -> str:
+    """The name as TFDS wants it, with the configuration that is meant, and the version where it is stated."""
+    version = split_name(name)[2]
+    return known_name(name) + (f":{version}" if version else "")
+
+
+def _tfds_facts(name: str, info: DataSetInfo) -> tuple[tuple[int | None, int | None], set[str]]:
+    """Height and width as they are stored, and the splits; of a set that is not here, the usual ones."""
+    folder = prepared_folder(name)
+    if folder is None:
+        return info.shape[:2], {"train", "test"}
+    facts = read_prepared(folder)
+    return facts["shape"][:2], set(facts["splits"])
+
+
+def write_batches(
+    config: DataConfig,
+    classes: int,
+    augmentation: Sequence[Augmentation],
+    smoothing: str | None,
+    *,
+    weighted: bool,
+) -> list[str]:
+    """The functions that make training batches.
+
+    Args:
+        smoothing: The smoothed labels, as an expression of `targets`; None to leave them.
+        weighted: Whether each image has a weight, from CLASS_WEIGHTS.
+    """
+    functions = [_ORDER]
+    make = ["targets = tf.gather(labels, places)", "pictures = tf.gather(images, places)"]
+    if augmentation:
+        functions += _write_augmentation(augmentation)
+        make.append("pictures, targets = augment(pictures, targets, number, step, places)")
+    result = "pictures, targets"
+    if weighted:
+        make.append("weights = tf.linalg.matvec(targets, tf.constant(class_weights, tf.float32))")
+        result += ", weights"
+    if smoothing:
+        make.append(f"targets = {smoothing}")
+    steps = "size // BATCH_SIZE" if config.drop_remainder else "math.ceil(size / BATCH_SIZE)"
+    values = {"steps": steps, "classes": classes, "make": "\n        ".join([*make, f"return {result}"])}
+    text = _BATCHES % values
+    if weighted:
+        text = text.replace("(images, labels, epoch):", "(images, labels, epoch, class_weights):")
+    return [*functions, text]
+
+
+def _write_augmentation(augmentation: Sequence[Augmentation]) -> list[str]:
+    calls = [one.call() for one in augmentation]
+    own = {call.function for call in calls if "." not in call.function}
+    layers = copied("cnnkit.augmentation.keras_layers", {"drive", *own})
+    # Of the class that draws, what is not called is left out.
+    unused = {name for name in ("bits_of_images", "branch") if f".{name}(" not in layers}
+    functions = [copied("cnnkit.augmentation.keras_layers", {"drive", *own, "SeedStream"}, unused) + "\n", _DRIVEN]
+    counts: Counter[str] = Counter()
+    items = []
+    for one, call in zip(augmentation, calls, strict=True):
+        kind = type(one).__name__
+        items.append(f"driven({call_text(call)}{f', {counts[kind]}' if counts[kind] else ''}),")
+        counts[kind] += 1
+    functions.append(
+        "\n".join(["AUGMENTATION = [", *(line for item in items for line in wrapped(item, 4)), "]"]) + "\n"
+    )
+    mixing = sorted({f"layers.{type(one).__name__}" for one in augmentation if one.mixes_labels})
+    plain = "images = layer(images, training=True)"
+    if mixing:
+        kinds = mixing[0] if len(mixing) == 1 else f"({', '.join(mixing)})"
+        apply = [
+            f"        if isinstance(layer, {kinds}):",
+            '            mixed = layer({"images": images, "labels": labels}, training=True)',
+            '            images, labels = mixed["images"], mixed["labels"]',
+            "        else:",
+            f"            {plain}",
+        ]
+        if all(one.mixes_labels for one in augmentation):
+            apply = [line[4:] for line in apply[1:3]]
+    else:
+        apply = [f"        {plain}"]
+    functions.append(_AUGMENT % {"apply": "\n".join(apply)})
+    return functions

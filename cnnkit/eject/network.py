@@ -1,0 +1,465 @@
+"""The network as Python: one function for each block of the config, whatever differs between its uses a parameter.
+
+The layers are those that the config resolves to, so that all shortcuts, paddings and numbers are settled. Uses of a
+block that differ in values alone share one function; values that change from use to use become its parameters.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cnnkit.eject.text import Raw, call_text, literal, wrapped
+from cnnkit.layers.base import Layer, Scope, Seeds, format_shape
+from cnnkit.layers.calls import Argument, Call
+from cnnkit.layers.composite import Repeat
+from cnnkit.layers.compound import Compound, scopes
+from cnnkit.layers.deferred import BlockCall
+from cnnkit.layers.stack import Step
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Paths from one tensor, merged."""
+
+    paths: tuple[tuple[str, tuple[Any, ...]], ...]
+    merge: Call
+    activation: Call | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """A use of a block: its name, what its parameters stand for, and what it is made of."""
+
+    name: str
+    values: tuple[tuple[str, Any], ...]
+    body: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The same several times."""
+
+    times: int
+    body: tuple[Any, ...]
+
+
+#: What a network's text is made of.
+Node = Call | Paths | Block | Loop
+
+
+@dataclass(frozen=True)
+class _Literal:
+    """A value in the text that may differ between the uses of a block."""
+
+    name: str
+    value: Any
+    default: Any = ...
+
+
+def literals(node: Any) -> list[_Literal]:
+    """The values in a node, in the order in which `_Writer` comes upon them."""
+    if isinstance(node, Call):
+        found = []
+        for argument in node.arguments:
+            if isinstance(argument.value, Call):
+                found += literals(argument.value)
+            else:
+                found.append(_Literal(argument.name, argument.value, argument.default))
+        return found
+    if isinstance(node, Loop):
+        return [_Literal("times", node.times), *_literals_of(node.body)]
+    if isinstance(node, Block):
+        return _literals_of(node.body)
+    ends = [node.merge, *([node.activation] if node.activation is not None else [])]
+    return [*(one for _, path in node.paths for one in _literals_of(path)), *_literals_of(ends)]
+
+
+def _literals_of(nodes: Sequence[Any]) -> list[_Literal]:
+    return [one for node in nodes for one in literals(node)]
+
+
+def skeleton(node: Any) -> Any:
+    """A node without its values: what two uses of one function have in common."""
+    if isinstance(node, Call):
+        return (
+            node.function,
+            tuple((one.name, skeleton(one.value) if isinstance(one.value, Call) else None) for one in node.arguments),
+        )
+    if isinstance(node, Loop):
+        return "loop", tuple(map(skeleton, node.body))
+    if isinstance(node, Block):
+        return "block", node.name, tuple(map(skeleton, node.body))
+    paths = tuple((title, tuple(map(skeleton, path))) for title, path in node.paths)
+    return "paths", paths, skeleton(node.merge), node.activation and skeleton(node.activation)
+
+
+# --- From layers to nodes -----------------------------------------------------------------------------
+
+
+@dataclass
+class _Reader:
+    """Turns resolved layers into nodes.
+
+    Attributes:
+        policy: The run's dtype policy.
+        explicit: For each layer with a name of its own, what its seeds are derived from.
+        leaves: For each layer its kind, its name in a run, and its name in the script where it has one of its own.
+    """
+
+    policy: str
+    explicit: dict[str, str] = field(default_factory=dict)
+    leaves: list[tuple[str, str, str | None]] = field(default_factory=list)
+    _named: dict[str, int] = field(default_factory=dict)
+
+    def read(self, steps: Sequence[Step], inner: Sequence[Scope], trainable: bool) -> tuple[Node, ...]:
+        nodes: list[Node] = []
+        for step, scope in zip(steps, inner, strict=True):
+            layer = step.layer
+            if isinstance(layer, Compound):
+                nodes += self._compound(layer, scope, trainable)
+            else:
+                nodes += self._plain(layer, scope, trainable)
+        return tuple(nodes)
+
+    def _path(self, part: Any, compound: Compound, scope: Scope, trainable: bool) -> tuple[Node, ...]:
+        dtype = compound.dtype or scope.dtype
+        inner = scopes(part.steps, part.labels, scope.seeds, dtype, ending=scope.ending)
+        return self.read(part.steps, inner, trainable and compound.trainable)
+
+    def _compound(self, layer: Compound, scope: Scope, trainable: bool) -> list[Node]:
+        paths = [(_variable(part.title), self._path(part, layer, scope, trainable)) for part in layer.parts]
+        dtype = self._dtype(layer.dtype or scope.dtype)
+        activation = None
+        if layer.activation != "linear":
+            activation = Call("layers.Activation", (Argument("activation", layer.activation), *dtype), "activation")
+        if layer.merge is not None:
+            axis = (Argument("axis", layer.axis, -1),) if layer.merge == "concatenate" else ()
+            return [Paths(tuple(paths), Call(f"layers.{layer.merge.capitalize()}", (*axis, *dtype)), activation)]
+        ((_, body),) = paths
+        if isinstance(layer.written, BlockCall):
+            return [Block(layer.kind, tuple(layer.values.items()), body)]
+        if isinstance(layer.written, Repeat) and layer.written.times > 1:
+            size = len(body) // layer.written.times
+            # Layers made of several calls, or of none, all the same give equal parts.
+            parts = [body[start : start + size] for start in range(0, len(body), size or 1)]
+            if size and all(part == parts[0] for part in parts):
+                return [Loop(layer.written.times, parts[0])]
+        return list(body)
+
+    def _plain(self, layer: Layer, scope: Scope, trainable: bool) -> list[Node]:
+        calls = list(layer.calls())
+        common: list[Argument] = []
+        weights = layer.weights(scope.input_shape)
+        name = None
+        if layer.name is not None:
+            number = self._named.get(layer.name, 0)
+            self._named[layer.name] = number + 1
+            name = layer.name if number == 0 else f"{layer.name}_{number + 1}"
+            self.explicit[name] = f"name={layer.name}" + (f"#{number}" if number else "")
+            common.append(Argument("name", name))
+        self.leaves.append((layer.kind, layer.name or scope.name, name))
+        if weights and not (trainable and layer.trainable):
+            common.append(Argument("trainable", False, True))
+        # The padding beside a layer has neither weights nor draws.
+        main = next(
+            place for place, call in enumerate(calls) if call.function.endswith(type(layer).__name__) or len(calls) == 1
+        )
+        for place, call in enumerate(calls):
+            if not call.of_tensor:
+                extra = (*(common if place == main else ()), *self._dtype(layer.dtype or scope.dtype))
+                calls[place] = replace(call, arguments=(*call.arguments, *extra))
+        return list(calls)
+
+    def _dtype(self, dtype: str | None) -> tuple[Argument, ...]:
+        return (Argument("dtype", dtype),) if dtype not in (None, self.policy) else ()
+
+
+def _variable(title: str) -> str:
+    """The name of the tensor on a path."""
+    kind, _, number = title.partition(".")
+    return f"path_{int(number) + 1}" if number else {"layers": "main"}.get(kind, kind)
+
+
+# --- From nodes to text -------------------------------------------------------------------------------
+
+
+@dataclass
+class _Function:
+    """A block's function, and all its uses.
+
+    Attributes:
+        name: In the script.
+        template: One of the uses; all have its skeleton.
+        uses: The values of each use.
+        parameters: For each parameter its name, and the place of one of the values that it stands for.
+        names: For each value of the template, the parameter in its place; None for a constant.
+    """
+
+    name: str
+    template: Block
+    uses: list[list[Any]]
+    parameters: list[tuple[str, int]] = field(default_factory=list)
+    names: list[str | None] = field(default_factory=list)
+
+    def find_parameters(self, called: list[Block]) -> None:
+        """Tells constants from parameters: values that change from use to use; those that change alike are one."""
+        found = literals(self.template)
+        columns = [tuple(map(literal, column)) for column in zip(*self.uses, strict=True)]
+        given = {name: tuple(literal(dict(use.values).get(name)) for use in called) for name, _ in self.template.values}
+        classes: dict[tuple[str, tuple[str, ...]], str] = {}
+        taken: set[str] = {"x"}
+        for place, (one, column) in enumerate(zip(found, columns, strict=True)):
+            if len(set(column)) == 1:
+                self.names.append(None)
+                continue
+            name = next((name for name, values in given.items() if values == column), None)
+            if name is None:
+                # What follows from one of the config's parameters is called like it.
+                alike = (name for name, values in given.items() if name not in taken and _together(values, column))
+                name = one.name if one.name not in taken else next(alike, one.name)
+            key = one.name, column
+            if key not in classes:
+                classes[key] = numbered(name, taken)
+                taken.add(classes[key])
+                self.parameters.append((classes[key], place))
+            self.names.append(classes[key])
+
+
+def _together(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """Whether two columns change at the same places."""
+    pairs = set(zip(first, second, strict=True))
+    return len(pairs) == len(set(first)) == len(set(second))
+
+
+def numbered(name: str, taken: Collection[str]) -> str:
+    """The name, with a number where it is taken."""
+    number = 1
+    while (name if number == 1 else f"{name}_{number}") in taken:
+        number += 1
+    return name if number == 1 else f"{name}_{number}"
+
+
+class _Writer:
+    """Writes nodes as statements."""
+
+    def __init__(self, nodes: Sequence[Node], reserved: set[str]) -> None:
+        self.functions: dict[Any, _Function] = {}
+        self._calls: dict[Any, list[Block]] = {}
+        arguments = {one.name for one in _literals_of(nodes)}
+        self._reserved = reserved | arguments | set(dir(builtins)) | {"x", "main", "shortcut", "inputs"}
+        for node in nodes:
+            self._collect(node)
+        for key, function in self.functions.items():
+            function.find_parameters(self._calls[key])
+
+    def _collect(self, node: Any) -> None:
+        if isinstance(node, Paths):
+            for _, path in node.paths:
+                for one in path:
+                    self._collect(one)
+        if isinstance(node, Block | Loop):
+            for one in node.body:
+                self._collect(one)
+        if isinstance(node, Block):
+            key = skeleton(node)
+            if key not in self.functions:
+                self.functions[key] = _Function(self._name(node.name), node, [])
+            self.functions[key].uses.append([one.value for one in literals(node)])
+            self._calls.setdefault(key, []).append(node)
+
+    def _name(self, block: str) -> str:
+        name = "".join(letter if letter.isalnum() else "_" for letter in block)
+        if name in self._reserved or keyword.iskeyword(name) or not name.isidentifier():
+            name = f"block_{name}"
+        return numbered(name, {function.name for function in self.functions.values()})
+
+    def definitions(self) -> list[str]:
+        """The functions, the inner ones first."""
+        texts = []
+        for function in self.functions.values():
+            parameters = ", ".join(["x", *(name for name, _ in function.parameters)])
+            lines = wrapped(f"def {function.name}({parameters}):")
+            body, names = self.statements(function.template.body, list(function.names), "x", "x", 4)
+            assert not names
+            texts.append("\n".join([*lines, *_returning(body)]))
+        return texts
+
+    def statements(
+        self, nodes: Sequence[Any], names: list[str | None], source: str, target: str, indent: int
+    ) -> tuple[list[str], list[str | None]]:
+        """Lines that take `source` through the nodes to `target`, and the names that are left.
+
+        Args:
+            names: For each value of the nodes and of what follows, the parameter in its place.
+        """
+        lines: list[str] = []
+        if not nodes and source != target:
+            lines.append(" " * indent + f"{target} = {source}")
+        for node in nodes:
+            written, names = self._node(node, names, source, target, indent)
+            lines += written
+            source = target
+        return lines, names
+
+    def _node(
+        self, node: Any, names: list[str | None], source: str, target: str, indent: int
+    ) -> tuple[list[str], list[str | None]]:
+        pad = " " * indent
+        if isinstance(node, Call):
+            call, names = _bound(node, names)
+            return wrapped(f"{target} = {applied(call, source)}", indent), names
+        if isinstance(node, Block):
+            function = self.functions[skeleton(node)]
+            count = len(function.names)
+            mine, names = names[:count], names[count:]
+            values = literals(node)
+            given = [(name, mine[place] or literal(values[place].value)) for name, place in function.parameters]
+            texts = [text if not place else f"{name}={text}" for place, (name, text) in enumerate(given)]
+            return wrapped(f"{target} = {function.name}({', '.join([source, *texts])})", indent), names
+        if isinstance(node, Loop):
+            times, names = names[0] or str(node.times), names[1:]
+            first = [f"{pad}{target} = {source}"] if source != target else []
+            body, names = self.statements(node.body, names, target, target, indent + 4)
+            return [*first, f"{pad}for _ in range({times}):", *body], names
+        return self._paths(node, names, source, target, indent)
+
+    def _paths(
+        self, node: Paths, names: list[str | None], source: str, target: str, indent: int
+    ) -> tuple[list[str], list[str | None]]:
+        lines: list[str] = []
+        ends = []
+        for title, path in node.paths:
+            # A path within a path must not overwrite the outer one's tensor.
+            variable = title if target == "x" else f"{target}_{title}"
+            if path:
+                written, names = self.statements(path, names, source, variable, indent)
+                lines += written
+            ends.append(variable if path else source)
+        merge, names = _bound(node.merge, names)
+        lines += wrapped(f"{target} = {call_text(merge)}([{', '.join(ends)}])", indent)
+        if node.activation is not None:
+            activation, names = _bound(node.activation, names)
+            lines += wrapped(f"{target} = {applied(activation, target)}", indent)
+        return lines, names
+
+
+def _returning(body: list[str]) -> list[str]:
+    """The body of a function that returns `x`: what its last statement gives, if that is one expression."""
+    pad = "    "
+    last = max(place for place, line in enumerate(body) if line[4] not in " )")
+    if not body[last].startswith(f"{pad}x = "):
+        return [*body, f"{pad}return x"]
+    return [*body[:last], body[last].replace("x = ", "return ", 1), *body[last + 1 :]]
+
+
+def _bound(call: Call, names: list[str | None]) -> tuple[Call, list[str | None]]:
+    """A call with parameters in the place of its values."""
+    arguments = []
+    for argument in call.arguments:
+        if isinstance(argument.value, Call):
+            inner, names = _bound(argument.value, names)
+            arguments.append(replace(argument, value=inner))
+        else:
+            name, names = names[0], names[1:]
+            arguments.append(argument if name is None else replace(argument, value=Raw(name)))
+    return replace(call, arguments=tuple(arguments)), names
+
+
+def applied(call: Call, tensor: str) -> str:
+    """A call as an expression of a tensor."""
+    text = call_text(call, tensor)
+    return text if call.of_tensor else f"{text}({tensor})"
+
+
+# --- The whole ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NetworkText:
+    """A network as Python.
+
+    Attributes:
+        functions: The definitions of the blocks' functions.
+        lines: The body of a function that makes the model, from `inputs` on.
+        explicit: For each layer with a name of its own, what its seeds are derived from.
+        leaves: For each layer its kind, its name in a run, and its name in the script where it has one of its own.
+        helpers: Functions of tensors that the text calls and Keras does not have.
+        initializers: Initializers likewise.
+    """
+
+    functions: list[str]
+    lines: list[str]
+    explicit: dict[str, str]
+    leaves: list[tuple[str, str, str | None]]
+    helpers: set[str]
+    initializers: set[str]
+
+
+def write_network(
+    steps: Sequence[Step], input_shape: tuple[int, ...], policy: str, front: str | None, reserved: set[str]
+) -> NetworkText:
+    """The statements that build the model.
+
+    Args:
+        steps: The resolved layers.
+        policy: The run's dtype policy.
+        front: The layer that normalizes the images, as Python; None for none.
+        reserved: Names that the script uses itself.
+    """
+    labels = [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
+    inner = scopes(steps, labels, Seeds(0), policy, ending=True)
+    reader = _Reader(policy)
+    groups = [reader.read([step], [scope], True) for step, scope in zip(steps, inner, strict=True)]
+    nodes = [node for group in groups for node in group]
+    calls = list(_calls_in(nodes))
+    functions = {call.function for call in calls}
+    plain = [node for node in nodes if isinstance(node, Call) and not node.of_tensor]
+    if len(plain) == len(nodes):
+        lines = ["return keras.Sequential(", "    ["]
+        layers = [f"keras.Input({literal(input_shape)})", *([front] if front else []), *map(call_text, plain)]
+        for text in layers:
+            lines += wrapped(text + ",", 8)
+        lines += ["    ],", '    name="model",', ")"]
+        definitions = []
+    else:
+        writer = _Writer(nodes, reserved)
+        lines = [f"inputs = keras.Input({literal(input_shape)})"]
+        source = "inputs"
+        if front:
+            lines.append(f"x = {front}(inputs)")
+            source = "x"
+        shape = input_shape
+        for step, group in zip(steps, groups, strict=True):
+            written, _ = writer.statements(group, [None] * len(_literals_of(group)), source, "x", 0)
+            if written and len(step.output_shape) == 3 and step.output_shape != shape:
+                note = f"{written[-1]}  # {format_shape(step.output_shape)}"
+                written[-1] = note if len(note) <= 96 else written[-1]
+            shape = step.output_shape
+            lines += written
+            source = "x" if group else source
+        lines.append(f'return keras.Model(inputs, {source}, name="model")')
+        definitions = writer.definitions()
+    return NetworkText(
+        definitions,
+        lines,
+        reader.explicit,
+        reader.leaves,
+        {name for name in functions if "." not in name and name[0].islower()},
+        {name for name in functions if "." not in name and name[0].isupper()},
+    )
+
+
+def _calls_in(nodes: Sequence[Any]) -> Any:
+    for node in nodes:
+        if isinstance(node, Call):
+            yield node
+            yield from _calls_in([one.value for one in node.arguments if isinstance(one.value, Call)])
+        elif isinstance(node, Paths):
+            yield from _calls_in([one for _, path in node.paths for one in path])
+            yield node.merge
+        else:
+            yield from _calls_in(node.body)

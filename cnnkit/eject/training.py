@@ -1,0 +1,206 @@
+"""The training of a config as Python: optimizer, schedule, loss, metrics and callbacks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cnnkit.config.crossentropies import BinaryCrossentropy, CategoricalCrossentropy
+from cnnkit.config.further_schedules import PiecewiseConstantDecay
+from cnnkit.config.schedules import ReduceLROnPlateau, Schedule
+from cnnkit.config.training import TrainingConfig
+from cnnkit.eject.text import Raw, call_text, copied, literal, named
+from cnnkit.errors import UsageError
+from cnnkit.layers.calls import Argument, Call
+from cnnkit.tasks.classification import MONITOR
+
+
+@dataclass
+class TrainingText:
+    """What a script needs to train.
+
+    Attributes:
+        functions: Classes that Keras lacks.
+        rate: Lines that leave `rate`, the learning rate; `steps` are the batches of an epoch.
+        optimizer: Lines that leave `optimizer`.
+        compiled: The arguments of `compile`, beside the optimizer.
+        callbacks: One expression each.
+    """
+
+    functions: list[str] = field(default_factory=list)
+    rate: list[str] = field(default_factory=list)
+    optimizer: list[str] = field(default_factory=list)
+    compiled: list[str] = field(default_factory=list)
+    callbacks: list[str] = field(default_factory=list)
+
+
+def write_training(
+    training: TrainingConfig, head: str, jit: str, validated: bool, leaves: Sequence[tuple[str, str, str | None]]
+) -> TrainingText:
+    """The text of everything between a model and `fit`.
+
+    Args:
+        leaves: For each layer its kind, its name in a run, and its name in the script where it has one of its own.
+        head: `softmax`, `sigmoid` or `logits`.
+        jit: Whether XLA compiles the training step, as an expression.
+        validated: Whether there is a validation split.
+    """
+    text = TrainingText()
+    _write_rate(training, text)
+    _write_optimizer(training, text, leaves)
+    from_logits = head == "logits"
+    loss = training.loss or (BinaryCrossentropy() if head == "sigmoid" else CategoricalCrossentropy())
+    metrics = [named("keras.metrics.CategoricalAccuracy", name="accuracy")]
+    metrics += [_object("keras.metrics", one, from_logits, {"name": one.column}) for one in training.metrics]
+    steps = training.steps_per_execution
+    text.compiled = [
+        f"loss={call_text(_object('keras.losses', loss, from_logits))}",
+        f"metrics=[{', '.join(map(call_text, metrics))}]",
+        f"steps_per_execution={'min(8, steps)' if steps == 'auto' else steps}",
+        f"jit_compile={jit}",
+    ]
+    if training.optimizer.use_ema:
+        # In front of what keeps the best epoch, so that it keeps the averaged weights.
+        text.callbacks.append("keras.callbacks.SwapEMAWeights(swap_on_epoch=True)")
+    if training.early_stopping is not None:
+        stopping = named("keras.callbacks.EarlyStopping", None, **training.early_stopping.to_plain())
+        text.callbacks.append(call_text(stopping))
+    best = f', monitor="{MONITOR}", save_best_only=True' if validated else ""
+    text.callbacks.append(f"keras.callbacks.ModelCheckpoint(BEST{best})")
+    return text
+
+
+def _object(module: str, one: Any, from_logits: bool, further: dict[str, Any] | None = None) -> Call:
+    """A loss or a metric of Keras with what the config writes."""
+    arguments = {name: getattr(one, name) for name in one.arguments() if name not in (further or {})}
+    if from_logits and getattr(one, "from_logits", ...) is None:
+        arguments["from_logits"] = True
+    return named(f"{module}.{type(one).__name__}", one.leading, **arguments, **(further or {}))
+
+
+def _write_rate(training: TrainingConfig, text: TrainingText) -> None:
+    """As `cnnkit.schedules.make_rate`: Keras counts batches, the config updates."""
+    batches = training.optimizer.gradient_accumulation_steps or 1
+    updates = "steps" if batches == 1 else f"steps / {batches}"
+    scale = "" if batches == 1 else f"{batches} * "
+    warmup = training.warmup_epochs
+    if warmup:
+        text.rate.append(f"warmup = {scale}round({warmup:g} * {updates})")
+    schedule = training.schedule
+    base = literal(training.optimizer.learning_rate)
+    if training.plateau is not None:
+        _write_plateau(training.plateau, bool(warmup), base, text)
+        return
+    if schedule is None:
+        text.rate.append(f"rate = {base}")
+    else:
+        text.rate.append(f"rate = {call_text(_schedule(schedule, base, updates, scale, bool(warmup)))}")
+    if warmup:
+        text.functions.append(copied("cnnkit.schedules", ["WarmUp"]) + "\n")
+        text.rate.append("rate = WarmUp(rate, warmup)")
+
+
+def _write_plateau(plateau: ReduceLROnPlateau, warm: bool, base: str, text: TrainingText) -> None:
+    arguments = {name: getattr(plateau, name) for name in plateau.arguments()}
+    if not warm:
+        text.rate.append(f"rate = {base}")
+        text.callbacks.append(call_text(named("keras.callbacks.ReduceLROnPlateau", None, **arguments)))
+        return
+    text.functions.append(copied("cnnkit.schedules", ["WarmUp", "ReduceWarmedUpRate"]) + "\n")
+    text.rate.append(f'base = keras.Variable({base}, trainable=False, dtype="float32", name="rate")')
+    text.rate.append("rate = WarmUp(base, warmup)")
+    text.callbacks.append(call_text(named("ReduceWarmedUpRate", "rate", rate=Raw("base"), **arguments)))
+
+
+def _schedule(schedule: Schedule, base: str, updates: str, scale: str, warm: bool) -> Call:
+    module = f"keras.optimizers.schedules.{type(schedule).__name__}"
+
+    def in_batches(epochs: float) -> str:
+        return f"{scale}max(1, round({epochs:g} * {updates}))"
+
+    if isinstance(schedule, PiecewiseConstantDecay):
+        steps = schedule.boundaries or []
+        boundaries = [f"{scale}{step}" for step in steps] or [
+            f"{scale}round({epochs:g} * {updates})" for epochs in schedule.boundaries_epochs or []
+        ]
+        return named(module, "boundaries", boundaries=[Raw(one) for one in boundaries], values=schedule.values)
+    arguments: dict[str, Any] = {"initial_learning_rate": Raw(base)}
+    for name in type(schedule).model_fields:
+        if name.endswith("_epochs"):
+            continue
+        value = getattr(schedule, name)
+        if name in schedule.step_arguments:
+            epochs = getattr(schedule, name.replace("steps", "epochs"), None)
+            if epochs is not None:
+                value = Raw(in_batches(epochs))
+            elif value is None:
+                rest = [" - warmup"] if warm else []
+                own = getattr(schedule, "warmup_steps", 0)
+                rest += [f" - {scale}{own}"] if own else []
+                whole = "EPOCHS * steps" if not scale else f"{scale}round(EPOCHS * {updates})"
+                value = Raw(whole + "".join(rest))
+            elif scale and value:
+                value = Raw(f"{scale}{value}")
+        elif name not in schedule.model_fields_set:
+            continue
+        if value != type(schedule).model_fields[name].get_default():
+            arguments[name] = value
+    return named(module, "initial_learning_rate", **arguments)
+
+
+def _excluded(keywords: Sequence[str], leaves: Sequence[tuple[str, str, str | None]]) -> list[str]:
+    """`exclude_layers` for the names that layers have in the script.
+
+    Raises:
+        UsageError: if the keywords tell apart layers that have no names of their own.
+    """
+
+    def matches(name: str) -> bool:
+        return any(re.search(keyword, f"{name}/kernel") for keyword in keywords)
+
+    patterns = [rf"\b{re.escape(own)}/" for _, name, own in leaves if own is not None and matches(name)]
+    for kind in dict.fromkeys(kind for kind, _, own in leaves if own is None):
+        found = {matches(name) for other, name, own in leaves if other == kind and own is None}
+        if found == {True, False}:
+            raise UsageError(
+                f"the optimizer's `exclude_layers` means some of the `{kind}` layers by their places, which a script "
+                "does not have",
+                "Give these layers a `name`, and exclude that.",
+            )
+        if found == {True}:
+            patterns.append(rf"\b{_keras_name(kind)}(_[0-9]+)?/")
+    return patterns
+
+
+def _keras_name(kind: str) -> str:
+    """How Keras calls a layer without a name."""
+    words = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", words).lower()
+
+
+def _write_optimizer(
+    training: TrainingConfig, text: TrainingText, leaves: Sequence[tuple[str, str, str | None]]
+) -> None:
+    optimizer = training.optimizer
+    kind = type(optimizer).__name__
+    arguments = [Argument("learning_rate", Raw("rate"))]
+    convolutions = getattr(optimizer, "convolutions", False)
+    for name in optimizer.arguments():
+        ours = name == "convolutions" or (name == "normalize_kernels" and not convolutions)
+        if name != "learning_rate" and not ours:
+            value = getattr(optimizer, name)
+            arguments.append(Argument(name, _excluded(value, leaves) if name == "exclude_layers" and value else value))
+    call = Call(f"keras.optimizers.{kind}", tuple(arguments), "learning_rate")
+    if convolutions:
+        text.functions.append(copied("cnnkit.muon", ["ConvolutionMuon"]) + "\n")
+        # Ours takes its arguments by name.
+        call = Call("ConvolutionMuon", tuple(arguments))
+    text.optimizer.append(f"optimizer = {call_text(call)}")
+    if training.exclude_from_weight_decay:
+        # Keras takes them as regular expressions.
+        names = f"[re.escape(name) for name in {literal(training.exclude_from_weight_decay)}]"
+        text.optimizer.append(f"optimizer.exclude_from_weight_decay(var_names={names})")
+    if training.dtype_policy == "mixed_float16":
+        text.optimizer.append("optimizer = keras.optimizers.LossScaleOptimizer(optimizer)")

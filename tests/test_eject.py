@@ -1,0 +1,370 @@
+"""The ejected script against `cnnkit train`: same initial outputs, same images, same loss; and no cnnkit in it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+from PIL import Image
+
+from cnnkit import shipped
+from cnnkit.cli import cli
+from cnnkit.config.load import LoadedConfig, load_config
+from cnnkit.console import Console
+from cnnkit.eject import eject
+from cnnkit.errors import UsageError
+from cnnkit.model import build_model, measure_initial_weights, normalization_constants
+from cnnkit.train import load_data, train
+
+#: Composites, residuals with and without projections, branches, loops, dropout, whitening, LRN.
+NAMES = (
+    "digits",
+    "cifar10",
+    "cifar10_resnet20",
+    "cifar10_googlenet_small",
+    "cifar10_densenet_small",
+    "cifar10_alexnet",
+)
+OTHERS = [name for name in shipped.names() if name not in NAMES]
+#: Drawing and running their 60 to 140 million weights twice takes minutes and says nothing new.
+OTHERS = [name for name in OTHERS if name not in ("imagenet_vgg16", "imagenet_alexnet", "imagenet_alexnet_towers")]
+
+#: Uses of nearly everything that a script writes differently from the config.
+EVERYTHING = """
+seed: 3
+data: {name: digits, batch_size: 50, drop_remainder: true}
+augmentation:
+  - RandomTranslation: {height_factor: 0.1, width_factor: 0.1, fill_mode: constant}
+  - RandomErasing: {factor: 0.5, scale: [0.02, 0.2]}
+  - MixUp: 0.3
+  - RandomErasing: {factor: 0.2, fill_value: 9}
+model:
+  blocks:
+    conv:
+      parameters: {filters: required, act: relu, rate: 0.1}
+      layers:
+        - Conv2D:
+            filters: $filters
+            kernel_size: 3
+            padding: 1
+            use_bias: false
+            kernel_initializer: {VarianceScaling: {scale: 2.0, mode: fan_out}}
+        - BatchNormalization: {momentum: 0.8}
+        - Activation: $act
+        - SpatialDropout2D: $rate
+    squeeze:
+      layers:
+        - Branches:
+            paths:
+              - []
+              - - GlobalAveragePooling2D
+                - Dense: {units: $channels // 2, activation: relu}
+                - Dense: {units: $channels * 2, activation: sigmoid}
+                - Reshape: [1, 1, $channels]
+            merge: multiply
+    frozen:
+      layers: [{Conv2D: {filters: 8, kernel_size: 1, name: mix}}]
+    print:
+      parameters: {inner: required}
+      layers: [$inner, ReLU]
+  layers:
+    - conv: {filters: 8, act: elu}
+    - LocalResponseNormalization: {depth_radius: 1, beta: 0.5}
+    - frozen: {trainable: false}
+    - frozen
+    - Residual:
+        - conv: 16
+        - squeeze
+        - Conv2D: {filters: 16, kernel_size: 3, strides: 2, padding: same}
+        - BatchNormalization: {momentum: 0.8, gamma_initializer: zeros}
+    - Branches:
+        - [{MaxPooling2D: {pool_size: 3, strides: 1, padding: 1}}]
+        - [{Branches: [[{conv: 8}], [{conv: {filters: 8, rate: 0.2}}, {conv: 4}]]}]
+        - [{Conv2DTranspose: {filters: 6, kernel_size: 4, strides: 2, padding: 1}}, {AveragePooling2D: 2}]
+    - print: {inner: [{conv: 12}, PReLU]}
+    - Repeat: {times: 3, layers: [{Residual: {layers: [{conv: $channels}], activation: relu}}]}
+    - Maxout: 6
+    - Flatten
+    - Dropout: 0.2
+    - Dense:
+        units: 20
+        activation: gelu
+        kernel_regularizer: {L1L2: {l1: 1.0e-4, l2: 1.0e-4}}
+        kernel_constraint: {MaxNorm: 2}
+    - GaussianNoise: 0.1
+    - Dense: classes
+training:
+  epochs: 2
+  optimizer:
+    AdamW:
+      learning_rate: 0.004
+      weight_decay: 0.01
+      use_ema: true
+      global_clipnorm: 1.0
+      gradient_accumulation_steps: 2
+  exclude_from_weight_decay: [bias, gamma]
+  schedule: {CosineDecay: {alpha: 0.1, decay_epochs: 1.5}}
+  warmup_epochs: 0.5
+  label_smoothing: 0.1
+  class_weights: balanced
+  metrics: [{TopKCategoricalAccuracy: 2}]
+  early_stopping: {monitor: val_loss, patience: 5}
+  tensorboard: false
+"""
+
+
+def written(folder: Path, text: str, *overrides: str) -> LoadedConfig:
+    file = folder / "network.yaml"
+    file.write_text(text)
+    return load_config(str(file), overrides)
+
+
+def as_module(script: str) -> ModuleType:
+    """The script as it is when imported: nothing runs."""
+    module = ModuleType("ejected")
+    exec(compile(script, "ejected.py", "exec"), module.__dict__)
+    return module
+
+
+def difference(first: Any, second: Any) -> float:
+    first, second = np.asarray(first), np.asarray(second)
+    return float(np.abs(first - second).max() / np.abs(first).max())
+
+
+def built(loaded: LoadedConfig) -> tuple[Any, Any]:
+    """The network of a config as cnnkit builds it, and as the script does."""
+    from cnnkit.data import split_from_arrays
+
+    training = loaded.config.training.model_copy(update={"dtype_policy": "float32"})
+    config = loaded.config.model_copy(update={"training": training})
+    shape, classes = loaded.info.shape, loaded.info.classes
+    images = np.random.RandomState(0).randint(0, 256, (16, *shape)).astype(np.uint8)
+    module = as_module(eject(loaded))
+    constants = module.moments(images) if hasattr(module, "moments") else ()
+    first = build_model(config, shape, classes, normalization_constants(config, constants or None))
+    measure_initial_weights(first, split_from_arrays(images, np.arange(16) % classes))
+    second = module.build_model(*constants)
+    module.draw_weights(second)
+    if hasattr(module, "measure_kernels"):
+        module.measure_kernels(second, images)
+    return first, second
+
+
+@pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
+def test_initial_outputs_are_those_of_training(name: str) -> None:
+    loaded = load_config(str(shipped.find(name)))
+    first, second = built(loaded)
+    assert first.count_params() == second.count_params()
+    assert len(first.trainable_variables) == len(second.trainable_variables)
+    images = np.random.RandomState(1).randint(0, 256, (16, *loaded.info.shape)).astype(np.float32)
+    assert difference(first(images), second(images)) < 1e-5
+    # With dropout's draws, and batch statistics, whose rounding a deep network enlarges.
+    assert difference(first(images, training=True), second(images, training=True)) < 1e-3
+
+
+def losses(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Runs a script without cnnkit and returns the loss of each epoch."""
+    import keras
+
+    histories = []
+    fit = keras.Model.fit
+
+    def recording(self: Any, *arguments: Any, **options: Any) -> Any:
+        histories.append(fit(self, *arguments, **options))
+        return histories[-1]
+
+    with monkeypatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as shown:
+        patch.chdir(folder)
+        patch.setattr(keras.Model, "fit", recording)
+        for name in [name for name in sys.modules if name.split(".")[0] == "cnnkit"]:
+            patch.setitem(sys.modules, name, None)
+        as_module(script).main()
+    assert re.search(r"test accuracy [01]\.\d{4}", shown.getvalue())
+    return list(histories[0].history["loss"])
+
+
+def trained(loaded: LoadedConfig, folder: Path) -> list[float]:
+    run = train(loaded, Console(), str(folder / "run"))
+    return [float(row["loss"]) for row in run.read_metrics()]
+
+
+def test_everything_at_once_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = written(tmp_path, EVERYTHING)
+    expected = trained(loaded, tmp_path)
+    found = losses(eject(loaded), tmp_path, monkeypatch)
+    assert found[0] == pytest.approx(expected[0], rel=1e-4)
+    assert found[1] == pytest.approx(expected[1], rel=1e-3)
+
+
+def test_another_order_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss tells the order of the images apart: what the other tests compare is not equal by itself."""
+    loaded = load_config(str(shipped.find("digits")), ("training.epochs=1", "training.tensorboard=false"))
+    expected = trained(loaded, tmp_path)
+    assert losses(eject(loaded), tmp_path, monkeypatch) == pytest.approx(expected, rel=5e-4)
+    other = eject(loaded).replace('seed_of("order")', 'seed_of("another")')
+    assert losses(other, tmp_path, monkeypatch) != pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "overrides"),
+    [
+        # A high rate would enlarge the rounding.
+        ("cifar10_resnet20", 2, ("training.optimizer.SGD.learning_rate=0.001", "training.schedule=null")),
+        pytest.param("cifar10", 10, (), marks=pytest.mark.long),
+    ],
+)
+def test_real_images_are_learned_the_same(
+    name: str,
+    share: int,
+    overrides: tuple[str, ...],
+    tfds_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slices = (f"data.splits.train=train[:{share}%]", "data.splits.test=test[:5%]", "training.epochs=1")
+    loaded = load_config(str(shipped.find(name)), (*slices, *overrides))
+    expected = trained(loaded, tmp_path)
+    assert losses(eject(loaded), tmp_path, monkeypatch) == pytest.approx(expected, rel=5e-4)
+
+
+def test_a_script_runs_by_itself(tmp_path: Path) -> None:
+    """As a user runs it: in a process where cnnkit cannot be imported."""
+    done = CliRunner().invoke(cli, ["eject", "--set", "training.epochs=1", "-o", "-", str(shipped.find("digits"))])
+    (tmp_path / "digits.py").write_text(done.output)
+    runner = "import runpy, sys; sys.modules['cnnkit'] = None; runpy.run_path('digits.py', run_name='__main__')"
+    ran = subprocess.run([sys.executable, "-c", runner], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stderr
+    loaded = load_config(str(shipped.find("digits")), ("training.epochs=1", "training.tensorboard=false"))
+    (shown,) = re.findall(r" loss: ([\d.]+)", ran.stdout)
+    assert float(shown) == pytest.approx(trained(loaded, tmp_path)[0], rel=5e-4)
+    assert (tmp_path / "digits.keras").exists()
+
+
+def test_scripts_are_sound_python(tmp_path: Path) -> None:
+    """ruff finds no name that is not defined and none that is not used; no line is longer than ours."""
+    for name in shipped.names():
+        (tmp_path / f"{name}.py").write_text(eject(load_config(str(shipped.find(name)))))
+    (tmp_path / "everything.py").write_text(eject(written(tmp_path, EVERYTHING)))
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "E5,E7,E9,F"]
+    done = subprocess.run([*command, "--line-length", "120", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_blocks_become_functions() -> None:
+    """What changes from use to use is a parameter; equal repetitions are loops; no seed stands in the network."""
+    script = eject(load_config(str(shipped.find("cifar10_resnet20"))))
+    network = script[script.index("def conv(") : script.index("def draw_weights")]
+    assert network.count("layers.Conv2D(") == 1
+    assert "for _ in range(2):" in network
+    assert "    x = stage_2(x, 64)  # 8x8x64\n" in network
+    assert "seed" not in network
+    inception = eject(load_config(str(shipped.find("cifar10_googlenet"))))
+    assert "def inception(x, one, reduce3, three, reduce5, five, pool):" in inception
+
+
+def test_a_folder_gives_the_same_images(tmp_path: Path) -> None:
+    """Sizes, modes, an orientation, transparency, a hidden file: the script reads what cnnkit reads."""
+    random = np.random.RandomState(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name / "more").mkdir(parents=True)
+        for number in range(10):
+            pixels = random.randint(0, 256, (20 + number, 24, 3)).astype(np.uint8)
+            image = Image.fromarray(pixels)
+            if number == 3:
+                image = image.convert("L")
+            if number == 4:
+                image.putalpha(128)
+            exif = Image.Exif()
+            exif[0x0112] = 6 if number == 5 else 1
+            folder = tmp_path / "pets" / name / ("more" if number % 3 == 0 else "")
+            image.save(folder / f"{number}.png", exif=exif)
+    (tmp_path / "pets" / "cat" / ".hidden.png").write_text("")
+    text = yaml.safe_dump(
+        {
+            "data": {"folder": str(tmp_path / "pets"), "image_size": [16, 12], "validation": 0.25},
+            "model": {"layers": ["Flatten", {"Dense": "classes"}]},
+        }
+    )
+    loaded = written(tmp_path, text)
+    data = load_data(loaded.config)
+    module = as_module(eject(loaded))
+    images, labels = module.load(str(tmp_path / "pets"))
+    rest, held_out = module.divide(labels, 0.2, 0)
+    images, labels = images[rest], labels[rest]
+    rest, held_out = module.divide(labels, 0.25, module.seed_of("split"))
+    for split, places in ((data.train, rest), (data.validation, held_out)):
+        assert split is not None
+        np.testing.assert_array_equal(split.read(np.arange(split.size)), images[places])
+        np.testing.assert_array_equal(split.labels, labels[places])
+
+    (tmp_path / "pets" / "dog" / "broken.png").write_text("no image")
+    module = as_module(eject(load_config(loaded.file, ("data.skip_corrupt=true",))))
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        images, _ = module.load(str(tmp_path / "pets"))
+    assert len(images) == 20
+    assert "left out" in shown.getvalue()
+    assert "broken.png" in shown.getvalue()
+
+
+def test_other_sizes_and_slices_of_tfds(tfds_data: Path, tmp_path: Path) -> None:
+    text = """
+data:
+  name: mnist
+  image_size: [20, 24]
+  splits: {train: "train[:2%]", validation: "train[98%:]"}
+model: {layers: [Flatten, {Dense: classes}]}
+"""
+    loaded = written(tmp_path, text)
+    script = eject(loaded)
+    data = load_data(loaded.config)
+    module = as_module(script)
+    for spec, split in (("train[:2%]", data.train), ("train[98%:]", data.validation)):
+        assert f'load("{spec}")' in script
+        images, labels = module.load(spec)
+        assert split is not None
+        np.testing.assert_array_equal(images, split.read(np.arange(split.size)))
+        np.testing.assert_array_equal(labels, split.labels)
+
+
+def test_excluded_layers_need_names_that_a_script_has(tmp_path: Path) -> None:
+    """Muon leaves out layers by name; Keras names them otherwise than cnnkit."""
+
+    def optimizer(keyword: str) -> str:
+        text = f"""
+data: {{name: digits}}
+model:
+  layers:
+    - Conv2D: {{filters: 4, kernel_size: 3}}
+    - Conv2D: {{filters: 4, kernel_size: 3, name: last}}
+    - Flatten
+    - Dense: {{units: 8, activation: relu}}
+    - Dense: classes
+training: {{optimizer: {{Muon: {{exclude_layers: ["{keyword}"]}}}}}}
+"""
+        return eject(written(tmp_path, text))
+
+    assert r'exclude_layers=["\\bdense(_[0-9]+)?/"]' in optimizer("Dense")
+    assert r'exclude_layers=["\\blast/"]' in optimizer("last")
+    with pytest.raises(UsageError, match="some of the `Dense` layers by their places"):
+        optimizer("4.Dense")
+
+
+def test_the_command_overwrites_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = str(shipped.find("digits"))
+    assert CliRunner().invoke(cli, ["eject", config]).output == "wrote digits.py; run it: python digits.py\n"
+    (tmp_path / "digits.py").write_text("mine")
+    again = CliRunner().invoke(cli, ["eject", config])
+    assert isinstance(again.exception, UsageError)
+    assert "`digits.py` is there already" in str(again.exception)
+    assert (tmp_path / "digits.py").read_text() == "mine"
