@@ -75,8 +75,17 @@ model:
     frozen:
       layers: [{Conv2D: {filters: 8, kernel_size: 1, name: mix}}]
     print:
-      parameters: {inner: required}
-      layers: [$inner, ReLU]
+      parameters: {inner: required, in: 1}
+      layers:
+        - $inner
+        - ReLU
+        - Dropout: 0
+        - Repeat: {times: $in, layers: [{DepthwiseConv2D: {kernel_size: 3, padding: same}}]}
+    maxout:
+      parameters: {layers: 1, main: required}
+      layers:
+        - Repeat: {times: $layers, layers: [{Residual: [{Conv2D: {filters: $main, kernel_size: 1}}]}]}
+        - Maxout: $main // 2
   layers:
     - conv: {filters: 8, act: elu}
     - LocalResponseNormalization: {depth_radius: 1, beta: 0.5}
@@ -92,10 +101,19 @@ model:
         - [{Branches: [[{conv: 8}], [{conv: {filters: 8, rate: 0.2}}, {conv: 4}]]}]
         - [{Conv2DTranspose: {filters: 6, kernel_size: 4, strides: 2, padding: 1}}, {AveragePooling2D: 2}]
     - print: {inner: [{conv: 12}, PReLU]}
+    - print: {inner: [], in: 0}
+    - print: {inner: [PReLU], in: 2}
+    - maxout: {main: 8}
+    - maxout: {main: 12, layers: 2}
+    - maxout: {main: 12, layers: 0}
+    - conv: 12
     - Repeat: {times: 3, layers: [{Residual: {layers: [{conv: $channels}], activation: relu}}]}
     - Maxout: 6
+    - Reshape: [12, 8]
+    - Reshape: [96, 1]
     - Flatten
     - Dropout: 0.2
+    - Dense: {units: 9, name: dense}
     - Dense:
         units: 20
         activation: gelu
@@ -172,6 +190,17 @@ def test_initial_outputs_are_those_of_training(name: str) -> None:
     assert difference(first(images, training=True), second(images, training=True)) < 1e-3
 
 
+def test_layers_of_another_dtype_start_the_same(tmp_path: Path) -> None:
+    text = """
+data: {name: digits}
+model: {layers: [Flatten, {Dense: {units: 8, dtype: float64}}, {Dense: {units: 4, dtype: bfloat16}}, {Dense: classes}]}
+"""
+    first, second = built(written(tmp_path, text))
+    for weight, other in zip(first.trainable_variables, second.trainable_variables, strict=True):
+        assert weight.dtype == other.dtype
+        np.testing.assert_array_equal(weight.numpy(), other.numpy())
+
+
 def losses(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Runs a script without cnnkit and returns the loss of each epoch."""
     import keras
@@ -204,6 +233,36 @@ def test_everything_at_once_learns_the_same(tmp_path: Path, monkeypatch: pytest.
     found = losses(eject(loaded), tmp_path, monkeypatch)
     assert found[0] == pytest.approx(expected[0], rel=1e-4)
     assert found[1] == pytest.approx(expected[1], rel=1e-3)
+
+
+def test_losses_and_optimizers_that_are_not_as_keras_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses that want class numbers, a metric with another default, an optimizer that copies the weights."""
+    text = """
+seed: 1
+data: {name: digits, batch_size: 100}
+model: {layers: [Flatten, {Dense: {units: 20, activation: relu}}, {Dense: {units: classes, activation: softmax}}]}
+training:
+  epochs: 2
+  optimizer: {ScheduleFreeAdamW: {learning_rate: 0.01, warmup_steps: 4}}
+  loss: CategoricalGeneralizedCrossEntropy
+  metrics: [F1Score]
+  early_stopping: {monitor: val_f1_score, mode: max, patience: 1}
+  tensorboard: false
+"""
+    loaded = written(tmp_path, text)
+    expected = trained(loaded, tmp_path)
+    assert losses(eject(loaded), tmp_path, monkeypatch) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_best_epoch_is_that_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The highest validation accuracy; among equals the lowest loss."""
+    module = as_module(eject(load_config(str(shipped.find("digits")))))
+    callback = module.BestModel()
+    kept: list[int] = []
+    monkeypatch.setattr(callback, "_model", type("Model", (), {"save": lambda self, file: kept.append(epoch)})())
+    for epoch, score in enumerate([(0.5, 2.0), (0.9, 1.0), (0.9, 1.5), (0.8, 0.1), (0.9, 0.9)]):
+        callback.on_epoch_end(epoch, {"val_accuracy": score[0], "val_loss": score[1]})
+    assert kept == [0, 1, 4]
 
 
 def test_another_order_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -289,6 +348,9 @@ def test_a_folder_gives_the_same_images(tmp_path: Path) -> None:
             folder = tmp_path / "pets" / name / ("more" if number % 3 == 0 else "")
             image.save(folder / f"{number}.png", exif=exif)
     (tmp_path / "pets" / "cat" / ".hidden.png").write_text("")
+    (tmp_path / "pets" / "cat" / "__MACOSX").mkdir()
+    (tmp_path / "pets" / "cat" / "__MACOSX" / "shadow.png").write_text("")
+    (tmp_path / "pets" / "cat" / "folder.png").mkdir()
     text = yaml.safe_dump(
         {
             "data": {"folder": str(tmp_path / "pets"), "image_size": [16, 12], "validation": 0.25},

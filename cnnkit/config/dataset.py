@@ -76,6 +76,10 @@ def describe_data_set(config: DataConfig) -> DataSetInfo:
             "and `test` folders, and those of `digits` are fixed",
             "splits",
         )
+    if config.name == "digits" and config.image_size is not None:
+        raise DataProblem(
+            "`digits` are 8x8 and never resized; let the network begin with a `Resizing` layer instead", "image_size"
+        )
     if config.folder is not None:
         found = _describe_folder(config.folder, config.image_size)
     else:

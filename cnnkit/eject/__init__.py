@@ -8,11 +8,12 @@ validation split is drawn, not after; and all training metrics see smoothed labe
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.eject.data import write_batches, write_data
 from cnnkit.eject.network import NetworkText, write_network
-from cnnkit.eject.text import copied, import_lines, literal, wrapped
+from cnnkit.eject.text import IMPORTS, copied, defined_names, import_lines, literal, wrapped
 from cnnkit.eject.training import TrainingText, write_training
 from cnnkit.errors import UsageError
 from cnnkit.layers.base import Shape
@@ -24,12 +25,21 @@ if TYPE_CHECKING:
     from cnnkit.config.run import RunConfig
     from cnnkit.config.training import TrainingConfig
 
-#: Names that a script uses beside those of its layers.
+#: Names that a script may use beside those of its layers: what it defines itself, imports or copies.
 _RESERVED = {
-    "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "EPOCHS", "NAMED", "SEED", "SUFFIXES", "augment", "build_model",
-    "divide", "draw_weights", "driven", "images", "keras", "labels", "layers", "load", "main", "measure_kernels",
-    "model", "moments", "np", "ops", "order", "seed_of", "tf", "tfds", "training_batches",
+    "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "DATA", "EPOCHS", "IMAGE_SUFFIXES", "NAMED", "SEED",
+    "BestModel", "augment", "build_model", "divide", "draw_weights", "load", "main", "measure_kernels", "moments",
+    "on_class_numbers", "order", "read_image", "resized", "seed_of", "seeded", "training_batches", *IMPORTS,
 }  # fmt: skip
+_COPIED_FROM = (
+    "cnnkit.augmentation.keras_layers",
+    "cnnkit.config.image_folder",
+    "cnnkit.data.images",
+    "cnnkit.layers.functions",
+    "cnnkit.layers.keras_initializers",
+    "cnnkit.muon",
+    "cnnkit.schedules",
+)
 
 _MOMENTS = '''\
 def moments(images):
@@ -59,19 +69,22 @@ def draw_weights(model):
 
     counts = collections.Counter()
     for layer in sorted(model.layers, key=made):
-        if not layer.weights and not hasattr(layer, "seed_generator"):
+        if not layer.weights and not hasattr(layer, "seed"):
             continue
         sizes = [tuple(weight.shape) for weight in layer.weights] or [tuple(layer.input.shape[1:])]
         kind = f"{type(layer).__name__}{sizes}"
 %(key)s
         for name, initializer in list(vars(layer).items()):
+            if not name.endswith("_initializer") or not hasattr(initializer, "seed"):
+                continue
             part = name.removesuffix("_initializer")
-            weight = getattr(layer, f"{part}_kernel", None)
-            weight = getattr(layer, part, None) if weight is None else weight
-            if part != name and weight is not None and hasattr(initializer, "seed"):
+            # A depthwise kernel is called so in one of Keras' layers and `kernel` in another.
+            names = [f"{part}_kernel", part, *(["kernel"] if part == "depthwise" else [])]
+            weight = next((getattr(layer, one) for one in names if hasattr(layer, one)), None)
+            if weight is not None:
                 seed = seed_of("weights", key, name)
                 drawn = type(initializer).from_config({**initializer.get_config(), "seed": seed})
-                weight.assign(drawn(weight.shape))
+                weight.assign(drawn(weight.shape, dtype=weight.dtype))
         if hasattr(layer, "seed_generator"):
             seed = seed_of("dropout", key)
             layer.seed_generator.state.assign(keras.random.SeedGenerator(seed).state)
@@ -113,21 +126,22 @@ def eject(loaded: LoadedConfig) -> str:
     resolved = [step.layer for step in steps]
     head = head_of(resolved)
     front, measured = _front(config, info.shape)
-    network = write_network(steps, info.shape, policy, front, _RESERVED)
+    network = write_network(steps, info.shape, policy, front, _RESERVED | defined_names(_COPIED_FROM))
     constants, functions, lines = write_data(config.data, info)
     validated = any(line.startswith("validation = ") for line in lines)
     written = write_training(training, head, _jit(training, resolved, policy), validated, network.leaves)
-    weights = _class_weights(training, info.class_names, info.classes)
-    smoothing = _smoothing(training, head, info.classes)
-    batches = write_batches(config.data, info.classes, config.augmentation, smoothing, weighted=weights is not None)
+    weights = _class_weights(training, info.class_names)
+    smoothing = _smoothing(training, head)
+    batches = write_batches(config.data, config.augmentation, smoothing, weighted=weights is not None)
     model = _model_functions(network, measured)
-    main = _main(config, network, written, lines, weights, measured, validated, info.classes)
+    main = _main(config, network, written, lines, weights, measured, validated)
     parts = [*functions, *batches, *model, *written.functions, main, 'if __name__ == "__main__":\n    main()\n']
     body = "\n\n".join(part.rstrip("\n") + "\n" for part in parts)
     constants = [
         f"SEED = {config.seed}",
         f"BATCH_SIZE = {config.data.batch_size}",
         f"EPOCHS = {training.epochs}",
+        *([] if config.data.folder else [f"CLASSES = {info.classes}"]),
         f"BEST = {literal(loaded.name + '.keras')}  # the best epoch's model",
         *constants,
         *([f"NAMED = {literal(network.explicit)}"] if network.explicit else []),
@@ -150,9 +164,10 @@ def eject(loaded: LoadedConfig) -> str:
 
 def _docstring(loaded: LoadedConfig) -> str:
     data = loaded.config.data
+    name = re.sub(r"[^\w .-]", "_", loaded.name)
     needs = "Pillow" if data.folder else "scikit-learn" if data.name == "digits" else "tensorflow-datasets"
     return (
-        f'"""{loaded.name}: a convolutional network in plain Keras, written by `cnnkit eject`.\n\n'
+        f'"""{name}: a convolutional network in plain Keras, written by `cnnkit eject`.\n\n'
         f"Needs tensorflow, keras, numpy and {needs}. All images are held in memory.\n"
         '"""\n'
     )
@@ -183,21 +198,21 @@ def _jit(training: TrainingConfig, layers: list[Any], policy: str) -> str:
     return 'bool(tf.config.list_physical_devices("GPU"))'
 
 
-def _smoothing(training: TrainingConfig, head: str, classes: int) -> str | None:
+def _smoothing(training: TrainingConfig, head: str) -> str | None:
     share = training.label_smoothing
     if not share:
         return None
-    return f"targets * (1 - {share}) + {share} {'/ 2' if head == 'sigmoid' else f'/ {classes}'}"
+    return f"targets * (1 - {share}) + {share} / {'2' if head == 'sigmoid' else 'CLASSES'}"
 
 
-def _class_weights(training: TrainingConfig, names: tuple[str, ...] | None, classes: int) -> list[str] | None:
+def _class_weights(training: TrainingConfig, names: tuple[str, ...] | None) -> list[str] | None:
     """Lines that leave `class_weights`; None where the config asks for none."""
     wanted = training.class_weights
     if wanted is None:
         return None
     if wanted == "balanced":
         return [
-            f"counts = np.bincount(train[1], minlength={classes})",
+            "counts = np.bincount(train[1], minlength=CLASSES)",
             "weights = len(train[1]) / (np.count_nonzero(counts) * np.maximum(counts, 1))",
             "class_weights = np.where(counts > 0, weights, 0)",
         ]
@@ -239,7 +254,6 @@ def _main(
     weights: list[str] | None,
     measured: bool,
     validated: bool,
-    classes: int,
 ) -> str:
     """The function that runs it all."""
     training = config.training
@@ -255,13 +269,15 @@ def _main(
     body += ["", f"steps = {steps}", *(line for one in (*written.rate, *written.optimizer) for line in wrapped(one))]
     body += wrapped(f"model.compile({', '.join(['optimizer', *written.compiled])})")
     body.append("model.summary()")
+    # Optimizers that copy the weights do so now.
+    body.insert(body.index("model.summary()"), "optimizer.build(model.trainable_variables)")
     body += ["", 'epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")']
     clock = "keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))"
     body += ["callbacks = [", *(line for one in [clock, *written.callbacks] for line in wrapped(one + ",", 4)), "]"]
     if weights is not None:
         body += weights
     batches = "training_batches(*train, epoch" + (", class_weights)" if weights is not None else ")")
-    one_hot = f"keras.utils.to_categorical(validation[1], {classes})"
+    one_hot = "keras.utils.to_categorical(validation[1], CLASSES)"
     validation = f"validation_data=(validation[0], {one_hot}), validation_batch_size=500, " if validated else ""
     body += wrapped(f"model.fit({batches}, {validation}epochs=EPOCHS, callbacks=callbacks, shuffle=False, verbose=2)")
     own = ", ".join(f"{literal(name)}: {name}" for name in sorted(network.initializers))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 from cnnkit.augmentation.base import Augmentation
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read_prepared, split_name
-from cnnkit.config.image_folder import IMAGE_SUFFIXES, SPLIT_FOLDERS, list_image_folder
+from cnnkit.config.image_folder import IMAGE_SUFFIXES, SPLIT_FOLDERS, folders_in, list_image_folder
 from cnnkit.data.loading import FIXED_SEED, TEST_SHARE
 from cnnkit.eject.text import call_text, copied, literal, wrapped
 
@@ -32,7 +32,7 @@ _TFDS = '''\
 def load(split):
     """The images of a slice in the order of its files, uint8 [n, %(shape)s], and labels, int64 [n]."""
     config = tfds.ReadConfig(interleave_cycle_length=1)
-    data = tfds.load(%(name)s, split=split, as_supervised=True, read_config=config)
+    data = tfds.load(DATA, split=split, as_supervised=True, read_config=config)
     images, labels = next(iter(data%(resize)s.batch(len(data))))
     return images.numpy(), labels.numpy()
 '''
@@ -54,9 +54,8 @@ def read_image(path):
 def load(folder):
     """The images of a folder of class folders, uint8 [n, %(shape)s], and labels, int64 [n]."""
     images, labels = [], []
-    for label, name in enumerate(CLASSES):
-        files = [path for path in Path(folder, name).rglob("*") if path.suffix.lower() in SUFFIXES]
-        for path in sorted(str(path) for path in files if not path.name.startswith(".")):
+    for label, name in enumerate(CLASS_NAMES):
+        for path in _image_files(Path(folder, name)):
             %(append)s
     return np.stack(images), np.array(labels)
 '''
@@ -105,10 +104,10 @@ def training_batches(images, labels, epoch):
         images: uint8 [n, height, width, channels].
         labels: int64 [n].
         epoch: A variable with the epoch's number, which is read whenever an epoch begins.
-    """
+%(weights)s    """
     size = len(images)
     steps = %(steps)s
-    images, labels = tf.constant(images), tf.one_hot(labels, %(classes)s)
+    images, labels = tf.constant(images), tf.one_hot(labels, CLASSES)
 
     def batches(number):
         places = order(number, size)
@@ -124,9 +123,9 @@ def training_batches(images, labels, epoch):
     return data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
 '''
 
-_DRIVEN = '''\
-def driven(layer, number=0):
-    """An augmentation layer and the draws of its own that it is given."""
+_SEEDED = '''\
+def seeded(layer, number=0):
+    """A layer whose draws follow from the seed, the epoch and the step alone; and the stream that it draws from."""
     path = "augmentation", type(layer).__name__, number
     stream = SeedStream((seed_of(*path, 0), seed_of(*path, 1)))
     drive(layer, stream)
@@ -160,8 +159,9 @@ def write_data(config: DataConfig, info: DataSetInfo) -> tuple[list[str], list[s
     shape = f"{height}, {width}, {channels}"
     if config.folder is not None:
         listing = list_image_folder(config.folder)
-        constants += wrapped(f"CLASSES = {literal(list(listing.class_names))}")
-        constants.append(f"SUFFIXES = {literal(IMAGE_SUFFIXES)}")
+        constants += [f"DATA = {literal(str(listing.root))}  # a folder of class folders"]
+        constants += wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}")
+        constants += ["CLASSES = len(CLASS_NAMES)", f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}"]
         size = f"({width}, {height})"
         resize = f"if image.size != {size}:\n        image = image.resize({size}, Image.Resampling.BILINEAR)\n    "
         names = {
@@ -171,12 +171,13 @@ def write_data(config: DataConfig, info: DataSetInfo) -> tuple[list[str], list[s
             "grey": "[..., None]" if channels == 1 else "",
             "append": _APPEND_READABLE if config.skip_corrupt else _APPEND,
         }
+        functions.append(copied("cnnkit.config.image_folder", ["_image_files"]) + "\n")
         functions += [copied("cnnkit.data.images", ["_convert"]) + "\n", _FOLDER % names]
         found = set(listing.splits)
-        places = {name: _folder_of(listing.root, name, len(found) > 1 or _has_parts(listing)) for name in found}
+        places = _folders_of_splits(listing.root)
 
         def load(split: str) -> str:
-            return f"load({literal(places[split])})"
+            return f"load(Path(DATA, {literal(places[split])}))" if split in places else "load(DATA)"
 
     elif config.name == "digits":
         functions.append(_DIGITS)
@@ -192,7 +193,8 @@ def write_data(config: DataConfig, info: DataSetInfo) -> tuple[list[str], list[s
         if stored != (height, width):
             functions.append(_RESIZE % {"size": literal((height, width))})
             resize = ".map(resized)"
-        functions.append(_TFDS % {"shape": shape, "name": literal(_tfds_name(config.name)), "resize": resize})
+        functions.append(_TFDS % {"shape": shape, "resize": resize})
+        constants.append(f"DATA = {literal(_tfds_name(config.name))}  # a data set of tensorflow-datasets")
 
         def load(split: str) -> str:
             return f"load({literal(split)})"
@@ -225,17 +227,12 @@ def write_data(config: DataConfig, info: DataSetInfo) -> tuple[list[str], list[s
     return constants, functions, lines
 
 
-def _has_parts(listing: Any) -> bool:
-    """Whether the class folders lie in a folder of their split."""
-    return any((listing.root / name / listing.class_names[0]).is_dir() for name in SPLIT_FOLDERS)
-
-
-def _folder_of(root: Any, split: str, divided: bool) -> str:
-    if not divided:
-        return str(root)
-    return next(
-        str(path) for path in sorted(root.iterdir()) if path.is_dir() and SPLIT_FOLDERS.get(path.name.lower()) == split
-    )
+def _folders_of_splits(root: Path) -> dict[str, str]:
+    """The name of each split's folder; none where the class folders lie in the root."""
+    parts = {path.name.lower(): path for path in folders_in(root)}
+    if "train" not in parts or not folders_in(parts["train"]):
+        return {}
+    return {SPLIT_FOLDERS[name]: path.name for name, path in parts.items() if name in SPLIT_FOLDERS}
 
 
 def _tfds_name(name: str) -> str:
@@ -255,7 +252,6 @@ def _tfds_facts(name: str, info: DataSetInfo) -> tuple[tuple[int | None, int | N
 
 def write_batches(
     config: DataConfig,
-    classes: int,
     augmentation: Sequence[Augmentation],
     smoothing: str | None,
     *,
@@ -265,7 +261,7 @@ def write_batches(
 
     Args:
         smoothing: The smoothed labels, as an expression of `targets`; None to leave them.
-        weighted: Whether each image has a weight, from CLASS_WEIGHTS.
+        weighted: Whether each image has the weight of its class.
     """
     functions = [_ORDER]
     make = ["targets = tf.gather(labels, places)", "pictures = tf.gather(images, places)"]
@@ -278,8 +274,9 @@ def write_batches(
         result += ", weights"
     if smoothing:
         make.append(f"targets = {smoothing}")
+    weights = "        class_weights: One weight per class, float [CLASSES].\n" if weighted else ""
     steps = "size // BATCH_SIZE" if config.drop_remainder else "math.ceil(size / BATCH_SIZE)"
-    values = {"steps": steps, "classes": classes, "make": "\n        ".join([*make, f"return {result}"])}
+    values = {"steps": steps, "weights": weights, "make": "\n        ".join([*make, f"return {result}"])}
     text = _BATCHES % values
     if weighted:
         text = text.replace("(images, labels, epoch):", "(images, labels, epoch, class_weights):")
@@ -292,16 +289,16 @@ def _write_augmentation(augmentation: Sequence[Augmentation]) -> list[str]:
     layers = copied("cnnkit.augmentation.keras_layers", {"drive", *own})
     # Of the class that draws, what is not called is left out.
     unused = {name for name in ("bits_of_images", "branch") if f".{name}(" not in layers}
-    functions = [copied("cnnkit.augmentation.keras_layers", {"drive", *own, "SeedStream"}, unused) + "\n", _DRIVEN]
+    functions = [copied("cnnkit.augmentation.keras_layers", {"drive", *own, "SeedStream"}, unused) + "\n", _SEEDED]
     counts: Counter[str] = Counter()
     items = []
     for one, call in zip(augmentation, calls, strict=True):
         kind = type(one).__name__
-        items.append(f"driven({call_text(call)}{f', {counts[kind]}' if counts[kind] else ''}),")
+        items.append(f"seeded({call_text(call)}{f', {counts[kind]}' if counts[kind] else ''}),")
         counts[kind] += 1
-    functions.append(
-        "\n".join(["AUGMENTATION = [", *(line for item in items for line in wrapped(item, 4)), "]"]) + "\n"
-    )
+    comment = "# Layers of Keras, or made of them, that give each image draws of its own."
+    lines = [line for item in items for line in wrapped(item, 4)]
+    functions.append("\n".join([comment, "AUGMENTATION = [", *lines, "]"]) + "\n")
     mixing = sorted({f"layers.{type(one).__name__}" for one in augmentation if one.mixes_labels})
     plain = "images = layer(images, training=True)"
     if mixing:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import builtins
 import keyword
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cnnkit.eject.text import Raw, call_text, literal, wrapped
+from cnnkit.eject.text import Raw, call_text, keras_name, literal, wrapped
+from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Scope, Seeds, format_shape
 from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.composite import Repeat
@@ -114,6 +116,7 @@ class _Reader:
     explicit: dict[str, str] = field(default_factory=dict)
     leaves: list[tuple[str, str, str | None]] = field(default_factory=list)
     _named: dict[str, int] = field(default_factory=dict)
+    _taken: set[str] = field(default_factory=set)
 
     def read(self, steps: Sequence[Step], inner: Sequence[Scope], trainable: bool) -> tuple[Node, ...]:
         nodes: list[Node] = []
@@ -140,13 +143,14 @@ class _Reader:
             axis = (Argument("axis", layer.axis, -1),) if layer.merge == "concatenate" else ()
             return [Paths(tuple(paths), Call(f"layers.{layer.merge.capitalize()}", (*axis, *dtype)), activation)]
         ((_, body),) = paths
+        if not body:
+            return []
         if isinstance(layer.written, BlockCall):
             return [Block(layer.kind, tuple(layer.values.items()), body)]
-        if isinstance(layer.written, Repeat) and layer.written.times > 1:
+        if isinstance(layer.written, Repeat):
             size = len(body) // layer.written.times
-            # Layers made of several calls, or of none, all the same give equal parts.
             parts = [body[start : start + size] for start in range(0, len(body), size or 1)]
-            if size and all(part == parts[0] for part in parts):
+            if all(part == parts[0] for part in parts):
                 return [Loop(layer.written.times, parts[0])]
         return list(body)
 
@@ -158,9 +162,13 @@ class _Reader:
         if layer.name is not None:
             number = self._named.get(layer.name, 0)
             self._named[layer.name] = number + 1
-            name = layer.name if number == 0 else f"{layer.name}_{number + 1}"
-            self.explicit[name] = f"name={layer.name}" + (f"#{number}" if number else "")
+            # Keras would give the names of its own kind to other layers.
+            own = f"{layer.name}_layer" if _is_automatic(layer.name) else layer.name
+            name = numbered(own, self._taken)
+            self._taken.add(name)
             common.append(Argument("name", name))
+            if weights or layer.takes_seed:
+                self.explicit[name] = f"name={layer.name}" + (f"#{number}" if number else "")
         self.leaves.append((layer.kind, layer.name or scope.name, name))
         if weights and not (trainable and layer.trainable):
             common.append(Argument("trainable", False, True))
@@ -176,6 +184,13 @@ class _Reader:
 
     def _dtype(self, dtype: str | None) -> tuple[Argument, ...]:
         return (Argument("dtype", dtype),) if dtype not in (None, self.policy) else ()
+
+
+def _is_automatic(name: str) -> bool:
+    """Whether Keras may call a layer of a script so by itself."""
+    merges = ("Add", "Average", "Concatenate", "Maximum", "Multiply")
+    kinds = (*LAYERS.names(), *merges, "InputLayer", "Normalization", "Identity")
+    return re.sub(r"_[0-9]+$", "", name) in {keras_name(kind) for kind in kinds}
 
 
 def _variable(title: str) -> str:
@@ -205,13 +220,18 @@ class _Function:
     parameters: list[tuple[str, int]] = field(default_factory=list)
     names: list[str | None] = field(default_factory=list)
 
-    def find_parameters(self, called: list[Block]) -> None:
-        """Tells constants from parameters: values that change from use to use; those that change alike are one."""
+    def find_parameters(self, called: list[Block], reserved: set[str]) -> None:
+        """Tells constants from parameters: values that change from use to use; those that change alike are one.
+
+        Args:
+            called: The uses.
+            reserved: Names that no parameter may have.
+        """
         found = literals(self.template)
         columns = [tuple(map(literal, column)) for column in zip(*self.uses, strict=True)]
         given = {name: tuple(literal(dict(use.values).get(name)) for use in called) for name, _ in self.template.values}
         classes: dict[tuple[str, tuple[str, ...]], str] = {}
-        taken: set[str] = {"x"}
+        taken = set(reserved)
         for place, (one, column) in enumerate(zip(found, columns, strict=True)):
             if len(set(column)) == 1:
                 self.names.append(None)
@@ -250,11 +270,14 @@ class _Writer:
         self.functions: dict[Any, _Function] = {}
         self._calls: dict[Any, list[Block]] = {}
         arguments = {one.name for one in _literals_of(nodes)}
-        self._reserved = reserved | arguments | set(dir(builtins)) | {"x", "main", "shortcut", "inputs"}
+        reserved = reserved | set(keyword.kwlist) | set(dir(builtins)) | {"x", "inputs", "main", "shortcut"}
+        reserved |= {f"path_{number}" for number in range(1, 100)}
+        self._reserved = reserved | arguments
         for node in nodes:
             self._collect(node)
+        reserved |= {function.name for function in self.functions.values()}
         for key, function in self.functions.items():
-            function.find_parameters(self._calls[key])
+            function.find_parameters(self._calls[key], reserved)
 
     def _collect(self, node: Any) -> None:
         if isinstance(node, Paths):
@@ -272,10 +295,8 @@ class _Writer:
             self._calls.setdefault(key, []).append(node)
 
     def _name(self, block: str) -> str:
-        name = "".join(letter if letter.isalnum() else "_" for letter in block)
-        if name in self._reserved or keyword.iskeyword(name) or not name.isidentifier():
-            name = f"block_{name}"
-        return numbered(name, {function.name for function in self.functions.values()})
+        taken = {function.name for function in self.functions.values()}
+        return numbered(f"block_{block}" if block in self._reserved or not block.isidentifier() else block, taken)
 
     def definitions(self) -> list[str]:
         """The functions, the inner ones first."""
@@ -322,6 +343,8 @@ class _Writer:
             return wrapped(f"{target} = {function.name}({', '.join([source, *texts])})", indent), names
         if isinstance(node, Loop):
             times, names = names[0] or str(node.times), names[1:]
+            if times == "1":
+                return self.statements(node.body, names, source, target, indent)
             first = [f"{pad}{target} = {source}"] if source != target else []
             body, names = self.statements(node.body, names, target, target, indent + 4)
             return [*first, f"{pad}for _ in range({times}):", *body], names

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib.util
+import json
+import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -53,9 +56,10 @@ def literal(value: Any) -> str:
     if isinstance(value, Call):
         return call_text(value)
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, float) and value in (float("inf"), -float("inf")):
-        return "np.inf" if value > 0 else "-np.inf"
+        # JSON's strings are Python's, too.
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"np.{value!r}" if value != -math.inf else "-np.inf"
     if isinstance(value, list):
         return "[" + ", ".join(map(literal, value)) + "]"
     if isinstance(value, tuple):
@@ -63,6 +67,17 @@ def literal(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
     return repr(value)
+
+
+def number(value: float) -> str:
+    """A number without the .0 of a whole one."""
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def keras_name(kind: str) -> str:
+    """How Keras calls a layer of a class that has no name of its own."""
+    words = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", words).lower()
 
 
 def call_text(call: Call, tensor: str | None = None) -> str:
@@ -145,11 +160,14 @@ def _items(text: str) -> Iterator[str]:
 
 def _code(text: str) -> Iterator[tuple[int, str]]:
     """The letters of a text outside its strings, with their places."""
-    quoted = False
+    quoted = escaped = False
     for place, letter in enumerate(text):
-        if letter == '"' and text[place - 1 : place] != "\\":
-            quoted = not quoted
-        if not quoted:
+        if quoted:
+            quoted = escaped or letter != '"'
+            escaped = letter == "\\" and not escaped
+        elif letter == '"':
+            quoted = True
+        else:
             yield place, letter
 
 
@@ -190,6 +208,11 @@ def copied(module: str, names: Iterable[str], without: Collection[str] = ()) -> 
 
 def _first_line(node: Any) -> int:
     return int(min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]))
+
+
+def defined_names(modules: Iterable[str]) -> set[str]:
+    """The names of the classes and functions of modules of cnnkit."""
+    return {name for module in modules for name in _definitions(module)[1]}
 
 
 @cache

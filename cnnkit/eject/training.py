@@ -11,10 +11,31 @@ from cnnkit.config.crossentropies import BinaryCrossentropy, CategoricalCrossent
 from cnnkit.config.further_schedules import PiecewiseConstantDecay
 from cnnkit.config.schedules import ReduceLROnPlateau, Schedule
 from cnnkit.config.training import TrainingConfig
-from cnnkit.eject.text import Raw, call_text, copied, literal, named
+from cnnkit.eject.text import Raw, call_text, copied, keras_name, literal, named, number
 from cnnkit.errors import UsageError
 from cnnkit.layers.calls import Argument, Call
-from cnnkit.tasks.classification import MONITOR
+from cnnkit.tasks.classification import MONITOR, TIE_BREAKER
+
+_BEST_MODEL = f'''\
+class BestModel(keras.callbacks.Callback):
+    """Keeps the model of the epoch with the highest validation accuracy; the lower loss breaks ties."""
+
+    best = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        score = logs["{MONITOR}"], -logs["{TIE_BREAKER}"]
+        if self.best is None or score > self.best:
+            self.best = score
+            self.model.save(BEST)
+'''
+
+_ON_CLASS_NUMBERS = '''\
+def on_class_numbers(loss):
+    """A loss of class numbers, made one of one-hot labels."""
+    call = loss.call
+    loss.call = lambda labels, outputs: call(keras.ops.argmax(labels, axis=-1), outputs)
+    return loss
+'''
 
 
 @dataclass
@@ -52,11 +73,14 @@ def write_training(
     _write_optimizer(training, text, leaves)
     from_logits = head == "logits"
     loss = training.loss or (BinaryCrossentropy() if head == "sigmoid" else CategoricalCrossentropy())
+    objective = call_text(_object("keras.losses", loss, from_logits))
+    if loss.ignores_smoothing:
+        text.functions.append(_ON_CLASS_NUMBERS)
     metrics = [named("keras.metrics.CategoricalAccuracy", name="accuracy")]
     metrics += [_object("keras.metrics", one, from_logits, {"name": one.column}) for one in training.metrics]
     steps = training.steps_per_execution
     text.compiled = [
-        f"loss={call_text(_object('keras.losses', loss, from_logits))}",
+        f"loss={f'on_class_numbers({objective})' if loss.ignores_smoothing else objective}",
         f"metrics=[{', '.join(map(call_text, metrics))}]",
         f"steps_per_execution={'min(8, steps)' if steps == 'auto' else steps}",
         f"jit_compile={jit}",
@@ -67,14 +91,18 @@ def write_training(
     if training.early_stopping is not None:
         stopping = named("keras.callbacks.EarlyStopping", None, **training.early_stopping.to_plain())
         text.callbacks.append(call_text(stopping))
-    best = f', monitor="{MONITOR}", save_best_only=True' if validated else ""
-    text.callbacks.append(f"keras.callbacks.ModelCheckpoint(BEST{best})")
+    if validated:
+        text.functions.append(_BEST_MODEL)
+    text.callbacks.append("BestModel()" if validated else "keras.callbacks.ModelCheckpoint(BEST)")
     return text
 
 
 def _object(module: str, one: Any, from_logits: bool, further: dict[str, Any] | None = None) -> Call:
     """A loss or a metric of Keras with what the config writes."""
-    arguments = {name: getattr(one, name) for name in one.arguments() if name not in (further or {})}
+    written = [name for name in one.arguments() if name not in (further or {})]
+    # Where Keras' default is another one.
+    written += [name for name in ("average",) if name in type(one).model_fields and name not in written]
+    arguments = {name: getattr(one, name) for name in written}
     if from_logits and getattr(one, "from_logits", ...) is None:
         arguments["from_logits"] = True
     return named(f"{module}.{type(one).__name__}", one.leading, **arguments, **(further or {}))
@@ -87,7 +115,7 @@ def _write_rate(training: TrainingConfig, text: TrainingText) -> None:
     scale = "" if batches == 1 else f"{batches} * "
     warmup = training.warmup_epochs
     if warmup:
-        text.rate.append(f"warmup = {scale}round({warmup:g} * {updates})")
+        text.rate.append(f"warmup = {scale}round({number(warmup)} * {updates})")
     schedule = training.schedule
     base = literal(training.optimizer.learning_rate)
     if training.plateau is not None:
@@ -115,15 +143,16 @@ def _write_plateau(plateau: ReduceLROnPlateau, warm: bool, base: str, text: Trai
 
 
 def _schedule(schedule: Schedule, base: str, updates: str, scale: str, warm: bool) -> Call:
+    batches = scale.partition(" ")[0]
     module = f"keras.optimizers.schedules.{type(schedule).__name__}"
 
     def in_batches(epochs: float) -> str:
-        return f"{scale}max(1, round({epochs:g} * {updates}))"
+        return f"{scale}max(1, round({number(epochs)} * {updates}))"
 
     if isinstance(schedule, PiecewiseConstantDecay):
         steps = schedule.boundaries or []
         boundaries = [f"{scale}{step}" for step in steps] or [
-            f"{scale}round({epochs:g} * {updates})" for epochs in schedule.boundaries_epochs or []
+            f"{scale}round({number(epochs)} * {updates})" for epochs in schedule.boundaries_epochs or []
         ]
         return named(module, "boundaries", boundaries=[Raw(one) for one in boundaries], values=schedule.values)
     arguments: dict[str, Any] = {"initial_learning_rate": Raw(base)}
@@ -140,7 +169,8 @@ def _schedule(schedule: Schedule, base: str, updates: str, scale: str, warm: boo
                 own = getattr(schedule, "warmup_steps", 0)
                 rest += [f" - {scale}{own}"] if own else []
                 whole = "EPOCHS * steps" if not scale else f"{scale}round(EPOCHS * {updates})"
-                value = Raw(whole + "".join(rest))
+                # Accumulation over more batches than there are leaves no update.
+                value = Raw(whole + "".join(rest) if not scale else f"max({batches}, {whole}{''.join(rest)})")
             elif scale and value:
                 value = Raw(f"{scale}{value}")
         elif name not in schedule.model_fields_set:
@@ -170,14 +200,8 @@ def _excluded(keywords: Sequence[str], leaves: Sequence[tuple[str, str, str | No
                 "Give these layers a `name`, and exclude that.",
             )
         if found == {True}:
-            patterns.append(rf"\b{_keras_name(kind)}(_[0-9]+)?/")
+            patterns.append(rf"\b{keras_name(kind)}(_[0-9]+)?/")
     return patterns
-
-
-def _keras_name(kind: str) -> str:
-    """How Keras calls a layer without a name."""
-    words = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", words).lower()
 
 
 def _write_optimizer(
@@ -200,7 +224,7 @@ def _write_optimizer(
     text.optimizer.append(f"optimizer = {call_text(call)}")
     if training.exclude_from_weight_decay:
         # Keras takes them as regular expressions.
-        names = f"[re.escape(name) for name in {literal(training.exclude_from_weight_decay)}]"
-        text.optimizer.append(f"optimizer.exclude_from_weight_decay(var_names={names})")
+        names = [re.escape(name) for name in training.exclude_from_weight_decay]
+        text.optimizer.append(f"optimizer.exclude_from_weight_decay(var_names={literal(names)})")
     if training.dtype_policy == "mixed_float16":
         text.optimizer.append("optimizer = keras.optimizers.LossScaleOptimizer(optimizer)")

@@ -286,9 +286,9 @@ class Layer(NamedObject):
         names.sort(key=lambda name: usual.index(name) if name in usual else len(usual))
         fields = type(self).model_fields
         arguments = tuple(
-            Argument(name, as_argument(getattr(self, name)), as_argument(fields[name].get_default()))
+            Argument(name, as_argument(name, getattr(self, name)), as_argument(name, fields[name].get_default()))
             if not fields[name].is_required()
-            else Argument(name, as_argument(getattr(self, name)))
+            else Argument(name, as_argument(name, getattr(self, name)))
             for name in names
         )
         return (Call(f"layers.{type(self).__name__}", arguments, self.leading),)
@@ -300,16 +300,20 @@ class Layer(NamedObject):
         return getattr(keras.layers, type(self).__name__)(**self.keras_arguments(scope))
 
 
-def as_argument(value: Any) -> Any:
+#: Arguments that Keras takes as [height, width] or as one number for both.
+_PAIRS = ("kernel_size", "strides", "padding", "output_padding", "dilation_rate", "pool_size", "size", "cropping")
+
+
+def as_argument(name: str, value: Any) -> Any:
     """A field's value as a script writes it: an object as a call, [height, width] as one number where they agree."""
     if isinstance(value, NamedObject):
         # Defined beside the tables of such objects, which this module does not know.
         return value.call()  # type: ignore[attr-defined]
     if isinstance(value, StrictModel):
-        return {name: item for name, item in value.model_dump().items() if item is not None}
+        return {key: item for key, item in value.model_dump().items() if item is not None}
     if isinstance(value, tuple):
-        items = [as_argument(item) for item in value]
-        alike = len(items) == 2 and items[0] == items[1] and isinstance(items[0], int)
+        items = [as_argument(name, item) for item in value]
+        alike = name in _PAIRS and len(items) == 2 and items[0] == items[1] and isinstance(items[0], int)
         return items[0] if alike else tuple(items)
     return value
 

@@ -218,7 +218,7 @@ class WindowedLayer(Layer):
         if isinstance(self.padding, str) and amounts is None:
             return (call,)
         call = replace(call, arguments=tuple(one for one in call.arguments if one.name != "padding"))
-        return (call,) if amounts is None else self.padded_calls(call, as_argument(amounts))
+        return (call,) if amounts is None else self.padded_calls(call, as_argument("padding", amounts))
 
     def padded_calls(self, call: Call, amounts: Any) -> tuple[Call, ...]:
         """`calls` with explicit padding, given the call without it."""

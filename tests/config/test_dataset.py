@@ -120,6 +120,12 @@ def test_image_size_replaces_height_and_width() -> None:
     assert describe(name="imagenet2012", image_size=227).shape == (227, 227, 3)
 
 
+def test_digits_are_not_resized() -> None:
+    with pytest.raises(DataProblem, match="8x8 and never resized") as caught:
+        describe(name="digits", image_size=16)
+    assert caught.value.argument == "image_size"
+
+
 def test_images_that_differ_in_size_need_image_size() -> None:
     found = problem(name="imagenet2012")
     assert found.argument == "image_size"
