@@ -327,6 +327,10 @@ def test_blocks_become_functions() -> None:
     assert "for _ in range(2):" in network
     assert "    x = stage_2(x, 64)  # 8x8x64\n" in network
     assert "seed" not in network
+    # The README shows it.
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    (shown,) = re.findall(r"```python\n(def basic.*?)\n```", readme, re.DOTALL)
+    assert shown in script
     inception = eject(load_config(str(shipped.find("cifar10_googlenet"))))
     assert "def inception(x, one, reduce3, three, reduce5, five, pool):" in inception
 
