@@ -61,6 +61,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="for all networks (default: none for the tutorial CNN, which has none, and flip-shift for the others)",
     )
     one.add_argument("--against", nargs="*", choices=list(throughput.OTHERS), default=list(throughput.OTHERS))
+    one.add_argument(
+        "--as-avx2",
+        action="store_true",
+        help="as on a processor without AVX-512: oneDNN, PyTorch and OpenBLAS use AVX2, and plain Keras has no oneDNN, "
+        "as TensorFlow decides there",
+    )
     one = command("configs", "Every shipped config in cnnkit and in plain Keras.", 3200)
     one.add_argument("--configs", nargs="+", choices=shipped.names(), default=shipped.names(), metavar="NAME")
     one = command("scaling", "Time and memory against data-set size, image size and batch size.", 2000, repeats=3)
@@ -76,7 +82,9 @@ def run(arguments: argparse.Namespace) -> str:
     images, repeats = arguments.images, arguments.repeats
     if arguments.command == "throughput":
         chosen = arguments.augmentation
-        found = throughput.measure(arguments.networks, chosen, images, repeats, arguments.against)
+        found = throughput.measure(
+            arguments.networks, chosen, images, repeats, arguments.against, as_avx2=arguments.as_avx2
+        )
         text = throughput.markdown(found)
     elif arguments.command == "configs":
         found = configs.measure(arguments.configs, images, repeats)

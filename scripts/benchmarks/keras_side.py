@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,12 +13,17 @@ from benchmarks.networks import BATCH_SIZE
 EPOCHS = 1_000_000
 
 
-def tutorial_script(gate: Gate, network: str, augmentation: str, arrays: str, jit: bool | str = "auto") -> None:
+def tutorial_script(
+    gate: Gate, network: str, augmentation: str, arrays: str, jit: bool | str = "auto", onednn: bool | None = None
+) -> None:
     """One of the networks of `throughput`; the augmentation consists of layers in the model, as the tutorials do it.
 
     Args:
         jit: What `compile` gets for `jit_compile`; Keras' default is `auto`.
+        onednn: Whether oneDNN computes; TensorFlow decides by default.
     """
+    if onednn is not None:
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = str(int(onednn))
     import keras
 
     images, labels = read_images(arrays)

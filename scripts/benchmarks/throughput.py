@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import statistics
 import tempfile
 from pathlib import Path
@@ -29,8 +30,22 @@ PRODUCTS = {"numpy-product": "NumPy's BLAS", "tensorflow-product": "TensorFlow w
 PRODUCT_COUNT = 8
 
 
+#: What makes the libraries do without AVX-512; the contestants inherit it.
+AVX2 = {
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+
+
 def measure(
-    names: list[str], augmentation: str | None, images: int, repeats: int, contestants: list[str]
+    names: list[str],
+    augmentation: str | None,
+    images: int,
+    repeats: int,
+    contestants: list[str],
+    *,
+    as_avx2: bool = False,
 ) -> dict[str, Any]:
     """All figures, as JSON holds them.
 
@@ -39,8 +54,12 @@ def measure(
         augmentation: For all networks; None for each one's usual.
         images: Images in a repeat.
         contestants: Names of `OTHERS` to run beside cnnkit; `torch` is left out where it is not installed.
+        as_avx2: Whether to measure as on a processor without AVX-512.
     """
     found: dict[str, Any] = {"images": images, "repeats": repeats, "skipped": [], "networks": {}}
+    if as_avx2:
+        os.environ.update(AVX2)
+        found["skipped"].append("AVX-512 was left unused, and plain Keras had no oneDNN, as with AVX2 only.")
     if "torch" in contestants and importlib.util.find_spec("torch") is None:
         contestants = [name for name in contestants if name != "torch"]
         found["skipped"].append("PyTorch is not installed: its columns are left out.")
@@ -48,12 +67,13 @@ def measure(
         used = augmentation or networks.USUAL_AUGMENTATION[name]
         say(f"{networks.TITLES[name]}, augmentation: {used}")
         with tempfile.TemporaryDirectory() as folder:
-            found["networks"][name] = _measure_network(name, used, images, repeats, contestants, Path(folder))
+            path = Path(folder)
+            found["networks"][name] = _measure_network(name, used, images, repeats, contestants, path, as_avx2)
     return found
 
 
 def _measure_network(
-    name: str, augmentation: str, images: int, repeats: int, contestants: list[str], folder: Path
+    name: str, augmentation: str, images: int, repeats: int, contestants: list[str], folder: Path, as_avx2: bool
 ) -> dict[str, Any]:
     config = networks.write_config(name, augmentation, folder)
     overrides = [f"data.splits.train=train[:{images}]"]
@@ -62,7 +82,10 @@ def _measure_network(
     entries: list[tuple[str, dict[str, Any]]] = [
         (CNNKIT, {"kind": "cnnkit", "config": str(config), "overrides": overrides, "arrays": found.stand_in})
     ]
-    entries += [(OTHERS[other][0], {**OTHERS[other][1], **plain}) for other in contestants]
+    for other in contestants:
+        title, spec = OTHERS[other]
+        onednn = {"onednn": False} if as_avx2 and spec["kind"] == "keras" else {}
+        entries.append((title, {**spec, **plain, **onednn}))
     entries += [(title, {"kind": kind, "count": PRODUCT_COUNT}) for kind, title in PRODUCTS.items()]
     measured = race(entries, repeats)
     return {
