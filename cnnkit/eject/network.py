@@ -173,9 +173,8 @@ class _Reader:
         if weights and not (trainable and layer.trainable):
             common.append(Argument("trainable", False, True))
         # The padding beside a layer has neither weights nor draws.
-        main = next(
-            place for place, call in enumerate(calls) if call.function.endswith(type(layer).__name__) or len(calls) == 1
-        )
+        own_call = f"layers.{type(layer).__name__}"
+        main = next((place for place, call in enumerate(calls) if call.function == own_call), 0)
         for place, call in enumerate(calls):
             if not call.of_tensor:
                 extra = (*(common if place == main else ()), *self._dtype(layer.dtype or scope.dtype))
