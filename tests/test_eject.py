@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import re
 import subprocess
@@ -222,6 +223,14 @@ def losses(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[f
     return list(histories[0].history["loss"])
 
 
+@pytest.fixture
+def tfds_as_stated(tfds_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TFDS reads TFDS_DATA_DIR when it is imported, which another test may have done with another folder."""
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(tfds, "load", functools.partial(tfds.load, data_dir=tfds_data, download=False))
+
+
 def trained(loaded: LoadedConfig, folder: Path) -> list[float]:
     run = train(loaded, Console(), str(folder / "run"))
     return [float(row["loss"]) for row in run.read_metrics()]
@@ -286,7 +295,7 @@ def test_real_images_are_learned_the_same(
     name: str,
     share: int,
     overrides: tuple[str, ...],
-    tfds_data: Path,
+    tfds_as_stated: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -382,7 +391,7 @@ def test_a_folder_gives_the_same_images(tmp_path: Path) -> None:
     assert "broken.png" in shown.getvalue()
 
 
-def test_other_sizes_and_slices_of_tfds(tfds_data: Path, tmp_path: Path) -> None:
+def test_other_sizes_and_slices_of_tfds(tfds_as_stated: None, tmp_path: Path) -> None:
     text = """
 data:
   name: mnist
