@@ -119,8 +119,14 @@ def training_batches(images, labels, epoch):
         %(make)s
 
     data = tf.data.Dataset.from_tensors(0).map(lambda _: tf.identity(epoch)).flat_map(batches)
-    data = data.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-    return data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+    data = data.map(batch, num_parallel_calls=os.cpu_count(), deterministic=True)
+    data = data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+    options = tf.data.Options()
+    # Nothing is left to tune, and the tuner can hold up the end of an epoch for seconds.
+    options.autotune.enabled = False
+    # These would copy all images whenever an epoch begins.
+    options.experimental_optimization.apply_default_optimizations = False
+    return data.with_options(options)
 '''
 
 _SEEDED = '''\
