@@ -174,6 +174,24 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
+def _wrong_expressions(value: Any, names: frozenset[str], *, in_text: bool = False) -> Iterator[PydanticCustomError]:
+    """What is wrong with the expressions in a plain value.
+
+    Args:
+        names: What they may name.
+        in_text: Whether any text is valid where they stand.
+    """
+    for text in _texts(value):
+        if not is_expression(text, in_text=in_text):
+            continue
+        try:
+            if in_text and not is_whole_name(text):
+                raise invalid(f"expected text, or one `$name` and nothing else, got `{text}`")
+            check_expression(text, names)
+        except PydanticCustomError as error:
+            yield error
+
+
 def _is_plain_name(key: str, value: Any) -> bool:
     """Whether an argument is a layer's name, in which `-` is no arithmetic."""
     return key == "name" and isinstance(value, str) and "$" not in value
@@ -185,22 +203,15 @@ def _mistakes_in_part(
     """What is wrong with a layer's arguments whatever the names stand for, as pydantic lists errors."""
     errors: list[Any] = []
     for key in sorted(named):
-        for text in _texts(arguments[key]):
-            inner = schema.field(key)
-            in_text = inner is not None and inner.kind in ("string", "choice")
-            if not is_expression(text, in_text=in_text):
-                continue
-            try:
-                if in_text and not is_whole_name(text):
-                    raise invalid(f"expected text, or one `$name` and nothing else, got `{text}`")
-                check_expression(text, known.parameters)
-            except PydanticCustomError as error:
-                errors.append(_as_listed(error, (key,), arguments[key]))
+        inner = schema.field(key)
+        in_text = inner is not None and inner.kind in ("string", "choice")
+        for error in _wrong_expressions(arguments[key], known.parameters, in_text=in_text):
+            errors.append(_as_listed(error, (key,), arguments[key]))
     rest = {key: value for key, value in arguments.items() if key not in named}
     try:
         cls.model_validate(rest)
-    except ValidationError as error:
-        for found in error.errors(include_url=False):
+    except ValidationError as invalid_rest:
+        for found in invalid_rest.errors(include_url=False):
             # What the whole object misses may come with what the names stand for.
             if found["loc"] and found["loc"][0] not in named:
                 errors.append(found)
@@ -342,12 +353,8 @@ def _read_call(name: str, raw: Any, known: _Known) -> "BlockCall":
         if default == REQUIRED and key not in raw and key not in misspelt.values():
             wrong(None, f"the block `{name}` needs its parameter `{key}`")
     for key, value in raw.items():
-        for text in _texts(value) if key in parameters else ():
-            try:
-                if is_expression(text):
-                    check_expression(text, known.parameters)
-            except PydanticCustomError as error:
-                wrong(key, error.message())
+        for error in _wrong_expressions(value, known.parameters) if key in parameters else ():
+            wrong(key, error.message())
     common = {key: value for key, value in raw.items() if key in COMMON and key not in parameters}
     values = {key: value for key, value in raw.items() if key in parameters}
     for key, value in list(common.items()):
@@ -455,12 +462,8 @@ class BlockConfig(StrictModel):
             if name in (*COMMON, CHANNELS, CLASSES) or not name.isidentifier():
                 hint = "letters, digits and `_`" if not name.isidentifier() else "another name; this one is taken"
                 raise invalid(f"expected {hint} for a parameter, got `{name}`", argument=("parameters", name))
-            for text in _texts(default):
-                if is_expression(text):
-                    try:
-                        check_expression(text, frozenset(before))
-                    except PydanticCustomError as error:
-                        raise invalid(error.message(), argument=("parameters", name)) from None
+            for error in _wrong_expressions(default, frozenset(before)):
+                raise invalid(error.message(), argument=("parameters", name))
             before.add(name)
         return self
 
