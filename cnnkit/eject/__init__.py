@@ -233,8 +233,7 @@ def _model_functions(network: NetworkText, measured: bool) -> list[str]:
             {"whitening_kernel"} if "PatchWhitening" in network.initializers else set()
         )
         parts.append(copied("cnnkit.layers.keras_initializers", names))
-    if network.helpers:
-        parts.append(copied("cnnkit.layers.functions", network.helpers))
+    parts += [copied(module, names) for module, names in network.helpers.items()]
     parts += network.functions
     if measured:
         parts.append(_MOMENTS)

@@ -409,7 +409,7 @@ class NetworkText:
         lines: The body of a function that makes the model, from `inputs` on.
         explicit: For each layer with a name of its own, what its seeds are derived from.
         leaves: For each layer its kind, its name in a run, and its name in the script where it has one of its own.
-        helpers: Functions of tensors that the text calls and Keras does not have.
+        helpers: Functions of tensors that the text calls and Keras does not have, by the module that has them.
         initializers: Initializers likewise.
     """
 
@@ -417,7 +417,7 @@ class NetworkText:
     lines: list[str]
     explicit: dict[str, str]
     leaves: list[tuple[str, str, str | None]]
-    helpers: set[str]
+    helpers: dict[str, set[str]]
     initializers: set[str]
 
 
@@ -438,7 +438,10 @@ def write_network(
     groups = [reader.read([step], [scope], True) for step, scope in zip(steps, inner, strict=True)]
     nodes = [node for group in groups for node in group]
     calls = list(_calls_in(nodes))
-    functions = {call.function for call in calls}
+    helpers: dict[str, set[str]] = {}
+    for call in calls:
+        if call.of_tensor and "." not in call.function:
+            helpers.setdefault(call.module, set()).add(call.function)
     plain = [node for node in nodes if isinstance(node, Call) and not node.of_tensor]
     if len(plain) == len(nodes):
         lines = ["return keras.Sequential(", "    ["]
@@ -448,7 +451,7 @@ def write_network(
         lines += ["    ],", '    name="model",', ")"]
         definitions = []
     else:
-        writer = _Writer(nodes, reserved)
+        writer = _Writer(nodes, reserved.union(*helpers.values()))
         lines = [f"inputs = keras.Input({literal(input_shape)})"]
         source = "inputs"
         if front:
@@ -470,8 +473,8 @@ def write_network(
         lines,
         reader.explicit,
         reader.leaves,
-        {name for name in functions if "." not in name and name[0].islower()},
-        {name for name in functions if "." not in name and name[0].isupper()},
+        helpers,
+        {call.function for call in calls if "." not in call.function and not call.of_tensor},
     )
 
 

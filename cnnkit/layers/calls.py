@@ -27,9 +27,11 @@ class Call:
         arguments: In the order in which they are written.
         leading: The argument that is written without its name.
         of_tensor: Whether the function takes the tensor itself, in front of its arguments; else it makes a layer.
+        module: The module of cnnkit that a function of tensors, which Keras does not have, is copied from.
     """
 
     function: str
     arguments: tuple[Argument, ...] = ()
     leading: str | None = None
     of_tensor: bool = False
+    module: str = "cnnkit.layers.functions"
