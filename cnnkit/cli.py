@@ -5,16 +5,17 @@ TensorFlow is imported only by commands that compute, so that `--help` and confi
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -55,6 +56,18 @@ _TTA = click.option(
     help="Average over views of each image: mirrored (flip), moved a pixel up-left and down-right (shift), or both.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+
+
+@contextlib.contextmanager
+def _new_file(target: Path) -> Iterator[TextIO]:
+    """A file to write into that was not there before."""
+    try:
+        with target.open("x", encoding="utf-8") as stream:
+            yield stream
+    except FileExistsError:
+        raise UsageError(f"`{target}` is there already", "Name another file with --output.") from None
+    except OSError as error:
+        raise CnnkitError(f"cannot write `{target}`: {error.strerror}") from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -281,10 +294,10 @@ def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, tta: str |
 def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: bool, as_json: bool) -> None:
     """Show the layers of CONFIG: shapes, parameters, MACs, memory, receptive field."""
     from cnnkit.config.load import load_config
+    from cnnkit.rundir import config_file
     from cnnkit.summary import summarize
 
-    path = Path(config)
-    loaded = load_config(str(path / "config.yaml") if path.is_dir() else config, overrides)
+    loaded = load_config(config_file(config), overrides)
     summary = summarize(loaded)
     advice = []
     if linted:
@@ -323,21 +336,16 @@ def eject(config: str, overrides: tuple[str, ...], output: str | None) -> None:
     """Write CONFIG as one plain Keras script: data, augmentation, network, training."""
     from cnnkit.config.load import load_config
     from cnnkit.eject import eject as script_of
+    from cnnkit.rundir import config_file
 
-    path = Path(config)
-    loaded = load_config(str(path / "config.yaml") if path.is_dir() else config, overrides)
+    loaded = load_config(config_file(config), overrides)
     script = script_of(loaded)
     if output == "-":
         click.echo(script, nl=False)
         return
     target = Path(output or f"{loaded.name}.py")
-    try:
-        with target.open("x", encoding="utf-8") as stream:
-            stream.write(script)
-    except FileExistsError:
-        raise UsageError(f"`{target}` is there already", "Name another file with --output.") from None
-    except OSError as error:
-        raise CnnkitError(f"cannot write `{target}`: {error.strerror}") from None
+    with _new_file(target) as stream:
+        stream.write(script)
     click.echo(f"wrote {target}; run it: python {shlex.quote(str(target))}")
 
 
@@ -392,15 +400,10 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
                 f"`{target.name}` extends `{copy.name}`, and a different `{copy}` is there already",
                 "Copy it into another folder with --output.",
             )
-    try:
-        with target.open("x", encoding="utf-8") as stream:
-            stream.write(source.read_text(encoding="utf-8"))
+    with _new_file(target) as stream:
+        stream.write(source.read_text(encoding="utf-8"))
         for base, copy in copies:
             copy.write_bytes(base.read_bytes())
-    except FileExistsError:
-        raise UsageError(f"`{target}` is there already", "Name another file with --output.") from None
-    except OSError as error:
-        raise CnnkitError(f"cannot write `{target}`: {error.strerror}") from None
     extended = f", and {', '.join(str(copy) for _, copy in copies)}, which it extends" if copies else ""
     click.echo(f"wrote {target}{extended}; train it: cnnkit train {shlex.quote(str(target))}")
 
@@ -466,10 +469,11 @@ def _data_source(source: str) -> tuple[DataConfig, int]:
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataProblem, describe_data_set
     from cnnkit.config.load import load_config
+    from cnnkit.rundir import config_file
 
-    file = Path(source, "config.yaml") if Path(source).is_dir() else Path(source)
-    if file.is_file() or source.endswith((".yaml", ".yml")):
-        loaded = load_config(str(file)).config
+    file = config_file(source)
+    if os.path.isfile(file) or source.endswith((".yaml", ".yml")):
+        loaded = load_config(file).config
         return loaded.data, loaded.seed
     config = DataConfig.model_validate({"folder" if Path(source).is_dir() else "name": source})
     try:

@@ -74,6 +74,11 @@ class Task:
     head: str
 
 
+def config_file(path: str) -> str:
+    """A config file as it is; of a run, the file that holds its config."""
+    return str(Run(Path(path)).config) if os.path.isdir(path) else path
+
+
 @dataclass(frozen=True)
 class Run:
     """One run directory."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.eject.data import write_batches, write_data
+from cnnkit.eject.data import DataText, steps_text, write_batches, write_data
 from cnnkit.eject.network import NetworkText, write_network
 from cnnkit.eject.text import IMPORTS, copied, defined_names, import_lines, literal, wrapped
 from cnnkit.eject.training import TrainingText, write_training
@@ -127,15 +127,14 @@ def eject(loaded: LoadedConfig) -> str:
     head = head_of(resolved)
     front, measured = _front(config, info.shape)
     network = write_network(steps, info.shape, policy, front, _RESERVED | defined_names(_COPIED_FROM))
-    constants, functions, lines = write_data(config.data, info)
-    validated = any(line.startswith("validation = ") for line in lines)
-    written = write_training(training, head, _jit(training, resolved, policy), validated, network.leaves)
+    data = write_data(config.data, info)
+    written = write_training(training, head, _jit(training, resolved, policy), data.validated, network.leaves)
     weights = _class_weights(training, info.class_names)
     smoothing = _smoothing(training, head)
     batches = write_batches(config.data, config.augmentation, smoothing, weighted=weights is not None)
     model = _model_functions(network, measured)
-    main = _main(config, network, written, lines, weights, measured, validated)
-    parts = [*functions, *batches, *model, *written.functions, main, 'if __name__ == "__main__":\n    main()\n']
+    main = _main(config, network, written, data, weights, measured)
+    parts = [*data.functions, *batches, *model, *written.functions, main, 'if __name__ == "__main__":\n    main()\n']
     body = "\n\n".join(part.rstrip("\n") + "\n" for part in parts)
     constants = [
         f"SEED = {config.seed}",
@@ -143,7 +142,7 @@ def eject(loaded: LoadedConfig) -> str:
         f"EPOCHS = {training.epochs}",
         *([] if config.data.folder else [f"CLASSES = {info.classes}"]),
         f"BEST = {literal(loaded.name + '.keras')}  # the best epoch's model",
-        *constants,
+        *data.constants,
         *([f"NAMED = {literal(network.explicit)}"] if network.explicit else []),
     ]
     environment = [
@@ -151,15 +150,11 @@ def eject(loaded: LoadedConfig) -> str:
         'os.environ.setdefault("KERAS_BACKEND", "tensorflow")',
         f'os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "{0 if training.onednn == "off" else 1}")',
     ]
-    imports = import_lines("\n".join([*constants, body]))
-    standard = imports[: imports.index("")] if "" in imports else []
-    others = imports[imports.index("") + 1 :] if "" in imports else imports
-    standard = sorted({*standard, "import os"}, key=lambda line: (line.startswith("from"), line.lower()))
-    head_lines = [_docstring(loaded), "from __future__ import annotations", "", *standard, "", *environment, ""]
-    annotated = ": Any" in body
-    if not annotated:
-        head_lines[1:3] = []
-    return "\n".join([*head_lines, *others, "", *constants, "", "", body])
+    standard, others = import_lines("\n".join([*environment, *constants, body]))
+    # What is copied has annotations.
+    future = ["from __future__ import annotations", ""] if ": Any" in body else []
+    top = [_docstring(loaded), *future, *standard, "", *environment, "", *others, "", *constants, "", ""]
+    return "\n".join([*top, body])
 
 
 def _docstring(loaded: LoadedConfig) -> str:
@@ -229,10 +224,8 @@ def _class_weights(training: TrainingConfig, names: tuple[str, ...] | None) -> l
 def _model_functions(network: NetworkText, measured: bool) -> list[str]:
     parts = []
     if network.initializers:
-        names = set(network.initializers) | (
-            {"whitening_kernel"} if "PatchWhitening" in network.initializers else set()
-        )
-        parts.append(copied("cnnkit.layers.keras_initializers", names))
+        measuring = ["whitening_kernel"] if network.whitens else []
+        parts.append(copied("cnnkit.layers.keras_initializers", [*network.initializers, *measuring]))
     parts += [copied(module, names) for module, names in network.helpers.items()]
     parts += network.functions
     if measured:
@@ -240,7 +233,7 @@ def _model_functions(network: NetworkText, measured: bool) -> list[str]:
     given = "mean, variance" if measured else ""
     parts.append("\n".join([f"def build_model({given}):", *("    " + line for line in network.lines)]))
     parts.append(_DRAW % {"key": _KEY_WITH_NAMES if network.explicit else _KEY})
-    if "PatchWhitening" in network.initializers:
+    if network.whitens:
         parts.append(_MEASURE)
     return parts
 
@@ -249,10 +242,9 @@ def _main(
     config: RunConfig,
     network: NetworkText,
     written: TrainingText,
-    lines: list[str],
+    data: DataText,
     weights: list[str] | None,
     measured: bool,
-    validated: bool,
 ) -> str:
     """The function that runs it all."""
     training = config.training
@@ -260,16 +252,17 @@ def _main(
     body = ["keras.utils.set_random_seed(SEED)"]
     if training.dtype_policy not in ("auto", "float32"):
         body.append(f"keras.config.set_dtype_policy({literal(training.dtype_policy)})")
-    body += [*lines, "", f"model = {model}", "draw_weights(model)"]
-    if "PatchWhitening" in network.initializers:
+    body += [*data.lines, "", f"model = {model}", "draw_weights(model)"]
+    if network.whitens:
         body.append("measure_kernels(model, train[0][:5000])")
-    size = "len(train[0])"
-    steps = f"{size} // BATCH_SIZE" if config.data.drop_remainder else f"math.ceil({size} / BATCH_SIZE)"
-    body += ["", f"steps = {steps}", *(line for one in (*written.rate, *written.optimizer) for line in wrapped(one))]
+    body += [
+        "",
+        f"steps = {steps_text(config.data, 'len(train[0])')}",
+        *(line for one in (*written.rate, *written.optimizer) for line in wrapped(one)),
+    ]
     body += wrapped(f"model.compile({', '.join(['optimizer', *written.compiled])})")
-    body.append("model.summary()")
-    # Optimizers that copy the weights do so now.
-    body.insert(body.index("model.summary()"), "optimizer.build(model.trainable_variables)")
+    # Optimizers that copy the weights do so when they are built.
+    body += ["optimizer.build(model.trainable_variables)", "model.summary()"]
     body += ["", 'epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")']
     clock = "keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))"
     body += ["callbacks = [", *(line for one in [clock, *written.callbacks] for line in wrapped(one + ",", 4)), "]"]
@@ -277,7 +270,7 @@ def _main(
         body += weights
     batches = "training_batches(*train, epoch" + (", class_weights)" if weights is not None else ")")
     one_hot = "keras.utils.to_categorical(validation[1], CLASSES)"
-    validation = f"validation_data=(validation[0], {one_hot}), validation_batch_size=500, " if validated else ""
+    validation = f"validation_data=(validation[0], {one_hot}), validation_batch_size=500, " if data.validated else ""
     body += wrapped(f"model.fit({batches}, {validation}epochs=EPOCHS, callbacks=callbacks, shuffle=False, verbose=2)")
     own = ", ".join(f"{literal(name)}: {name}" for name in sorted(network.initializers))
     ours = f", custom_objects={{{own}}}" if own else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.augmentation.base import Augmentation
@@ -97,7 +98,7 @@ def order(epoch, size):
 '''
 
 _BATCHES = '''\
-def training_batches(images, labels, epoch):
+def training_batches(%(arguments)s):
     """The batches of an epoch.
 
     Args:
@@ -152,13 +153,25 @@ def augment(images, labels, epoch, step, places):
 '''
 
 
-def write_data(config: DataConfig, info: DataSetInfo) -> tuple[list[str], list[str], list[str]]:
-    """The functions that load images, and the lines of `main` that divide them.
+@dataclass(frozen=True)
+class DataText:
+    """What a script needs to load its images.
 
-    Returns:
-        Constants, functions and lines; the lines leave `train`, `validation` and `test`, each (images, labels),
-        or None.
+    Attributes:
+        constants: Assignments.
+        functions: Those that load and divide.
+        lines: Those of `main` that leave `train`, `test` and, where there is one, `validation`, each (images, labels).
+        validated: Whether there is a validation split.
     """
+
+    constants: list[str]
+    functions: list[str]
+    lines: list[str]
+    validated: bool
+
+
+def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
+    """The text that loads images and divides them into splits."""
     constants: list[str] = []
     functions = [_SEEDS]
     height, width, channels = info.shape
@@ -230,7 +243,7 @@ def write_data(config: DataConfig, info: DataSetInfo) -> tuple[list[str], list[s
         lines.append(f"test = {load(test)}")
     if test is None or share:
         functions.append(_STRATIFIED)
-    return constants, functions, lines
+    return DataText(constants, functions, lines, validated=bool(share) or validation is not None)
 
 
 def _folders_of_splits(root: Path) -> dict[str, str]:
@@ -281,12 +294,18 @@ def write_batches(
     if smoothing:
         make.append(f"targets = {smoothing}")
     weights = "        class_weights: One weight per class, float [CLASSES].\n" if weighted else ""
-    steps = "size // BATCH_SIZE" if config.drop_remainder else "math.ceil(size / BATCH_SIZE)"
-    values = {"steps": steps, "weights": weights, "make": "\n        ".join([*make, f"return {result}"])}
-    text = _BATCHES % values
-    if weighted:
-        text = text.replace("(images, labels, epoch):", "(images, labels, epoch, class_weights):")
-    return [*functions, text]
+    values = {
+        "steps": steps_text(config, "size"),
+        "arguments": "images, labels, epoch" + (", class_weights" if weighted else ""),
+        "weights": weights,
+        "make": "\n        ".join([*make, f"return {result}"]),
+    }
+    return [*functions, _BATCHES % values]
+
+
+def steps_text(config: DataConfig, size: str) -> str:
+    """The batches of an epoch, as an expression of the number of images."""
+    return f"{size} // BATCH_SIZE" if config.drop_remainder else f"math.ceil({size} / BATCH_SIZE)"
 
 
 def _write_augmentation(augmentation: Sequence[Augmentation]) -> list[str]:

@@ -7,9 +7,10 @@ block that differ in values alone share one function; values that change from us
 from __future__ import annotations
 
 import builtins
+import itertools
 import keyword
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,16 +54,7 @@ class Loop:
 Node = Call | Paths | Block | Loop
 
 
-@dataclass(frozen=True)
-class _Literal:
-    """A value in the text that may differ between the uses of a block."""
-
-    name: str
-    value: Any
-    default: Any = ...
-
-
-def literals(node: Any) -> list[_Literal]:
+def literals(node: Any) -> list[Argument]:
     """The values in a node, in the order in which `_Writer` comes upon them."""
     if isinstance(node, Call):
         found = []
@@ -70,17 +62,17 @@ def literals(node: Any) -> list[_Literal]:
             if isinstance(argument.value, Call):
                 found += literals(argument.value)
             else:
-                found.append(_Literal(argument.name, argument.value, argument.default))
+                found.append(argument)
         return found
     if isinstance(node, Loop):
-        return [_Literal("times", node.times), *_literals_of(node.body)]
+        return [Argument("times", node.times), *_literals_of(node.body)]
     if isinstance(node, Block):
         return _literals_of(node.body)
     ends = [node.merge, *([node.activation] if node.activation is not None else [])]
     return [*(one for _, path in node.paths for one in _literals_of(path)), *_literals_of(ends)]
 
 
-def _literals_of(nodes: Sequence[Any]) -> list[_Literal]:
+def _literals_of(nodes: Sequence[Any]) -> list[Argument]:
     return [one for node in nodes for one in literals(node)]
 
 
@@ -303,70 +295,62 @@ class _Writer:
         for function in self.functions.values():
             parameters = ", ".join(["x", *(name for name, _ in function.parameters)])
             lines = wrapped(f"def {function.name}({parameters}):")
-            body, names = self.statements(function.template.body, list(function.names), "x", "x", 4)
-            assert not names
+            names = iter(function.names)
+            body = self.statements(function.template.body, names, "x", "x", 4)
+            assert not list(names)
             texts.append("\n".join([*lines, *_returning(body)]))
         return texts
 
     def statements(
-        self, nodes: Sequence[Any], names: list[str | None], source: str, target: str, indent: int
-    ) -> tuple[list[str], list[str | None]]:
-        """Lines that take `source` through the nodes to `target`, and the names that are left.
+        self, nodes: Sequence[Any], names: Iterator[str | None], source: str, target: str, indent: int
+    ) -> list[str]:
+        """Lines that take `source` through the nodes to `target`.
 
         Args:
-            names: For each value of the nodes and of what follows, the parameter in its place.
+            names: For each value of the nodes, in order, the parameter in its place; all of them are taken.
         """
         lines: list[str] = []
         if not nodes and source != target:
             lines.append(" " * indent + f"{target} = {source}")
         for node in nodes:
-            written, names = self._node(node, names, source, target, indent)
-            lines += written
+            lines += self._node(node, names, source, target, indent)
             source = target
-        return lines, names
+        return lines
 
-    def _node(
-        self, node: Any, names: list[str | None], source: str, target: str, indent: int
-    ) -> tuple[list[str], list[str | None]]:
-        pad = " " * indent
+    def _node(self, node: Any, names: Iterator[str | None], source: str, target: str, indent: int) -> list[str]:
         if isinstance(node, Call):
-            call, names = _bound(node, names)
-            return wrapped(f"{target} = {applied(call, source)}", indent), names
+            return wrapped(f"{target} = {applied(_bound(node, names), source)}", indent)
         if isinstance(node, Block):
             function = self.functions[skeleton(node)]
-            count = len(function.names)
-            mine, names = names[:count], names[count:]
-            values = literals(node)
-            given = [(name, mine[place] or literal(values[place].value)) for name, place in function.parameters]
-            texts = [text if not place else f"{name}={text}" for place, (name, text) in enumerate(given)]
-            return wrapped(f"{target} = {function.name}({', '.join([source, *texts])})", indent), names
+            given = [next(names) or literal(one.value) for one in literals(node)]
+            texts = [
+                f"{name}={given[place]}" if number else given[place]
+                for number, (name, place) in enumerate(function.parameters)
+            ]
+            return wrapped(f"{target} = {function.name}({', '.join([source, *texts])})", indent)
         if isinstance(node, Loop):
-            times, names = names[0] or str(node.times), names[1:]
+            times = next(names) or str(node.times)
             if times == "1":
                 return self.statements(node.body, names, source, target, indent)
+            pad = " " * indent
             first = [f"{pad}{target} = {source}"] if source != target else []
-            body, names = self.statements(node.body, names, target, target, indent + 4)
-            return [*first, f"{pad}for _ in range({times}):", *body], names
+            body = self.statements(node.body, names, target, target, indent + 4)
+            return [*first, f"{pad}for _ in range({times}):", *body]
         return self._paths(node, names, source, target, indent)
 
-    def _paths(
-        self, node: Paths, names: list[str | None], source: str, target: str, indent: int
-    ) -> tuple[list[str], list[str | None]]:
+    def _paths(self, node: Paths, names: Iterator[str | None], source: str, target: str, indent: int) -> list[str]:
         lines: list[str] = []
         ends = []
         for title, path in node.paths:
             # A path within a path must not overwrite the outer one's tensor.
             variable = title if target == "x" else f"{target}_{title}"
             if path:
-                written, names = self.statements(path, names, source, variable, indent)
-                lines += written
+                lines += self.statements(path, names, source, variable, indent)
             ends.append(variable if path else source)
-        merge, names = _bound(node.merge, names)
-        lines += wrapped(f"{target} = {call_text(merge)}([{', '.join(ends)}])", indent)
+        lines += wrapped(f"{target} = {call_text(_bound(node.merge, names))}([{', '.join(ends)}])", indent)
         if node.activation is not None:
-            activation, names = _bound(node.activation, names)
-            lines += wrapped(f"{target} = {applied(activation, target)}", indent)
-        return lines, names
+            lines += wrapped(f"{target} = {applied(_bound(node.activation, names), target)}", indent)
+        return lines
 
 
 def _returning(body: list[str]) -> list[str]:
@@ -378,17 +362,16 @@ def _returning(body: list[str]) -> list[str]:
     return [*body[:last], body[last].replace("x = ", "return ", 1), *body[last + 1 :]]
 
 
-def _bound(call: Call, names: list[str | None]) -> tuple[Call, list[str | None]]:
+def _bound(call: Call, names: Iterator[str | None]) -> Call:
     """A call with parameters in the place of its values."""
     arguments = []
     for argument in call.arguments:
         if isinstance(argument.value, Call):
-            inner, names = _bound(argument.value, names)
-            arguments.append(replace(argument, value=inner))
+            arguments.append(replace(argument, value=_bound(argument.value, names)))
         else:
-            name, names = names[0], names[1:]
+            name = next(names)
             arguments.append(argument if name is None else replace(argument, value=Raw(name)))
-    return replace(call, arguments=tuple(arguments)), names
+    return replace(call, arguments=tuple(arguments))
 
 
 def applied(call: Call, tensor: str) -> str:
@@ -419,6 +402,11 @@ class NetworkText:
     leaves: list[tuple[str, str, str | None]]
     helpers: dict[str, set[str]]
     initializers: set[str]
+
+    @property
+    def whitens(self) -> bool:
+        """Whether a kernel is measured on the training images."""
+        return "PatchWhitening" in self.initializers
 
 
 def write_network(
@@ -459,7 +447,7 @@ def write_network(
             source = "x"
         shape = input_shape
         for step, group in zip(steps, groups, strict=True):
-            written, _ = writer.statements(group, [None] * len(_literals_of(group)), source, "x", 0)
+            written = writer.statements(group, itertools.repeat(None), source, "x", 0)
             if written and len(step.output_shape) == 3 and step.output_shape != shape:
                 note = f"{written[-1]}  # {format_shape(step.output_shape)}"
                 written[-1] = note if len(note) <= 96 else written[-1]

@@ -75,7 +75,7 @@ def number(value: float) -> str:
 
 
 def keras_name(kind: str) -> str:
-    """How Keras calls a layer of a class that has no name of its own."""
+    """How Keras calls an object of a class by itself: a layer without a name, an initializer as a text."""
     words = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)
     return re.sub("([a-z])([A-Z])", r"\1_\2", words).lower()
 
@@ -109,9 +109,7 @@ def _by_name(call: Call) -> str | None:
     kinds = ("keras.initializers.", "keras.regularizers.", "keras.constraints.")
     if call.arguments or not call.function.startswith(kinds):
         return None
-    name = call.function.rpartition(".")[2]
-    words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
-    return f'"{words.lstrip("_")}"'
+    return literal(keras_name(call.function.rpartition(".")[2]))
 
 
 def wrapped(text: str, indent: int = 0) -> list[str]:
@@ -231,8 +229,8 @@ def used_names(node: ast.AST) -> set[str]:
     return {found.id for found in ast.walk(node) if isinstance(found, ast.Name)}
 
 
-def import_lines(body: str) -> list[str]:
-    """The imports that a script's text needs: the standard library first, each group sorted."""
+def import_lines(body: str) -> tuple[list[str], list[str]]:
+    """The imports that a script's text needs, of the standard library and of packages, each sorted."""
     tree = ast.parse(body)
     used = used_names(tree)
     statements = sorted(IMPORTS[name] for name in used if name in IMPORTS and not hasattr(builtins, name))
@@ -240,8 +238,8 @@ def import_lines(body: str) -> list[str]:
     for statement in _merged(statements):
         groups[statement.split()[1].startswith(_THIRD_PARTY)].append(statement)
     # Plain imports before those of single names, as is usual.
-    ordered = [sorted(group, key=lambda line: (line.startswith("from"), line.lower())) for group in groups]
-    return [*ordered[0], *([""] if ordered[0] and ordered[1] else []), *ordered[1]]
+    standard, others = (sorted(group, key=lambda line: (line.startswith("from"), line.lower())) for group in groups)
+    return standard, others
 
 
 def _merged(statements: list[str]) -> list[str]:

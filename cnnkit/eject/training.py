@@ -111,8 +111,7 @@ def _object(module: str, one: Any, from_logits: bool, further: dict[str, Any] | 
 def _write_rate(training: TrainingConfig, text: TrainingText) -> None:
     """As `cnnkit.schedules.make_rate`: Keras counts batches, the config updates."""
     batches = training.optimizer.gradient_accumulation_steps or 1
-    updates = "steps" if batches == 1 else f"steps / {batches}"
-    scale = "" if batches == 1 else f"{batches} * "
+    updates, scale = _units(batches)
     warmup = training.warmup_epochs
     if warmup:
         text.rate.append(f"warmup = {scale}round({number(warmup)} * {updates})")
@@ -124,7 +123,7 @@ def _write_rate(training: TrainingConfig, text: TrainingText) -> None:
     if schedule is None:
         text.rate.append(f"rate = {base}")
     else:
-        text.rate.append(f"rate = {call_text(_schedule(schedule, base, updates, scale, bool(warmup)))}")
+        text.rate.append(f"rate = {call_text(_schedule(schedule, base, batches, bool(warmup)))}")
     if warmup:
         text.functions.append(copied("cnnkit.schedules", ["WarmUp"]) + "\n")
         text.rate.append("rate = WarmUp(rate, warmup)")
@@ -142,8 +141,17 @@ def _write_plateau(plateau: ReduceLROnPlateau, warm: bool, base: str, text: Trai
     text.callbacks.append(call_text(named("ReduceWarmedUpRate", "rate", rate=Raw("base"), **arguments)))
 
 
-def _schedule(schedule: Schedule, base: str, updates: str, scale: str, warm: bool) -> Call:
-    batches = scale.partition(" ")[0]
+def _units(batches: int) -> tuple[str, str]:
+    """The updates of an epoch, and the factor from updates to what Keras counts, as texts.
+
+    Args:
+        batches: Batches in an update.
+    """
+    return ("steps", "") if batches == 1 else (f"steps / {batches}", f"{batches} * ")
+
+
+def _schedule(schedule: Schedule, base: str, batches: int, warm: bool) -> Call:
+    updates, scale = _units(batches)
     module = f"keras.optimizers.schedules.{type(schedule).__name__}"
 
     def in_batches(epochs: float) -> str:

@@ -284,14 +284,12 @@ class Layer(NamedObject):
         # As Keras orders them: fields of a base class come first otherwise.
         usual = (self.leading, "kernel_size", "strides", "padding")
         names.sort(key=lambda name: usual.index(name) if name in usual else len(usual))
-        fields = type(self).model_fields
-        arguments = tuple(
-            Argument(name, as_argument(name, getattr(self, name)), as_argument(name, fields[name].get_default()))
-            if not fields[name].is_required()
-            else Argument(name, as_argument(name, getattr(self, name)))
-            for name in names
-        )
-        return (Call(f"layers.{type(self).__name__}", arguments, self.leading),)
+        arguments = []
+        for name in names:
+            field = type(self).model_fields[name]
+            default = ... if field.is_required() else as_argument(name, field.get_default())
+            arguments.append(Argument(name, as_argument(name, getattr(self, name)), default))
+        return (Call(f"layers.{type(self).__name__}", tuple(arguments), self.leading),)
 
     def build(self, scope: Scope) -> Any:
         """The Keras layer (or a named Keras sub-model of stock layers)."""

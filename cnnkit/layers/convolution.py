@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from cnnkit.config.base import Dimension, Pair, PositiveInteger, describe, invalid
 from cnnkit.layers import geometry
 from cnnkit.layers.base import Scope, Shape, ShapeError, Weight, channels, format_shape, spatial
-from cnnkit.layers.calls import Argument, Call
+from cnnkit.layers.calls import Call
 from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS
 from cnnkit.layers.weights import (
     ActivationName,
@@ -274,8 +274,8 @@ class Conv2DTranspose(KernelConvolution):
     def needs_xla_on_cpu(self) -> bool:
         return self.data_format == "channels_first" or max(self.dilation_rate) > 1
 
-    def padded_calls(self, call: Call, amounts: Any) -> tuple[Call, ...]:
-        return call, Call("layers.Cropping2D", (Argument("cropping", amounts), *self.order_of_axes()), "cropping")
+    def padded_calls(self, call: Call, amounts: Amounts) -> tuple[Call, ...]:
+        return call, self.edge_call("Cropping2D", "cropping", amounts)
 
     def build_padded(self, scope: Scope, arguments: dict[str, Any], amounts: Amounts) -> Any:
         """A Sequential of the layer without padding and Cropping2D."""

@@ -44,14 +44,11 @@ class MaxPooling2D(Pooling):
 
     pool_size: Pair = Field(default=(2, 2), description="The window's [height, width], from 1.")
 
-    def padded_calls(self, call: Call, amounts: Any) -> tuple[Call, ...]:
-        values = (
-            Argument("pad_width", self._pad_width(self.explicit_padding())),
-            Argument("constant_values", -math.inf),
-        )
+    def padded_calls(self, call: Call, amounts: Amounts) -> tuple[Call, ...]:
+        values = Argument("pad_width", self._pad_width(amounts)), Argument("constant_values", -math.inf)
         return Call("keras.ops.pad", values, "pad_width", of_tensor=True), call
 
-    def _pad_width(self, amounts: Any) -> list[list[int]]:
+    def _pad_width(self, amounts: Amounts) -> list[list[int]]:
         """The padding of all axes, the batch in front."""
         pad_width = [[0, 0], *([list(amount) for amount in amounts])]
         pad_width.insert(1 if self.data_format == "channels_first" else 3, [0, 0])

@@ -218,15 +218,16 @@ class WindowedLayer(Layer):
         if isinstance(self.padding, str) and amounts is None:
             return (call,)
         call = replace(call, arguments=tuple(one for one in call.arguments if one.name != "padding"))
-        return (call,) if amounts is None else self.padded_calls(call, as_argument("padding", amounts))
+        return (call,) if amounts is None else self.padded_calls(call, amounts)
 
-    def padded_calls(self, call: Call, amounts: Any) -> tuple[Call, ...]:
+    def padded_calls(self, call: Call, amounts: Amounts) -> tuple[Call, ...]:
         """`calls` with explicit padding, given the call without it."""
-        return Call("layers.ZeroPadding2D", (Argument("padding", amounts), *self.order_of_axes()), "padding"), call
+        return self.edge_call("ZeroPadding2D", "padding", amounts), call
 
-    def order_of_axes(self) -> tuple[Argument, ...]:
-        """The argument `data_format`, where the config has it."""
-        return (Argument("data_format", self.data_format, None),) if self.data_format else ()
+    def edge_call(self, layer: str, argument: str, amounts: Amounts) -> Call:
+        """A layer that adds rows and columns on each side, or takes them away."""
+        data_format = Argument("data_format", self.data_format, None)
+        return Call(f"layers.{layer}", (Argument(argument, as_argument(argument, amounts)), data_format), argument)
 
     def build(self, scope: Scope) -> Any:
         """The Keras layer; with explicit padding, a sub-model of stock layers that pads first."""
