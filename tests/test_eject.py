@@ -118,6 +118,7 @@ model:
     - Dense:
         units: 20
         activation: gelu
+        bias_initializer: Constant
         kernel_regularizer: {L1L2: {l1: 1.0e-4, l2: 1.0e-4}}
         kernel_constraint: {MaxNorm: 2}
     - GaussianNoise: 0.1

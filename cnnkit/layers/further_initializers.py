@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from cnnkit.config.base import NonNegativeNumber, PositiveNumber, invalid
-from cnnkit.layers.calls import Call
+from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.initializers import FanInitializer, Initializer, SeededInitializer
 
 
@@ -16,6 +16,10 @@ class Constant(Initializer):
     leading: ClassVar[str | None] = "value"
 
     value: float = Field(default=0.0, description="The value of every weight.")
+
+    def call(self) -> Call:
+        # Keras cannot make it from its name alone.
+        return replace(super().call(), arguments=(Argument("value", self.value),))
 
 
 class Identity(Initializer):
