@@ -90,7 +90,7 @@ def compile_network(
         if not tta:
             return call(images, training=False)
         views = _views(images, tta)
-        scores = _before_activation(tf.cast(call(tf.concat(views, axis=0), training=False), tf.float32), head)
+        scores = before_activation(tf.cast(call(tf.concat(views, axis=0), training=False), tf.float32), head)
         scores = tf.reshape(scores, [len(views), tf.shape(images)[0], scores.shape[-1]])
         return _activate(tf.tensordot(tf.constant(weights), scores, axes=1), head)
 
@@ -147,7 +147,7 @@ def _views(images: Any, tta: Sequence[str]) -> list[Any]:
     return views
 
 
-def _before_activation(outputs: Any, head: str) -> Any:
+def before_activation(outputs: Any, head: str) -> Any:
     """What entered the last activation, float32; for a softmax, up to a constant per row."""
     import tensorflow as tf
 

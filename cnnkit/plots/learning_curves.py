@@ -1,0 +1,104 @@
+"""Loss, accuracy and learning rate over the epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.errors import CnnkitError
+from cnnkit.plots.style import BLUE, GREEN, GREY, VERMILION, figure_of, save
+
+
+def curves(rows: Sequence[Mapping[str, float]], path: Path, best_epoch: int | None = None) -> None:
+    """Draws loss, accuracy and learning rate over the epochs, a panel for each that the rows hold.
+
+    Args:
+        rows: One mapping per epoch, as in metrics.csv: `epoch`, `loss`, `accuracy`, `val_loss`,
+            `val_accuracy`, `learning_rate`; each but `epoch` may be missing or NaN.
+        path: The PNG file to write.
+        best_epoch: The epoch to mark; by default the one with the highest `val_accuracy`, ties by the
+            lowest `val_loss`, and none without validation.
+
+    Raises:
+        CnnkitError: if there are no rows.
+    """
+    if not rows:
+        raise CnnkitError("there are no epochs to draw", "Train for at least one epoch.")
+    epochs = _column(rows, "epoch")
+    panels = [
+        ("Loss", [("training", "loss", BLUE), ("validation", "val_loss", VERMILION)]),
+        ("Accuracy", [("training", "accuracy", BLUE), ("validation", "val_accuracy", VERMILION)]),
+        ("Learning rate", [("", "learning_rate", GREEN)]),
+    ]
+    panels = [panel for panel in panels if any(_known(rows, key) for _, key, _ in panel[1])]
+    best = _best_epoch(rows) if best_epoch is None else best_epoch
+    figure = figure_of(4.2 * max(1, len(panels)), 3.6)
+    for number, (title, lines) in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), number)
+        for label, key, colour in lines:
+            if _known(rows, key):
+                _line(axes, epochs, _column(rows, key), label, colour)
+        _finish_panel(axes, title, epochs, best)
+    save(figure, path)
+
+
+def _column(rows: Sequence[Mapping[str, float]], key: str) -> NDArray[np.float64]:
+    """One value per row; NaN, which matplotlib leaves out, where it is missing or not finite."""
+    values = np.array([_number(row.get(key)) for row in rows], dtype=np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _known(rows: Sequence[Mapping[str, float]], key: str) -> bool:
+    return bool(np.isfinite(_column(rows, key)).any())
+
+
+def _best_epoch(rows: Sequence[Mapping[str, float]]) -> int | None:
+    if not _known(rows, "val_accuracy"):
+        return None
+    accuracy, loss = _column(rows, "val_accuracy"), _column(rows, "val_loss")
+    order = np.lexsort((np.nan_to_num(loss, nan=np.inf), np.nan_to_num(-accuracy, nan=np.inf)))
+    return int(rows[int(order[0])]["epoch"])
+
+
+def _line(axes: Any, epochs: NDArray[np.float64], values: NDArray[np.float64], label: str, colour: str) -> None:
+    # Without markers a single epoch, or one between two gaps, would be invisible.
+    marker = "o" if len(epochs) <= 30 else None
+    dashes = "--" if label == "training" else "-"
+    axes.plot(epochs, values, dashes, color=colour, marker=marker, markersize=3.5, linewidth=1.6, label=label)
+
+
+def _finish_panel(axes: Any, title: str, epochs: NDArray[np.float64], best: int | None) -> None:
+    from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
+
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    margin = max(0.3, 0.02 * (epochs.max() - epochs.min()))
+    axes.set_xlim(epochs.min() - margin, epochs.max() + margin)
+    if title == "Accuracy":
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.5g} %")
+    if title == "Learning rate":
+        values = np.concatenate([line.get_ydata() for line in axes.get_lines()])
+        values = values[np.isfinite(values)]
+        if values.min() > 0 and values.max() > 20 * values.min():
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(LogFormatterSciNotation())
+        else:
+            axes.set_ylim(bottom=0)
+    if best is not None:
+        # Above the grid, which may have a line at this epoch (0.5), and below the curves (2).
+        axes.axvline(best, color=GREY, linestyle=":", linewidth=1.3, label=f"best epoch ({best})", zorder=1)
+    axes.grid(True, color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if title != "Learning rate":
+        axes.legend(frameon=False, fontsize=8.5)
