@@ -115,7 +115,7 @@ def evaluate_run(run: Run, split: str = "test", folder: str | None = None, tta: 
     task = run.read_task()
     class_names = task.class_names
     inference.check_views(tta, task.image_shape)
-    images = _labelled_images(run, split, folder)
+    images = labelled_images(run, split, folder)
     probabilities, labels = _probabilities(run, images, tta)
     metrics = {
         "split": folder or split,
@@ -165,7 +165,7 @@ def evaluate_ensemble(
     if folder is None:
         _check_same_split(runs, split)
     inference.check_views(tta, first.image_shape)
-    images = _labelled_images(runs[0], split, folder)
+    images = labelled_images(runs[0], split, folder)
     total: Any = 0.0
     members = []
     for run in runs:
@@ -216,7 +216,12 @@ def _check_same_split(runs: Sequence[Run], split: str) -> None:
             )
 
 
-def _labelled_images(run: Run, split: str, folder: str | None) -> Any:
+def labelled_images(run: Run, split: str, folder: str | None = None) -> Any:
+    """The images of a run's split, as a `data.Split`, or those of a folder of class folders.
+
+    Raises:
+        CnnkitError: if the data set is not there, has changed, or has no such split.
+    """
     from cnnkit import data as data_module
 
     if folder is not None:

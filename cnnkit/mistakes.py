@@ -1,0 +1,168 @@
+"""The test images that a run got wrong: the most confident mistakes, and the pairs of classes that it confuses most."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.errors import CnnkitError
+from cnnkit.rundir import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Mistake:
+    """A test image whose class was not the likeliest.
+
+    Attributes:
+        place: Its row in the test split, from 0.
+        identity: Its file, or its index in the data set.
+        image: uint8 [height, width, channels].
+        confidence: The probability of the predicted class, 0..1.
+        true_probability: That of the true class.
+    """
+
+    place: int
+    identity: str
+    image: NDArray[np.uint8]
+    true_class: str
+    predicted_class: str
+    confidence: float
+    true_probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class ConfusedPair:
+    """Images of one class that were taken for another.
+
+    Attributes:
+        count: How many of them.
+        share: Of the images of the true class, 0..1.
+        examples: The most confident of them.
+    """
+
+    true_class: str
+    predicted_class: str
+    count: int
+    share: float
+    examples: tuple[Mistake, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a run's predictions.csv holds.
+
+    Attributes:
+        class_names: In the order of the outputs.
+        identities: A file or an index for each test image.
+        labels: The true class of each, [images].
+        probabilities: [images, classes].
+    """
+
+    class_names: tuple[str, ...]
+    identities: tuple[str, ...]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        """The likeliest class of each image, [images]."""
+        return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def wrong(self) -> NDArray[np.int64]:
+        """The places of the mistakes, the most confident first; equal ones in the order of the split."""
+        places = np.flatnonzero(self.predicted != self.labels)
+        return places[np.argsort(-self.probabilities.max(axis=1)[places], kind="stable")]
+
+
+def read_predictions(run: Run) -> Predictions:
+    """The predictions of a run's test images.
+
+    Raises:
+        CnnkitError: if the run was not evaluated, or the file is broken.
+    """
+    hint = f"Evaluate it: cnnkit eval {run.path}"
+    names = run.read_task().class_names
+    try:
+        with run.predictions.open(newline="", encoding="utf-8") as stream:
+            rows = csv.reader(stream)
+            header = next(rows)
+            if header[4:] != [f"probability_{name}" for name in names]:
+                raise ValueError("other classes")
+            number = {name: index for index, name in enumerate(names)}
+            content = [(row[0], number[row[1]], [float(value) for value in row[4:]]) for row in rows]
+        identities, labels, probabilities = zip(*content, strict=True)
+    except FileNotFoundError:
+        raise CnnkitError(f"the run `{run.path}` has no {run.predictions.name}", hint) from None
+    except (ValueError, KeyError, IndexError, StopIteration):
+        raise CnnkitError(f"`{run.predictions}` should hold one row per test image", hint) from None
+    return Predictions(names, identities, np.array(labels, np.int64), np.array(probabilities, np.float64))
+
+
+def worst_mistakes(run: Run, count: int) -> list[Mistake]:
+    """The most confidently wrong test images, at most `count`, the most confident first.
+
+    Raises:
+        CnnkitError: if the run was not evaluated, or its test images are not there as they were.
+    """
+    predictions = read_predictions(run)
+    return _mistakes(run, predictions, predictions.wrong[:count])
+
+
+def confused_pairs(run: Run, pairs: int, examples: int) -> list[ConfusedPair]:
+    """The pairs of true and predicted class with the most mistakes, at most `pairs`, the largest first.
+
+    Args:
+        examples: Images for each, at most.
+
+    Raises:
+        CnnkitError: as for `worst_mistakes`.
+    """
+    predictions = read_predictions(run)
+    classes = len(predictions.class_names)
+    kinds = predictions.labels[predictions.wrong] * classes + predictions.predicted[predictions.wrong]
+    counts = np.bincount(kinds, minlength=classes * classes)
+    chosen = [int(kind) for kind in np.argsort(-counts, kind="stable")[:pairs] if counts[kind]]
+    places = [predictions.wrong[kinds == kind][:examples] for kind in chosen]
+    shown = iter(_mistakes(run, predictions, np.concatenate(places)) if places else [])
+    totals = np.bincount(predictions.labels, minlength=classes)
+    return [
+        ConfusedPair(
+            predictions.class_names[kind // classes],
+            predictions.class_names[kind % classes],
+            int(counts[kind]),
+            float(counts[kind] / totals[kind // classes]),
+            tuple(next(shown) for _ in here),
+        )
+        for kind, here in zip(chosen, places, strict=True)
+    ]
+
+
+def _mistakes(run: Run, predictions: Predictions, places: Sequence[int] | NDArray[np.int64]) -> list[Mistake]:
+    from cnnkit.score import labelled_images, request_settings
+
+    if len(places) == 0:
+        return []
+    # Loading the images may load TensorFlow.
+    request_settings(run)
+    images = labelled_images(run, "test").read(places)
+    found = []
+    for place, image in zip(map(int, places), images, strict=True):
+        truth, guess = predictions.labels[place], predictions.predicted[place]
+        found.append(
+            Mistake(
+                place,
+                predictions.identities[place],
+                image,
+                predictions.class_names[truth],
+                predictions.class_names[guess],
+                float(predictions.probabilities[place, guess]),
+                float(predictions.probabilities[place, truth]),
+            )
+        )
+    return found
