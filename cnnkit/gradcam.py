@@ -37,7 +37,7 @@ def compile_gradcam(model: Any, place: Place, head: str) -> GradCam:
     import tensorflow as tf
 
     tapped = taps(model, [place.name])
-    positions = [2, 3] if place.channels_first else [1, 2]
+    rows, columns, channels = (1 + place.order.index(axis) for axis in range(3))
 
     @tf.function(
         input_signature=[
@@ -54,8 +54,10 @@ def compile_gradcam(model: Any, place: Place, head: str) -> GradCam:
             scores = outputs if left_out else _scores(outputs, head)
             score = tf.gather(scores, classes, axis=1, batch_dims=1)
         gradients = tape.gradient(score, features)
-        weights = tf.reduce_mean(gradients, axis=positions, keepdims=True)
-        maps = tf.nn.relu(tf.reduce_sum(weights * features, axis=1 if place.channels_first else 3))
+        weights = tf.reduce_mean(gradients, axis=[rows, columns], keepdims=True)
+        maps = tf.nn.relu(tf.reduce_sum(weights * features, axis=channels))
+        if rows > columns:
+            maps = tf.transpose(maps, [0, 2, 1])
         largest = tf.reduce_max(maps, axis=[1, 2], keepdims=True)
         activated = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}.get(head, tf.identity)
         return activated(outputs) if left_out else outputs, tf.cast(tf.math.divide_no_nan(maps, largest), tf.float32)

@@ -60,18 +60,15 @@ class Predictions:
         class_names: In the order of the outputs.
         identities: A file or an index for each test image.
         labels: The true class of each, [images].
+        predicted: The likeliest class of each, [images].
         probabilities: [images, classes].
     """
 
     class_names: tuple[str, ...]
     identities: tuple[str, ...]
     labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
     probabilities: NDArray[np.float64]
-
-    @cached_property
-    def predicted(self) -> NDArray[np.int64]:
-        """The likeliest class of each image, [images]."""
-        return self.probabilities.argmax(axis=1)
 
     @cached_property
     def wrong(self) -> NDArray[np.int64]:
@@ -95,13 +92,19 @@ def read_predictions(run: Run) -> Predictions:
             if header[4:] != [f"probability_{name}" for name in names]:
                 raise ValueError("other classes")
             number = {name: index for index, name in enumerate(names)}
-            content = [(row[0], number[row[1]], [float(value) for value in row[4:]]) for row in rows]
-        identities, labels, probabilities = zip(*content, strict=True)
+            content = [(row[0], number[row[1]], number[row[2]], [float(value) for value in row[4:]]) for row in rows]
+        identities, labels, predicted, probabilities = zip(*content, strict=True)
     except FileNotFoundError:
         raise CnnkitError(f"the run `{run.path}` has no {run.predictions.name}", hint) from None
     except (ValueError, KeyError, IndexError, StopIteration):
         raise CnnkitError(f"`{run.predictions}` should hold one row per test image", hint) from None
-    return Predictions(names, identities, np.array(labels, np.int64), np.array(probabilities, np.float64))
+    return Predictions(
+        names,
+        identities,
+        np.array(labels, np.int64),
+        np.array(predicted, np.int64),
+        np.array(probabilities, np.float64),
+    )
 
 
 def worst_mistakes(run: Run, count: int) -> list[Mistake]:

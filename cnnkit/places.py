@@ -1,16 +1,18 @@
-"""The places in a network where one can look at what it computes: layers whose outputs are images, by name.
+"""The places in a network where one can look at what it computes: layers by name, and the images that leave them.
 
 Without TensorFlow: the names are those that the config's layers get in the Keras model. `taps.py` reads the outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from cnnkit.errors import UsageError
 from cnnkit.layers.base import Layer, Shape
 from cnnkit.layers.compound import Compound
+from cnnkit.layers.geometry import stack_range, stack_steps
 
 if TYPE_CHECKING:
     from cnnkit.config.load import LoadedConfig
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Between the name of a layer and that of a layer inside it.
 SEPARATOR = "/"
+
+#: Where height (0), width (1) and channels (2) lie in Keras' usual order.
+_CHANNELS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,15 +33,17 @@ class Place:
         name: The layer's name in the Keras model, after those of the layers that it is inside of:
             `2.stage/layers.0.basic`.
         layer: The layer of the config.
-        output_shape: Without the batch axis, in the layer's own order.
-        channels_first: Whether the channels come before height and width.
+        input_shape: Without the batch axis, as the layer gets it.
+        output_shape: Likewise.
+        order: Where height (0), width (1) and channels (2) lie in the output.
         has_kernel: Whether it, or a layer inside it, has weights of two dimensions or more.
     """
 
     name: str
     layer: Layer
+    input_shape: Shape
     output_shape: Shape
-    channels_first: bool
+    order: tuple[int, ...]
     has_kernel: bool
 
     @property
@@ -49,12 +56,16 @@ class Place:
         """Rows and columns; (1, 1) for a vector."""
         if len(self.output_shape) != 3:
             return 1, 1
-        height, width = self.output_shape[1:] if self.channels_first else self.output_shape[:2]
+        height, width = (self.output_shape[self.order.index(axis)] for axis in (0, 1))
         return height, width
 
     @property
     def channels(self) -> int:
-        return self.output_shape[0] if self.channels_first and len(self.output_shape) == 3 else self.output_shape[-1]
+        return self.output_shape[self.order.index(_CHANNELS)] if len(self.output_shape) == 3 else self.output_shape[-1]
+
+    def as_images(self, outputs: Any) -> Any:
+        """The layer's outputs [batch, ...] as [batch, rows, columns, channels]."""
+        return outputs.transpose(0, *(1 + self.order.index(axis) for axis in range(3)))
 
 
 def places(loaded: LoadedConfig) -> list[Place]:
@@ -66,35 +77,48 @@ def places(loaded: LoadedConfig) -> list[Place]:
     info = loaded.info
     steps = loaded.config.model.trace(info.shape, info.classes)
     labels = [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
-    found: list[Place] = []
-    _follow(steps, labels, "", False, found)
-    return found
+    passed = list(_follow(steps, labels, ""))
+    orders = stack_steps([(step.layer, step.input_shape) for _, step in passed])
+    return [
+        Place(
+            name,
+            step.layer,
+            step.input_shape,
+            step.output_shape,
+            here.after,
+            any(len(weight.shape) > 1 for weight in step.layer.weights(step.input_shape)),
+        )
+        for (name, step), here in zip(passed, orders, strict=True)
+    ]
 
 
-def _follow(steps: Sequence[Step], labels: Sequence[str], outer: str, channels_first: bool, found: list[Place]) -> bool:
+def _follow(steps: Sequence[Step], labels: Sequence[str], outer: str) -> Iterator[tuple[str, Step]]:
     for step, label in zip(steps, labels, strict=True):
         name = outer + (step.layer.name or label)
         layer = step.layer
         if isinstance(layer, Compound) and layer.merge is None and layer.parts[0].steps:
             part = layer.parts[0]
-            channels_first = _follow(part.steps, part.labels, name + SEPARATOR, channels_first, found)
-            continue
-        channels_first = _order(layer, channels_first)
-        has_kernel = any(len(weight.shape) > 1 for weight in layer.weights(step.input_shape))
-        found.append(Place(name, layer, step.output_shape, channels_first, has_kernel))
-    return channels_first
+            yield from _follow(part.steps, part.labels, name + SEPARATOR)
+        else:
+            yield name, step
 
 
-def _order(layer: Layer, before: bool) -> bool:
-    """Whether a layer's output has its channels first; a layer that does not say keeps the order that it gets."""
-    if isinstance(layer, Compound):
-        order = before
-        for step in layer.parts[0].steps:
-            order = _order(step.layer, order)
-        return order
-    if "data_format" not in type(layer).model_fields:
-        return before
-    return bool(getattr(layer, "data_format", None) == "channels_first")
+def find_place(found: Sequence[Place], name: str) -> Place:
+    """The place of a name.
+
+    Raises:
+        UsageError: if no layer that puts out an image has it.
+    """
+    import difflib
+
+    known = [place.name for place in found if place.is_image]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise UsageError(
+            f"the network has no layer `{name}` that all of it passes and whose output is an image",
+            f"Did you mean `{near[0]}`?" if near else f"Those are {', '.join(known) or 'none'}.",
+        )
+    return next(place for place in found if place.name == name)
 
 
 def stages(found: Sequence[Place]) -> list[Place]:
@@ -102,21 +126,21 @@ def stages(found: Sequence[Place]) -> list[Place]:
     images = [place for place in found if place.is_image]
     if not images:
         return []
-    chosen = [images[_first_stage(images)]]
+    chosen = [_first_stage(images)]
     for place, after in zip(images, [*images[1:], None], strict=True):
         if after is None or after.size != place.size:
             chosen.append(place)
     return list(dict.fromkeys(chosen))
 
 
-def _first_stage(images: Sequence[Place]) -> int:
+def _first_stage(images: Sequence[Place]) -> Place:
     """The place before the second layer with a kernel, or the first change of size."""
     first = next((index for index, place in enumerate(images) if place.has_kernel), 0)
-    end = first
-    for index in range(first + 1, len(images)):
-        if images[index].size != images[first].size or images[index].has_kernel:
+    end = images[first]
+    for place in images[first + 1 :]:
+        if place.size != end.size or place.has_kernel:
             break
-        end = index
+        end = place
     return end
 
 
@@ -129,9 +153,21 @@ def gradcam_place(found: Sequence[Place]) -> Place | None:
     if not images:
         return None
     kernels = [index for index, place in enumerate(images) if place.has_kernel]
-    chosen = images[kernels[-1] if kernels else 0]
-    for place in images[images.index(chosen) + 1 :]:
+    first = kernels[-1] if kernels else 0
+    chosen = images[first]
+    for place in images[first + 1 :]:
         if place.size != chosen.size:
             break
         chosen = place
     return chosen
+
+
+def input_window(found: Sequence[Place], place: Place, row: int, column: int) -> tuple[slice, slice]:
+    """The rows and columns of the network's input that one position of a place's output sees.
+
+    They may reach beyond the image, where its edges are padded.
+    """
+    until = found[: found.index(place) + 1]
+    steps = stack_steps([(one.layer, one.input_shape) for one in until])
+    rows, columns = (stack_range(steps, position, position, axis) for axis, position in enumerate((row, column)))
+    return slice(rows[0], rows[1] + 1), slice(columns[0], columns[1] + 1)
