@@ -18,7 +18,7 @@ from cnnkit.config.document import dump
 from cnnkit.console import Console, format_duration
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.layers.stack import head as head_of
-from cnnkit.model import build_model, measure_initial_weights, normalization_constants
+from cnnkit.model import build_model, first_kernel, measure_initial_weights, normalization_constants
 from cnnkit.rundir import Run
 from cnnkit.runtime import Runtime
 from cnnkit.tasks import classification as task
@@ -283,7 +283,7 @@ def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: 
             },
         },
     )
-    kernel = _first_kernel(model)
+    kernel = first_kernel(model)
     if kernel is not None:
         with rundir.replacing(run.initial_filters) as temporary:
             np.save(temporary, kernel)
@@ -457,14 +457,6 @@ def _tensorboard(config: RunConfig, run: Run) -> Any:
     return EventFiles(run.tensorboard)
 
 
-def _first_kernel(model: Any) -> np.ndarray | None:
-    """The first convolution's kernel, [height, width, channels, filters]."""
-    for weight in model.trainable_variables:
-        if len(weight.shape) == 4:
-            return np.asarray(weight.numpy(), np.float32)
-    return None
-
-
 def _write_curves(run: Run) -> None:
     rows = run.read_metrics()
     if rows:
@@ -487,7 +479,7 @@ def _write_filters(run: Run, best_model: Any) -> None:
 
     if best_model is None:
         best_model = keras.models.load_model(run.model, compile=False)
-    after = _first_kernel(best_model)
+    after = first_kernel(best_model)
     if after is not None:
         plots.filters(np.load(run.initial_filters), after, run.filters)
 
