@@ -94,7 +94,7 @@ def gradcam(
 
     if (image is None) != mistakes:
         raise UsageError(
-            "expected an image or --mistakes, one of the two", "Such as: cnnkit show gradcam RUN photo.jpg"
+            "expected an image, or --mistakes", "Such as: cnnkit show gradcam RUN photo.jpg"
         )
     if mistakes and classes:
         raise UsageError("--mistakes shows the predicted and the true class; leave out --class")
