@@ -79,18 +79,18 @@ def _follow(steps: Sequence[Step], labels: Sequence[str], outer: str, channels_f
             part = layer.parts[0]
             channels_first = _follow(part.steps, part.labels, name + SEPARATOR, channels_first, found)
             continue
-        channels_first = _order(layer, channels_first)
+        channels_first = channels_first_after(layer, channels_first)
         has_kernel = any(len(weight.shape) > 1 for weight in layer.weights(step.input_shape))
         found.append(Place(name, layer, step.output_shape, channels_first, has_kernel))
     return channels_first
 
 
-def _order(layer: Layer, before: bool) -> bool:
+def channels_first_after(layer: Layer, before: bool) -> bool:
     """Whether a layer's output has its channels first; a layer that does not say keeps the order that it gets."""
     if isinstance(layer, Compound):
         order = before
         for step in layer.parts[0].steps:
-            order = _order(step.layer, order)
+            order = channels_first_after(step.layer, order)
         return order
     if "data_format" not in type(layer).model_fields:
         return before

@@ -1,0 +1,203 @@
+"""Drawings made of boxes: shapes in points, y upwards, that are moved, put side by side and painted on a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+from cnnkit.plots.style import DPI
+
+Point = tuple[float, float]
+
+#: Points, the unit of fonts, in an inch.
+POINTS = 72
+
+#: A line of text is this many times as high as its font.
+LINE_HEIGHT = 1.3
+
+#: Half the height of a capital letter, in font sizes.
+_HALF_CAPITAL = 0.36
+
+
+@dataclass(frozen=True)
+class Polygon:
+    """A filled polygon with a black edge."""
+
+    points: tuple[Point, ...]
+    fill: str
+    edge: float = 0.5
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through points; `arrow` puts a head at its end."""
+
+    points: tuple[Point, ...]
+    arrow: bool = False
+    width: float = 0.9
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A rectangle with round corners, from its lower left to its upper right corner."""
+
+    points: tuple[Point, ...]
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Circle:
+    """A circle around its one point."""
+
+    points: tuple[Point, ...]
+    radius: float
+    filled: bool = False
+
+
+@dataclass(frozen=True)
+class Text:
+    """One line of text; its one point is on its left or in its middle, at half its height."""
+
+    points: tuple[Point, ...]
+    text: str
+    size: float
+    bold: bool = False
+    align: Literal["left", "center"] = "left"
+
+
+Drawn = Polygon | Line | Outline | Circle | Text
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of a drawing: shapes around a horizontal axis at y = 0, between x = 0 and `width`.
+
+    Attributes:
+        up: How far it reaches above the axis.
+        down: How far it reaches below the axis.
+        enter: Where the line from the box before meets it.
+        leave: Where the line to the box behind starts.
+        arrow: Whether the line that meets it has a head.
+    """
+
+    width: float
+    up: float
+    down: float
+    enter: float
+    leave: float
+    shapes: tuple[Drawn, ...] = field(default=(), repr=False)
+    arrow: bool = True
+
+    def at(self, x: float, y: float) -> tuple[Drawn, ...]:
+        """Its shapes, the left end of its axis at a point."""
+        return tuple(
+            replace(shape, points=tuple((px + x, py + y) for px, py in shape.points)) for shape in self.shapes
+        )
+
+
+@lru_cache(maxsize=1)
+def _renderer() -> Any:
+    from matplotlib.backends.backend_agg import RendererAgg
+
+    return RendererAgg(8, 8, DPI)
+
+
+@lru_cache(maxsize=8192)
+def text_width(text: str, size: float, bold: bool = False) -> float:
+    """The width of a line of text in points."""
+    from matplotlib.font_manager import FontProperties
+
+    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    width: float = _renderer().get_text_width_height_descent(text, font, False)[0]
+    return width * POINTS / DPI
+
+
+def wrapped(words: Sequence[str], separator: str, size: float, width: float) -> list[str]:
+    """Words on lines of at most a width in points, as far as single words are not wider.
+
+    Args:
+        separator: Between words; what of it is not space also ends a line.
+    """
+    lines: list[str] = []
+    for word in words:
+        longer = lines[-1] + separator + word if lines else word
+        if lines and text_width(longer, size) <= width:
+            lines[-1] = longer
+            continue
+        if lines:
+            lines[-1] += separator.rstrip()
+        lines.append(word)
+    return lines
+
+
+def chain(boxes: Sequence[Box], gap: float) -> Box:
+    """Boxes one behind the other on one axis, with lines between them."""
+    shapes: list[Drawn] = []
+    x = 0.0
+    before: float | None = None
+    places = []
+    for box in boxes:
+        if before is not None:
+            shapes.append(Line(((before, 0), (x + box.enter, 0)), box.arrow))
+        places.append(x)
+        before = x + box.leave
+        x += box.width + gap
+    for box, place in zip(boxes, places, strict=True):
+        shapes += box.at(place, 0)
+    up, down = max(box.up for box in boxes), max(box.down for box in boxes)
+    leave = places[-1] + boxes[-1].leave
+    return Box(x - gap, up, down, boxes[0].enter, leave, tuple(shapes), boxes[0].arrow)
+
+
+def paint(figure: Any, shapes: Iterable[Drawn]) -> None:
+    """Puts shapes on a figure, whose lower left corner is at (0, 0)."""
+    from matplotlib.transforms import Affine2D
+
+    points = Affine2D().scale(1 / POINTS) + figure.dpi_scale_trans
+    for order, shape in enumerate(shapes):
+        if isinstance(shape, Text):
+            ((x, y),) = shape.points
+            figure.text(
+                x,
+                y - _HALF_CAPITAL * shape.size,
+                shape.text,
+                fontsize=shape.size,
+                weight="bold" if shape.bold else "normal",
+                ha=shape.align,
+                va="baseline",
+                parse_math=False,
+                transform=points,
+                zorder=order,
+            )
+            continue
+        for patch in _patches(shape):
+            patch.set_transform(points)
+            patch.set_zorder(order)
+            figure.add_artist(patch)
+
+
+def _patches(shape: Polygon | Line | Outline | Circle) -> list[Any]:
+    from matplotlib import patches
+    from matplotlib.path import Path
+
+    from cnnkit.plots.style import GREY
+
+    if isinstance(shape, Polygon):
+        return [patches.Polygon(shape.points, fc=shape.fill, ec="black", lw=shape.edge, joinstyle="round")]
+    if isinstance(shape, Circle):
+        return [patches.Circle(shape.points[0], shape.radius, fc="black" if shape.filled else "none", ec="black", lw=1)]
+    if isinstance(shape, Outline):
+        (left, bottom), (right, top) = shape.points
+        style = patches.BoxStyle.Round(pad=0, rounding_size=5)
+        dashes = (0, (4, 2)) if shape.dashed else "solid"
+        corner, width, height = (left, bottom), right - left, top - bottom
+        return [patches.FancyBboxPatch(corner, width, height, style, fc="none", ec=GREY, lw=0.8, ls=dashes)]
+    found = [patches.PathPatch(Path(shape.points), fc="none", ec="black", lw=shape.width, capstyle="butt")]
+    if shape.arrow:
+        (x0, _), (x, y) = shape.points[-2:]
+        side = -1 if x >= x0 else 1
+        head = ((x, y), (x + side * 4.5, y + 2), (x + side * 4.5, y - 2))
+        found.append(patches.Polygon(head, fc="black", ec="none"))
+    return found

@@ -1,0 +1,431 @@
+"""What a drawing of a network shows: volumes, forks and groups, equal things once; without matplotlib."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cnnkit.layers import LAYERS
+from cnnkit.layers.base import Layer, Shape, format_shape
+from cnnkit.layers.composite import PaddedChannels, Repeat
+from cnnkit.layers.compound import Compound, Part
+from cnnkit.layers.deferred import BlockCall
+from cnnkit.layers.stack import Step
+from cnnkit.layers.window import WindowedLayer
+from cnnkit.places import channels_first_after
+
+#: What a layer is made of but its numbers: blocks of one structure are drawn once.
+Structure = tuple[Any, ...]
+
+#: Which kind of layer the classes in a module of `cnnkit.layers` are; `Dense` and `Rescaling` are told apart by name.
+_FAMILIES = {
+    "convolution": "convolution",
+    "pooling": "pooling",
+    "normalization": "normalization",
+    "activation": "activation",
+    "dropout": "dropout",
+}
+_FAMILY_OF = {name: _FAMILIES.get(module, "reshape") for module, names in LAYERS.modules.items() for name in names}
+_FAMILY_OF |= {"Dense": "dense", "Rescaling": "normalization"}
+
+#: Kinds of layers that get no volume of their own where they keep the size.
+_PLATES = ("normalization", "activation", "dropout")
+
+#: How much of a network is drawn inside panels beside the flow: nothing; blocks that hold a merge, but no block with
+#: one; every block of two volumes or more.
+NOTHING, INNERMOST_MERGES, ALL_BLOCKS = range(3)
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A layer that keeps the size, attached to the volume before; without a text where that volume names it."""
+
+    family: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """What leaves a layer, and the layers behind it that keep the size.
+
+    Attributes:
+        shape: Without the batch axis, in the layer's own order.
+        family: The kind of layer; None where there are only plates.
+        title: The layer and its arguments, where a line may be broken between any two.
+        notes: Further lines, such as the number of parameters.
+        panel: The structure of a block whose inside is drawn elsewhere.
+    """
+
+    shape: Shape
+    channels_first: bool
+    family: str | None
+    title: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    plates: tuple[Plate, ...] = ()
+    panel: Structure | None = None
+
+    @property
+    def size(self) -> str:
+        return format_shape(self.shape)
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Paths side by side, from top to bottom, and their merge.
+
+    Attributes:
+        merge: Its name.
+        tail: The merge's name and size as a volume of plates only.
+    """
+
+    paths: tuple[tuple[Node, ...], ...]
+    merge: str
+    tail: Volume
+
+
+@dataclass(frozen=True)
+class Group:
+    """What an outline holds: a block, a composite, a repetition.
+
+    Attributes:
+        title: The block's name, or the kind of composite; empty for a repetition.
+        notes: Further lines, such as the number of parameters.
+        outputs: The first and the last output of repetitions that differ in their numbers.
+        times: How often it comes in a row.
+        is_block: Whether the title is the name of a block.
+    """
+
+    title: str
+    notes: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...] = ()
+    times: int = 1
+    is_block: bool = False
+
+
+Node = Volume | Fork | Group
+
+
+@dataclass
+class Panel:
+    """A block that is drawn once, beside the flow.
+
+    Attributes:
+        title: Its name, with a letter where blocks of this name have several structures.
+        first: Its first use, whose numbers are drawn.
+        uses: The shapes that arrive at and leave its uses, in order.
+    """
+
+    title: str
+    first: Step
+    channels_first: bool
+    uses: list[Step] = field(default_factory=list)
+    nodes: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The flow from the image to the last layer, and the blocks that it leaves open."""
+
+    nodes: tuple[Node, ...]
+    panels: dict[Structure, Panel]
+
+
+def tree(steps: Sequence[Step], input_shape: Shape, detail: int) -> Tree:
+    """What to draw of a network.
+
+    Args:
+        steps: Its layers, resolved.
+        detail: NOTHING, INNERMOST_MERGES or ALL_BLOCKS is drawn apart from the flow.
+    """
+    builder = _Builder(detail, Counter(structure(step) for step in _all_steps(steps)))
+    image = Volume(input_shape, False, "input", ("input",))
+    nodes = builder.chain(steps, False, [image])
+    done: set[Structure] = set()
+    while len(done) < len(builder.panels):
+        for key in [key for key in builder.panels if key not in done]:
+            panel = builder.panels[key]
+            panel.nodes = builder.inside(panel.first, panel.channels_first)
+            done.add(key)
+    by_name: dict[str, list[Panel]] = {}
+    for panel in builder.panels.values():
+        by_name.setdefault(panel.title, []).append(panel)
+    for name, panels in by_name.items():
+        if len(panels) > 1:
+            for number, panel in enumerate(panels):
+                panel.title = f"{name} {_letters(number)}"
+    return Tree(nodes, builder.panels)
+
+
+def _letters(number: int) -> str:
+    """A, B, ..., Z, AA, AB, ... for 0, 1, ..."""
+    head = _letters(number // 26 - 1) if number >= 26 else ""
+    return head + chr(ord("A") + number % 26)
+
+
+def structure(step: Step) -> Structure:
+    """The kinds of layers that a layer is made of, without numbers: neither sizes nor the times of a repetition."""
+    layer = step.layer
+    if not isinstance(layer, Compound):
+        return (layer.kind,)
+    parts = [tuple(structure(inner) for inner in part.steps) for part in layer.parts]
+    if isinstance(layer.written, Repeat):
+        rounds = [tuple(structure(inner) for inner in steps) for steps in _rounds(layer)]
+        parts = [tuple(key for key, _ in itertools.groupby(rounds))]
+    return (layer.kind, layer.merge, layer.activation, *parts)
+
+
+def _rounds(layer: Compound) -> list[tuple[Step, ...]]:
+    """The steps of each repetition of a Repeat."""
+    steps = layer.parts[0].steps
+    each = len(layer.written.layers)
+    return [steps[start : start + each] for start in range(0, len(steps), each)]
+
+
+def _all_steps(steps: Sequence[Step]) -> Iterator[Step]:
+    """The steps at all depths."""
+    for step in steps:
+        yield step
+        if isinstance(step.layer, Compound):
+            for part in step.layer.parts:
+                yield from _all_steps(part.steps)
+
+
+def _inner_steps(step: Step) -> list[Step]:
+    return list(_all_steps([step]))[1:]
+
+
+def _merges(step: Step) -> bool:
+    return isinstance(step.layer, Compound) and step.layer.merge is not None
+
+
+def _is_block(step: Step) -> bool:
+    return isinstance(step.layer, Compound) and isinstance(step.layer.written, BlockCall)
+
+
+def family(layer: Layer) -> str:
+    """The kind of a layer that is not made of others, a key of the drawing's colours."""
+    return _FAMILY_OF.get(layer.kind, "reshape")
+
+
+def _is_plate(step: Step) -> bool:
+    if isinstance(step.layer, Compound):
+        return False
+    return family(step.layer) in _PLATES and step.input_shape == step.output_shape
+
+
+def parameters_text(layer: Layer, input_shape: Shape, after: str = "") -> tuple[str, ...]:
+    """`1,234 parameters` as the lines of a label; none where there are none."""
+    trainable, fixed = layer.parameters(input_shape)
+    count = trainable + fixed
+    if count == 0:
+        return ()
+    lines = [f"{count:,} parameter{'s' if count > 1 else ''}{after}"]
+    if not layer.trainable:
+        lines.append("not trained")
+    return tuple(lines)
+
+
+class _Builder:
+    """Makes nodes of steps; collects the blocks to be drawn apart."""
+
+    def __init__(self, detail: int, uses: Counter[Structure]) -> None:
+        self._detail = detail
+        self._uses = uses
+        self.panels: dict[Structure, Panel] = {}
+
+    def chain(self, steps: Sequence[Step], channels_first: bool, before: Sequence[Node] = ()) -> tuple[Node, ...]:
+        """The nodes of layers in order; equal composites in a row become one."""
+        nodes = list(before)
+        for step, times in _runs(steps):
+            after = channels_first_after(step.layer, channels_first)
+            if isinstance(step.layer, Compound):
+                _append(nodes, _times(self._compound(step, channels_first), times))
+            elif _is_plate(step):
+                _append(nodes, [Volume(step.output_shape, after, None, plates=(_plate(step),))])
+            else:
+                nodes += [_volume(step, after)]
+            channels_first = after
+        return tuple(nodes)
+
+    def inside(self, step: Step, channels_first: bool) -> tuple[Node, ...]:
+        """The nodes of a block that is drawn apart from the flow."""
+        inner = _Builder(self._detail if self._detail == ALL_BLOCKS else NOTHING, self._uses)
+        inner.panels = self.panels
+        return tuple(inner._opened(step, channels_first))
+
+    def _folds(self, step: Step) -> bool:
+        inner = _inner_steps(step)
+        merging = _merges(step) or any(_merges(one) for one in inner)
+        if self._detail == NOTHING or not (merging or self._detail == ALL_BLOCKS):
+            return False
+        if not _is_block(step):
+            # Composites without a name are drawn where they are, unless they come again and again.
+            return _merges(step) and not any(_merges(one) for one in inner) and self._uses[structure(step)] > 1
+        if self._detail == ALL_BLOCKS:
+            volumes = [one for one in inner if not isinstance(one.layer, Compound) and not _is_plate(one)]
+            return len(volumes) > 1
+        return not any(_is_block(one) and any(_merges(deep) for deep in _inner_steps(one)) for one in inner)
+
+    def _compound(self, step: Step, channels_first: bool) -> list[Node]:
+        if not self._folds(step):
+            return self._opened(step, channels_first)
+        layer = step.layer
+        key = structure(step)
+        panel = self.panels.setdefault(key, Panel(layer.kind, step, channels_first))
+        panel.uses.append(step)
+        notes = (*_repetition(step), *parameters_text(layer, step.input_shape))
+        after = channels_first_after(layer, channels_first)
+        return [Volume(step.output_shape, after, "block", (layer.kind,), notes, panel=key)]
+
+    def _opened(self, step: Step, channels_first: bool) -> list[Node]:
+        """The nodes of a composite with what is inside."""
+        layer = step.layer
+        assert isinstance(layer, Compound)
+        notes = parameters_text(layer, step.input_shape)
+        if layer.merge is not None:
+            return [Group(layer.kind, notes, (self._fork(step, channels_first),))]
+        if isinstance(layer.written, Repeat):
+            return self._repeat(layer, channels_first)
+        nodes = self.chain(layer.parts[0].steps, channels_first)
+        if len(nodes) != 1:
+            return [Group(layer.kind, notes, nodes, is_block=True)] if nodes else []
+        only = nodes[0]
+        if isinstance(only, Group) and not only.is_block:
+            return [replace(only, title=layer.kind, notes=notes, is_block=True)]
+        if isinstance(only, Volume):
+            total = tuple(f"{layer.kind}: {note}" for note in notes[:1] if note not in only.notes)
+            return [replace(only, notes=(*only.notes, *total))]
+        return [Group(layer.kind, notes, nodes, is_block=True)]
+
+    def _repeat(self, layer: Compound, channels_first: bool) -> list[Node]:
+        """One drawing for repetitions that are equal, or differ in their numbers alone and hold a merge."""
+        found: list[Node] = []
+
+        def key(steps: tuple[Step, ...]) -> Any:
+            merging = any(_merges(step) for step in _all_steps(steps))
+            return tuple(structure(step) for step in steps) if merging else steps
+
+        for _, same in itertools.groupby(_rounds(layer), key):
+            rounds = list(same)
+            nodes = self.chain(rounds[0], channels_first)
+            for steps in rounds[0]:
+                channels_first = channels_first_after(steps.layer, channels_first)
+            if len(rounds) == 1:
+                for node in nodes:
+                    _append(found, [node])
+                continue
+            if rounds[0] == rounds[-1]:
+                found += _times(nodes, len(rounds))
+            else:
+                outputs = tuple(format_shape(steps[-1].output_shape) for steps in (rounds[0], rounds[-1]))
+                found.append(Group("", (), nodes, outputs, len(rounds)))
+        return found
+
+    def _fork(self, step: Step, channels_first: bool) -> Fork:
+        layer = step.layer
+        assert isinstance(layer, Compound)
+        parts = list(layer.parts)
+        if layer.kind == "Residual":
+            # The shortcut is drawn above the main path.
+            parts.reverse()
+        paths = tuple(self._path(part, channels_first) for part in parts)
+        plates = () if layer.activation == "linear" else (Plate("activation", layer.activation),)
+        after = channels_first_after(layer, channels_first)
+        return Fork(paths, layer.merge, Volume(step.output_shape, after, None, (layer.merge,), plates=plates))
+
+    def _path(self, part: Part, channels_first: bool) -> tuple[Node, ...]:
+        return self.chain(part.steps, channels_first)
+
+
+def _runs(steps: Sequence[Step]) -> Iterator[tuple[Step, int]]:
+    """Each step, equal composites in a row once with their number."""
+    for step, same in itertools.groupby(steps):
+        number = len(list(same))
+        if isinstance(step.layer, Compound):
+            yield step, number
+        else:
+            yield from [(step, 1)] * number
+
+
+def _append(nodes: list[Node], found: Sequence[Node]) -> None:
+    """Adds nodes; plates without a volume go to the volume before, where there is one."""
+    for node in found:
+        last = nodes[-1] if nodes else None
+        if not isinstance(node, Volume) or node.family is not None or not node.plates or last is None:
+            nodes.append(node)
+        elif isinstance(last, Volume):
+            nodes[-1] = replace(last, plates=last.plates + node.plates)
+        elif isinstance(last, Fork):
+            nodes[-1] = replace(last, tail=replace(last.tail, plates=last.tail.plates + node.plates))
+        else:
+            nodes.append(node)
+
+
+def _times(nodes: Sequence[Node], times: int) -> list[Node]:
+    """Nodes that come so many times in a row."""
+    if times == 1:
+        return list(nodes)
+    only = nodes[0] if len(nodes) == 1 else None
+    if isinstance(only, Group) and only.times == 1:
+        return [replace(only, times=times, notes=tuple(f"{note} each" for note in only.notes[:1]) + only.notes[1:])]
+    return [Group("", (), tuple(nodes), times=times)]
+
+
+def _repetition(step: Step) -> tuple[str, ...]:
+    """What a folded block says that is a repetition and nothing else: how often."""
+    layer = step.layer
+    assert isinstance(layer, Compound)
+    steps = layer.parts[0].steps
+    inner = steps[0].layer if layer.merge is None and len(steps) == 1 else None
+    if isinstance(inner, Compound) and isinstance(inner.written, Repeat):
+        return (f"×{inner.written.times}",)
+    return ()
+
+
+def _plate(step: Step) -> Plate:
+    layer = step.layer
+    trainable, fixed = layer.parameters(step.input_shape)
+    name = ", ".join(_title(layer))
+    text = f"{name} ({trainable + fixed:,})" if trainable + fixed else name
+    return Plate(family(layer), text)
+
+
+def _volume(step: Step, channels_first: bool) -> Volume:
+    layer = step.layer
+    activation = getattr(layer, "activation", None)
+    plates = () if activation in (None, "linear") else (Plate("activation"),)
+    notes = parameters_text(layer, step.input_shape)
+    return Volume(step.output_shape, channels_first, family(layer), _title(layer), notes, plates)
+
+
+def _title(layer: Layer) -> tuple[str, ...]:
+    """A layer with the arguments that a reader of the drawing looks for."""
+    if layer.kind == "Activation":
+        return (str(getattr(layer, "activation")),)  # noqa: B009
+    if isinstance(layer, PaddedChannels):
+        return ("channels of zeros",)
+    parts = [layer.kind]
+    if isinstance(layer, WindowedLayer):
+        parts[0] += f" {_pair(layer.window, both=True)}"
+        if layer.step != (1, 1):
+            parts.append(f"stride {_pair(layer.step)}")
+        if layer.dilation != (1, 1):
+            parts.append(f"dilation {_pair(layer.dilation)}")
+    for name in ("groups", "rate", "stddev", "size"):
+        value = getattr(layer, name, None)
+        if value in (None, 1):
+            continue
+        value = _pair(value) if isinstance(value, tuple) else value
+        parts.append(f"groups {value}" if name == "groups" else f"{value}")
+    activation = getattr(layer, "activation", None)
+    if activation not in (None, "linear"):
+        parts.append(str(activation))
+    return tuple(parts)
+
+
+def _pair(pair: tuple[int, int], both: bool = False) -> str:
+    return f"{pair[0]}x{pair[1]}" if both or pair[0] != pair[1] else str(pair[0])
