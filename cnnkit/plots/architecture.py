@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cnnkit.plots.drawing import (
     Box,
     Drawn,
     Line,
-    Outline,
+    Placed,
     Text,
     chain,
     paint,
@@ -25,7 +25,8 @@ from cnnkit.plots.drawing import (
     wrapped,
 )
 from cnnkit.plots.network_boxes import FAMILIES, FONT, GAP, Boxes, Scale, families_of, shapes_of, swatch
-from cnnkit.plots.network_tree import ALL_BLOCKS, INNERMOST_MERGES, NOTHING, Panel, Tree, tree
+from cnnkit.plots.network_panels import column, panel_box, shelves
+from cnnkit.plots.network_tree import ALL_BLOCKS, INNERMOST_MERGES, NOTHING, Tree, tree
 from cnnkit.plots.style import figure_of, save
 from cnnkit.summary import Summary, summarize
 
@@ -33,10 +34,10 @@ from cnnkit.summary import Summary, summarize
 _PAGE_WIDTH, _PAGE_HEIGHT = 960.0, 540.0
 #: A drawing may be larger than the page by this factor before blocks are drawn apart from the flow.
 _MOST_SHRINKING = 1.25
-_MOST_ROWS = 12
-
-#: Volumes inside the blocks that are drawn apart are smaller than those of the flow.
-_PANEL_ZOOM = 0.6
+#: Rows are tried up to where their number would make the flow higher than wide: points in a row for each row.
+_WIDTH_PER_ROW = 100.0
+#: Title and caption have at least this width, in points.
+_NARROWEST = 420.0
 
 _MARGIN = 14.0
 _HEADING = 13.0
@@ -76,7 +77,7 @@ def architecture_figure(loaded: LoadedConfig) -> Any:
             break
     page = min(tried, key=lambda page: page.shrinking) if page.shrinking > _MOST_SHRINKING else page
     figure = figure_of(page.width / POINTS, page.height / POINTS, constrained=False)
-    paint(figure, page.shapes)
+    paint(figure, [page.content])
     return figure
 
 
@@ -86,7 +87,7 @@ class _Page:
 
     width: float
     height: float
-    shapes: tuple[Drawn, ...]
+    content: Placed
 
     @property
     def shrinking(self) -> float:
@@ -98,36 +99,50 @@ class _Page:
         """The arrangement of a network in rows that appears largest on the page."""
         inside = [node for panel in found.panels.values() for node in panel.nodes]
         scale = Scale.of(list(shapes_of([*found.nodes, *inside])))
-        boxes = Boxes.of(scale, found)
+        zoom = scale.zoom(list(shapes_of(inside)))
+        boxes, small = Boxes.of(scale, found), Boxes.of(scale, found, zoom)
         flow = [boxes.box(node) for node in found.nodes]
-        small = Boxes.of(scale, found, _PANEL_ZOOM)
-        panels = [_panel(panel, small) for panel in found.panels.values()]
+        panels = [panel_box(panel, small) for panel in found.panels.values()]
         used = set(families_of([*found.nodes, *inside]))
         candidates = []
-        for number in range(1, min(_MOST_ROWS, len(flow)) + 1):
-            rows = [chain(row, GAP) for row in _rows(flow, number)]
-            widest = max([row.width for row in rows] + [panel.width for panel in panels])
-            width = max(widest + 2 * _CHANNEL, *(text_width(line, FONT) for line in _totals(summary)[:1]))
-            blocks = [
-                _heading(name, _totals(summary), width),
-                _flow(rows, width),
-                *_shelves(panels, width),
-                _legend(used, width),
-                _caption(scale, found, width),
-            ]
-            candidates.append(_stacked(blocks, width))
+        for body in _bodies(flow, panels):
+            width = max(body.width, _NARROWEST)
+            ending = (_legend(used, width), _caption(scale, zoom if panels else None, width))
+            candidates.append(_stacked([_heading(name, _totals(summary), width), body, *ending], width))
         return min(candidates, key=lambda page: page.shrinking)
+
+
+def _bodies(flow: Sequence[Box], panels: Sequence[Box]) -> Iterator[Box]:
+    """The flow in one row, two rows and so on, with the panels below it and beside it."""
+    most = math.ceil(math.sqrt(sum(box.width for box in flow) / _WIDTH_PER_ROW))
+    for number in range(1, min(most, len(flow)) + 1):
+        flowing = _flow([chain(row, GAP) for row in _rows(flow, number)])
+        if not panels:
+            yield flowing
+            continue
+        width = max(flowing.width, *(panel.width for panel in panels))
+        yield _below(flowing, *shelves(panels, width))
+        beside = column(panels)
+        left = flowing.width + _CHANNEL
+        placed = (Placed(flowing, 0, 0), Placed(beside, left, 0))
+        yield Box(left + beside.width, 0, max(flowing.down, beside.down), 0, 0, placed)
+
+
+def _below(*boxes: Box) -> Box:
+    """Boxes below each other, the uppermost at y = 0."""
+    shapes = []
+    y = 0.0
+    for box in boxes:
+        shapes.append(Placed(box, 0, y - box.up))
+        y -= box.height
+    return Box(max(box.width for box in boxes), 0, -y, 0, 0, tuple(shapes))
 
 
 def _stacked(blocks: Sequence[Box], width: float) -> _Page:
     """Boxes below each other on a page with margins."""
-    shapes: list[Drawn] = []
-    height = 2 * _MARGIN + sum(box.up + box.down for box in blocks)
-    y = height - _MARGIN
-    for box in blocks:
-        shapes += box.at(_MARGIN, y - box.up)
-        y -= box.up + box.down
-    return _Page(width + 2 * _MARGIN, height, tuple(shapes))
+    stack = _below(*blocks)
+    height = stack.height + 2 * _MARGIN
+    return _Page(width + 2 * _MARGIN, height, Placed(stack, _MARGIN, height - _MARGIN))
 
 
 def _totals(summary: Summary) -> list[str]:
@@ -158,17 +173,18 @@ def _heading(name: str, totals: Sequence[str], width: float) -> Box:
     return _text_box([(name, _HEADING, True), *((line.strip(" ·"), size, False) for line in lines)], 8)
 
 
-def _caption(scale: Scale, found: Tree, width: float) -> Box:
+def _caption(scale: Scale, zoom: float | None, width: float) -> Box:
+    """How to read the drawing.
+
+    Args:
+        zoom: The factor on volumes inside blocks that are drawn apart; None where there are none.
+    """
     text = (
-        "Each number row by row: the size of the output, the layer, its parameters. Layers that keep the size are "
-        "plates on the volume before, with their parameters in brackets. "
+        "Below each volume: the size of the output, the layer, its parameters. Layers that keep the size are plates "
+        f"on the volume before, their parameters in brackets. {scale.text()}"
     )
-    text += scale.text()
-    if found.panels:
-        text += (
-            f" In blocks that are drawn below the flow, volumes are drawn at {_PANEL_ZOOM:g} of that size, with the "
-            "numbers of the block's first use."
-        )
+    if zoom is not None:
+        text += f" Inside blocks that are drawn apart, volumes have {zoom:.2g} of that size."
     return _text_box([(line, FONT, False) for line in wrapped(text.split(), " ", FONT, width)], 0)
 
 
@@ -208,60 +224,20 @@ def _filled(boxes: Sequence[Box], width: float) -> list[list[Box]]:
     return rows
 
 
-def _flow(rows: Sequence[Box], width: float) -> Box:
+def _flow(rows: Sequence[Box]) -> Box:
     """The rows of the flow, each joined to the next by a line around its end."""
-    shapes: list[Drawn] = []
-    wide = max(row.width for row in rows)
-    left = (width - wide) / 2
+    left = _CHANNEL if len(rows) > 1 else 0
+    end = left + max(row.width for row in rows) + left / 2
+    shapes: list[Drawn | Placed] = []
     y = 0.0
     axes = []
     for row in rows:
         y -= row.up
         axes.append(y)
-        shapes += row.at(left, y)
+        shapes.append(Placed(row, left, y))
         y -= row.down + _CHANNEL
     for (row, axis), (after, below) in itertools.pairwise(zip(rows, axes, strict=True)):
-        right, turn = left + wide + _CHANNEL / 2, axis - row.down - _CHANNEL / 2
-        start = left - _CHANNEL / 2
-        points = ((left + row.leave, axis), (right, axis), (right, turn), (start, turn), (start, below))
+        turn, start = axis - row.down - _CHANNEL / 2, left / 2
+        points = ((left + row.leave, axis), (end, axis), (end, turn), (start, turn), (start, below))
         shapes.append(Line((*points, (left + after.enter, below)), arrow=after.arrow))
-    return Box(width, 0, -y, 0, 0, tuple(shapes))
-
-
-def _panel(panel: Panel, boxes: Boxes) -> Box:
-    """A block's inside in an outline."""
-    inner = boxes.chain(panel.nodes)
-    head = panel.title
-    shape = format_shape(panel.first.input_shape)
-    uses = len(panel.uses)
-    note = f"from {shape}" + (f"; the first of {uses}" if uses > 1 else "")
-    pad = 8.0
-    width = max(inner.width, text_width(head, 9, True) + 8 + text_width(note, FONT)) + 2 * pad
-    left = (width - inner.width) / 2
-    up, down = inner.up + 22, inner.down + 6
-    y = up - 11
-    shapes: list[Drawn] = [
-        Outline(((0.0, -down), (width, up))),
-        Text(((pad, y),), head, 9, True),
-        Text(((pad + text_width(head, 9, True) + 8, y),), note, FONT),
-        Line(((2.0, 0.0), (left + inner.enter, 0.0)), inner.arrow),
-        Line(((left + inner.leave, 0.0), (width - 2.0, 0.0)), True),
-    ]
-    return Box(width, up, down, 0, width, (*shapes, *inner.at(left, 0)))
-
-
-def _shelves(panels: Sequence[Box], width: float) -> list[Box]:
-    """Panels side by side, in as many rows as they need."""
-    shelves: list[Box] = []
-    room = -math.inf
-    for panel in panels:
-        if panel.width > room:
-            shelves.append(Box(width, 0, 0, 0, 0))
-            room = width
-        shelf = shelves[-1]
-        # Aligned at their upper ends.
-        shapes = (*shelf.shapes, *panel.at(width - room, -panel.up))
-        down = max(shelf.down, panel.up + panel.down + 10)
-        shelves[-1] = Box(width, 0, down, 0, 0, shapes)
-        room -= panel.width + 12
-    return shelves
+    return Box(end + left / 2, 0, -y, 0, 0, tuple(shapes))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -16,6 +17,9 @@ POINTS = 72
 
 #: A line of text is this many times as high as its font.
 LINE_HEIGHT = 1.3
+
+#: The length of an arrow's head, in points.
+_HEAD = 4.5
 
 #: Half the height of a capital letter, in font sizes.
 _HALF_CAPITAL = 0.36
@@ -87,14 +91,30 @@ class Box:
     down: float
     enter: float
     leave: float
-    shapes: tuple[Drawn, ...] = field(default=(), repr=False)
+    shapes: tuple[Drawn | Placed, ...] = field(default=(), repr=False)
     arrow: bool = True
 
-    def at(self, x: float, y: float) -> tuple[Drawn, ...]:
-        """Its shapes, the left end of its axis at a point."""
-        return tuple(
-            replace(shape, points=tuple((px + x, py + y) for px, py in shape.points)) for shape in self.shapes
-        )
+    @property
+    def height(self) -> float:
+        return self.up + self.down
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A box inside a drawing, the left end of its axis at a point."""
+
+    box: Box
+    x: float
+    y: float
+
+
+def flattened(shapes: Iterable[Drawn | Placed], x: float = 0.0, y: float = 0.0) -> Iterator[Drawn]:
+    """All shapes, those in boxes too, moved to where they belong."""
+    for shape in shapes:
+        if isinstance(shape, Placed):
+            yield from flattened(shape.box.shapes, x + shape.x, y + shape.y)
+        else:
+            yield replace(shape, points=tuple((px + x, py + y) for px, py in shape.points))
 
 
 @lru_cache(maxsize=1)
@@ -120,21 +140,32 @@ def wrapped(words: Sequence[str], separator: str, size: float, width: float) -> 
     Args:
         separator: Between words; what of it is not space also ends a line.
     """
-    lines: list[str] = []
+    between = text_width(separator.replace(" ", "\N{NO-BREAK SPACE}"), size)
+    lines: list[list[str]] = []
+    room = 0.0
     for word in words:
-        longer = lines[-1] + separator + word if lines else word
-        if lines and text_width(longer, size) <= width:
-            lines[-1] = longer
-            continue
-        if lines:
-            lines[-1] += separator.rstrip()
-        lines.append(word)
+        wide = text_width(word, size) + between
+        if not lines or wide > room:
+            lines.append([])
+            room = width + between
+        lines[-1].append(word)
+        room -= wide
+    return [separator.join(line) + separator.rstrip() for line in lines[:-1]] + [separator.join(lines[-1])]
+
+
+def balanced(words: Sequence[str], separator: str, size: float, width: float) -> list[str]:
+    """As `wrapped`, in as few lines, but the longest of them as short as possible."""
+    lines = wrapped(words, separator, size, width)
+    for narrower in sorted({text_width(line, size) for line in lines} | set(range(0, int(width), 4))):
+        narrow = wrapped(words, separator, size, narrower)
+        if len(narrow) == len(lines):
+            return narrow
     return lines
 
 
 def chain(boxes: Sequence[Box], gap: float) -> Box:
     """Boxes one behind the other on one axis, with lines between them."""
-    shapes: list[Drawn] = []
+    shapes: list[Drawn | Placed] = []
     x = 0.0
     before: float | None = None
     places = []
@@ -144,19 +175,18 @@ def chain(boxes: Sequence[Box], gap: float) -> Box:
         places.append(x)
         before = x + box.leave
         x += box.width + gap
-    for box, place in zip(boxes, places, strict=True):
-        shapes += box.at(place, 0)
+    shapes += [Placed(box, place, 0) for box, place in zip(boxes, places, strict=True)]
     up, down = max(box.up for box in boxes), max(box.down for box in boxes)
     leave = places[-1] + boxes[-1].leave
     return Box(x - gap, up, down, boxes[0].enter, leave, tuple(shapes), boxes[0].arrow)
 
 
-def paint(figure: Any, shapes: Iterable[Drawn]) -> None:
+def paint(figure: Any, shapes: Iterable[Drawn | Placed]) -> None:
     """Puts shapes on a figure, whose lower left corner is at (0, 0)."""
     from matplotlib.transforms import Affine2D
 
     points = Affine2D().scale(1 / POINTS) + figure.dpi_scale_trans
-    for order, shape in enumerate(shapes):
+    for order, shape in enumerate(flattened(shapes)):
         if isinstance(shape, Text):
             ((x, y),) = shape.points
             figure.text(
@@ -196,8 +226,11 @@ def _patches(shape: Polygon | Line | Outline | Circle) -> list[Any]:
         return [patches.FancyBboxPatch(corner, width, height, style, fc="none", ec=GREY, lw=0.8, ls=dashes)]
     found = [patches.PathPatch(Path(shape.points), fc="none", ec="black", lw=shape.width, capstyle="butt")]
     if shape.arrow:
-        (x0, _), (x, y) = shape.points[-2:]
-        side = -1 if x >= x0 else 1
-        head = ((x, y), (x + side * 4.5, y + 2), (x + side * 4.5, y - 2))
+        (x0, y0), (x, y) = shape.points[-2:]
+        length = math.hypot(x - x0, y - y0) or 1.0
+        along, across = ((x0 - x) / length * _HEAD, (y0 - y) / length * _HEAD), _HEAD * 0.45
+        side = ((y - y0) / length * across, (x0 - x) / length * across)
+        base = x + along[0], y + along[1]
+        head = ((x, y), (base[0] + side[0], base[1] + side[1]), (base[0] - side[0], base[1] - side[1]))
         found.append(patches.Polygon(head, fc="black", ec="none"))
     return found

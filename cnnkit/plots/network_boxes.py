@@ -14,12 +14,13 @@ from cnnkit.plots.drawing import (
     Drawn,
     Line,
     Outline,
+    Placed,
     Point,
     Polygon,
     Text,
+    balanced,
     chain,
     text_width,
-    wrapped,
 )
 from cnnkit.plots.network_tree import Fork, Group, Node, Structure, Tree, Volume
 from cnnkit.plots.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW
@@ -31,7 +32,7 @@ FAMILIES = {
     "pooling": (VERMILION, "pooling"),
     "dense": (GREEN, "fully connected"),
     "reshape": (YELLOW, "size or shape changed"),
-    "block": ("#e4e4e4", "block, drawn below"),
+    "block": ("#e4e4e4", "block, drawn apart"),
     "normalization": (PURPLE, "normalization"),
     "activation": (ORANGE, "activation"),
     "dropout": (SKY, "dropout or noise"),
@@ -44,11 +45,14 @@ TITLE_FONT = 8.0
 #: Points between the volumes of a chain, for the arrow.
 GAP = 13.0
 #: Lines of a label are broken where they get longer than this.
-_LABEL_WIDTH = 84.0
+_LABEL_WIDTH = 92.0
 _LINE = FONT * LINE_HEIGHT
 
 _LARGEST_SIDE = 84.0
 _SMALLEST_SIDE = 5.0
+#: The largest side in blocks that are drawn apart, and the largest factor on the sizes there.
+_SMALL_SIDE = 32.0
+_LARGEST_ZOOM = 0.6
 _THICKEST = 52.0
 _THINNEST = 2.0
 _LONGEST_BAR = 84.0
@@ -116,6 +120,12 @@ class Scale:
 
     def bar(self, length: int) -> float:
         return max(_SHORTEST_BAR, _LONGEST_BAR * math.sqrt(length / self.length))
+
+    def zoom(self, shapes: Sequence[tuple[Shape, bool]]) -> float:
+        """The factor at which volumes of these shapes are small enough for lanes below each other."""
+        images = [found for shape in shapes if (found := extents(*shape)) is not None]
+        highest = max((self.points(image[0]) for image in images), default=1.0)
+        return min(_LARGEST_ZOOM, round(_SMALL_SIDE / highest, 2))
 
     def text(self) -> str:
         """The scale in words."""
@@ -185,7 +195,7 @@ class Boxes:
         wide = max([width, *(_line_width(line) for line in lines)])
         left = (wide - width) / 2
         down = height / 2
-        shapes = [*Box(0, 0, 0, 0, 0, tuple(body)).at(left, 0)]
+        shapes: list[Drawn | Placed] = [Placed(Box(width, down, down, 0, width, tuple(body)), left, 0)]
         y = -max(down, 3) - 3
         for line in lines:
             y -= _LINE / 2
@@ -208,8 +218,10 @@ class Boxes:
             return [], 0, 0
         shapes: list[Drawn] = []
         x, y = 0.0, -(height + rise) / 2
+        # The large face on the right shows what the volume is.
+        main = FAMILIES[slabs[0][0] if node.family is not None else slabs[-1][0]][0]
         for family, thick in slabs:
-            shapes += _cuboid(x, y, thick, height, right, rise, FAMILIES[family][0])
+            shapes += _cuboid(x, y, thick, height, right, rise, (FAMILIES[family][0], main))
             x += thick
         return shapes, x + right, height + rise
 
@@ -217,8 +229,10 @@ class Boxes:
         """The lines below a volume."""
         has_size = node.family is not None or node.title
         lines = [_Line(node.size, bold=True)] if has_size else []
-        title = node.title if node.panel is None else (self._panels[node.panel],)
-        lines += [_Line(text) for text in wrapped(title, ", ", FONT, _LABEL_WIDTH)]
+        if node.panel is not None:
+            lines.append(_Line(self._panels[node.panel] + (f" ×{node.times}" if node.times > 1 else "")))
+        elif node.title:
+            lines += [_Line(text) for text in balanced(node.title, ", ", FONT, _LABEL_WIDTH)]
         lines += [_Line(text) for text in node.notes]
         lines += [_Line(plate.text, plate.family) for plate in node.plates if plate.text]
         return lines
@@ -240,7 +254,7 @@ class Boxes:
         left = (width - inner.width) / 2
         rows = 1 if one_line else len(widths)
         up, down = inner.up + rows * TITLE_FONT * LINE_HEIGHT + 8, inner.down + 5
-        shapes: list[Drawn] = [Outline(((0.0, -down), (width, up)), dashed=not node.is_block)]
+        shapes: list[Drawn | Placed] = [Outline(((0.0, -down), (width, up)), dashed=not node.is_block)]
         x, y = pad, up - 4 - TITLE_FONT * LINE_HEIGHT / 2
         for number, text in enumerate([head, *notes]):
             bold = number == 0
@@ -249,7 +263,7 @@ class Boxes:
                 x += widths[number] + space
             else:
                 y -= TITLE_FONT * LINE_HEIGHT
-        shapes += [*inner.at(left, 0)]
+        shapes.append(Placed(inner, left, 0))
         return Box(width, up, down, left + inner.enter, left + inner.leave, tuple(shapes), inner.arrow)
 
     def _fork(self, node: Fork) -> Box:
@@ -265,7 +279,7 @@ class Boxes:
         start, end = 12.0, 12.0 + wide + 12
         merge = end + _RADIUS
         tail = self._volume(node.tail)
-        shapes: list[Drawn] = [Circle(((2.0, 0.0),), 1.8, filled=True)]
+        shapes: list[Drawn | Placed] = [Circle(((2.0, 0.0),), 1.8, filled=True)]
         for lane, middle in zip(lanes, middles, strict=True):
             level = middle - axis
             left = start + (wide - lane.width) / 2
@@ -275,7 +289,7 @@ class Boxes:
                 final = ((merge, level), (merge, math.copysign(_RADIUS, level)))
             shapes.append(Line(((2.0, 0.0), (2.0, level), (left + lane.enter, level)), lane.arrow))
             shapes.append(Line(((left + lane.leave, level), *final), arrow=True))
-            shapes += lane.at(left, level)
+            shapes.append(Placed(lane, left, level))
         shapes.append(Circle(((merge, 0.0),), _RADIUS))
         if node.merge in _SYMBOLS:
             shapes.append(Text(((merge, 0.0),), _SYMBOLS[node.merge], 9, align="center"))
@@ -285,7 +299,7 @@ class Boxes:
             shapes.append(Line(((merge + _RADIUS, 0.0), (x + tail.enter, 0.0))))
         else:
             leave = merge + _RADIUS
-        shapes += tail.at(x, 0)
+        shapes.append(Placed(tail, x, 0))
         up = max(middle - axis + lane.up for lane, middle in zip(lanes, middles, strict=True))
         down = max(axis - middle + lane.down for lane, middle in zip(lanes, middles, strict=True))
         width = x + tail.width
@@ -324,13 +338,24 @@ def swatch(x: float, y: float, family: str, side: float = 4.6) -> Polygon:
     return Polygon(((x, low), (x + side, low), (x + side, high), (x, high)), FAMILIES[family][0], 0.4)
 
 
-def _cuboid(x: float, y: float, thick: float, height: float, right: float, rise: float, colour: str) -> list[Drawn]:
-    """A cuboid's top, right side and front, the front's lower left corner at a point."""
+def _cuboid(
+    x: float, y: float, thick: float, height: float, right: float, rise: float, colours: tuple[str, str]
+) -> list[Drawn]:
+    """A cuboid's top, right side and front, the front's lower left corner at a point.
+
+    Args:
+        right: How far the back is to the right of the front, and `rise`, how far above it.
+        colours: That of the front and top, and that of the right side.
+    """
     top, edge = y + height, x + thick
     front = ((x, y), (edge, y), (edge, top), (x, top))
     lid = ((x, top), (edge, top), (edge + right, top + rise), (x + right, top + rise))
     side = ((edge, y), (edge + right, y + rise), (edge + right, top + rise), (edge, top))
-    return [Polygon(lid, _mixed(colour, 0.45)), Polygon(side, _mixed(colour, 0.2)), Polygon(front, colour)]
+    return [
+        Polygon(lid, _mixed(colours[0], 0.45)),
+        Polygon(side, _mixed(colours[1], 0.2)),
+        Polygon(front, colours[0]),
+    ]
 
 
 def _mixed(colour: str, white: float) -> str:
@@ -342,7 +367,9 @@ def _mixed(colour: str, white: float) -> str:
 def _empty_lane() -> Box:
     """A line with its name above."""
     width = text_width("identity", FONT) + 8
-    return Box(width, _LINE + 1, 2, 0, 0, (Text(((width / 2, _LINE / 2 + 1),), "identity", FONT, align="center"),), False)
+    return Box(
+        width, _LINE + 1, 2, 0, 0, (Text(((width / 2, _LINE / 2 + 1),), "identity", FONT, align="center"),), False
+    )
 
 
 def _axis(node: Fork, middles: Sequence[float]) -> float:
@@ -353,4 +380,3 @@ def _axis(node: Fork, middles: Sequence[float]) -> float:
     if len(node.paths) == 2:
         return middles[1]
     return (middles[0] + middles[-1]) / 2
-

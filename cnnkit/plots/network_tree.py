@@ -57,6 +57,7 @@ class Volume:
         title: The layer and its arguments, where a line may be broken between any two.
         notes: Further lines, such as the number of parameters.
         panel: The structure of a block whose inside is drawn elsewhere.
+        times: How often such a block repeats what is inside it.
     """
 
     shape: Shape
@@ -66,6 +67,7 @@ class Volume:
     notes: tuple[str, ...] = ()
     plates: tuple[Plate, ...] = ()
     panel: Structure | None = None
+    times: int = 1
 
     @property
     def size(self) -> str:
@@ -143,7 +145,7 @@ def tree(steps: Sequence[Step], input_shape: Shape, detail: int) -> Tree:
     """
     builder = _Builder(detail, Counter(structure(step) for step in _all_steps(steps)))
     image = Volume(input_shape, False, "input", ("input",))
-    nodes = builder.chain(steps, False, [image])
+    nodes = builder.chain(steps, False, [image], outermost=True)
     done: set[Structure] = set()
     while len(done) < len(builder.panels):
         for key in [key for key in builder.panels if key not in done]:
@@ -237,13 +239,15 @@ class _Builder:
         self._uses = uses
         self.panels: dict[Structure, Panel] = {}
 
-    def chain(self, steps: Sequence[Step], channels_first: bool, before: Sequence[Node] = ()) -> tuple[Node, ...]:
+    def chain(
+        self, steps: Sequence[Step], channels_first: bool, before: Sequence[Node] = (), outermost: bool = False
+    ) -> tuple[Node, ...]:
         """The nodes of layers in order; equal composites in a row become one."""
         nodes = list(before)
         for step, times in _runs(steps):
             after = channels_first_after(step.layer, channels_first)
             if isinstance(step.layer, Compound):
-                _append(nodes, _times(self._compound(step, channels_first), times))
+                _append(nodes, _times(self._compound(step, channels_first, outermost), times))
             elif _is_plate(step):
                 _append(nodes, [Volume(step.output_shape, after, None, plates=(_plate(step),))])
             else:
@@ -253,7 +257,7 @@ class _Builder:
 
     def inside(self, step: Step, channels_first: bool) -> tuple[Node, ...]:
         """The nodes of a block that is drawn apart from the flow."""
-        inner = _Builder(self._detail if self._detail == ALL_BLOCKS else NOTHING, self._uses)
+        inner = _Builder(self._detail if self._detail == ALL_BLOCKS else NOTHING, Counter())
         inner.panels = self.panels
         return tuple(inner._opened(step, channels_first))
 
@@ -270,18 +274,18 @@ class _Builder:
             return len(volumes) > 1
         return not any(_is_block(one) and any(_merges(deep) for deep in _inner_steps(one)) for one in inner)
 
-    def _compound(self, step: Step, channels_first: bool) -> list[Node]:
+    def _compound(self, step: Step, channels_first: bool, outermost: bool) -> list[Node]:
         if not self._folds(step):
-            return self._opened(step, channels_first)
+            return self._opened(step, channels_first, outermost)
         layer = step.layer
         key = structure(step)
         panel = self.panels.setdefault(key, Panel(layer.kind, step, channels_first))
         panel.uses.append(step)
-        notes = (*_repetition(step), *parameters_text(layer, step.input_shape))
+        notes = parameters_text(layer, step.input_shape)
         after = channels_first_after(layer, channels_first)
-        return [Volume(step.output_shape, after, "block", (layer.kind,), notes, panel=key)]
+        return [Volume(step.output_shape, after, "block", (), notes, panel=key, times=_repetitions(step))]
 
-    def _opened(self, step: Step, channels_first: bool) -> list[Node]:
+    def _opened(self, step: Step, channels_first: bool, outermost: bool = False) -> list[Node]:
         """The nodes of a composite with what is inside."""
         layer = step.layer
         assert isinstance(layer, Compound)
@@ -297,7 +301,8 @@ class _Builder:
         if isinstance(only, Group) and not only.is_block:
             return [replace(only, title=layer.kind, notes=notes, is_block=True)]
         if isinstance(only, Volume):
-            total = tuple(f"{layer.kind}: {note}" for note in notes[:1] if note not in only.notes)
+            # Inside other composites, the layers' own numbers are enough.
+            total = tuple(f"{layer.kind}: {note}" for note in notes[:1] if outermost and note not in only.notes)
             return [replace(only, notes=(*only.notes, *total))]
         return [Group(layer.kind, notes, nodes, is_block=True)]
 
@@ -322,7 +327,7 @@ class _Builder:
                 found += _times(nodes, len(rounds))
             else:
                 outputs = tuple(format_shape(steps[-1].output_shape) for steps in (rounds[0], rounds[-1]))
-                found.append(Group("", (), nodes, outputs, len(rounds)))
+                found.append(_growing(nodes, outputs, len(rounds)))
         return found
 
     def _fork(self, step: Step, channels_first: bool) -> Fork:
@@ -375,15 +380,22 @@ def _times(nodes: Sequence[Node], times: int) -> list[Node]:
     return [Group("", (), tuple(nodes), times=times)]
 
 
-def _repetition(step: Step) -> tuple[str, ...]:
-    """What a folded block says that is a repetition and nothing else: how often."""
+def _growing(nodes: Sequence[Node], outputs: tuple[str, ...], times: int) -> Group:
+    """Repetitions that differ in their numbers, with the nodes of the first."""
+    only = nodes[0]
+    if len(nodes) == 1 and isinstance(only, Group) and only.times == 1:
+        notes = tuple(f"{note} in the first" for note in only.notes[:1])
+        return replace(only, notes=notes, outputs=outputs, times=times)
+    return Group("", (), tuple(nodes), outputs, times)
+
+
+def _repetitions(step: Step) -> int:
+    """How often a block repeats what is inside it, where it is a repetition and nothing else."""
     layer = step.layer
     assert isinstance(layer, Compound)
     steps = layer.parts[0].steps
     inner = steps[0].layer if layer.merge is None and len(steps) == 1 else None
-    if isinstance(inner, Compound) and isinstance(inner.written, Repeat):
-        return (f"×{inner.written.times}",)
-    return ()
+    return inner.written.times if isinstance(inner, Compound) and isinstance(inner.written, Repeat) else 1
 
 
 def _plate(step: Step) -> Plate:
@@ -408,23 +420,23 @@ def _title(layer: Layer) -> tuple[str, ...]:
         return (str(getattr(layer, "activation")),)  # noqa: B009
     if isinstance(layer, PaddedChannels):
         return ("channels of zeros",)
-    parts = [layer.kind]
+    head, parts = layer.kind, []
     if isinstance(layer, WindowedLayer):
-        parts[0] += f" {_pair(layer.window, both=True)}"
+        head += f" {_pair(layer.window, both=True)}"
         if layer.step != (1, 1):
             parts.append(f"stride {_pair(layer.step)}")
         if layer.dilation != (1, 1):
             parts.append(f"dilation {_pair(layer.dilation)}")
-    for name in ("groups", "rate", "stddev", "size"):
+    for name in ("rate", "stddev", "size"):
         value = getattr(layer, name, None)
-        if value in (None, 1):
-            continue
-        value = _pair(value) if isinstance(value, tuple) else value
-        parts.append(f"groups {value}" if name == "groups" else f"{value}")
+        if value is not None:
+            head += f" {_pair(value)}" if isinstance(value, tuple) else f" {value:g}"
+    if getattr(layer, "groups", 1) != 1:
+        parts.append(f"{layer.groups} groups")  # type: ignore[attr-defined]
     activation = getattr(layer, "activation", None)
     if activation not in (None, "linear"):
         parts.append(str(activation))
-    return tuple(parts)
+    return (head, *parts)
 
 
 def _pair(pair: tuple[int, int], both: bool = False) -> str:
