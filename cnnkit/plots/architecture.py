@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnnkit.config.base import shorten
 from cnnkit.config.load import LoadedConfig
 from cnnkit.layers.base import format_shape
 from cnnkit.plots.drawing import (
@@ -25,15 +26,18 @@ from cnnkit.plots.drawing import (
     wrapped,
 )
 from cnnkit.plots.network_boxes import FAMILIES, FONT, GAP, Boxes, Scale, families_of, shapes_of, swatch
+from cnnkit.plots.network_nodes import Tree
 from cnnkit.plots.network_panels import column, panel_box, shelves
-from cnnkit.plots.network_tree import ALL_BLOCKS, INNERMOST_MERGES, NOTHING, Tree, tree
+from cnnkit.plots.network_tree import ALL_BLOCKS, INNERMOST_MERGES, NOTHING, has_merges, tree
 from cnnkit.plots.style import figure_of, save
 from cnnkit.summary import Summary, summarize
 
 #: A page on which the fonts are easy to read, in points: the shape of a slide.
 _PAGE_WIDTH, _PAGE_HEIGHT = 960.0, 540.0
-#: A drawing may be larger than the page by this factor before blocks are drawn apart from the flow.
-_MOST_SHRINKING = 1.25
+#: A drawing may be larger than the page by this factor before blocks are drawn apart from the flow. A network without
+#: merges may be larger: all of it is in the sizes of its volumes, which a folded block does not show.
+_MOST_SHRINKING = 1.1
+_MOST_SHRINKING_OF_A_CHAIN = 1.5
 #: Rows are tried up to where their number would make the flow higher than wide: points in a row for each row.
 _WIDTH_PER_ROW = 100.0
 #: Title and caption have at least this width, in points.
@@ -64,21 +68,24 @@ def architecture_figure(loaded: LoadedConfig) -> Any:
     before. Composites are drawn as forks and outlines; what comes several times in a row once, with how often. If a
     page would be too small, blocks are drawn apart from the flow, once for each structure.
     """
-    summary = summarize(loaded)
-    steps = loaded.config.model.trace(loaded.info.shape, loaded.info.classes)
-    pages = (
-        _Page.of(loaded.name, summary, tree(steps, loaded.info.shape, detail))
-        for detail in (NOTHING, INNERMOST_MERGES, ALL_BLOCKS)
-    )
-    tried = []
-    for page in pages:
-        tried.append(page)
-        if page.shrinking <= _MOST_SHRINKING:
-            break
-    page = min(tried, key=lambda page: page.shrinking) if page.shrinking > _MOST_SHRINKING else page
+    page = _page(loaded)
     figure = figure_of(page.width / POINTS, page.height / POINTS, constrained=False)
     paint(figure, [page.content])
     return figure
+
+
+def _page(loaded: LoadedConfig) -> _Page:
+    """The most detailed drawing that is large enough on the page, else the one that is largest."""
+    summary = summarize(loaded)
+    steps = loaded.config.model.trace(loaded.info.shape, loaded.info.classes)
+    most = _MOST_SHRINKING if has_merges(steps) else _MOST_SHRINKING_OF_A_CHAIN
+    tried = []
+    for detail in (NOTHING, INNERMOST_MERGES, ALL_BLOCKS):
+        page = _Page.of(shorten(loaded.name), summary, tree(steps, loaded.info.shape, detail))
+        if page.shrinking <= most:
+            return page
+        tried.append(page)
+    return min(tried, key=lambda page: page.shrinking)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ class _Page:
         used = set(families_of([*found.nodes, *inside]))
         candidates = []
         for body in _bodies(flow, panels):
-            width = max(body.width, _NARROWEST)
+            width = max(body.width, _NARROWEST, text_width(name, _HEADING, bold=True))
             ending = (_legend(used, width), _caption(scale, zoom if panels else None, width))
             candidates.append(_stacked([_heading(name, _totals(summary), width), body, *ending], width))
         return min(candidates, key=lambda page: page.shrinking)
@@ -227,7 +234,6 @@ def _filled(boxes: Sequence[Box], width: float) -> list[list[Box]]:
 def _flow(rows: Sequence[Box]) -> Box:
     """The rows of the flow, each joined to the next by a line around its end."""
     left = _CHANNEL if len(rows) > 1 else 0
-    end = left + max(row.width for row in rows) + left / 2
     shapes: list[Drawn | Placed] = []
     y = 0.0
     axes = []
@@ -237,7 +243,7 @@ def _flow(rows: Sequence[Box]) -> Box:
         shapes.append(Placed(row, left, y))
         y -= row.down + _CHANNEL
     for (row, axis), (after, below) in itertools.pairwise(zip(rows, axes, strict=True)):
-        turn, start = axis - row.down - _CHANNEL / 2, left / 2
+        end, turn, start = left + row.width + left / 2, axis - row.down - _CHANNEL / 2, left / 2
         points = ((left + row.leave, axis), (end, axis), (end, turn), (start, turn), (start, below))
         shapes.append(Line((*points, (left + after.enter, below)), arrow=after.arrow))
-    return Box(end + left / 2, 0, -y, 0, 0, tuple(shapes))
+    return Box(left + max(row.width for row in rows) + left, 0, -y, 0, 0, tuple(shapes))

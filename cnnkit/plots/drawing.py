@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -130,7 +131,10 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
     from matplotlib.font_manager import FontProperties
 
     font = FontProperties(size=size, weight="bold" if bold else "normal")
-    width: float = _renderer().get_text_width_height_descent(text, font, False)[0]
+    with warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes; `style.save` says nothing of it either.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        width: float = _renderer().get_text_width_height_descent(text, font, False)[0]
     return width * POINTS / DPI
 
 
@@ -156,7 +160,7 @@ def wrapped(words: Sequence[str], separator: str, size: float, width: float) -> 
 def balanced(words: Sequence[str], separator: str, size: float, width: float) -> list[str]:
     """As `wrapped`, in as few lines, but the longest of them as short as possible."""
     lines = wrapped(words, separator, size, width)
-    for narrower in sorted({text_width(line, size) for line in lines} | set(range(0, int(width), 4))):
+    for narrower in range(0, int(width), 2):
         narrow = wrapped(words, separator, size, narrower)
         if len(narrow) == len(lines):
             return narrow
@@ -224,7 +228,7 @@ def _patches(shape: Polygon | Line | Outline | Circle) -> list[Any]:
         dashes = (0, (4, 2)) if shape.dashed else "solid"
         corner, width, height = (left, bottom), right - left, top - bottom
         return [patches.FancyBboxPatch(corner, width, height, style, fc="none", ec=GREY, lw=0.8, ls=dashes)]
-    found = [patches.PathPatch(Path(shape.points), fc="none", ec="black", lw=shape.width, capstyle="butt")]
+    found: list[Any] = [patches.PathPatch(Path(shape.points), fc="none", ec="black", lw=shape.width, capstyle="butt")]
     if shape.arrow:
         (x0, y0), (x, y) = shape.points[-2:]
         length = math.hypot(x - x0, y - y0) or 1.0

@@ -22,7 +22,7 @@ from cnnkit.plots.drawing import (
     chain,
     text_width,
 )
-from cnnkit.plots.network_tree import Fork, Group, Node, Structure, Tree, Volume
+from cnnkit.plots.network_nodes import Fork, Group, Node, Structure, Tree, Volume
 from cnnkit.plots.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW
 
 #: Each kind of layer: its colour and what the legend calls it.
@@ -69,14 +69,10 @@ _RADIUS = 6.5
 
 
 def extents(shape: Shape, channels_first: bool) -> tuple[int, int, int] | None:
-    """Height, width and channels of what is drawn as a volume; None for a vector."""
-    if len(shape) < 2:
+    """Height, width and channels of an image; None for what is drawn as a vector."""
+    if len(shape) != 3:
         return None
-    if len(shape) == 3 and channels_first:
-        return shape[1], shape[2], shape[0]
-    if len(shape) == 2:
-        return shape[0], 1, shape[1]
-    return shape[0], shape[1], math.prod(shape[2:])
+    return (shape[1], shape[2], shape[0]) if channels_first else (shape[0], shape[1], shape[2])
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,7 @@ class Scale:
         images = [found for shape in shapes if (found := extents(*shape)) is not None]
         sides = [size for height, width, _ in images for size in (height, width) if size > 1]
         largest, smallest = max(sides, default=1), min(sides, default=1)
-        vectors = [shape[0] for shape, _ in shapes if len(shape) == 1]
+        vectors = [math.prod(shape) for shape, _ in shapes if len(shape) != 3]
         return cls(
             largest,
             _LARGEST_SIDE * smallest / largest < _READABLE,
@@ -207,7 +203,7 @@ class Boxes:
         """The slabs of a volume, centred on the axis, with their width and height."""
         sizes = extents(node.shape, node.channels_first)
         if sizes is None:
-            height, right, rise, thickness = self._scale.bar(node.shape[0]) * self._zoom, 2.0, 1.6, _BAR
+            height, right, rise, thickness = self._scale.bar(math.prod(node.shape)) * self._zoom, 2.0, 1.6, _BAR
         else:
             height, width = (self._scale.points(size) * self._zoom for size in sizes[:2])
             right, rise = (share * width for share in _DEPTH)
@@ -230,7 +226,7 @@ class Boxes:
         has_size = node.family is not None or node.title
         lines = [_Line(node.size, bold=True)] if has_size else []
         if node.panel is not None:
-            lines.append(_Line(self._panels[node.panel] + (f" ×{node.times}" if node.times > 1 else "")))
+            lines.append(_Line(self._panels[node.panel]))
         elif node.title:
             lines += [_Line(text) for text in balanced(node.title, ", ", FONT, _LABEL_WIDTH)]
         lines += [_Line(text) for text in node.notes]

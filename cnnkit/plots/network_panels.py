@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cnnkit.config.base import shorten
 from cnnkit.layers.base import format_shape
 from cnnkit.plots.drawing import LINE_HEIGHT, Box, Drawn, Line, Outline, Placed, Text, text_width
 from cnnkit.plots.network_boxes import FONT, Boxes
-from cnnkit.plots.network_tree import Group, Node, Panel
+from cnnkit.plots.network_nodes import Group, Node, Panel
 
 _TITLE = 9.0
 _PAD = 8.0
@@ -69,7 +70,7 @@ def _table(panel: Panel) -> Box:
     rows = {}
     for step in panel.uses:
         values = getattr(step.layer, "values", {})
-        plain = {name: f"{value:,}" for name, value in values.items() if isinstance(value, int | float)}
+        plain = {name: _value(value) for name, value in values.items() if isinstance(value, int | float | str)}
         parameters = sum(step.layer.parameters(step.input_shape))
         row = {"output": format_shape(step.output_shape), **plain, "parameters": f"{parameters:,}"}
         rows[tuple(row.items())] = row
@@ -92,6 +93,13 @@ def _table(panel: Panel) -> Box:
     width = x - 9
     shapes.append(Line(((0.0, -line), (width, -line)), width=0.5))
     return Box(width, 0, line * (len(found) + 1), 0, 0, tuple(shapes))
+
+
+def _value(value: float | str) -> str:
+    """A parameter's value as the config writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return shorten(value, 20) if isinstance(value, str) else f"{value:,}"
 
 
 def shelves(panels: Sequence[Box], width: float) -> list[Box]:

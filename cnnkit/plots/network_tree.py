@@ -1,139 +1,37 @@
-"""What a drawing of a network shows: volumes, forks and groups, equal things once; without matplotlib."""
+"""How a network becomes what is drawn of it: equal things in a row once, and some blocks apart from the flow."""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from cnnkit.layers import LAYERS
-from cnnkit.layers.base import Layer, Shape, format_shape
-from cnnkit.layers.composite import PaddedChannels, Repeat
-from cnnkit.layers.compound import Compound, Part
+from cnnkit.layers.base import Shape, format_shape
+from cnnkit.layers.composite import Repeat
+from cnnkit.layers.compound import Compound
 from cnnkit.layers.deferred import BlockCall
 from cnnkit.layers.stack import Step
-from cnnkit.layers.window import WindowedLayer
 from cnnkit.places import channels_first_after
-
-#: What a layer is made of but its numbers: blocks of one structure are drawn once.
-Structure = tuple[Any, ...]
-
-#: Which kind of layer the classes in a module of `cnnkit.layers` are; `Dense` and `Rescaling` are told apart by name.
-_FAMILIES = {
-    "convolution": "convolution",
-    "pooling": "pooling",
-    "normalization": "normalization",
-    "activation": "activation",
-    "dropout": "dropout",
-}
-_FAMILY_OF = {name: _FAMILIES.get(module, "reshape") for module, names in LAYERS.modules.items() for name in names}
-_FAMILY_OF |= {"Dense": "dense", "Rescaling": "normalization"}
-
-#: Kinds of layers that get no volume of their own where they keep the size.
-_PLATES = ("normalization", "activation", "dropout")
+from cnnkit.plots.network_nodes import (
+    Fork,
+    Group,
+    Node,
+    Panel,
+    Plate,
+    Structure,
+    Tree,
+    Volume,
+    is_plate,
+    parameters_text,
+    plate_of,
+    volume_of,
+)
 
 #: How much of a network is drawn inside panels beside the flow: nothing; blocks that hold a merge, but no block with
 #: one; every block of two volumes or more.
 NOTHING, INNERMOST_MERGES, ALL_BLOCKS = range(3)
-
-
-@dataclass(frozen=True)
-class Plate:
-    """A layer that keeps the size, attached to the volume before; without a text where that volume names it."""
-
-    family: str
-    text: str = ""
-
-
-@dataclass(frozen=True)
-class Volume:
-    """What leaves a layer, and the layers behind it that keep the size.
-
-    Attributes:
-        shape: Without the batch axis, in the layer's own order.
-        family: The kind of layer; None where there are only plates.
-        title: The layer and its arguments, where a line may be broken between any two.
-        notes: Further lines, such as the number of parameters.
-        panel: The structure of a block whose inside is drawn elsewhere.
-        times: How often such a block repeats what is inside it.
-    """
-
-    shape: Shape
-    channels_first: bool
-    family: str | None
-    title: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    plates: tuple[Plate, ...] = ()
-    panel: Structure | None = None
-    times: int = 1
-
-    @property
-    def size(self) -> str:
-        return format_shape(self.shape)
-
-
-@dataclass(frozen=True)
-class Fork:
-    """Paths side by side, from top to bottom, and their merge.
-
-    Attributes:
-        merge: Its name.
-        tail: The merge's name and size as a volume of plates only.
-    """
-
-    paths: tuple[tuple[Node, ...], ...]
-    merge: str
-    tail: Volume
-
-
-@dataclass(frozen=True)
-class Group:
-    """What an outline holds: a block, a composite, a repetition.
-
-    Attributes:
-        title: The block's name, or the kind of composite; empty for a repetition.
-        notes: Further lines, such as the number of parameters.
-        outputs: The first and the last output of repetitions that differ in their numbers.
-        times: How often it comes in a row.
-        is_block: Whether the title is the name of a block.
-    """
-
-    title: str
-    notes: tuple[str, ...]
-    nodes: tuple[Node, ...]
-    outputs: tuple[str, ...] = ()
-    times: int = 1
-    is_block: bool = False
-
-
-Node = Volume | Fork | Group
-
-
-@dataclass
-class Panel:
-    """A block that is drawn once, beside the flow.
-
-    Attributes:
-        title: Its name, with a letter where blocks of this name have several structures.
-        first: Its first use, whose numbers are drawn.
-        uses: The shapes that arrive at and leave its uses, in order.
-    """
-
-    title: str
-    first: Step
-    channels_first: bool
-    uses: list[Step] = field(default_factory=list)
-    nodes: tuple[Node, ...] = ()
-
-
-@dataclass(frozen=True)
-class Tree:
-    """The flow from the image to the last layer, and the blocks that it leaves open."""
-
-    nodes: tuple[Node, ...]
-    panels: dict[Structure, Panel]
 
 
 def tree(steps: Sequence[Step], input_shape: Shape, detail: int) -> Tree:
@@ -204,31 +102,13 @@ def _merges(step: Step) -> bool:
     return isinstance(step.layer, Compound) and step.layer.merge is not None
 
 
+def has_merges(steps: Sequence[Step]) -> bool:
+    """Whether there are paths side by side in a network."""
+    return any(_merges(step) for step in _all_steps(steps))
+
+
 def _is_block(step: Step) -> bool:
     return isinstance(step.layer, Compound) and isinstance(step.layer.written, BlockCall)
-
-
-def family(layer: Layer) -> str:
-    """The kind of a layer that is not made of others, a key of the drawing's colours."""
-    return _FAMILY_OF.get(layer.kind, "reshape")
-
-
-def _is_plate(step: Step) -> bool:
-    if isinstance(step.layer, Compound):
-        return False
-    return family(step.layer) in _PLATES and step.input_shape == step.output_shape
-
-
-def parameters_text(layer: Layer, input_shape: Shape, after: str = "") -> tuple[str, ...]:
-    """`1,234 parameters` as the lines of a label; none where there are none."""
-    trainable, fixed = layer.parameters(input_shape)
-    count = trainable + fixed
-    if count == 0:
-        return ()
-    lines = [f"{count:,} parameter{'s' if count > 1 else ''}{after}"]
-    if not layer.trainable:
-        lines.append("not trained")
-    return tuple(lines)
 
 
 class _Builder:
@@ -248,10 +128,10 @@ class _Builder:
             after = channels_first_after(step.layer, channels_first)
             if isinstance(step.layer, Compound):
                 _append(nodes, _times(self._compound(step, channels_first, outermost), times))
-            elif _is_plate(step):
-                _append(nodes, [Volume(step.output_shape, after, None, plates=(_plate(step),))])
+            elif is_plate(step):
+                _append(nodes, [Volume(step.output_shape, after, None, plates=(plate_of(step),))])
             else:
-                nodes += [_volume(step, after)]
+                nodes += [volume_of(step, after)]
             channels_first = after
         return tuple(nodes)
 
@@ -270,7 +150,7 @@ class _Builder:
             # Composites without a name are drawn where they are, unless they come again and again.
             return _merges(step) and not any(_merges(one) for one in inner) and self._uses[structure(step)] > 1
         if self._detail == ALL_BLOCKS:
-            volumes = [one for one in inner if not isinstance(one.layer, Compound) and not _is_plate(one)]
+            volumes = [one for one in inner if not isinstance(one.layer, Compound) and not is_plate(one)]
             return len(volumes) > 1
         return not any(_is_block(one) and any(_merges(deep) for deep in _inner_steps(one)) for one in inner)
 
@@ -281,9 +161,9 @@ class _Builder:
         key = structure(step)
         panel = self.panels.setdefault(key, Panel(layer.kind, step, channels_first))
         panel.uses.append(step)
-        notes = parameters_text(layer, step.input_shape)
+        notes = (*_repetitions(step), *parameters_text(layer, step.input_shape))
         after = channels_first_after(layer, channels_first)
-        return [Volume(step.output_shape, after, "block", (), notes, panel=key, times=_repetitions(step))]
+        return [Volume(step.output_shape, after, "block", (), notes, panel=key)]
 
     def _opened(self, step: Step, channels_first: bool, outermost: bool = False) -> list[Node]:
         """The nodes of a composite with what is inside."""
@@ -302,8 +182,9 @@ class _Builder:
             return [replace(only, title=layer.kind, notes=notes, is_block=True)]
         if isinstance(only, Volume):
             # Inside other composites, the layers' own numbers are enough.
-            total = tuple(f"{layer.kind}: {note}" for note in notes[:1] if outermost and note not in only.notes)
-            return [replace(only, notes=(*only.notes, *total))]
+            total = tuple(f"{layer.kind}: {note}" for note in notes[:1] if outermost)
+            further = (note for note in (*total, *notes[1:]) if note.split(": ")[-1] not in only.notes)
+            return [replace(only, notes=(*only.notes, *further))]
         return [Group(layer.kind, notes, nodes, is_block=True)]
 
     def _repeat(self, layer: Compound, channels_first: bool) -> list[Node]:
@@ -311,8 +192,7 @@ class _Builder:
         found: list[Node] = []
 
         def key(steps: tuple[Step, ...]) -> Any:
-            merging = any(_merges(step) for step in _all_steps(steps))
-            return tuple(structure(step) for step in steps) if merging else steps
+            return tuple(structure(step) for step in steps) if has_merges(steps) else steps
 
         for _, same in itertools.groupby(_rounds(layer), key):
             rounds = list(same)
@@ -327,7 +207,9 @@ class _Builder:
                 found += _times(nodes, len(rounds))
             else:
                 outputs = tuple(format_shape(steps[-1].output_shape) for steps in (rounds[0], rounds[-1]))
-                found.append(_growing(nodes, outputs, len(rounds)))
+                total = sum(sum(one.layer.parameters(one.input_shape)) for steps in rounds for one in steps)
+                notes = (f"{total:,} parameters in all",) if total else ()
+                found.append(_growing(nodes, notes, outputs, len(rounds)))
         return found
 
     def _fork(self, step: Step, channels_first: bool) -> Fork:
@@ -337,13 +219,10 @@ class _Builder:
         if layer.kind == "Residual":
             # The shortcut is drawn above the main path.
             parts.reverse()
-        paths = tuple(self._path(part, channels_first) for part in parts)
+        paths = tuple(self.chain(part.steps, channels_first) for part in parts)
         plates = () if layer.activation == "linear" else (Plate("activation", layer.activation),)
         after = channels_first_after(layer, channels_first)
         return Fork(paths, layer.merge, Volume(step.output_shape, after, None, (layer.merge,), plates=plates))
-
-    def _path(self, part: Part, channels_first: bool) -> tuple[Node, ...]:
-        return self.chain(part.steps, channels_first)
 
 
 def _runs(steps: Sequence[Step]) -> Iterator[tuple[Step, int]]:
@@ -380,64 +259,21 @@ def _times(nodes: Sequence[Node], times: int) -> list[Node]:
     return [Group("", (), tuple(nodes), times=times)]
 
 
-def _growing(nodes: Sequence[Node], outputs: tuple[str, ...], times: int) -> Group:
+def _growing(nodes: Sequence[Node], notes: tuple[str, ...], outputs: tuple[str, ...], times: int) -> Group:
     """Repetitions that differ in their numbers, with the nodes of the first."""
     only = nodes[0]
     if len(nodes) == 1 and isinstance(only, Group) and only.times == 1:
-        notes = tuple(f"{note} in the first" for note in only.notes[:1])
         return replace(only, notes=notes, outputs=outputs, times=times)
-    return Group("", (), tuple(nodes), outputs, times)
+    return Group("", notes, tuple(nodes), outputs, times)
 
 
-def _repetitions(step: Step) -> int:
+def _repetitions(step: Step) -> tuple[str, ...]:
     """How often a block repeats what is inside it, where it is a repetition and nothing else."""
     layer = step.layer
     assert isinstance(layer, Compound)
     steps = layer.parts[0].steps
     inner = steps[0].layer if layer.merge is None and len(steps) == 1 else None
-    return inner.written.times if isinstance(inner, Compound) and isinstance(inner.written, Repeat) else 1
-
-
-def _plate(step: Step) -> Plate:
-    layer = step.layer
-    trainable, fixed = layer.parameters(step.input_shape)
-    name = ", ".join(_title(layer))
-    text = f"{name} ({trainable + fixed:,})" if trainable + fixed else name
-    return Plate(family(layer), text)
-
-
-def _volume(step: Step, channels_first: bool) -> Volume:
-    layer = step.layer
-    activation = getattr(layer, "activation", None)
-    plates = () if activation in (None, "linear") else (Plate("activation"),)
-    notes = parameters_text(layer, step.input_shape)
-    return Volume(step.output_shape, channels_first, family(layer), _title(layer), notes, plates)
-
-
-def _title(layer: Layer) -> tuple[str, ...]:
-    """A layer with the arguments that a reader of the drawing looks for."""
-    if layer.kind == "Activation":
-        return (str(getattr(layer, "activation")),)  # noqa: B009
-    if isinstance(layer, PaddedChannels):
-        return ("channels of zeros",)
-    head, parts = layer.kind, []
-    if isinstance(layer, WindowedLayer):
-        head += f" {_pair(layer.window, both=True)}"
-        if layer.step != (1, 1):
-            parts.append(f"stride {_pair(layer.step)}")
-        if layer.dilation != (1, 1):
-            parts.append(f"dilation {_pair(layer.dilation)}")
-    for name in ("rate", "stddev", "size"):
-        value = getattr(layer, name, None)
-        if value is not None:
-            head += f" {_pair(value)}" if isinstance(value, tuple) else f" {value:g}"
-    if getattr(layer, "groups", 1) != 1:
-        parts.append(f"{layer.groups} groups")  # type: ignore[attr-defined]
-    activation = getattr(layer, "activation", None)
-    if activation not in (None, "linear"):
-        parts.append(str(activation))
-    return (head, *parts)
-
-
-def _pair(pair: tuple[int, int], both: bool = False) -> str:
-    return f"{pair[0]}x{pair[1]}" if both or pair[0] != pair[1] else str(pair[0])
+    if not isinstance(inner, Compound) or not isinstance(inner.written, Repeat):
+        return ()
+    rounds = {tuple(structure(one) for one in round_) for round_ in _rounds(inner)}
+    return (f"{inner.written.times} repetitions",) if len(rounds) == 1 and inner.written.times > 1 else ()
