@@ -229,6 +229,35 @@ class TestTree:
         assert [node.title for node in found.nodes if isinstance(node, Group)] == []
 
 
+class TestPanels:
+    def test_a_table_holds_what_differs_between_the_uses_of_a_block(self) -> None:
+        found = texts(plots.architecture_figure(load_config(f"{CONFIGS[0].parent}/imagenet_googlenet.yaml")))
+        start = found.index("output")
+        columns = [found[start + 10 * number : start + 10 * (number + 1)] for number in range(8)]
+        # Table 1 of Szegedy et al. 2014: the row of inception (4e).
+        assert [column[0] for column in columns[1:7]] == ["one", "reduce3", "three", "reduce5", "five", "pool"]
+        assert [column[7] for column in columns[:7]] == ["14x14x832", "256", "160", "320", "32", "128", "128"]
+
+    def test_no_table_where_the_flow_says_it_all(self) -> None:
+        figure = plots.architecture_figure(load_config(f"{CONFIGS[0].parent}/cifar10_densenet.yaml"))
+        assert "transition" in texts(figure)
+        assert "output" not in texts(figure)
+
+    def test_uses_of_one_structure_with_values_of_different_types(self, tmp_path: Path) -> None:
+        block = (
+            "{parameters: {shortcut: [], filters: 8}, layers: [{Residual: {shortcut: $shortcut, layers: "
+            "[{Conv2D: {filters: $filters, kernel_size: 3, padding: same}}, BatchNormalization, "
+            "{Conv2D: {filters: $filters, kernel_size: 3, padding: same}}]}}]}"
+        )
+        calls = ", ".join(["{basic: {shortcut: identity}}, basic"] * 8)
+        text = f"{_HEAD}model: {{blocks: {{basic: {block}}}, layers: [{{Conv2D: {{filters: 8, kernel_size: 3}}}}, "
+        figure = plots.architecture_figure(written(f"{text}{calls}, Flatten, {{Dense: 10}}]}}\n", tmp_path))
+        assert_readable(figure)
+        assert [one for one in texts(figure) if one.startswith("first use")] == [
+            "first use: 30x30x8 → 30x30x8, 1,200 parameters"
+        ]
+
+
 class TestScale:
     def test_sides_are_to_scale_where_they_can_be_seen(self) -> None:
         scale = Scale.of([((32, 32, 3), False), ((16, 8, 32), False), ((10,), False)])

@@ -65,24 +65,25 @@ def _without_own_outline(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
 def _table(panel: Panel) -> Box:
     """One row for each use that differs from the others: its output, the values that differ, its parameters.
 
-    Empty where all uses are equal, or too many differ.
+    Empty where no values differ, so that the flow says all of it, or too many uses do.
     """
-    rows = {}
-    for step in panel.uses:
-        values = getattr(step.layer, "values", {})
-        plain = {name: _value(value) for name, value in values.items() if isinstance(value, int | float | str)}
-        parameters = sum(step.layer.parameters(step.input_shape))
-        row = {"output": format_shape(step.output_shape), **plain, "parameters": f"{parameters:,}"}
-        rows[tuple(row.items())] = row
-    found = list(rows.values())
-    if not 1 < len(found) <= _MOST_USES:
+    values = [step.layer.values for step in panel.uses]  # type: ignore[attr-defined]
+    plain = [name for name in values[0] if all(isinstance(each[name], int | float | str) for each in values)]
+    names = [name for name in plain if len({each[name] for each in values}) > 1]
+    rows = dict.fromkeys(
+        (
+            format_shape(step.output_shape),
+            *(_value(each[name]) for name in names),
+            f"{sum(step.layer.parameters(step.input_shape)):,}",
+        )
+        for step, each in zip(panel.uses, values, strict=True)
+    )
+    if not names or len(rows) > _MOST_USES:
         return Box(0, 0, 0, 0, 0)
-    names = [name for name in found[0] if len({row[name] for row in found}) > 1 or name == "output"]
     shapes: list[Drawn] = []
     x = 0.0
     line = FONT * LINE_HEIGHT
-    for name in names:
-        column = [name, *(row[name] for row in found)]
+    for column in zip(("output", *names, "parameters"), *rows, strict=True):
         wide = max(text_width(text, FONT, number == 0) for number, text in enumerate(column))
         for number, text in enumerate(column):
             bold = number == 0
@@ -92,7 +93,7 @@ def _table(panel: Panel) -> Box:
         x += wide + 9
     width = x - 9
     shapes.append(Line(((0.0, -line), (width, -line)), width=0.5))
-    return Box(width, 0, line * (len(found) + 1), 0, 0, tuple(shapes))
+    return Box(width, 0, line * (len(rows) + 1), 0, 0, tuple(shapes))
 
 
 def _value(value: float | str) -> str:

@@ -127,7 +127,7 @@ class _Builder:
         for step, times in _runs(steps):
             after = channels_first_after(step.layer, channels_first)
             if isinstance(step.layer, Compound):
-                _append(nodes, _times(self._compound(step, channels_first, outermost), times))
+                _append(nodes, _times(self._compound(step, channels_first, outermost), times, [step]))
             elif is_plate(step):
                 _append(nodes, [Volume(step.output_shape, after, None, plates=(plate_of(step),))])
             else:
@@ -204,7 +204,7 @@ class _Builder:
                     _append(found, [node])
                 continue
             if rounds[0] == rounds[-1]:
-                found += _times(nodes, len(rounds))
+                found += _times(nodes, len(rounds), rounds[0])
             else:
                 outputs = tuple(format_shape(steps[-1].output_shape) for steps in (rounds[0], rounds[-1]))
                 total = sum(sum(one.layer.parameters(one.input_shape)) for steps in rounds for one in steps)
@@ -249,14 +249,16 @@ def _append(nodes: list[Node], found: Sequence[Node]) -> None:
             nodes.append(node)
 
 
-def _times(nodes: Sequence[Node], times: int) -> list[Node]:
-    """Nodes that come so many times in a row."""
+def _times(nodes: Sequence[Node], times: int, steps: Sequence[Step]) -> list[Node]:
+    """Nodes that come so many times in a row, and the steps that they were made of."""
     if times == 1:
         return list(nodes)
     only = nodes[0] if len(nodes) == 1 else None
     if isinstance(only, Group) and only.times == 1:
         return [replace(only, times=times, notes=tuple(f"{note} each" for note in only.notes[:1]) + only.notes[1:])]
-    return [Group("", (), tuple(nodes), times=times)]
+    # A volume with the name of a block says it itself.
+    named = isinstance(only, Volume) and only.panel is None and len(steps) == 1 and _is_block(steps[0])
+    return [Group(steps[0].layer.kind if named else "", (), tuple(nodes), times=times, is_block=named)]
 
 
 def _growing(nodes: Sequence[Node], notes: tuple[str, ...], outputs: tuple[str, ...], times: int) -> Group:
