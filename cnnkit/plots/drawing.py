@@ -19,8 +19,13 @@ POINTS = 72
 #: A line of text is this many times as high as its font.
 LINE_HEIGHT = 1.3
 
-#: The length of an arrow's head, in points.
-_HEAD = 4.5
+#: Lines are black, which `as_svg` turns to the colour of a page's text. That goes for lines alone: matplotlib leaves
+#: black out where it fills. Around filled shapes they are dark on any page.
+_PEN = "black"
+_EDGE = "#202020"
+
+#: The length of an arrow's head, and the line that fills it, in points.
+_HEAD, _HEAD_LINE = 3.8, 1.7
 
 #: Half the height of a capital letter, in font sizes.
 _HALF_CAPITAL = 0.36
@@ -28,7 +33,7 @@ _HALF_CAPITAL = 0.36
 
 @dataclass(frozen=True)
 class Polygon:
-    """A filled polygon with a black edge."""
+    """A filled polygon with a dark edge."""
 
     points: tuple[Point, ...]
     fill: str
@@ -219,22 +224,26 @@ def _patches(shape: Polygon | Line | Outline | Circle) -> list[Any]:
     from cnnkit.plots.style import GREY
 
     if isinstance(shape, Polygon):
-        return [patches.Polygon(shape.points, fc=shape.fill, ec="black", lw=shape.edge, joinstyle="round")]
+        return [patches.Polygon(shape.points, fc=shape.fill, ec=_EDGE, lw=shape.edge, joinstyle="round")]
     if isinstance(shape, Circle):
-        return [patches.Circle(shape.points[0], shape.radius, fc="black" if shape.filled else "none", ec="black", lw=1)]
+        # Filled by a line twice as wide as its radius: see `_PEN`.
+        radius, line = (shape.radius / 2, shape.radius) if shape.filled else (shape.radius, 1.0)
+        return [patches.Circle(shape.points[0], radius, fc="none", ec=_PEN, lw=line)]
     if isinstance(shape, Outline):
         (left, bottom), (right, top) = shape.points
         style = patches.BoxStyle.Round(pad=0, rounding_size=5)
         dashes = (0, (4, 2)) if shape.dashed else "solid"
         corner, width, height = (left, bottom), right - left, top - bottom
         return [patches.FancyBboxPatch(corner, width, height, style, fc="none", ec=GREY, lw=0.8, ls=dashes)]
-    found: list[Any] = [patches.PathPatch(Path(shape.points), fc="none", ec="black", lw=shape.width, capstyle="butt")]
+    found: list[Any] = [patches.PathPatch(Path(shape.points), fc="none", ec=_PEN, lw=shape.width, capstyle="butt")]
     if shape.arrow:
-        (x0, y0), (x, y) = shape.points[-2:]
-        length = math.hypot(x - x0, y - y0) or 1.0
-        along, across = ((x0 - x) / length * _HEAD, (y0 - y) / length * _HEAD), _HEAD * 0.45
-        side = ((y - y0) / length * across, (x0 - x) / length * across)
-        base = x + along[0], y + along[1]
-        head = ((x, y), (base[0] + side[0], base[1] + side[1]), (base[0] - side[0], base[1] - side[1]))
-        found.append(patches.Polygon(head, fc="black", ec="none"))
+        found.append(patches.Polygon(_head(*shape.points[-2:]), fc="none", ec=_PEN, lw=_HEAD_LINE, joinstyle="round"))
     return found
+
+
+def _head(start: Point, end: Point) -> list[Point]:
+    """The triangle of an arrow's head; a line of `_HEAD_LINE` around it fills it, and touches the end."""
+    length = math.dist(start, end) or 1.0
+    right, up = (end[0] - start[0]) / length, (end[1] - start[1]) / length
+    along_and_across = ((-_HEAD_LINE / 2, 0.0), (-_HEAD, 1.2), (-_HEAD, -1.2))
+    return [(end[0] + a * right - b * up, end[1] + a * up + b * right) for a, b in along_and_across]
