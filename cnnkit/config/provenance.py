@@ -18,7 +18,7 @@ def written(root: Node) -> dict[str, Place]:
         root: What `load_config` keeps as `tree`.
 
     Returns:
-        The place of each scalar, and of each list without mappings, by its path, such as
+        The place of each scalar, and of each list of scalars, by its path, such as
         `model.layers[3].Conv2D.filters`, named objects under Keras' own name for them. An `auto` is left out: it leaves
         the choice to cnnkit.
     """
@@ -34,13 +34,9 @@ def _leaves(node: Node, schema: Schema | None, path: Path) -> Iterator[tuple[Pat
                 cls = schema.table.get(key)
                 below = class_schema(cls) if cls is not None else None
             yield from _leaves(inner, below, (*path, name))
-    elif isinstance(node.value, list) and any(isinstance(one.value, dict) for one in node.value):
+    elif isinstance(node.value, list) and any(isinstance(one.value, dict | list) for one in node.value):
         for index, inner in enumerate(node.value):
             yield from _leaves(inner, schema.item if schema is not None else None, (*path, index))
-    elif isinstance(node.value, list) and schema is not None and schema.kind == "list" and node.value:
-        # Names alone: a list of layers without arguments.
-        for index, inner in enumerate(node.value):
-            yield from _leaves(inner, schema.item, (*path, index))
     elif node.value != "auto":
         yield path, node
 
