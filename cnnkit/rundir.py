@@ -128,15 +128,23 @@ class Run:
 
     @property
     def curves(self) -> Path:
-        return self.path / "plots" / "curves.png"
+        return self.plot("curves")
 
     @property
     def confusion_matrix(self) -> Path:
-        return self.path / "plots" / "confusion_matrix.png"
+        return self.plot("confusion_matrix")
 
     @property
     def filters(self) -> Path:
-        return self.path / "plots" / "filters.png"
+        return self.plot("filters")
+
+    @property
+    def mistakes(self) -> Path:
+        return self.plot("mistakes")
+
+    def plot(self, name: str) -> Path:
+        """The picture of a name."""
+        return self.path / "plots" / f"{name}.png"
 
     @property
     def report(self) -> Path:

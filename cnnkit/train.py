@@ -20,7 +20,7 @@ from cnnkit.config.provenance import as_texts, written
 from cnnkit.console import Console, format_duration
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.layers.stack import head as head_of
-from cnnkit.model import build_model, measure_initial_weights, normalization_constants
+from cnnkit.model import build_model, first_kernel, measure_initial_weights, normalization_constants
 from cnnkit.rundir import Run
 from cnnkit.runtime import Runtime
 from cnnkit.tasks import classification as task
@@ -463,14 +463,6 @@ def _tensorboard(config: RunConfig, run: Run) -> Any:
     from cnnkit.event_files import EventFiles
 
     return EventFiles(run.tensorboard)
-
-
-def first_kernel(model: Any) -> np.ndarray | None:
-    """The first convolution's kernel, [height, width, channels, filters]; None where the network has none."""
-    for weight in model.trainable_variables:
-        if len(weight.shape) == 4:
-            return np.asarray(weight.numpy(), np.float32)
-    return None
 
 
 def _write_curves(run: Run) -> None:

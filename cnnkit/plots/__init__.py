@@ -7,5 +7,6 @@ may run in any thread. The same input makes the same bytes.
 from cnnkit.plots.confusion import confusion_matrix
 from cnnkit.plots.kernels import filters
 from cnnkit.plots.learning_curves import curves
+from cnnkit.plots.several_runs import curves_of_runs
 
-__all__ = ["confusion_matrix", "curves", "filters"]
+__all__ = ["confusion_matrix", "curves", "curves_of_runs", "filters"]

@@ -111,8 +111,8 @@ def filters(facts: Facts, model: Any) -> Filters | Missing:
     Args:
         model: The run's model, or why there is none.
     """
+    from cnnkit.model import first_kernel
     from cnnkit.plots.kernels import MOST_FILTERS, kernel_tiles
-    from cnnkit.train import first_kernel
 
     if not facts.run.initial_filters.exists():
         return Missing("The network has no convolution, or the run was made before it kept the initial filters.")

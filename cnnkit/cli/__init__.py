@@ -1,0 +1,100 @@
+"""The command line: parse, import lazily, call one function each.
+
+TensorFlow is imported only by commands that compute, so that `--help` and config errors answer at once.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from cnnkit import __version__, garbage, plugins
+from cnnkit.cli.datasets import data
+from cnnkit.cli.measuring import evaluate, predict, runs
+from cnnkit.cli.networks import diff, eject, inspect
+from cnnkit.cli.options import State, common
+from cnnkit.cli.setting_up import doctor, new, schema
+from cnnkit.cli.showing import show
+from cnnkit.cli.training import train
+from cnnkit.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnkitError, ConfigError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="cnnkit")
+@common
+def cli() -> None:
+    """Train convolutional networks from YAML files, with TensorFlow and Keras.
+
+    Start with: cnnkit new digits, then cnnkit train digits.yaml
+    """
+
+
+for _command in (train, evaluate, predict, inspect, diff, eject, show, runs, new, data, schema, doctor):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Runs the command line and turns what goes wrong into one message and an exit code."""
+    _prepare_process()
+    try:
+        result = cli.main(standalone_mode=False, prog_name="cnnkit")
+        sys.stdout.flush()
+        sys.exit(result if isinstance(result, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except ConfigError as error:
+        # Its lines begin with a place, `file:line:column`, which editors find at a line's start.
+        _fail(str(error), error.exit_code, prefix="")
+    except CnnkitError as error:
+        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`).
+        sys.exit(EXIT_FAILED)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), EXIT_FAILED)
+    except Exception as error:
+        if State.interrupted:
+            # Compiled modules turn an interrupt into errors of their own, numpy's import into an ImportError.
+            _fail("interrupted", EXIT_INTERRUPTED)
+        _fail(
+            f"unexpected {type(error).__name__}: {error}\n"
+            "This is a mistake in cnnkit; run the command again with --debug to see where.",
+            EXIT_FAILED,
+        )
+
+
+def _prepare_process() -> None:
+    """Makes any text printable whatever the encoding, a closed standard output harmless, and notes Ctrl-C."""
+    State.debug = State.interrupted = False
+    garbage.look_rarely()
+    plugins.search_for_none()
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (it stays open to the end)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    # Where the shell has Ctrl-C ignored, it stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    State.interrupted = True
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int, prefix: str = "cnnkit: ") -> NoReturn:
+    if State.debug:
+        import traceback
+
+        traceback.print_exc()
+    click.echo(prefix + message, err=True)
+    sys.exit(code)

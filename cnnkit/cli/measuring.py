@@ -1,0 +1,124 @@
+"""`cnnkit eval`, `predict` and `runs`: what runs are worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from cnnkit.cli.options import JSON, TTA, common
+from cnnkit.errors import CnnkitError, UsageError
+
+
+@click.command("eval")
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation", "train"]),
+    default="test",
+    show_default=True,
+    help="Which split of the run's data set.",
+)
+@click.option("--data", "folder", metavar="FOLDER", help="Score another folder of class folders instead.")
+@TTA
+@JSON
+@common
+def evaluate(runs: tuple[str, ...], split: str, folder: str | None, tta: str | None, as_json: bool) -> None:
+    """Measure a run on its test split (the latest run by default).
+
+    Several runs are measured as an ensemble: the average of their probabilities.
+    """
+    from cnnkit.inference import parse_tta
+    from cnnkit.rundir import find_run
+
+    views = parse_tta(tta)
+    found = [find_run(run) for run in runs] or [find_run(None)]
+    from cnnkit.score import evaluate_ensemble, evaluate_run
+
+    if len(found) == 1:
+        metrics = evaluate_run(found[0], split, folder, views)
+    else:
+        metrics = evaluate_ensemble(found, split, folder, views)
+    if as_json:
+        click.echo(json.dumps(metrics, indent=2, ensure_ascii=False))
+        return
+    from cnnkit.evaluate import evaluation_table
+
+    augmented = f", test-time augmentation: {', '.join(views)}" if views else ""
+    title = str(found[0].path) if len(found) == 1 else f"the average of {len(found)} runs"
+    click.echo(f"{title}, {folder or split + ' split'}{augmented}\n\n{evaluation_table(metrics)}")
+    if len(found) > 1:
+        members = metrics["members"]
+        best = max(member["accuracy"] for member in members)
+        width = max(len(member["run"]) for member in members)
+        lines = [f"{member['run'].ljust(width)}  {member['accuracy']:.2%}" for member in members]
+        click.echo("\nmembers\n" + "\n".join(lines))
+        click.echo(f"the ensemble is {100 * (metrics['accuracy'] - best):+.2f} points from its best member")
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes shown per image.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print only CSV.")
+@TTA
+@JSON
+@common
+def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, tta: str | None, as_json: bool) -> None:
+    """Classify image files, and folders of them, with a run's model."""
+    if as_csv and as_json:
+        raise UsageError("--csv and --json exclude each other")
+    from cnnkit.inference import check_views, parse_tta
+    from cnnkit.rundir import find_run
+
+    views = parse_tta(tta)
+    found = find_run(run)
+    from cnnkit import predict as prediction
+    from cnnkit.score import compile_run, load_model
+
+    files = prediction.collect_images([Path(path) for path in paths])
+    task = found.read_task()
+    check_views(views, task.image_shape)
+    network, batch_size = compile_run(found, load_model(found), views)
+    predictions = prediction.predict_images(
+        network,
+        files,
+        image_shape=task.image_shape,
+        class_names=task.class_names,
+        head=task.head,
+        batch_size=batch_size,
+        top=top,
+    )
+    if task.head != "softmax":
+        done = "scaled to a sum of 1" if task.head == "sigmoid" else "put through a softmax"
+        click.echo(f"note: the network ends in {task.head}; its outputs were {done}", err=True)
+    show = prediction.as_json if as_json else prediction.as_csv if as_csv else prediction.as_table
+    click.echo(show(predictions).rstrip("\n"))
+    failed = sum(one.error is not None for one in predictions)
+    if failed:
+        raise CnnkitError(f"{failed} of {len(predictions)} files could not be read")
+
+
+@click.command()
+@click.option("--compare", is_flag=True, help="Group runs by config; mean, spread, and whether groups differ.")
+@JSON
+@common
+def runs(compare: bool, as_json: bool) -> None:
+    """List the runs under runs/."""
+    if compare:
+        from cnnkit.groups import as_text, comparison, group_runs
+
+        groups = group_runs()
+        if as_json:
+            click.echo(json.dumps(comparison(groups), indent=2, ensure_ascii=False))
+        else:
+            click.echo(as_text(groups) if groups else "there are no evaluated runs yet; make some: cnnkit train CONFIG")
+        return
+    from cnnkit.listing import as_table, run_rows
+
+    rows = run_rows()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        click.echo(as_table(rows) if rows else "there are no runs yet; make one: cnnkit train CONFIG")

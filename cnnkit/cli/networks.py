@@ -1,0 +1,82 @@
+"""`cnnkit inspect`, `diff` and `eject`: what configs describe."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from cnnkit.cli.options import JSON, SET, common, new_file
+
+
+@click.command()
+@click.argument("config", metavar="CONFIG")
+@SET
+@click.option(
+    "--depth",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How deep to unfold layers made of layers; by default as far as the table fits a screen.",
+)
+@click.option("--lint", "linted", is_flag=True, help="Say what a teacher would: habits that cost, each with the fix.")
+@JSON
+@common
+def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: bool, as_json: bool) -> None:
+    """Show the layers of CONFIG: shapes, parameters, MACs, memory, receptive field."""
+    from cnnkit.config.load import load_config
+    from cnnkit.rundir import config_file
+    from cnnkit.summary import summarize
+
+    loaded = load_config(config_file(config), overrides)
+    summary = summarize(loaded)
+    advice = []
+    if linted:
+        from cnnkit.lint import lint
+
+        advice = lint(loaded)
+    if as_json:
+        listed = {"lint": [asdict(one) for one in advice]} if linted else {}
+        click.echo(json.dumps(summary.as_json() | listed, indent=2))
+        return
+    # What the table warns of, the advice says with the fix.
+    click.echo(summary.as_table(depth, warnings=not linted))
+    if linted:
+        click.echo("\n" + ("\n".join(map(str, advice)) if advice else "lint: nothing to say"))
+
+
+@click.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@JSON
+@common
+def diff(first: str, second: str, as_json: bool) -> None:
+    """Compare two configs or runs layer by layer: what changed, and what that costs."""
+    from cnnkit.compare import as_text, compare, open_side
+
+    sides = open_side(first), open_side(second)
+    click.echo(json.dumps(compare(*sides), indent=2, ensure_ascii=False) if as_json else as_text(*sides))
+
+
+@click.command()
+@click.argument("config", metavar="CONFIG")
+@SET
+@click.option("--output", "-o", metavar="FILE", help="Where to write it, - for the terminal; by default NAME.py here.")
+@common
+def eject(config: str, overrides: tuple[str, ...], output: str | None) -> None:
+    """Write CONFIG as one plain Keras script: data, augmentation, network, training."""
+    from cnnkit.config.load import load_config
+    from cnnkit.eject import eject as script_of
+    from cnnkit.rundir import config_file
+
+    loaded = load_config(config_file(config), overrides)
+    script = script_of(loaded)
+    if output == "-":
+        click.echo(script, nl=False)
+        return
+    target = Path(output or f"{loaded.name}.py")
+    with new_file(target) as stream:
+        stream.write(script)
+    click.echo(f"wrote {target}; run it: python {shlex.quote(str(target))}")

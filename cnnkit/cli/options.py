@@ -1,0 +1,57 @@
+"""What the commands share: options, files that were not there before, and how the command line was called."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from cnnkit.errors import CnnkitError, UsageError
+
+
+class State:
+    """How this process was called, and whether Ctrl-C was pressed."""
+
+    debug = False
+    interrupted = False
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that every command has."""
+
+    def remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        State.debug = State.debug or value
+
+    return click.option(
+        "--debug", is_flag=True, expose_value=False, callback=remember, help="Show tracebacks of errors."
+    )(command)
+
+
+SET = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Change one value of the config, such as training.epochs=5. Repeatable.",
+)
+TTA = click.option(
+    "--tta",
+    metavar="flip,shift",
+    help="Average over views of each image: mirrored (flip), moved a pixel up-left and down-right (shift), or both.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
+
+
+@contextlib.contextmanager
+def new_file(target: Path) -> Iterator[TextIO]:
+    """A file to write into that was not there before."""
+    try:
+        with target.open("x", encoding="utf-8") as stream:
+            yield stream
+    except FileExistsError:
+        raise UsageError(f"`{target}` is there already", "Name another file with --output.") from None
+    except OSError as error:
+        raise CnnkitError(f"cannot write `{target}`: {error.strerror}") from None

@@ -1,0 +1,71 @@
+"""`cnnkit new`, `schema` and `doctor`: what one needs before training."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from cnnkit.cli.options import JSON, common, new_file
+from cnnkit.errors import EXIT_FAILED, UsageError
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--list", "list_names", is_flag=True, help="List the configs that cnnkit ships.")
+@click.option("--output", "-o", metavar="FILE", help="Where to copy it; by default NAME.yaml here.")
+@common
+def new(name: str | None, list_names: bool, output: str | None) -> None:
+    """Copy the shipped config NAME here, to edit."""
+    from cnnkit import shipped
+
+    if list_names or name is None:
+        if not list_names:
+            raise UsageError("which config? expected: cnnkit new NAME", "`cnnkit new --list` names them.")
+        width = max(len(known) for known in shipped.names())
+        for known in shipped.names():
+            click.echo(f"{known.ljust(width)}  {shipped.purpose(known)}")
+        return
+    source = shipped.find(name)
+    target = Path(output or source.name)
+    bases = shipped.bases(name)
+    copies = [(base, target.parent / base.name) for base in bases]
+    for base, copy in copies:
+        # One that is there already may have been copied with another config.
+        if copy.exists() and copy.read_bytes() != base.read_bytes():
+            raise UsageError(
+                f"`{target.name}` extends `{copy.name}`, and a different `{copy}` is there already",
+                "Copy it into another folder with --output.",
+            )
+    with new_file(target) as stream:
+        stream.write(source.read_text(encoding="utf-8"))
+        for base, copy in copies:
+            copy.write_bytes(base.read_bytes())
+    extended = f", and {', '.join(str(copy) for _, copy in copies)}, which it extends" if copies else ""
+    click.echo(f"wrote {target}{extended}; train it: cnnkit train {shlex.quote(str(target))}")
+
+
+@click.command()
+@common
+def schema() -> None:
+    """Print the JSON Schema of the config format, for editors."""
+    from cnnkit.config.run import RunConfig
+    from cnnkit.config.schema import json_schema
+
+    click.echo(json.dumps(json_schema(RunConfig), indent=2))
+
+
+@click.command()
+@JSON
+@common
+def doctor(as_json: bool) -> None:
+    """Show versions, devices, settings and data folders, and what is wrong with them."""
+    from cnnkit.doctor import as_text, examine
+
+    report = examine()
+    click.echo(json.dumps(report, indent=2) if as_json else as_text(report))
+    if report["problems"]:
+        sys.exit(EXIT_FAILED)

@@ -1,0 +1,173 @@
+"""`cnnkit show`: pictures of what a network is and does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cnnkit.cli.options import SET, common
+from cnnkit.errors import UsageError
+
+_OUTPUT = click.option(
+    "--output", "-o", metavar="FILE", help="Where to write the picture; by default in the run's plots/."
+)
+_OUTPUT_HERE = click.option("--output", "-o", metavar="FILE", help="Where to write the picture; by default here.")
+_RUN = click.argument("run", metavar="RUN")
+
+
+@click.group()
+@common
+def show() -> None:
+    """Draw filters, feature maps, Grad-CAM, mistakes, augmentation, architecture, curves."""
+
+
+def _write(draw: Callable[[Path], Any], path: Path) -> None:
+    draw(path)
+    click.echo(f"wrote {path}")
+
+
+def _picture(output: str | None, default: Path, endings: tuple[str, ...] = (".png",)) -> Path:
+    """Where a picture is to be written.
+
+    Raises:
+        UsageError: if the file's ending is none of those that can be written, or its folder is not there.
+    """
+    path = Path(output) if output is not None else default
+    if path.suffix.lower() not in endings:
+        raise UsageError(f"--output: expected a name that ends in {' or '.join(endings)}, got `{path}`")
+    if output is not None and not path.parent.is_dir():
+        raise UsageError(f"--output: there is no folder `{path.parent}`")
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
+@show.command()
+@_RUN
+@click.option("--layer", metavar="NAME", help="Show what excites the filters of this layer, such as 3.Conv2D, most.")
+@_OUTPUT
+@common
+def filters(run: str, layer: str | None, output: str | None) -> None:
+    """Draw the first layer's filters before and after training."""
+    from cnnkit import show as pictures
+    from cnnkit.rundir import find_run
+
+    found = find_run(run)
+    if layer is None:
+        _write(lambda path: pictures.filters(found, path), _picture(output, found.filters))
+    else:
+        name = f"filters-{layer.replace('/', '-')}"
+        _write(lambda path: pictures.patches(found, layer, path), _picture(output, found.plot(name)))
+
+
+@show.command()
+@_RUN
+@click.argument("image", metavar="IMAGE")
+@_OUTPUT
+@common
+def features(run: str, image: str, output: str | None) -> None:
+    """Draw the feature maps of each stage for IMAGE: a file, or the number of a test image, from 0."""
+    from cnnkit import show as pictures
+    from cnnkit.rundir import find_run
+
+    found = find_run(run)
+    target = _picture(output, found.plot(f"features-{Path(image).stem}"))
+    _write(lambda path: pictures.features(found, image, path), target)
+
+
+@show.command()
+@_RUN
+@click.argument("image", metavar="[IMAGE]", required=False)
+@click.option("--mistakes", is_flag=True, help="Show the most confident mistakes instead of IMAGE.")
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="Another class to look for. Repeatable.")
+@click.option("--count", type=click.IntRange(1, 100), default=12, show_default=True, help="How many mistakes.")
+@_OUTPUT
+@common
+def gradcam(
+    run: str, image: str | None, mistakes: bool, classes: tuple[str, ...], count: int, output: str | None
+) -> None:
+    """Draw what in IMAGE (a file, or the number of a test image) speaks for a class."""
+    from cnnkit import show as pictures
+    from cnnkit.rundir import find_run
+
+    if (image is None) != mistakes:
+        raise UsageError(
+            "expected an image or --mistakes, one of the two", "Such as: cnnkit show gradcam RUN photo.jpg"
+        )
+    if mistakes and classes:
+        raise UsageError("--mistakes shows the predicted and the true class; leave out --class")
+    found = find_run(run)
+    if image is None:
+        target = _picture(output, found.plot("gradcam-mistakes"))
+        _write(lambda path: pictures.gradcam_mistakes(found, count, path), target)
+    else:
+        target = _picture(output, found.plot(f"gradcam-{Path(image).stem}"))
+        _write(lambda path: pictures.gradcam(found, image, classes, path), target)
+
+
+@show.command()
+@_RUN
+@click.option("--count", type=click.IntRange(1, 200), default=24, show_default=True, help="How many of the worst.")
+@_OUTPUT
+@common
+def mistakes(run: str, count: int, output: str | None) -> None:
+    """Draw the most confident mistakes on the test images, and the classes confused most."""
+    from cnnkit import show as pictures
+    from cnnkit.rundir import find_run
+
+    found = find_run(run)
+    _write(lambda path: pictures.mistakes(found, count, path), _picture(output, found.mistakes))
+
+
+@show.command()
+@click.argument("config", metavar="CONFIG")
+@SET
+@click.option("--images", type=click.IntRange(1, 32), default=4, show_default=True, help="How many training images.")
+@click.option("--draws", type=click.IntRange(1, 32), default=7, show_default=True, help="How often each is augmented.")
+@_OUTPUT_HERE
+@common
+def augmentation(config: str, overrides: tuple[str, ...], images: int, draws: int, output: str | None) -> None:
+    """Draw training images as the network of CONFIG receives them."""
+    from cnnkit import show as pictures
+    from cnnkit.config.load import load_config
+    from cnnkit.rundir import config_file
+
+    loaded = load_config(config_file(config), overrides)
+    target = _picture(output, Path(f"{loaded.name}-augmentation.png"))
+    _write(lambda path: pictures.augmentation(loaded, images, draws, path), target)
+
+
+@show.command()
+@click.argument("config", metavar="CONFIG")
+@SET
+@_OUTPUT_HERE
+@common
+def architecture(config: str, overrides: tuple[str, ...], output: str | None) -> None:
+    """Draw the network of CONFIG, as SVG and PNG."""
+    from cnnkit.config.load import load_config
+    from cnnkit.plots.architecture import architecture as draw
+    from cnnkit.rundir import config_file
+
+    loaded = load_config(config_file(config), overrides)
+    endings = (".svg", ".png")
+    names = [output] if output is not None else [f"{loaded.name}-architecture{ending}" for ending in endings]
+    for name in names:
+        _write(lambda path: draw(loaded, path), _picture(name, Path(name), endings))
+
+
+@show.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "--output", "-o", metavar="FILE", help="Where to write the picture; by default in the run's plots/, or here."
+)
+@common
+def curves(runs: tuple[str, ...], output: str | None) -> None:
+    """Draw loss, accuracy and learning rate of one run, or of several on one plot."""
+    from cnnkit import show as pictures
+    from cnnkit.rundir import find_run
+
+    found = [find_run(run) for run in runs]
+    default = found[0].curves if len(found) == 1 else Path("curves.png")
+    _write(lambda path: pictures.curves(found, path), _picture(output, default, (".png", ".svg")))

@@ -1,0 +1,371 @@
+"""Pictures of what a network does: images, model and drawing brought together, one function for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit import plots
+from cnnkit.config.load import LoadedConfig, load_config
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.places import Place, find_place, gradcam_place, input_window, places, stages
+from cnnkit.plots.sheets import Picture, Row, sheet
+from cnnkit.rundir import Run
+
+if TYPE_CHECKING:
+    from cnnkit.data import Split
+
+#: Test images among which those are sought that excite a filter most.
+PATCH_IMAGES = 2000
+
+_MOST_CHANNELS = 16
+_PATCHES = 8
+_BATCH = 128
+
+
+def filters(run: Run, path: Path) -> None:
+    """Draws the kernels of the first convolution before and after training.
+
+    Raises:
+        CnnkitError: if the run has no model or no convolution.
+    """
+    from cnnkit.model import first_kernel
+    from cnnkit.score import load_model
+
+    if not run.initial_filters.exists():
+        raise CnnkitError(f"the run `{run.path}` has no convolution, so no filters that could be shown")
+    after = first_kernel(load_model(run))
+    plots.filters(np.load(run.initial_filters), after, path)
+
+
+def features(run: Run, image: str, path: Path) -> None:
+    """Draws the feature maps of each stage for one image, low level to high level, the most active channels of each.
+
+    Args:
+        image: An image file, or the place of a test image.
+        path: The PNG file to write.
+
+    Raises:
+        CnnkitError: if the image cannot be read, or the run has no model or no layer that puts out an image.
+    """
+    from cnnkit.score import load_model
+
+    found = stages(places(_config(run)))
+    if not found:
+        raise CnnkitError(f"no layer of `{run.path}` puts out an image; there are no feature maps to show")
+    (pixels, name), model = read_input(run, image), load_model(run)
+    probabilities, maps = stage_maps(run, model, found, pixels)
+    rows = [Row("", [Picture(pixels, f"{name}\n{_guess(run, probabilities)}")])]
+    for place, channels in zip(found, maps, strict=True):
+        chosen = most_active(channels, _MOST_CHANNELS)
+        pictures = [Picture(normalised(channels[..., index]), f"channel {index}") for index in chosen]
+        size = "x".join(map(str, (*place.size, place.channels)))
+        part = f", the {len(chosen)} most active channels" if len(chosen) < place.channels else ""
+        rows.append(Row(f"{place.name}: {size}{part}", pictures))
+    note = "Each map from its smallest value (dark blue) to its largest (yellow)."
+    sheet(f"Feature maps of {run.name}", rows, path, note=note)
+
+
+def stage_maps(run: Run, model: Any, found: Sequence[Place], image: NDArray[np.uint8]) -> tuple[Any, list[Any]]:
+    """What a network's layers put out for one image.
+
+    Returns:
+        The class probabilities [classes], and the outputs of each place, float32 [rows, columns, channels].
+    """
+    from cnnkit.evaluate import probabilities_from_outputs
+    from cnnkit.taps import taps
+
+    outputs, *tapped = taps(model, [place.name for place in found])(image[None].astype(np.float32), training=False)
+    probabilities = probabilities_from_outputs(outputs.numpy(), run.read_task().head)[0]
+    maps = [place.as_images(one.numpy())[0].astype(np.float32) for place, one in zip(found, tapped, strict=True)]
+    return probabilities, maps
+
+
+def most_active(channels: NDArray[np.float32], count: int) -> list[int]:
+    """The channels of [rows, columns, channels] with the largest mean output, the largest first."""
+    means = channels.mean(axis=(0, 1))
+    return [int(index) for index in np.argsort(-means, kind="stable")[:count]]
+
+
+def normalised(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values from 0 for the smallest to 1 for the largest; all 0 where they are equal."""
+    low, high = float(values.min()), float(values.max())
+    return (values - low) / (high - low) if high > low else np.zeros_like(values)
+
+
+def gradcam(run: Run, image: str, classes: Sequence[str], path: Path) -> None:
+    """Draws what in an image speaks for the predicted class, and for any others.
+
+    Args:
+        image: An image file, or the place of a test image.
+        classes: Names of further classes.
+        path: The PNG file to write.
+
+    Raises:
+        CnnkitError: if the image cannot be read, or the run has no model or no layer that puts out an image.
+        UsageError: if there is no such class.
+    """
+    names = run.read_task().class_names
+    for name in classes:
+        if name not in names:
+            raise UsageError(f"the run has no class `{name}`", f"Its classes are {', '.join(names)}.")
+    compute, place = _gradcam_of(run)
+    pixels, title = read_input(run, image)
+    probabilities, _ = compute(pixels[None], [0])
+    best = names[int(probabilities[0].argmax())]
+    wanted = [names.index(name) for name in dict.fromkeys([best, *classes])]
+    _, maps = compute(np.stack([pixels] * len(wanted)), wanted)
+    pictures = [Picture(pixels, title)]
+    for index, overlay in zip(wanted, maps, strict=True):
+        verb = "says" if names[index] == best else "for"
+        pictures.append(Picture(pixels, f"{verb} {names[index]}:\n{probabilities[0, index]:.1%}", overlay))
+    _gradcam_sheet(run, place, [Row("", pictures)], path)
+
+
+def gradcam_mistakes(run: Run, count: int, path: Path) -> None:
+    """Draws the most confident mistakes, and what in each spoke for the predicted and for the true class.
+
+    Raises:
+        CnnkitError: if the run was not evaluated, or has no model.
+    """
+    from cnnkit.mistakes import worst_mistakes
+
+    names = run.read_task().class_names
+    compute, place = _gradcam_of(run)
+    found = worst_mistakes(run, count)
+    if not found:
+        raise CnnkitError(f"the run `{run.path}` made no mistake on its test images; there is none to show")
+    images = np.stack([one.image for one in found])
+    sides = [
+        compute(images, [names.index(name) for name in chosen])[1]
+        for chosen in ([one.predicted_class for one in found], [one.true_class for one in found])
+    ]
+    pictures = []
+    for one, guess, truth in zip(found, *sides, strict=True):
+        pictures += [
+            Picture(one.image, f"{one.identity}\nis {one.true_class}"),
+            Picture(one.image, f"for {one.predicted_class}:\n{one.confidence:.1%}", guess),
+            Picture(one.image, f"for {one.true_class}:\n{one.true_probability:.1%}", truth),
+        ]
+    _gradcam_sheet(run, place, [Row("", pictures)], path, columns=6)
+
+
+def _gradcam_of(run: Run) -> tuple[Any, Place]:
+    from cnnkit.gradcam import compile_gradcam
+    from cnnkit.score import load_model
+
+    place = gradcam_place(places(_config(run)))
+    if place is None:
+        raise CnnkitError(f"no layer of `{run.path}` puts out an image; Grad-CAM has nowhere to look")
+    return compile_gradcam(load_model(run), place, run.read_task().head), place
+
+
+def _gradcam_sheet(run: Run, place: Place, rows: Sequence[Row], path: Path, columns: int = 8) -> None:
+    size = "x".join(map(str, place.size))
+    note = f"At {place.name}, {size}: from nothing (black) to what speaks most for the class (yellow)."
+    sheet(f"Grad-CAM of {run.name}", rows, path, columns=columns, note=note)
+
+
+def mistakes(run: Run, count: int, path: Path) -> None:
+    """Draws the most confidently wrong test images, and the pairs of classes that are confused most, with examples.
+
+    Raises:
+        CnnkitError: if the run was not evaluated, or its test images are not there as they were.
+    """
+    from cnnkit.mistakes import confused_pairs, worst_mistakes
+
+    worst = worst_mistakes(run, count)
+    if not worst:
+        raise CnnkitError(f"the run `{run.path}` made no mistake on its test images; there is none to show")
+    pictures = [
+        Picture(
+            one.image, f"{one.predicted_class} {one.confidence:.1%}\nis {one.true_class} {one.true_probability:.1%}"
+        )
+        for one in worst
+    ]
+    rows = [Row("The most confident mistakes, with the probabilities of both classes", pictures)]
+    for pair in confused_pairs(run, 5, 8):
+        heading = (
+            f"{pair.true_class} taken for {pair.predicted_class}: {pair.count} images, {pair.share:.1%} of the class"
+        )
+        rows.append(
+            Row(heading, [Picture(one.image, f"{one.identity}\n{one.confidence:.1%}") for one in pair.examples])
+        )
+    sheet(f"Mistakes of {run.name}", rows, path)
+
+
+def patches(run: Run, layer: str, path: Path) -> None:
+    """Draws, for each filter of a layer, the patches of test images that excite it most.
+
+    A patch is the part of the image that the position sees where the filter's output is largest, one per image, among
+    the first 2,000 test images (Zeiler and Fergus 2013, arXiv:1311.2901, show such patches).
+
+    Args:
+        layer: The layer's name, as `inspect` and `places.places` give it.
+        path: The PNG file to write; of more than 16 filters, it shows the first 16.
+
+    Raises:
+        UsageError: if there is no such layer.
+        CnnkitError: if the test images or the model are not there.
+    """
+    from cnnkit.score import labelled_images, load_model, request_settings
+    from cnnkit.taps import taps
+
+    found = places(_config(run))
+    place = find_place(found, layer)
+    request_settings(run)
+    split = labelled_images(run, "test")
+    network = taps(load_model(run), [place.name])
+    values, positions = _strongest(network, place, split)
+    shown = min(place.channels, _MOST_CHANNELS)
+    rows = []
+    for channel in range(shown):
+        best = np.argsort(-values[:, channel], kind="stable")[:_PATCHES]
+        pictures = []
+        for index in map(int, best):
+            row, column = divmod(int(positions[index, channel]), place.size[1])
+            pixels = _cut(split.read([index])[0], input_window(found, place, row, column))
+            pictures.append(Picture(pixels, f"{split.ids[index]}\n{values[index, channel]:.3g}"))
+        rows.append(Row(f"filter {channel}", pictures))
+    part = f", the first {shown} of {place.channels} filters" if shown < place.channels else ""
+    note = f"The patches of {len(values):,} test images with the largest outputs{part}; below each, image and output."
+    sheet(f"What {place.name} of {run.name} responds to", rows, path, columns=_PATCHES, note=note, cell=0.9)
+
+
+def _strongest(network: Any, place: Place, split: Split) -> tuple[Any, Any]:
+    """Each channel's largest output in each image, and its place among the positions; both [images, channels]."""
+    values, positions = [], []
+    for start in range(0, min(split.size, PATCH_IMAGES), _BATCH):
+        images = split.read(np.arange(start, min(start + _BATCH, split.size, PATCH_IMAGES))).astype(np.float32)
+        maps = place.as_images(network(images, training=False)[1].numpy()).astype(np.float32)
+        flat = maps.reshape(len(images), -1, place.channels)
+        positions.append(flat.argmax(axis=1))
+        values.append(flat.max(axis=1))
+    return np.concatenate(values), np.concatenate(positions)
+
+
+def _cut(image: NDArray[np.uint8], window: tuple[slice, slice]) -> NDArray[np.uint8]:
+    """A part of an image; what lies beyond its edges is black."""
+    rows, columns = window
+    before = [(max(-part.start, 0), max(part.stop - size, 0)) for part, size in zip(window, image.shape, strict=False)]
+    padded = np.pad(image, [*before, (0, 0)])
+    top, left = rows.start + before[0][0], columns.start + before[1][0]
+    return padded[top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
+
+
+def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> None:
+    """Draws training images as the network receives them.
+
+    Args:
+        images: How many of the first training images.
+        draws: How often each is augmented.
+        path: The PNG file to write.
+
+    Raises:
+        UsageError: if the config has no augmentation.
+        CnnkitError: if the data are not there.
+    """
+    from cnnkit import data as data_module
+    from cnnkit import runtime
+    from cnnkit.augmentation.pipeline import Pipeline
+
+    config = loaded.config
+    if not config.augmentation:
+        raise UsageError(f"`{loaded.file}` has no augmentation", "Its network receives the images as they are.")
+    runtime.request(config.training.onednn, config.training.threads)
+    data = data_module.load(config.data, config.seed, splits=("train",))
+    assert data.train is not None
+    names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
+    images = min(images, data.train.size)
+    pixels, labels = data.train.read(np.arange(images)), data.train.labels[:images]
+    one_hot = np.eye(data.info.classes, dtype=np.float32)[labels]
+
+    def drawn(augmentations: Sequence[Any], count: int) -> list[tuple[Any, Any]]:
+        pipeline = Pipeline(augmentations, config.seed)
+        return [pipeline.apply_numpy(pixels, one_hot, epoch=epoch) for epoch in range(count)]
+
+    kinds = [type(augmentation).__name__ for augmentation in config.augmentation]
+    together = drawn(config.augmentation, draws)
+    rows = []
+    for index in range(images):
+        pictures = [Picture(pixels[index], names[labels[index]])]
+        pictures += [Picture(_bytes(batch[index]), _mixture(mixed[index], names)) for batch, mixed in together]
+        rows.append(Row(f"{' → '.join(kinds)}" if index == 0 else "", pictures))
+    if len(kinds) > 1:
+        for kind, alone in zip(kinds, config.augmentation, strict=True):
+            made = drawn([alone], draws)
+            pictures = [Picture(pixels[0], names[labels[0]])]
+            pictures += [Picture(_bytes(batch[0]), _mixture(mixed[0], names)) for batch, mixed in made]
+            rows.append(Row(f"{kind} alone", pictures))
+    note = f"Left, the image as it is; then as the network receives it in the first {draws} epochs."
+    sheet(f"Augmentation of {loaded.name}", rows, path, columns=draws + 1, note=note)
+
+
+def _bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def _mixture(label: NDArray[np.float32], names: Sequence[str]) -> str:
+    """What a mixed label says; nothing for the label of one class."""
+    parts = [(float(share), names[index]) for index, share in enumerate(label) if share > 0.005]
+    if len(parts) < 2:
+        return ""
+    return "\n".join(f"{share:.0%} {name}" for share, name in sorted(parts, reverse=True)[:2])
+
+
+def read_input(run: Run, image: str) -> tuple[NDArray[np.uint8], str]:
+    """An image as the run's network takes it, uint8 [height, width, channels], and what to call it.
+
+    Args:
+        image: An image file, or a whole number: the place of a test image, from 0.
+
+    Raises:
+        UsageError: if there is neither.
+        CnnkitError: if the file cannot be read, or the test images are not there.
+    """
+    from cnnkit.data import read_image
+    from cnnkit.score import labelled_images, request_settings
+
+    task = run.read_task()
+    if Path(image).is_file():
+        height, width, channels = task.image_shape
+        return read_image(image, (height, width), channels), Path(image).name
+    if not image.isdecimal():
+        raise UsageError(
+            f"expected an image file, or the place of a test image such as 0, but `{image}` is neither",
+            "Check the path; a relative one starts at the current folder.",
+        )
+    request_settings(run)
+    split = labelled_images(run, "test")
+    place = int(image)
+    if place >= split.size:
+        raise UsageError(f"there is no test image {place}: the run has {split.size:,}, the first is 0")
+    return split.read([place])[0], f"{split.ids[place]}\nis {task.class_names[split.labels[place]]}"
+
+
+def curves(runs: Sequence[Run], path: Path) -> None:
+    """Draws the learning curves of one run, or of several on one plot.
+
+    Raises:
+        CnnkitError: if a run has no epochs yet.
+    """
+    for run in runs:
+        if not run.read_metrics():
+            raise CnnkitError(f"no epoch of `{run.path}` has ended; there is nothing to draw")
+    if len(runs) == 1:
+        plots.curves(runs[0].read_metrics(), path)
+    else:
+        plots.curves_of_runs({run.name: run.read_metrics() for run in runs}, path)
+
+
+def _config(run: Run) -> LoadedConfig:
+    return load_config(str(run.config))
+
+
+def _guess(run: Run, probabilities: NDArray[np.float64]) -> str:
+    best = int(probabilities.argmax())
+    return f"says {run.read_task().class_names[best]}: {probabilities[best]:.1%}"
