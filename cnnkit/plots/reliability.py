@@ -28,7 +28,7 @@ def reliability_figure(probabilities: Probabilities, labels: NDArray[np.int64]) 
     bins = calibration_bins(probabilities, labels)
     width = 1 / len(bins.images)
     lefts, filled = bins.edges[:-1], bins.images > 0
-    figure = figure_of(4.2, 4.4)
+    figure = figure_of(4.4, 4.6)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     upper.bar(
         lefts[filled],
@@ -52,7 +52,7 @@ def reliability_figure(probabilities: Probabilities, labels: NDArray[np.int64]) 
     upper.plot([0, 1], [0, 1], linestyle="--", color=GREY, linewidth=1.2, label="calibrated")
     upper.set_ylabel("accuracy")
     upper.set_ylim(0, 1.02)
-    upper.legend(frameon=False, fontsize=8.5, loc="upper left")
+    figure.legend(frameon=False, fontsize=8.5, loc="outside upper center", ncols=3, columnspacing=1.2)
     lower.bar(lefts, bins.images / bins.images.sum(), width, align="edge", color=GREY)
     lower.set_ylabel("images")
     lower.set_xlabel("confidence (probability of the predicted class)")

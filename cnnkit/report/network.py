@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnkit.layers.base import format_shape
 from cnnkit.plots import style
@@ -122,8 +124,14 @@ def filters(facts: Facts, model: Any) -> Filters | Missing:
     if after is None:
         return Missing("The network has no convolution.")
     shown = min(after.shape[-1], MOST_FILTERS)
-    tiles = [
-        drawing(np.round(255 * kernel_tiles(np.asarray(kernels[..., :shown], np.float64))).astype(np.uint8), True)
-        for kernels in (before, after)
-    ]
-    return Filters(after.shape, shown, *tiles)
+    tiles = [_transparent(kernel_tiles(np.asarray(one[..., :shown], np.float64)), shown) for one in (before, after)]
+    return Filters(after.shape, shown, *(drawing(np.round(255 * one).astype(np.uint8), True) for one in tiles))
+
+
+def _transparent(tiles: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+    """The tiles with nothing where the last row has no kernel, [rows, columns, 4]."""
+    columns = math.ceil(math.sqrt(number))
+    rows = math.ceil(number / columns)
+    height, width = tiles.shape[0] // rows, tiles.shape[1] // columns
+    opacity = (np.arange(rows * columns) < number).reshape(rows, columns).repeat(height, axis=0).repeat(width, axis=1)
+    return np.dstack([tiles, opacity])

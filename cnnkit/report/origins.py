@@ -34,7 +34,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class ConfigRow:
-    """One value, or a few that came from one place."""
+    """One value, or a few that came from one place.
+
+    Attributes:
+        path: Inside its section.
+    """
 
     path: str
     value: str
@@ -64,7 +68,7 @@ def config_table(facts: Facts) -> ConfigTable | Missing:
     rows: dict[str, list[ConfigRow]] = {}
     for section, value in facts.loaded.config.to_plain().items():
         rows[section] = [
-            ConfigRow(format_path(path), yaml_text(plain, 400), origin)
+            ConfigRow(format_path(path[1:] or path), yaml_text(plain, 400), origin)
             for path, plain, origin in _rows(value, (section,), origins)
         ]
     return ConfigTable(rows, origins.file, origins.bases)
@@ -89,11 +93,12 @@ class _Origins:
                 return Origin("command line", place)
             return Origin("file" if place.rpartition(":")[0] == self.file else "extends", place)
         if format_path(path) in _CHOSEN and value != "auto":
-            return Origin("chosen", "measured by --tune" if self.tuned and path[0] == "training" else "for this machine")
+            measured = self.tuned and path[0] == "training"
+            return Origin("chosen", "measured by --tune" if measured else "for the machine")
         return Origin("default")
 
     def _place(self, path: Path) -> str | None:
-        """That of the value itself, of what it is a part of, or of its first part: a scalar may stand for an argument."""
+        """Where the value was written, or what it is a part of, or its first part: a scalar may stand for arguments."""
         assert self.places is not None
         for length in range(len(path), 0, -1):
             found = self.places.get(format_path(path[:length]))

@@ -41,7 +41,7 @@ def attempt(make: Callable[..., Made], *arguments: Any) -> Made | Missing:
     except Exception as error:
         # A run is worth more than a page about it.
         log.debug("a part of the report cannot be made", exc_info=True)
-        return Missing(f"this part could not be made: {type(error).__name__}: {error}")
+        return Missing(f"This part could not be made: {type(error).__name__}: {error}")
 
 
 def render(template: str, **context: Any) -> str:
@@ -56,7 +56,8 @@ def render(template: str, **context: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=lambda value, digits=2: f"{100 * value:.{digits}f} %",
+        # No line break before the sign.
+        percent=lambda value, digits=2: f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%",
         number=lambda value: f"{value:,}",
         bytes=format_bytes,
         duration=format_duration,
@@ -119,7 +120,7 @@ def picture(image: Any) -> Picture:
 
 
 def drawing(image: Any, pixelated: bool = False) -> Picture:
-    """A picture with sharp edges, uint8 [height, width, 3], as it is."""
+    """A picture with sharp edges, uint8 [height, width, 3], or 4 with an opacity, as it is."""
     from PIL import Image
 
     return _encoded(Image.fromarray(image), lossless=True, pixelated=pixelated)
@@ -136,9 +137,11 @@ def _encoded(image: Any, lossless: bool, pixelated: bool) -> Picture:
 def yaml_text(value: Any, length: int = 100) -> str:
     """A plain value as one line of YAML, its end left out where it is long."""
     from cnnkit.config.base import shorten
-    from cnnkit.config.document import dump
+    from cnnkit.config.document import flow
 
-    return shorten(" ".join(dump(value).removesuffix("...\n").split()), length)
+    # A named object reads as in a config: without the outermost braces.
+    named = isinstance(value, Mapping) and len(value) == 1
+    return shorten(flow(value)[1:-1] if named else flow(value), length)
 
 
 def flattened(value: Mapping[str, Any], outer: str = "") -> dict[str, Any]:

@@ -77,7 +77,7 @@ class MatrixCell:
     """A cell of the confusion matrix.
 
     Attributes:
-        strength: How strongly it is coloured, 0..100: the square root of the share, which makes a few per cent visible.
+        strength: How strongly it is coloured, 0..100: by the root of the share, so that a few per cent are visible.
         right: Whether it counts right predictions.
     """
 
@@ -104,12 +104,12 @@ def confusion(evaluation: dict[str, Any]) -> Matrix:
     counts = np.asarray(evaluation["confusion_matrix"], dtype=np.int64)
     if len(names) > MOST_CLASSES_AT_ONCE:
         svg = style.as_svg(confusion_figure(counts, names), tight=True)
-        described = f"Confusion matrix of {len(names)} classes; the table of confused pairs says the most of it in words."
+        described = f"Confusion matrix of {len(names)} classes; the confused pairs below say the most of it in words."
         return Matrix(names, None, figure(svg, "confusion", described))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     rows = [
         [
-            MatrixCell(int(count), float(share), round(100 * float(share) ** 0.5), row == column)
+            MatrixCell(int(count), float(share), round(20 * (count > 0) + 80 * float(share) ** 0.5), row == column)
             for column, (count, share) in enumerate(zip(counts[row], shares[row], strict=True))
         ]
         for row in range(len(names))
@@ -141,7 +141,7 @@ def calibration(predictions: Any) -> Calibration | Missing:
     probabilities, labels = predictions.probabilities, predictions.labels
     error = calibration_error(probabilities, labels)
     svg = style.as_svg(reliability_figure(probabilities, labels))
-    described = f"Reliability diagram: accuracy by confidence in 15 bins; the expected calibration error is {error:.4f}."
+    described = f"Reliability diagram: accuracy by confidence in 15 bins; expected calibration error {error:.4f}."
     confidence = float(probabilities.max(axis=1).mean())
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
     return Calibration(error, confidence, accuracy, figure(svg, "reliability", described))
@@ -156,7 +156,7 @@ def curve_drawings(epochs: Sequence[dict[str, float]], best_epoch: int | None) -
     best = f" The best epoch, {best_epoch}, is marked." if best_epoch is not None else ""
     last = epochs[-1]
     keys = {"Loss": ("loss", "val_loss"), "Accuracy": ("accuracy", "val_accuracy"), "Learning rate": ("learning_rate",)}
-    drawings = []
+    drawings: list[Any] = []
     for title, found in curve_figures(epochs, best_epoch).items():
         ends = ", ".join(f"{key.replace('_', ' ')} {last[key]:.4g}" for key in keys[title] if key in last)
         described = f"{title} over {len(epochs)} epochs; at the end {ends}.{best}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cnnkit.layers.base import format_shape
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, flattened
 
@@ -22,12 +23,12 @@ def environment_tables(facts: Facts) -> dict[str, dict[str, str]] | Missing:
     if isinstance(found, Missing):
         return found
     data = dict(found.get("data", {}))
-    names = data.pop("class_names", [])
+    names, shape = data.pop("class_names", []), data.pop("image_shape", [])
     tables = {
         "Software and machine": {key: value for key, value in found.items() if key not in _ELSEWHERE},
         "Settings": found.get("settings", {}),
         "Environment variables": {key: value for key, value in found.get("variables", {}).items() if value is not None},
-        "Data": {**data, "classes": len(names)},
+        "Data": {**data, "image_shape": format_shape(shape), "classes": len(names)},
         "Input normalization": found.get("model", {}).get("normalization") or {},
         **{
             f"Resumed after epoch {resumed.get('after_epoch')}": _changed(found, resumed)
@@ -35,15 +36,20 @@ def environment_tables(facts: Facts) -> dict[str, dict[str, str]] | Missing:
         },
     }
     return {
-        title: {key.replace("_", " "): _text(value) for key, value in flattened(table).items()}
+        title: {_title(key): _text(value) for key, value in flattened(table).items()}
         for title, table in tables.items()
         if table
     }
 
 
+def _title(key: str) -> str:
+    """A key as a row's title; a variable keeps its name."""
+    return key if key.isupper() else key.replace("_", " ").replace(".", ", ")
+
+
 def _changed(found: Mapping[str, Any], resumed: Mapping[str, Any]) -> dict[str, Any]:
-    same = {key for key, value in resumed.items() if found.get(key) == value}
-    changed = {key: value for key, value in resumed.items() if key not in same and key not in ("after_epoch", "command")}
+    own = ("after_epoch", "command")
+    changed = {key: value for key, value in resumed.items() if key not in own and found.get(key) != value}
     return {"command": shlex.join(_command(resumed)), **changed}
 
 
@@ -69,6 +75,7 @@ class Reproduction:
     """How to make the run again.
 
     Attributes:
+        packages: The names and versions that decide most.
         command: What was typed; None for a run that has not noted it.
         commit: Of the folder in which it was typed.
         config: The config as it ran; source: as it was written.
@@ -86,7 +93,7 @@ def reproduction(facts: Facts) -> Reproduction:
     """Commands and configs."""
     environment = {} if isinstance(facts.environment, Missing) else facts.environment
     return Reproduction(
-        [f"{name}=={environment[name]}" for name in _VERSIONS if name in environment],
+        [f"{name} {environment[name]}" for name in _VERSIONS if name in environment],
         shlex.join(_command(environment)) if "command" in environment else None,
         environment.get("git_commit"),
         facts.run.config.read_text(encoding="utf-8"),
