@@ -121,8 +121,8 @@ def filters(facts: Facts, model: Any) -> Filters | Missing:
     if isinstance(model, Missing):
         return model
     before, after = np.load(facts.run.initial_filters), first_kernel(model)
-    if after is None:
-        return Missing("The network has no convolution.")
+    if after is None or after.shape != before.shape:
+        return Missing("The initial filters that the run has kept are not those of the network's first layer.")
     shown = min(after.shape[-1], MOST_FILTERS)
     tiles = [_transparent(kernel_tiles(np.asarray(one[..., :shown], np.float64)), shown) for one in (before, after)]
     return Filters(after.shape, shown, *(drawing(np.round(255 * one).astype(np.uint8), True) for one in tiles))

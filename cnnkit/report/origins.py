@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cnnkit.config.explain import Path, format_path
@@ -12,8 +13,8 @@ from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, yaml_text
 from cnnkit.runtime import FIELDS
 
-#: Values that share their origin stand in one row up to this length.
-_ROW_LENGTH = 100
+#: Values that come from one file, or share another origin, stand in one row up to this length.
+_ROW_LENGTH = 140
 
 #: What cnnkit chooses where the config says `auto`.
 _CHOSEN = {"data.memory", *(f"training.{name}" for name in FIELDS)}
@@ -25,11 +26,27 @@ class Origin:
 
     Attributes:
         kind: `file`, `extends`, `command line`, `chosen`, `default` or `unknown`.
-        where: The file and line, or the argument; empty where the kind says all.
+        name: The file, or what else is to be said; empty where the kind says all.
+        lines: Those of the file.
     """
 
     kind: str
-    where: str = ""
+    name: str = ""
+    lines: tuple[int, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """The file without its folder, and its lines: `digits.yaml:3, 7-9`."""
+        if not self.lines:
+            return self.name
+        runs: list[list[int]] = []
+        for line in self.lines:
+            if runs and line == runs[-1][-1] + 1:
+                runs[-1].append(line)
+            else:
+                runs.append([line])
+        texts = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+        return f"{os.path.basename(self.name)}:{', '.join(texts)}"
 
 
 @dataclass(frozen=True)
@@ -91,7 +108,8 @@ class _Origins:
         if place is not None:
             if place.startswith("--set "):
                 return Origin("command line", place)
-            return Origin("file" if place.rpartition(":")[0] == self.file else "extends", place)
+            file, _, line = place.rpartition(":")
+            return Origin("file" if file == self.file else "extends", file, (int(line),))
         if format_path(path) in _CHOSEN and value != "auto":
             measured = self.tuned and path[0] == "training"
             return Origin("chosen", "measured by --tune" if measured else "for the machine")
@@ -114,9 +132,11 @@ def _rows(value: Any, path: Path, origins: _Origins) -> Iterator[tuple[Path, Any
         yield path, value, origins.of(path, value)
         return
     rows = [row for key, inner in parts for row in _rows(inner, (*path, key), origins)]
-    together = len(path) > 1 and len({origin for _, _, origin in rows}) == 1
+    origins_here = [origin for _, _, origin in rows]
+    together = len(path) > 1 and len({(origin.kind, origin.name) for origin in origins_here}) == 1
     if together and len(yaml_text(value, _ROW_LENGTH + 1)) <= _ROW_LENGTH:
-        yield path, value, rows[0][2]
+        lines = sorted({line for origin in origins_here for line in origin.lines})
+        yield path, value, replace(origins_here[0], lines=tuple(lines))
     else:
         yield from rows
 

@@ -14,7 +14,18 @@ from cnnkit.report.page import Missing, flattened
 _VERSIONS = ("cnnkit", "tensorflow", "keras", "numpy")
 
 #: What has its own place in the report, or is too long for a table.
-_ELSEWHERE = ("command", "written", "config_file", "resumed", "tuning", "model", "data", "settings", "variables")
+_ELSEWHERE = (
+    "started",
+    "command",
+    "written",
+    "config_file",
+    "resumed",
+    "tuning",
+    "model",
+    "data",
+    "settings",
+    "variables",
+)
 
 
 def environment_tables(facts: Facts) -> dict[str, dict[str, str]] | Missing:
