@@ -73,7 +73,7 @@ class Facts:
         text = f"{done} epoch{'s' * (done > 1)}"
         if planned is not None and done < planned:
             text += f" of {planned} ({'stopped early' if self._stopped() else 'interrupted'})"
-        best = f"; epoch {self.best_epoch} was the best" if self.best_epoch is not None else ""
+        best = f"; epoch {self.best_epoch} was the best" if self.best_epoch is not None and done > 1 else ""
         return f"Trained for {text} in {format_duration(self.seconds)}{best}."
 
     def _stopped(self) -> bool:
