@@ -187,7 +187,7 @@ def as_text(first: Side, second: Side) -> str:
     """The comparison as a terminal shows it."""
     lines = [f"- {first.name}", f"+ {second.name}", ""]
     pairs = align(first.summary.rows, second.summary.rows)
-    lines += [line for pair in pairs for line in _pair_lines(pair, 0)]
+    lines += [line for pair in pairs for line in pair_lines(pair)]
     lines += ["", *_total_lines(first, second)]
     sections = _section_differences(first, second)
     if sections:
@@ -195,7 +195,8 @@ def as_text(first: Side, second: Side) -> str:
     return "\n".join(lines)
 
 
-def _pair_lines(pair: Pair, depth: int) -> Iterator[str]:
+def pair_lines(pair: Pair, depth: int = 0) -> Iterator[str]:
+    """A layer of one network or both, and those inside it, as lines that begin with the sign."""
     row = pair.second or pair.first
     assert row is not None
     places = [str(one.index) if depth == 0 else one.label for one in (pair.first, pair.second) if one is not None]
@@ -218,7 +219,7 @@ def _pair_lines(pair: Pair, depth: int) -> Iterator[str]:
     text += "".join(f"  {note}" for note in notes if note)
     yield text
     for one in pair.inside:
-        yield from _pair_lines(one, depth + 1)
+        yield from pair_lines(one, depth + 1)
 
 
 def _shown(value: Any) -> str:

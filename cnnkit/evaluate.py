@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -63,19 +64,54 @@ def probabilities_from_outputs(outputs: Any, head: str) -> Probabilities:
     raise ValueError(f"expected the head softmax, logits or sigmoid, got {head!r}")
 
 
-def calibration_error(probabilities: Probabilities, labels: NDArray[np.int64]) -> float:
-    """Expected calibration error: how far confidence is from accuracy, averaged over the images; 0..1.
+@dataclass(frozen=True, eq=False)
+class CalibrationBins:
+    """Images by confidence, the largest probability of each, in bins of equal width from 0 to 1.
 
-    The confidences (the largest probability of each image) fall into 15 bins of equal width, each without
-    its lower and with its upper edge, as in Guo et al., "On Calibration of Modern Neural Networks"
-    (ICML 2017).
+    Attributes:
+        edges: Where the bins begin and end, [bins + 1]; each is without its lower and with its upper edge.
+        images: How many images fall into each, [bins].
+        confidence: Their mean confidence, 0..1, [bins]; 0 in an empty bin.
+        accuracy: Their accuracy, likewise.
+    """
+
+    edges: NDArray[np.float64]
+    images: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error, see `calibration_error`."""
+        return float((self.images * np.abs(self.accuracy - self.confidence)).sum() / self.images.sum())
+
+
+def calibration_bins(probabilities: Probabilities, labels: NDArray[np.int64]) -> CalibrationBins:
+    """The images in 15 bins, as in Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017).
+
+    Args:
+        probabilities: [images, classes], 0..1.
+        labels: The true class of each image, [images].
     """
     confidences = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
-    inner_edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
-    bins = np.digitize(confidences, inner_edges, right=True)
-    gaps = np.bincount(bins, weights=correct - confidences, minlength=CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    bins = np.digitize(confidences, edges[1:-1], right=True)
+
+    def totals(weights: NDArray[Any] | None = None) -> NDArray[Any]:
+        return np.bincount(bins, weights=weights, minlength=CALIBRATION_BINS)
+
+    images = totals()
+    filled = np.maximum(images, 1)
+    return CalibrationBins(edges, images, totals(confidences) / filled, totals(correct) / filled)
+
+
+def calibration_error(probabilities: Probabilities, labels: NDArray[np.int64]) -> float:
+    """Expected calibration error: how far confidence is from accuracy, averaged over the images; 0..1.
+
+    It is computed from `calibration_bins`.
+    """
+    return calibration_bins(probabilities, labels).error
 
 
 def classification_metrics(probabilities: Any, labels: Any, class_names: Sequence[str]) -> dict[str, Any]:

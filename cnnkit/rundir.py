@@ -147,6 +147,10 @@ class Run:
         return self.path / "plots" / f"{name}.png"
 
     @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
     def initial_filters(self) -> Path:
         return self.path / "checkpoints" / "initial_filters.npy"
 

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from cnnkit import rundir, runtime
 from cnnkit.config.base import StrictModel
 from cnnkit.config.document import dump
+from cnnkit.config.provenance import as_texts, written
 from cnnkit.console import Console, format_duration
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.layers.stack import head as head_of
@@ -110,7 +112,7 @@ def resume(path: str, config: str | None, overrides: Sequence[str], console: Con
     _check_unfinished(state, loaded.config, run)
     prepared = prepare(loaded)
     run.check_data(prepared.data.fingerprint)
-    _record_resume(run, state["epochs_done"])
+    _record_resume(run, state["epochs_done"], loaded)
     if prepared.config != before.config:
         rundir.write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
     console.log = run.log
@@ -131,9 +133,12 @@ def _with_settings_of(before: LoadedConfig, loaded: LoadedConfig) -> LoadedConfi
     return replace(loaded, config=config)
 
 
-def _record_resume(run: Run, epoch: int) -> None:
+def _record_resume(run: Run, epoch: int, loaded: LoadedConfig) -> None:
     environment = run.read_json(run.environment)
     environment.setdefault("resumed", []).append({"after_epoch": epoch, **runtime.describe_environment()})
+    if "written" in environment:
+        changed = {path: place for path, place in written(loaded.tree).items() if place.override is not None}
+        environment["written"] |= as_texts(changed)
     run.write_json(run.environment, environment)
 
 
@@ -266,7 +271,10 @@ def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: 
     run.write_json(
         run.environment,
         {
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
             **runtime.describe_environment(),
+            "config_file": loaded.file,
+            "written": as_texts(written(loaded.tree)),
             "settings": prepared.runtime.as_json(),
             **({"tuning": tuning.as_json()} if tuning is not None else {}),
             "data": {

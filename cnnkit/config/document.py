@@ -332,6 +332,12 @@ def _represent_string(dumper: _Dumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_string)
 
 
+def flow(value: Any) -> str:
+    """Plain values as YAML on one line."""
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=10**9, allow_unicode=True)
+    return text.removesuffix("...\n").rstrip("\n")
+
+
 def dump(value: Any) -> str:
     """Plain values as YAML text; innermost lists and mappings on one line."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)

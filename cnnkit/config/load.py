@@ -31,11 +31,16 @@ from cnnkit.layers.deferred import LAYER_CHOICE, BlockConfig, known_blocks
 
 @dataclass(frozen=True)
 class LoadedConfig:
-    """A valid config, what is known of its data set without loading it, and the file it came from."""
+    """A valid config, what is known of its data set without loading it, and the file it came from.
+
+    Attributes:
+        tree: The values as they were written, each with its place, `extends` and `--set` merged in.
+    """
 
     config: RunConfig
     info: DataSetInfo
     file: str
+    tree: Node
 
     @property
     def name(self) -> str:
@@ -76,7 +81,7 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> LoadedConfig:
     info, problems = check_config(config, root)
     if failed or problems or info is None:
         raise ConfigError([*failed, *problems])
-    return LoadedConfig(config, info, file)
+    return LoadedConfig(config, info, file, root)
 
 
 def _merged(found: list[Mistake]) -> list[Mistake]:

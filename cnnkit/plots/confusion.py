@@ -28,6 +28,11 @@ def confusion_matrix(matrix: Any, class_names: Sequence[str], path: Path) -> Non
     Raises:
         CnnkitError: if the matrix is not square with one row per class name.
     """
+    save(confusion_figure(matrix, class_names), path, tight=True)
+
+
+def confusion_figure(matrix: Any, class_names: Sequence[str]) -> Any:
+    """What `confusion_matrix` draws, as a figure to be saved `tight`."""
     from matplotlib.colors import PowerNorm
 
     counts = np.asarray(matrix, dtype=np.float64)
@@ -56,7 +61,7 @@ def confusion_matrix(matrix: Any, class_names: Sequence[str], path: Path) -> Non
     bar.set_ticks([tick / 100 for tick in ticks], labels=[f"{tick} %" for tick in ticks])
     bar.set_label("share of the true class", fontsize=9)
     bar.ax.tick_params(labelsize=8)
-    save(figure, path, tight=True)
+    return figure
 
 
 def _label_classes(axes: Any, names: Sequence[str], side: float) -> None:

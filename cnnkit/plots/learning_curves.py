@@ -13,6 +13,17 @@ from numpy.typing import NDArray
 from cnnkit.errors import CnnkitError
 from cnnkit.plots.style import BLUE, GREEN, GREY, VERMILION, figure_of, save
 
+#: A panel's title, and its lines: label, key of the rows, colour.
+_Panel = tuple[str, list[tuple[str, str, str]]]
+
+_PANELS: list[_Panel] = [
+    ("Loss", [("training", "loss", BLUE), ("validation", "val_loss", VERMILION)]),
+    ("Accuracy", [("training", "accuracy", BLUE), ("validation", "val_accuracy", VERMILION)]),
+    ("Learning rate", [("", "learning_rate", GREEN)]),
+]
+
+_INCHES = (4.2, 3.6)
+
 
 def curves(rows: Sequence[Mapping[str, float]], path: Path, best_epoch: int | None = None) -> None:
     """Draws loss, accuracy and learning rate over the epochs, a panel for each that the rows hold.
@@ -21,30 +32,45 @@ def curves(rows: Sequence[Mapping[str, float]], path: Path, best_epoch: int | No
         rows: One mapping per epoch, as in metrics.csv: `epoch`, `loss`, `accuracy`, `val_loss`,
             `val_accuracy`, `learning_rate`; each but `epoch` may be missing or NaN.
         path: The PNG file to write.
-        best_epoch: The epoch to mark; by default the one with the highest `val_accuracy`, ties by the
-            lowest `val_loss`, and none without validation.
+        best_epoch: The epoch to mark; by default `find_best_epoch(rows)`.
 
     Raises:
         CnnkitError: if there are no rows.
     """
+    save(curves_figure(rows, best_epoch), path)
+
+
+def curves_figure(rows: Sequence[Mapping[str, float]], best_epoch: int | None = None) -> Any:
+    """What `curves` draws, as a figure."""
+    panels = _panels(rows)
+    figure = figure_of(_INCHES[0] * max(1, len(panels)), _INCHES[1])
+    for number, panel in enumerate(panels, start=1):
+        _draw(figure.add_subplot(1, len(panels), number), panel, rows, best_epoch)
+    return figure
+
+
+def curve_figures(rows: Sequence[Mapping[str, float]], best_epoch: int | None = None) -> dict[str, Any]:
+    """The panels of `curves` as figures of their own, by title, for pages that have no room for them side by side."""
+    figures = {}
+    for panel in _panels(rows):
+        figures[panel[0]] = figure_of(*_INCHES)
+        _draw(figures[panel[0]].add_subplot(), panel, rows, best_epoch)
+    return figures
+
+
+def _panels(rows: Sequence[Mapping[str, float]]) -> list[_Panel]:
     if not rows:
         raise CnnkitError("there are no epochs to draw", "Train for at least one epoch.")
+    return [panel for panel in _PANELS if any(_known(rows, key) for _, key, _ in panel[1])]
+
+
+def _draw(axes: Any, panel: _Panel, rows: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
+    title, lines = panel
     epochs = _column(rows, "epoch")
-    panels = [
-        ("Loss", [("training", "loss", BLUE), ("validation", "val_loss", VERMILION)]),
-        ("Accuracy", [("training", "accuracy", BLUE), ("validation", "val_accuracy", VERMILION)]),
-        ("Learning rate", [("", "learning_rate", GREEN)]),
-    ]
-    panels = [panel for panel in panels if any(_known(rows, key) for _, key, _ in panel[1])]
-    best = _best_epoch(rows) if best_epoch is None else best_epoch
-    figure = figure_of(4.2 * max(1, len(panels)), 3.6)
-    for number, (title, lines) in enumerate(panels, start=1):
-        axes = figure.add_subplot(1, len(panels), number)
-        for label, key, colour in lines:
-            if _known(rows, key):
-                _line(axes, epochs, _column(rows, key), label, colour)
-        _finish_panel(axes, title, epochs, best)
-    save(figure, path)
+    for label, key, colour in lines:
+        if _known(rows, key):
+            _line(axes, epochs, _column(rows, key), label, colour)
+    _finish_panel(axes, title, epochs, find_best_epoch(rows) if best_epoch is None else best_epoch)
 
 
 def _column(rows: Sequence[Mapping[str, float]], key: str) -> NDArray[np.float64]:
@@ -61,7 +87,8 @@ def _known(rows: Sequence[Mapping[str, float]], key: str) -> bool:
     return bool(np.isfinite(_column(rows, key)).any())
 
 
-def _best_epoch(rows: Sequence[Mapping[str, float]]) -> int | None:
+def find_best_epoch(rows: Sequence[Mapping[str, float]]) -> int | None:
+    """The epoch with the highest `val_accuracy`, ties by the lowest `val_loss`; None without validation."""
     if not _known(rows, "val_accuracy"):
         return None
     accuracy, loss = _column(rows, "val_accuracy"), _column(rows, "val_loss")

@@ -1,0 +1,125 @@
+"""What a report knows of a run: its files, read once, each of which may be missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cnnkit.config.dataset import DataSetInfo
+from cnnkit.config.load import LoadedConfig, load_config
+from cnnkit.config.override import read_tree
+from cnnkit.config.run import RunConfig
+from cnnkit.config.schema import Schema
+from cnnkit.console import format_duration
+from cnnkit.errors import CnnkitError, ConfigError
+from cnnkit.mistakes import Predictions, read_predictions
+from cnnkit.plots.learning_curves import find_best_epoch
+from cnnkit.report.page import Missing, attempt
+from cnnkit.rundir import Run
+from cnnkit.summary import Summary, summarize
+
+#: What an evaluation holds, beside what only some have.
+_METRICS = (
+    "images",
+    "accuracy",
+    "top_5_accuracy",
+    "loss",
+    "calibration_error",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "per_class",
+    "confusion_matrix",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """A run's files.
+
+    Attributes:
+        environment: environment.json.
+        epochs: The rows of metrics.csv; none if no epoch has ended.
+        evaluation: evaluation.json.
+    """
+
+    run: Run
+    loaded: LoadedConfig | Missing
+    summary: Summary | Missing
+    environment: dict[str, Any] | Missing
+    epochs: list[dict[str, float]]
+    evaluation: dict[str, Any] | Missing
+    predictions: Predictions | Missing
+
+    @property
+    def best_epoch(self) -> int | None:
+        return find_best_epoch(self.epochs) if self.epochs else None
+
+    @property
+    def seconds(self) -> float:
+        """How long the epochs took."""
+        return sum(row.get("seconds", 0.0) for row in self.epochs)
+
+    @property
+    def planned_epochs(self) -> int | None:
+        return None if isinstance(self.loaded, Missing) else self.loaded.config.training.epochs
+
+    @property
+    def training(self) -> str:
+        """How far the training came, in one sentence."""
+        done, planned = len(self.epochs), self.planned_epochs
+        if not done:
+            return "No epoch has ended."
+        text = f"{done} epoch{'s' * (done > 1)}"
+        if planned is not None and done < planned:
+            text += f" of {planned} ({'stopped early' if self._stopped() else 'interrupted'})"
+        best = f"; epoch {self.best_epoch} was the best" if self.best_epoch is not None and done > 1 else ""
+        return f"Trained for {text} in {format_duration(self.seconds)}{best}."
+
+    def _stopped(self) -> bool:
+        from cnnkit.checkpoint import read_state
+
+        state = attempt(read_state, self.run.checkpoint)
+        return not isinstance(state, Missing) and bool(state.get("stopped"))
+
+
+def read_facts(run: Run) -> Facts:
+    """All that a report needs of a run but its model and its images."""
+    loaded = attempt(open_config, run)
+    epochs = attempt(run.read_metrics)
+    evaluation = attempt(_evaluation, run)
+    return Facts(
+        run,
+        loaded,
+        loaded if isinstance(loaded, Missing) else attempt(summarize, loaded),
+        attempt(run.read_json, run.environment),
+        [] if isinstance(epochs, Missing) else epochs,
+        evaluation,
+        evaluation if isinstance(evaluation, Missing) else attempt(read_predictions, run),
+    )
+
+
+def open_config(run: Run) -> LoadedConfig:
+    """The run's config; where its data set is gone, with what the run has noted of it.
+
+    Raises:
+        CnnkitError: if there is neither.
+    """
+    file = str(run.config)
+    try:
+        return load_config(file)
+    except ConfigError:
+        task = run.read_task()
+        tree = read_tree(file, Schema("model", model=RunConfig))
+        info = DataSetInfo(task.image_shape, len(task.class_names), task.class_names, "config")
+        return LoadedConfig(RunConfig.model_validate(tree.plain()), info, file, tree)
+
+
+def _evaluation(run: Run) -> dict[str, Any] | Missing:
+    if not run.evaluation.exists():
+        return Missing(f"The run was not evaluated. Do it with: cnnkit eval {run.path}")
+    found = run.read_json(run.evaluation)
+    absent = [key for key in _METRICS if key not in found]
+    if absent:
+        raise CnnkitError(f"`{run.evaluation}` does not say the {absent[0]}", f"Write it anew: cnnkit eval {run.path}")
+    return found

@@ -1,0 +1,137 @@
+"""The network of a run: its drawing, its layers with what they cost, its first filters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.layers.base import format_shape
+from cnnkit.plots import style
+from cnnkit.report.facts import Facts
+from cnnkit.report.page import Missing, Picture, drawing, figure, yaml_text
+from cnnkit.summary import LayerRow, Summary
+
+
+def architecture(facts: Facts) -> Any:
+    """The network as a drawing."""
+    from cnnkit.plots.architecture import architecture_figure
+
+    if isinstance(facts.loaded, Missing):
+        return facts.loaded
+    svg = style.as_svg(architecture_figure(facts.loaded), tight=True)
+    return figure(svg, "architecture", "Drawing of the network; the table of its layers says the same in words.")
+
+
+@dataclass(frozen=True)
+class LayerLine:
+    """A row of the layer table.
+
+    Attributes:
+        level: How deep it lies inside other layers, from 0.
+        share: Of the network's multiply-accumulates, 0..1.
+    """
+
+    level: int
+    name: str
+    arguments: str
+    output: str
+    parameters: int
+    macs: int
+    share: float
+    activation_bytes: int
+    receptive_field: str
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """The layers with their cost.
+
+    Attributes:
+        lines: As deep as can be read at once.
+        all_lines: Where those are not all, all of them; else none.
+    """
+
+    summary: Summary
+    lines: list[LayerLine]
+    all_lines: list[LayerLine]
+
+
+def layer_table(facts: Facts) -> LayerTable | Missing:
+    """The layer table of `cnnkit inspect`."""
+    summary = facts.summary
+    if isinstance(summary, Missing):
+        return summary
+    depth, full = summary.readable_depth(), summary.depth()
+    return LayerTable(summary, _lines(summary, depth), _lines(summary, full) if depth < full else [])
+
+
+def _lines(summary: Summary, depth: int) -> list[LayerLine]:
+    return [_line(level, row, summary.macs) for level, row in summary.lines(depth)]
+
+
+def _line(level: int, row: LayerRow, macs: int) -> LayerLine:
+    plain = {key: value for key, value in row.arguments.items() if not _holds_layers(value)}
+    return LayerLine(
+        level,
+        f"{row.index} {row.name}" if level == 0 else row.label,
+        ", ".join(f"{key} {yaml_text(value, 40)}" for key, value in plain.items()),
+        format_shape(row.output_shape),
+        row.parameters,
+        row.macs,
+        row.macs / macs if macs else 0.0,
+        row.activation_bytes,
+        format_shape(row.receptive_field),
+    )
+
+
+def _holds_layers(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(one, dict | list | str) for one in value)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The kernels of the first layer.
+
+    Attributes:
+        shape: (height, width, channels, number).
+        shown: How many of them.
+    """
+
+    shape: tuple[int, ...]
+    shown: int
+    before: Picture
+    after: Picture
+
+
+def filters(facts: Facts, model: Any) -> Filters | Missing:
+    """The kernels of the first layer before and after training.
+
+    Args:
+        model: The run's model, or why there is none.
+    """
+    from cnnkit.model import first_kernel
+    from cnnkit.plots.kernels import MOST_FILTERS, kernel_tiles
+
+    if not facts.run.initial_filters.exists():
+        return Missing("The network has no convolution, or the run was made before it kept the initial filters.")
+    if isinstance(model, Missing):
+        return model
+    before, after = np.load(facts.run.initial_filters), first_kernel(model)
+    if after is None or after.shape != before.shape:
+        return Missing("The initial filters that the run has kept are not those of the network's first layer.")
+    shown = min(after.shape[-1], MOST_FILTERS)
+    tiles = [_transparent(kernel_tiles(np.asarray(one[..., :shown], np.float64)), shown) for one in (before, after)]
+    return Filters(after.shape, shown, *(drawing(np.round(255 * one).astype(np.uint8), True) for one in tiles))
+
+
+def _transparent(tiles: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+    """The tiles with nothing where the last row has no kernel, [rows, columns, 4]."""
+    columns = math.ceil(math.sqrt(number))
+    rows = math.ceil(number / columns)
+    height, width = tiles.shape[0] // rows, tiles.shape[1] // columns
+    opacity = (np.arange(rows * columns) < number).reshape(rows, columns).repeat(height, axis=0).repeat(width, axis=1)
+    return np.dstack([tiles, opacity])

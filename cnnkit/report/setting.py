@@ -1,0 +1,113 @@
+"""Where a run was made, and how to make it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cnnkit.layers.base import format_shape
+from cnnkit.report.facts import Facts
+from cnnkit.report.page import Missing, flattened
+
+_VERSIONS = ("cnnkit", "tensorflow", "keras", "numpy")
+
+#: What has its own place in the report, or is too long for a table.
+_ELSEWHERE = (
+    "started",
+    "command",
+    "written",
+    "config_file",
+    "resumed",
+    "tuning",
+    "model",
+    "data",
+    "settings",
+    "variables",
+)
+
+
+def environment_tables(facts: Facts) -> dict[str, dict[str, str]] | Missing:
+    """Tables of keys and values, by title."""
+    found = facts.environment
+    if isinstance(found, Missing):
+        return found
+    data = dict(found.get("data", {}))
+    names, shape = data.pop("class_names", []), data.pop("image_shape", [])
+    tables = {
+        "Software and machine": {key: value for key, value in found.items() if key not in _ELSEWHERE},
+        "Settings": found.get("settings", {}),
+        "Environment variables": {key: value for key, value in found.get("variables", {}).items() if value is not None},
+        "Data": {**data, "image_shape": format_shape(shape), "classes": len(names)},
+        "Input normalization": found.get("model", {}).get("normalization") or {},
+        **{
+            f"Resumed after epoch {resumed.get('after_epoch')}": _changed(found, resumed)
+            for resumed in found.get("resumed", [])
+        },
+    }
+    return {
+        title: {_title(key): _text(value) for key, value in flattened(table).items()}
+        for title, table in tables.items()
+        if table
+    }
+
+
+def _title(key: str) -> str:
+    """A key as a row's title; a variable keeps its name."""
+    return key if key.isupper() else key.replace("_", " ").replace(".", ", ")
+
+
+def _changed(found: Mapping[str, Any], resumed: Mapping[str, Any]) -> dict[str, Any]:
+    own = ("after_epoch", "command")
+    changed = {key: value for key, value in resumed.items() if key not in own and found.get(key) != value}
+    return {"command": shlex.join(_command(resumed)), **changed}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _command(environment: Mapping[str, Any]) -> list[str]:
+    """The command line without the place where cnnkit was installed."""
+    return ["cnnkit", *(str(argument) for argument in environment.get("command", ["", ""])[1:])]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How to make the run again.
+
+    Attributes:
+        packages: The names and versions that decide most.
+        command: What was typed; None for a run that has not noted it.
+        commit: Of the folder in which it was typed.
+        config: The config as it ran; source: as it was written.
+    """
+
+    packages: list[str]
+    command: str | None
+    commit: str | None
+    config: str
+    source: str
+    processor: str | None
+
+
+def reproduction(facts: Facts) -> Reproduction:
+    """Commands and configs."""
+    environment = {} if isinstance(facts.environment, Missing) else facts.environment
+    return Reproduction(
+        [f"{name} {environment[name]}" for name in _VERSIONS if name in environment],
+        shlex.join(_command(environment)) if "command" in environment else None,
+        environment.get("git_commit"),
+        facts.run.config.read_text(encoding="utf-8"),
+        facts.run.config_source.read_text(encoding="utf-8") if facts.run.config_source.exists() else "",
+        environment.get("processor"),
+    )

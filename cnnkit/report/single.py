@@ -1,0 +1,57 @@
+"""The report of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cnnkit.report import examples, network, origins, results, setting
+from cnnkit.report.facts import Facts, read_facts
+from cnnkit.report.page import Missing, attempt, render
+from cnnkit.rundir import Run, write_atomically
+
+
+def write_report(run: Run, model: Any = None) -> Path:
+    """Writes the run's report: one HTML file that needs nothing else, neither network nor scripts.
+
+    What the run lacks, such as an evaluation or its data set, is said in its place; the same run makes the same bytes.
+
+    Args:
+        model: The run's Keras model, where it is loaded already.
+
+    Returns:
+        The file.
+    """
+    facts = read_facts(run)
+    write_atomically(run.report, render("run.html", **_context(facts, _model(run) if model is None else model)))
+    return run.report
+
+
+def _model(run: Run) -> Any:
+    from cnnkit.score import load_model
+
+    return attempt(load_model, run)
+
+
+def _context(facts: Facts, model: Any) -> dict[str, Any]:
+    evaluation = facts.evaluation
+
+    def of_evaluation(make: Any) -> Any:
+        return evaluation if isinstance(evaluation, Missing) else attempt(make, evaluation)
+
+    return {
+        "facts": facts,
+        "result": of_evaluation(results.result),
+        "curves": attempt(results.curve_drawings, facts.epochs, facts.best_epoch),
+        "classes": of_evaluation(results.class_table),
+        "matrix": of_evaluation(results.confusion),
+        "calibration": attempt(results.calibration, facts.predictions),
+        "pairs": attempt(examples.pairs, facts),
+        "mistakes": attempt(examples.mistakes, facts, model),
+        "architecture": attempt(network.architecture, facts),
+        "layers": attempt(network.layer_table, facts),
+        "filters": attempt(network.filters, facts, model),
+        "config": attempt(origins.config_table, facts),
+        "environment": attempt(setting.environment_tables, facts),
+        "reproduction": attempt(setting.reproduction, facts),
+    }
