@@ -21,6 +21,11 @@ class Stage(BaseModel):
     channels: int
 
 
+class Drawing(BaseModel):
+    share: float = Field(description="The longer side of what the images show, as a share of their frame, 0..1.")
+    bright: bool = Field(description="Whether it is bright on a dark background.")
+
+
 class ServedRun(BaseModel):
     name: str
     input_shape: tuple[int, int, int] = Field(description="Height, width, channels.")
@@ -30,6 +35,7 @@ class ServedRun(BaseModel):
     parameters: int
     stages: list[Stage] = Field(description="The layers whose feature maps /explain shows, low level to high level.")
     gradcam_layer: str | None = Field(description="The layer that Grad-CAM looks at; null where there is none.")
+    drawing: Drawing = Field(description="How the data set's images fill their frame, for drawings that are to do so.")
 
 
 class Runs(BaseModel):
@@ -42,15 +48,9 @@ class Example(BaseModel):
     url: str
 
 
-class Drawing(BaseModel):
-    share: float = Field(description="The longer side of what the images show, as a share of their frame, 0..1.")
-    bright: bool = Field(description="Whether it is bright on a dark background.")
-
-
 class ExampleList(BaseModel):
     examples: list[Example] = Field(description="Test images of the first run's data set.")
     note: str | None = Field(description="Why there are none; null where there are.")
-    drawing: Drawing
 
 
 class Prediction(BaseModel):

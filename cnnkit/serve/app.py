@@ -13,7 +13,6 @@ from cnnkit import __version__
 from cnnkit.pages import style_sheet
 from cnnkit.rundir import Run
 from cnnkit.serve import answers, decoding, uploads
-from cnnkit.serve.examples import Examples, read_examples
 from cnnkit.serve.refusals import NOT_FOUND, Refused, add_handlers
 from cnnkit.serve.security import protect
 from cnnkit.serve.served import Served, serve_runs
@@ -68,7 +67,7 @@ def create_app(runs: Sequence[Run], hosts: Sequence[str] | None = None) -> FastA
     add_handlers(app)
     _add_page(app)
     _add_facts(app, service)
-    _add_examples(app, read_examples(runs[0]), service.find(None).task.class_names)
+    _add_examples(app, service.find(None))
     _add_predictions(app, service)
     protect(app, hosts)
     return app
@@ -122,19 +121,20 @@ def _described(served: Served) -> answers.ServedRun:
         parameters=served.parameters,
         stages=[answers.Stage(**stage_fields(place)) for place in served.stages],
         gradcam_layer=served.gradcam_place.name if served.gradcam_place else None,
+        drawing=answers.Drawing(share=served.examples.frame.share, bright=served.examples.frame.bright),
     )
 
 
-def _add_examples(app: FastAPI, examples: Examples, class_names: Sequence[str]) -> None:
+def _add_examples(app: FastAPI, served: Served) -> None:
+    examples, class_names = served.examples, served.task.class_names
     listed = [
         answers.Example(index=index, class_=class_names[label], url=f"/examples/{index}.png")
         for index, label in enumerate(examples.labels)
     ]
-    drawing = answers.Drawing(share=examples.frame.share, bright=examples.frame.bright)
 
     @app.get("/examples", summary="Test images to try")
     async def list_examples() -> answers.ExampleList:
-        return answers.ExampleList(examples=listed, note=examples.note, drawing=drawing)
+        return answers.ExampleList(examples=listed, note=examples.note)
 
     @app.get(
         "/examples/{index}.png",

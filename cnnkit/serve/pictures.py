@@ -45,8 +45,9 @@ def overlay_picture(heat: NDArray[np.float32], size: tuple[int, int]) -> str:
     """
     height, width = (length * max(1, math.ceil(LEAST_OVERLAY / size[0])) for length in size)
     smooth = Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
-    levels = np.rint(np.clip(np.asarray(smooth), 0, 1) * 255).astype(np.uint8)
-    return _data_url(Image.fromarray(np.dstack([_colours()[levels], levels])))
+    picture = Image.fromarray(np.rint(np.clip(np.asarray(smooth), 0, 1) * 255).astype(np.uint8), "P")
+    picture.putpalette(_colours())
+    return _data_url(picture, transparency=bytes(range(256)))
 
 
 def sheet_picture(maps: NDArray[np.float32]) -> tuple[str, list[int]]:
@@ -84,18 +85,19 @@ def _normalised(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 @cache
-def _colours() -> Any:
-    """uint8 [256, 3]."""
+def _colours() -> bytes:
+    """Red, green and blue for each level."""
     from matplotlib import colormaps
 
-    return np.rint(colormaps[COLOURS](np.arange(256))[:, :3] * 255).astype(np.uint8)
+    return bytes(np.rint(colormaps[COLOURS](np.arange(256))[:, :3] * 255).astype(np.uint8))
 
 
-def png(picture: Image.Image) -> bytes:
+def png(picture: Image.Image, **options: Any) -> bytes:
+    """The picture as a file; options are Pillow's."""
     stream = io.BytesIO()
-    picture.save(stream, "PNG", compress_level=3)
+    picture.save(stream, "PNG", compress_level=3, **options)
     return stream.getvalue()
 
 
-def _data_url(picture: Image.Image) -> str:
-    return "data:image/png;base64," + base64.b64encode(png(picture)).decode()
+def _data_url(picture: Image.Image, **options: Any) -> str:
+    return "data:image/png;base64," + base64.b64encode(png(picture, **options)).decode()

@@ -17,6 +17,7 @@ from cnnkit.gradcam import GradCam, compile_gradcam
 from cnnkit.places import Place, gradcam_place, places, stages
 from cnnkit.predict import check_usable
 from cnnkit.rundir import Run
+from cnnkit.serve.examples import read_examples
 from cnnkit.taps import taps
 
 
@@ -41,6 +42,7 @@ class Served:
         self.gradcam_place = gradcam_place(found)
         self.model = score.load_model(run)
         self.network, _ = score.compile_run(run, self.model)
+        self.examples = read_examples(run)
         self.parameters = int(self.model.count_params())
 
     @property
