@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cnnkit import runtime
+from cnnkit.rundir import Run
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -23,6 +24,20 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("CNNKIT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("CNNKIT_CACHE_BYTES", raising=False)
         yield
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of configs/digits.yaml, shortened, that has been evaluated; tests must not change it."""
+    from cnnkit.config.load import load_config
+    from cnnkit.console import Console
+    from cnnkit.score import evaluate_run
+    from cnnkit.train import train
+
+    loaded = load_config(str(CONFIGS / "digits.yaml"), ["training.epochs=5"])
+    run = train(loaded, Console(), str(tmp_path_factory.mktemp("runs") / "digits"))
+    evaluate_run(run)
+    return run
 
 
 @pytest.fixture

@@ -64,6 +64,7 @@ def create_app(runs: Sequence[Run], hosts: Sequence[str] | None = None) -> FastA
         docs_url=None,
         redoc_url=None,
     )
+    app.state.service = service
     add_handlers(app)
     _add_page(app)
     _add_facts(app, service)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cnnkit import data
 from cnnkit.config.load import load_config
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.rundir import Run
 from cnnkit.serve.pictures import png
 
@@ -61,7 +61,9 @@ def read_examples(run: Run) -> Examples:
         images, labels = _read(run)
     except (CnnkitError, OSError) as error:
         reason = error.message if isinstance(error, CnnkitError) else str(error)
-        return Examples([], [], f"There are no example images: {reason}", Frame())
+        if isinstance(error, ConfigError):
+            reason = error.problems[0].message
+        return Examples([], [], f"There are no test images: {reason}", Frame())
     files = [png(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)) for image in images]
     return Examples(files, labels, None, frame_of(images))
 

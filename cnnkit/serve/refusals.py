@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,6 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from cnnkit.errors import CnnkitError
+
+log = logging.getLogger("cnnkit")
 
 BAD_REQUEST = 400
 NOT_FOUND = 404
@@ -65,6 +68,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed; this is a mistake in cnnkit", request.method, request.url.path, exc_info=error)
         return answer(BROKEN, "this is a mistake in cnnkit; the server's terminal shows where")
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit import score
-from cnnkit.config.load import load_config
 from cnnkit.errors import UsageError
 from cnnkit.evaluate import probabilities_from_outputs
 from cnnkit.gradcam import GradCam, compile_gradcam
@@ -36,8 +35,7 @@ class Served:
         self.run = run
         self.name = name
         self.task = run.read_task()
-        loaded = load_config(str(run.config))
-        found = places(loaded)
+        found = places(score.read_config(run))
         self.stages = stages(found)
         self.gradcam_place = gradcam_place(found)
         self.model = score.load_model(run)

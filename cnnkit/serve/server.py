@@ -15,7 +15,7 @@ import click
 import uvicorn
 from PIL import Image
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.rundir import Run
 from cnnkit.score import check_model
 
@@ -41,7 +41,11 @@ def serve(runs: Sequence[Run], host: str, port: int) -> None:
             hosts = ["*"]
             log.warning("whoever reaches this machine's %s can use this server; it asks for no password", host)
         app = create_app(runs, hosts)
-        run_app(app, listener, lambda: click.echo(f"serving {address}  (Ctrl-C ends it)"))
+        server = server_of(app, lambda: click.echo(f"serving {address}  (Ctrl-C ends it)"))
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+        if not server.started:
+            raise CnnkitError("the server could not be started")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -89,22 +93,21 @@ class _Server(uvicorn.Server):
             self._on_start()
 
 
-def run_app(app: Any, listener: socket.socket, started: Callable[[], None]) -> None:
-    """Runs an ASGI application until Ctrl-C, or until the process is told to end.
+def server_of(app: Any, started: Callable[[], None]) -> uvicorn.Server:
+    """A server for an ASGI application; its `run(sockets=[...])` ends with Ctrl-C, or once `should_exit` is set.
 
     Args:
         app: The application.
-        listener: Where it listens.
         started: Called once it answers.
     """
-    # What clients send is answered to them; it is no news for the terminal.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    # What clients send is answered to them; it is no news for the terminal, nor is it that Ctrl-C cuts them off.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    with contextlib.suppress(KeyboardInterrupt):
-        _Server(config, started).run(sockets=[listener])
+    return _Server(config, started)

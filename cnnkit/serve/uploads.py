@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from cnnkit.serve.load import Share
 from cnnkit.serve.refusals import BAD_REQUEST, TIMEOUT, TOO_LARGE, UNPROCESSABLE, UNSUPPORTED, Refused
@@ -79,13 +80,14 @@ async def read_uploads(request: Request, share: Share, most_images: int = MOST_I
     Raises:
         Refused: if the body is too large, too slow, of another type, or broken.
     """
+    body = _Body(request, share)
     try:
         async with asyncio.timeout(READ_SECONDS):
-            uploads = await _read(request, share, most_images)
+            uploads = await _read(request, body)
     except TimeoutError:
         raise Refused(TIMEOUT, f"the request did not arrive within {READ_SECONDS:.0f} seconds") from None
     except Refused:
-        await _drop_the_rest(request)
+        await body.drop_the_rest()
         raise
     if len(uploads) > most_images:
         limit = "one image" if most_images == 1 else f"at most {most_images} images"
@@ -94,50 +96,62 @@ async def read_uploads(request: Request, share: Share, most_images: int = MOST_I
     return uploads
 
 
-async def _read(request: Request, share: Share, most_images: int) -> list[Upload]:
+class _Body:
+    """A request's body as it arrives."""
+
+    def __init__(self, request: Request, share: Share) -> None:
+        self.request = request
+        self.share = share
+        self._has_ended = False
+
+    async def chunks(self, limit: int, what: str) -> AsyncIterator[bytes]:
+        """The body in parts.
+
+        Raises:
+            Refused: once it is larger than the limit, or says that it will be.
+        """
+        most = f"{limit // MEGABYTE} MB, which is the most that is accepted"
+        too_large = Refused(TOO_LARGE, f"{what} is larger than {most}")
+        announced = self.request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            raise too_large
+        size = 0
+        while not self._has_ended:
+            chunk = await self._receive()
+            size += len(chunk)
+            if size > limit:
+                raise too_large
+            self.share.add(bytes=len(chunk))
+            yield chunk
+
+    async def read(self, limit: int, what: str) -> bytes:
+        return b"".join([chunk async for chunk in self.chunks(limit, what)])
+
+    async def _receive(self) -> bytes:
+        message = await self.request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        self._has_ended = not message.get("more_body", False)
+        return bytes(message.get("body", b""))
+
+    async def drop_the_rest(self) -> None:
+        """Receives what is still sent and keeps none of it."""
+        dropped = 0
+        with contextlib.suppress(TimeoutError, ClientDisconnect):
+            async with asyncio.timeout(DROPPED_SECONDS):
+                while not self._has_ended and dropped < DROPPED_BYTES:
+                    dropped += len(await self._receive())
+
+
+async def _read(request: Request, body: _Body) -> list[Upload]:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
-        return await _read_form(request, share)
+        return await _read_form(request, body)
     if media_type == "application/json":
-        body = await _read_body(request, share, MOST_BODY_BYTES, "the request")
-        return await asyncio.to_thread(_from_json, body)
+        return await asyncio.to_thread(_from_json, await body.read(MOST_BODY_BYTES, "the request"))
     if media_type.startswith("image/") or media_type in ("application/octet-stream", ""):
-        return [Upload("", await _read_body(request, share, MOST_IMAGE_BYTES, "the image"))]
+        return [Upload("", await body.read(MOST_IMAGE_BYTES, "the image"))]
     raise Refused(UNSUPPORTED, f"the content type `{media_type}` is not one that can be read; {_HINT}")
-
-
-async def _chunks(request: Request, share: Share, limit: int, what: str) -> AsyncIterator[bytes]:
-    """The body as it arrives.
-
-    Raises:
-        Refused: once it is larger than the limit, or says that it will be.
-    """
-    too_large = Refused(TOO_LARGE, f"{what} is larger than {limit // MEGABYTE} MB, which is the most that is accepted")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise too_large
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise too_large
-        share.add(bytes=len(chunk))
-        yield chunk
-
-
-async def _read_body(request: Request, share: Share, limit: int, what: str) -> bytes:
-    return b"".join([chunk async for chunk in _chunks(request, share, limit, what)])
-
-
-async def _drop_the_rest(request: Request) -> None:
-    dropped = 0
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(DROPPED_SECONDS):
-            while dropped < DROPPED_BYTES:
-                message = await request.receive()
-                dropped += len(message.get("body", b""))
-                if message["type"] != "http.request" or not message.get("more_body"):
-                    return
 
 
 def _from_json(body: bytes) -> list[Upload]:
@@ -170,39 +184,43 @@ def _checked(upload: Upload) -> Upload:
 
 
 class _FormParser(MultiPartParser):
-    """Starlette's parser, with a limit on each file, all in memory, and forms that must be complete."""
+    """Starlette's parser, with a limit on each file, and all of them in memory."""
 
     spool_max_size = MOST_IMAGE_BYTES + 1
 
-    begun = ended = size = 0
+    parts = size = 0
+    is_complete = False
 
     def on_part_begin(self) -> None:
         super().on_part_begin()
-        self.begun += 1
+        self.parts += 1
         self.size = 0
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         self.size += end - start
         if self.size > MOST_IMAGE_BYTES:
-            raise Refused(TOO_LARGE, f"image {self.begun} is larger than {MOST_IMAGE_BYTES // MEGABYTE} MB")
+            raise Refused(TOO_LARGE, f"image {self.parts} is larger than {MOST_IMAGE_BYTES // MEGABYTE} MB")
         super().on_part_data(data, start, end)
 
-    def on_part_end(self) -> None:
-        super().on_part_end()
-        self.ended += 1
+    def on_end(self) -> None:
+        super().on_end()
+        self.is_complete = True
 
 
-async def _read_form(request: Request, share: Share) -> list[Upload]:
-    chunks = _chunks(request, share, MOST_BODY_BYTES, "the request")
-    parser = _FormParser(request.headers, chunks, max_files=MOST_IMAGES, max_fields=16)  # type: ignore[arg-type]
+async def _read_form(request: Request, body: _Body) -> list[Upload]:
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        async for chunk in body.chunks(MOST_BODY_BYTES, "the request"):
+            yield chunk
+        if not parser.is_complete:
+            raise MultiPartException("it is cut off, its last boundary is missing")
+
+    parser = _FormParser(request.headers, chunks(), max_files=MOST_IMAGES, max_fields=16)
     try:
         form = await parser.parse()
     except MultiPartException as error:
         status = TOO_LARGE if "Maximum number" in error.message else BAD_REQUEST
         raise Refused(status, f"the form cannot be read: {error.message}") from None
     try:
-        if parser.begun != parser.ended:
-            raise Refused(BAD_REQUEST, "the form is cut off: its last boundary is missing")
         return await _files(form)
     finally:
         await form.close()

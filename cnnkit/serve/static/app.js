@@ -9,6 +9,14 @@ const find = (id) => document.getElementById(id);
 
 let columns = [];
 
+/** Questions that are not answered yet. */
+let waiting = 0;
+
+function wait(change) {
+  waiting += change;
+  find("runs").setAttribute("aria-busy", String(waiting > 0));
+}
+
 function fail(error) {
   find("error").textContent = error.message;
 }
@@ -37,6 +45,7 @@ async function askOne(column, imageFor, wanted) {
   column.question += 1;
   const question = column.question;
   const isOld = () => question !== column.question;
+  wait(1);
   try {
     column.image = await imageFor(column.run);
     const start = performance.now();
@@ -45,6 +54,8 @@ async function askOne(column, imageFor, wanted) {
   } catch (error) {
     if (isOld()) return null;
     throw error;
+  } finally {
+    wait(-1);
   }
 }
 

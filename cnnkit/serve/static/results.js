@@ -60,12 +60,7 @@ export class RunColumn {
       "div",
       { hidden: true },
       this.answer,
-      element(
-        "table",
-        { class: "probabilities" },
-        element("caption", { class: "visually-hidden" }, `Class probabilities of ${run.name}`),
-        this.rows,
-      ),
+      element("table", { class: "probabilities", "aria-label": `Class probabilities of ${run.name}` }, this.rows),
       this.more,
       element(
         "div",
