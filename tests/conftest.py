@@ -26,6 +26,20 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
 
 
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of configs/digits.yaml, shortened, that has been evaluated; tests must not change it."""
+    from cnnkit.config.load import load_config
+    from cnnkit.console import Console
+    from cnnkit.score import evaluate_run
+    from cnnkit.train import train
+
+    loaded = load_config(str(CONFIGS / "digits.yaml"), ["training.epochs=5"])
+    run = train(loaded, Console(), str(tmp_path_factory.mktemp("runs") / "digits"))
+    evaluate_run(run)
+    return run
+
+
 @pytest.fixture
 def tfds_data() -> Path:
     """The folder of prepared TFDS data; skips the test where there is none."""
