@@ -15,7 +15,8 @@ from cnnkit.plots.style import figure_of, save
 # Around each grey kernel, which may hold white and black: sky blue of the palette.
 _FRAME = (0.337, 0.706, 0.914)
 
-_MOST_FILTERS = 256
+#: More are not drawn.
+MOST_FILTERS = 256
 
 
 def filters(before: Any, after: Any, path: Path) -> None:
@@ -39,8 +40,8 @@ def filters(before: Any, after: Any, path: Path) -> None:
             f"got {before.shape} and {after.shape}"
         )
     height, width, channels, number = before.shape
-    shown = min(number, _MOST_FILTERS)
-    pictures = [_tiles(kernels[..., :shown]) for kernels in (before, after)]
+    shown = min(number, MOST_FILTERS)
+    pictures = [kernel_tiles(kernels[..., :shown]) for kernels in (before, after)]
     panel_height, panel_width = pictures[0].shape[:2]
     columns = math.ceil(math.sqrt(shown))
     inches = min(5 / panel_width, 7 / panel_height, 1.2 * columns / max(panel_width, panel_height))
@@ -56,8 +57,15 @@ def filters(before: Any, after: Any, path: Path) -> None:
     save(figure, path)
 
 
-def _tiles(kernels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """All kernels in one RGB picture, 0..1, in rows of about the square root of their number."""
+def kernel_tiles(kernels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Kernels in one RGB picture, in rows of about the square root of their number, as `filters` draws them.
+
+    Args:
+        kernels: [height, width, channels, filters].
+
+    Returns:
+        [rows, columns, 3], 0..1.
+    """
     height, width, channels, number = kernels.shape
     if channels != 3:
         kernels = kernels[:, :, :3].mean(axis=2, keepdims=True)
