@@ -102,6 +102,14 @@ def measure_initial_weights(model: Any, split: Split) -> None:
             layer.kernel.assign(kernel)
 
 
+def first_kernel(model: Any) -> np.ndarray | None:
+    """The first convolution's kernel, float32 [height, width, channels, filters]; None without one."""
+    for weight in model.trainable_variables:
+        if len(weight.shape) == 4:
+            return np.asarray(weight.numpy(), np.float32)
+    return None
+
+
 def without_training_state(model: Any) -> Any:
     """A model of Keras' own layers with the model's weights: what is saved for use opens without cnnkit, and is small.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +15,11 @@ from cnnkit import rundir, runtime
 from cnnkit.config.base import StrictModel
 from cnnkit.config.document import dump
 from cnnkit.console import Console, format_duration
+from cnnkit.ending import Interrupted, after_stop, count_epochs, interruption, resume_hint
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.layers.stack import head as head_of
 from cnnkit.live.state import Reporter, StopRequested
-from cnnkit.model import build_model, measure_initial_weights, normalization_constants
+from cnnkit.model import build_model, first_kernel, measure_initial_weights, normalization_constants
 from cnnkit.rundir import Run
 from cnnkit.runtime import Runtime
 from cnnkit.tasks import classification as task
@@ -49,12 +49,6 @@ _HEADER = """\
 # The config as it ran: sections with their defaults, every `auto` replaced, `extends` and `--set` merged in. Layers and
 # other named objects have Keras' defaults where nothing is written. Train it again as it is.
 """
-
-
-class Interrupted(CnnkitError):
-    """The user pressed Ctrl-C; what was learned is kept."""
-
-    exit_code = 130
 
 
 def train(
@@ -172,7 +166,7 @@ def _logged(console: Console, run: Run, reporter: Reporter) -> Iterator[None]:
     except KeyboardInterrupt:
         # Outside `fit`: before the first epoch, or while the pictures are drawn.
         if run.checkpoint.exists():
-            interrupted = Interrupted(f"interrupted; what was learned is kept in {run.path}", _resume_hint(run))
+            interrupted = Interrupted(f"interrupted; what was learned is kept in {run.path}", resume_hint(run))
         else:
             interrupted = Interrupted("interrupted before the first epoch", "Start again with: cnnkit train")
         console.record(str(interrupted))
@@ -187,11 +181,12 @@ def _train(prepared: Preparation, run: Run, console: Console, reporter: Reporter
         # However training ends, the curves show what it did.
         stack.callback(_write_curves, run)
         keeper = _fit(prepared, run, console, reporter, state)
+        reporter.end_training()
     seconds = sum(row["seconds"] for row in keeper.rows)
     best = f"; best epoch {keeper.best_epoch}" if keeper.best else ""
-    trained = f"trained {_epochs(len(keeper.rows))} in {format_duration(seconds)}{best}"
+    trained = f"trained {count_epochs(len(keeper.rows))} in {format_duration(seconds)}{best}"
     if reporter.stopped:
-        stopped = _after_stop(keeper, run)
+        stopped = after_stop(keeper, run)
         console.line(stopped)
     console.line(trained)
     _write_filters(run, keeper.saved_model)
@@ -313,7 +308,7 @@ def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: 
             },
         },
     )
-    kernel = _first_kernel(model)
+    kernel = first_kernel(model)
     if kernel is not None:
         with rundir.replacing(run.initial_filters) as temporary:
             np.save(temporary, kernel)
@@ -365,7 +360,7 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
 
     from cnnkit import callbacks
     from cnnkit.checkpoint import restore_checkpoint
-    from cnnkit.live.callback import LiveFiles
+    from cnnkit.live.callback import LiveFiles, snapshots_of
 
     config, data, model = prepared.config, prepared.data, prepared.model
     first_epoch = state["epochs_done"] if state else 0
@@ -393,7 +388,7 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
         restore=(lambda: restore_checkpoint(run.checkpoint, model)) if state else None,
     )
     progress = callbacks.Progress(console, reporter, config.training.epochs, prepared.steps_per_epoch, batch_size)
-    live = LiveFiles(reporter, keeper, _snapshots(prepared, run, reporter, averaged))
+    live = LiveFiles(reporter, keeper, snapshots_of(prepared, run, reporter, averaged))
     in_order = [clock, progress, averaged, *stateful.values(), _tensorboard(config, run), keeper, live]
     training, validation = datasets(prepared, epoch)
     try:
@@ -415,7 +410,7 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
     except StopRequested:
         console.end_epoch()
     except KeyboardInterrupt:
-        raise _interrupted(keeper, run) from None
+        raise interruption(keeper, run) from None
     except callbacks.NonFiniteLoss as error:
         kept = f" The checkpoint and model of epoch {keeper.kept} are kept in {run.path}." if keeper.kept else ""
         raise CnnkitError(f"{error.message} in epoch {keeper.kept + 1}", f"{error.hint}{kept}") from None
@@ -430,79 +425,6 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
             raise
         raise CnnkitError(found[1], "Mend or remove the file, or set `data.skip_corrupt: true`.") from None
     return keeper
-
-
-def _resume_hint(run: Run) -> str:
-    return f"Continue with: cnnkit train --resume {shlex.quote(str(run.path))}"
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'s' * (count != 1)}"
-
-
-def _interrupted(keeper: Any, run: Run) -> Interrupted:
-    if keeper.kept:
-        kept = f"{_epochs(keeper.kept)} {'is' if keeper.kept == 1 else 'are'} kept in {run.path}"
-        return Interrupted(f"interrupted; {kept}", _resume_hint(run))
-    if _keep_weights(keeper):
-        return Interrupted(f"interrupted in the first epoch; the weights so far are in {run.model}", _NO_CHECKPOINT)
-    return Interrupted("interrupted before anything was learned", _NO_CHECKPOINT)
-
-
-def _after_stop(keeper: Any, run: Run) -> str:
-    """What is left of a run that somebody stopped from the live page.
-
-    Raises:
-        CnnkitError: if that is nothing.
-    """
-    if keeper.kept:
-        kept = f"{_epochs(keeper.kept)} {'is' if keeper.kept == 1 else 'are'} kept"
-        return f"stopped from the live page; {kept}. {_resume_hint(run)}"
-    if _keep_weights(keeper):
-        return f"stopped from the live page in the first epoch; the weights so far are kept. {_NO_CHECKPOINT}"
-    raise CnnkitError("stopped from the live page before anything was learned", _NO_CHECKPOINT)
-
-
-_NO_CHECKPOINT = "There is no checkpoint to resume yet; start again with `cnnkit train`."
-
-
-def _keep_weights(keeper: Any) -> bool:
-    """Saves the weights of a first epoch that has not ended; False where there is nothing to keep."""
-    from cnnkit.callbacks import NonFiniteLoss
-
-    # Averaged weights are all zero before the first update.
-    if int(keeper.model.optimizer.iterations.numpy()) > 0:
-        with contextlib.suppress(NonFiniteLoss):
-            keeper.check_variables()
-            keeper.save_model()
-            return True
-    return False
-
-
-def _snapshots(prepared: Preparation, run: Run, reporter: Reporter, averaged: Any) -> Any:
-    """What takes the live page's snapshots of the model."""
-    import tensorflow as tf
-
-    from cnnkit.live.snapshots import Snapshots
-
-    model, config = prepared.model, prepared.config
-
-    def call(images: Any) -> Any:
-        return model(images, training=False)
-
-    # Without XLA, some layers cannot be computed where training needs it.
-    network = tf.function(call, jit_compile=True, autograph=False) if prepared.runtime.jit_compile else call
-    in_model = averaged.in_model if averaged is not None else contextlib.nullcontext
-
-    def outputs(images: Any) -> Any:
-        with in_model():
-            return network(tf.constant(images))
-
-    def kernel() -> Any:
-        with in_model():
-            return _first_kernel(model)
-
-    return Snapshots(run, reporter, config.data, config.seed, prepared.head, outputs, kernel)
 
 
 def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
@@ -542,14 +464,6 @@ def _tensorboard(config: RunConfig, run: Run) -> Any:
     return EventFiles(run.tensorboard)
 
 
-def _first_kernel(model: Any) -> np.ndarray | None:
-    """The first convolution's kernel, [height, width, channels, filters]."""
-    for weight in model.trainable_variables:
-        if len(weight.shape) == 4:
-            return np.asarray(weight.numpy(), np.float32)
-    return None
-
-
 def _write_curves(run: Run) -> None:
     rows = run.read_metrics()
     if rows:
@@ -572,7 +486,7 @@ def _write_filters(run: Run, best_model: Any) -> None:
 
     if best_model is None:
         best_model = keras.models.load_model(run.model, compile=False)
-    after = _first_kernel(best_model)
+    after = first_kernel(best_model)
     if after is not None:
         plots.filters(np.load(run.initial_filters), after, run.filters)
 

@@ -5,13 +5,20 @@ This module imports Keras; only training imports it.
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow as tf
 
-from cnnkit.callbacks import Keeper
+from cnnkit.callbacks import AveragedWeights, Keeper
 from cnnkit.live.snapshots import Snapshots
 from cnnkit.live.state import Reporter
+from cnnkit.model import first_kernel
+from cnnkit.rundir import Run
+
+if TYPE_CHECKING:
+    from cnnkit.train import Preparation
 
 
 class LiveFiles(keras.callbacks.Callback):
@@ -32,3 +39,25 @@ class LiveFiles(keras.callbacks.Callback):
         self.snapshots.take(epoch + 1, is_last)
         if not is_last:
             self.reporter.check_stop()
+
+
+def snapshots_of(prepared: Preparation, run: Run, reporter: Reporter, averaged: AveragedWeights | None) -> Snapshots:
+    """The snapshots of a training's model, with the averaged weights where there are any."""
+    model = prepared.model
+
+    @tf.function(jit_compile=prepared.runtime.jit_compile, autograph=False)
+    def network(images: Any) -> Any:
+        return model(images, training=False)
+
+    in_model = averaged.in_model if averaged is not None else contextlib.nullcontext
+
+    def outputs(images: Any) -> Any:
+        with in_model():
+            return network(tf.constant(images))
+
+    def kernel() -> Any:
+        with in_model():
+            return first_kernel(model)
+
+    config = prepared.config
+    return Snapshots(run, reporter, config.data, config.seed, prepared.head, outputs, kernel)

@@ -137,7 +137,15 @@ def filters_png(run: Run, when: str) -> bytes | None:
         kernel = None if snapshot is None else snapshot.get("kernel")
     if kernel is None or kernel.ndim != 4:
         return None
-    return _png(np.rint(255 * kernel_tiles(np.asarray(kernel[..., :MOST_KERNELS], np.float64))).astype(np.uint8))
+    kernel = np.asarray(kernel[..., :MOST_KERNELS], np.float64)
+    picture = np.rint(255 * kernel_tiles(kernel)).astype(np.uint8)
+    opaque = np.full((*picture.shape[:2], 1), 255, np.uint8)
+    # On a dark page, what is left of the last row would be a white block.
+    columns = math.ceil(math.sqrt(kernel.shape[-1]))
+    rows = math.ceil(kernel.shape[-1] / columns)
+    used = kernel.shape[-1] - (rows - 1) * columns
+    opaque[-picture.shape[0] // rows :, picture.shape[1] // columns * used :] = 0
+    return _png(np.concatenate([picture, opaque], axis=-1))
 
 
 def guesses(run: Run) -> dict[str, Any]:
@@ -178,7 +186,7 @@ def _load(path: Any) -> Any:
 
 
 def _png(pixels: np.ndarray, largest: int | None = None) -> bytes:
-    """A picture, uint8 [height, width, 1 or 3], as a PNG whose sides have at most `largest` pixels."""
+    """A picture, uint8 [height, width, 1, 3 or 4], as a PNG whose sides have at most `largest` pixels."""
     from PIL import Image
 
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)

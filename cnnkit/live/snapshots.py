@@ -25,12 +25,16 @@ SAMPLES = 24
 #: Kernels on the live page.
 MOST_KERNELS = 128
 
-#: Training takes at least so many times as long as all snapshots together, save the first and the last.
+#: There is no snapshot before: in a run that is over so soon nobody sees one, and a first one takes a tenth of a second.
+FIRST_SECONDS = 2.0
+
+#: Training takes at least so many times as long as the snapshots. The first, for which TensorFlow builds a graph, and
+#: the last do not count.
 SHARE = 250
 
 
 class Snapshots:
-    """Writes a snapshot after an epoch, unless it would take more of the run's time than it may (see SHARE).
+    """Writes a snapshot after an epoch, unless it would take more of the run's time than it may.
 
     Neither the forward pass nor the reading of the images changes anything that training depends on. What goes wrong
     here is a warning and the end of the snapshots, never of the training.
@@ -65,18 +69,21 @@ class Snapshots:
         self._images: np.ndarray | None = None
         self._is_ready = False
         self._works = True
+        self._begin = time.perf_counter()
         self._taken = 0.0
-        self._cost = 0.0
+        #: Seconds that the last one took; None before the second.
+        self._cost: float | None = None
 
     def take(self, epoch: int, is_last: bool) -> None:
         """Writes what the network is after an epoch, numbered from 1."""
-        if not self._works:
+        if not self._works or time.perf_counter() - self._begin < FIRST_SECONDS:
             return
-        if not self._is_ready:
+        is_first = not self._is_ready
+        if is_first:
             self._is_ready = True
             self._prepare()
         begin = time.perf_counter()
-        if begin - self._taken < SHARE * self._cost and not is_last:
+        if self._cost is not None and begin - self._taken < SHARE * self._cost and not is_last:
             return
         try:
             self._write(epoch)
@@ -85,7 +92,8 @@ class Snapshots:
             self._works = False
             log.warning("the live page shows no more kernels and guesses: %s", str(error) or type(error).__name__)
         self._taken = time.perf_counter()
-        self._cost = self._taken - begin
+        if not is_first:
+            self._cost = self._taken - begin
 
     def _prepare(self) -> None:
         """Reads the test images: after the first epoch, so that it starts no later for them."""
@@ -108,7 +116,7 @@ class Snapshots:
             arrays["probabilities"] = probabilities_from_outputs(self.network(self._images), self.head)
         with replacing(self.run.live_snapshot) as temporary, temporary.open("wb") as stream:
             np.savez(stream, epoch=epoch, **arrays)
-        self.reporter.change(
+        self.reporter.note(
             snapshot_epoch=epoch,
             filters=0 if kernel is None else kernel.shape[-1],
             images=0 if self._images is None else len(self._images),

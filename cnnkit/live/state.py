@@ -17,7 +17,7 @@ from cnnkit.rundir import Run
 RUNNING = ("starting", "training", "evaluating")
 ENDED = ("finished", "stopped", "interrupted", "failed")
 
-#: The figures of a running epoch are written at most this often; changes of the status at once.
+#: Figures are written at most this often; changes of the status at once.
 SECONDS_BETWEEN_WRITES = 1.0
 
 #: A process that says nothing for so long may be gone, where its number cannot be looked up.
@@ -51,6 +51,7 @@ class Reporter:
         self._written = -math.inf
         self._recent_seconds = 0.0
         self._fields: dict[str, Any] = {
+            "status": "starting",
             "pid": os.getpid(),
             "machine": socket.gethostname(),
             "started": time.time(),
@@ -68,7 +69,7 @@ class Reporter:
             self.run.live.mkdir(exist_ok=True)
             self.run.stop_request.unlink(missing_ok=True)
         shown = {key: value for key, value in _read(self.run).items() if key in ("snapshot_epoch", "filters", "images")}
-        self.change(status="starting", epochs_done=epochs_done, message="", **shown)
+        self.change(epochs_done=epochs_done, message="", **shown)
 
     def change(self, **fields: Any) -> None:
         """Sets fields and writes the state at once."""
@@ -76,10 +77,16 @@ class Reporter:
         _write(self.run, self._fields)
         self._written = time.perf_counter()
 
+    def note(self, **fields: Any) -> None:
+        """Sets fields, and writes the state if the last time is long enough ago."""
+        self._fields.update(fields)
+        if time.perf_counter() - self._written >= SECONDS_BETWEEN_WRITES:
+            self.change()
+
     def begin_epoch(self, epoch: int) -> None:
         """An epoch begins; they are numbered from 1."""
-        unknown = dict.fromkeys(("loss", "accuracy", "images_per_second", "eta_seconds"))
-        self.change(status="training", epoch=epoch, step=0, message="", **unknown)
+        begins_training = self._fields["status"] != "training"
+        (self.change if begins_training else self.note)(status="training", epoch=epoch, step=0)
 
     def look(self, step: int, seconds: float, images: int, loss: float, accuracy: float) -> None:
         """What the running epoch has come to.
@@ -94,11 +101,9 @@ class Reporter:
             StopRequested: if somebody has asked for it.
         """
         self.check_stop()
-        if time.perf_counter() - self._written < SECONDS_BETWEEN_WRITES:
-            return
         done = step / self.steps
         per_epoch = self._recent_seconds or seconds / done
-        self.change(
+        self.note(
             step=step,
             loss=_finite(loss),
             accuracy=_finite(accuracy),
@@ -116,20 +121,26 @@ class Reporter:
         last = rows[-1]
         recent = [row["seconds"] for row in rows[-_RECENT_EPOCHS:]]
         self._recent_seconds = sum(recent) / len(recent)
-        self.change(
+        self.note(
             step=self.steps,
             **{name: _finite(last[name]) for name in ("loss", "accuracy", "images_per_second")},
             epochs_done=len(rows),
             best_epoch=best_epoch,
             eta_seconds=round(self._recent_seconds * (self.epochs - last["epoch"]), 1),
-            message="",
         )
 
     def check_stop(self) -> None:
         """Raises StopRequested if the live page has asked for it since the process began."""
         if self.run.stop_request.exists():
             self.stopped = True
+            self.end_training()
+            with contextlib.suppress(OSError):
+                self.run.stop_request.unlink()
             raise StopRequested
+
+    def end_training(self) -> None:
+        """The last step is done; pictures and measurements may follow."""
+        self.change(status="evaluating", eta_seconds=None)
 
     def end(self, status: str, message: str) -> None:
         """The last state: one of ENDED, and what a user should know of it."""

@@ -63,7 +63,7 @@ function statusText(state) {
     case "training":
       return "Training.";
     case "evaluating":
-      return "Training is over; the test images are being measured.";
+      return "Training is over. Pictures are being drawn, and the test images measured.";
     case "finished":
       return `Finished: ${state.message}.${test}`;
     default: {
