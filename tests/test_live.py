@@ -220,6 +220,7 @@ def test_test_images_that_cannot_be_read_do_not_disturb_the_training(
     overrides = ("data.name=null", f"data.folder={tmp_path / 'photos'}", "data.batch_size=8", "training.epochs=1")
     run = run_training(tmp_path, overrides)
     assert "the live page shows no test images: cannot read the image file" in caplog.text
+    assert "cannot read the image file" in read_state(run)["images_problem"]
     assert len(rows(run)) == 1
     with np.load(run.live_snapshot) as snapshot:
         assert set(snapshot.files) == {"epoch", "kernel"}

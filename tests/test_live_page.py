@@ -162,6 +162,7 @@ def short_training(folder: Path, long_training: Any) -> Iterator[subprocess.Pope
         yield started
 
 
+@pytest.mark.long
 def test_a_training_is_watched_from_its_first_epoch_to_its_end(
     browser: Any, folder: Path, short_training: subprocess.Popen[str]
 ) -> None:
@@ -207,6 +208,7 @@ def test_a_training_is_watched_from_its_first_epoch_to_its_end(
     shown.page.close()
 
 
+@pytest.mark.long
 def test_a_training_is_stopped_from_the_page(browser: Any, folder: Path, long_training: subprocess.Popen[str]) -> None:
     run = Run(folder / "stopped")
     shown = Page(browser, 390, color_scheme="dark")
@@ -223,7 +225,7 @@ def test_a_training_is_stopped_from_the_page(browser: Any, folder: Path, long_tr
     assert not run.stop_request.exists()
     shown.page.keyboard.press("Enter")
     shown.page.locator("dialog button[value=stop]").click()
-    shown.status("Stopped: stopped from the live page")
+    shown.status("Stopped from the live page")
     shown.status("Test accuracy")
     assert shown.page.locator("#stop").is_hidden()
     shown.check()

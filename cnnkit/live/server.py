@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.errors import CnnkitError
+from cnnkit.live.snapshots import MOST_KERNELS
 from cnnkit.live.state import read_state, request_stop
 from cnnkit.pages import style_sheet
 from cnnkit.pages.security import Application, protect
@@ -107,6 +108,7 @@ def run_state(run: Run) -> dict[str, Any]:
         "path": str(run.path),
         **state,
         "stopping": running and run.stop_request.exists(),
+        "filters_shown": min(state.get("filters", 0), MOST_KERNELS),
         "rows": [{name: value if math.isfinite(value) else None for name, value in row.items()} for row in rows],
         # That of an earlier evaluation says nothing of a run that goes on.
         "test": None if running else _test_metrics(run),
@@ -127,7 +129,6 @@ def filters_png(run: Run, when: str) -> bytes | None:
     Args:
         when: `before` training, or `now`.
     """
-    from cnnkit.live.snapshots import MOST_KERNELS
     from cnnkit.plots.kernels import kernel_tiles
 
     if when == "before":

@@ -25,7 +25,7 @@ SAMPLES = 24
 #: Kernels on the live page.
 MOST_KERNELS = 128
 
-#: There is no snapshot before: in a run that is over so soon nobody sees one, and a first one takes a tenth of a second.
+#: There is no snapshot before: in a run that is over so soon nobody sees one, and the first takes a tenth of a second.
 FIRST_SECONDS = 2.0
 
 #: Training takes at least so many times as long as the snapshots. The first, for which TensorFlow builds a graph, and
@@ -106,6 +106,7 @@ class Snapshots:
             self._images = None
             message = error.message if isinstance(error, CnnkitError) else str(error) or type(error).__name__
             log.warning("the live page shows no test images: %s", message)
+            self.reporter.note(images_problem=message)
 
     def _write(self, epoch: int) -> None:
         arrays: dict[str, Any] = {}

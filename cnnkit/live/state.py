@@ -23,6 +23,9 @@ SECONDS_BETWEEN_WRITES = 1.0
 #: A process that says nothing for so long may be gone, where its number cannot be looked up.
 SILENT_SECONDS = 900.0
 
+#: What a snapshot leaves in the state; a resumed run has it from before.
+_OF_SNAPSHOT = ("snapshot_epoch", "filters", "images")
+
 #: The time that the epochs left will take is the mean of so many epochs before.
 _RECENT_EPOCHS = 5
 
@@ -68,7 +71,7 @@ class Reporter:
         with contextlib.suppress(OSError):
             self.run.live.mkdir(exist_ok=True)
             self.run.stop_request.unlink(missing_ok=True)
-        shown = {key: value for key, value in _read(self.run).items() if key in ("snapshot_epoch", "filters", "images")}
+        shown = {key: value for key, value in _read(self.run).items() if key in _OF_SNAPSHOT}
         self.change(epochs_done=epochs_done, message="", **shown)
 
     def change(self, **fields: Any) -> None:
@@ -176,7 +179,7 @@ def read_state(run: Run) -> dict[str, Any]:
     """
     state = _read(run)
     if "status" not in state:
-        return {"status": "unknown", "message": "The run says nothing of its progress; an older cnnkit made it."}
+        return {"status": "unknown", "message": "An older cnnkit made this run; it left no account of its progress."}
     if state["status"] not in RUNNING:
         return state
     gone = _has_gone(state)

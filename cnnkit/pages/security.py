@@ -70,7 +70,8 @@ def protect(app: Application, host: str) -> Application:
 
 def own_names(host: str) -> frozenset[str]:
     """The names by which this machine's pages may be called: its own, and what the server is bound to."""
-    return frozenset(name.lower() for name in ("localhost", host, socket.gethostname(), socket.getfqdn()))
+    # Not socket.getfqdn, which may wait for a name server that is not there.
+    return frozenset(name.lower() for name in ("localhost", host, socket.gethostname()))
 
 
 def _refusal(method: str, headers: MutableMapping[str, str], names: frozenset[str]) -> str | None:

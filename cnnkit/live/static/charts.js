@@ -4,7 +4,10 @@ import { isNumber } from "./format.js";
 
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const HEIGHT = 240;
-const MARGIN = { top: 12, right: 12, bottom: 40, left: 64 };
+const MARGIN = { top: 12, right: 12, bottom: 40 };
+// Between the figure's edge and the axis: its name, and the text of its ticks, by their number of letters.
+const LEFT = 34;
+const LETTER = 7.5;
 const MOST_POINTS_WITH_DOTS = 40;
 
 function element(name, attributes, text) {
@@ -117,7 +120,8 @@ export class Chart {
     const end = Math.max(last, first + 1, Math.min(this.epochs, first + 9));
     const values = series.flatMap(({ key }) => this.rows.map((row) => row[key]).filter(isNumber));
     const scale = scaleFor(values, this.options);
-    const x = (epoch) => MARGIN.left + ((epoch - first) / (end - first)) * (width - MARGIN.left - MARGIN.right);
+    this.left = LEFT + LETTER * Math.max(...scale.marks.map((mark) => this.options.format(mark).length));
+    const x = (epoch) => this.left + ((epoch - first) / (end - first)) * (width - this.left - MARGIN.right);
     const share = (value) => (scale.map(value) - scale.low) / (scale.high - scale.low);
     const y = (value) => HEIGHT - MARGIN.bottom - share(value) * (HEIGHT - MARGIN.top - MARGIN.bottom);
     this.drawAxes(x, y, scale.marks, ticks(first, end, Math.max(2, Math.min(8, width / 60)), 1), width);
@@ -145,19 +149,19 @@ export class Chart {
   drawAxes(x, y, marks, epochs, width) {
     const bottom = HEIGHT - MARGIN.bottom;
     for (const mark of marks) {
-      const place = { x1: MARGIN.left, x2: width - MARGIN.right, y1: y(mark), y2: y(mark) };
+      const place = { x1: this.left, x2: width - MARGIN.right, y1: y(mark), y2: y(mark) };
       this.svg.append(element("line", { class: "chart-grid", ...place }));
-      const at = { x: MARGIN.left - 8, y: y(mark) + 4, "text-anchor": "end" };
+      const at = { x: this.left - 8, y: y(mark) + 4, "text-anchor": "end" };
       this.svg.append(element("text", { class: "chart-text", ...at }, this.options.format(mark)));
     }
     this.svg.append(
-      element("line", { class: "chart-axis", x1: MARGIN.left, x2: width - MARGIN.right, y1: bottom, y2: bottom }),
+      element("line", { class: "chart-axis", x1: this.left, x2: width - MARGIN.right, y1: bottom, y2: bottom }),
     );
     for (const epoch of epochs) {
       const at = { x: x(epoch), y: bottom + 16, "text-anchor": "middle" };
       this.svg.append(element("text", { class: "chart-text", ...at }, String(epoch)));
     }
-    const middle = (MARGIN.left + width - MARGIN.right) / 2;
+    const middle = (this.left + width - MARGIN.right) / 2;
     this.svg.append(
       element("text", { class: "chart-text", x: middle, y: HEIGHT - 6, "text-anchor": "middle" }, "epoch"),
     );

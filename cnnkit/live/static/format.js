@@ -11,12 +11,12 @@ export function percent(value, digits = 1) {
   return isNumber(value) ? `${(100 * value).toFixed(digits)} %` : MISSING;
 }
 
-/** A number with so many significant digits, written out unless it is very small or large. */
-export function significant(value, digits = 4) {
+/** A number with so many significant digits, written out unless it is below `smallest` or very large. */
+export function significant(value, digits = 4, smallest = 1e-4) {
   if (!isNumber(value)) return MISSING;
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size < 1e-4 || size >= 1e6) return value.toExponential(digits - 1).replace(/\.?0+e/, "e");
+  if (size < smallest || size >= 1e6) return value.toExponential(digits - 1).replace(/\.?0+e/, "e");
   return String(Number(value.toPrecision(digits)));
 }
 

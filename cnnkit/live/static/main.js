@@ -2,12 +2,11 @@
 
 import { Chart } from "./charts.js";
 import { MISSING, duration, isNumber, percent, significant, whole } from "./format.js";
-import { showFilters, showSamples } from "./samples.js";
+import { showFilters, showNoSamples, showSamples } from "./samples.js";
 
 const RUNNING = ["starting", "training", "evaluating"];
 const MILLISECONDS = { running: 1000, ended: 4000, gone: 3000 };
 const PATIENCE_MILLISECONDS = 8000;
-const MOST_KERNELS = 128;
 
 const byId = (id) => document.getElementById(id);
 
@@ -35,7 +34,7 @@ const charts = [
     title: "Learning rate",
     yLabel: "learning rate",
     series: [{ name: "", key: "learning_rate", style: "rate" }],
-    format: (value) => significant(value, 3),
+    format: (value) => significant(value, 3, 1e-3),
     logarithmic: true,
     fromZero: true,
   }),
@@ -67,18 +66,21 @@ function statusText(state) {
     case "finished":
       return `Finished: ${state.message}.${test}`;
     default: {
-      const name = state.status.charAt(0).toUpperCase() + state.status.slice(1);
-      return `${name}: ${state.message}${test}`;
+      // Most messages begin with what happened.
+      const { status, message } = state;
+      const text = status === "unknown" || message.startsWith(status) ? message : `${status}: ${message}`;
+      return text.charAt(0).toUpperCase() + text.slice(1) + test;
     }
   }
 }
 
 function showProgress(state) {
+  byId("progress").hidden = !state.epochs;
   const { epochs, steps, step = 0, epochs_done: done = 0 } = state;
   const running = state.status === "training";
   const share = running && steps ? step / steps : 0;
-  const whole_ = running && isNumber(state.epoch) ? state.epoch - 1 : done;
-  byId("run-progress").value = epochs ? Math.min(1, (whole_ + share) / epochs) : 0;
+  const before = running && isNumber(state.epoch) ? state.epoch - 1 : done;
+  byId("run-progress").value = epochs ? Math.min(1, (before + share) / epochs) : 0;
   byId("epoch-progress").value = steps ? step / steps : 0;
   setText("run-text", epochs ? `epoch ${Math.min(epochs, running ? state.epoch : done)} of ${epochs}` : "");
   setText("epoch-text", steps ? `step ${whole(step)} of ${whole(steps)}` : "");
@@ -137,8 +139,9 @@ async function showSnapshot(state) {
   const epoch = state.snapshot_epoch ?? null;
   if (epoch === null || epoch === shown.snapshot) return;
   shown.snapshot = epoch;
-  if (state.filters) showFilters(epoch, state.filters, MOST_KERNELS);
+  if (state.filters) showFilters(epoch, state.filters, state.filters_shown);
   if (state.images) showSamples(await ask("samples"));
+  else if (state.images_problem) showNoSamples(state.images_problem);
 }
 
 function showStop(state) {

@@ -5,9 +5,9 @@ import { percent } from "./format.js";
 const byId = (id) => document.getElementById(id);
 
 /** Shows the first layer's filters as they are after an epoch. */
-export function showFilters(epoch, count, mostShown) {
+export function showFilters(epoch, count, shown) {
   byId("filters").hidden = false;
-  const number = count > mostShown ? `The first ${mostShown} of ${count} filters` : `${count} filters`;
+  const number = count > shown ? `The first ${shown} of ${count} filters` : `${count} filters`;
   byId("filters-note").textContent =
     `${number}, each scaled by its largest weight: middle grey is 0, brighter is positive.`;
   byId("filters-caption").textContent = `After epoch ${epoch}`;
@@ -28,6 +28,11 @@ export function showSamples({ epoch, images }) {
   const list = byId("sample-list");
   if (list.children.length !== images.length) list.replaceChildren(...images.map(card));
   images.forEach((image, index) => fill(list.children[index], image));
+}
+
+export function showNoSamples(problem) {
+  byId("samples").hidden = false;
+  byId("samples-note").textContent = `The test images cannot be shown: ${problem}`;
 }
 
 function card(image, index) {
