@@ -86,9 +86,9 @@ def train(
     with _logged(console, run, reporter):
         _write_start(loaded, prepared, run, tuning)
         reporter.begin()
+        _describe(prepared, run, console)
         if opened is not None:
             opened(run)
-        _describe(prepared, run, console)
         _train(prepared, run, console, reporter, None)
     return run
 
@@ -131,11 +131,11 @@ def resume(
     reporter = Reporter(run, epochs, prepared.steps_per_epoch)
     with _logged(console, run, reporter):
         reporter.begin(state["epochs_done"])
-        if opened is not None:
-            opened(run)
         console.line(f"resuming {run.path} after epoch {state['epochs_done']} of {epochs}")
         if epochs != before.config.training.epochs and prepared.config.training.schedule is not None:
             console.line(f"note: the schedule is now that of a run of {epochs} epochs")
+        if opened is not None:
+            opened(run)
         _train(prepared, run, console, reporter, state)
     return run
 

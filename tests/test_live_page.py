@@ -139,8 +139,8 @@ def address_of(training: subprocess.Popen[str]) -> str:
     """What the process says of the page's address; it prints that before the first epoch."""
     assert training.stdout is not None
     for line in training.stdout:
-        if line.startswith("live page "):
-            return line.split()[2]
+        if line.startswith("live "):
+            return line.split()[1]
     raise AssertionError("no address was printed")
 
 

@@ -51,7 +51,7 @@ def watch(run: Run, host: str = HOST, port: int | None = None, console: Console 
     """
     check_packages()
     listener = listen(host, port, or_next=False)
-    (console or Console()).line(f"live page {address(listener, host)} of {run.path}; Ctrl-C ends it")
+    (console or Console()).line(f"live      {address(listener, host)} shows {run.path}; Ctrl-C ends it")
     # uvicorn shuts down at Ctrl-C, and then passes it on.
     with contextlib.suppress(KeyboardInterrupt):
         _server(run, host).run(sockets=[listener])
@@ -77,7 +77,7 @@ def live_page(console: Console, host: str = HOST, port: int | None = None) -> It
     with contextlib.closing(listen(host, port, or_next=True)) as listener, contextlib.ExitStack() as stack:
 
         def opened(run: Run) -> None:
-            console.line(f"live page {address(listener, host)}")
+            console.line(f"live      {address(listener, host)}")
             try:
                 stack.enter_context(_beside(run, host, listener))
             except OSError as error:
