@@ -17,6 +17,7 @@ import numpy as np
 from cnnkit.checkpoint import save_checkpoint
 from cnnkit.console import Console, format_duration
 from cnnkit.errors import CnnkitError
+from cnnkit.live.state import Reporter
 from cnnkit.model import without_training_state
 from cnnkit.rundir import Run, replacing
 
@@ -111,15 +112,16 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows the running epoch, and stops the run at the first non-finite loss that it sees.
+    """Shows the running epoch, and stops the run at the first non-finite loss that it sees, or when asked to.
 
     It looks at the figures a few times in a second: to read them is to wait for the device. The loss is the epoch's
     mean so far, which stays non-finite once it is.
     """
 
-    def __init__(self, console: Console, epochs: int, steps: int, batch_size: int) -> None:
+    def __init__(self, console: Console, reporter: Reporter, epochs: int, steps: int, batch_size: int) -> None:
         super().__init__()
         self.console = console
+        self.reporter = reporter
         self.epochs = epochs
         self.steps = steps
         self.batch_size = batch_size
@@ -140,8 +142,9 @@ class Progress(keras.callbacks.Callback):
         check_finite(loss)
         # With several steps per execution, Keras' last batch number can lie beyond the epoch.
         done = min(batch + 1, self.steps)
-        rate = done * self.batch_size / (now - self._begin)
-        self.console.update(done, f"loss {loss:.4f}  accuracy {accuracy:.4f}  {rate:,.0f} images/s")
+        images, seconds = done * self.batch_size, now - self._begin
+        self.console.update(done, f"loss {loss:.4f}  accuracy {accuracy:.4f}  {images / seconds:,.0f} images/s")
+        self.reporter.look(done, seconds, images, loss, accuracy)
 
     def on_test_begin(self, logs: Any = None) -> None:
         self.console.end_epoch()
@@ -161,7 +164,7 @@ def check_finite(loss: float, name: str = "training loss") -> None:
 
 
 class Keeper(keras.callbacks.Callback):
-    """Keeps what an epoch brought: its row, the best model, the checkpoint. Stands last in the list.
+    """Keeps what an epoch brought: its row, the best model, the checkpoint. Stands behind all that change the model.
 
     Args:
         state: What a checkpoint's JSON part held, when a run is resumed.

@@ -162,6 +162,30 @@ class Run:
     def log(self) -> Path:
         return self.path / "log.txt"
 
+    @property
+    def live(self) -> Path:
+        """The folder of what the live page shows."""
+        return self.path / "live"
+
+    @property
+    def live_state(self) -> Path:
+        return self.live / "state.json"
+
+    @property
+    def live_samples(self) -> Path:
+        """The test images of the live page, with their labels."""
+        return self.live / "samples.npz"
+
+    @property
+    def live_snapshot(self) -> Path:
+        """What the network makes of them after an epoch, and its first kernels then."""
+        return self.live / "snapshot.npz"
+
+    @property
+    def stop_request(self) -> Path:
+        """There while somebody asks the training process to stop."""
+        return self.live / "stop"
+
     def write_json(self, path: Path, value: Any) -> None:
         write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 

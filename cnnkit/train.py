@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +17,10 @@ from cnnkit.config.base import StrictModel
 from cnnkit.config.document import dump
 from cnnkit.config.provenance import as_texts, written
 from cnnkit.console import Console, format_duration
+from cnnkit.ending import Interrupted, after_stop, count_epochs, interruption, resume_hint
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.layers.stack import head as head_of
+from cnnkit.live.state import Reporter, StopRequested
 from cnnkit.model import build_model, first_kernel, measure_initial_weights, normalization_constants
 from cnnkit.rundir import Run
 from cnnkit.runtime import Runtime
@@ -52,13 +53,13 @@ _HEADER = """\
 """
 
 
-class Interrupted(CnnkitError):
-    """The user pressed Ctrl-C; what was learned is kept."""
-
-    exit_code = 130
-
-
-def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None, tuning: Tuning | None = None) -> Run:
+def train(
+    loaded: LoadedConfig,
+    console: Console,
+    run_dir: str | None = None,
+    tuning: Tuning | None = None,
+    opened: Callable[[Run], None] | None = None,
+) -> Run:
     """Trains the config's network and returns the run that holds what came of it.
 
     The run gets config.yaml, environment.json, metrics.csv, model.keras (the best epoch's weights), the checkpoint and
@@ -67,6 +68,7 @@ def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None, tu
     Args:
         run_dir: The run's directory; by default the next free one under runs/.
         tuning: What was measured to find the config's settings, for the record.
+        opened: Called with the run when its directory is there, before the first epoch.
 
     Raises:
         CnnkitError: if the data are missing or the loss becomes non-finite.
@@ -82,20 +84,31 @@ def train(loaded: LoadedConfig, console: Console, run_dir: str | None = None, tu
     console.record(f"config    {loaded.file}")
     if tuning is not None:
         console.record(tuning.as_text())
-    with _logged(console, run):
+    reporter = Reporter(run, prepared.config.training.epochs, prepared.steps_per_epoch)
+    with _logged(console, run, reporter):
         _write_start(loaded, prepared, run, tuning)
+        reporter.begin()
         _describe(prepared, run, console)
-        _train(prepared, run, console, None)
+        if opened is not None:
+            opened(run)
+        _train(prepared, run, console, reporter, None)
     return run
 
 
-def resume(path: str, config: str | None, overrides: Sequence[str], console: Console) -> Run:
+def resume(
+    path: str,
+    config: str | None,
+    overrides: Sequence[str],
+    console: Console,
+    opened: Callable[[Run], None] | None = None,
+) -> Run:
     """Continues a run from its last checkpoint, with the config that it was made with.
 
     Args:
         path: The run.
         config: A config file that must agree with the run's, or None.
         overrides: `--set` texts; only `training.epochs` may change.
+        opened: As for `train`.
 
     Raises:
         UsageError: if anything else differs, or nothing is left to do.
@@ -116,12 +129,16 @@ def resume(path: str, config: str | None, overrides: Sequence[str], console: Con
     if prepared.config != before.config:
         rundir.write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
     console.log = run.log
-    with _logged(console, run):
-        epochs = prepared.config.training.epochs
+    epochs = prepared.config.training.epochs
+    reporter = Reporter(run, epochs, prepared.steps_per_epoch)
+    with _logged(console, run, reporter):
+        reporter.begin(state["epochs_done"])
         console.line(f"resuming {run.path} after epoch {state['epochs_done']} of {epochs}")
         if epochs != before.config.training.epochs and prepared.config.training.schedule is not None:
             console.line(f"note: the schedule is now that of a run of {epochs} epochs")
-        _train(prepared, run, console, state)
+        if opened is not None:
+            opened(run)
+        _train(prepared, run, console, reporter, state)
     return run
 
 
@@ -143,34 +160,42 @@ def _record_resume(run: Run, epoch: int, loaded: LoadedConfig) -> None:
 
 
 @contextlib.contextmanager
-def _logged(console: Console, run: Run) -> Iterator[None]:
-    """Leaves the reason in log.txt when a run ends early."""
+def _logged(console: Console, run: Run, reporter: Reporter) -> Iterator[None]:
+    """Leaves the reason in log.txt and in the run's state when it ends early."""
     try:
         yield
     except Exception as error:
         console.record(str(error))
+        reporter.end("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
         raise
     except KeyboardInterrupt:
         # Outside `fit`: before the first epoch, or while the pictures are drawn.
         if run.checkpoint.exists():
-            interrupted = Interrupted(f"interrupted; what was learned is kept in {run.path}", _resume_hint(run))
+            interrupted = Interrupted(f"interrupted; what was learned is kept in {run.path}", resume_hint(run))
         else:
             interrupted = Interrupted("interrupted before the first epoch", "Start again with: cnnkit train")
         console.record(str(interrupted))
+        reporter.end("interrupted", str(interrupted))
         raise interrupted from None
     finally:
         console.end_epoch()
 
 
-def _train(prepared: Preparation, run: Run, console: Console, state: dict[str, Any] | None) -> None:
+def _train(prepared: Preparation, run: Run, console: Console, reporter: Reporter, state: dict[str, Any] | None) -> None:
     with contextlib.ExitStack() as stack:
         # However training ends, the curves show what it did.
         stack.callback(_write_curves, run)
-        keeper = _fit(prepared, run, console, state)
+        keeper = _fit(prepared, run, console, reporter, state)
+        reporter.end_training()
     seconds = sum(row["seconds"] for row in keeper.rows)
     best = f"; best epoch {keeper.best_epoch}" if keeper.best else ""
-    console.line(f"trained {len(keeper.rows)} epochs in {format_duration(seconds)}{best}")
+    trained = f"trained {count_epochs(len(keeper.rows))} in {format_duration(seconds)}{best}"
+    if reporter.stopped:
+        stopped = after_stop(keeper, run)
+        console.line(stopped)
+    console.line(trained)
     _write_filters(run, keeper.saved_model)
+    reporter.end("stopped" if reporter.stopped else "finished", stopped if reporter.stopped else trained)
 
 
 def load_data(config: RunConfig) -> DataSets:
@@ -336,13 +361,14 @@ def _check_unfinished(state: dict[str, Any], config: RunConfig, run: Run) -> Non
         )
 
 
-def _fit(prepared: Preparation, run: Run, console: Console, state: dict[str, Any] | None) -> Any:
-    """One call of Keras' `fit`; returns the callback that kept the rows."""
+def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, state: dict[str, Any] | None) -> Any:
+    """One call of Keras' `fit`, up to a request to stop if one comes; returns the callback that kept the rows."""
     import keras
     import tensorflow as tf
 
     from cnnkit import callbacks
     from cnnkit.checkpoint import restore_checkpoint
+    from cnnkit.live.callback import LiveFiles, snapshots_of
 
     config, data, model = prepared.config, prepared.data, prepared.model
     first_epoch = state["epochs_done"] if state else 0
@@ -369,8 +395,9 @@ def _fit(prepared: Preparation, run: Run, console: Console, state: dict[str, Any
         state=state,
         restore=(lambda: restore_checkpoint(run.checkpoint, model)) if state else None,
     )
-    progress = callbacks.Progress(console, config.training.epochs, prepared.steps_per_epoch, batch_size)
-    in_order = [clock, progress, averaged, *stateful.values(), _tensorboard(config, run), keeper]
+    progress = callbacks.Progress(console, reporter, config.training.epochs, prepared.steps_per_epoch, batch_size)
+    live = LiveFiles(reporter, keeper, snapshots_of(prepared, run, reporter, averaged))
+    in_order = [clock, progress, averaged, *stateful.values(), _tensorboard(config, run), keeper, live]
     training, validation = datasets(prepared, epoch)
     try:
         model.fit(
@@ -388,8 +415,10 @@ def _fit(prepared: Preparation, run: Run, console: Console, state: dict[str, Any
             shuffle=False,
             verbose=0,
         )
+    except StopRequested:
+        console.end_epoch()
     except KeyboardInterrupt:
-        raise _interrupted(keeper, run) from None
+        raise interruption(keeper, run) from None
     except callbacks.NonFiniteLoss as error:
         kept = f" The checkpoint and model of epoch {keeper.kept} are kept in {run.path}." if keeper.kept else ""
         raise CnnkitError(f"{error.message} in epoch {keeper.kept + 1}", f"{error.hint}{kept}") from None
@@ -404,28 +433,6 @@ def _fit(prepared: Preparation, run: Run, console: Console, state: dict[str, Any
             raise
         raise CnnkitError(found[1], "Mend or remove the file, or set `data.skip_corrupt: true`.") from None
     return keeper
-
-
-def _resume_hint(run: Run) -> str:
-    return f"Continue with: cnnkit train --resume {shlex.quote(str(run.path))}"
-
-
-def _interrupted(keeper: Any, run: Run) -> Interrupted:
-    from cnnkit.callbacks import NonFiniteLoss
-
-    if keeper.kept:
-        return Interrupted(
-            f"interrupted; {keeper.kept} {'epoch is' if keeper.kept == 1 else 'epochs are'} kept in {run.path}",
-            _resume_hint(run),
-        )
-    again = "There is no checkpoint to resume yet; start again with `cnnkit train`."
-    # Averaged weights are all zero before the first update.
-    if int(keeper.model.optimizer.iterations.numpy()) > 0:
-        with contextlib.suppress(NonFiniteLoss):
-            keeper.check_variables()
-            keeper.save_model()
-            return Interrupted(f"interrupted in the first epoch; the weights so far are in {run.model}", again)
-    return Interrupted("interrupted before anything was learned", again)
 
 
 def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:

@@ -162,6 +162,7 @@ MAY_IMPORT_KERAS = {
     "layers/fused.py",
     "layers/functions.py",
     "layers/keras_initializers.py",
+    "live/callback.py",
 }
 
 

@@ -115,7 +115,7 @@ def _train_one(
     try:
         console.line(f"test      {one_line(evaluate_run(run))}")
     except KeyboardInterrupt:
-        from cnnkit.train import Interrupted
+        from cnnkit.ending import Interrupted
 
         raise Interrupted(
             f"interrupted in the evaluation; the trained run is in {run.path}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from cnnkit.data.splits import ArraySource
 from cnnkit.errors import CnnkitError
 
 
+@cache
 def read_digits() -> ArraySource:
     """The 1,797 digits, uint8 [1797, 8, 8, 1], their 17 levels of grey spread over 0..255.
 

@@ -1,0 +1,73 @@
+"""How a training ends before its last epoch: what is kept of it, and what its user is told."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from typing import Any
+
+from cnnkit.errors import EXIT_INTERRUPTED, CnnkitError
+from cnnkit.rundir import Run
+
+_NO_CHECKPOINT = "There is no checkpoint to resume yet; start again with `cnnkit train`."
+
+
+class Interrupted(CnnkitError):
+    """The user pressed Ctrl-C; what was learned is kept."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
+def resume_hint(run: Run) -> str:
+    return f"Continue with: cnnkit train --resume {shlex.quote(str(run.path))}"
+
+
+def count_epochs(number: int) -> str:
+    return f"{number} epoch{'s' * (number != 1)}"
+
+
+def interruption(keeper: Any, run: Run) -> Interrupted:
+    """What Ctrl-C in an epoch becomes.
+
+    Args:
+        keeper: The callback that keeps the run's epochs, see `callbacks.Keeper`.
+        run: The run.
+    """
+    if keeper.kept:
+        return Interrupted(f"interrupted; {_kept(keeper)} in {run.path}", resume_hint(run))
+    if _keep_weights(keeper):
+        return Interrupted(f"interrupted in the first epoch; the weights so far are in {run.model}", _NO_CHECKPOINT)
+    return Interrupted("interrupted before anything was learned", _NO_CHECKPOINT)
+
+
+def after_stop(keeper: Any, run: Run) -> str:
+    """What is left of a training that somebody stopped from the live page, in words.
+
+    Args:
+        keeper, run: As for `interruption`.
+
+    Raises:
+        CnnkitError: if that is nothing.
+    """
+    if keeper.kept:
+        return f"stopped from the live page; {_kept(keeper)}. {resume_hint(run)}"
+    if _keep_weights(keeper):
+        return f"stopped from the live page in the first epoch; the weights so far are kept. {_NO_CHECKPOINT}"
+    raise CnnkitError("stopped from the live page before anything was learned", _NO_CHECKPOINT)
+
+
+def _kept(keeper: Any) -> str:
+    return f"{count_epochs(keeper.kept)} {'is' if keeper.kept == 1 else 'are'} kept"
+
+
+def _keep_weights(keeper: Any) -> bool:
+    """Saves the weights of a first epoch that has not ended; False where there is nothing to keep."""
+    from cnnkit.callbacks import NonFiniteLoss
+
+    # Averaged weights are all zero before the first update.
+    if int(keeper.model.optimizer.iterations.numpy()) > 0:
+        with contextlib.suppress(NonFiniteLoss):
+            keeper.check_variables()
+            keeper.save_model()
+            return True
+    return False

@@ -1,0 +1,198 @@
+"""The live page's server: it reads a run directory, and knows nothing of TensorFlow."""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnkit.errors import CnnkitError
+from cnnkit.live.snapshots import MOST_KERNELS
+from cnnkit.live.state import read_state, request_stop
+from cnnkit.pages import style_sheet
+from cnnkit.pages.security import Application, protect
+from cnnkit.rundir import Run
+
+#: Longer sides of test images are shrunk to this many pixels; the page shows them smaller still.
+LARGEST_IMAGE = 192
+
+
+class LiveApp:
+    """The ASGI application that shows one run.
+
+    * `GET /`: the page; `GET /static/...`: its style sheets and modules.
+    * `GET /state`: the state (see `read_state`), the rows of metrics.csv, the class names, the test metrics.
+    * `GET /filters.png?when=before|now`: the first kernels.
+    * `GET /samples`: the guesses for the test images; `GET /images/<n>.png`: these images.
+    * `POST /stop`: asks the training to end; 409 where none is running.
+
+    Args:
+        run: The run.
+        host: What the server is bound to.
+    """
+
+    def __init__(self, run: Run, host: str) -> None:
+        self.run = run
+        #: When a page last asked for the state, on the monotonic clock.
+        self.last_seen = -math.inf
+        self._app: Application = protect(self._routes(), host)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._app(scope, receive, send)
+
+    def _routes(self) -> Any:
+        from fastapi import FastAPI, HTTPException, Response
+        from fastapi.staticfiles import StaticFiles
+
+        # FastAPI cannot look up annotations that are imported in here; so the handlers say Any.
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        folder = Path(__file__).parent / "static"
+
+        def text(content: str, kind: str) -> Response:
+            return Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
+
+        def picture(content: bytes | None) -> Response:
+            if content is None:
+                raise HTTPException(404, "The run has no such picture yet.")
+            return Response(content, media_type="image/png", headers={"Cache-Control": "no-store"})
+
+        @app.get("/")
+        def page() -> Any:
+            return text((folder / "index.html").read_text(encoding="utf-8"), "text/html")
+
+        @app.get("/static/common.css")
+        def common() -> Any:
+            return text(style_sheet(), "text/css")
+
+        @app.get("/state")
+        def state() -> dict[str, Any]:
+            self.last_seen = time.monotonic()
+            return run_state(self.run)
+
+        @app.get("/filters.png")
+        def filters(when: str = "now") -> Any:
+            return picture(filters_png(self.run, when))
+
+        @app.get("/samples")
+        def samples() -> dict[str, Any]:
+            return guesses(self.run)
+
+        @app.get("/images/{number}.png")
+        def image(number: int) -> Any:
+            return picture(image_png(self.run, number))
+
+        @app.post("/stop", status_code=202)
+        def stop() -> dict[str, bool]:
+            if not request_stop(self.run):
+                raise HTTPException(409, "No training of this run is in progress.")
+            return {"stopping": True}
+
+        app.mount("/static", StaticFiles(directory=str(folder)))
+        return app
+
+
+def run_state(run: Run) -> dict[str, Any]:
+    """What the page shows of a run, as JSON values."""
+    state = read_state(run)
+    running = state["status"] in ("starting", "training", "evaluating")
+    try:
+        rows = run.read_metrics()
+    except CnnkitError:
+        rows = []
+    return {
+        "run": run.name,
+        "path": str(run.path),
+        **state,
+        "stopping": running and run.stop_request.exists(),
+        "filters_shown": min(state.get("filters", 0), MOST_KERNELS),
+        "rows": [{name: value if math.isfinite(value) else None for name, value in row.items()} for row in rows],
+        # That of an earlier evaluation says nothing of a run that goes on.
+        "test": None if running else _test_metrics(run),
+    }
+
+
+def _test_metrics(run: Run) -> dict[str, Any] | None:
+    try:
+        metrics = run.read_json(run.evaluation)
+        return {name: metrics[name] for name in ("accuracy", "loss", "images")}
+    except (CnnkitError, KeyError):
+        return None
+
+
+def filters_png(run: Run, when: str) -> bytes | None:
+    """The first layer's kernels as a PNG, as `plots.filters` draws them.
+
+    Args:
+        when: `before` training, or `now`.
+    """
+    from cnnkit.plots.kernels import kernel_tiles
+
+    if when == "before":
+        kernel = _load(run.initial_filters)
+    else:
+        snapshot = _load(run.live_snapshot)
+        kernel = None if snapshot is None else snapshot.get("kernel")
+    if kernel is None or kernel.ndim != 4:
+        return None
+    kernel = np.asarray(kernel[..., :MOST_KERNELS], np.float64)
+    picture = np.rint(255 * kernel_tiles(kernel)).astype(np.uint8)
+    opaque = np.full((*picture.shape[:2], 1), 255, np.uint8)
+    # On a dark page, what is left of the last row would be a white block.
+    columns = math.ceil(math.sqrt(kernel.shape[-1]))
+    rows = math.ceil(kernel.shape[-1] / columns)
+    used = kernel.shape[-1] - (rows - 1) * columns
+    opaque[-picture.shape[0] // rows :, picture.shape[1] // columns * used :] = 0
+    return _png(np.concatenate([picture, opaque], axis=-1))
+
+
+def guesses(run: Run) -> dict[str, Any]:
+    """What the network says of the test images.
+
+    Returns:
+        `epoch` (None before the first snapshot) and `images`: for each its class, and the likeliest classes with their
+        probabilities, the likeliest first.
+    """
+    samples, snapshot = _load(run.live_samples), _load(run.live_snapshot)
+    if samples is None or snapshot is None or "probabilities" not in snapshot:
+        return {"epoch": None, "images": []}
+    names = run.read_task().class_names
+    images = []
+    for label, row in zip(samples["labels"].tolist(), snapshot["probabilities"], strict=True):
+        likeliest = np.argsort(-row, kind="stable")[:3].tolist()
+        top = [{"class": names[index], "probability": float(row[index])} for index in likeliest]
+        images.append({"class": names[label], "right": likeliest[0] == label, "top": top})
+    return {"epoch": int(snapshot["epoch"]), "images": images}
+
+
+def image_png(run: Run, number: int) -> bytes | None:
+    """One of the test images, shrunk where it is large."""
+    samples = _load(run.live_samples)
+    if samples is None or not 0 <= number < len(samples["images"]):
+        return None
+    return _png(samples["images"][number], LARGEST_IMAGE)
+
+
+def _load(path: Any) -> Any:
+    """A NumPy file, or the arrays of an archive by name; None where there is none yet, or it is broken."""
+    try:
+        with path.open("rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+            return dict(found) if isinstance(found, np.lib.npyio.NpzFile) else found
+    except Exception:  # a damaged file makes NumPy raise almost anything: ValueError, BadZipFile, EOFError, ...
+        return None
+
+
+def _png(pixels: np.ndarray, largest: int | None = None) -> bytes:
+    """A picture, uint8 [height, width, 1, 3 or 4], as a PNG whose sides have at most `largest` pixels."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    if largest is not None:
+        image.thumbnail((largest, largest))
+    stream = io.BytesIO()
+    image.save(stream, format="PNG")
+    return stream.getvalue()

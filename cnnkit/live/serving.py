@@ -1,0 +1,232 @@
+"""Starting the live page's server: in this process for `watch`, in a process of its own beside a training."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from cnnkit.console import Console
+from cnnkit.errors import CnnkitError
+from cnnkit.rundir import Run
+
+log = logging.getLogger("cnnkit")
+
+HOST = "127.0.0.1"
+
+#: The first port to try; so many after it are tried too.
+PORT = 8017
+_PORTS = 100
+
+#: After the training, the server stays so long for pages that are open: each asks once in a second.
+LINGER_SECONDS = 4.0
+
+#: A page that has not asked for so long is no longer open.
+_OPEN_SECONDS = 10.0
+
+_START = "import sys; sys.path.append(sys.argv.pop(1)); from cnnkit.live.serving import child; child(*sys.argv[1:])"
+
+
+def watch(run: Run, host: str = HOST, port: int | None = None, console: Console | None = None) -> None:
+    """Serves the live page of a run until Ctrl-C.
+
+    Args:
+        run: The run, in progress or over.
+        host: The address to bind to.
+        port: The port; by default the first free one from PORT on, and 0 for any.
+        console: Gets told the page's address.
+
+    Raises:
+        CnnkitError: if the packages of a server are missing, or it cannot be bound.
+    """
+    check_packages()
+    listener = listen(host, port, or_next=False)
+    (console or Console()).line(f"live      {address(listener, host)} shows {run.path}; Ctrl-C ends it")
+    # uvicorn shuts down at Ctrl-C, and then passes it on.
+    with contextlib.suppress(KeyboardInterrupt):
+        _server(run, host).run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def live_page(console: Console, host: str = HOST, port: int | None = None) -> Iterator[Callable[[Run], None]]:
+    """Shows the training inside the block in a browser.
+
+    Args:
+        console: Gets told the page's address.
+        host: The address to bind to.
+        port: The port; where it is taken, the next free one.
+
+    Yields:
+        What `train` and `resume` take as `opened`: called with the run, it starts the server in a process of its own.
+        That stays for LINGER_SECONDS after the block, if a page is open. Whatever happens to it is a warning.
+
+    Raises:
+        CnnkitError: if the packages of a server are missing, or it cannot be bound.
+    """
+    check_packages()
+    with contextlib.closing(listen(host, port, or_next=True)) as listener, contextlib.ExitStack() as stack:
+
+        def opened(run: Run) -> None:
+            console.line(f"live      {address(listener, host)}")
+            try:
+                stack.enter_context(_beside(run, host, listener))
+            except OSError as error:
+                log.warning("the live page cannot be served: %s", error)
+
+        yield opened
+
+
+@contextlib.contextmanager
+def _beside(run: Run, host: str, listener: socket.socket) -> Iterator[None]:
+    """A process that serves the page; it notices the end of this one, however that comes, by its standard input."""
+    output = tempfile.TemporaryFile()  # noqa: SIM115 (the thread that reads it closes it)
+    root = str(Path(__file__).parent.parent.parent)
+    handle = str(listener.fileno())
+    command = [sys.executable, "-P", "-c", _START, root, str(run.path.resolve()), host, handle]
+    listener.set_inheritable(True)
+    # Windows passes all inheritable handles or none.
+    passed: dict[str, Any] = {"close_fds": False} if sys.platform == "win32" else {"pass_fds": [listener.fileno()]}
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=output,
+        # Ctrl-C in a terminal is for the training.
+        start_new_session=True,
+        **passed,
+    )
+    listener.close()
+    ending = threading.Event()
+    threading.Thread(target=_warn_of_early_end, args=(process, ending, output), daemon=True).start()
+    try:
+        yield
+    finally:
+        ending.set()
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+
+
+def _warn_of_early_end(process: subprocess.Popen[bytes], ending: threading.Event, output: IO[bytes]) -> None:
+    process.wait()
+    with output:
+        if not ending.is_set():
+            output.seek(0)
+            lines = output.read().decode("utf-8", "replace").strip().splitlines()
+            reason = lines[-1] if lines else f"exit code {process.returncode}"
+            log.warning("the live page has ended, the training goes on: %s", reason)
+
+
+def child(path: str, host: str, handle: str) -> None:
+    """The process that serves the page beside a training.
+
+    Args:
+        path: The run's directory.
+        host: What the socket is bound to.
+        handle: The number of the listening socket that was passed on.
+    """
+    # The training needs the processor more.
+    if hasattr(os, "nice"):
+        os.nice(10)
+    server = _server(Run(Path(path)), host)
+    threading.Thread(target=_end_after_training, args=(server,), daemon=True).start()
+    server.run(sockets=[socket.socket(fileno=int(handle))])
+
+
+def _end_after_training(server: Any) -> None:
+    """Waits for the training process to end, and for the pages to notice."""
+    sys.stdin.buffer.read()
+    if time.monotonic() - server.config.app.last_seen < _OPEN_SECONDS:
+        time.sleep(LINGER_SECONDS)
+    server.should_exit = True
+
+
+def _server(run: Run, host: str) -> Any:
+    import uvicorn
+
+    from cnnkit.live.server import LiveApp
+
+    config = uvicorn.Config(
+        LiveApp(run, host),
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
+
+
+def check_packages() -> None:
+    """Whether the packages of a server are there.
+
+    Raises:
+        CnnkitError: if they are not.
+    """
+    missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise CnnkitError(
+            f"the page needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
+            'pip install "cnnkit[serve]"',
+        )
+
+
+def listen(host: str, port: int | None, *, or_next: bool) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        host: The name or address to bind to.
+        port: The port, 0 for any free one; None for the first free one from PORT on.
+        or_next: Whether a port after `port` will do where that is taken.
+
+    Raises:
+        CnnkitError: if no port is free, or the host is none of this machine's.
+    """
+    first = PORT if port is None else port
+    ports: Sequence[int] = [first]
+    if port is None or (or_next and port):
+        ports = range(first, min(first + _PORTS, 65536))
+    reason = None
+    for candidate in ports:
+        try:
+            return _bound(host, candidate)
+        except OSError as error:
+            reason = error
+    last = f" to {ports[-1]}" if len(ports) > 1 else ""
+    raise CnnkitError(
+        f"cannot listen on {host}, port {first}{last}: {reason.strerror if reason else 'no port'}",
+        "Name another one: --port N (0 takes any free one).",
+    ) from None
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":
+            # Else the port of a server that has just ended would count as taken.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def address(listener: socket.socket, host: str) -> str:
+    """The page's address for a browser on this machine, or, where all addresses are bound, for one elsewhere."""
+    port = listener.getsockname()[1]
+    name = socket.gethostname() if host in ("0.0.0.0", "::", "") else host
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
