@@ -15,6 +15,7 @@ from pydantic import Field
 
 from cnnkit.config.base import DtypeName, NamedObject, StrictModel
 from cnnkit.layers.calls import Argument, Call
+from cnnkit.layers.geometry import CHANNELS_LAST
 
 #: A tensor's shape without the batch axis, such as (32, 32, 3).
 Shape = tuple[int, ...]
@@ -79,6 +80,7 @@ class Names:
         blocks: The config's blocks (`deferred.BlockConfig`) by name.
         parameters: Those of the block whose layers are looked at, by name without `$`.
         calls: The blocks that are being resolved, the outermost first.
+        order: Where height (0), width (1) and channels (2) lie in what arrives at the layer.
         budget: Shared by all layers of a network.
     """
 
@@ -86,6 +88,7 @@ class Names:
     blocks: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     calls: tuple[str, ...] = ()
+    order: tuple[int, ...] = CHANNELS_LAST
     budget: Budget = field(default_factory=Budget)
 
 

@@ -3,7 +3,8 @@
 They are held as they were written, and become layers where the shape that arrives is known.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -27,12 +28,15 @@ from cnnkit.config.explain import message_of, mistakes
 from cnnkit.config.expressions import CHANNELS, CLASSES, check_expression, evaluate, is_expression, is_whole_name
 from cnnkit.config.schema import Schema, class_schema
 from cnnkit.layers import LAYERS
-from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names, Path, Shape, ShapeError, channels
-from cnnkit.layers.compound import Compound, Part
-from cnnkit.layers.stack import StackError, trace
+from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names, Path, Shape, ShapeError, channels, format_shape
+from cnnkit.layers.compound import Compound, Part, leaves
+from cnnkit.layers.geometry import CHANNELS_LAST, order_read
+from cnnkit.layers.stack import StackError, Step, trace
 
 #: The default of a parameter that every call has to give.
 REQUIRED = "required"
+
+_CHANNELS_NAMED = re.compile(rf"\${CHANNELS}\b")
 
 #: What every layer takes, blocks included.
 COMMON = tuple(Layer.model_fields)
@@ -244,10 +248,10 @@ def substitute(value: Any, values: Mapping[str, Any], schema: Schema | None = No
     return value
 
 
-def _values(names: Names, input_shape: Shape, data_format: Any = None) -> dict[str, Any]:
+def _values(names: Names, input_shape: Shape) -> dict[str, Any]:
     """What expressions at a layer may name."""
-    count = channels(input_shape, data_format) if len(input_shape) == 3 else input_shape[-1]
-    return {**names.parameters, CHANNELS: count, CLASSES: names.classes}
+    axis = names.order.index(2) if len(input_shape) == 3 else -1
+    return {**names.parameters, CHANNELS: input_shape[axis], CLASSES: names.classes}
 
 
 class Deferred(Layer):
@@ -279,7 +283,9 @@ class Deferred(Layer):
         cls = LAYERS.get(self.written)
         assert cls is not None
         schema = class_schema(cls)
-        values = _values(names, input_shape, self.values.get("data_format"))
+        values = _values(names, input_shape)
+        if "data_format" in cls.model_fields and len(input_shape) == 3:
+            values[CHANNELS] = channels(input_shape, self._data_format(values))
         arguments = {}
         for key, value in self.values.items():
             try:
@@ -295,6 +301,13 @@ class Deferred(Layer):
                 raise ShapeError(message_of(first) + _of_names(self.values, arguments, path), path) from None
         # What a name stood for may hold names again, such as `classes`; nothing else is left.
         return found.resolve(names, input_shape)
+
+    def _data_format(self, values: Mapping[str, Any]) -> Any:
+        """The order of the axes that the layer itself asks for; None, as in Keras, for channels last."""
+        try:
+            return substitute(self.values.get("data_format"), values)
+        except PydanticCustomError as error:
+            raise ShapeError(error.message(), "data_format") from None
 
     def _named(self, names: Names, input_shape: Shape) -> Layer:
         """The layer, or the list of layers as one, that a parameter stands for."""
@@ -413,7 +426,28 @@ class BlockCall(Layer):
             steps = trace(block.layers, input_shape, inner)
         except StackError as error:
             raise ShapeError(error.message, inside=((self.block, ("layers", *error.path)), *error.inside)) from None
+        self._check_channels(block, steps, names, input_shape)
         return Compound.of(self._with_common(outer), [Part.of("layers", steps)], values=values)
+
+    def _check_channels(self, block: "BlockConfig", steps: Sequence[Step], names: Names, input_shape: Shape) -> None:
+        """Whether the block reads the channels where the layers before it leave them, if its parameters count them.
+
+        Raises:
+            ShapeError: if not, so that nobody knows which axis `$channels` means.
+        """
+        reader = next((layer for layer in leaves([step.layer for step in steps]) if _moves_axes(layer)), None)
+        if len(input_shape) != 3 or reader is None or order_read(reader, names.order) == names.order:
+            return
+        for key, default in block.parameters.items():
+            if any(_CHANNELS_NAMED.search(text) for text in _texts(self.values.get(key, default))):
+                message = (
+                    f"`${CHANNELS}` is not known here: `{reader.kind}` in the block has `data_format: "
+                    f"{reader.data_format}`, but the layers before it leave {format_shape(input_shape)} "  # type: ignore[attr-defined]
+                    "in another order; write the number"
+                )
+                if key in self.values:
+                    raise ShapeError(message, key)
+                raise ShapeError(message, inside=((self.block, ("parameters", key)),))
 
     def _with_common(self, outer: Mapping[str, Any]) -> "BlockCall":
         """This call with what every layer takes in the place of names."""
@@ -426,6 +460,11 @@ class BlockCall(Layer):
             first = next(mistakes(list(error.errors(include_url=False)), BlockCall))
             raise ShapeError(message_of(first), first.path) from None
         return self.model_copy(update={key: getattr(checked, key) for key in found})
+
+
+def _moves_axes(layer: Layer) -> bool:
+    """Whether a layer says itself in which order it reads the axes, or changes it."""
+    return getattr(layer, "data_format", None) is not None or layer.output_order(CHANNELS_LAST) != CHANNELS_LAST
 
 
 def without_required(schema: dict[str, Any]) -> None:

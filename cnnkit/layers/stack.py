@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnnkit.layers.base import Layer, Names, Path, Shape, ShapeError
+from cnnkit.layers.geometry import order_behind
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def trace(layers: Sequence[Layer], input_shape: Shape, names: Names) -> list[Ste
             raise StackError((index, layer.kind, *error.path), error) from None
         steps.append(Step(resolved, shape, output_shape))
         shape = output_shape
+        names = replace(names, order=order_behind(resolved, names.order))
     return steps
 
 

@@ -29,7 +29,12 @@ from .truth import GRID, make, random_images
 
 Model = dict[str, Any]
 
+TAIL: list[Any] = ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}]
 HEAD: list[Any] = ["GlobalAveragePooling2D", {"Dense": {"units": "classes", "activation": "softmax"}}]
+
+
+def conv_first(filters: Any, data_format: str = "channels_first") -> Model:
+    return {"Conv2D": {"filters": filters, "kernel_size": 3, "padding": "same", "data_format": data_format}}
 
 
 def load(tmp_path: Path, model: Model | list[Any], shape: tuple[int, ...] = (8, 8, 3), *overrides: str) -> LoadedConfig:
@@ -483,6 +488,35 @@ def test_channels_first_counts_its_channels(tmp_path: Path) -> None:
         *HEAD,
     ]
     assert widths(load(tmp_path, layers))[0][0] == 6
+
+
+CHANNELS_FIRST_BLOCKS: Model = {
+    "given": {"parameters": {"f": "required"}, "layers": [conv_first("$f")]},
+    "default": {"parameters": {"f": "$channels * 2"}, "layers": [conv_first("$f")]},
+    "format": {"parameters": {"order": "required"}, "layers": [conv_first("$channels * 2", "$order")]},
+}
+
+
+@pytest.mark.parametrize("call", [{"given": "$channels * 2"}, "default", {"format": "channels_first"}])
+@pytest.mark.parametrize("outer", [lambda call: call, lambda call: {"Repeat": {"times": 1, "layers": [call]}}])
+def test_a_call_counts_channels_that_come_first(tmp_path: Path, call: Any, outer: Callable[[Any], Any]) -> None:
+    """Three of the image, then twice as many at each layer; never the width, which is 8."""
+    layers = [{"Permute": [3, 1, 2]}, conv_first("$channels * 2"), outer(call), {"Reshape": ["$channels", -1]}, *TAIL]
+    rows = summarize(load(tmp_path, {"blocks": CHANNELS_FIRST_BLOCKS, "layers": layers})).rows
+    assert [row.output_shape for row in rows[1:4]] == [(6, 8, 8), (12, 8, 8), (12, 64)]
+
+
+@pytest.mark.parametrize(
+    ("call", "place"), [({"given": "$channels * 2"}, "layers[1].given.f"), ("default", "blocks.default.parameters.f")]
+)
+def test_channels_are_not_counted_on_an_axis_that_the_block_reads_otherwise(
+    tmp_path: Path, call: Any, place: str
+) -> None:
+    """Behind a Reshape, a count by the axis that Keras takes by default would be the width."""
+    layers = [{"Reshape": [3, 8, 8]}, call, *TAIL]
+    text = problems(tmp_path, {"blocks": CHANNELS_FIRST_BLOCKS, "layers": layers})
+    assert "`$channels` is not known here" in text
+    assert place in text
 
 
 def test_a_path_that_is_stretched_sees_no_more_than_the_image(tmp_path: Path) -> None:
