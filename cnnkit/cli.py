@@ -121,19 +121,26 @@ def train(
 def _train_seeds(config: str | None, overrides: tuple[str, ...], count: int) -> None:
     """Runs that differ in the seed alone, and what they say together."""
     from cnnkit.config.load import load_config
-    from cnnkit.groups import group_runs, verdict
+    from cnnkit.config.run import LARGEST_SEED
+    from cnnkit.groups import group_runs, read_results, verdict
 
     if config is None:
         raise UsageError("which config? expected: cnnkit train CONFIG", "`cnnkit new --list` names some.")
     first = load_config(config, overrides).config.seed
+    last = first + count - 1
+    if last > LARGEST_SEED:
+        raise UsageError(
+            f"--seeds {count} counts up from the config's seed, {first}, to {last}, but seeds reach {LARGEST_SEED}",
+            "Start with a smaller one: --set seed=0",
+        )
     made = []
     for seed in range(first, first + count):
         click.echo(f"seed {seed} ({seed - first + 1} of {count})")
         made.append(_train_one(config, (*overrides, f"seed={seed}"), None, None, False, False))
-    (group,) = group_runs(made)
+    (group,) = group_runs(read_results(made))
     click.echo(f"\n{group.name}: test accuracy {group} over {count} seeds")
-    for other in group_runs():
-        if not {run.name for run in other.runs} & {run.name for run in made}:
+    for other in group_runs(read_results()):
+        if other.task == group.task and other.config != group.config:
             click.echo(verdict(other, group))
 
 
@@ -356,13 +363,10 @@ def eject(config: str, overrides: tuple[str, ...], output: str | None) -> None:
 def runs(compare: bool, as_json: bool) -> None:
     """List the runs under runs/."""
     if compare:
-        from cnnkit.groups import as_text, comparison, group_runs
+        from cnnkit.groups import as_text, comparison, read_results
 
-        groups = group_runs()
-        if as_json:
-            click.echo(json.dumps(comparison(groups), indent=2, ensure_ascii=False))
-        else:
-            click.echo(as_text(groups) if groups else "there are no evaluated runs yet; make some: cnnkit train CONFIG")
+        found = read_results()
+        click.echo(json.dumps(comparison(found), indent=2, ensure_ascii=False) if as_json else as_text(found))
         return
     from cnnkit.listing import as_table, run_rows
 

@@ -185,14 +185,15 @@ def compare(first: Side, second: Side) -> dict[str, Any]:
     return {
         "first": first.name,
         "second": second.name,
-        "layers": [_as_json(pair) for pair in align(first.summary.rows, second.summary.rows)],
+        "layers": [as_json(pair) for pair in align(first.summary.rows, second.summary.rows)],
         "totals": totals,
         "accuracy": [first.accuracy, second.accuracy],
         "sections": {key: list(pair) for key, pair in _section_differences(first, second).items()},
     }
 
 
-def _as_json(pair: Pair) -> dict[str, Any]:
+def as_json(pair: Pair) -> dict[str, Any]:
+    """A pair as plain JSON values."""
     row = pair.first or pair.second
     assert row is not None
     found: dict[str, Any] = {
@@ -204,7 +205,7 @@ def _as_json(pair: Pair) -> dict[str, Any]:
     for key in ("parameters", "macs", "activation_bytes", "receptive_field", "output_shape"):
         found[key] = [getattr(one, key) if one else None for one in (pair.first, pair.second)]
     if pair.inside:
-        found["layers"] = [_as_json(one) for one in pair.inside]
+        found["layers"] = [as_json(one) for one in pair.inside]
     return found
 
 
@@ -212,24 +213,30 @@ def as_text(first: Side, second: Side) -> str:
     """The comparison as a terminal shows it."""
     lines = [f"- {first.name}", f"+ {second.name}", ""]
     pairs = align(first.summary.rows, second.summary.rows)
-    lines += [line for pair in pairs for line in _pair_lines(pair, 0)]
+    lines += [line for pair in pairs for line in pair_lines(pair, 0)]
     lines += ["", *_total_lines(first, second)]
     sections = _section_differences(first, second)
     if sections:
-        lines += ["", *(f"{key}: {_shown(one)} -> {_shown(other)}" for key, (one, other) in sections.items())]
+        lines += ["", *(f"{key}: {shown(one)} -> {shown(other)}" for key, (one, other) in sections.items())]
     return "\n".join(lines)
 
 
-def _pair_lines(pair: Pair, depth: int) -> Iterator[str]:
+def pair_lines(pair: Pair, depth: int = 0, *, changes_only: bool = False) -> Iterator[str]:
+    """A pair as a terminal shows it: one line for it, and one for each layer inside.
+
+    Args:
+        depth: How deep it lies inside others, from 0.
+        changes_only: Whether to leave out the layers inside that are the same.
+    """
     row = pair.second or pair.first
     assert row is not None
     places = [str(one.index) if depth == 0 else one.label for one in (pair.first, pair.second) if one is not None]
     place = " -> ".join(dict.fromkeys(places))
     text = f"{pair.sign} {'  ' * depth}{place}" + (f" {row.name}" if depth == 0 else "")
-    notes = [f"{key}: {_shown(one)} -> {_shown(other)}" for key, (one, other) in pair.changes().items()]
+    notes = [f"{key}: {shown(one)} -> {shown(other)}" for key, (one, other) in pair.changes().items()]
     if pair.first is None or pair.second is None:
         arguments = _written_arguments(row)
-        notes.append(", ".join(f"{key}: {_shown(value)}" for key, value in arguments.items()))
+        notes.append(", ".join(f"{key}: {shown(value)}" for key, value in arguments.items()))
         notes.append(f"{format_shape(row.output_shape)}, {row.parameters:,} parameters, {row.macs:,} MACs")
     else:
         for name, form in (("output_shape", format_shape), ("receptive_field", format_shape)):
@@ -243,10 +250,12 @@ def _pair_lines(pair: Pair, depth: int) -> Iterator[str]:
     text += "".join(f"  {note}" for note in notes if note)
     yield text
     for one in pair.inside:
-        yield from _pair_lines(one, depth + 1)
+        if one.sign != "=" or not changes_only:
+            yield from pair_lines(one, depth + 1, changes_only=changes_only)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of the config on one line."""
     from cnnkit.config.document import dump
 
     if value is None:
