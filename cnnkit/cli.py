@@ -246,7 +246,13 @@ def evaluate(runs: tuple[str, ...], split: str, folder: str | None, tta: str | N
 @cli.command()
 @click.argument("run", metavar="RUN")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes shown per image.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Classes per image in the table; CSV and JSON have all.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print only CSV.")
 @_TTA
 @_JSON
@@ -398,6 +404,11 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
     bases = shipped.bases(name)
     copies = [(base, target.parent / base.name) for base in bases]
     for base, copy in copies:
+        if copy == target:
+            raise UsageError(
+                f"`{source.name}` extends `{base.name}`, which is copied beside it, so that it cannot be `{target}`",
+                "Name another file with --output.",
+            )
         # One that is there already may have been copied with another config.
         if copy.exists() and copy.read_bytes() != base.read_bytes():
             raise UsageError(

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from cnnkit.cli import cli
 from cnnkit.config.document import dump
-from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.errors import UsageError
 from cnnkit.groups import Group, group_runs, probability_of_noise, read_results, verdict
 from cnnkit.rundir import Run
 
@@ -221,7 +221,7 @@ def test_seeds_make_runs_and_say_what_they_have_in_common(tmp_path: Path, monkey
     found = evaluate_ensemble(runs)
     assert found["accuracy"] == pytest.approx((average.argmax(axis=0) == truth).mean())
     assert [member["accuracy"] for member in found["members"]] == accuracies
-    with pytest.raises(CnnkitError, match=r"validation images of .* are not the same, because .*`seed`"):
+    with pytest.raises(UsageError, match=r"validation images of .* are not the same, because .*`seed`"):
         evaluate_ensemble(runs, "validation")
     text = CliRunner().invoke(cli, ["eval", *(str(run.path) for run in runs)], catch_exceptions=False).output
     assert "the average of 3 runs, test split" in text
@@ -257,5 +257,5 @@ def test_an_ensemble_needs_one_task(tmp_path: Path) -> None:
         data = {"class_names": classes, "image_shape": [8, 8, 1]}
         run.write_json(run.environment, {"model": {"head": "softmax"}, "data": data})
         runs.append(run)
-    with pytest.raises(CnnkitError, match="do not see the same images and classes"):
+    with pytest.raises(UsageError, match="do not see the same images and classes"):
         evaluate_ensemble(runs)
