@@ -31,15 +31,22 @@ class ShapeError(ValueError):
         argument: The argument to blame, where there is one, or the path to it; the error then points at it.
         inside: For each block of the config that the error lies in, from the outermost: its name, and the path to
             blame in its definition.
+        blamed: The parameters of the block that the layer is in which gave what is refused; None where nobody has
+            looked yet.
     """
 
     def __init__(
-        self, message: str, argument: str | Path | None = None, inside: tuple[tuple[str, Path], ...] = ()
+        self,
+        message: str,
+        argument: str | Path | None = None,
+        inside: tuple[tuple[str, Path], ...] = (),
+        blamed: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.path: Path = () if argument is None else (argument,) if isinstance(argument, str) else argument
         self.inside = inside
+        self.blamed = blamed
 
     @property
     def argument(self) -> str | None:
@@ -197,6 +204,10 @@ class Layer(NamedObject):
             if name not in Layer.model_fields and getattr(self, name) == "classes"
         }
         return self.model_copy(update=found) if found else self
+
+    def named_in(self, argument: str | None) -> tuple[str, ...]:
+        """The parameters of the block around it that an argument is written with, or the layer itself."""
+        return ()
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape that leaves the layer, both without the batch axis.

@@ -3,8 +3,7 @@
 They are held as they were written, and become layers where the shape that arrives is known.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -25,7 +24,7 @@ from cnnkit.config.base import (
     to_plain,
 )
 from cnnkit.config.explain import message_of, mistakes
-from cnnkit.config.expressions import CHANNELS, CLASSES, check_expression, evaluate, is_expression, is_whole_name
+from cnnkit.config.expressions import CHANNELS, CLASSES, NAME, check_expression, evaluate, is_expression, is_whole_name
 from cnnkit.config.schema import Schema, class_schema
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names, Path, Shape, ShapeError, channels, format_shape
@@ -35,8 +34,6 @@ from cnnkit.layers.stack import StackError, Step, trace
 
 #: The default of a parameter that every call has to give.
 REQUIRED = "required"
-
-_CHANNELS_NAMED = re.compile(rf"\${CHANNELS}\b")
 
 #: What every layer takes, blocks included.
 COMMON = tuple(Layer.model_fields)
@@ -326,6 +323,11 @@ class Deferred(Layer):
         except StackError as error:
             raise ShapeError(f"{error.message} (in `{self.written}`)", inside=error.inside) from None
 
+    def named_in(self, argument: str | None) -> tuple[str, ...]:
+        if self.written.startswith("$"):
+            return (self.kind,)
+        return _parameters_in(self.values.get(argument))
+
 
 def _of_names(written: Mapping[str, Any], arguments: Mapping[str, Any], path: Path) -> str:
     """Says which expression gave a value that is refused."""
@@ -425,9 +427,27 @@ class BlockCall(Layer):
             inner = replace(names, parameters=values, calls=(*names.calls, self.block))
             steps = trace(block.layers, input_shape, inner)
         except StackError as error:
-            raise ShapeError(error.message, inside=((self.block, ("layers", *error.path)), *error.inside)) from None
+            given, defaults = self._origins(block, error.blamed or ())
+            places = (("layers", *error.path), *(("parameters", key) for key in defaults))
+            first, *others = ((self.block, place) for place in places)
+            raise ShapeError(error.message, given, (first, *error.inside, *others)) from None
         self._check_channels(block, steps, names, input_shape)
         return Compound.of(self._with_common(outer), [Part.of("layers", steps)], values=values)
+
+    def named_in(self, argument: str | None) -> tuple[str, ...]:
+        return _parameters_in(self.values.get(argument or ""))
+
+    def _origins(self, block: "BlockConfig", blamed: Iterable[str]) -> tuple[str | None, list[str]]:
+        """Where parameters have their values from: the first that this call gives, and those left to their defaults."""
+        given, defaults = None, []
+        waiting = [key for key in blamed if key in block.parameters]
+        for key in waiting:
+            if key in self.values:
+                given = given or key
+            else:
+                defaults.append(key)
+                waiting += [one for one in _parameters_in(block.parameters[key]) if one in block.parameters]
+        return given, defaults
 
     def _check_channels(self, block: "BlockConfig", steps: Sequence[Step], names: Names, input_shape: Shape) -> None:
         """Whether the block reads the channels where the layers before it leave them, if its parameters count them.
@@ -439,7 +459,7 @@ class BlockCall(Layer):
         if len(input_shape) != 3 or reader is None or order_read(reader, names.order) == names.order:
             return
         for key, default in block.parameters.items():
-            if any(_CHANNELS_NAMED.search(text) for text in _texts(self.values.get(key, default))):
+            if CHANNELS in _parameters_in(self.values.get(key, default)):
                 message = (
                     f"`${CHANNELS}` is not known here: `{reader.kind}` in the block has `data_format: "
                     f"{reader.data_format}`, but the layers before it leave {format_shape(input_shape)} "  # type: ignore[attr-defined]
@@ -460,6 +480,11 @@ class BlockCall(Layer):
             first = next(mistakes(list(error.errors(include_url=False)), BlockCall))
             raise ShapeError(message_of(first), first.path) from None
         return self.model_copy(update={key: getattr(checked, key) for key in found})
+
+
+def _parameters_in(value: Any) -> tuple[str, ...]:
+    """The names that stand with a `$` in a plain value."""
+    return tuple(name for text in _texts(value) for name in NAME.findall(text))
 
 
 def _moves_axes(layer: Layer) -> bool:
@@ -497,13 +522,17 @@ class BlockConfig(StrictModel):
     @model_validator(mode="after")
     def _defaults(self) -> "BlockConfig":
         before: set[str] = {CHANNELS}
+        errors = []
         for name, default in self.parameters.items():
+            found = list(_wrong_expressions(default, frozenset(before)))
             if name in (*COMMON, CHANNELS, CLASSES) or not name.isidentifier():
                 hint = "letters, digits and `_`" if not name.isidentifier() else "another name; this one is taken"
-                raise invalid(f"expected {hint} for a parameter, got `{name}`", argument=("parameters", name))
-            for error in _wrong_expressions(default, frozenset(before)):
-                raise invalid(error.message(), argument=("parameters", name))
+                found.append(invalid(f"expected {hint} for a parameter, got `{name}`"))
+            errors += [_as_listed(error, (name,), default) for error in found]
             before.add(name)
+        if errors:
+            context = {"name": "parameters", "class": BlockConfig, "errors": errors}
+            raise PydanticCustomError("nested", "a mistake in {name}", context)
         return self
 
 

@@ -719,3 +719,48 @@ def test_deep_nesting_is_looked_at_in_no_time(tmp_path: Path) -> None:
         layer = {"Residual": [layer]}
     loaded = load(tmp_path, [layer, *HEAD])
     assert summarize(loaded).depth() == 21
+
+
+ORIGINS: Model = {
+    "basic": {
+        "parameters": {"filters": "required", "act": "relu", "window": 3},
+        "layers": [
+            {"Conv2D": {"filters": "$filters", "kernel_size": "$window", "padding": "valid"}},
+            {"Residual": [{"Activation": "$act"}]},
+        ],
+    },
+    "outer": {"parameters": {"a": "relu"}, "layers": [{"basic": {"filters": 3, "act": "$a"}}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("override", "path"),
+    [
+        ("model.blocks.basic.parameters.act=rellu", "at model.blocks.basic.parameters.act, --set "),
+        ("model.blocks.basic.parameters.window=70", "at model.blocks.basic.parameters.window, --set "),
+        ("model.blocks.outer.parameters.a=rellu", "at model.blocks.outer.parameters.a, --set "),
+        ("model.layers[0].basic.act=rellu", "--set "),
+        ("model.layers[1].outer.a=rellu", "--set "),
+    ],
+)
+def test_an_override_of_a_parameter_is_named_where_its_value_is_refused(
+    tmp_path: Path, override: str, path: str
+) -> None:
+    model = {"blocks": ORIGINS, "layers": [{"basic": 3}, "outer", *HEAD]}
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, model, (8, 8, 3), override)
+    assert any(line.strip().startswith(path + override) for line in str(caught.value).splitlines()), caught.value
+
+
+def test_a_repetition_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    """Halved three times, 8 rows are 1; the fourth pooling gets too few."""
+    text = problems(tmp_path, [{"Repeat": {"times": 6, "layers": ["ReLU", {"MaxPooling2D": 2}]}}])
+    assert "(in repetition 4 of 6)" in text
+    assert "layers[0].Repeat.layers[1].MaxPooling2D" in text
+
+
+def test_all_parameters_with_mistakes_are_reported_at_once(tmp_path: Path) -> None:
+    parameters = {"channels": 3, "name": 4, "3x": 5, "classes": 1, "my-f": 3, "late": "$later", "later": 1}
+    text = problems(tmp_path, {"blocks": {"b": {"parameters": parameters, "layers": ["ReLU"]}}, "layers": ["b", *HEAD]})
+    for name in ("channels", "name", "3x", "classes", "my-f", "late"):
+        assert f"model.blocks.b.parameters.{name}\n" in text
