@@ -69,7 +69,7 @@ class RunConfig(StrictModel):
     seed: int = Field(
         default=0,
         ge=0,
-        le=LARGEST_SEED,
+        lt=LARGEST_SEED + 1,
         description="Seed of initial weights, dropout, data order, augmentation and split.",
     )
     data: DataConfig = Field(description="Which images, and how they reach the network.")

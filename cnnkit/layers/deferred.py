@@ -29,7 +29,7 @@ from cnnkit.config.schema import Schema, class_schema
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names, Path, Shape, ShapeError, channels, format_shape
 from cnnkit.layers.compound import Compound, Part, leaves
-from cnnkit.layers.geometry import CHANNELS_LAST, order_read
+from cnnkit.layers.geometry import CHANNELS_LAST, arriving_order
 from cnnkit.layers.stack import StackError, Step, trace
 
 #: The default of a parameter that every call has to give.
@@ -120,11 +120,12 @@ class LayerChoice(Choice):
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Besides the layers, names in lower case: which blocks there are, the config itself says."""
+        """Besides the layers, names in lower case and `$name`: which blocks there are, the config itself says."""
         found = super().__get_pydantic_json_schema__(schema, handler)
         other = {"pattern": "^[a-z_][A-Za-z0-9_]*$"}
         call = {"type": "object", "propertyNames": other, "minProperties": 1, "maxProperties": 1}
-        found["anyOf"] += [{"type": "string", **other}, call]
+        named = {"type": "string", "pattern": f"^{NAME.pattern}$"}
+        found["anyOf"] += [{"type": "string", **other}, named, call]
         return found
 
 
@@ -456,7 +457,7 @@ class BlockCall(Layer):
             ShapeError: if not, so that nobody knows which axis `$channels` means.
         """
         reader = next((layer for layer in leaves([step.layer for step in steps]) if _moves_axes(layer)), None)
-        if len(input_shape) != 3 or reader is None or order_read(reader, names.order) == names.order:
+        if len(input_shape) != 3 or reader is None or arriving_order(reader, names.order) == names.order:
             return
         for key, default in block.parameters.items():
             if CHANNELS in _parameters_in(self.values.get(key, default)):
@@ -504,8 +505,8 @@ class BlockConfig(StrictModel):
 
     parameters: dict[str, Any] = Field(
         default={},
-        description="What a call may set, each with its default or `required`; `$name` in the layers stands for it. "
-        "A default may use the parameters before it.",
+        description="What a call may set, each with its default or `required`; `$name` in the layers stands for it, "
+        "in the place of a layer for a layer or a list of layers. A default may use the parameters before it.",
     )
     layers: Annotated[list[LayerField], Field(min_length=1)] = Field(
         description="The layers. `$channels` is the number of channels that arrive at the layer where it is written."

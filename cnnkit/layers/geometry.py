@@ -172,8 +172,8 @@ def resize_range(
 
 
 #: Where height (0), width (1) and channels (2) lie in a channels-last and a channels-first image.
-CHANNELS_LAST: tuple[int, ...] = (0, 1, 2)
-_CHANNELS_FIRST: tuple[int, ...] = (2, 0, 1)
+CHANNELS_LAST = (0, 1, 2)
+CHANNELS_FIRST = (2, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -199,31 +199,35 @@ def _spatial_part(order: tuple[int, ...]) -> list[int]:
     return [item for item in order if item != 2]
 
 
+def arriving_order(layer: Layer, order: tuple[int, ...]) -> tuple[int, ...]:
+    """Where height (0), width (1) and channels (2) lie as a layer takes them, whose `data_format` decides.
+
+    Args:
+        order: Where they lie in what comes before.
+    """
+    data_format = getattr(layer, "data_format", None)
+    if data_format == "channels_first" and order[0] != 2:
+        return CHANNELS_FIRST
+    if data_format == "channels_last" and order[-1] != 2:
+        return CHANNELS_LAST
+    return order
+
+
 def stack_steps(stack: Sequence[tuple[Layer, Shape]]) -> list[StackStep]:
     """The layers of a stack, each with the shape that arrives at it, as `stack_range` needs them."""
-    order = CHANNELS_LAST
+    order: tuple[int, ...] = CHANNELS_LAST
     steps = []
     for layer, input_shape in stack:
-        order = order_read(layer, order)
+        order = arriving_order(layer, order)
         after = layer.output_order(order)
         steps.append(StackStep(layer, input_shape, order, after))
         order = after
     return steps
 
 
-def order_read(layer: Layer, order: tuple[int, ...]) -> tuple[int, ...]:
-    """The order in which a layer reads what arrives: its own `data_format` decides, where it has one."""
-    data_format = getattr(layer, "data_format", None)
-    if data_format == "channels_first" and order[0] != 2:
-        return _CHANNELS_FIRST
-    if data_format == "channels_last" and order[-1] != 2:
-        return CHANNELS_LAST
-    return order
-
-
 def order_behind(layer: Layer, order: tuple[int, ...]) -> tuple[int, ...]:
     """Where height (0), width (1) and channels (2) lie behind a layer, given where they lie before it."""
-    return layer.output_order(order_read(layer, order))
+    return layer.output_order(arriving_order(layer, order))
 
 
 def stack_range(steps: Sequence[StackStep], low: int, high: int, axis: int) -> tuple[int, int]:
