@@ -121,19 +121,26 @@ def train(
 def _train_seeds(config: str | None, overrides: tuple[str, ...], count: int) -> None:
     """Runs that differ in the seed alone, and what they say together."""
     from cnnkit.config.load import load_config
-    from cnnkit.groups import group_runs, verdict
+    from cnnkit.config.run import LARGEST_SEED
+    from cnnkit.groups import group_runs, read_results, verdict
 
     if config is None:
         raise UsageError("which config? expected: cnnkit train CONFIG", "`cnnkit new --list` names some.")
     first = load_config(config, overrides).config.seed
+    last = first + count - 1
+    if last > LARGEST_SEED:
+        raise UsageError(
+            f"--seeds {count} counts up from the config's seed, {first}, to {last}, but seeds reach {LARGEST_SEED}",
+            "Start with a smaller one: --set seed=0",
+        )
     made = []
     for seed in range(first, first + count):
         click.echo(f"seed {seed} ({seed - first + 1} of {count})")
         made.append(_train_one(config, (*overrides, f"seed={seed}"), None, None, False, False))
-    (group,) = group_runs(made)
+    (group,) = group_runs(read_results(made))
     click.echo(f"\n{group.name}: test accuracy {group} over {count} seeds")
-    for other in group_runs():
-        if not {run.name for run in other.runs} & {run.name for run in made}:
+    for other in group_runs(read_results()):
+        if other.task == group.task and other.config != group.config:
             click.echo(verdict(other, group))
 
 
@@ -239,7 +246,13 @@ def evaluate(runs: tuple[str, ...], split: str, folder: str | None, tta: str | N
 @cli.command()
 @click.argument("run", metavar="RUN")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes shown per image.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Classes per image in the table; CSV and JSON have all.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print only CSV.")
 @_TTA
 @_JSON
@@ -356,13 +369,10 @@ def eject(config: str, overrides: tuple[str, ...], output: str | None) -> None:
 def runs(compare: bool, as_json: bool) -> None:
     """List the runs under runs/."""
     if compare:
-        from cnnkit.groups import as_text, comparison, group_runs
+        from cnnkit.groups import as_text, comparison, read_results
 
-        groups = group_runs()
-        if as_json:
-            click.echo(json.dumps(comparison(groups), indent=2, ensure_ascii=False))
-        else:
-            click.echo(as_text(groups) if groups else "there are no evaluated runs yet; make some: cnnkit train CONFIG")
+        found = read_results()
+        click.echo(json.dumps(comparison(found), indent=2, ensure_ascii=False) if as_json else as_text(found))
         return
     from cnnkit.listing import as_table, run_rows
 
@@ -394,6 +404,11 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
     bases = shipped.bases(name)
     copies = [(base, target.parent / base.name) for base in bases]
     for base, copy in copies:
+        if copy == target:
+            raise UsageError(
+                f"`{source.name}` extends `{base.name}`, which is copied beside it, so that it cannot be `{target}`",
+                "Name another file with --output.",
+            )
         # One that is there already may have been copied with another config.
         if copy.exists() and copy.read_bytes() != base.read_bytes():
             raise UsageError(
@@ -469,11 +484,10 @@ def _data_source(source: str) -> tuple[DataConfig, int]:
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataProblem, describe_data_set
     from cnnkit.config.load import load_config
-    from cnnkit.rundir import config_file
+    from cnnkit.rundir import config_file, run_of
 
-    file = config_file(source)
-    if os.path.isfile(file) or source.endswith((".yaml", ".yml")):
-        loaded = load_config(file).config
+    if os.path.isfile(source) or source.endswith((".yaml", ".yml")) or run_of(source) is not None:
+        loaded = load_config(config_file(source)).config
         return loaded.data, loaded.seed
     config = DataConfig.model_validate({"folder" if Path(source).is_dir() else "name": source})
     try:
