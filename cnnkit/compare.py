@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from cnnkit.config.base import to_plain
+from cnnkit.config.base import NamedObject, StrictModel, to_plain
 from cnnkit.config.load import LoadedConfig, load_config
-from cnnkit.layers.base import format_shape
+from cnnkit.layers.base import Layer, format_shape
+from cnnkit.layers.compound import Compound
+from cnnkit.layers.deferred import BlockCall, Deferred
 from cnnkit.listing import number_in
-from cnnkit.rundir import Run
+from cnnkit.rundir import config_file, run_of
 from cnnkit.summary import LayerRow, Summary, format_bytes, summarize
 
 #: What it costs to change a layer into one of its kind, by share of its arguments, against 1 for leaving one out.
@@ -50,26 +52,21 @@ class Pair:
     inside: tuple[Pair, ...] = ()
 
     def changes(self) -> dict[str, tuple[Any, Any]]:
-        """The arguments that differ, each with both values; None where one is not written."""
+        """The arguments that differ, each with both values, written or not; None where one does not have it."""
         if self.first is None or self.second is None:
             return {}
-        return differences(_own_arguments(self.first), _own_arguments(self.second))
+        return differences(_full_arguments(self.first), _full_arguments(self.second))
 
 
 def open_side(name: str) -> Side:
-    """A config file, or a run's directory.
+    """A config file, or a run: its directory, or its name under runs/.
 
     Raises:
         CnnkitError: if it cannot be read.
     """
-    path = Path(name)
-    accuracy = None
-    if path.is_dir():
-        run = Run(path)
-        loaded = load_config(str(run.config))
-        accuracy = number_in(run, run.evaluation, "accuracy")
-    else:
-        loaded = load_config(name)
+    loaded = load_config(config_file(name))
+    run = None if os.path.isfile(name) else run_of(name)
+    accuracy = None if run is None else number_in(run, run.evaluation, "accuracy")
     return Side(name, loaded, summarize(loaded), accuracy)
 
 
@@ -78,6 +75,7 @@ def align(first: Sequence[LayerRow], second: Sequence[LayerRow]) -> list[Pair]:
 
     Only layers of one kind are changed into each other. As in the alignment of sequences (Needleman and Wunsch 1970).
     """
+    marks = [_signature(one) for one in first], [_signature(one) for one in second]
     costs = [[0.0] * (len(second) + 1) for _ in range(len(first) + 1)]
     for row in range(len(first) + 1):
         for column in range(len(second) + 1):
@@ -87,7 +85,9 @@ def align(first: Sequence[LayerRow], second: Sequence[LayerRow]) -> list[Pair]:
             if column:
                 options.append(costs[row][column - 1] + 1)
             if row and column and first[row - 1].type == second[column - 1].type:
-                options.append(costs[row - 1][column - 1] + _distance(first[row - 1], second[column - 1]))
+                same = marks[0][row - 1] == marks[1][column - 1]
+                change = 0.0 if same else _distance(first[row - 1], second[column - 1])
+                options.append(costs[row - 1][column - 1] + change)
             costs[row][column] = min(options, default=0.0)
     pairs: list[Pair] = []
     row, column = len(first), len(second)
@@ -104,7 +104,7 @@ def align(first: Sequence[LayerRow], second: Sequence[LayerRow]) -> list[Pair]:
         else:
             assert a is not None
             assert b is not None
-            same = _signature(a) == _signature(b)
+            same = marks[0][row - 1] == marks[1][column - 1]
             pairs.append(Pair("=", a, b) if same else Pair("~", a, b, tuple(align(a.rows, b.rows))))
             row, column = row - 1, column - 1
     return pairs[::-1]
@@ -112,24 +112,49 @@ def align(first: Sequence[LayerRow], second: Sequence[LayerRow]) -> list[Pair]:
 
 def _signature(row: LayerRow) -> Any:
     """What makes two layers the same: their kind, their arguments and what they are made of; not their sizes."""
-    return row.type, repr(sorted(_own_arguments(row).items())), tuple(_signature(one) for one in row.rows)
+    return row.type, repr(sorted(_full_arguments(row).items())), tuple(_signature(one) for one in row.rows)
 
 
-def _own_arguments(row: LayerRow) -> dict[str, Any]:
-    """A layer's arguments without the layers inside it, which are compared by themselves."""
-    if row.type not in ("Residual", "Branches", "Repeat"):
+def _written_arguments(row: LayerRow) -> dict[str, Any]:
+    """The arguments that the config writes, without the layers inside a layer, which are compared by themselves."""
+    return _without_layers(row, row.arguments)
+
+
+def _full_arguments(row: LayerRow) -> dict[str, Any]:
+    """All arguments, so that a default means the same written or not; of a block, what its parameters stand for."""
+    layer: Any = None if row.stack is None or not row.type else row.stack.layer
+    if layer is None:
         return row.arguments
-    return {key: value for key, value in row.arguments.items() if not isinstance(value, list)}
+    written = layer.written if isinstance(layer, Compound) else layer
+    if isinstance(written, BlockCall | Deferred):
+        return {**layer.values, **{name: getattr(layer, name) for name in Layer.model_fields}}
+    fields = {name: getattr(written, name) for name in type(written).model_fields}
+    return {name: _in_full(value) for name, value in _without_layers(row, fields).items()}
+
+
+def _without_layers(row: LayerRow, arguments: dict[str, Any]) -> dict[str, Any]:
+    if row.type not in ("Residual", "Branches", "Repeat"):
+        return arguments
+    return {key: value for key, value in arguments.items() if not isinstance(value, list)}
+
+
+def _in_full(value: Any) -> Any:
+    """A field's value as plain YAML with every default of the objects in it."""
+    if isinstance(value, StrictModel):
+        arguments = {name: _in_full(getattr(value, name)) for name in type(value).model_fields}
+        return {type(value).__name__: arguments} if isinstance(value, NamedObject) else arguments
+    if isinstance(value, Mapping):
+        return {key: _in_full(item) for key, item in value.items()}
+    return [_in_full(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _distance(first: LayerRow, second: LayerRow) -> float:
-    if _signature(first) == _signature(second):
-        return 0.0
-    one, other = _own_arguments(first), _own_arguments(second)
-    keys = one.keys() | other.keys()
-    changed = sum(one.get(key) != other.get(key) for key in keys)
+    """What it costs to change a layer into one that is not the same."""
+    one, other = _full_arguments(first), _full_arguments(second)
+    changed = {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+    keys = changed | _written_arguments(first).keys() | _written_arguments(second).keys()
     # Something has changed, if only inside.
-    return _CHANGE * max(changed, 0.5) / (len(keys) + 1)
+    return _CHANGE * max(len(changed), 0.5) / (len(keys) + 1)
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -160,14 +185,15 @@ def compare(first: Side, second: Side) -> dict[str, Any]:
     return {
         "first": first.name,
         "second": second.name,
-        "layers": [_as_json(pair) for pair in align(first.summary.rows, second.summary.rows)],
+        "layers": [as_json(pair) for pair in align(first.summary.rows, second.summary.rows)],
         "totals": totals,
         "accuracy": [first.accuracy, second.accuracy],
         "sections": {key: list(pair) for key, pair in _section_differences(first, second).items()},
     }
 
 
-def _as_json(pair: Pair) -> dict[str, Any]:
+def as_json(pair: Pair) -> dict[str, Any]:
+    """A pair as plain JSON values."""
     row = pair.first or pair.second
     assert row is not None
     found: dict[str, Any] = {
@@ -179,7 +205,7 @@ def _as_json(pair: Pair) -> dict[str, Any]:
     for key in ("parameters", "macs", "activation_bytes", "receptive_field", "output_shape"):
         found[key] = [getattr(one, key) if one else None for one in (pair.first, pair.second)]
     if pair.inside:
-        found["layers"] = [_as_json(one) for one in pair.inside]
+        found["layers"] = [as_json(one) for one in pair.inside]
     return found
 
 
@@ -187,25 +213,30 @@ def as_text(first: Side, second: Side) -> str:
     """The comparison as a terminal shows it."""
     lines = [f"- {first.name}", f"+ {second.name}", ""]
     pairs = align(first.summary.rows, second.summary.rows)
-    lines += [line for pair in pairs for line in pair_lines(pair)]
+    lines += [line for pair in pairs for line in pair_lines(pair, 0)]
     lines += ["", *_total_lines(first, second)]
     sections = _section_differences(first, second)
     if sections:
-        lines += ["", *(f"{key}: {_shown(one)} -> {_shown(other)}" for key, (one, other) in sections.items())]
+        lines += ["", *(f"{key}: {shown(one)} -> {shown(other)}" for key, (one, other) in sections.items())]
     return "\n".join(lines)
 
 
-def pair_lines(pair: Pair, depth: int = 0) -> Iterator[str]:
-    """A layer of one network or both, and those inside it, as lines that begin with the sign."""
+def pair_lines(pair: Pair, depth: int = 0, *, changes_only: bool = False) -> Iterator[str]:
+    """A pair as a terminal shows it: one line for it, and one for each layer inside.
+
+    Args:
+        depth: How deep it lies inside others, from 0.
+        changes_only: Whether to leave out the layers inside that are the same.
+    """
     row = pair.second or pair.first
     assert row is not None
     places = [str(one.index) if depth == 0 else one.label for one in (pair.first, pair.second) if one is not None]
     place = " -> ".join(dict.fromkeys(places))
     text = f"{pair.sign} {'  ' * depth}{place}" + (f" {row.name}" if depth == 0 else "")
-    notes = [f"{key}: {_shown(one)} -> {_shown(other)}" for key, (one, other) in pair.changes().items()]
+    notes = [f"{key}: {shown(one)} -> {shown(other)}" for key, (one, other) in pair.changes().items()]
     if pair.first is None or pair.second is None:
-        arguments = _own_arguments(row)
-        notes.append(", ".join(f"{key}: {_shown(value)}" for key, value in arguments.items()))
+        arguments = _written_arguments(row)
+        notes.append(", ".join(f"{key}: {shown(value)}" for key, value in arguments.items()))
         notes.append(f"{format_shape(row.output_shape)}, {row.parameters:,} parameters, {row.macs:,} MACs")
     else:
         for name, form in (("output_shape", format_shape), ("receptive_field", format_shape)):
@@ -219,10 +250,12 @@ def pair_lines(pair: Pair, depth: int = 0) -> Iterator[str]:
     text += "".join(f"  {note}" for note in notes if note)
     yield text
     for one in pair.inside:
-        yield from pair_lines(one, depth + 1)
+        if one.sign != "=" or not changes_only:
+            yield from pair_lines(one, depth + 1, changes_only=changes_only)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of the config on one line."""
     from cnnkit.config.document import dump
 
     if value is None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cnnkit.config.base import is_number, is_whole
 from cnnkit.console import format_duration
 from cnnkit.errors import CnnkitError
 from cnnkit.rundir import Run, list_runs
@@ -24,7 +25,7 @@ def _run_row(run: Run) -> dict[str, Any]:
     return {
         "run": run.name,
         "epochs": len(metrics),
-        "planned_epochs": _planned_epochs(run),
+        "planned_epochs": planned_epochs(plain_config(run)),
         "best_val_accuracy": max((row["val_accuracy"] for row in metrics if "val_accuracy" in row), default=None),
         "test_accuracy": number_in(run, run.evaluation, "accuracy"),
         "parameters": number_in(run, run.environment, "model", "parameters"),
@@ -33,26 +34,41 @@ def _run_row(run: Run) -> dict[str, Any]:
 
 
 def number_in(run: Run, path: Path, *keys: str) -> Any:
-    """A number in a JSON file of the run; None where the file is missing, half made or broken."""
+    """A finite number in a JSON file of the run; None where the file is missing, half made, broken or closed to us."""
+    value = value_in(run, path, *keys)
+    return value if is_number(value) else None
+
+
+def value_in(run: Run, path: Path, *keys: str) -> Any:
+    """A value in a JSON file of the run; None where the file is missing, half made, broken or closed to us."""
     try:
-        value: Any = run.read_json(path)
+        return within(run.read_json(path), *keys)
     except CnnkitError:
         return None
+
+
+def within(value: Any, *keys: str) -> Any:
+    """What lies in a mapping, and in the mappings in it, under keys; None if nothing does."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, int | float) else None
+    return value
 
 
-def _planned_epochs(run: Run) -> int | None:
+def plain_config(run: Run) -> dict[str, Any] | None:
+    """A run's config as plain values, not validated; None where it cannot be read."""
     from cnnkit.config.document import parse, read_file
 
     try:
         plain = parse(read_file(str(run.config)), str(run.config)).plain()
     except CnnkitError:
         return None
-    training = plain.get("training") if isinstance(plain, dict) else None
-    epochs = training.get("epochs") if isinstance(training, dict) else None
-    return epochs if isinstance(epochs, int) else None
+    return plain if isinstance(plain, dict) else None
+
+
+def planned_epochs(config: dict[str, Any] | None) -> int | None:
+    """How many epochs a plain config asks for; None if it does not say."""
+    epochs = within(config, "training", "epochs")
+    return epochs if is_whole(epochs) else None
 
 
 def as_table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -74,11 +74,6 @@ class Task:
     head: str
 
 
-def config_file(path: str) -> str:
-    """A config file as it is; of a run, the file that holds its config."""
-    return str(Run(Path(path)).config) if os.path.isdir(path) else path
-
-
 @dataclass(frozen=True)
 class Run:
     """One run directory."""
@@ -193,12 +188,14 @@ class Run:
         """A JSON file of the run.
 
         Raises:
-            CnnkitError: if it is missing or broken.
+            CnnkitError: if it is missing or broken, or may not be read.
         """
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise CnnkitError(f"the run `{self.path}` has no {path.name}") from None
+        except OSError as error:
+            raise CnnkitError(f"cannot read `{path}`: {error.strerror}") from None
         except ValueError as error:
             raise CnnkitError(f"`{path}` is not valid JSON: {error}") from None
         if not isinstance(value, dict):
@@ -245,13 +242,15 @@ class Run:
         """The rows of metrics.csv as numbers; none if no epoch has ended.
 
         Raises:
-            CnnkitError: if the file is broken.
+            CnnkitError: if the file is broken, or may not be read.
         """
         try:
             with self.metrics.open(newline="", encoding="utf-8") as stream:
                 return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise CnnkitError(f"cannot read `{self.metrics}`: {error.strerror}") from None
         except (TypeError, ValueError):
             raise CnnkitError(f"`{self.metrics}` should hold one row of numbers per epoch") from None
 
@@ -369,9 +368,40 @@ def find_run(path: str | None) -> Run:
         if not runs:
             raise UsageError(f"there are no runs in `{Path(RUNS).resolve()}`", "Make one: cnnkit train CONFIG")
         return runs[-1]
-    for candidate in (Path(path), Path(RUNS) / path):
-        if (candidate / "config.yaml").is_file():
-            return Run(candidate)
+    found = run_of(path)
+    if found is None:
+        raise UsageError(f"`{path}` is no run: it has no config.yaml", _latest() or "Make one: cnnkit train CONFIG")
+    return found
+
+
+def run_of(path: str) -> Run | None:
+    """The run at a path, or of a name under runs/; None if there is none."""
+    candidates = (Run(Path(path)), Run(Path(RUNS) / path))
+    return next((run for run in candidates if run.config.is_file()), None)
+
+
+def _latest() -> str:
+    """A hint that names the latest runs; empty without any."""
     known = ", ".join(run.name for run in list_runs()[-5:])
-    hint = f"The latest in `{RUNS}`: {known}" if known else "Make one: cnnkit train CONFIG"
-    raise UsageError(f"`{path}` is no run: it has no config.yaml", hint)
+    return f"The latest in `{RUNS}`: {known}" if known else ""
+
+
+def config_file(path: str) -> str:
+    """A config file as it is; of a run (its path, or its name under runs/), the file that holds its config.
+
+    Raises:
+        UsageError: if it is a folder without a run, or if neither a file nor a run has the name.
+    """
+    if os.path.isfile(path):
+        return path
+    run = run_of(path)
+    if run is not None:
+        return str(run.config)
+    if os.path.isdir(path):
+        raise UsageError(f"`{path}` is no run: it has no config.yaml", _latest() or "Name a config file, or a run.")
+    if path.endswith((".yaml", ".yml")):
+        # Whoever reads it says where the name goes wrong.
+        return path
+    from cnnkit.config.document import neighbours
+
+    raise UsageError(f"there is neither a config file nor a run `{path}`{neighbours(path)}", _latest() or None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from cnnkit import inference, machine, runtime
 from cnnkit.config.load import LoadedConfig, load_config
-from cnnkit.errors import CnnkitError, ConfigError
+from cnnkit.errors import CnnkitError, ConfigError, UsageError
 from cnnkit.rundir import Run, to_csv, write_atomically
 
 log = logging.getLogger("cnnkit")
@@ -123,7 +123,8 @@ def evaluate_run(run: Run, split: str = "test", folder: str | None = None, tta: 
         tta: Test-time augmentations, see `inference.compile_network`.
 
     Raises:
-        CnnkitError: if there is no model, no such split, or the images do not fit.
+        UsageError: if there is no such split or folder.
+        CnnkitError: if there is no model, or the images do not fit.
     """
     from cnnkit import evaluate
 
@@ -164,10 +165,12 @@ def evaluate_ensemble(
         The metrics, and `members`: each run's name and its accuracy alone. Nothing is written.
 
     Raises:
-        CnnkitError: if the runs do not fit together, or one of them cannot be evaluated.
+        UsageError: if the runs do not fit together.
+        CnnkitError: if one of them cannot be evaluated.
     """
     from cnnkit import evaluate
 
+    _check_different(runs)
     for run in runs:
         check_model(run)
     # One process has one setting of oneDNN and threads; the first run's decides.
@@ -176,7 +179,7 @@ def evaluate_ensemble(
     for run in runs[1:]:
         task = run.read_task()
         if (task.class_names, task.image_shape) != (first.class_names, first.image_shape):
-            raise CnnkitError(
+            raise UsageError(
                 f"the runs `{runs[0].path}` and `{run.path}` do not see the same images and classes",
                 "An ensemble needs networks of one task.",
             )
@@ -200,6 +203,22 @@ def evaluate_ensemble(
     }
 
 
+def _check_different(runs: Sequence[Run]) -> None:
+    """Whether no run is named twice.
+
+    Raises:
+        UsageError: if one is.
+    """
+    seen = set()
+    for run in runs:
+        place = run.path.resolve()
+        if place in seen:
+            raise UsageError(
+                f"the run `{run.path}` is named twice", "An ensemble needs different runs; name each once."
+            )
+        seen.add(place)
+
+
 def _probabilities(run: Run, images: Any, tta: Sequence[str]) -> tuple[Any, Any]:
     """A run's class probabilities for labelled images, [images, classes], and the labels [images]."""
     from cnnkit import data as data_module
@@ -216,7 +235,7 @@ def _check_same_split(runs: Sequence[Run], split: str) -> None:
     """Whether a split has the same images in all runs: another's may be among those that a run has learned from.
 
     Raises:
-        CnnkitError: if it has not.
+        UsageError: if it has not.
     """
 
     def decides(run: Run) -> tuple[Any, ...]:
@@ -227,7 +246,7 @@ def _check_same_split(runs: Sequence[Run], split: str) -> None:
     for run in runs[1:]:
         if decides(run) != decides(runs[0]):
             what = "`data.splits`, `data.validation` or `seed`" if split != "test" else "`data.splits`"
-            raise CnnkitError(
+            raise UsageError(
                 f"the {split} images of `{runs[0].path}` and of `{run.path}` are not the same, because {what} differs",
                 "One of them may have learned from images of the other's. Measure them on the test split, or on a "
                 "folder of other images with `--data`.",
@@ -250,7 +269,7 @@ def labelled_images(run: Run, split: str, folder: str | None = None) -> Any:
     run.check_data(data.fingerprint)
     found = getattr(data, split)
     if found is None:
-        raise CnnkitError(f"the run `{run.path}` has no {split} split (data.validation is 0)")
+        raise UsageError(f"the run `{run.path}` has no {split} split (data.validation is 0)")
     return found
 
 

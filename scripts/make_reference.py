@@ -77,6 +77,20 @@ model:
 `$name` stands for a parameter of the block, `$channels` for the channels that arrive at the layer where it is written.
 Where a whole number is valid, so is arithmetic with `+ - * //`, parentheses, `$name`, `$channels` and `classes`.
 
+A parameter may stand for any value: a layer or a list of layers, too, where a layer may stand (`- $norm`) and where a
+list of layers may stand (`Residual: $main`):
+
+```yaml
+model:
+  blocks:
+    unit:
+      parameters: {norm: BatchNormalization, main: required}
+      layers: [$norm, {Residual: $main}]
+  layers:
+    - unit: {main: [{Conv2D: {filters: $channels, kernel_size: 3, padding: same}}]}
+    - unit: {norm: [BatchNormalization, ReLU], main: [{Dropout: 0.1}, ReLU]}
+```
+
 What Keras means, where it is easy to misread:
 
 - The `weight_decay` of an optimizer bypasses momentum and also shrinks batch normalization and biases;
@@ -209,6 +223,9 @@ def _type(info: FieldInfo) -> str:
     optional = " or null" if "None" in str(info.annotation) and not info.is_required() and info.default is None else ""
     if schema.kind == "choice" and schema.table is not None:
         return f"{schema.table.kind}{optional}"
+    stated = next((marker.json_schema for marker in info.metadata if isinstance(marker, WithJsonSchema)), None)
+    if schema.kind == "list" and stated is not None:
+        return _json_type(stated)
     if schema.kind == "list" and schema.item is not None and schema.item.table is not None:
         return f"list of {schema.item.table.kind}s"
     if schema.kind == "list" and schema.item is not None and schema.item.item is not None and schema.item.item.table:
@@ -231,6 +248,8 @@ def _json_type(schema: dict[str, Any]) -> str:
     kind = schema.get("type", "value")
     if isinstance(kind, list):
         return " or ".join(_json_type({**schema, "type": one}) for one in kind)
+    if kind == "array" and "recursive" in schema.get("items", {}):
+        return f"list of {schema['items']['recursive']}s"
     if kind == "array":
         items = _json_type(schema["items"]) if isinstance(schema.get("items"), dict) else "values"
         count = schema.get("minItems") if schema.get("minItems") == schema.get("maxItems") else None

@@ -315,10 +315,20 @@ class TestEvaluation:
             from PIL import Image
 
             Image.new("L", (8, 8)).save(tmp_path / name / "1.png")
-        for folder, part in ((tmp_path, "lion"), (tmp_path / "nothing", "does not exist"), ("net.yaml", "is a file")):
+        nothing = tmp_path / "nothing"
+        for folder, code, part in (
+            (tmp_path, 1, "lion"),
+            (nothing, 2, "does not exist"),
+            ("net.yaml", 2, "is a file"),
+        ):
             result = cnnkit("eval", "--data", folder)
-            assert (result.code, result.out) == (1, "")
+            assert (result.code, result.out) == (code, "")
             assert part in result.err
+
+    def test_a_run_is_no_ensemble_with_itself(self, here: Path, cnnkit: Cnnkit) -> None:
+        result = cnnkit("eval", "net-1", here / "runs" / "net-1")
+        assert (result.code, result.out) == (2, "")
+        assert "named twice" in result.err
 
     def test_a_run_that_may_not_be_written_is_measured_all_the_same(
         self, here: Path, cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
@@ -588,6 +598,14 @@ class TestNew:
         assert "a different `cifar10_vgg.yaml` is there already" in result.err
         assert (empty / "cifar10_vgg.yaml").read_text() == "# edited"
         assert not (empty / "third.yaml").exists()
+
+    def test_a_config_and_what_it_extends_need_two_names(self, empty: Path, cnnkit: Cnnkit) -> None:
+        (empty / "fresh").mkdir()
+        for target in ("cifar10_vgg.yaml", "fresh/./cifar10_vgg.yaml"):
+            result = cnnkit("new", "cifar10_vgg_small", "-o", target)
+            assert (result.code, result.out) == (2, "")
+            assert "extends `cifar10_vgg.yaml`" in result.err
+        assert os.listdir("fresh") == []
 
     def test_list_names_every_config(self, cnnkit: Cnnkit) -> None:
         result = cnnkit("new", "--list")

@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,8 @@ from cnnkit import shipped
 from cnnkit.cli import cli
 from cnnkit.compare import Pair, align, compare, differences, open_side
 from cnnkit.config.document import dump
+from cnnkit.errors import UsageError
+from cnnkit.rundir import Run
 from cnnkit.summary import LayerRow
 
 HEAD: list[Any] = ["GlobalAveragePooling2D", {"Dense": {"units": "classes", "activation": "softmax"}}]
@@ -72,7 +76,48 @@ def test_a_blocks_parameter_may_be_called_layers(tmp_path: Path) -> None:
         file.write_text(dump({"data": data, "model": {"blocks": {"b": block}, "layers": [call, *HEAD]}}))
         sides.append(open_side(str(file)))
     (pair, *_) = align(*(side.summary.rows for side in sides))
-    assert pair.changes() == {"layers": (None, 2)}
+    assert pair.changes() == {"layers": (1, 2)}
+
+
+def test_what_is_the_same_written_otherwise_is_no_change(tmp_path: Path) -> None:
+    """Defaults, of an object inside an argument too, and expressions for the same number."""
+    short: list[Any] = [conv(6), {"b": {"filters": 12}}, {"Residual": [conv(12)]}, *HEAD]
+    defaults = {"strides": 1, "use_bias": True, "kernel_initializer": {"GlorotUniform": {"input_axes": None}}}
+    residual = {"Residual": {"layers": [conv(12, groups=1)], "shortcut": "auto", "activation": "linear"}}
+    long: list[Any] = [conv(6, **defaults), {"b": "2 * $channels"}, residual, *HEAD]
+    block = {"parameters": {"filters": "required"}, "layers": [conv("$filters")]}  # type: ignore[arg-type]
+    sides = []
+    for name, layers in (("short", short), ("long", long)):
+        file = Path(write(tmp_path, name, layers))
+        plain = yaml.safe_load(file.read_text())
+        plain["model"]["blocks"] = {"b": block}
+        file.write_text(dump(plain))
+        sides.append(open_side(str(file)))
+    found = align(*(side.summary.rows for side in sides))
+    assert {pair.sign for pair in found} == {"="}
+    assert all(pair.changes() == {} for pair in found)
+
+
+@pytest.mark.parametrize("command", [["diff"], ["inspect"], ["eject", "-o", "-"], ["data", "info"]])
+def test_a_run_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    """As `eval` and `predict` know it; and what is neither run nor config is said to be neither."""
+    monkeypatch.chdir(tmp_path)
+    run = Run(Path("runs/net-1"))
+    run.path.mkdir(parents=True)
+    run.config.write_text(dump({"data": {"name": "digits"}, "model": {"layers": ["Flatten", HEAD[1]]}}))
+    run.write_json(run.evaluation, {"accuracy": 0.8})
+    both = command[:1] == ["diff"]
+    done = CliRunner().invoke(cli, [*command, "net-1", *(["runs/net-1"] if both else [])])
+    assert done.exit_code == 0, done.exception
+    if both:
+        assert "80.00%  80.00%" in done.output
+    for name in ("net-2", "runs"):
+        error = CliRunner().invoke(cli, [*command, name, *(["net-1"] if both else [])]).exception
+        assert isinstance(error, UsageError)
+        if command[0] != "data":
+            assert "net-1" in str(error.hint)
+            assert f"`{name}`" in error.message
+            assert ":1:1" not in str(error)
 
 
 def test_more_repetitions_come_after_those_that_were_there(tmp_path: Path) -> None:

@@ -78,11 +78,10 @@ def _data_source(source: str) -> tuple[DataConfig, int]:
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataProblem, describe_data_set
     from cnnkit.config.load import load_config
-    from cnnkit.rundir import config_file
+    from cnnkit.rundir import config_file, run_of
 
-    file = config_file(source)
-    if os.path.isfile(file) or source.endswith((".yaml", ".yml")):
-        loaded = load_config(file).config
+    if os.path.isfile(source) or source.endswith((".yaml", ".yml")) or run_of(source) is not None:
+        loaded = load_config(config_file(source)).config
         return loaded.data, loaded.seed
     config = DataConfig.model_validate({"folder" if Path(source).is_dir() else "name": source})
     try:

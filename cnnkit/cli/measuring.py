@@ -60,7 +60,13 @@ def evaluate(runs: tuple[str, ...], split: str, folder: str | None, tta: str | N
 @click.command()
 @click.argument("run", metavar="RUN")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes shown per image.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Classes per image in the table; CSV and JSON have all.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print only CSV.")
 @TTA
 @JSON
@@ -107,13 +113,10 @@ def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, tta: str |
 def runs(compare: bool, as_json: bool) -> None:
     """List the runs under runs/."""
     if compare:
-        from cnnkit.groups import as_text, comparison, group_runs
+        from cnnkit.groups import as_text, comparison, read_results
 
-        groups = group_runs()
-        if as_json:
-            click.echo(json.dumps(comparison(groups), indent=2, ensure_ascii=False))
-        else:
-            click.echo(as_text(groups) if groups else "there are no evaluated runs yet; make some: cnnkit train CONFIG")
+        found = read_results()
+        click.echo(json.dumps(comparison(found), indent=2, ensure_ascii=False) if as_json else as_text(found))
         return
     from cnnkit.listing import as_table, run_rows
 

@@ -34,6 +34,11 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
     bases = shipped.bases(name)
     copies = [(base, target.parent / base.name) for base in bases]
     for base, copy in copies:
+        if copy == target:
+            raise UsageError(
+                f"`{source.name}` extends `{base.name}`, which is copied beside it, so that it cannot be `{target}`",
+                "Name another file with --output.",
+            )
         # One that is there already may have been copied with another config.
         if copy.exists() and copy.read_bytes() != base.read_bytes():
             raise UsageError(

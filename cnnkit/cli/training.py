@@ -55,19 +55,26 @@ def train(
 def _train_seeds(config: str | None, overrides: tuple[str, ...], count: int) -> None:
     """Runs that differ in the seed alone, and what they say together."""
     from cnnkit.config.load import load_config
-    from cnnkit.groups import group_runs, verdict
+    from cnnkit.config.run import LARGEST_SEED
+    from cnnkit.groups import group_runs, read_results, verdict
 
     if config is None:
         raise UsageError("which config? expected: cnnkit train CONFIG", "`cnnkit new --list` names some.")
     first = load_config(config, overrides).config.seed
+    last = first + count - 1
+    if last > LARGEST_SEED:
+        raise UsageError(
+            f"--seeds {count} counts up from the config's seed, {first}, to {last}, but seeds reach {LARGEST_SEED}",
+            "Start with a smaller one: --set seed=0",
+        )
     made = []
     for seed in range(first, first + count):
         click.echo(f"seed {seed} ({seed - first + 1} of {count})")
         made.append(_train_one(config, (*overrides, f"seed={seed}"), None, None, False, False))
-    (group,) = group_runs(made)
+    (group,) = group_runs(read_results(made))
     click.echo(f"\n{group.name}: test accuracy {group} over {count} seeds")
-    for other in group_runs():
-        if not {run.name for run in other.runs} & {run.name for run in made}:
+    for other in group_runs(read_results()):
+        if other.task == group.task and other.config != group.config:
             click.echo(verdict(other, group))
 
 

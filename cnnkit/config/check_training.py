@@ -103,7 +103,11 @@ def _check_objectives(training: TrainingConfig, activation: str, report: Report)
         elif activation == "logits" and objective.needs_probabilities:
             report(place, f"`{kind}` needs probabilities, but the network ends without a softmax or sigmoid; add one")
         elif activation != "logits" and getattr(objective, "from_logits", None):
-            report((*place, "from_logits"), f"the network ends in a {activation}: its outputs are no logits", False)
+            message = (
+                f"the network ends in a {activation}: its outputs are no logits; leave `from_logits` out, or end the "
+                f"network without the {activation}"
+            )
+            report((*place, "from_logits"), message, False)
 
 
 def _check_smoothing(loss: Loss, report: Report) -> None:

@@ -12,7 +12,8 @@ from cnnkit.config.base import describe, invalid, is_whole, shorten, suggestion
 _LONGEST = 200
 
 _TOKEN = re.compile(r"\s*(?:(?P<number>[0-9]+)|\$(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<word>[A-Za-z_]+)|(?P<sign>//|.))")
-_WHOLE_NAME = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+#: A name with its `$`.
+NAME = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 #: What holds no name and yet is arithmetic: digits and at least one operator.
 _ARITHMETIC = re.compile(r"[0-9()+\-*/\s]*[0-9)]\s*(?:\+|-|\*|//)[0-9()+\-*/\s]*")
 
@@ -36,7 +37,7 @@ def is_expression(text: str, *, in_text: bool = False) -> bool:
 
 def is_whole_name(text: str) -> bool:
     """Whether a string is `$name` and nothing else."""
-    return _WHOLE_NAME.fullmatch(text) is not None
+    return NAME.fullmatch(text) is not None
 
 
 def check_expression(text: str, known: frozenset[str]) -> None:
@@ -45,7 +46,7 @@ def check_expression(text: str, known: frozenset[str]) -> None:
     Raises:
         PydanticCustomError: if it cannot be evaluated, whatever its names stand for.
     """
-    if _WHOLE_NAME.fullmatch(text):
+    if NAME.fullmatch(text):
         _check_name(text[1:], known)
         return
     _Reader(text, dict.fromkeys(known, 1) | {CLASSES: 1}, check=True).read()
@@ -60,7 +61,7 @@ def evaluate(text: str, values: Mapping[str, Any]) -> Any:
     Raises:
         PydanticCustomError: if it cannot be evaluated.
     """
-    whole = _WHOLE_NAME.fullmatch(text)
+    whole = NAME.fullmatch(text)
     if whole is not None:
         _check_name(whole[1], frozenset(values))
         return values[whole[1]]

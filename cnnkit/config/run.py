@@ -58,13 +58,19 @@ def _with_extends(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"required": ["extends"]}, {"required": schema.pop("required")}]
 
 
+LARGEST_SEED = 2**31 - 1
+
+
 class RunConfig(StrictModel):
     """One config file: data, augmentation, model and training."""
 
     model_config = ConfigDict(json_schema_extra=_with_extends)
 
     seed: int = Field(
-        default=0, ge=0, lt=2**31, description="Seed of initial weights, dropout, data order, augmentation and split."
+        default=0,
+        ge=0,
+        lt=LARGEST_SEED + 1,
+        description="Seed of initial weights, dropout, data order, augmentation and split.",
     )
     data: DataConfig = Field(description="Which images, and how they reach the network.")
     augmentation: list[Annotated[Augmentation, Choice(AUGMENTATIONS)]] = Field(

@@ -20,7 +20,7 @@ from cnnkit.data.digits import read_digits
 from cnnkit.data.images import FolderSource
 from cnnkit.data.memory import MEMORY_SHARE, available_memory
 from cnnkit.data.splits import Array, DataSets, Source, Split, stratified
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.layers.base import derive_seed
 
 log = logging.getLogger("cnnkit")
@@ -100,12 +100,15 @@ def labelled_folder(
         memory_bytes: As for `load`.
 
     Raises:
-        CnnkitError: if there is no such folder, or it has a class that the network does not know.
+        UsageError: if there is no such folder.
+        CnnkitError: if it holds no images, or has a class that the network does not know.
     """
     try:
         listing = list_image_folder(folder, minimum_classes=1)
     except DataProblem as problem:
-        raise CnnkitError(problem.message) from None
+        # Whatever is wrong inside a folder, the command line was right to name it.
+        kind = CnnkitError if os.path.isdir(folder) else UsageError
+        raise kind(problem.message) from None
     unknown = [name for name in listing.class_names if name not in class_names]
     if unknown:
         raise CnnkitError(

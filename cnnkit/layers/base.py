@@ -15,6 +15,7 @@ from pydantic import Field
 
 from cnnkit.config.base import DtypeName, NamedObject, StrictModel
 from cnnkit.layers.calls import Argument, Call
+from cnnkit.layers.geometry import CHANNELS_LAST
 
 #: A tensor's shape without the batch axis, such as (32, 32, 3).
 Shape = tuple[int, ...]
@@ -30,15 +31,22 @@ class ShapeError(ValueError):
         argument: The argument to blame, where there is one, or the path to it; the error then points at it.
         inside: For each block of the config that the error lies in, from the outermost: its name, and the path to
             blame in its definition.
+        blamed: The parameters of the block that the layer is in which gave what is refused; None where nobody has
+            looked yet.
     """
 
     def __init__(
-        self, message: str, argument: str | Path | None = None, inside: tuple[tuple[str, Path], ...] = ()
+        self,
+        message: str,
+        argument: str | Path | None = None,
+        inside: tuple[tuple[str, Path], ...] = (),
+        blamed: tuple[str, ...] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.path: Path = () if argument is None else (argument,) if isinstance(argument, str) else argument
         self.inside = inside
+        self.blamed = blamed
 
     @property
     def argument(self) -> str | None:
@@ -79,6 +87,7 @@ class Names:
         blocks: The config's blocks (`deferred.BlockConfig`) by name.
         parameters: Those of the block whose layers are looked at, by name without `$`.
         calls: The blocks that are being resolved, the outermost first.
+        order: Where height (0), width (1) and channels (2) lie in what arrives at the layer.
         budget: Shared by all layers of a network.
     """
 
@@ -86,6 +95,7 @@ class Names:
     blocks: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     calls: tuple[str, ...] = ()
+    order: tuple[int, ...] = CHANNELS_LAST
     budget: Budget = field(default_factory=Budget)
 
 
@@ -194,6 +204,10 @@ class Layer(NamedObject):
             if name not in Layer.model_fields and getattr(self, name) == "classes"
         }
         return self.model_copy(update=found) if found else self
+
+    def named_in(self, argument: str | None) -> tuple[str, ...]:
+        """The parameters of the block around it that an argument is written with, or the layer itself."""
+        return ()
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape that leaves the layer, both without the batch axis.

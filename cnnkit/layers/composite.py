@@ -56,7 +56,7 @@ def _path(title: str, layers: list[Layer], names: Names, input_shape: Shape, *pa
     try:
         steps = trace(layers, input_shape, names)
     except StackError as error:
-        raise ShapeError(error.message, (*path, *error.path), error.inside) from None
+        raise ShapeError(error.message, (*path, *error.path), error.inside, error.blamed) from None
     return Part.of(title, steps)
 
 
@@ -71,7 +71,13 @@ class Repeat(Layer):
         labels: list[str] = []
         shape = input_shape
         for number in range(self.times):
-            part = _path(f"{number}.layers", self.layers, names, shape, "layers")
+            try:
+                part = _path(f"{number}.layers", self.layers, names, shape, "layers")
+            except ShapeError as error:
+                if self.times > 1:
+                    message = f"{error.message} (in repetition {number + 1} of {self.times})"
+                    raise ShapeError(message, error.path, error.inside, error.blamed) from None
+                raise
             shape = part.output_shape(shape)
             steps += part.steps
             labels += part.labels

@@ -205,7 +205,7 @@ class Compound(Layer):
 
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
         for step in self.parts[0].steps:
-            order = step.layer.output_order(geometry.arriving_order(step.layer, order))
+            order = geometry.order_behind(step.layer, order)
         return order
 
     def needs_xla_on_cpu(self) -> bool:

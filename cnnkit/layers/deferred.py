@@ -3,7 +3,7 @@
 They are held as they were written, and become layers where the shape that arrives is known.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -24,12 +24,13 @@ from cnnkit.config.base import (
     to_plain,
 )
 from cnnkit.config.explain import message_of, mistakes
-from cnnkit.config.expressions import CHANNELS, CLASSES, check_expression, evaluate, is_expression, is_whole_name
+from cnnkit.config.expressions import CHANNELS, CLASSES, NAME, check_expression, evaluate, is_expression, is_whole_name
 from cnnkit.config.schema import Schema, class_schema
 from cnnkit.layers import LAYERS
-from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names, Path, Shape, ShapeError, channels
-from cnnkit.layers.compound import Compound, Part
-from cnnkit.layers.stack import StackError, trace
+from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names, Path, Shape, ShapeError, channels, format_shape
+from cnnkit.layers.compound import Compound, Part, leaves
+from cnnkit.layers.geometry import CHANNELS_LAST, arriving_order
+from cnnkit.layers.stack import StackError, Step, trace
 
 #: The default of a parameter that every call has to give.
 REQUIRED = "required"
@@ -119,11 +120,12 @@ class LayerChoice(Choice):
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Besides the layers, names in lower case: which blocks there are, the config itself says."""
+        """Besides the layers, names in lower case and `$name`: which blocks there are, the config itself says."""
         found = super().__get_pydantic_json_schema__(schema, handler)
         other = {"pattern": "^[a-z_][A-Za-z0-9_]*$"}
         call = {"type": "object", "propertyNames": other, "minProperties": 1, "maxProperties": 1}
-        found["anyOf"] += [{"type": "string", **other}, call]
+        named = {"type": "string", "pattern": f"^{NAME.pattern}$"}
+        found["anyOf"] += [{"type": "string", **other}, named, call]
         return found
 
 
@@ -244,10 +246,10 @@ def substitute(value: Any, values: Mapping[str, Any], schema: Schema | None = No
     return value
 
 
-def _values(names: Names, input_shape: Shape, data_format: Any = None) -> dict[str, Any]:
+def _values(names: Names, input_shape: Shape) -> dict[str, Any]:
     """What expressions at a layer may name."""
-    count = channels(input_shape, data_format) if len(input_shape) == 3 else input_shape[-1]
-    return {**names.parameters, CHANNELS: count, CLASSES: names.classes}
+    axis = names.order.index(2) if len(input_shape) == 3 else -1
+    return {**names.parameters, CHANNELS: input_shape[axis], CLASSES: names.classes}
 
 
 class Deferred(Layer):
@@ -279,7 +281,9 @@ class Deferred(Layer):
         cls = LAYERS.get(self.written)
         assert cls is not None
         schema = class_schema(cls)
-        values = _values(names, input_shape, self.values.get("data_format"))
+        values = _values(names, input_shape)
+        if "data_format" in cls.model_fields and len(input_shape) == 3:
+            values[CHANNELS] = channels(input_shape, self._data_format(values))
         arguments = {}
         for key, value in self.values.items():
             try:
@@ -295,6 +299,13 @@ class Deferred(Layer):
                 raise ShapeError(message_of(first) + _of_names(self.values, arguments, path), path) from None
         # What a name stood for may hold names again, such as `classes`; nothing else is left.
         return found.resolve(names, input_shape)
+
+    def _data_format(self, values: Mapping[str, Any]) -> Any:
+        """The order of the axes that the layer itself asks for; None, as in Keras, for channels last."""
+        try:
+            return substitute(self.values.get("data_format"), values)
+        except PydanticCustomError as error:
+            raise ShapeError(error.message(), "data_format") from None
 
     def _named(self, names: Names, input_shape: Shape) -> Layer:
         """The layer, or the list of layers as one, that a parameter stands for."""
@@ -312,6 +323,11 @@ class Deferred(Layer):
             return Compound.of(self, [Part.of("layers", trace(layers, input_shape, names))])
         except StackError as error:
             raise ShapeError(f"{error.message} (in `{self.written}`)", inside=error.inside) from None
+
+    def named_in(self, argument: str | None) -> tuple[str, ...]:
+        if self.written.startswith("$"):
+            return (self.kind,)
+        return _parameters_in(self.values.get(argument))
 
 
 def _of_names(written: Mapping[str, Any], arguments: Mapping[str, Any], path: Path) -> str:
@@ -412,8 +428,47 @@ class BlockCall(Layer):
             inner = replace(names, parameters=values, calls=(*names.calls, self.block))
             steps = trace(block.layers, input_shape, inner)
         except StackError as error:
-            raise ShapeError(error.message, inside=((self.block, ("layers", *error.path)), *error.inside)) from None
+            given, defaults = self._origins(block, error.blamed or ())
+            places = (("layers", *error.path), *(("parameters", key) for key in defaults))
+            first, *others = ((self.block, place) for place in places)
+            raise ShapeError(error.message, given, (first, *error.inside, *others)) from None
+        self._check_channels(block, steps, names, input_shape)
         return Compound.of(self._with_common(outer), [Part.of("layers", steps)], values=values)
+
+    def named_in(self, argument: str | None) -> tuple[str, ...]:
+        return _parameters_in(self.values.get(argument or ""))
+
+    def _origins(self, block: "BlockConfig", blamed: Iterable[str]) -> tuple[str | None, list[str]]:
+        """Where parameters have their values from: the first that this call gives, and those left to their defaults."""
+        given, defaults = None, []
+        waiting = [key for key in blamed if key in block.parameters]
+        for key in waiting:
+            if key in self.values:
+                given = given or key
+            else:
+                defaults.append(key)
+                waiting += [one for one in _parameters_in(block.parameters[key]) if one in block.parameters]
+        return given, defaults
+
+    def _check_channels(self, block: "BlockConfig", steps: Sequence[Step], names: Names, input_shape: Shape) -> None:
+        """Whether the block reads the channels where the layers before it leave them, if its parameters count them.
+
+        Raises:
+            ShapeError: if not, so that nobody knows which axis `$channels` means.
+        """
+        reader = next((layer for layer in leaves([step.layer for step in steps]) if _moves_axes(layer)), None)
+        if len(input_shape) != 3 or reader is None or arriving_order(reader, names.order) == names.order:
+            return
+        for key, default in block.parameters.items():
+            if CHANNELS in _parameters_in(self.values.get(key, default)):
+                message = (
+                    f"`${CHANNELS}` is not known here: `{reader.kind}` in the block has `data_format: "
+                    f"{reader.data_format}`, but the layers before it leave {format_shape(input_shape)} "  # type: ignore[attr-defined]
+                    "in another order; write the number"
+                )
+                if key in self.values:
+                    raise ShapeError(message, key)
+                raise ShapeError(message, inside=((self.block, ("parameters", key)),))
 
     def _with_common(self, outer: Mapping[str, Any]) -> "BlockCall":
         """This call with what every layer takes in the place of names."""
@@ -428,6 +483,16 @@ class BlockCall(Layer):
         return self.model_copy(update={key: getattr(checked, key) for key in found})
 
 
+def _parameters_in(value: Any) -> tuple[str, ...]:
+    """The names that stand with a `$` in a plain value."""
+    return tuple(name for text in _texts(value) for name in NAME.findall(text))
+
+
+def _moves_axes(layer: Layer) -> bool:
+    """Whether a layer says itself in which order it reads the axes, or changes it."""
+    return getattr(layer, "data_format", None) is not None or layer.output_order(CHANNELS_LAST) != CHANNELS_LAST
+
+
 def without_required(schema: dict[str, Any]) -> None:
     """For the JSON Schema of a section: a file that `extends` another writes a part of it."""
     schema.pop("required", None)
@@ -440,8 +505,8 @@ class BlockConfig(StrictModel):
 
     parameters: dict[str, Any] = Field(
         default={},
-        description="What a call may set, each with its default or `required`; `$name` in the layers stands for it. "
-        "A default may use the parameters before it.",
+        description="What a call may set, each with its default or `required`; `$name` in the layers stands for it, "
+        "in the place of a layer for a layer or a list of layers. A default may use the parameters before it.",
     )
     layers: Annotated[list[LayerField], Field(min_length=1)] = Field(
         description="The layers. `$channels` is the number of channels that arrive at the layer where it is written."
@@ -458,13 +523,17 @@ class BlockConfig(StrictModel):
     @model_validator(mode="after")
     def _defaults(self) -> "BlockConfig":
         before: set[str] = {CHANNELS}
+        errors = []
         for name, default in self.parameters.items():
+            found = list(_wrong_expressions(default, frozenset(before)))
             if name in (*COMMON, CHANNELS, CLASSES) or not name.isidentifier():
                 hint = "letters, digits and `_`" if not name.isidentifier() else "another name; this one is taken"
-                raise invalid(f"expected {hint} for a parameter, got `{name}`", argument=("parameters", name))
-            for error in _wrong_expressions(default, frozenset(before)):
-                raise invalid(error.message(), argument=("parameters", name))
+                found.append(invalid(f"expected {hint} for a parameter, got `{name}`"))
+            errors += [_as_listed(error, (name,), default) for error in found]
             before.add(name)
+        if errors:
+            context = {"name": "parameters", "class": BlockConfig, "errors": errors}
+            raise PydanticCustomError("nested", "a mistake in {name}", context)
         return self
 
 

@@ -240,6 +240,11 @@ def stack_steps(stack: Sequence[tuple[Layer, Shape]]) -> list[StackStep]:
     return steps
 
 
+def order_behind(layer: Layer, order: tuple[int, ...]) -> tuple[int, ...]:
+    """Where height (0), width (1) and channels (2) lie behind a layer, given where they lie before it."""
+    return layer.output_order(arriving_order(layer, order))
+
+
 def stack_range(steps: Sequence[StackStep], low: int, high: int, axis: int) -> tuple[int, int]:
     """Which input positions of a stack of layers its output positions `low..high` see along one spatial axis.
 

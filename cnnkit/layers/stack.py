@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnnkit.layers.base import Layer, Names, Path, Shape, ShapeError
+from cnnkit.layers.geometry import order_behind
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class StackError(Exception):
         self.path = path
         self.message = cause.message
         self.inside = cause.inside
+        self.blamed = cause.blamed
 
 
 def trace(layers: Sequence[Layer], input_shape: Shape, names: Names) -> list[Step]:
@@ -46,9 +48,12 @@ def trace(layers: Sequence[Layer], input_shape: Shape, names: Names) -> list[Ste
             resolved = layer.resolve(names, shape)
             output_shape = resolved.output_shape(shape)
         except ShapeError as error:
+            if error.blamed is None:
+                error.blamed = layer.named_in(error.argument)
             raise StackError((index, layer.kind, *error.path), error) from None
         steps.append(Step(resolved, shape, output_shape))
         shape = output_shape
+        names = replace(names, order=order_behind(resolved, names.order))
     return steps
 
 

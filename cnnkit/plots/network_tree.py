@@ -110,7 +110,7 @@ def has_merges(steps: Sequence[Step]) -> bool:
 def _channels_first_after(layer: Layer, before: bool) -> bool:
     """Whether the channels come first in a layer's output, where they do or do not in what arrives."""
     order = geometry.CHANNELS_FIRST if before else geometry.CHANNELS_LAST
-    return layer.output_order(geometry.arriving_order(layer, order))[0] == geometry.CHANNELS_FIRST[0]
+    return geometry.order_behind(layer, order)[0] == geometry.CHANNELS_FIRST[0]
 
 
 def _is_block(step: Step) -> bool:

@@ -13,7 +13,7 @@ from cnnkit import score
 from cnnkit.errors import UsageError
 from cnnkit.evaluate import probabilities_from_outputs
 from cnnkit.gradcam import GradCam, compile_gradcam
-from cnnkit.places import Place, gradcam_place, places, stages
+from cnnkit.places import gradcam_place, places, stages
 from cnnkit.predict import check_usable
 from cnnkit.rundir import Run
 from cnnkit.serve.examples import read_examples
@@ -83,7 +83,10 @@ class Served:
         heat = None
         if self._gradcam is not None:
             heat = self._gradcam(image, [chosen])[1][0]
-        maps = [_channels_last(output.numpy()[0], place) for output, place in zip(features, self.stages, strict=True)]
+        maps = [
+            place.as_images(output.numpy())[0].astype(np.float32)
+            for output, place in zip(features, self.stages, strict=True)
+        ]
         return outputs.numpy(), chosen, heat, maps
 
     @cached_property
@@ -99,10 +102,6 @@ class Served:
         if self.gradcam_place is None:
             return None
         return compile_gradcam(self.model, self.gradcam_place, self.task.head)
-
-
-def _channels_last(maps: NDArray[Any], place: Place) -> NDArray[np.float32]:
-    return np.asarray(np.moveaxis(maps, 0, -1) if place.channels_first else maps, np.float32)
 
 
 def serve_runs(runs: Sequence[Run]) -> list[Served]:

@@ -267,7 +267,7 @@ HINTS = [
     Case(
         "logits from a softmax",
         edited(("metrics: [AUC]", "loss: {CategoricalCrossentropy: {from_logits: true}}")),
-        {"21:49": ("its outputs are no logits",)},
+        {"21:49": ("its outputs are no logits", "leave `from_logits` out")},
     ),
     edit("metric twice", "[AUC]", "[AUC, AUC]", "21:18", "`auc` is measured already", "`name`"),
     edit("metric with a column's name", "[AUC]", "[{AUC: {name: epoch}}]", "21:20", "`epoch`", "another `name`"),

@@ -505,6 +505,16 @@ def test_the_schema_knows_extends(schema: dict[str, Any]) -> None:
     assert not fits(schema, {"training": {"epochs": 3}}, schema["$defs"])
 
 
+def test_the_schema_knows_names_in_the_place_of_layers(schema: dict[str, Any]) -> None:
+    """As in the reference, which shows them in a config of its own."""
+    text = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
+    shown = next(block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "Residual: $main" in block)
+    plain = {"extends": "base.yaml", **plain_text(shown)}
+    assert fits(schema, plain, schema["$defs"])
+    plain["model"]["blocks"]["unit"]["layers"][0] = "$no-name"
+    assert not fits(schema, plain, schema["$defs"])
+
+
 def test_every_field_has_a_description(schema: dict[str, Any]) -> None:
     for kind, name in OBJECTS:
         cls = KINDS[kind][0].get(name)

@@ -29,7 +29,12 @@ from .truth import GRID, make, random_images
 
 Model = dict[str, Any]
 
+TAIL: list[Any] = ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}]
 HEAD: list[Any] = ["GlobalAveragePooling2D", {"Dense": {"units": "classes", "activation": "softmax"}}]
+
+
+def conv_first(filters: Any, data_format: str = "channels_first") -> Model:
+    return {"Conv2D": {"filters": filters, "kernel_size": 3, "padding": "same", "data_format": data_format}}
 
 
 def load(tmp_path: Path, model: Model | list[Any], shape: tuple[int, ...] = (8, 8, 3), *overrides: str) -> LoadedConfig:
@@ -485,6 +490,35 @@ def test_channels_first_counts_its_channels(tmp_path: Path) -> None:
     assert widths(load(tmp_path, layers))[0][0] == 6
 
 
+CHANNELS_FIRST_BLOCKS: Model = {
+    "given": {"parameters": {"f": "required"}, "layers": [conv_first("$f")]},
+    "default": {"parameters": {"f": "$channels * 2"}, "layers": [conv_first("$f")]},
+    "format": {"parameters": {"order": "required"}, "layers": [conv_first("$channels * 2", "$order")]},
+}
+
+
+@pytest.mark.parametrize("call", [{"given": "$channels * 2"}, "default", {"format": "channels_first"}])
+@pytest.mark.parametrize("outer", [lambda call: call, lambda call: {"Repeat": {"times": 1, "layers": [call]}}])
+def test_a_call_counts_channels_that_come_first(tmp_path: Path, call: Any, outer: Callable[[Any], Any]) -> None:
+    """Three of the image, then twice as many at each layer; never the width, which is 8."""
+    layers = [{"Permute": [3, 1, 2]}, conv_first("$channels * 2"), outer(call), {"Reshape": ["$channels", -1]}, *TAIL]
+    rows = summarize(load(tmp_path, {"blocks": CHANNELS_FIRST_BLOCKS, "layers": layers})).rows
+    assert [row.output_shape for row in rows[1:4]] == [(6, 8, 8), (12, 8, 8), (12, 64)]
+
+
+@pytest.mark.parametrize(
+    ("call", "place"), [({"given": "$channels * 2"}, "layers[1].given.f"), ("default", "blocks.default.parameters.f")]
+)
+def test_channels_are_not_counted_on_an_axis_that_the_block_reads_otherwise(
+    tmp_path: Path, call: Any, place: str
+) -> None:
+    """Behind a Reshape, a count by the axis that Keras takes by default would be the width."""
+    layers = [{"Reshape": [3, 8, 8]}, call, *TAIL]
+    text = problems(tmp_path, {"blocks": CHANNELS_FIRST_BLOCKS, "layers": layers})
+    assert "`$channels` is not known here" in text
+    assert place in text
+
+
 def test_a_path_that_is_stretched_sees_no_more_than_the_image(tmp_path: Path) -> None:
     squeeze = [{"AveragePooling2D": 8}, {"Conv2D": {"filters": "$channels", "kernel_size": 1}}]
     layers = [conv(3, "a"), {"Branches": {"merge": "multiply", "paths": [[], squeeze]}}, *HEAD]
@@ -685,3 +719,48 @@ def test_deep_nesting_is_looked_at_in_no_time(tmp_path: Path) -> None:
         layer = {"Residual": [layer]}
     loaded = load(tmp_path, [layer, *HEAD])
     assert summarize(loaded).depth() == 21
+
+
+ORIGINS: Model = {
+    "basic": {
+        "parameters": {"filters": "required", "act": "relu", "window": 3},
+        "layers": [
+            {"Conv2D": {"filters": "$filters", "kernel_size": "$window", "padding": "valid"}},
+            {"Residual": [{"Activation": "$act"}]},
+        ],
+    },
+    "outer": {"parameters": {"a": "relu"}, "layers": [{"basic": {"filters": 3, "act": "$a"}}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("override", "path"),
+    [
+        ("model.blocks.basic.parameters.act=rellu", "at model.blocks.basic.parameters.act, --set "),
+        ("model.blocks.basic.parameters.window=70", "at model.blocks.basic.parameters.window, --set "),
+        ("model.blocks.outer.parameters.a=rellu", "at model.blocks.outer.parameters.a, --set "),
+        ("model.layers[0].basic.act=rellu", "--set "),
+        ("model.layers[1].outer.a=rellu", "--set "),
+    ],
+)
+def test_an_override_of_a_parameter_is_named_where_its_value_is_refused(
+    tmp_path: Path, override: str, path: str
+) -> None:
+    model = {"blocks": ORIGINS, "layers": [{"basic": 3}, "outer", *HEAD]}
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, model, (8, 8, 3), override)
+    assert any(line.strip().startswith(path + override) for line in str(caught.value).splitlines()), caught.value
+
+
+def test_a_repetition_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    """Halved three times, 8 rows are 1; the fourth pooling gets too few."""
+    text = problems(tmp_path, [{"Repeat": {"times": 6, "layers": ["ReLU", {"MaxPooling2D": 2}]}}])
+    assert "(in repetition 4 of 6)" in text
+    assert "layers[0].Repeat.layers[1].MaxPooling2D" in text
+
+
+def test_all_parameters_with_mistakes_are_reported_at_once(tmp_path: Path) -> None:
+    parameters = {"channels": 3, "name": 4, "3x": 5, "classes": 1, "my-f": 3, "late": "$later", "later": 1}
+    text = problems(tmp_path, {"blocks": {"b": {"parameters": parameters, "layers": ["ReLU"]}}, "layers": ["b", *HEAD]})
+    for name in ("channels", "name", "3x", "classes", "my-f", "late"):
+        assert f"model.blocks.b.parameters.{name}\n" in text
