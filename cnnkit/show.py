@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Test images among which those are sought that excite a filter most.
 PATCH_IMAGES = 2000
 
+#: Mistakes on one sheet, where nothing else is said.
+WORST = 24
+
 _MOST_CHANNELS = 16
 _PATCHES = 8
 _BATCH = 128

@@ -18,8 +18,9 @@ from cnnkit.cli.datasets import data
 from cnnkit.cli.measuring import evaluate, predict, runs
 from cnnkit.cli.networks import diff, eject, inspect
 from cnnkit.cli.options import State, common
+from cnnkit.cli.serving import serve, watch
 from cnnkit.cli.setting_up import doctor, new, schema
-from cnnkit.cli.showing import show
+from cnnkit.cli.showing import report, show
 from cnnkit.cli.training import train
 from cnnkit.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnkitError, ConfigError
 
@@ -34,7 +35,23 @@ def cli() -> None:
     """
 
 
-for _command in (train, evaluate, predict, inspect, diff, eject, show, runs, new, data, schema, doctor):
+for _command in (
+    train,
+    evaluate,
+    predict,
+    inspect,
+    diff,
+    eject,
+    show,
+    report,
+    serve,
+    watch,
+    runs,
+    new,
+    data,
+    schema,
+    doctor,
+):
     cli.add_command(_command)
 
 

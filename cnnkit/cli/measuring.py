@@ -108,10 +108,20 @@ def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, tta: str |
 
 @click.command()
 @click.option("--compare", is_flag=True, help="Group runs by config; mean, spread, and whether groups differ.")
+@click.option("--plot", metavar="FILE", help="Draw the learning curves of all of them on one plot, PNG or SVG.")
 @JSON
 @common
-def runs(compare: bool, as_json: bool) -> None:
+def runs(compare: bool, plot: str | None, as_json: bool) -> None:
     """List the runs under runs/."""
+    if plot is not None:
+        if compare or as_json:
+            raise UsageError("--plot draws; leave out --compare and --json")
+        from cnnkit.cli.showing import draw_curves
+        from cnnkit.rundir import list_runs
+
+        # A run whose first epoch has not ended has no curve yet.
+        draw_curves([run for run in list_runs() if run.metrics.exists()], plot)
+        return
     if compare:
         from cnnkit.groups import as_text, comparison, read_results
 

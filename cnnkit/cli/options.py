@@ -42,6 +42,9 @@ TTA = click.option(
     metavar="flip,shift",
     help="Average over views of each image: mirrored (flip), moved a pixel up-left and down-right (shift), or both.",
 )
+HOST = click.option(
+    "--host", metavar="NAME", default="127.0.0.1", show_default=True, help="The address that the page is served on."
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 
 

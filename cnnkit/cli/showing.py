@@ -1,15 +1,18 @@
-"""`cnnkit show`: pictures of what a network is and does."""
+"""`cnnkit show` and `report`: what a network is and does, as pictures and as one page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cnnkit.cli.options import SET, common
 from cnnkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from cnnkit.rundir import Run
 
 _OUTPUT = click.option(
     "--output", "-o", metavar="FILE", help="Where to write the picture; by default in the run's plots/."
@@ -163,9 +166,37 @@ def architecture(config: str, overrides: tuple[str, ...], output: str | None) ->
 @common
 def curves(runs: tuple[str, ...], output: str | None) -> None:
     """Draw loss, accuracy and learning rate of one run, or of several on one plot."""
-    from cnnkit import show as pictures
     from cnnkit.rundir import find_run
 
-    found = [find_run(run) for run in runs]
-    default = found[0].curves if len(found) == 1 else Path("curves.png")
-    _write(lambda path: pictures.curves(found, path), _picture(output, default, (".png", ".svg")))
+    draw_curves([find_run(run) for run in runs], output)
+
+
+def draw_curves(runs: Sequence[Run], output: str | None) -> None:
+    """Draws learning curves, and says where they are.
+
+    Raises:
+        UsageError: if there are no runs, or the file cannot be one.
+    """
+    from cnnkit import show as pictures
+
+    if not runs:
+        raise UsageError("there are no runs to draw yet", "Make one: cnnkit train CONFIG")
+    default = runs[0].curves if len(runs) == 1 else Path("curves.png")
+    _write(lambda path: pictures.curves(runs, path), _picture(output, default, (".png", ".svg")))
+
+
+@click.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--output", "-o", metavar="FILE", help="Where to write it; by default in the run, or here.")
+@common
+def report(runs: tuple[str, ...], output: str | None) -> None:
+    """Write a run, or a comparison of several, as one HTML file that needs nothing else."""
+    from cnnkit.report import compare_report, write_report
+    from cnnkit.rundir import find_run
+
+    found = [find_run(run) for run in runs] or [find_run(None)]
+    path = None if output is None else _picture(output, Path(output), (".html", ".htm"))
+    if len(found) == 1:
+        click.echo(f"wrote {write_report(found[0], path=path)}")
+    else:
+        click.echo(f"wrote {compare_report(found, path or Path('comparison.html'))}")

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnnkit.cli.options import SET, common
-from cnnkit.errors import UsageError
+from cnnkit.cli.options import HOST, SET, common
+from cnnkit.errors import CnnkitError, UsageError
 
 if TYPE_CHECKING:
+    from cnnkit.console import Console
     from cnnkit.rundir import Run
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What the command line says besides the config; see the options of `train`."""
+
+    run_dir: str | None = None
+    resume: str | None = None
+    no_eval: bool = False
+    no_report: bool = False
+    tune: bool = False
+    live: bool = False
+    host: str = "127.0.0.1"
+    port: int | None = None
 
 
 @click.command()
@@ -20,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--run-dir", metavar="DIR", help="The run's directory; by default runs/<config name>-<n>.")
 @click.option("--resume", metavar="RUN", help="Continue an interrupted run from its checkpoint.")
 @click.option("--no-eval", is_flag=True, help="Leave out the evaluation of the test split at the end.")
+@click.option("--no-report", is_flag=True, help="Leave out the report and the picture of the mistakes at the end.")
 @click.option(
     "--tune",
     is_flag=True,
@@ -31,28 +50,32 @@ if TYPE_CHECKING:
     metavar="N",
     help="Make N runs, with the config's seed and those after it, and show mean and spread.",
 )
+@click.option("--live", is_flag=True, help="Show the training on a page in the browser, with a button that stops it.")
+@HOST
+@click.option("--port", type=click.IntRange(0, 65535), help="The page's port; by default the first free one from 8017.")
 @common
-def train(
-    config: str | None,
-    overrides: tuple[str, ...],
-    run_dir: str | None,
-    resume: str | None,
-    no_eval: bool,
-    tune: bool,
-    seeds: int | None,
-) -> None:
+def train(config: str | None, overrides: tuple[str, ...], seeds: int | None, **options: Any) -> None:
     """Train the network of CONFIG and write a run."""
-    if seeds is not None:
-        alone = {"--resume": resume, "--run-dir": run_dir, "--no-eval": no_eval, "--tune": tune}
-        for name, given in alone.items():
-            if given:
-                raise UsageError(f"--seeds makes several runs with equal settings and evaluates them; leave out {name}")
-        _train_seeds(config, overrides, seeds)
+    chosen = _Options(**options)
+    if not chosen.live and (chosen.host, chosen.port) != (_Options.host, _Options.port):
+        raise UsageError("--host and --port are for the page of --live; add it, or leave them out")
+    if seeds is None:
+        _train_one(config, overrides, chosen)
         return
-    _train_one(config, overrides, run_dir, resume, no_eval, tune)
+    alone = {
+        "--resume": chosen.resume,
+        "--run-dir": chosen.run_dir,
+        "--no-eval": chosen.no_eval,
+        "--tune": chosen.tune,
+        "--live": chosen.live,
+    }
+    for name, given in alone.items():
+        if given:
+            raise UsageError(f"--seeds makes several runs with equal settings and evaluates them; leave out {name}")
+    _train_seeds(config, overrides, chosen, seeds)
 
 
-def _train_seeds(config: str | None, overrides: tuple[str, ...], count: int) -> None:
+def _train_seeds(config: str | None, overrides: tuple[str, ...], options: _Options, count: int) -> None:
     """Runs that differ in the seed alone, and what they say together."""
     from cnnkit.config.load import load_config
     from cnnkit.config.run import LARGEST_SEED
@@ -70,7 +93,7 @@ def _train_seeds(config: str | None, overrides: tuple[str, ...], count: int) -> 
     made = []
     for seed in range(first, first + count):
         click.echo(f"seed {seed} ({seed - first + 1} of {count})")
-        made.append(_train_one(config, (*overrides, f"seed={seed}"), None, None, False, False))
+        made.append(_train_one(config, (*overrides, f"seed={seed}"), options))
     (group,) = group_runs(read_results(made))
     click.echo(f"\n{group.name}: test accuracy {group} over {count} seeds")
     for other in group_runs(read_results()):
@@ -78,45 +101,65 @@ def _train_seeds(config: str | None, overrides: tuple[str, ...], count: int) -> 
             click.echo(verdict(other, group))
 
 
-def _train_one(
-    config: str | None, overrides: tuple[str, ...], run_dir: str | None, resume: str | None, no_eval: bool, tune: bool
-) -> Run:
-    from cnnkit.config.load import load_config
+def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options) -> Run:
     from cnnkit.console import Console
-    from cnnkit.rundir import check_free
 
     console = Console()
-    try:
-        if resume is not None:
-            if run_dir is not None:
-                raise UsageError("--resume continues in the run's own directory; leave out --run-dir")
-            if tune:
-                raise UsageError(
-                    "--resume goes on with the settings that the run began with, for others would change its figures; "
-                    "leave out --tune"
-                )
-            from cnnkit.train import resume as resume_run
+    with contextlib.ExitStack() as stack:
+        opened = None
+        if options.live:
+            from cnnkit.live.serving import live_page
 
-            run = resume_run(resume, config, overrides, console)
-        else:
-            if config is None:
-                raise UsageError("which config? expected: cnnkit train CONFIG", "`cnnkit new --list` names some.")
-            loaded = load_config(config, overrides)
-            if run_dir is not None:
-                check_free(run_dir)
-            tuning = None
-            if tune:
-                from cnnkit.tune import tune as time_settings
+            opened = stack.enter_context(live_page(console, options.host, options.port))
+        try:
+            run = _fit(config, overrides, options, console, opened)
+        finally:
+            # Whatever ended the training, the terminal gets its cursor back.
+            console.end_epoch()
+        if not options.no_eval:
+            _evaluate(run, console)
+        if not options.no_report:
+            _report(run, console)
+    return run
 
-                loaded, tuning = time_settings(loaded, overrides, console)
-            from cnnkit.train import train as train_config
 
-            run = train_config(loaded, console, run_dir, tuning)
-    finally:
-        # Whatever ended the training, the terminal gets its cursor back.
-        console.end_epoch()
-    if no_eval:
-        return run
+def _fit(
+    config: str | None,
+    overrides: tuple[str, ...],
+    options: _Options,
+    console: Console,
+    opened: Callable[[Run], None] | None,
+) -> Run:
+    from cnnkit.config.load import load_config
+    from cnnkit.rundir import check_free
+
+    if options.resume is not None:
+        if options.run_dir is not None:
+            raise UsageError("--resume continues in the run's own directory; leave out --run-dir")
+        if options.tune:
+            raise UsageError(
+                "--resume goes on with the settings that the run began with, for others would change its figures; "
+                "leave out --tune"
+            )
+        from cnnkit.train import resume
+
+        return resume(options.resume, config, overrides, console, opened)
+    if config is None:
+        raise UsageError("which config? expected: cnnkit train CONFIG", "`cnnkit new --list` names some.")
+    loaded = load_config(config, overrides)
+    if options.run_dir is not None:
+        check_free(options.run_dir)
+    tuning = None
+    if options.tune:
+        from cnnkit.tune import tune as time_settings
+
+        loaded, tuning = time_settings(loaded, overrides, console)
+    from cnnkit.train import train as train_config
+
+    return train_config(loaded, console, options.run_dir, tuning, opened)
+
+
+def _evaluate(run: Run, console: Console) -> None:
     from cnnkit.score import evaluate_run, one_line
 
     try:
@@ -128,4 +171,21 @@ def _train_one(
             f"interrupted in the evaluation; the trained run is in {run.path}",
             f"Evaluate it: cnnkit eval {shlex.quote(str(run.path))}",
         ) from None
-    return run
+
+
+def _report(run: Run, console: Console) -> None:
+    from cnnkit import show
+    from cnnkit.report import write_report
+
+    try:
+        # Without an evaluation, or without a mistake, there is nothing to draw.
+        with contextlib.suppress(CnnkitError):
+            show.mistakes(run, show.WORST, run.mistakes)
+        console.line(f"report    {write_report(run)}")
+    except KeyboardInterrupt:
+        from cnnkit.ending import Interrupted
+
+        raise Interrupted(
+            f"interrupted while the report was made; the trained and evaluated run is in {run.path}",
+            f"Make it: cnnkit report {shlex.quote(str(run.path))}",
+        ) from None

@@ -11,20 +11,22 @@ from cnnkit.report.page import Missing, attempt, render
 from cnnkit.rundir import Run, write_atomically
 
 
-def write_report(run: Run, model: Any = None) -> Path:
+def write_report(run: Run, model: Any = None, path: Path | None = None) -> Path:
     """Writes the run's report: one HTML file that needs nothing else, neither network nor scripts.
 
     What the run lacks, such as an evaluation or its data set, is said in its place; the same run makes the same bytes.
 
     Args:
         model: The run's Keras model, where it is loaded already.
+        path: The file to write; by default the run's own.
 
     Returns:
         The file.
     """
     facts = read_facts(run)
-    write_atomically(run.report, render("run.html", **_context(facts, _model(run) if model is None else model)))
-    return run.report
+    target = path or run.report
+    write_atomically(target, render("run.html", **_context(facts, _model(run) if model is None else model)))
+    return target
 
 
 def _model(run: Run) -> Any:
