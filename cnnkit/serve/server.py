@@ -6,6 +6,7 @@ import contextlib
 import errno
 import ipaddress
 import logging
+import os
 import socket
 import warnings
 from collections.abc import Callable, Sequence
@@ -55,8 +56,7 @@ def listen(host: str, port: int) -> socket.socket:
         UsageError: if it cannot.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family)
+        return _listening(host, port)
     except socket.gaierror:
         raise UsageError(
             f"`{host}` is no address of this machine", "Use --host 127.0.0.1, or 0.0.0.0 for all addresses."
@@ -69,6 +69,24 @@ def listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EACCES:
             raise UsageError(f"you may not listen on port {port}", "Take one above 1023 with --port.") from None
         raise UsageError(f"cannot listen on port {port} of {host}: {error.strerror or error}") from None
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    # asyncio sends answers at once, without Nagle's wait of 40 ms for more, only where a socket names its protocol;
+    # those of socket.create_server do not.
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":
+            # Else the port stays taken for a minute after a server has ended.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def is_loopback(listener: socket.socket) -> bool:
