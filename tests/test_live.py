@@ -29,6 +29,7 @@ from cnnkit.console import Console
 from cnnkit.errors import CnnkitError
 from cnnkit.live import serving, snapshots, state
 from cnnkit.live.state import Reporter, evaluating, read_state, request_stop
+from cnnkit.pages import listening
 from cnnkit.rundir import Run
 from cnnkit.train import resume, train
 
@@ -445,13 +446,13 @@ def test_a_run_that_has_nothing_yet_is_served_too(running: Run) -> None:
 
 
 def test_a_taken_port_is_passed_over_where_another_will_do() -> None:
-    with contextlib.closing(serving.listen("127.0.0.1", 0, or_next=False)) as first:
+    with contextlib.closing(listening.listen("127.0.0.1", [0])) as first:
         taken = first.getsockname()[1]
-        with pytest.raises(CnnkitError, match=f"cannot listen on 127.0.0.1, port {taken}: Address already in use"):
-            serving.listen("127.0.0.1", taken, or_next=False)
-        with contextlib.closing(serving.listen("127.0.0.1", taken, or_next=True)) as second:
+        with pytest.raises(CnnkitError, match=f"port {taken} of 127.0.0.1 is taken"):
+            listening.listen("127.0.0.1", [taken])
+        with contextlib.closing(listening.listen("127.0.0.1", range(taken, taken + 100))) as second:
             assert taken < second.getsockname()[1] < taken + 100
-            assert serving.address(second, "127.0.0.1") == f"http://127.0.0.1:{second.getsockname()[1]}/"
+            assert listening.address(second, "127.0.0.1") == f"http://127.0.0.1:{second.getsockname()[1]}/"
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

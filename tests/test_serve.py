@@ -26,6 +26,7 @@ from serving import served
 
 from cnnkit import serve
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.pages.listening import PACKAGES
 from cnnkit.rundir import Run
 
 PNG = {"Content-Type": "image/png"}
@@ -474,7 +475,7 @@ class TestSecurity:
         file = file_of(digits[0])
         own = str(client.base_url).rstrip("/")
         port = own.rpartition(":")[2]
-        assert client.get("/", headers={"Host": f"evil.example:{port}"}).status_code == 400
+        assert client.get("/", headers={"Host": f"evil.example:{port}"}).status_code == 403
         for host in (f"localhost:{port}", f"[::1]:{port}"):
             assert client.get("/", headers={"Host": host}).status_code == 200
         for origin in ("http://evil.example", "null", "http://127.0.0.1:1"):
@@ -546,7 +547,7 @@ class TestStarting:
         with pytest.raises(CnnkitError, match="has no model"):
             serve.create_app([Run(tmp_path)])
 
-    @pytest.mark.parametrize("package", serve.PACKAGES)
+    @pytest.mark.parametrize("package", PACKAGES)
     def test_without_the_extra(self, digits_run: Run, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(CnnkitError) as failure:

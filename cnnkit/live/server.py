@@ -14,7 +14,7 @@ from cnnkit.errors import CnnkitError
 from cnnkit.live.snapshots import MOST_KERNELS
 from cnnkit.live.state import read_state, request_stop
 from cnnkit.pages import style_sheet
-from cnnkit.pages.security import Application, protect
+from cnnkit.pages.security import Application, Protected, own_names
 from cnnkit.rundir import Run
 
 #: Longer sides of test images are shrunk to this many pixels; the page shows them smaller still.
@@ -39,7 +39,7 @@ class LiveApp:
         self.run = run
         #: When a page last asked for the state, on the monotonic clock.
         self.last_seen = -math.inf
-        self._app: Application = protect(self._routes(), host)
+        self._app: Application = Protected(self._routes(), own_names(host))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._app(scope, receive, send)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import os
 import socket
@@ -17,12 +16,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from cnnkit.console import Console
-from cnnkit.errors import CnnkitError
+from cnnkit.pages.listening import LOOPBACK, address, check_packages, listen
 from cnnkit.rundir import Run
 
 log = logging.getLogger("cnnkit")
-
-HOST = "127.0.0.1"
 
 #: The first port to try; so many after it are tried too.
 PORT = 8017
@@ -37,7 +34,7 @@ _OPEN_SECONDS = 10.0
 _START = "import sys; sys.path.append(sys.argv.pop(1)); from cnnkit.live.serving import child; child(*sys.argv[1:])"
 
 
-def watch(run: Run, host: str = HOST, port: int | None = None, console: Console | None = None) -> None:
+def watch(run: Run, host: str = LOOPBACK, port: int | None = None, console: Console | None = None) -> None:
     """Serves the live page of a run until Ctrl-C.
 
     Args:
@@ -47,10 +44,11 @@ def watch(run: Run, host: str = HOST, port: int | None = None, console: Console 
         console: Gets told the page's address.
 
     Raises:
-        CnnkitError: if the packages of a server are missing, or it cannot be bound.
+        CnnkitError: if the packages of a server are missing.
+        UsageError: if it cannot be bound.
     """
     check_packages()
-    listener = listen(host, port, or_next=False)
+    listener = listen(host, _ports(port, or_next=port is None))
     (console or Console()).line(f"live      {address(listener, host)} shows {run.path}; Ctrl-C ends it")
     # uvicorn shuts down at Ctrl-C, and then passes it on.
     with contextlib.suppress(KeyboardInterrupt):
@@ -58,7 +56,7 @@ def watch(run: Run, host: str = HOST, port: int | None = None, console: Console 
 
 
 @contextlib.contextmanager
-def live_page(console: Console, host: str = HOST, port: int | None = None) -> Iterator[Callable[[Run], None]]:
+def live_page(console: Console, host: str = LOOPBACK, port: int | None = None) -> Iterator[Callable[[Run], None]]:
     """Shows the training inside the block in a browser.
 
     Args:
@@ -71,10 +69,11 @@ def live_page(console: Console, host: str = HOST, port: int | None = None) -> It
         That stays for LINGER_SECONDS after the block, if a page is open. Whatever happens to it is a warning.
 
     Raises:
-        CnnkitError: if the packages of a server are missing, or it cannot be bound.
+        CnnkitError: if the packages of a server are missing.
+        UsageError: if it cannot be bound.
     """
     check_packages()
-    with contextlib.closing(listen(host, port, or_next=True)) as listener, contextlib.ExitStack() as stack:
+    with contextlib.closing(listen(host, _ports(port, or_next=True))) as listener, contextlib.ExitStack() as stack:
 
         def opened(run: Run) -> None:
             console.line(f"live      {address(listener, host)}")
@@ -168,65 +167,7 @@ def _server(run: Run, host: str) -> Any:
     return uvicorn.Server(config)
 
 
-def check_packages() -> None:
-    """Whether the packages of a server are there.
-
-    Raises:
-        CnnkitError: if they are not.
-    """
-    missing = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise CnnkitError(
-            f"the page needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
-            'pip install "cnnkit[serve]"',
-        )
-
-
-def listen(host: str, port: int | None, *, or_next: bool) -> socket.socket:
-    """A socket that listens.
-
-    Args:
-        host: The name or address to bind to.
-        port: The port, 0 for any free one; None for the first free one from PORT on.
-        or_next: Whether a port after `port` will do where that is taken.
-
-    Raises:
-        CnnkitError: if no port is free, or the host is none of this machine's.
-    """
+def _ports(port: int | None, *, or_next: bool) -> Sequence[int]:
+    """The ports to try: one, or those after it, too."""
     first = PORT if port is None else port
-    ports: Sequence[int] = [first]
-    if port is None or (or_next and port):
-        ports = range(first, min(first + _PORTS, 65536))
-    reason = None
-    for candidate in ports:
-        try:
-            return _bound(host, candidate)
-        except OSError as error:
-            reason = error
-    last = f" to {ports[-1]}" if len(ports) > 1 else ""
-    raise CnnkitError(
-        f"cannot listen on {host}, port {first}{last}: {reason.strerror if reason else 'no port'}",
-        "Name another one: --port N (0 takes any free one).",
-    ) from None
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        if os.name == "posix":
-            # Else the port of a server that has just ended would count as taken.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
-        listener.listen(128)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def address(listener: socket.socket, host: str) -> str:
-    """The page's address for a browser on this machine, or, where all addresses are bound, for one elsewhere."""
-    port = listener.getsockname()[1]
-    name = socket.gethostname() if host in ("0.0.0.0", "::", "") else host
-    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+    return range(first, min(first + _PORTS, 65536)) if or_next and first else [first]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -27,13 +28,14 @@ _HEADERS = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
 ]
 
 
-def protect(app: Application, host: str) -> Application:
+class Protected:
     """An ASGI application that answers only its own page, with headers that hold the page to its own server.
 
-    A request is refused (403)
+    A request is refused (403, JSON `{"error": reason}`)
 
     * whose `Host` is not a name or address of this machine: a site whose name was made to lead here would else be
       taken for this page by the browser (DNS rebinding). An IP address is always one, for no name was looked up;
@@ -42,16 +44,19 @@ def protect(app: Application, host: str) -> Application:
 
     Args:
         app: The application to protect.
-        host: What the server is bound to, a name or an IP address.
+        names: What the machine is called, see `own_names`; None where any name will do.
     """
-    names = own_names(host)
 
-    async def protected(scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, app: Application, names: frozenset[str] | None) -> None:
+        self.app = app
+        self.names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        reason = _refusal(scope["method"], headers, names)
+        reason = _refusal(scope["method"], headers, self.names)
         if reason is not None:
             await _refuse(send, reason)
             return
@@ -63,9 +68,7 @@ def protect(app: Application, host: str) -> Application:
                 message = {**message, "headers": [*message.get("headers", []), *added]}
             await send(message)
 
-        await app(scope, receive, send_with_headers)
-
-    return protected
+        await self.app(scope, receive, send_with_headers)
 
 
 def own_names(host: str) -> frozenset[str]:
@@ -74,11 +77,11 @@ def own_names(host: str) -> frozenset[str]:
     return frozenset(name.lower() for name in ("localhost", host, socket.gethostname()))
 
 
-def _refusal(method: str, headers: MutableMapping[str, str], names: frozenset[str]) -> str | None:
+def _refusal(method: str, headers: MutableMapping[str, str], names: frozenset[str] | None) -> str | None:
     """Why a request is refused; None where it is not."""
     called = headers.get("host", "")
     name = _without_port(called)
-    if name not in names and not _is_address(name):
+    if names is not None and name not in names and not _is_address(name):
         return f"This server does not answer to the name `{name}`. Call it by its address, or by the machine's name."
     if method in _HARMLESS:
         return None
@@ -106,9 +109,9 @@ def _is_address(name: str) -> bool:
 
 
 async def _refuse(send: Send, reason: str) -> None:
-    body = reason.encode("utf-8", "replace")
+    body = json.dumps({"error": reason}).encode()
     headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         *_HEADERS,
     ]

@@ -5,42 +5,24 @@ Needs the extra `serve`; importing this package does not.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cnnkit.errors import CnnkitError
+from cnnkit.pages.listening import LOOPBACK, check_packages
+from cnnkit.pages.security import own_names
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from cnnkit.rundir import Run
 
-#: What the extra `serve` installs.
-PACKAGES = ("fastapi", "uvicorn", "python_multipart")
 
-
-def check_packages() -> None:
-    """Whether the extra `serve` is installed.
-
-    Raises:
-        CnnkitError: if it is not.
-    """
-    for package in PACKAGES:
-        try:
-            importlib.import_module(package)
-        except ImportError:
-            raise CnnkitError(
-                f"`cnnkit serve` needs the package {package}, which is not installed", 'pip install "cnnkit[serve]"'
-            ) from None
-
-
-def create_app(runs: Sequence[Run], hosts: Sequence[str] | None = None) -> FastAPI:
+def create_app(runs: Sequence[Run], host: str | None = LOOPBACK) -> FastAPI:
     """The page and the endpoints as an ASGI application; loads the networks.
 
     Args:
         runs: At least one; their names tell them apart, or their paths where two have one name.
-        hosts: What a request's Host header may name; by default this machine's names for itself. `["*"]` allows any.
+        host: The name that the application is bound to; None where any name leads to it, and requests may name any.
 
     Raises:
         CnnkitError: if the extra is missing, or a run has no model that can be used.
@@ -49,10 +31,10 @@ def create_app(runs: Sequence[Run], hosts: Sequence[str] | None = None) -> FastA
     check_packages()
     from cnnkit.serve.app import create_app
 
-    return create_app(runs, hosts)
+    return create_app(runs, None if host is None else own_names(host))
 
 
-def serve(runs: Sequence[Run], host: str = "127.0.0.1", port: int = 8000) -> None:
+def serve(runs: Sequence[Run], host: str = LOOPBACK, port: int = 8000) -> None:
     """Serves until Ctrl-C, and prints the address once the page can be opened.
 
     Args:

@@ -11,10 +11,10 @@ from fastapi import FastAPI, Query, Request, Response
 
 from cnnkit import __version__
 from cnnkit.pages import style_sheet
+from cnnkit.pages.security import Protected
 from cnnkit.rundir import Run
 from cnnkit.serve import answers, decoding, uploads
 from cnnkit.serve.refusals import NOT_FOUND, Refused, add_handlers
-from cnnkit.serve.security import protect
 from cnnkit.serve.served import Served, serve_runs
 from cnnkit.serve.service import Service, stage_fields
 
@@ -46,7 +46,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 RunName = Annotated[str | None, Query(description="A run's name; by default the first.")]
 
 
-def create_app(runs: Sequence[Run], hosts: Sequence[str] | None = None) -> FastAPI:
+def create_app(runs: Sequence[Run], names: frozenset[str] | None) -> FastAPI:
     """See `cnnkit.serve.create_app`."""
     service = Service(serve_runs(runs))
 
@@ -70,7 +70,7 @@ def create_app(runs: Sequence[Run], hosts: Sequence[str] | None = None) -> FastA
     _add_facts(app, service)
     _add_examples(app, service.find(None))
     _add_predictions(app, service)
-    protect(app, hosts)
+    app.add_middleware(Protected, names=names)
     return app
 
 

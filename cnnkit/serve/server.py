@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import ipaddress
 import logging
-import os
 import socket
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,7 +13,9 @@ import click
 import uvicorn
 from PIL import Image
 
-from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.errors import CnnkitError
+from cnnkit.pages.listening import address, is_loopback, listen
+from cnnkit.pages.security import own_names
 from cnnkit.rundir import Run
 from cnnkit.score import check_model
 
@@ -33,71 +32,18 @@ def serve(runs: Sequence[Run], host: str, port: int) -> None:
     for run in runs:
         check_model(run)
     # Before the networks are loaded, so that a taken port is reported at once.
-    with contextlib.closing(listen(host, port)) as listener:
-        address = address_of(listener, host)
+    with contextlib.closing(listen(host, [port])) as listener:
+        shown = address(listener, host)
         # Such images are refused with a message to who sent them.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        hosts = None
         if not is_loopback(listener):
-            hosts = ["*"]
             log.warning("whoever reaches this machine's %s can use this server; it asks for no password", host)
-        app = create_app(runs, hosts)
-        server = server_of(app, lambda: click.echo(f"serving {address}  (Ctrl-C ends it)"))
+        app = create_app(runs, own_names(host) if is_loopback(listener) else None)
+        server = server_of(app, lambda: click.echo(f"serving {shown}  (Ctrl-C ends it)"))
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
         if not server.started:
             raise CnnkitError("the server could not be started")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there.
-
-    Raises:
-        UsageError: if it cannot.
-    """
-    try:
-        return _listening(host, port)
-    except socket.gaierror:
-        raise UsageError(
-            f"`{host}` is no address of this machine", "Use --host 127.0.0.1, or 0.0.0.0 for all addresses."
-        ) from None
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UsageError(
-                f"port {port} of {host} is taken by another program", "Name another with --port; 0 takes a free one."
-            ) from None
-        if error.errno == errno.EACCES:
-            raise UsageError(f"you may not listen on port {port}", "Take one above 1023 with --port.") from None
-        raise UsageError(f"cannot listen on port {port} of {host}: {error.strerror or error}") from None
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    # asyncio sends answers at once, without Nagle's wait of 40 ms for more, only where a socket names its protocol;
-    # those of socket.create_server do not.
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = found[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        if os.name == "posix":
-            # Else the port stays taken for a minute after a server has ended.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen()
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def is_loopback(listener: socket.socket) -> bool:
-    """Whether only programs of this machine can reach it."""
-    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
-
-
-def address_of(listener: socket.socket, host: str) -> str:
-    """What to type into a browser."""
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}/"
 
 
 class _Server(uvicorn.Server):
