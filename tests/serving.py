@@ -11,10 +11,11 @@ from typing import Any
 @contextlib.contextmanager
 def served(app: Any) -> Iterator[str]:
     """Runs an application in a thread; the block gets its address, without a slash at the end."""
-    from cnnkit.serve.server import listen, server_of
+    from cnnkit.pages.listening import listen
+    from cnnkit.serve.server import server_of
 
     started = threading.Event()
-    with contextlib.closing(listen("127.0.0.1", 0)) as listener:
+    with contextlib.closing(listen("127.0.0.1", [0])) as listener:
         port = listener.getsockname()[1]
         server = server_of(app, started.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -456,9 +456,9 @@ def test_a_taken_port_is_passed_over_where_another_will_do() -> None:
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
     with (
-        pytest.raises(CnnkitError, match="fastapi and uvicorn") as caught,
+        pytest.raises(CnnkitError, match="uvicorn, which is not installed") as caught,
         serving.live_page(Console(stream=io.StringIO())),
     ):
         pass

@@ -116,10 +116,13 @@ def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options
         finally:
             # Whatever ended the training, the terminal gets its cursor back.
             console.end_epoch()
-        if not options.no_eval:
-            _evaluate(run, console)
-        if not options.no_report:
-            _report(run, console)
+        from cnnkit.live.state import evaluating
+
+        with evaluating(run):
+            if not options.no_eval:
+                _evaluate(run, console)
+            if not options.no_report:
+                _report(run, console)
     return run
 
 
