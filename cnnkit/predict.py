@@ -169,7 +169,15 @@ def _probabilities(
 ) -> NDArray[np.float64]:
     if not images:
         return np.empty((0, len(class_names)))
-    probabilities = probabilities_from_outputs(network(np.stack(images)), head)
+    return check_usable(probabilities_from_outputs(network(np.stack(images)), head), class_names)
+
+
+def check_usable(probabilities: NDArray[np.float64], class_names: Sequence[str]) -> NDArray[np.float64]:
+    """The probabilities, [images, classes], where they are fit for use.
+
+    Raises:
+        CnnkitError: if the model's outputs do not fit the class names, or are not finite.
+    """
     if probabilities.shape[1] != len(class_names):
         raise CnnkitError(
             f"expected a model with {len(class_names)} classes, got one with {probabilities.shape[1]} outputs"
@@ -214,13 +222,25 @@ def as_json(predictions: Sequence[Prediction]) -> str:
         if prediction.probabilities is None:
             entry["error"] = prediction.error
         else:
-            numbers = [float(f"{value:.6g}") for value in prediction.probabilities.tolist()]
-            likeliest = int(prediction.probabilities.argmax())
-            entry["class"] = prediction.class_names[likeliest]
-            entry["probability"] = numbers[likeliest]
-            entry["probabilities"] = dict(zip(prediction.class_names, numbers, strict=True))
+            entry |= as_entry(prediction.probabilities, prediction.class_names)
         entries.append(entry)
     return json.dumps(entries, indent=2, ensure_ascii=False)
+
+
+def as_entry(probabilities: NDArray[np.float64], class_names: Sequence[str]) -> dict[str, Any]:
+    """One image's `class`, `probability` and `probabilities` ({class: p}), with six significant digits.
+
+    Args:
+        probabilities: [classes].
+        class_names: One name per class.
+    """
+    numbers = [float(f"{value:.6g}") for value in probabilities.tolist()]
+    likeliest = int(probabilities.argmax())
+    return {
+        "class": class_names[likeliest],
+        "probability": numbers[likeliest],
+        "probabilities": dict(zip(class_names, numbers, strict=True)),
+    }
 
 
 def as_csv(predictions: Sequence[Prediction]) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cnnkit import inference, machine, runtime
-from cnnkit.config.load import load_config
-from cnnkit.errors import CnnkitError
+from cnnkit.config.load import LoadedConfig, load_config
+from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.rundir import Run, to_csv, write_atomically
 
 log = logging.getLogger("cnnkit")
@@ -64,6 +64,24 @@ def request_settings(run: Run) -> None:
         )
 
 
+def read_config(run: Run) -> LoadedConfig:
+    """The run's config; where its data set is not here, with the shape and the classes that the run was made with.
+
+    Raises:
+        ConfigError: if the config is wrong for another reason.
+    """
+    try:
+        return load_config(str(run.config))
+    except ConfigError as error:
+        if not all(problem.path.startswith("data") for problem in error.problems):
+            raise
+        task = run.read_task()
+        stated = {"shape": list(task.image_shape), "classes": len(task.class_names), "image_size": "null"}
+        # Any name that no data set has.
+        stated |= {"folder": "null", "name": "elsewhere"}
+        return load_config(str(run.config), [f"data.{key}={value}" for key, value in stated.items()])
+
+
 def compile_run(run: Run, model: Any, tta: Sequence[str] = ()) -> tuple[Callable[[Any], Any], int]:
     """The run's network as it is evaluated and used: XLA as in training, several images at a time.
 
@@ -87,7 +105,7 @@ def _uses_xla(run: Run) -> bool:
     if device == "GPU":
         return settings.get("device") != "GPU"
     # The run may have been trained where oneDNN, or a GPU, could do without.
-    loaded = load_config(str(run.config))
+    loaded = read_config(run)
     layers = loaded.config.model.resolved(loaded.info.shape, loaded.info.classes)
     policy = settings.get("dtype_policy", "float32")
     return runtime.needing_xla(layers, policy, runtime.onednn_in_use()) is not None

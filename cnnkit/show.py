@@ -220,7 +220,7 @@ def patches(run: Run, layer: str, path: Path) -> None:
     request_settings(run)
     split = labelled_images(run, "test")
     network = taps(load_model(run), [place.name])
-    values, positions = _strongest(network, place, split)
+    values, positions = strongest(network, place, split)
     shown = min(place.channels, _MOST_CHANNELS)
     rows = []
     for channel in range(shown):
@@ -236,8 +236,15 @@ def patches(run: Run, layer: str, path: Path) -> None:
     sheet(f"What {place.name} of {run.name} responds to", rows, path, columns=_PATCHES, note=note, cell=0.9)
 
 
-def _strongest(network: Any, place: Place, split: Split) -> tuple[Any, Any]:
-    """Each channel's largest output in each image, and its place among the positions; both [images, channels]."""
+def strongest(network: Any, place: Place, split: Split) -> tuple[Any, Any]:
+    """Each channel's largest output in each of the first 2,000 images, and its place among the positions, row by row.
+
+    Args:
+        network: `taps` of the place.
+
+    Returns:
+        Both [images, channels].
+    """
     values, positions = [], []
     for start in range(0, min(split.size, PATCH_IMAGES), _BATCH):
         images = split.read(np.arange(start, min(start + _BATCH, split.size, PATCH_IMAGES))).astype(np.float32)

@@ -13,6 +13,7 @@ from cnnkit.layers.base import Layer, Shape, format_shape
 from cnnkit.layers.compound import Compound
 from cnnkit.layers.geometry import receptive_field
 from cnnkit.layers.stack import Step
+from cnnkit.layers.window import WindowedLayer
 
 #: Bytes of one activation, a 32-bit float.
 ACTIVATION_BYTES = 4
@@ -227,6 +228,7 @@ def _rows(
     before: Chain | None,
     outer: int | None = None,
     implied: bool = False,
+    read_beside: bool = False,
 ) -> tuple[LayerRow, ...]:
     """The rows of layers in order.
 
@@ -234,25 +236,28 @@ def _rows(
         before: What the image goes through first, each layer with the shape that arrives at it.
         outer: The place in `model.layers` of what these layers are inside of.
         implied: Whether the config does not write these layers, so that it can mend nothing in them.
+        read_beside: Whether another path reads the pixels that these layers leave out.
     """
     rows = []
     stack = before
     for number, (step, label) in enumerate(zip(steps, labels, strict=True)):
         index = number if outer is None else outer
-        inside = _inside(step, stack, index)
+        inside = _inside(step, stack, index, implied, read_beside)
         stack = Chain(stack, step.layer, step.input_shape)
-        warnings = () if inside or implied else step.layer.warnings(step.input_shape)
+        silent = inside or implied or (read_beside and isinstance(step.layer, WindowedLayer))
+        warnings = () if silent else step.layer.warnings(step.input_shape)
         rows.append(_row(step, index, label, stack, inside, warnings))
     return tuple(rows)
 
 
-def _inside(step: Step, before: Chain | None, index: int) -> tuple[LayerRow, ...]:
+def _inside(step: Step, before: Chain | None, index: int, implied: bool, read_beside: bool) -> tuple[LayerRow, ...]:
     """The rows of the layers that a layer is made of."""
     if not isinstance(step.layer, Compound):
         return ()
     found: list[LayerRow] = []
     for part in step.layer.parts:
-        found += _rows(part.steps, part.labels, before, index, part.implied)
+        beside = read_beside or step.layer.loses_nothing_in(part)
+        found += _rows(part.steps, part.labels, before, index, implied or part.implied, beside)
         if not part.steps:
             label = f"{part.title}: the input"
             found.append(LayerRow(index, label, "", label, {}, step.input_shape, 0, 0, 0, 0, before, ()))

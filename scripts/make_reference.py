@@ -7,6 +7,7 @@ python scripts/make_reference.py --check    # exit 1 if it is not up to date
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,7 @@ from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer
 from cnnkit.layers.deferred import BlockConfig
 from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS
+from cnnkit.lint import RULES, Advice
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "reference.md"
@@ -86,6 +88,14 @@ What Keras means, where it is easy to misread:
 """
 
 
+ADVICE = """\
+`cnnkit inspect CONFIG --lint` says what a teacher would of a network: habits that cost accuracy, parameters or time,
+each with its place and the fix. It is advice; a network may have its reasons. Of the layers of a shortcut that the
+config does not write, it says nothing. With `--json`, the field `lint` is a list, empty for a sound network, of
+mappings:
+"""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--check", action="store_true", help="exit 1 if docs/reference.md is not up to date")
@@ -128,6 +138,7 @@ def reference() -> str:
         ("Constraints", CONSTRAINTS),
     ):
         parts.append(_tables(title, table, NamedObject))
+    parts.append(_advice())
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
@@ -149,6 +160,18 @@ def _tables(title: str, table: Table, base: type[StrictModel]) -> str:
         rows = "\n".join(f"- `{name}`: {reason}." for name, reason in table.unavailable.items())
         parts.append(f"Not available:\n\n{rows}")
     return "\n\n".join(parts)
+
+
+def _advice() -> str:
+    """What `inspect --lint` warns of."""
+    meanings = re.findall(r"^ {8}(\w+): (.*)$", Advice.__doc__ or "", re.MULTILINE)
+    rows = [f"| `{name}` | {'list (string)' if name == 'places' else 'string'} | {text} |" for name, text in meanings]
+    parts = ["## Advice", ADVICE, "\n".join(["| field | type | meaning |", "|---|---|---|", *rows])]
+    for rule in RULES:
+        lines = [f"- Warns of: {rule.finds}", f"- Why: {rule.why}", f"- Fix: {rule.fix}"]
+        lines += [f"- Source: {rule.source}."] if rule.source else []
+        parts.append(f"### `{rule.name}`\n\n" + "\n".join(lines))
+    return "\n\n".join(part.strip("\n") for part in parts)
 
 
 def _summary(cls: type[StrictModel]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cnnkit import runtime
+from cnnkit.rundir import Run
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -25,6 +26,20 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
 
 
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of configs/digits.yaml, shortened, that has been evaluated; tests must not change it."""
+    from cnnkit.config.load import load_config
+    from cnnkit.console import Console
+    from cnnkit.score import evaluate_run
+    from cnnkit.train import train
+
+    loaded = load_config(str(CONFIGS / "digits.yaml"), ["training.epochs=5"])
+    run = train(loaded, Console(), str(tmp_path_factory.mktemp("runs") / "digits"))
+    evaluate_run(run)
+    return run
+
+
 @pytest.fixture
 def tfds_data() -> Path:
     """The folder of prepared TFDS data; skips the test where there is none."""
@@ -32,3 +47,18 @@ def tfds_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("needs real data: set TFDS_DATA_DIR to a folder with prepared mnist and cifar10")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A trained and evaluated run of configs/digits.yaml; tests may add pictures to it, and nothing else."""
+    from cnnkit.config.load import load_config
+    from cnnkit.console import Console
+    from cnnkit.score import evaluate_run
+    from cnnkit.train import train
+
+    folder = tmp_path_factory.mktemp("digits")
+    loaded = load_config(str(CONFIGS / "digits.yaml"), ["training.epochs=4"])
+    run = train(loaded, Console(), str(folder / "digits-1"))
+    evaluate_run(run)
+    return run

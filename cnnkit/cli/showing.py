@@ -93,9 +93,7 @@ def gradcam(
     from cnnkit.rundir import find_run
 
     if (image is None) != mistakes:
-        raise UsageError(
-            "expected an image or --mistakes, one of the two", "Such as: cnnkit show gradcam RUN photo.jpg"
-        )
+        raise UsageError("expected an image, or --mistakes", "Such as: cnnkit show gradcam RUN photo.jpg")
     if mistakes and classes:
         raise UsageError("--mistakes shows the predicted and the true class; leave out --class")
     found = find_run(run)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,18 @@ class CorruptImage(CnnkitError):
     """An image file cannot be decoded."""
 
 
-def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None, channels: int) -> Array:
+class TooManyPixels(CorruptImage):
+    """An image has more pixels than may be decoded."""
+
+
+def read_image(
+    file: str | os.PathLike[str] | IO[bytes],
+    size: tuple[int, int] | None,
+    channels: int,
+    *,
+    formats: tuple[str, ...] | None = None,
+    most_pixels: int | None = None,
+) -> Array:
     """An image file as the network gets it.
 
     Any format and mode is converted: 16-bit values are scaled to 0..255, transparent pixels are laid over
@@ -34,27 +45,40 @@ def read_image(path: str | os.PathLike[str], size: tuple[int, int] | None, chann
     result rounded to whole numbers (at most 1 of 255 apart).
 
     Args:
-        path: The file.
+        file: Its path, or an open file of bytes.
         size: (height, width) to resize to; None keeps the image's own.
         channels: 1 for grayscale, 3 for colour.
+        formats: Pillow's names of the formats to accept; by default all.
+        most_pixels: An image with more is refused once its header is read, before its pixels are.
 
     Returns:
         uint8 [height, width, channels], 0..255.
 
     Raises:
+        TooManyPixels: if it has more than `most_pixels`, or so many that Pillow refuses them.
         CorruptImage: if the file cannot be decoded.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    what = f"the image file `{file}`" if isinstance(file, str | os.PathLike) else "the image"
     try:
-        with Image.open(path) as opened:
+        with Image.open(file, formats=formats) as opened:
+            width, height = opened.size
+            if most_pixels is not None and width * height > most_pixels:
+                raise TooManyPixels(
+                    f"{what} has {width}x{height} = {width * height:,} pixels; at most {most_pixels:,} are accepted"
+                )
             ImageOps.exif_transpose(opened, in_place=True)
             image = _convert(opened, "L" if channels == 1 else "RGB")
+    except TooManyPixels:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TooManyPixels(f"cannot read {what}: {error}") from None
     except Exception as error:  # damaged files make Pillow raise almost anything: struct.error, KeyError, ...
         reason = str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             reason = "not an image, or damaged from its start"
-        raise CorruptImage(f"cannot read the image file `{path}`: {reason}") from None
+        raise CorruptImage(f"cannot read {what}: {reason}") from None
     if size is not None and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     array = np.asarray(image, np.uint8)

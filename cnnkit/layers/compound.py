@@ -12,7 +12,7 @@ from cnnkit.layers import geometry
 from cnnkit.layers.base import Layer, Scope, Seeds, Shape, ShapeError, Weight, format_shape
 from cnnkit.layers.stack import Step, last_activation
 from cnnkit.layers.submodel import functional
-from cnnkit.layers.window import compute_dtype
+from cnnkit.layers.window import WindowedLayer, compute_dtype
 
 Merge = Literal["concatenate", "add", "average", "maximum", "multiply"]
 
@@ -54,6 +54,16 @@ class Part:
             any(step.layer.sees_everything(axis, step.input_shape) for step in self.steps) for axis in (0, 1)
         )
         return height, width
+
+    @cached_property
+    def reads_all_pixels(self) -> bool:
+        """Whether no stride of the path leaves rows or columns of the input unread."""
+        return all(_reads_all_pixels(step) for step in self.steps)
+
+    @cached_property
+    def has_single_pixel_windows(self) -> bool:
+        """Whether an output position of the path sees one pixel, as in a shortcut."""
+        return all(max(getattr(layer, "window", (1, 1))) == 1 for layer in leaves([step.layer for step in self.steps]))
 
 
 class Compound(Layer):
@@ -155,6 +165,14 @@ class Compound(Layer):
         texts = [f"`{part.title}` gives {format_shape(shape)}" for part, shape in zip(self.parts, shapes, strict=True)]
         return ", ".join(texts)
 
+    def loses_nothing_in(self, part: Part) -> bool:
+        """Whether rows and columns that a path leaves unread are read beside it.
+
+        So it is with the strided 1x1 convolution of a residual connection, whose main path reads the whole image.
+        """
+        beside = [one for one in self.parts if one is not part]
+        return part.has_single_pixel_windows and any(one.reads_all_pixels for one in beside)
+
     def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
         return tuple(weight for step in self._steps for weight in step.layer.weights(step.input_shape))
 
@@ -187,7 +205,7 @@ class Compound(Layer):
 
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
         for step in self.parts[0].steps:
-            order = step.layer.output_order(order)
+            order = step.layer.output_order(geometry.arriving_order(step.layer, order))
         return order
 
     def needs_xla_on_cpu(self) -> bool:
@@ -225,6 +243,13 @@ class Compound(Layer):
             # Setting it to true would undo it in the layers inside.
             model.trainable = False
         return model
+
+
+def _reads_all_pixels(step: Step) -> bool:
+    layer = step.layer
+    if isinstance(layer, Compound):
+        return any(part.reads_all_pixels for part in layer.parts)
+    return not isinstance(layer, WindowedLayer) or not layer.warnings(step.input_shape)
 
 
 def _size(shape: Shape, axis: int) -> int:

@@ -268,7 +268,10 @@ class Conv2DTranspose(KernelConvolution):
         """H W F^2 C K over the input's H and W; the bias is not counted."""
         return math.prod(spatial(input_shape, self.data_format)) * self.weights(input_shape)[0].size
 
-    def warnings(self, input_shape: Shape) -> tuple[str, ...]:
+    def skips(self, input_shape: Shape) -> tuple[str, ...]:
+        return ()
+
+    def drops(self, input_shape: Shape) -> tuple[str, ...]:
         return ()
 
     def needs_xla_on_cpu(self) -> bool:

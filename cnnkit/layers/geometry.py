@@ -68,6 +68,21 @@ def dropped(size: int, window: int, stride: int = 1, padding: Amount = (0, 0), d
     return (size + sum(padding) - effective_window(window, dilation)) % stride
 
 
+def unread(size: int, window: int, stride: int = 1, padding: Amount = (0, 0), dilation: int = 1) -> list[int]:
+    """The input positions, from 0, that no window reads: those that strides pass over, and those at the end."""
+    count = output_size(size, window, stride, padding, dilation)
+    read = {place * stride - padding[0] + tap * dilation for place in range(count) for tap in range(window)}
+    return [position for position in range(size) if position not in read]
+
+
+def passes_over(window: int, stride: int, dilation: int = 1) -> bool:
+    """Whether windows, however many, leave positions between them unread.
+
+    They do where the stride exceeds the window (S > F), and where a dilation takes all windows to the same positions.
+    """
+    return len({tap * dilation % stride for tap in range(window)}) < stride
+
+
 def size_arithmetic(size: int, window: int, stride: int = 1, padding: Amount = (0, 0), dilation: int = 1) -> str:
     """The output size worked out, such as `(32 - 5 + 2*0)/3 + 1 = 10: 27/3 = 9, drops 0`."""
     span = effective_window(window, dilation)
@@ -172,8 +187,8 @@ def resize_range(
 
 
 #: Where height (0), width (1) and channels (2) lie in a channels-last and a channels-first image.
-_CHANNELS_LAST = (0, 1, 2)
-_CHANNELS_FIRST = (2, 0, 1)
+CHANNELS_LAST = (0, 1, 2)
+CHANNELS_FIRST = (2, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -199,16 +214,26 @@ def _spatial_part(order: tuple[int, ...]) -> list[int]:
     return [item for item in order if item != 2]
 
 
+def arriving_order(layer: Layer, order: tuple[int, ...]) -> tuple[int, ...]:
+    """Where height (0), width (1) and channels (2) lie as a layer takes them, whose `data_format` decides.
+
+    Args:
+        order: Where they lie in what comes before.
+    """
+    data_format = getattr(layer, "data_format", None)
+    if data_format == "channels_first" and order[0] != 2:
+        return CHANNELS_FIRST
+    if data_format == "channels_last" and order[-1] != 2:
+        return CHANNELS_LAST
+    return order
+
+
 def stack_steps(stack: Sequence[tuple[Layer, Shape]]) -> list[StackStep]:
     """The layers of a stack, each with the shape that arrives at it, as `stack_range` needs them."""
-    order: tuple[int, ...] = _CHANNELS_LAST
+    order: tuple[int, ...] = CHANNELS_LAST
     steps = []
     for layer, input_shape in stack:
-        data_format = getattr(layer, "data_format", None)
-        if data_format == "channels_first" and order[0] != 2:
-            order = _CHANNELS_FIRST
-        elif data_format == "channels_last" and order[-1] != 2:
-            order = _CHANNELS_LAST
+        order = arriving_order(layer, order)
         after = layer.output_order(order)
         steps.append(StackStep(layer, input_shape, order, after))
         order = after

@@ -99,6 +99,10 @@ def window_text(window: tuple[int, int], dilation: tuple[int, int]) -> str:
     return f"{text} with dilation {format_shape(dilation)} spans {format_shape(tuple(span))} and"
 
 
+def _rows_and_columns(axes: list[int], *, plural: bool) -> str:
+    return " and ".join(("row", "column")[axis] + ("s" if plural else "") for axis in axes)
+
+
 class WindowedLayer(Layer):
     """A layer whose output positions each see a window of the input, W' = (W - F + 2P)/S + 1 of them."""
 
@@ -190,27 +194,43 @@ class WindowedLayer(Layer):
         return geometry.convolution_range(low, high, self.window[axis], self.step[axis], before, self.dilation[axis])
 
     def warnings(self, input_shape: Shape) -> tuple[str, ...]:
-        """Rows and columns that no window reaches because the stride does not divide evenly."""
-        if self.padding == "same":
-            return ()
-        found: dict[tuple[int, str], list[int]] = {}
-        amounts = self.padding_amounts(input_shape)
-        sizes = spatial(input_shape, self.data_format)
-        for axis in (0, 1):
-            values = (sizes[axis], self.window[axis], self.step[axis], amounts[axis], self.dilation[axis])
+        """Rows and columns of the image that no window reads."""
+        return self.skips(input_shape) + self.drops(input_shape)
+
+    def skips(self, input_shape: Shape) -> tuple[str, ...]:
+        """A text for the rows and columns that a stride larger than the window passes over."""
+        found: dict[str, list[int]] = {}
+        for axis, values in enumerate(self._windows(input_shape)):
+            size, window, stride, _, dilation = values
+            count = len(geometry.unread(*values))
+            if not count or not geometry.passes_over(window, stride, dilation):
+                continue
+            cause = f"the stride {stride} is larger than the window {window}"
+            if dilation > 1:
+                cause = f"with stride {stride} and dilation {dilation}, all windows of {window} read the same places"
+            text = f"{cause}: of {size} {{}}, {size - count} are read, the others by nothing"
+            found.setdefault(text, []).append(axis)
+        return tuple(text.format(_rows_and_columns(axes, plural=True)) for text, axes in found.items())
+
+    def drops(self, input_shape: Shape) -> tuple[str, ...]:
+        """A text for the last rows and columns that are left over because the stride does not divide evenly."""
+        found: dict[tuple[int, int, str], list[int]] = {}
+        for axis, values in enumerate(self._windows(input_shape)):
+            _, window, stride, (_, after), dilation = values
             rest = geometry.dropped(*values)
-            if rest:
-                found.setdefault((rest, geometry.size_arithmetic(*values)), []).append(axis)
-        texts = []
-        for (rest, arithmetic), axes in found.items():
-            places = " and ".join(("row", "column")[axis] + ("s" if rest > 1 else "") for axis in axes)
-            padding = ", which are padding" if all(amounts[axis][1] >= rest for axis in axes) else ""
-            if padding and rest == 1 and len(axes) == 1:
-                padding = ", which is padding"
-            texts.append(
-                f"the stride does not divide evenly: {arithmetic}; Keras drops the last {rest} {places}{padding}"
-            )
-        return tuple(texts)
+            # What is left over of the padding alone is no loss.
+            if rest > after and not geometry.passes_over(window, stride, dilation):
+                found.setdefault((rest, after, geometry.size_arithmetic(*values)), []).append(axis)
+        return tuple(
+            f"the stride does not divide evenly: {arithmetic}; Keras drops the last {rest} "
+            f"{_rows_and_columns(axes, plural=rest > 1)}{f', {after} of them padding' if after else ''}"
+            for (rest, after, arithmetic), axes in found.items()
+        )
+
+    def _windows(self, input_shape: Shape) -> list[tuple[int, int, int, geometry.Amount, int]]:
+        """Size, window, stride, padding and dilation along height and along width."""
+        sizes, amounts = spatial(input_shape, self.data_format), self.padding_amounts(input_shape)
+        return list(zip(sizes, self.window, self.step, amounts, self.dilation, strict=True))
 
     def calls(self) -> tuple[Call, ...]:
         amounts = self.explicit_padding()

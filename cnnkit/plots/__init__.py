@@ -1,12 +1,13 @@
-"""Pictures: learning curves, confusion matrix, filters.
+"""Pictures: networks, learning curves, confusion matrix, filters.
 
 matplotlib is used through its Figure objects alone, without pyplot's global state, so that these functions
 may run in any thread. The same input makes the same bytes.
 """
 
+from cnnkit.plots.architecture import architecture, architecture_figure
 from cnnkit.plots.confusion import confusion_matrix
 from cnnkit.plots.kernels import filters
 from cnnkit.plots.learning_curves import curves
 from cnnkit.plots.several_runs import curves_of_runs
 
-__all__ = ["confusion_matrix", "curves", "curves_of_runs", "filters"]
+__all__ = ["architecture", "architecture_figure", "confusion_matrix", "curves", "curves_of_runs", "filters"]

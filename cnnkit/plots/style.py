@@ -13,6 +13,7 @@ DPI = 160
 
 #: Okabe and Ito's palette, which people with any colour vision can tell apart.
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"
+YELLOW = "#F0E442"
 GREY = "#6b6b6b"
 
 

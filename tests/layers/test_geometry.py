@@ -40,6 +40,11 @@ def test_output_size_counts_the_windows_that_fit(
     if starts:
         assert geometry.output_size(size, window, stride, padding, dilation) == len(starts)
         assert geometry.dropped(size, window, stride, padding, dilation) == padded - (starts[-1] + span)
+        read = {place for start in starts for place in range(start, start + span, dilation)}
+        image = range(padding[0], padding[0] + size)
+        assert geometry.unread(size, window, stride, padding, dilation) == [
+            place - padding[0] for place in image if place not in read
+        ]
     else:
         assert geometry.output_size(size, window, stride, padding, dilation) < 1
 

@@ -1,0 +1,249 @@
+"""A network as a drawing: feature maps as volumes to scale, composites as forks and outlines; without TensorFlow."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnkit.config.base import shorten
+from cnnkit.config.load import LoadedConfig
+from cnnkit.layers.base import format_shape
+from cnnkit.plots.drawing import (
+    LINE_HEIGHT,
+    POINTS,
+    Box,
+    Drawn,
+    Line,
+    Placed,
+    Text,
+    chain,
+    paint,
+    text_width,
+    wrapped,
+)
+from cnnkit.plots.network_boxes import FAMILIES, FONT, GAP, Boxes, Scale, families_of, shapes_of, swatch
+from cnnkit.plots.network_nodes import Tree
+from cnnkit.plots.network_panels import column, panel_box, shelves
+from cnnkit.plots.network_tree import ALL_BLOCKS, INNERMOST_MERGES, NOTHING, has_merges, tree
+from cnnkit.plots.style import figure_of, save
+from cnnkit.summary import Summary, summarize
+
+#: A page on which the fonts are easy to read, in points: the shape of a slide.
+_PAGE_WIDTH, _PAGE_HEIGHT = 960.0, 540.0
+#: A drawing may be larger than the page by this factor before blocks are drawn apart from the flow. A network without
+#: merges may be larger: all of it is in the sizes of its volumes, which a folded block does not show.
+_MOST_SHRINKING = 1.1
+_MOST_SHRINKING_OF_A_CHAIN = 1.5
+#: Rows are tried up to where their number would make the flow higher than wide: points in a row for each row.
+_WIDTH_PER_ROW = 100.0
+#: Title and caption have at least this width, in points.
+_NARROWEST = 420.0
+
+_MARGIN = 14.0
+_HEADING = 13.0
+#: Between rows, and beside them, where the line to the next row runs.
+_CHANNEL = 16.0
+
+
+def architecture(loaded: LoadedConfig, path: Path) -> None:
+    """Draws a config's network.
+
+    Args:
+        path: The file to write, a PNG or an SVG as its ending says.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    save(architecture_figure(loaded), path)
+
+
+def architecture_figure(loaded: LoadedConfig) -> Any:
+    """The network of a config as a matplotlib figure.
+
+    Feature maps are cuboids in oblique projection, vectors bars. Layers that keep the size are plates on the volume
+    before. Composites are drawn as forks and outlines; what comes several times in a row once, with how often. If a
+    page would be too small, blocks are drawn apart from the flow, once for each structure.
+    """
+    page = _page(loaded)
+    figure = figure_of(page.width / POINTS, page.height / POINTS, constrained=False)
+    paint(figure, [page.content])
+    return figure
+
+
+def _page(loaded: LoadedConfig) -> _Page:
+    """The most detailed drawing that is large enough on the page, else the one that is largest."""
+    summary = summarize(loaded)
+    steps = loaded.config.model.trace(loaded.info.shape, loaded.info.classes)
+    most = _MOST_SHRINKING if has_merges(steps) else _MOST_SHRINKING_OF_A_CHAIN
+    tried = []
+    for detail in (NOTHING, INNERMOST_MERGES, ALL_BLOCKS):
+        page = _Page.of(shorten(loaded.name), summary, tree(steps, loaded.info.shape, detail))
+        if page.shrinking <= most:
+            return page
+        tried.append(page)
+    return min(tried, key=lambda page: page.shrinking)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A finished drawing, its lower left corner at (0, 0), in points."""
+
+    width: float
+    height: float
+    content: Placed
+
+    @property
+    def shrinking(self) -> float:
+        """How much smaller than at its own size it appears on the page."""
+        return max(self.width / _PAGE_WIDTH, self.height / _PAGE_HEIGHT)
+
+    @classmethod
+    def of(cls, name: str, summary: Summary, found: Tree) -> _Page:
+        """The arrangement of a network in rows that appears largest on the page."""
+        inside = [node for panel in found.panels.values() for node in panel.nodes]
+        scale = Scale.of(list(shapes_of([*found.nodes, *inside])))
+        zoom = scale.zoom(list(shapes_of(inside)))
+        boxes, small = Boxes.of(scale, found), Boxes.of(scale, found, zoom)
+        flow = [boxes.box(node) for node in found.nodes]
+        panels = [panel_box(panel, small) for panel in found.panels.values()]
+        used = set(families_of([*found.nodes, *inside]))
+        candidates = []
+        for body in _bodies(flow, panels):
+            width = max(body.width, _NARROWEST, text_width(name, _HEADING, bold=True))
+            ending = (_legend(used, width), _caption(scale, zoom if panels else None, width))
+            candidates.append(_stacked([_heading(name, _totals(summary), width), body, *ending], width))
+        return min(candidates, key=lambda page: page.shrinking)
+
+
+def _bodies(flow: Sequence[Box], panels: Sequence[Box]) -> Iterator[Box]:
+    """The flow in one row, two rows and so on, with the panels below it and beside it."""
+    most = math.ceil(math.sqrt(sum(box.width for box in flow) / _WIDTH_PER_ROW))
+    for number in range(1, min(most, len(flow)) + 1):
+        flowing = _flow([chain(row, GAP) for row in _rows(flow, number)])
+        if not panels:
+            yield flowing
+            continue
+        width = max(flowing.width, *(panel.width for panel in panels))
+        yield _below(flowing, *shelves(panels, width))
+        beside = column(panels)
+        left = flowing.width + _CHANNEL
+        placed = (Placed(flowing, 0, 0), Placed(beside, left, 0))
+        yield Box(left + beside.width, 0, max(flowing.down, beside.down), 0, 0, placed)
+
+
+def _below(*boxes: Box) -> Box:
+    """Boxes below each other, the uppermost at y = 0."""
+    shapes = []
+    y = 0.0
+    for box in boxes:
+        shapes.append(Placed(box, 0, y - box.up))
+        y -= box.height
+    return Box(max(box.width for box in boxes), 0, -y, 0, 0, tuple(shapes))
+
+
+def _stacked(blocks: Sequence[Box], width: float) -> _Page:
+    """Boxes below each other on a page with margins."""
+    stack = _below(*blocks)
+    height = stack.height + 2 * _MARGIN
+    return _Page(width + 2 * _MARGIN, height, Placed(stack, _MARGIN, height - _MARGIN))
+
+
+def _totals(summary: Summary) -> list[str]:
+    """Parameters, operations, input and classes."""
+    fixed = summary.parameters - summary.trainable_parameters
+    return [
+        f"{summary.parameters:,} parameters" + (f" ({fixed:,} not trainable)" if fixed else ""),
+        f"{summary.macs:,} multiply-accumulates per image",
+        f"input {format_shape(summary.input_shape)}",
+        f"{summary.classes:,} classes",
+    ]
+
+
+def _text_box(lines: Sequence[tuple[str, float, bool]], after: float) -> Box:
+    """Lines of text below each other, each with its size and whether it is bold; then space."""
+    shapes: list[Drawn] = []
+    y = 0.0
+    for text, size, bold in lines:
+        y -= size * LINE_HEIGHT / 2
+        shapes.append(Text(((0, y),), text, size, bold))
+        y -= size * LINE_HEIGHT / 2
+    return Box(0, 0, after - y, 0, 0, tuple(shapes))
+
+
+def _heading(name: str, totals: Sequence[str], width: float) -> Box:
+    size = 8.5
+    lines = wrapped(totals, "  ·  ", size, width)
+    return _text_box([(name, _HEADING, True), *((line.strip(" ·"), size, False) for line in lines)], 8)
+
+
+def _caption(scale: Scale, zoom: float | None, width: float) -> Box:
+    """How to read the drawing.
+
+    Args:
+        zoom: The factor on volumes inside blocks that are drawn apart; None where there are none.
+    """
+    text = (
+        "Below each volume: the size of the output, the layer, its parameters. Layers that keep the size are plates "
+        f"on the volume before, their parameters in brackets. {scale.text()}"
+    )
+    if zoom is not None:
+        text += f" Inside blocks that are drawn apart, volumes have {zoom:.2g} of that size."
+    return _text_box([(line, FONT, False) for line in wrapped(text.split(), " ", FONT, width)], 0)
+
+
+def _legend(used: set[str], width: float) -> Box:
+    """The colours of the kinds of layers that are drawn."""
+    shapes: list[Drawn] = []
+    x, y = 0.0, -6.0
+    for family, (_, text) in FAMILIES.items():
+        if family not in used:
+            continue
+        wide = 11 + text_width(text, FONT) + 12
+        if x + wide > width and x > 0:
+            x, y = 0.0, y - FONT * LINE_HEIGHT - 2
+        shapes += [swatch(x, y, family, 7), Text(((x + 11, y),), text, FONT)]
+        x += wide
+    return Box(0, 0, 10 - y, 0, 0, tuple(shapes))
+
+
+def _rows(boxes: Sequence[Box], number: int) -> list[list[Box]]:
+    """Boxes in so many rows or fewer, in order, the widest row as narrow as possible."""
+    low, high = max(box.width for box in boxes), sum(box.width + GAP for box in boxes)
+    while high - low > 1:
+        middle = (low + high) / 2
+        low, high = (low, middle) if len(_filled(boxes, middle)) <= number else (middle, high)
+    return _filled(boxes, high)
+
+
+def _filled(boxes: Sequence[Box], width: float) -> list[list[Box]]:
+    rows: list[list[Box]] = []
+    room = 0.0
+    for box in boxes:
+        if not rows or box.width > room:
+            rows.append([])
+            room = width
+        rows[-1].append(box)
+        room -= box.width + GAP
+    return rows
+
+
+def _flow(rows: Sequence[Box]) -> Box:
+    """The rows of the flow, each joined to the next by a line around its end."""
+    left = _CHANNEL if len(rows) > 1 else 0
+    shapes: list[Drawn | Placed] = []
+    y = 0.0
+    axes = []
+    for row in rows:
+        y -= row.up
+        axes.append(y)
+        shapes.append(Placed(row, left, y))
+        y -= row.down + _CHANNEL
+    for (row, axis), (after, below) in itertools.pairwise(zip(rows, axes, strict=True)):
+        end, turn, start = left + row.width + left / 2, axis - row.down - _CHANNEL / 2, left / 2
+        points = ((left + row.leave, axis), (end, axis), (end, turn), (start, turn), (start, below))
+        shapes.append(Line((*points, (left + after.enter, below)), arrow=after.arrow))
+    return Box(left + max(row.width for row in rows) + left, 0, -y, 0, 0, tuple(shapes))

@@ -1,0 +1,175 @@
+"""The application: its routes, and the files of its page."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+
+from cnnkit import __version__
+from cnnkit.pages import style_sheet
+from cnnkit.rundir import Run
+from cnnkit.serve import answers, decoding, uploads
+from cnnkit.serve.refusals import NOT_FOUND, Refused, add_handlers
+from cnnkit.serve.security import protect
+from cnnkit.serve.served import Served, serve_runs
+from cnnkit.serve.service import Service, stage_fields
+
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+
+DESCRIPTION = f"""\
+Classifies images with trained networks.
+
+An image is a {", ".join(decoding.FORMATS[:-1])} or {decoding.FORMATS[-1]} file of at most
+{uploads.MOST_IMAGE_BYTES >> 20} MB and {decoding.MOST_PIXELS:,} pixels; a request takes up to
+{uploads.MOST_IMAGES} of them and {uploads.MOST_BODY_BYTES >> 20} MB. If one image of a request cannot be read, the
+whole request is refused, and the message says which. When too many requests wait, the answer is 503 with `Retry-After`.
+"""
+
+#: What OpenAPI says of refusals.
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": answers.ErrorAnswer, "description": description}
+    for status, description in {
+        400: "The body is broken.",
+        404: "No such run or class.",
+        408: "The body arrives too slowly.",
+        413: "An image or the body is too large.",
+        415: "The body's type is none that can be read.",
+        422: "An image cannot be decoded, or a parameter is wrong.",
+        503: "The server is busy; try again after the seconds in `Retry-After`.",
+    }.items()
+}
+
+RunName = Annotated[str | None, Query(description="A run's name; by default the first.")]
+
+
+def create_app(runs: Sequence[Run], hosts: Sequence[str] | None = None) -> FastAPI:
+    """See `cnnkit.serve.create_app`."""
+    service = Service(serve_runs(runs))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    # FastAPI's pages of documentation load scripts from other servers.
+    app = FastAPI(
+        title="cnnkit serve",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = service
+    add_handlers(app)
+    _add_page(app)
+    _add_facts(app, service)
+    _add_examples(app, service.find(None))
+    _add_predictions(app, service)
+    protect(app, hosts)
+    return app
+
+
+def _add_page(app: FastAPI) -> None:
+    assets = {
+        entry.name: entry.read_bytes()
+        for entry in (files("cnnkit.serve") / "static").iterdir()
+        if entry.name.endswith(tuple(MEDIA_TYPES))
+    }
+    assets["common.css"] = style_sheet().encode()
+
+    def respond(name: str) -> Response:
+        media_type = MEDIA_TYPES["." + name.rpartition(".")[2]]
+        return Response(assets[name], media_type=media_type, headers={"Cache-Control": "no-cache"})
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return respond("index.html")
+
+    @app.get("/static/{name}", include_in_schema=False)
+    async def asset(name: str) -> Response:
+        if name not in assets:
+            raise Refused(NOT_FOUND, f"there is no file `{name}`")
+        return respond(name)
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> Response:
+        return Response(status_code=204)
+
+
+def _add_facts(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", summary="Whether the server answers")
+    async def health() -> answers.Health:
+        return answers.Health(status="ok", runs=list(service.served))
+
+    @app.get("/runs", summary="The networks that are served")
+    async def runs() -> answers.Runs:
+        return answers.Runs(runs=[_described(one) for one in service.served.values()])
+
+
+def _described(served: Served) -> answers.ServedRun:
+    task = served.task
+    return answers.ServedRun(
+        name=served.name,
+        input_shape=task.image_shape,
+        class_names=list(task.class_names),
+        head=task.head,
+        accuracy=served.accuracy,
+        parameters=served.parameters,
+        stages=[answers.Stage(**stage_fields(place)) for place in served.stages],
+        gradcam_layer=served.gradcam_place.name if served.gradcam_place else None,
+        drawing=answers.Drawing(share=served.examples.frame.share, bright=served.examples.frame.bright),
+    )
+
+
+def _add_examples(app: FastAPI, served: Served) -> None:
+    examples, class_names = served.examples, served.task.class_names
+    listed = [
+        answers.Example(index=index, class_=class_names[label], url=f"/examples/{index}.png")
+        for index, label in enumerate(examples.labels)
+    ]
+
+    @app.get("/examples", summary="Test images to try")
+    async def list_examples() -> answers.ExampleList:
+        return answers.ExampleList(examples=listed, note=examples.note)
+
+    @app.get(
+        "/examples/{index}.png",
+        summary="One of the test images",
+        response_class=Response,
+        responses={200: {"content": {"image/png": {}}}, 404: ERRORS[404]},
+    )
+    async def example(index: int) -> Response:
+        if not 0 <= index < len(examples.images):
+            raise Refused(NOT_FOUND, f"there is no example {index}; there are {len(examples.images)}, from 0")
+        return Response(examples.images[index], media_type="image/png")
+
+
+def _add_predictions(app: FastAPI, service: Service) -> None:
+    @app.post("/predict", summary="Classify images", responses=ERRORS, openapi_extra=uploads.request_body(True))
+    async def predict(
+        request: Request,
+        run: RunName = None,
+        top: Annotated[int | None, Query(ge=1, description="List only so many of the likeliest classes.")] = None,
+    ) -> answers.Predictions:
+        """The class of each image, and the probabilities of all classes.
+
+        The body is an image file, a form with image files, or JSON with image files in base64. A broken image makes the
+        whole request fail, with a message that says which one it is.
+        """
+        return await service.predict(request, run, top)
+
+    @app.post("/explain", summary="Look inside a network", responses=ERRORS, openapi_extra=uploads.request_body(False))
+    async def explain(
+        request: Request,
+        run: RunName = None,
+        wanted: Annotated[
+            str | None, Query(alias="class", description="The class that Grad-CAM explains; by default the predicted.")
+        ] = None,
+    ) -> answers.Explanation:
+        """The class of one image, where Grad-CAM finds it, and what each stage of the network makes of the image."""
+        return await service.explain(request, run, wanted)

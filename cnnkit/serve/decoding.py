@@ -1,0 +1,50 @@
+"""From the bytes of images to what a network takes, in threads beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.data.images import CorruptImage, TooManyPixels, read_image
+from cnnkit.serve.refusals import TOO_LARGE, UNPROCESSABLE, Refused
+from cnnkit.serve.uploads import Upload
+
+#: Pillow's names. Each of their headers tells the size of what is decoded; those of containers may tell another.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
+
+MOST_PIXELS = 25_000_000
+
+
+async def decode(uploads: Sequence[Upload], image_shape: tuple[int, int, int], threads: Executor) -> NDArray[np.uint8]:
+    """The images as a network takes them, [images, height, width, channels].
+
+    Raises:
+        Refused: if one of them is no image, damaged, or has too many pixels; names it where there are several.
+    """
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(threads, _decode_all, uploads, image_shape)
+
+
+def _decode_all(uploads: Sequence[Upload], image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    height, width, channels = image_shape
+    images = np.empty((len(uploads), height, width, channels), np.uint8)
+    for image, upload in zip(images, uploads, strict=True):
+        image[:] = _decode_one(upload, (height, width), channels)
+    return images
+
+
+def _decode_one(upload: Upload, size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
+    before = f"{upload.name}: " if upload.name else ""
+    if not upload.content:
+        raise Refused(UNPROCESSABLE, f"{before}cannot read the image: it is empty")
+    try:
+        return read_image(io.BytesIO(upload.content), size, channels, formats=FORMATS, most_pixels=MOST_PIXELS)
+    except TooManyPixels as error:
+        raise Refused(TOO_LARGE, before + error.message) from None
+    except CorruptImage as error:
+        raise Refused(UNPROCESSABLE, f"{before}{error.message} (accepted: {', '.join(FORMATS)})") from None

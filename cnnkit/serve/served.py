@@ -1,0 +1,126 @@
+"""A run that is served: its network, what is known of it, and what it says of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit import score
+from cnnkit.errors import UsageError
+from cnnkit.evaluate import probabilities_from_outputs
+from cnnkit.gradcam import GradCam, compile_gradcam
+from cnnkit.places import Place, gradcam_place, places, stages
+from cnnkit.predict import check_usable
+from cnnkit.rundir import Run
+from cnnkit.serve.examples import read_examples
+from cnnkit.taps import taps
+
+
+class Served:
+    """A run's network, ready to compute.
+
+    Args:
+        run: A run with a model.
+        name: What tells it from the other runs that are served.
+
+    Raises:
+        CnnkitError: if its model cannot be used.
+    """
+
+    def __init__(self, run: Run, name: str) -> None:
+        self.run = run
+        self.name = name
+        self.task = run.read_task()
+        found = places(score.read_config(run))
+        self.stages = stages(found)
+        self.gradcam_place = gradcam_place(found)
+        self.model = score.load_model(run)
+        self.network, _ = score.compile_run(run, self.model)
+        self.examples = read_examples(run)
+        self.parameters = int(self.model.count_params())
+
+    @property
+    def accuracy(self) -> float | None:
+        """On the test split, 0..1; None where it has not been evaluated."""
+        if not self.run.evaluation.exists():
+            return None
+        accuracy = self.run.read_json(self.run.evaluation).get("accuracy")
+        return float(accuracy) if isinstance(accuracy, int | float) else None
+
+    def probabilities(self, outputs: Any) -> NDArray[np.float64]:
+        """The class probabilities, [images, classes], for the network's outputs.
+
+        Raises:
+            CnnkitError: if they do not fit the classes, or are not finite.
+        """
+        return check_usable(probabilities_from_outputs(outputs, self.task.head), self.task.class_names)
+
+    def warm_up(self) -> None:
+        """Computes once, so that the first request does not wait for TensorFlow's preparations."""
+        image = np.zeros((1, *self.task.image_shape), np.uint8)
+        self.network(image)
+        self.look_inside(image, 0)
+
+    def look_inside(self, image: NDArray[np.uint8], wanted: int | None) -> tuple[Any, int, Any, list[Any]]:
+        """What the network computes on its way for one image.
+
+        Args:
+            image: [1, height, width, channels].
+            wanted: The class that Grad-CAM explains; None for the predicted one.
+
+        Returns:
+            The outputs [1, classes], the class that is explained, its Grad-CAM map [rows, columns], 0..1, or None where
+            no layer puts out an image, and each stage's feature maps [rows, columns, channels].
+        """
+        import tensorflow as tf
+
+        outputs, *features = self._tapped(tf.constant(image, tf.float32))
+        chosen = int(np.argmax(outputs[0])) if wanted is None else wanted
+        heat = None
+        if self._gradcam is not None:
+            heat = self._gradcam(image, [chosen])[1][0]
+        maps = [_channels_last(output.numpy()[0], place) for output, place in zip(features, self.stages, strict=True)]
+        return outputs.numpy(), chosen, heat, maps
+
+    @cached_property
+    def _tapped(self) -> Any:
+        import tensorflow as tf
+
+        tapped = taps(self.model, [place.name for place in self.stages])
+        signature = [tf.TensorSpec([None, *self.task.image_shape], tf.float32)]
+        return tf.function(lambda images: tapped(images, training=False), input_signature=signature, autograph=False)
+
+    @cached_property
+    def _gradcam(self) -> GradCam | None:
+        if self.gradcam_place is None:
+            return None
+        return compile_gradcam(self.model, self.gradcam_place, self.task.head)
+
+
+def _channels_last(maps: NDArray[Any], place: Place) -> NDArray[np.float32]:
+    return np.asarray(np.moveaxis(maps, 0, -1) if place.channels_first else maps, np.float32)
+
+
+def serve_runs(runs: Sequence[Run]) -> list[Served]:
+    """The runs, loaded.
+
+    Raises:
+        UsageError: if there is none, or one is named twice.
+        CnnkitError: if one cannot be used.
+    """
+    if not runs:
+        raise UsageError("which run? expected at least one to serve")
+    paths = [run.path.resolve() for run in runs]
+    if len(set(paths)) < len(paths):
+        raise UsageError(
+            f"the run `{next(run.path for run in runs if paths.count(run.path.resolve()) > 1)}` comes twice"
+        )
+    for run in runs:
+        score.check_model(run)
+    names = [run.path.resolve().name for run in runs]
+    unique = [name if names.count(name) == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]
+    return [Served(run, name) for name, run in zip(unique, runs, strict=True)]

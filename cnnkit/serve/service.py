@@ -1,0 +1,155 @@
+"""What the endpoints do: read images, let the networks compute, and put the answers together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from fastapi import Request
+from numpy.typing import NDArray
+
+from cnnkit.machine import usable_cores
+from cnnkit.places import Place
+from cnnkit.predict import as_entry
+from cnnkit.serve import answers, pictures
+from cnnkit.serve.decoding import decode
+from cnnkit.serve.load import Load
+from cnnkit.serve.refusals import NOT_FOUND, Refused
+from cnnkit.serve.served import Served
+from cnnkit.serve.uploads import MOST_IMAGES, read_uploads
+from cnnkit.serve.worker import Worker
+
+log = logging.getLogger("cnnkit")
+
+
+class Service:
+    """The networks, the thread that computes with them, and the threads that decode images and draw pictures.
+
+    Args:
+        served: At least one run.
+    """
+
+    def __init__(self, served: Sequence[Served]) -> None:
+        self.served = {one.name: one for one in served}
+        self.load = Load()
+        self._worker = Worker()
+        self._threads = ThreadPoolExecutor(usable_cores(), "cnnkit-images")
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The threads run inside the block."""
+        self._worker.start()
+        preparing = asyncio.create_task(self._warm_up())
+        try:
+            yield
+        finally:
+            preparing.cancel()
+            await asyncio.to_thread(self._worker.stop)
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _warm_up(self) -> None:
+        for one in self.served.values():
+            try:
+                await self._worker.call(one.warm_up)
+            except Exception as error:  # the requests that need it will say so again
+                log.warning("the run `%s` cannot be prepared: %s", one.name, error)
+
+    def find(self, name: str | None) -> Served:
+        """The run of a name; without one, the first.
+
+        Raises:
+            Refused: if there is none.
+        """
+        if name is None:
+            return next(iter(self.served.values()))
+        if name not in self.served:
+            known = ", ".join(f"`{one}`" for one in self.served)
+            raise Refused(NOT_FOUND, f"there is no run `{name}` here; there is {known}")
+        return self.served[name]
+
+    async def predict(self, request: Request, run: str | None, top: int | None) -> answers.Predictions:
+        """The classes of the images that a request holds."""
+        served = self.find(run)
+        with self.load.request() as share:
+            uploads = await read_uploads(request, share, MOST_IMAGES)
+            images = await decode(uploads, served.task.image_shape, self._threads)
+            outputs = await self._worker.compute(served.network, images)
+        names = served.task.class_names
+        rows = [prediction_fields(row, names, top) for row in served.probabilities(outputs)]
+        return answers.Predictions(run=served.name, predictions=[answers.Prediction(**row) for row in rows])
+
+    async def explain(self, request: Request, run: str | None, wanted: str | None) -> answers.Explanation:
+        """What a network sees in the one image that a request holds.
+
+        Args:
+            wanted: The class that Grad-CAM explains; None for the predicted one.
+        """
+        served = self.find(run)
+        names = served.task.class_names
+        if wanted is not None and wanted not in names:
+            raise Refused(NOT_FOUND, f"the run `{served.name}` knows no class `{wanted}`")
+        index = None if wanted is None else names.index(wanted)
+        with self.load.request() as share:
+            uploads = await read_uploads(request, share, 1)
+            start = time.perf_counter()
+            image = await decode(uploads, served.task.image_shape, self._threads)
+            found = await self._worker.call(lambda: served.look_inside(image, index))
+            loop = asyncio.get_running_loop()
+            drawn = await loop.run_in_executor(self._threads, _drawn, served, image[0], *found)
+        return answers.Explanation(run=served.name, milliseconds=1000 * (time.perf_counter() - start), **drawn)
+
+
+def prediction_fields(
+    probabilities: NDArray[np.float64], class_names: Sequence[str], top: int | None = None
+) -> dict[str, Any]:
+    """The fields of `answers.Prediction`.
+
+    Args:
+        probabilities: [classes].
+        class_names: One name per class.
+        top: How many of the likeliest classes are listed, the likeliest first; None for all, in their own order.
+    """
+    entry = as_entry(probabilities, class_names)
+    entry["class_"] = entry.pop("class")
+    if top is not None:
+        ranked = np.argsort(-probabilities, kind="stable")[:top]
+        entry["probabilities"] = {class_names[index]: entry["probabilities"][class_names[index]] for index in ranked}
+    return entry
+
+
+def _drawn(
+    served: Served,
+    image: NDArray[np.uint8],
+    outputs: Any,
+    chosen: int,
+    heat: NDArray[np.float32] | None,
+    maps: Sequence[NDArray[np.float32]],
+) -> dict[str, Any]:
+    """The fields of `answers.Explanation` that come from the network."""
+    names = served.task.class_names
+    fields = prediction_fields(served.probabilities(outputs)[0], names)
+    fields["image"] = pictures.input_picture(image)
+    fields["gradcam"] = None
+    if heat is not None and served.gradcam_place is not None:
+        fields["gradcam"] = answers.GradCamPicture(
+            class_=names[chosen],
+            layer=served.gradcam_place.name,
+            overlay=pictures.overlay_picture(heat, served.task.image_shape[:2]),
+        )
+    fields["stages"] = []
+    for place, stage_maps in zip(served.stages, maps, strict=True):
+        sheet, shown = pictures.sheet_picture(stage_maps)
+        fields["stages"].append(answers.StagePicture(**stage_fields(place), shown=shown, sheet=sheet))
+    return fields
+
+
+def stage_fields(place: Place) -> dict[str, Any]:
+    """The fields of `answers.Stage`."""
+    rows, columns = place.size
+    return {"name": place.name, "rows": rows, "columns": columns, "channels": place.channels}

@@ -1,0 +1,144 @@
+/** The page: takes images in, asks every run about them, and shows the answers. */
+
+import { element, percent } from "./elements.js";
+import { Pad } from "./pad.js";
+import { RunColumn } from "./results.js";
+import { explain, getBlob, getJson } from "./server.js";
+
+const find = (id) => document.getElementById(id);
+
+let columns = [];
+
+/** Questions that are not answered yet. */
+let waiting = 0;
+
+function wait(change) {
+  waiting += change;
+  find("runs").setAttribute("aria-busy", String(waiting > 0));
+}
+
+function fail(error) {
+  find("error").textContent = error.message;
+}
+
+/** Asks all runs. `imageFor` makes the file for one of them; `source` is the example's button, if it is one. */
+async function ask(imageFor, source = null) {
+  find("error").textContent = "";
+  for (const button of find("examples").querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(button === source));
+  }
+  try {
+    const lines = await Promise.all(columns.map((column) => askOne(column, imageFor)));
+    if (lines.includes(null)) return;
+    find("status").textContent = lines.join("; ");
+    find("summary").textContent = lines.join("; ");
+    find("summary").hidden = false;
+  } catch (error) {
+    for (const column of columns) column.reset();
+    find("summary").hidden = true;
+    fail(error);
+  }
+}
+
+/** One run's answer in a line, once it is shown; null where something newer was asked in the meantime. */
+async function askOne(column, imageFor, wanted) {
+  column.question += 1;
+  const question = column.question;
+  const isOld = () => question !== column.question;
+  wait(1);
+  try {
+    column.image = await imageFor(column.run);
+    const start = performance.now();
+    const found = await explain(column.run.name, column.image, wanted);
+    return isOld() ? null : column.show(found, performance.now() - start);
+  } catch (error) {
+    if (isOld()) return null;
+    throw error;
+  } finally {
+    wait(-1);
+  }
+}
+
+async function askForClass(column, wanted) {
+  try {
+    await askOne(column, () => column.image, wanted);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function askAboutFile(file) {
+  if (file) return ask(() => file);
+  fail(new Error("There is no image in what you gave."));
+}
+
+function takeFiles() {
+  const input = find("file");
+  input.addEventListener("change", () => {
+    if (input.files.length) askAboutFile(input.files[0]);
+    // The same file can be chosen again.
+    input.value = "";
+  });
+  let depth = 0;
+  const mark = (change) => {
+    depth = Math.max(0, depth + change);
+    document.body.classList.toggle("dragging", depth > 0);
+  };
+  document.addEventListener("dragenter", () => mark(1));
+  document.addEventListener("dragleave", () => mark(-1));
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    mark(-depth);
+    askAboutFile(event.dataTransfer.files[0]);
+  });
+  document.addEventListener("paste", (event) => {
+    askAboutFile(event.clipboardData.files[0]);
+  });
+}
+
+function showExamples(examples, note) {
+  find("examples-note").textContent = note ?? "Each with its true class; none of them was trained on.";
+  for (const example of examples) {
+    const image = element("img", { class: "pixels", src: example.url, alt: "", width: 64, height: 64 });
+    const button = element("button", { type: "button", "aria-pressed": "false" }, image, example.class);
+    button.setAttribute("aria-label", `Test image ${example.index + 1}, true class ${example.class}`);
+    button.addEventListener("click", async () => {
+      try {
+        const file = await getBlob(example.url);
+        await ask(() => file, button);
+      } catch (error) {
+        fail(error);
+      }
+    });
+    find("examples").append(element("li", {}, button));
+  }
+}
+
+function offerPad(runs) {
+  const drawable = runs.filter((run) => run.input_shape[2] === 1);
+  if (!drawable.length) return;
+  find("pad-section").hidden = false;
+  const shares = [...new Set(drawable.map((run) => percent(run.drawing.share, 0)))];
+  find("pad-note").textContent =
+    "Draw in the square with the mouse, a pen or a finger. Your drawing is scaled until it fills " +
+    `${shares.join(" or ")} of the network's frame, and moved until its centre of mass is in the middle, as in the ` +
+    "images that the network learned from.";
+  const pad = new Pad(find("pad"), find("brush"), drawable[0].drawing.bright, () => {
+    if (!pad.isEmpty) ask((run) => pad.image(run.input_shape[0], run.input_shape[1], run.drawing));
+  });
+  find("clear").addEventListener("click", () => pad.clear());
+  find("undo").addEventListener("click", () => pad.undo());
+}
+
+async function start() {
+  takeFiles();
+  const [{ runs }, { examples, note }] = await Promise.all([getJson("/runs"), getJson("/examples")]);
+  document.title = `${runs.map((run) => run.name).join(", ")} - cnnkit serve`;
+  columns = runs.map((run, index) => new RunColumn(run, index, askForClass));
+  find("runs").append(...columns.map((column) => column.node));
+  offerPad(runs);
+  showExamples(examples, note);
+}
+
+start().catch(fail);

@@ -1,0 +1,211 @@
+"""The pictures of `cnnkit show`: what is in them against independent sources, and that each command writes its file."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from cnnkit.cli import cli
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.rundir import Run
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+@pytest.fixture
+def show() -> Any:
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(cli, ["show", *map(str, arguments)])
+
+    return run
+
+
+def picture(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB"), np.int64)
+
+
+def rows_of(run: Run) -> list[dict[str, str]]:
+    with run.predictions.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def wrong(run: Run) -> list[dict[str, str]]:
+    return [row for row in rows_of(run) if row["true_class"] != row["predicted_class"]]
+
+
+def test_the_worst_mistakes_are_those_of_the_predictions_file(digits_run: Run) -> None:
+    from sklearn.datasets import load_digits
+
+    from cnnkit.mistakes import worst_mistakes
+
+    found = worst_mistakes(digits_run, 5)
+    expected = sorted(wrong(digits_run), key=lambda row: -float(row["confidence"]))[:5]
+    assert expected
+    assert [one.confidence for one in found] == [float(row["confidence"]) for row in expected]
+    images = load_digits().images
+    for one in found:
+        row = rows_of(digits_run)[one.place]
+        assert (one.true_class, one.predicted_class) == (row["true_class"], row["predicted_class"])
+        assert one.true_probability == float(row[f"probability_{one.true_class}"])
+        # The image is the one that the row names, as scikit-learn has it.
+        place = int(one.identity.rpartition("/")[2])
+        assert one.identity == row["file"] if "file" in row else row["index"]
+        np.testing.assert_array_equal(one.image[..., 0], np.rint(images[place] * 255 / 16))
+
+
+def test_the_confused_pairs_are_counted(digits_run: Run) -> None:
+    from cnnkit.mistakes import confused_pairs
+
+    counts = Counter((row["true_class"], row["predicted_class"]) for row in wrong(digits_run))
+    support = Counter(row["true_class"] for row in rows_of(digits_run))
+    found = confused_pairs(digits_run, 3, 2)
+    assert [one.count for one in found] == [count for _, count in counts.most_common(3)]
+    for one in found:
+        assert one.count == counts[one.true_class, one.predicted_class]
+        assert one.share == pytest.approx(one.count / support[one.true_class])
+        assert len(one.examples) == min(2, one.count)
+        assert all((m.true_class, m.predicted_class) == (one.true_class, one.predicted_class) for m in one.examples)
+
+
+def test_patches_come_from_where_a_filter_responds_most(digits_run: Run) -> None:
+    """Against Keras' own model up to the layer, image by image."""
+    import keras
+
+    from cnnkit.config.load import load_config
+    from cnnkit.places import find_place, places
+    from cnnkit.score import labelled_images, load_model
+    from cnnkit.show import strongest
+    from cnnkit.taps import taps
+
+    model = load_model(digits_run)
+    split = labelled_images(digits_run, "test")
+    place = find_place(places(load_config(str(digits_run.config))), "3.Conv2D")
+    names = [layer.name for layer in model.layers]
+    until = keras.Sequential([keras.Input(model.input_shape[1:]), *model.layers[: names.index("3.Conv2D") + 1]])
+    outputs = until.predict(split.read(np.arange(split.size)), verbose=0)
+    values, positions = strongest(taps(model, [place.name]), place, split)
+    np.testing.assert_allclose(values, outputs.max(axis=(1, 2)), rtol=1e-4, atol=1e-4)
+    rows, columns = np.divmod(positions, outputs.shape[2])
+    at = outputs[np.arange(split.size)[:, None], rows, columns, np.arange(outputs.shape[3])]
+    np.testing.assert_allclose(at, values, rtol=1e-4, atol=1e-4)
+
+
+def test_feature_maps_are_normalised_and_sorted_by_activity() -> None:
+    from cnnkit.show import most_active, normalised
+
+    maps = np.stack([np.full((2, 3), level, np.float32) for level in (1, 5, 3)], axis=-1)
+    assert most_active(maps, 2) == [1, 2]
+    assert normalised(np.array([[2.0, 4.0, 3.0]], np.float32)).tolist() == [[0, 1, 0.5]]
+    assert normalised(maps[..., 0]).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["filters"], "filters.png"),
+        (["filters", "--layer", "3.Conv2D"], "filters-3.Conv2D.png"),
+        (["features", "5"], "features-5.png"),
+        (["gradcam", "5", "--class", "3"], "gradcam-5.png"),
+        (["gradcam", "--mistakes"], "gradcam-mistakes.png"),
+        (["mistakes"], "mistakes.png"),
+        (["curves"], "curves.png"),
+    ],
+)
+def test_each_picture_is_written_and_named(
+    show: Any, digits_run: Run, arguments: list[str], name: str, tmp_path: Path
+) -> None:
+    kind, *rest = arguments
+    first = show(kind, digits_run.path, *rest)
+    assert first.exit_code == 0, first.output
+    assert first.output == f"wrote {digits_run.path / 'plots' / name}\n"
+    shown = picture(digits_run.path / "plots" / name)
+    assert shown.shape[1] >= 900
+    assert len(np.unique(shown)) > 20
+    again = show(kind, digits_run.path, *rest, "--output", tmp_path / "again.png")
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "again.png").read_bytes() == (digits_run.path / "plots" / name).read_bytes()
+
+
+def test_a_file_is_looked_at_as_the_test_image_is(show: Any, digits_run: Run, tmp_path: Path) -> None:
+    from PIL import Image
+
+    from cnnkit.score import labelled_images
+    from cnnkit.show import read_input
+
+    image = labelled_images(digits_run, "test").read([5])[0]
+    Image.fromarray(image[..., 0]).save(tmp_path / "five.png")
+    pixels, name = read_input(digits_run, str(tmp_path / "five.png"))
+    np.testing.assert_array_equal(pixels, image)
+    assert name == "five.png"
+    assert show("features", digits_run.path, tmp_path / "five.png", "-o", tmp_path / "f.png").exit_code == 0
+
+
+def test_augmentation_shows_what_the_pipeline_makes(show: Any, tmp_path: Path) -> None:
+    """The drawn pictures are the pipeline's own draws; MixUp's labels are named with their shares."""
+    config = tmp_path / "net.yaml"
+    config.write_text(
+        "data: {name: digits}\naugmentation: [{RandomTranslation: {height_factor: 0.2, width_factor: 0.2}}, MixUp]\n"
+        "model: {layers: [Flatten, {Dense: classes}]}\n"
+    )
+    result = show("augmentation", config, "--images", 2, "--draws", 3, "-o", tmp_path / "a.png")
+    assert result.exit_code == 0, result.output
+    assert picture(tmp_path / "a.png").shape[1] >= 900
+    result = show("augmentation", config, "--set", "augmentation=[]", "-o", tmp_path / "b.png")
+    assert isinstance(result.exception, UsageError)
+    assert "has no augmentation" in str(result.exception)
+
+
+def test_curves_of_several_runs_share_a_plot(show: Any, digits_run: Run, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(digits_run.path, other)
+    result = show("curves", digits_run.path, other, "-o", tmp_path / "both.svg")
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "both.svg").read_text()
+    assert digits_run.name in text
+    assert ">other<" in text
+    assert "best epoch" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["gradcam"], "expected an image, or --mistakes"),
+        (["gradcam", "5", "--mistakes"], "expected an image, or --mistakes"),
+        (["gradcam", "5", "--class", "cat"], "has no class `cat`"),
+        (["features", "no.png"], "neither"),
+        (["features", "360"], "there is no test image 360"),
+        (["filters", "--layer", "9.Conv2D"], "no layer `9.Conv2D`"),
+        (["mistakes", "-o", "x.gif"], "ends in .png"),
+        (["mistakes", "-o", "nowhere/x.png"], "no folder `nowhere`"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(show: Any, digits_run: Run, arguments: list[str], message: str) -> None:
+    kind, *rest = arguments
+    result = show(kind, digits_run.path, *rest)
+    assert isinstance(result.exception, UsageError)
+    assert message in str(result.exception)
+
+
+def test_a_run_without_evaluation_says_how_to_make_one(digits_run: Run, tmp_path: Path) -> None:
+    from cnnkit.mistakes import worst_mistakes
+
+    copy = Run(tmp_path / "copy")
+    shutil.copytree(digits_run.path, copy.path)
+    copy.predictions.unlink()
+    with pytest.raises(CnnkitError) as error:
+        worst_mistakes(copy, 3)
+    assert "cnnkit eval" in error.value.hint
+    copy.predictions.write_text("index,true_class\n")
+    with pytest.raises(CnnkitError, match="one row per test image"):
+        worst_mistakes(copy, 3)
