@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,9 @@ def architecture(facts: Facts) -> Any:
 
     if isinstance(facts.loaded, Missing):
         return facts.loaded
-    svg = style.as_svg(architecture_figure(facts.loaded), tight=True)
+    # The drawing is titled with the config's name, which in a run is always the same.
+    named = replace(facts.loaded, file=f"{facts.run.name}.yaml")
+    svg = style.as_svg(architecture_figure(named), tight=True)
     return figure(svg, "architecture", "Drawing of the network; the table of its layers says the same in words.")
 
 

@@ -133,7 +133,9 @@ def _rows(value: Any, path: Path, origins: _Origins) -> Iterator[tuple[Path, Any
         return
     rows = [row for key, inner in parts for row in _rows(inner, (*path, key), origins)]
     origins_here = [origin for _, _, origin in rows]
-    together = len(path) > 1 and len({(origin.kind, origin.name) for origin in origins_here}) == 1
+    # The layers of a network and the augmentations stand one by one.
+    part = len(path) > 2 or (len(path) == 2 and isinstance(value, Mapping))
+    together = part and len({(origin.kind, origin.name) for origin in origins_here}) == 1
     if together and len(yaml_text(value, _ROW_LENGTH + 1)) <= _ROW_LENGTH:
         lines = sorted({line for origin in origins_here for line in origin.lines})
         yield path, value, replace(origins_here[0], lines=tuple(lines))
