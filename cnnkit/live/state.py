@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cnnkit.ending import Interrupted
 from cnnkit.errors import CnnkitError
 from cnnkit.rundir import Run
 
@@ -160,7 +161,7 @@ def evaluating(run: Run) -> Iterator[None]:
     _write(run, before | {"status": "evaluating"})
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         _write(run, before | {"status": "interrupted", "message": "interrupted in the evaluation"})
         raise
     except Exception as error:
