@@ -169,5 +169,8 @@ def input_window(found: Sequence[Place], place: Place, row: int, column: int) ->
     """
     until = found[: found.index(place) + 1]
     steps = stack_steps([(one.layer, one.input_shape) for one in until])
-    rows, columns = (stack_range(steps, position, position, axis) for axis, position in enumerate((row, column)))
+    spatial = [axis for axis in place.order if axis != _CHANNELS]
+    rows, columns = (
+        stack_range(steps, position, position, spatial.index(axis)) for axis, position in enumerate((row, column))
+    )
     return slice(rows[0], rows[1] + 1), slice(columns[0], columns[1] + 1)
