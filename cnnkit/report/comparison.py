@@ -81,10 +81,12 @@ def _column(name: str, facts: Facts) -> Column:
 
 
 def _best(columns: Sequence[Column]) -> dict[str, float]:
-    """The best value of each figure."""
+    """The best value of each figure; none where the runs were tested on different classes or numbers of images."""
     found = [column.facts.evaluation for column in columns if not isinstance(column.facts.evaluation, Missing)]
+    if len({(one["images"], *(row["class"] for row in one["per_class"])) for one in found}) != 1:
+        return {}
     better = {"accuracy": max, "loss": min, "calibration_error": min, "macro_f1": max}
-    return {key: choose(one[key] for one in found) for key, choose in better.items()} if found else {}
+    return {key: choose(one[key] for one in found) for key, choose in better.items()}
 
 
 def _curves(names: Sequence[str], facts: Sequence[Facts]) -> Any:
