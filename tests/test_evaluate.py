@@ -11,6 +11,7 @@ import pytest
 
 from cnnkit.errors import CnnkitError
 from cnnkit.evaluate import (
+    calibration_bins,
     calibration_error,
     classification_metrics,
     display_width,
@@ -159,6 +160,19 @@ class TestCalibrationError:
 
     def test_certain_and_right_is_zero(self) -> None:
         assert calibration_error(np.eye(4), np.arange(4)) == 0
+
+    def test_the_bins_hold_every_image_with_its_confidence_and_whether_it_is_right(self) -> None:
+        random = np.random.default_rng(5)
+        probabilities = random.dirichlet([0.5] * 3, 200)
+        labels = random.integers(0, 3, 200)
+        bins = calibration_bins(probabilities, labels)
+        rows = [(row.max(), row.argmax() == label) for row, label in zip(probabilities, labels, strict=True)]
+        for low, high, *found in zip(
+            bins.edges, bins.edges[1:], bins.images, bins.confidence, bins.accuracy, strict=False
+        ):
+            here = [row for row in rows if low < row[0] <= high]
+            means = [sum(column) / len(here) for column in zip(*here, strict=True)] if here else [0, 0]
+            assert found == pytest.approx([len(here), *means])
 
 
 class TestPredictBatches:

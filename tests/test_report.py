@@ -181,6 +181,13 @@ class TestFile:
         assert [row[0] for row in page.table("class", "precision")[:3]] == names
         assert "a <i>run</i>" in page.text
 
+    def test_names_in_a_drawing_are_text_too(self, tmp_path: Path) -> None:
+        names = [f'<script>"{number}"</script>&<b>' for number in range(30)]
+        page = Page(write_report(written(tmp_path / "run", names, list(range(30)), [0] * 30)))
+        assert not {"b", "script"} & {tag for tag, _ in page.tags}
+        drawn = page.source[page.source.index("Confusion matrix of 30") :]
+        assert names[29][:12].replace("<", "&lt;").replace(">", "&gt;") in drawn[: drawn.index("</svg>")]
+
 
 class TestMissing:
     @pytest.fixture

@@ -31,12 +31,12 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A whole report, one of a run with a hundred classes and no images, and a comparison."""
+    """A whole report, one of a run with forty classes and no images, and a comparison."""
     folder = tmp_path_factory.mktemp("pages")
     run = trained(tmp_path_factory.mktemp("trained"))
-    names = [f"a rather long name of the class number {number}" for number in range(100)]
-    labels = list(range(100)) * 2
-    many = written(folder / "many", names, labels, [*labels[:150], *([0] * 50)])
+    names = [f"a rather long name of the class number {number}" for number in range(40)]
+    labels = list(range(40)) * 2
+    many = written(folder / "many", names, labels, [*labels[:60], *([0] * 20)])
     return {
         "run": write_report(run),
         "many": write_report(many),

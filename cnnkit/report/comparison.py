@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cnnkit.mistakes import Predictions
 from cnnkit.plots import style
 from cnnkit.report import results
 from cnnkit.report.facts import Facts, read_facts
-from cnnkit.report.page import Missing, attempt, figure, flattened, render, yaml_text
+from cnnkit.report.page import Missing, attempt, figure, render, yaml_text
 from cnnkit.rundir import Run, write_atomically
 
 #: A difference that chance makes more rarely is called one.
@@ -81,10 +81,12 @@ def _column(name: str, facts: Facts) -> Column:
 
 
 def _best(columns: Sequence[Column]) -> dict[str, float]:
-    """The best value of each figure."""
+    """The best value of each figure; none where the runs were tested on different classes or numbers of images."""
     found = [column.facts.evaluation for column in columns if not isinstance(column.facts.evaluation, Missing)]
+    if len({(one["images"], *(row["class"] for row in one["per_class"])) for one in found}) != 1:
+        return {}
     better = {"accuracy": max, "loss": min, "calibration_error": min, "macro_f1": max}
-    return {key: choose(one[key] for one in found) for key, choose in better.items()} if found else {}
+    return {key: choose(one[key] for one in found) for key, choose in better.items()}
 
 
 def _curves(names: Sequence[str], facts: Sequence[Facts]) -> Any:
@@ -201,19 +203,27 @@ class Setting:
 
 
 def _settings(facts: Sequence[Facts]) -> list[Setting]:
-    """What differs outside the network, a value for each run."""
-    plain: list[dict[str, Any]] = [
-        {}
+    """What differs outside the network, a value for each run; empty where a run's config cannot be read."""
+    plain = [
+        None
         if isinstance(one.loaded, Missing)
-        else flattened({name: to_plain(getattr(one.loaded.config, name)) for name in _SECTIONS})
+        else {name: to_plain(getattr(one.loaded.config, name)) for name in _SECTIONS}
         for one in facts
     ]
     found = []
-    for path in dict.fromkeys(path for one in plain for path in one):
-        values = [yaml_text(one[path], 200) if path in one else "" for one in plain]
-        if len(set(values)) > 1:
-            found.append(Setting(path, values))
+    for path, values in _differing([one for one in plain if one is not None], ""):
+        texts = iter([yaml_text(value, 300) for value in values])
+        found.append(Setting(path, ["" if one is None else next(texts) for one in plain]))
     return found
+
+
+def _differing(values: Sequence[Any], path: str) -> Iterator[tuple[str, Sequence[Any]]]:
+    """The paths at which values differ; mappings with the same keys are looked into."""
+    if all(isinstance(value, Mapping) for value in values) and len({frozenset(value) for value in values}) == 1:
+        for key in values[0]:
+            yield from _differing([value[key] for value in values], f"{path}.{key}" if path else key)
+    elif any(value != values[0] for value in values):
+        yield path, values
 
 
 @dataclass(frozen=True)
