@@ -107,26 +107,30 @@ def read_predictions(run: Run) -> Predictions:
     )
 
 
-def worst_mistakes(run: Run, count: int) -> list[Mistake]:
+def worst_mistakes(run: Run, count: int, predictions: Predictions | None = None) -> list[Mistake]:
     """The most confidently wrong test images, at most `count`, the most confident first.
+
+    Args:
+        predictions: What `read_predictions` returned, where it has been called.
 
     Raises:
         CnnkitError: if the run was not evaluated, or its test images are not there as they were.
     """
-    predictions = read_predictions(run)
+    predictions = predictions or read_predictions(run)
     return _mistakes(run, predictions, predictions.wrong[:count])
 
 
-def confused_pairs(run: Run, pairs: int, examples: int) -> list[ConfusedPair]:
+def confused_pairs(run: Run, pairs: int, examples: int, predictions: Predictions | None = None) -> list[ConfusedPair]:
     """The pairs of true and predicted class with the most mistakes, at most `pairs`, the largest first.
 
     Args:
         examples: Images for each, at most.
+        predictions: What `read_predictions` returned, where it has been called.
 
     Raises:
         CnnkitError: as for `worst_mistakes`.
     """
-    predictions = read_predictions(run)
+    predictions = predictions or read_predictions(run)
     classes = len(predictions.class_names)
     kinds = predictions.labels[predictions.wrong] * classes + predictions.predicted[predictions.wrong]
     counts = np.bincount(kinds, minlength=classes * classes)

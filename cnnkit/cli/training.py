@@ -185,6 +185,9 @@ def _report(run: Run, console: Console) -> None:
         with contextlib.suppress(CnnkitError):
             show.mistakes(run, show.WORST, run.mistakes)
         console.line(f"report    {write_report(run)}")
+    except OSError as error:
+        # The run itself is complete.
+        console.line(f"report    not written: {error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         from cnnkit.ending import Interrupted
 

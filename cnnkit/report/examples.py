@@ -55,7 +55,7 @@ def pairs(facts: Facts) -> list[Pair] | Missing:
     """The most confused pairs of classes."""
     if isinstance(facts.predictions, Missing):
         return facts.predictions
-    found = confused_pairs(facts.run, PAIRS, EXAMPLES_PER_PAIR)
+    found = confused_pairs(facts.run, PAIRS, EXAMPLES_PER_PAIR, facts.predictions)
     return [Pair(pair, [picture(mistake.image) for mistake in pair.examples]) for pair in found]
 
 
@@ -67,7 +67,7 @@ def mistakes(facts: Facts, model: Any) -> Examples | Missing:
     """
     if isinstance(facts.predictions, Missing):
         return facts.predictions
-    found = worst_mistakes(facts.run, MISTAKES)
+    found = worst_mistakes(facts.run, MISTAKES, facts.predictions)
     if not found:
         return Examples([], "")
     maps = attempt(_maps, facts, model, found)
