@@ -836,4 +836,6 @@ class TestProcesses:
         assert (tmp_path / "my run/evaluation.json").exists()
         log = (tmp_path / "my run/log.txt").read_text()
         assert "epoch 2/2" in log
-        assert log.splitlines()[-1].startswith("test ")
+        *_, test, report = log.splitlines()
+        assert test.startswith("test ")
+        assert report == "report    my run/report.html"

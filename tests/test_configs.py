@@ -16,8 +16,14 @@ from cnnkit.train import compile_model
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
+#: Each of them takes longer than most other test files.
+LARGE = ("imagenet_densenet121", "imagenet_resnet50", "imagenet_vgg16", "cifar10_densenet", "cifar10_googlenet")
 
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda path: path.stem)
+
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(path, id=path.stem, marks=pytest.mark.long if path.stem in LARGE else ()) for path in CONFIGS],
+)
 def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
     """On random images of the declared shape; layer by layer, Keras agrees with what `inspect` says."""
     import keras

@@ -237,6 +237,7 @@ def trained(loaded: LoadedConfig, folder: Path) -> list[float]:
     return [float(row["loss"]) for row in run.read_metrics()]
 
 
+@pytest.mark.long
 def test_everything_at_once_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = written(tmp_path, EVERYTHING)
     expected = trained(loaded, tmp_path)
