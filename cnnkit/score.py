@@ -9,7 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cnnkit import inference, machine, runtime
+from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.load import LoadedConfig, load_config
+from cnnkit.config.override import read_tree
+from cnnkit.config.run import RunConfig
+from cnnkit.config.schema import Schema
 from cnnkit.errors import CnnkitError, ConfigError, UsageError
 from cnnkit.rundir import Run, to_csv, write_atomically
 
@@ -65,21 +69,21 @@ def request_settings(run: Run) -> None:
 
 
 def read_config(run: Run) -> LoadedConfig:
-    """The run's config; where its data set is not here, with the shape and the classes that the run was made with.
+    """The run's config; where its data set is not here, with the shape and the classes that the run has noted.
 
     Raises:
         ConfigError: if the config is wrong for another reason.
     """
+    file = str(run.config)
     try:
-        return load_config(str(run.config))
+        return load_config(file)
     except ConfigError as error:
         if not all(problem.path.startswith("data") for problem in error.problems):
             raise
         task = run.read_task()
-        stated = {"shape": list(task.image_shape), "classes": len(task.class_names), "image_size": "null"}
-        # Any name that no data set has.
-        stated |= {"folder": "null", "name": "elsewhere"}
-        return load_config(str(run.config), [f"data.{key}={value}" for key, value in stated.items()])
+        tree = read_tree(file, Schema("model", model=RunConfig))
+        info = DataSetInfo(task.image_shape, len(task.class_names), task.class_names, "config")
+        return LoadedConfig(RunConfig.model_validate(tree.plain()), info, file, tree)
 
 
 def compile_run(run: Run, model: Any, tta: Sequence[str] = ()) -> tuple[Callable[[Any], Any], int]:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit import plots
-from cnnkit.config.load import LoadedConfig, load_config
+from cnnkit.config.load import LoadedConfig
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.places import Place, find_place, gradcam_place, input_window, places, stages
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.rundir import Run
+from cnnkit.score import labelled_images, load_model, read_config, request_settings
 
 if TYPE_CHECKING:
     from cnnkit.data import Split
@@ -37,7 +38,6 @@ def filters(run: Run, path: Path) -> None:
         CnnkitError: if the run has no model or no convolution.
     """
     from cnnkit.model import first_kernel
-    from cnnkit.score import load_model
 
     if not run.initial_filters.exists():
         raise CnnkitError(f"the run `{run.path}` has no convolution, so no filters that could be shown")
@@ -55,9 +55,8 @@ def features(run: Run, image: str, path: Path) -> None:
     Raises:
         CnnkitError: if the image cannot be read, or the run has no model or no layer that puts out an image.
     """
-    from cnnkit.score import load_model
 
-    found = stages(places(_config(run)))
+    found = stages(places(read_config(run)))
     if not found:
         raise CnnkitError(f"no layer of `{run.path}` puts out an image; there are no feature maps to show")
     (pixels, name), model = read_input(run, image), load_model(run)
@@ -159,9 +158,8 @@ def gradcam_mistakes(run: Run, count: int, path: Path) -> None:
 
 def _gradcam_of(run: Run) -> tuple[Any, Place]:
     from cnnkit.gradcam import compile_gradcam
-    from cnnkit.score import load_model
 
-    place = gradcam_place(places(_config(run)))
+    place = gradcam_place(places(read_config(run)))
     if place is None:
         raise CnnkitError(f"no layer of `{run.path}` puts out an image; Grad-CAM has nowhere to look")
     return compile_gradcam(load_model(run), place, run.read_task().head), place
@@ -215,10 +213,9 @@ def patches(run: Run, layer: str, path: Path) -> None:
         UsageError: if there is no such layer.
         CnnkitError: if the test images or the model are not there.
     """
-    from cnnkit.score import labelled_images, load_model, request_settings
     from cnnkit.taps import taps
 
-    found = places(_config(run))
+    found = places(read_config(run))
     place = find_place(found, layer)
     request_settings(run)
     split = labelled_images(run, "test")
@@ -338,7 +335,6 @@ def read_input(run: Run, image: str) -> tuple[NDArray[np.uint8], str]:
         CnnkitError: if the file cannot be read, or the test images are not there.
     """
     from cnnkit.data import read_image
-    from cnnkit.score import labelled_images, request_settings
 
     task = run.read_task()
     if Path(image).is_file():
@@ -370,10 +366,6 @@ def curves(runs: Sequence[Run], path: Path) -> None:
         plots.curves(runs[0].read_metrics(), path)
     else:
         plots.curves_of_runs({run.name: run.read_metrics() for run in runs}, path)
-
-
-def _config(run: Run) -> LoadedConfig:
-    return load_config(str(run.config))
 
 
 def _guess(run: Run, probabilities: NDArray[np.float64]) -> str:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.config.dataset import DataSetInfo
-from cnnkit.config.load import LoadedConfig, load_config
-from cnnkit.config.override import read_tree
-from cnnkit.config.run import RunConfig
-from cnnkit.config.schema import Schema
+from cnnkit.config.load import LoadedConfig
 from cnnkit.console import format_duration
-from cnnkit.errors import CnnkitError, ConfigError
+from cnnkit.errors import CnnkitError
 from cnnkit.mistakes import Predictions, read_predictions
 from cnnkit.plots.learning_curves import find_best_epoch
 from cnnkit.report.page import Missing, attempt
 from cnnkit.rundir import Run
+from cnnkit.score import read_config
 from cnnkit.summary import Summary, summarize
 
 #: What an evaluation holds, beside what only some have.
@@ -85,7 +82,7 @@ class Facts:
 
 def read_facts(run: Run) -> Facts:
     """All that a report needs of a run but its model and its images."""
-    loaded = attempt(open_config, run)
+    loaded = attempt(read_config, run)
     epochs = attempt(run.read_metrics)
     evaluation = attempt(_evaluation, run)
     return Facts(
@@ -97,22 +94,6 @@ def read_facts(run: Run) -> Facts:
         evaluation,
         evaluation if isinstance(evaluation, Missing) else attempt(read_predictions, run),
     )
-
-
-def open_config(run: Run) -> LoadedConfig:
-    """The run's config; where its data set is gone, with what the run has noted of it.
-
-    Raises:
-        CnnkitError: if there is neither.
-    """
-    file = str(run.config)
-    try:
-        return load_config(file)
-    except ConfigError:
-        task = run.read_task()
-        tree = read_tree(file, Schema("model", model=RunConfig))
-        info = DataSetInfo(task.image_shape, len(task.class_names), task.class_names, "config")
-        return LoadedConfig(RunConfig.model_validate(tree.plain()), info, file, tree)
 
 
 def _evaluation(run: Run) -> dict[str, Any] | Missing:
