@@ -55,7 +55,6 @@ def features(run: Run, image: str, path: Path) -> None:
     Raises:
         CnnkitError: if the image cannot be read, or the run has no model or no layer that puts out an image.
     """
-
     found = stages(places(read_config(run)))
     if not found:
         raise CnnkitError(f"no layer of `{run.path}` puts out an image; there are no feature maps to show")
