@@ -16,10 +16,10 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: Methods that change nothing. What they answer, another site's scripts cannot read.
 _HARMLESS = ("GET", "HEAD", "OPTIONS")
 
-#: Everything from this server, pictures also from the page itself; no frames, no forms that leave it.
+#: Scripts, styles and answers from this server, pictures also from the page itself; no frames, no forms that leave it.
 CONTENT_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
 _HEADERS = [
