@@ -400,7 +400,7 @@ def test_the_page_and_its_parts_are_served_with_a_policy(client: Any) -> None:
         answer = client.get(address)
         assert answer.status_code == 200, address
         assert answer.headers["content-type"].startswith(kind)
-        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert "script-src 'self'" in answer.headers["content-security-policy"]
         assert answer.headers["x-content-type-options"] == "nosniff"
     assert client.get("/static/../server.py").status_code == 404
     assert client.get("/docs").status_code == 404
