@@ -129,7 +129,7 @@ def filters_png(run: Run, when: str) -> bytes | None:
     Args:
         when: `before` training, or `now`.
     """
-    from cnnkit.plots.kernels import kernel_tiles
+    from cnnkit.plots.kernels import kernel_picture
 
     if when == "before":
         kernel = _load(run.initial_filters)
@@ -138,15 +138,7 @@ def filters_png(run: Run, when: str) -> bytes | None:
         kernel = None if snapshot is None else snapshot.get("kernel")
     if kernel is None or kernel.ndim != 4:
         return None
-    kernel = np.asarray(kernel[..., :MOST_KERNELS], np.float64)
-    picture = np.rint(255 * kernel_tiles(kernel)).astype(np.uint8)
-    opaque = np.full((*picture.shape[:2], 1), 255, np.uint8)
-    # On a dark page, what is left of the last row would be a white block.
-    columns = math.ceil(math.sqrt(kernel.shape[-1]))
-    rows = math.ceil(kernel.shape[-1] / columns)
-    used = kernel.shape[-1] - (rows - 1) * columns
-    opaque[-picture.shape[0] // rows :, picture.shape[1] // columns * used :] = 0
-    return _png(np.concatenate([picture, opaque], axis=-1))
+    return _png(kernel_picture(kernel[..., :MOST_KERNELS]))
 
 
 def guesses(run: Run) -> dict[str, Any]:

@@ -86,3 +86,21 @@ def kernel_tiles(kernels: NDArray[np.float64]) -> NDArray[np.float64]:
         tile = scaled[..., index].repeat(zoom, axis=0).repeat(zoom, axis=1)
         picture[top + frame : top + tall - frame, left + frame : left + wide - frame] = tile
     return picture
+
+
+def kernel_picture(kernels: Any) -> NDArray[np.uint8]:
+    """All kernels in one picture for a page, as `kernel_tiles` has them; nothing where the last row has no kernel.
+
+    Args:
+        kernels: [height, width, channels, filters].
+
+    Returns:
+        uint8 [rows, columns, 4], the last of them opacity: on a dark page, what is left would be a white block.
+    """
+    tiles = kernel_tiles(np.asarray(kernels, np.float64))
+    number = kernels.shape[-1]
+    columns = math.ceil(math.sqrt(number))
+    rows = math.ceil(number / columns)
+    height, width = tiles.shape[0] // rows, tiles.shape[1] // columns
+    opacity = (np.arange(rows * columns) < number).reshape(rows, columns).repeat(height, axis=0).repeat(width, axis=1)
+    return np.rint(255 * np.dstack([tiles, opacity])).astype(np.uint8)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cnnkit.layers.base import format_shape
 from cnnkit.plots import style
@@ -116,7 +114,7 @@ def filters(facts: Facts, model: Any) -> Filters | Missing:
         model: The run's model, or why there is none.
     """
     from cnnkit.model import first_kernel
-    from cnnkit.plots.kernels import MOST_FILTERS, kernel_tiles
+    from cnnkit.plots.kernels import MOST_FILTERS, kernel_picture
 
     if not facts.run.initial_filters.exists():
         return Missing("The network has no convolution, or the run was made before it kept the initial filters.")
@@ -126,14 +124,5 @@ def filters(facts: Facts, model: Any) -> Filters | Missing:
     if after is None or after.shape != before.shape:
         return Missing("The initial filters that the run has kept are not those of the network's first layer.")
     shown = min(after.shape[-1], MOST_FILTERS)
-    tiles = [_transparent(kernel_tiles(np.asarray(one[..., :shown], np.float64)), shown) for one in (before, after)]
-    return Filters(after.shape, shown, *(drawing(np.round(255 * one).astype(np.uint8), True) for one in tiles))
-
-
-def _transparent(tiles: NDArray[np.float64], number: int) -> NDArray[np.float64]:
-    """The tiles with nothing where the last row has no kernel, [rows, columns, 4]."""
-    columns = math.ceil(math.sqrt(number))
-    rows = math.ceil(number / columns)
-    height, width = tiles.shape[0] // rows, tiles.shape[1] // columns
-    opacity = (np.arange(rows * columns) < number).reshape(rows, columns).repeat(height, axis=0).repeat(width, axis=1)
-    return np.dstack([tiles, opacity])
+    pictures = (drawing(kernel_picture(one[..., :shown]), True) for one in (before, after))
+    return Filters(after.shape, shown, *pictures)
