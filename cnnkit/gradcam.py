@@ -8,13 +8,31 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.errors import CnnkitError
 from cnnkit.evaluate import probabilities_from_outputs
 from cnnkit.inference import before_activation
-from cnnkit.places import Place
+from cnnkit.places import Place, gradcam_place, places
+from cnnkit.rundir import Run
+from cnnkit.score import load_model, read_config
 from cnnkit.taps import taps
 
 #: From images and a class for each to probabilities and maps.
 GradCam = Callable[[Any, Any], tuple[Any, Any]]
+
+
+def gradcam_of(run: Run, model: Any = None) -> tuple[GradCam, Place]:
+    """Grad-CAM for a run's network, and the layer that it looks at.
+
+    Args:
+        model: The run's model, where it is loaded already.
+
+    Raises:
+        CnnkitError: if the run has no model, or no layer that puts out an image.
+    """
+    place = gradcam_place(places(read_config(run)))
+    if place is None:
+        raise CnnkitError(f"no layer of `{run.path}` puts out an image; Grad-CAM has nowhere to look")
+    return compile_gradcam(load_model(run) if model is None else model, place, run.read_task().head), place
 
 
 def compile_gradcam(model: Any, place: Place, head: str) -> GradCam:

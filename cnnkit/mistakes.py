@@ -6,12 +6,16 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
 from cnnkit.rundir import Run
+
+if TYPE_CHECKING:
+    from cnnkit.data import Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,7 @@ class Predictions:
     """What a run's predictions.csv holds.
 
     Attributes:
+        run: The run.
         class_names: In the order of the outputs.
         identities: A file or an index for each test image.
         labels: The true class of each, [images].
@@ -64,6 +69,7 @@ class Predictions:
         probabilities: [images, classes].
     """
 
+    run: Run
     class_names: tuple[str, ...]
     identities: tuple[str, ...]
     labels: NDArray[np.int64]
@@ -75,6 +81,19 @@ class Predictions:
         """The places of the mistakes, the most confident first; equal ones in the order of the split."""
         places = np.flatnonzero(self.predicted != self.labels)
         return places[np.argsort(-self.probabilities.max(axis=1)[places], kind="stable")]
+
+    @cached_property
+    def split(self) -> Split:
+        """The test images.
+
+        Raises:
+            CnnkitError: if they are not there as they were.
+        """
+        from cnnkit.score import labelled_images, request_settings
+
+        # Loading the images may load TensorFlow.
+        request_settings(self.run)
+        return labelled_images(self.run, "test")
 
 
 def read_predictions(run: Run) -> Predictions:
@@ -99,6 +118,7 @@ def read_predictions(run: Run) -> Predictions:
     except (ValueError, KeyError, IndexError, StopIteration):
         raise CnnkitError(f"`{run.predictions}` should hold one row per test image", hint) from None
     return Predictions(
+        run,
         names,
         identities,
         np.array(labels, np.int64),
@@ -107,36 +127,30 @@ def read_predictions(run: Run) -> Predictions:
     )
 
 
-def worst_mistakes(run: Run, count: int, predictions: Predictions | None = None) -> list[Mistake]:
+def worst_mistakes(predictions: Predictions, count: int) -> list[Mistake]:
     """The most confidently wrong test images, at most `count`, the most confident first.
 
-    Args:
-        predictions: What `read_predictions` returned, where it has been called.
-
     Raises:
-        CnnkitError: if the run was not evaluated, or its test images are not there as they were.
+        CnnkitError: if the test images are not there as they were.
     """
-    predictions = predictions or read_predictions(run)
-    return _mistakes(run, predictions, predictions.wrong[:count])
+    return _mistakes(predictions, predictions.wrong[:count])
 
 
-def confused_pairs(run: Run, pairs: int, examples: int, predictions: Predictions | None = None) -> list[ConfusedPair]:
+def confused_pairs(predictions: Predictions, pairs: int, examples: int) -> list[ConfusedPair]:
     """The pairs of true and predicted class with the most mistakes, at most `pairs`, the largest first.
 
     Args:
         examples: Images for each, at most.
-        predictions: What `read_predictions` returned, where it has been called.
 
     Raises:
         CnnkitError: as for `worst_mistakes`.
     """
-    predictions = predictions or read_predictions(run)
     classes = len(predictions.class_names)
     kinds = predictions.labels[predictions.wrong] * classes + predictions.predicted[predictions.wrong]
     counts = np.bincount(kinds, minlength=classes * classes)
     chosen = [int(kind) for kind in np.argsort(-counts, kind="stable")[:pairs] if counts[kind]]
     places = [predictions.wrong[kinds == kind][:examples] for kind in chosen]
-    shown = iter(_mistakes(run, predictions, np.concatenate(places)) if places else [])
+    shown = iter(_mistakes(predictions, np.concatenate(places)) if places else [])
     totals = np.bincount(predictions.labels, minlength=classes)
     return [
         ConfusedPair(
@@ -150,14 +164,10 @@ def confused_pairs(run: Run, pairs: int, examples: int, predictions: Predictions
     ]
 
 
-def _mistakes(run: Run, predictions: Predictions, places: Sequence[int] | NDArray[np.int64]) -> list[Mistake]:
-    from cnnkit.score import labelled_images, request_settings
-
+def _mistakes(predictions: Predictions, places: Sequence[int] | NDArray[np.int64]) -> list[Mistake]:
     if len(places) == 0:
         return []
-    # Loading the images may load TensorFlow.
-    request_settings(run)
-    images = labelled_images(run, "test").read(places)
+    images = predictions.split.read(places)
     found = []
     for place, image in zip(map(int, places), images, strict=True):
         truth, guess = predictions.labels[place], predictions.predicted[place]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cnnkit import plots
 from cnnkit.config.load import LoadedConfig
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.places import Place, find_place, gradcam_place, input_window, places, stages
+from cnnkit.places import Place, find_place, input_window, places, stages
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.rundir import Run
 from cnnkit.score import labelled_images, load_model, read_config, request_settings
@@ -55,13 +55,19 @@ def features(run: Run, image: str, path: Path) -> None:
     Raises:
         CnnkitError: if the image cannot be read, or the run has no model or no layer that puts out an image.
     """
+    from cnnkit.evaluate import probabilities_from_outputs
+    from cnnkit.feature_maps import compile_stages, most_active, normalised
+
     found = stages(places(read_config(run)))
     if not found:
         raise CnnkitError(f"no layer of `{run.path}` puts out an image; there are no feature maps to show")
     (pixels, name), model = read_input(run, image), load_model(run)
-    probabilities, maps = stage_maps(run, model, found, pixels)
-    rows = [Row("", [Picture(pixels, f"{name}\n{_guess(run, probabilities)}")])]
-    for place, channels in zip(found, maps, strict=True):
+    outputs, maps = compile_stages(model, found)(pixels[None])
+    probabilities = probabilities_from_outputs(outputs, run.read_task().head)[0]
+    best = int(probabilities.argmax())
+    guess = f"says {run.read_task().class_names[best]}: {probabilities[best]:.1%}"
+    rows = [Row("", [Picture(pixels, f"{name}\n{guess}")])]
+    for place, (channels,) in zip(found, maps, strict=True):
         chosen = most_active(channels, _MOST_CHANNELS)
         pictures = [Picture(normalised(channels[..., index]), f"channel {index}") for index in chosen]
         size = "x".join(map(str, (*place.size, place.channels)))
@@ -69,33 +75,6 @@ def features(run: Run, image: str, path: Path) -> None:
         rows.append(Row(f"{place.name}: {size}{part}", pictures))
     note = "Each map from its smallest value (dark blue) to its largest (yellow)."
     sheet(f"Feature maps of {run.name}", rows, path, note=note)
-
-
-def stage_maps(run: Run, model: Any, found: Sequence[Place], image: NDArray[np.uint8]) -> tuple[Any, list[Any]]:
-    """What a network's layers put out for one image.
-
-    Returns:
-        The class probabilities [classes], and the outputs of each place, float32 [rows, columns, channels].
-    """
-    from cnnkit.evaluate import probabilities_from_outputs
-    from cnnkit.taps import taps
-
-    outputs, *tapped = taps(model, [place.name for place in found])(image[None].astype(np.float32), training=False)
-    probabilities = probabilities_from_outputs(outputs.numpy(), run.read_task().head)[0]
-    maps = [place.as_images(one.numpy())[0].astype(np.float32) for place, one in zip(found, tapped, strict=True)]
-    return probabilities, maps
-
-
-def most_active(channels: NDArray[np.float32], count: int) -> list[int]:
-    """The channels of [rows, columns, channels] with the largest mean output, the largest first."""
-    means = channels.mean(axis=(0, 1))
-    return [int(index) for index in np.argsort(-means, kind="stable")[:count]]
-
-
-def normalised(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values from 0 for the smallest to 1 for the largest; all 0 where they are equal."""
-    low, high = float(values.min()), float(values.max())
-    return (values - low) / (high - low) if high > low else np.zeros_like(values)
 
 
 def gradcam(run: Run, image: str, classes: Sequence[str], path: Path) -> None:
@@ -110,11 +89,13 @@ def gradcam(run: Run, image: str, classes: Sequence[str], path: Path) -> None:
         CnnkitError: if the image cannot be read, or the run has no model or no layer that puts out an image.
         UsageError: if there is no such class.
     """
+    from cnnkit.gradcam import gradcam_of
+
     names = run.read_task().class_names
     for name in classes:
         if name not in names:
             raise UsageError(f"the run has no class `{name}`", f"Its classes are {', '.join(names)}.")
-    compute, place = _gradcam_of(run)
+    compute, place = gradcam_of(run)
     pixels, title = read_input(run, image)
     probabilities, _ = compute(pixels[None], [0])
     best = names[int(probabilities[0].argmax())]
@@ -133,11 +114,12 @@ def gradcam_mistakes(run: Run, count: int, path: Path) -> None:
     Raises:
         CnnkitError: if the run was not evaluated, or has no model.
     """
-    from cnnkit.mistakes import worst_mistakes
+    from cnnkit.gradcam import gradcam_of
+    from cnnkit.mistakes import read_predictions, worst_mistakes
 
     names = run.read_task().class_names
-    compute, place = _gradcam_of(run)
-    found = worst_mistakes(run, count)
+    found = worst_mistakes(read_predictions(run), count)
+    compute, place = gradcam_of(run)
     if not found:
         raise CnnkitError(f"the run `{run.path}` made no mistake on its test images; there is none to show")
     images = np.stack([one.image for one in found])
@@ -155,15 +137,6 @@ def gradcam_mistakes(run: Run, count: int, path: Path) -> None:
     _gradcam_sheet(run, place, [Row("", pictures)], path, columns=6)
 
 
-def _gradcam_of(run: Run) -> tuple[Any, Place]:
-    from cnnkit.gradcam import compile_gradcam
-
-    place = gradcam_place(places(read_config(run)))
-    if place is None:
-        raise CnnkitError(f"no layer of `{run.path}` puts out an image; Grad-CAM has nowhere to look")
-    return compile_gradcam(load_model(run), place, run.read_task().head), place
-
-
 def _gradcam_sheet(run: Run, place: Place, rows: Sequence[Row], path: Path, columns: int = 8) -> None:
     size = "x".join(map(str, place.size))
     note = f"At {place.name}, {size}: from nothing (black) to what speaks most for the class (yellow)."
@@ -176,19 +149,21 @@ def mistakes(run: Run, count: int, path: Path) -> None:
     Raises:
         CnnkitError: if the run was not evaluated, or its test images are not there as they were.
     """
-    from cnnkit.mistakes import confused_pairs, worst_mistakes
+    from cnnkit.mistakes import confused_pairs, read_predictions, worst_mistakes
 
-    worst = worst_mistakes(run, count)
+    predictions = read_predictions(run)
+    worst = worst_mistakes(predictions, count)
     if not worst:
         raise CnnkitError(f"the run `{run.path}` made no mistake on its test images; there is none to show")
     pictures = [
         Picture(
-            one.image, f"{one.predicted_class} {one.confidence:.1%}\nis {one.true_class} {one.true_probability:.1%}"
+            one.image,
+            f"says {one.predicted_class}: {one.confidence:.1%}\nis {one.true_class}: {one.true_probability:.1%}",
         )
         for one in worst
     ]
     rows = [Row("The most confident mistakes, with the probabilities of both classes", pictures)]
-    for pair in confused_pairs(run, 5, 8):
+    for pair in confused_pairs(predictions, 5, 8):
         heading = (
             f"{pair.true_class} taken for {pair.predicted_class}: {pair.count} images, {pair.share:.1%} of the class"
         )
@@ -365,8 +340,3 @@ def curves(runs: Sequence[Run], path: Path) -> None:
         plots.curves(runs[0].read_metrics(), path)
     else:
         plots.curves_of_runs({run.name: run.read_metrics() for run in runs}, path)
-
-
-def _guess(run: Run, probabilities: NDArray[np.float64]) -> str:
-    best = int(probabilities.argmax())
-    return f"says {run.read_task().class_names[best]}: {probabilities[best]:.1%}"

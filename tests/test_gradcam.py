@@ -49,6 +49,14 @@ def maps_of(loaded: LoadedConfig, model: Any, images: np.ndarray, head: str) -> 
     return compile_gradcam(model, place, head)(images, CLASSES)
 
 
+def residual_maps(model: Any, images: np.ndarray) -> Any:
+    """What the residual block puts out, a tensor."""
+    features: Any = images
+    for layer in model.layers[:3]:
+        features = layer(features)
+    return features
+
+
 @pytest.mark.parametrize("head", ["softmax", "sigmoid", "linear"])
 def test_maps_are_those_of_the_paper(head: str, images: np.ndarray, tmp_path: Path) -> None:
     """Written out with TensorFlow's tape; the score is what enters the last activation, whatever the head."""
@@ -57,9 +65,7 @@ def test_maps_are_those_of_the_paper(head: str, images: np.ndarray, tmp_path: Pa
     loaded = config(tmp_path, "Flatten", head)
     model = built(loaded)
     probabilities, maps = maps_of(loaded, model, images, "logits" if head == "linear" else head)
-    features = images
-    for layer in model.layers[:3]:
-        features = layer(features)
+    features = residual_maps(model, images)
     kernel, bias = model.layers[-1].get_weights()
     with tf.GradientTape() as tape:
         tape.watch(features)
@@ -87,9 +93,7 @@ def test_with_global_pooling_they_are_class_activation_maps(images: np.ndarray, 
     loaded = config(tmp_path, "GlobalAveragePooling2D")
     model = built(loaded)
     _, maps = maps_of(loaded, model, images, "softmax")
-    features: Any = images
-    for layer in model.layers[:3]:
-        features = layer(features)
+    features = residual_maps(model, images)
     kernel, _ = model.layers[-1].get_weights()
     expected = np.maximum(np.einsum("nhwc,cn->nhw", features.numpy(), kernel[:, CLASSES]), 0)
     np.testing.assert_allclose(maps, scaled(expected), rtol=1e-4, atol=1e-5)
@@ -114,9 +118,7 @@ def test_a_separate_softmax_layer_hides_the_scores_up_to_what_all_classes_share(
     loaded = written(tmp_path, text)
     model = built(loaded)
     _, maps = maps_of(loaded, model, images, "softmax")
-    features: Any = images
-    for layer in model.layers[:3]:
-        features = layer(features)
+    features = residual_maps(model, images)
     kernel, bias = model.layers[-2].get_weights()
     with tf.GradientTape() as tape:
         tape.watch(features)

@@ -176,34 +176,6 @@ def test_the_state_follows_a_training_from_start_to_end(tmp_path: Path, monkeypa
     np.testing.assert_allclose(snapshot["probabilities"], expected, atol=1e-5)
 
 
-def test_the_test_images_are_of_all_classes_and_truly_of_the_test_split(tmp_path: Path) -> None:
-    from cnnkit import data as data_module
-
-    loaded = load_config(config(tmp_path)).config
-    images, labels = snapshots.sample_images(loaded.data, loaded.seed)
-    assert images.shape == (24, 8, 8, 1)
-    assert sorted(np.bincount(labels, minlength=10).tolist()) == [2] * 6 + [3] * 4
-    test = data_module.load(loaded.data, loaded.seed, splits=("test",)).test
-    assert test is not None
-    pairs = {(image.tobytes(), label) for image, label in zip(test.read(range(test.size)), test.labels, strict=True)}
-    assert all((image.tobytes(), label) in pairs for image, label in zip(images, labels, strict=True))
-    again, _ = snapshots.sample_images(loaded.data, loaded.seed)
-    np.testing.assert_array_equal(images, again)
-
-
-def test_samples_are_spread_over_classes() -> None:
-    labels = np.array([0] * 500 + [1] * 3 + [2] * 40)
-    chosen = snapshots.spread_over_classes(labels, 24)
-    assert len(set(chosen.tolist())) == 24
-    counts = np.bincount(labels[chosen])
-    assert counts[1] == 3
-    assert abs(counts[0] - counts[2]) <= 1
-    assert labels[chosen].tolist() == sorted(labels[chosen].tolist())
-    many = snapshots.spread_over_classes(np.arange(1000).repeat(2), 24)
-    assert len(set((many // 2).tolist())) == 24
-    assert len(snapshots.spread_over_classes(np.array([1, 0]), 24)) == 2
-
-
 @pytest.mark.usefixtures("eager")
 def test_test_images_that_cannot_be_read_do_not_disturb_the_training(
     tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -157,15 +157,6 @@ class TestExamples:
         assert examples.images == []
         assert "`/nowhere/pets` does not exist" in examples.note
 
-    def test_many_classes_and_few_images(self) -> None:
-        from cnnkit.serve.examples import spread
-
-        many = spread(np.repeat(np.arange(100), 3), 24)
-        labels = np.repeat(np.arange(100), 3)[many]
-        assert len(set(labels)) == 24
-        assert (labels.min(), labels.max()) == (0, 99)
-        assert spread(np.array([1, 1, 0]), 24).tolist() == [2, 0, 1]
-
     def test_the_frame_is_measured(self) -> None:
         from cnnkit.serve.examples import Frame, frame_of
 

@@ -47,9 +47,9 @@ def wrong(run: Run) -> list[dict[str, str]]:
 def test_the_worst_mistakes_are_those_of_the_predictions_file(digits_run: Run) -> None:
     from sklearn.datasets import load_digits
 
-    from cnnkit.mistakes import worst_mistakes
+    from cnnkit.mistakes import read_predictions, worst_mistakes
 
-    found = worst_mistakes(digits_run, 5)
+    found = worst_mistakes(read_predictions(digits_run), 5)
     expected = sorted(wrong(digits_run), key=lambda row: -float(row["confidence"]))[:5]
     assert expected
     assert [one.confidence for one in found] == [float(row["confidence"]) for row in expected]
@@ -65,11 +65,11 @@ def test_the_worst_mistakes_are_those_of_the_predictions_file(digits_run: Run) -
 
 
 def test_the_confused_pairs_are_counted(digits_run: Run) -> None:
-    from cnnkit.mistakes import confused_pairs
+    from cnnkit.mistakes import confused_pairs, read_predictions
 
     counts = Counter((row["true_class"], row["predicted_class"]) for row in wrong(digits_run))
     support = Counter(row["true_class"] for row in rows_of(digits_run))
-    found = confused_pairs(digits_run, 3, 2)
+    found = confused_pairs(read_predictions(digits_run), 3, 2)
     assert [one.count for one in found] == [count for _, count in counts.most_common(3)]
     for one in found:
         assert one.count == counts[one.true_class, one.predicted_class]
@@ -102,7 +102,7 @@ def test_patches_come_from_where_a_filter_responds_most(digits_run: Run) -> None
 
 
 def test_feature_maps_are_normalised_and_sorted_by_activity() -> None:
-    from cnnkit.show import most_active, normalised
+    from cnnkit.feature_maps import most_active, normalised
 
     maps = np.stack([np.full((2, 3), level, np.float32) for level in (1, 5, 3)], axis=-1)
     assert most_active(maps, 2) == [1, 2]
@@ -198,14 +198,14 @@ def test_what_cannot_be_shown_is_said(show: Any, digits_run: Run, arguments: lis
 
 
 def test_a_run_without_evaluation_says_how_to_make_one(digits_run: Run, tmp_path: Path) -> None:
-    from cnnkit.mistakes import worst_mistakes
+    from cnnkit.mistakes import read_predictions, worst_mistakes
 
     copy = Run(tmp_path / "copy")
     shutil.copytree(digits_run.path, copy.path)
     copy.predictions.unlink()
     with pytest.raises(CnnkitError) as error:
-        worst_mistakes(copy, 3)
+        worst_mistakes(read_predictions(copy), 3)
     assert "cnnkit eval" in error.value.hint
     copy.predictions.write_text("index,true_class\n")
     with pytest.raises(CnnkitError, match="one row per test image"):
-        worst_mistakes(copy, 3)
+        worst_mistakes(read_predictions(copy), 3)

@@ -49,7 +49,12 @@ def _picture(output: str | None, default: Path, endings: tuple[str, ...] = (".pn
 
 @show.command()
 @_RUN
-@click.option("--layer", metavar="NAME", help="Show what excites the filters of this layer, such as 3.Conv2D, most.")
+@click.option(
+    "--layer",
+    metavar="NAME",
+    help="Show what excites the filters of this layer most. Names are those of `inspect`: 3.Conv2D; inside a block, "
+    "2.stage/layers.0.basic.",
+)
 @_OUTPUT
 @common
 def filters(run: str, layer: str | None, output: str | None) -> None:

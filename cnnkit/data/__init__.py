@@ -10,12 +10,14 @@ from cnnkit.data.batches import (
 from cnnkit.data.catalog import DataSetRow, data_set_summary, list_data_sets, prepare
 from cnnkit.data.images import CorruptImage, read_image
 from cnnkit.data.loading import labelled_folder, load
+from cnnkit.data.samples import Samples, sample_test_images
 from cnnkit.data.splits import DataSets, Split, split_from_arrays, stratified
 
 __all__ = [
     "CorruptImage",
     "DataSetRow",
     "DataSets",
+    "Samples",
     "Split",
     "channel_statistics",
     "data_set_summary",
@@ -26,6 +28,7 @@ __all__ = [
     "order",
     "prepare",
     "read_image",
+    "sample_test_images",
     "split_from_arrays",
     "steps_per_epoch",
     "stratified",

@@ -97,10 +97,13 @@ class Snapshots:
 
     def _prepare(self) -> None:
         """Reads the test images: after the first epoch, so that it starts no later for them."""
+        from cnnkit.data import sample_test_images
+
         try:
-            self._images, labels = sample_images(self.data, self.seed)
+            samples = sample_test_images(self.data, self.seed, SAMPLES)
+            self._images = samples.images
             with replacing(self.run.live_samples) as temporary, temporary.open("wb") as stream:
-                np.savez(stream, images=self._images, labels=labels)
+                np.savez(stream, images=samples.images, labels=samples.labels)
         # As above; and the test images may lie where the training images do not.
         except Exception as error:
             self._images = None
@@ -122,47 +125,3 @@ class Snapshots:
             filters=0 if kernel is None else kernel.shape[-1],
             images=0 if self._images is None else len(self._images),
         )
-
-
-def sample_images(data: DataConfig, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A few images of the test split, the same ones every time, with as many classes among them as possible.
-
-    Args:
-        data: The run's `data` section.
-        seed: The run's seed.
-
-    Returns:
-        Images, uint8 [n, height, width, channels], and their labels, int64 [n], in the order of the labels.
-
-    Raises:
-        CnnkitError: if there is no test split, or its images cannot be read.
-    """
-    from cnnkit import data as data_module
-
-    # Only these few are decoded.
-    streamed = data.model_copy(update={"memory": "stream", "skip_corrupt": False, "download": False})
-    test = data_module.load(streamed, seed, splits=("test",)).test
-    if test is None:
-        raise CnnkitError("the data set has no test split")
-    chosen = spread_over_classes(test.labels, SAMPLES)
-    return test.read(chosen), test.labels[chosen]
-
-
-def spread_over_classes(labels: np.ndarray, count: int) -> np.ndarray:
-    """Positions of images in the order of their labels: of every class about equally many, drawn at random.
-
-    Args:
-        labels: Whole numbers [n].
-        count: How many to draw, at most.
-    """
-    drawn = np.random.RandomState(0).permutation(len(labels))
-    by_class = drawn[np.argsort(labels[drawn], kind="stable")]
-    _, first = np.unique(labels[by_class], return_index=True)
-    starts = np.zeros(len(labels), np.int64)
-    starts[first] = first
-    turn = np.arange(len(labels)) - np.maximum.accumulate(starts)
-    # The first of each class, the second of each, and so on; which classes come first is drawn too.
-    place = np.empty(len(labels), np.int64)
-    place[drawn] = np.arange(len(labels))
-    chosen = by_class[np.lexsort((place[by_class], turn))[:count]]
-    return np.sort(chosen)[np.argsort(labels[np.sort(chosen)], kind="stable")]

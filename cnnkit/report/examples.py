@@ -55,7 +55,7 @@ def pairs(facts: Facts) -> list[Pair] | Missing:
     """The most confused pairs of classes."""
     if isinstance(facts.predictions, Missing):
         return facts.predictions
-    found = confused_pairs(facts.run, PAIRS, EXAMPLES_PER_PAIR, facts.predictions)
+    found = confused_pairs(facts.predictions, PAIRS, EXAMPLES_PER_PAIR)
     return [Pair(pair, [picture(mistake.image) for mistake in pair.examples]) for pair in found]
 
 
@@ -67,7 +67,7 @@ def mistakes(facts: Facts, model: Any) -> Examples | Missing:
     """
     if isinstance(facts.predictions, Missing):
         return facts.predictions
-    found = worst_mistakes(facts.run, MISTAKES, facts.predictions)
+    found = worst_mistakes(facts.predictions, MISTAKES)
     if not found:
         return Examples([], "")
     maps = attempt(_maps, facts, model, found)
@@ -83,18 +83,13 @@ def mistakes(facts: Facts, model: Any) -> Examples | Missing:
 
 def _maps(facts: Facts, model: Any, found: Sequence[Mistake]) -> tuple[str, Any] | Missing:
     """The layer's name, and for each mistake the map of its predicted class."""
-    from cnnkit.gradcam import compile_gradcam
-    from cnnkit.places import gradcam_place, places
+    from cnnkit.gradcam import gradcam_of
 
-    for part in (facts.loaded, model):
-        if isinstance(part, Missing):
-            return part
-    place = gradcam_place(places(facts.loaded))  # type: ignore[arg-type]
-    if place is None:
-        return Missing("No layer of the network puts out an image.")
-    task = facts.run.read_task()
-    compute = compile_gradcam(model, place, task.head)
-    classes = [task.class_names.index(mistake.predicted_class) for mistake in found]
+    if isinstance(model, Missing):
+        return model
+    compute, place = gradcam_of(facts.run, model)
+    class_names = facts.run.read_task().class_names
+    classes = [class_names.index(mistake.predicted_class) for mistake in found]
     _, maps = compute(np.stack([mistake.image for mistake in found]), classes)
     return place.name, maps
 

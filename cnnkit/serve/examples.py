@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,40 +57,21 @@ class Frame:
 def read_examples(run: Run) -> Examples:
     """Some test images, equally many of each class, as far as their number allows; none where the data are not here."""
     try:
-        images, labels = _read(run)
+        samples = _read(run)
     except (CnnkitError, OSError) as error:
         reason = error.message if isinstance(error, CnnkitError) else str(error)
         if isinstance(error, ConfigError):
             reason = error.problems[0].message
         return Examples([], [], f"There are no test images: {reason}", Frame())
-    files = [png(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)) for image in images]
-    return Examples(files, labels, None, frame_of(images))
+    files = [png(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)) for image in samples.images]
+    return Examples(files, samples.labels.tolist(), None, frame_of(samples.images))
 
 
-def _read(run: Run) -> tuple[NDArray[np.uint8], list[int]]:
+def _read(run: Run) -> data.Samples:
     config = load_config(str(run.config)).config
-    # Some images of a large set, and nothing from the network, for a page that works without.
-    section = config.data.model_copy(update={"memory": "stream", "download": False})
-    sets = data.load(section, config.seed, splits=("test",))
-    run.check_data(sets.fingerprint)
-    if sets.test is None:
-        raise CnnkitError("the data set has no test split")
-    chosen = spread(sets.test.labels, COUNT)
-    return sets.test.read(chosen), sets.test.labels[chosen].tolist()
-
-
-def spread(labels: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """The places of some labels: the first of each class, then the second of each, and so on.
-
-    With more classes than that, those at equal distances.
-    """
-    classes = np.unique(labels)
-    if len(classes) > count:
-        classes = classes[np.linspace(0, len(classes) - 1, count).round().astype(int)]
-    places = [np.flatnonzero(labels == label)[:count] for label in classes]
-    ranked = [(rank, place) for found in places for rank, place in enumerate(found.tolist())]
-    ranked.sort(key=lambda pair: pair[0])
-    return np.array([place for _, place in ranked[:count]], np.int64)
+    samples = data.sample_test_images(config.data, config.seed, COUNT)
+    run.check_data(samples.fingerprint)
+    return samples
 
 
 def frame_of(images: NDArray[np.uint8]) -> Frame:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cnnkit.feature_maps import most_active, normalised
+
 #: A stage's sheet shows no more feature maps, and so many side by side.
 MOST_CHANNELS = 32
 SHEET_COLUMNS = 8
@@ -60,8 +62,7 @@ def sheet_picture(maps: NDArray[np.float32]) -> tuple[str, list[int]]:
         The picture, and which channels it shows: those with the largest mean, in their own order.
     """
     rows, columns = maps.shape[:2]
-    strongest = np.argsort(-maps.mean(axis=(0, 1)), kind="stable")[:MOST_CHANNELS]
-    shown = sorted(strongest.tolist())
+    shown = sorted(most_active(maps, MOST_CHANNELS))
     across = min(SHEET_COLUMNS, len(shown))
     down = math.ceil(len(shown) / across)
     times = max(1, math.ceil(LEAST_TILE / max(rows, columns)))
@@ -70,18 +71,11 @@ def sheet_picture(maps: NDArray[np.float32]) -> tuple[str, list[int]]:
     sheet = np.zeros((down * high - GAP, across * wide - GAP, 2), np.uint8)
     for index, channel in enumerate(shown):
         top, left = index // across * high, index % across * wide
-        tile = np.repeat(np.repeat(_normalised(maps[..., channel]), times, axis=0), times, axis=1)
+        grey = np.rint(255 * normalised(maps[..., channel])).astype(np.uint8)
+        tile = np.repeat(np.repeat(grey, times, axis=0), times, axis=1)
         sheet[top : top + rows * times, left : left + columns * times, 0] = tile
         sheet[top : top + rows * times, left : left + columns * times, 1] = 255
     return _data_url(Image.fromarray(sheet)), shown
-
-
-def _normalised(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    values = np.nan_to_num(values)
-    least, largest = float(values.min()), float(values.max())
-    if largest == least:
-        return np.zeros(values.shape, np.uint8)
-    return np.rint((values - least) / (largest - least) * 255).astype(np.uint8)
 
 
 @cache

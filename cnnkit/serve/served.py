@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from cnnkit import score
 from cnnkit.errors import UsageError
 from cnnkit.evaluate import probabilities_from_outputs
+from cnnkit.feature_maps import Stages, compile_stages
 from cnnkit.gradcam import GradCam, compile_gradcam
 from cnnkit.places import gradcam_place, places, stages
 from cnnkit.predict import check_usable
 from cnnkit.rundir import Run
 from cnnkit.serve.examples import read_examples
-from cnnkit.taps import taps
 
 
 class Served:
@@ -76,26 +76,16 @@ class Served:
             The outputs [1, classes], the class that is explained, its Grad-CAM map [rows, columns], 0..1, or None where
             no layer puts out an image, and each stage's feature maps [rows, columns, channels].
         """
-        import tensorflow as tf
-
-        outputs, *features = self._tapped(tf.constant(image, tf.float32))
+        outputs, maps = self._stages(image)
         chosen = int(np.argmax(outputs[0])) if wanted is None else wanted
         heat = None
         if self._gradcam is not None:
             heat = self._gradcam(image, [chosen])[1][0]
-        maps = [
-            place.as_images(output.numpy())[0].astype(np.float32)
-            for output, place in zip(features, self.stages, strict=True)
-        ]
-        return outputs.numpy(), chosen, heat, maps
+        return outputs, chosen, heat, [one for (one,) in maps]
 
     @cached_property
-    def _tapped(self) -> Any:
-        import tensorflow as tf
-
-        tapped = taps(self.model, [place.name for place in self.stages])
-        signature = [tf.TensorSpec([None, *self.task.image_shape], tf.float32)]
-        return tf.function(lambda images: tapped(images, training=False), input_signature=signature, autograph=False)
+    def _stages(self) -> Stages:
+        return compile_stages(self.model, self.stages)
 
     @cached_property
     def _gradcam(self) -> GradCam | None:
