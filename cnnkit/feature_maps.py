@@ -16,19 +16,20 @@ from cnnkit.taps import taps
 Stages = Callable[[NDArray[Any]], tuple[NDArray[Any], list[NDArray[np.float32]]]]
 
 
-def compile_stages(model: Any, stages: Sequence[Place]) -> Stages:
+def compile_stages(model: Any, stages: Sequence[Place], *, jit_compile: bool) -> Stages:
     """The outputs of some layers as one compiled function.
 
     Args:
         model: A network that takes images.
         stages: The layers, such as `places.stages` finds.
+        jit_compile: Whether XLA compiles it; some networks can be computed in no other way, see `score.uses_xla`.
     """
     import tensorflow as tf
 
     tapped = taps(model, [place.name for place in stages])
     signature = [tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)]
 
-    @tf.function(input_signature=signature, autograph=False)
+    @tf.function(input_signature=signature, autograph=False, jit_compile=jit_compile)
     def compute(images: Any) -> Any:
         return tapped(images, training=False)
 

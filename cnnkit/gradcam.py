@@ -13,7 +13,7 @@ from cnnkit.evaluate import probabilities_from_outputs
 from cnnkit.inference import before_activation
 from cnnkit.places import Place, gradcam_place, places
 from cnnkit.rundir import Run
-from cnnkit.score import load_model, read_config
+from cnnkit.score import load_model, read_config, uses_xla
 from cnnkit.taps import taps
 
 #: From images and a class for each to probabilities and maps.
@@ -32,10 +32,11 @@ def gradcam_of(run: Run, model: Any = None) -> tuple[GradCam, Place]:
     place = gradcam_place(places(read_config(run)))
     if place is None:
         raise CnnkitError(f"no layer of `{run.path}` puts out an image; Grad-CAM has nowhere to look")
-    return compile_gradcam(load_model(run) if model is None else model, place, run.read_task().head), place
+    model = load_model(run) if model is None else model
+    return compile_gradcam(model, place, run.read_task().head, jit_compile=uses_xla(run)), place
 
 
-def compile_gradcam(model: Any, place: Place, head: str) -> GradCam:
+def compile_gradcam(model: Any, place: Place, head: str, *, jit_compile: bool) -> GradCam:
     """Grad-CAM as one compiled function.
 
     The weight of a channel is the mean, over its positions, of the gradient of the class's score; the map is the
@@ -46,6 +47,7 @@ def compile_gradcam(model: Any, place: Place, head: str) -> GradCam:
             [batch, classes].
         place: The layer whose output is weighted, see `places.gradcam_place`.
         head: `softmax`, `logits` or `sigmoid`.
+        jit_compile: Whether XLA compiles it; some networks can be computed in no other way, see `score.uses_xla`.
 
     Returns:
         A function from images [batch, height, width, channels] and one class per image [batch] to the class
@@ -63,6 +65,7 @@ def compile_gradcam(model: Any, place: Place, head: str) -> GradCam:
             tf.TensorSpec([None], tf.int32),
         ],
         autograph=False,
+        jit_compile=jit_compile,
     )
     def compute(images: Any, classes: Any) -> tuple[Any, Any]:
         with _without_last_activation(model) as left_out, tf.GradientTape() as tape:

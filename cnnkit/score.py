@@ -96,11 +96,11 @@ def compile_run(run: Run, model: Any, tta: Sequence[str] = ()) -> tuple[Callable
     Returns:
         The network as a function of uint8 images, and how many of them to give it at a time.
     """
-    network = inference.compile_network(model, head=run.read_task().head, jit_compile=_uses_xla(run), tta=tta)
+    network = inference.compile_network(model, head=run.read_task().head, jit_compile=uses_xla(run), tta=tta)
     return network, max(1, runtime.inference_batch_size(model) // len(inference.view_weights(tta)))
 
 
-def _uses_xla(run: Run) -> bool:
+def uses_xla(run: Run) -> bool:
     """Whether XLA compiles the run's network: as in training; on another kind of device, as that device needs."""
     settings = run.read_json(run.environment).get("settings", {})
     device = "GPU" if runtime.load_tensorflow().config.list_physical_devices("GPU") else "CPU"

@@ -15,10 +15,11 @@ from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.places import Place, find_place, input_window, places, stages
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.rundir import Run
-from cnnkit.score import labelled_images, load_model, read_config, request_settings
+from cnnkit.score import labelled_images, load_model, read_config, request_settings, uses_xla
 
 if TYPE_CHECKING:
     from cnnkit.data import Split
+    from cnnkit.feature_maps import Stages
 
 #: Test images among which those are sought that excite a filter most.
 PATCH_IMAGES = 2000
@@ -62,7 +63,7 @@ def features(run: Run, image: str, path: Path) -> None:
     if not found:
         raise CnnkitError(f"no layer of `{run.path}` puts out an image; there are no feature maps to show")
     (pixels, name), model = read_input(run, image), load_model(run)
-    outputs, maps = compile_stages(model, found)(pixels[None])
+    outputs, maps = compile_stages(model, found, jit_compile=uses_xla(run))(pixels[None])
     probabilities = probabilities_from_outputs(outputs, run.read_task().head)[0]
     best = int(probabilities.argmax())
     guess = f"says {run.read_task().class_names[best]}: {probabilities[best]:.1%}"
@@ -187,14 +188,14 @@ def patches(run: Run, layer: str, path: Path) -> None:
         UsageError: if there is no such layer.
         CnnkitError: if the test images or the model are not there.
     """
-    from cnnkit.taps import taps
+    from cnnkit.feature_maps import compile_stages
 
     found = places(read_config(run))
     place = find_place(found, layer)
     request_settings(run)
     split = labelled_images(run, "test")
-    network = taps(load_model(run), [place.name])
-    values, positions = strongest(network, place, split)
+    network = compile_stages(load_model(run), [place], jit_compile=uses_xla(run))
+    values, positions = strongest(network, split)
     shown = min(place.channels, _MOST_CHANNELS)
     rows = []
     for channel in range(shown):
@@ -210,20 +211,20 @@ def patches(run: Run, layer: str, path: Path) -> None:
     sheet(f"What {place.name} of {run.name} responds to", rows, path, columns=_PATCHES, note=note, cell=0.9)
 
 
-def strongest(network: Any, place: Place, split: Split) -> tuple[Any, Any]:
+def strongest(network: Stages, split: Split) -> tuple[Any, Any]:
     """Each channel's largest output in each of the first 2,000 images, and its place among the positions, row by row.
 
     Args:
-        network: `taps` of the place.
+        network: From `feature_maps.compile_stages`, of one layer.
 
     Returns:
         Both [images, channels].
     """
     values, positions = [], []
     for start in range(0, min(split.size, PATCH_IMAGES), _BATCH):
-        images = split.read(np.arange(start, min(start + _BATCH, split.size, PATCH_IMAGES))).astype(np.float32)
-        maps = place.as_images(network(images, training=False)[1].numpy()).astype(np.float32)
-        flat = maps.reshape(len(images), -1, place.channels)
+        images = split.read(np.arange(start, min(start + _BATCH, split.size, PATCH_IMAGES)))
+        _, (maps,) = network(images)
+        flat = maps.reshape(len(images), -1, maps.shape[-1])
         positions.append(flat.argmax(axis=1))
         values.append(flat.max(axis=1))
     return np.concatenate(values), np.concatenate(positions)

@@ -46,7 +46,7 @@ def maps_of(loaded: LoadedConfig, model: Any, images: np.ndarray, head: str) -> 
     place = gradcam_place(places(loaded))
     assert place is not None
     assert place.name == "1.Residual"
-    return compile_gradcam(model, place, head)(images, CLASSES)
+    return compile_gradcam(model, place, head, jit_compile=False)(images, CLASSES)
 
 
 def residual_maps(model: Any, images: np.ndarray) -> Any:

@@ -278,12 +278,38 @@ def test_a_killed_process_is_recognised(running: Run) -> None:
     killed = read_state(running)
     assert killed["status"] == "killed"
     assert not request_stop(running)
+    # A process that is there may say nothing for hours, as in a long evaluation.
+    running.write_json(running.live_state, fields | {"updated": time.time() - 36000})
+    assert read_state(running)["status"] == "training"
     # On another machine the number means nothing; only a long silence does.
     running.write_json(running.live_state, fields | {"pid": gone.pid, "machine": "elsewhere"})
     assert read_state(running)["status"] == "training"
     running.write_json(running.live_state, fields | {"machine": "elsewhere", "updated": time.time() - 3600})
     silent = read_state(running)
     assert (silent["status"], "60 minutes" in silent["message"]) == ("silent", True)
+
+
+def test_who_may_not_write_the_run_is_told_so(running: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    testclient = pytest.importorskip("fastapi.testclient", reason="needs httpx")
+    from cnnkit.live import server
+
+    def refuse(run: Run) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(server, "request_stop", refuse)
+    client = testclient.TestClient(server.LiveApp(running, "127.0.0.1"), base_url="http://127.0.0.1:8017")
+    answer = client.post("/stop")
+    assert answer.status_code == 403
+    assert "cannot be written: Permission denied" in answer.json()["detail"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_process_that_got_the_number_of_a_killed_one_is_not_taken_for_it(running: Run) -> None:
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    fields = running.read_json(running.live_state)
+    running.write_json(running.live_state, fields | {"pid": other.pid})
+    assert read_state(running)["status"] == "killed"
+    other.communicate()
 
 
 def test_the_evaluation_shows_in_the_state_and_leaves_it(running: Run) -> None:

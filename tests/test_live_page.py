@@ -222,7 +222,7 @@ def test_a_page_connects_again_and_sees_that_a_training_was_killed(page_at: Page
     run.path.mkdir()
     trained = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     reporter = Reporter(run, 5, 10)
-    reporter._fields["pid"] = trained.pid
+    reporter._fields |= {"pid": trained.pid, "process_start": None}
     reporter.begin()
     reporter.begin_epoch(1)
     with process(WATCH, str(run.path), "0") as watching:

@@ -279,7 +279,10 @@ def broken_images() -> dict[str, tuple[bytes, int, str]]:
         f"half a {format}": (whole[format][: len(whole[format]) // 2], 422, "cannot read")
         for format in ("PNG", "JPEG", "WEBP", "BMP")
     }
+    progressive = file_of(noise, "JPEG", progressive=True)
+    last_scan = progressive[progressive.rindex(b"\xff\xda") : -2]
     return cut | {
+        "a scan again and again": (progressive[:-2] + last_scan * 120 + b"\xff\xd9", 422, "scans; at most 100"),
         "nothing": (b"", 422, "it is empty"),
         "a zero byte": (b"\0", 422, "not an image"),
         "text": (b"hello", 422, "accepted: PNG, JPEG"),
@@ -322,6 +325,19 @@ class TestRefusals:
             (b'{"images": [1]}', "application/json", 422, "`images.0`"),
             (b'{"images": [""], "top": 1}', "application/json", 422, "`top`"),
             (b"[" * 100_000, "application/json", 422, "expected"),
+            (b'{"images": [' + b"1," * 600 + b"1]}", "application/json", 413, "at most 256 images"),
+            (
+                b'--b\r\nContent-Disposition: form-data; name="i"; filename="i"\r\n\r\nx\r\n--b--\r\n',
+                "multipart/form-data; boundary=b; charset=undefined",
+                400,
+                "form",
+            ),
+            (
+                b'--b\r\nContent-Disposition: form-data; name="i"; filename="\\ud800"\r\n\r\nx\r\n' * 2 + b"--b--\r\n",
+                "multipart/form-data; boundary=b; charset=unicode_escape",
+                422,
+                "\\ud800",
+            ),
             (b"x", "multipart/form-data", 400, "boundary"),
             (b"x", "multipart/form-data; boundary=b", 400, "form"),
             (b"--b--\r\n", "multipart/form-data; boundary=b", 400, "no image"),
@@ -346,6 +362,11 @@ class TestRefusals:
         found = refusal(client.post("/predict", content=content, headers={"Content-Type": content_type}))
         assert found[0] == status
         assert message in found[1]
+
+    def test_messages_quote_little_of_what_was_sent(self, client: httpx.Client) -> None:
+        content = b'{"images": ["aaaa"], "' + b"k" * 1_000_000 + b'": 1}'
+        headers = {"Content-Type": "application/json"}
+        assert len(refusal(client.post("/predict", content=content, headers=headers))[1]) < 300
 
     def test_too_many_images(self, client: httpx.Client, digits: np.ndarray) -> None:
         good = file_of(digits[0])
@@ -395,6 +416,52 @@ class TestRefusals:
         rows_of(client.post("/predict", content=file_of(digits[0])))
         load = app.state.service.load
         assert (load.bytes, load.images) == (0, 0)
+
+
+#: Trains without oneDNN, and then looks into the network in every way.
+XLA_ONLY = """
+import sys
+from pathlib import Path
+
+from fastapi.testclient import TestClient
+
+from cnnkit import serve, show
+from cnnkit.config.load import load_config
+from cnnkit.console import Console
+from cnnkit.train import train
+
+folder = Path(sys.argv[1])
+run = train(load_config(str(folder / "net.yaml")), Console(), str(folder / "run"))
+show.features(run, "0", folder / "features.png")
+show.gradcam(run, "0", [], folder / "gradcam.png")
+show.patches(run, "2.Conv2D", folder / "patches.png")
+with TestClient(serve.create_app([run]), base_url="http://127.0.0.1") as client:
+    image = {"content": client.get("/examples/0.png").content, "headers": {"Content-Type": "image/png"}}
+    predicted, explained = client.post("/predict", **image), client.post("/explain", **image)
+    assert (predicted.status_code, explained.status_code) == (200, 200), (predicted.text, explained.text)
+    for name, probability in predicted.json()["predictions"][0]["probabilities"].items():
+        assert abs(explained.json()["probabilities"][name] - probability) < 1e-5
+    assert explained.json()["gradcam"]["layer"] == "2.Conv2D"
+"""
+
+
+def test_a_network_that_only_xla_can_compute_is_explained(tmp_path: Path) -> None:
+    """In a process of its own, because oneDNN, which knows channels_first, is on in this one."""
+    (tmp_path / "net.yaml").write_text(
+        """
+data: {name: digits}
+model:
+  layers:
+    - Permute: [3, 1, 2]
+    - Conv2D: {filters: 8, kernel_size: 3, data_format: channels_first, activation: relu}
+    - Conv2D: {filters: 8, kernel_size: 3, data_format: channels_first, activation: relu}
+    - Flatten
+    - Dense: {units: classes, activation: softmax}
+training: {epochs: 1, onednn: "off", tensorboard: false}
+"""
+    )
+    done = subprocess.run([sys.executable, "-c", XLA_ONLY, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 class TestExplain:
@@ -517,6 +584,27 @@ class TestWorker:
         assert called == "called"
         # 60 images in 30 requests: one batch, filled up to a power of two.
         assert sizes == [1, LARGEST_BATCH]
+
+    def test_a_network_gets_no_more_images_than_fit_in_memory(self) -> None:
+        import asyncio
+
+        from cnnkit.serve.worker import Worker
+
+        sizes: list[int] = []
+
+        def network(images: np.ndarray) -> np.ndarray:
+            sizes.append(len(images))
+            return images.astype(np.float64).sum(axis=(1, 2, 3))[:, None]
+
+        images = np.arange(20, dtype=np.uint8).reshape(20, 1, 1, 1)
+        worker = Worker()
+        worker.start()
+        try:
+            found = asyncio.run(worker.compute(network, images, 13))
+        finally:
+            worker.stop()
+        assert found[:, 0].tolist() == list(range(20))
+        assert sizes == [8, 8, 4]
 
 
 class TestStarting:

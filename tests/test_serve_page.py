@@ -242,6 +242,17 @@ def test_runs_side_by_side(page_at: PageAt, digits_run: Run, tmp_path: Path) -> 
         one, other = first.bounding_box(), second.bounding_box()
         assert one["y"] + one["height"] <= other["y"]
         assert overflow(page) <= 0
+        # What one of them cannot answer leaves the other's answer.
+        failure = {"status": 500, "json": {"error": "it is broken"}}
+        page.route("**/explain?run=the+other*", lambda route: route.fulfill(**failure))
+        page.locator(".examples button").nth(4).click()
+        page.locator("#error", has_text="the other: it is broken").wait_for()
+        assert first.locator(".answer").is_visible()
+        assert not second.locator(".answer").is_visible()
+        assert "the other" not in page.locator("#summary").inner_text()
+        (report,) = page.reports
+        assert "500" in report
+        page.reports.clear()
 
 
 @pytest.mark.long

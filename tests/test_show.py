@@ -83,10 +83,10 @@ def test_patches_come_from_where_a_filter_responds_most(digits_run: Run) -> None
     import keras
 
     from cnnkit.config.load import load_config
+    from cnnkit.feature_maps import compile_stages
     from cnnkit.places import find_place, places
     from cnnkit.score import labelled_images, load_model
     from cnnkit.show import strongest
-    from cnnkit.taps import taps
 
     model = load_model(digits_run)
     split = labelled_images(digits_run, "test")
@@ -94,7 +94,7 @@ def test_patches_come_from_where_a_filter_responds_most(digits_run: Run) -> None
     names = [layer.name for layer in model.layers]
     until = keras.Sequential([keras.Input(model.input_shape[1:]), *model.layers[: names.index("3.Conv2D") + 1]])
     outputs = until.predict(split.read(np.arange(split.size)), verbose=0)
-    values, positions = strongest(taps(model, [place.name]), place, split)
+    values, positions = strongest(compile_stages(model, [place], jit_compile=False), split)
     np.testing.assert_allclose(values, outputs.max(axis=(1, 2)), rtol=1e-4, atol=1e-4)
     rows, columns = np.divmod(positions, outputs.shape[2])
     at = outputs[np.arange(split.size)[:, None], rows, columns, np.arange(outputs.shape[3])]

@@ -90,8 +90,9 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
     from PIL import Image
 
     if image.mode.startswith("I"):  # 16-bit PNG files
-        values = np.asarray(image).astype(np.float64)
-        image = Image.fromarray(np.rint(np.clip(values, 0, 65535) / 257).astype(np.uint8))
+        values = np.clip(np.asarray(image), 0, 65535).astype(np.uint32)
+        # Divided by 257 and rounded, without the memory of floating-point numbers.
+        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -87,7 +87,11 @@ class LiveApp:
 
         @app.post("/stop", status_code=202)
         def stop() -> dict[str, bool]:
-            if not request_stop(self.run):
+            try:
+                asked = request_stop(self.run)
+            except OSError as error:
+                raise HTTPException(403, f"The run's folder cannot be written: {error.strerror or error}.") from None
+            if not asked:
                 raise HTTPException(409, "No training of this run is in progress.")
             return {"stopping": True}
 

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from cnnkit.ending import Interrupted
@@ -58,6 +59,7 @@ class Reporter:
             "status": "starting",
             "pid": os.getpid(),
             "machine": socket.gethostname(),
+            "process_start": _start_of(os.getpid()),
             "started": time.time(),
             "epochs": epochs,
             "steps": steps,
@@ -183,11 +185,11 @@ def read_state(run: Run) -> dict[str, Any]:
         return {"status": "unknown", "message": "An older cnnkit made this run; it left no account of its progress."}
     if state["status"] not in RUNNING:
         return state
-    gone = _has_gone(state)
-    if gone:
+    alive = _is_alive(state)
+    if alive is False:
         return state | {"status": "killed", "message": f"The training process {state['pid']} ended without a word."}
     silent = time.time() - float(state.get("updated", 0))
-    if silent > SILENT_SECONDS:
+    if alive is None and silent > SILENT_SECONDS:
         minutes = round(silent / 60)
         return state | {"status": "silent", "message": f"The training process has said nothing for {minutes} minutes."}
     return state
@@ -201,19 +203,35 @@ def request_stop(run: Run) -> bool:
     return True
 
 
-def _has_gone(state: dict[str, Any]) -> bool:
-    """Whether the process that wrote the state is known to be gone."""
+def _is_alive(state: dict[str, Any]) -> bool | None:
+    """Whether the process that wrote the state still runs; None where that cannot be known."""
     # On Windows, os.kill ends the process that it is asked about.
     if os.name != "posix" or state.get("machine") != socket.gethostname():
-        return False
+        return None
     try:
-        os.kill(int(state["pid"]), 0)
+        pid = int(state["pid"])
+        os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
-        return True
-    except (OSError, KeyError, TypeError, ValueError):
-        # A process of somebody else is there too.
         return False
-    return False
+    except PermissionError:
+        # A process of somebody else is there too.
+        pass
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+    # Numbers of processes are used again.
+    start, known = _start_of(pid), state.get("process_start")
+    return None if start is None or known is None else start == known
+
+
+def _start_of(pid: int) -> int | None:
+    """When a process of this machine began, in ticks since the machine did; None where Linux does not say so."""
+    try:
+        # The second field is the program's name in brackets, which may hold anything; this is the 22nd.
+        return int(
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        )
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _read(run: Run) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def listen(host: str, ports: Sequence[int]) -> socket.socket:
     for port in ports:
         try:
             return _listening(host, port)
-        except socket.gaierror:
+        except (socket.gaierror, UnicodeError):  # not found, or not even a name
             raise UsageError(
                 f"`{host}` is no address of this machine", "Use --host 127.0.0.1, or 0.0.0.0 for all addresses."
             ) from None

@@ -19,6 +19,12 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 
 MOST_PIXELS = 25_000_000
 
+#: A progressive JPEG file may repeat its scans, each a pass over all pixels; cameras and editors write about ten.
+MOST_SCANS = 100
+
+_JPEG_START = b"\xff\xd8"
+_SCAN_START = b"\xff\xda"
+
 
 async def decode(uploads: Sequence[Upload], image_shape: tuple[int, int, int], threads: Executor) -> NDArray[np.uint8]:
     """The images as a network takes them, [images, height, width, channels].
@@ -27,14 +33,11 @@ async def decode(uploads: Sequence[Upload], image_shape: tuple[int, int, int], t
         Refused: if one of them is no image, damaged, or has too many pixels; names it where there are several.
     """
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(threads, _decode_all, uploads, image_shape)
-
-
-def _decode_all(uploads: Sequence[Upload], image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     height, width, channels = image_shape
     images = np.empty((len(uploads), height, width, channels), np.uint8)
     for image, upload in zip(images, uploads, strict=True):
-        image[:] = _decode_one(upload, (height, width), channels)
+        # One by one: others get their turn, and nothing is decoded for whoever has gone.
+        image[:] = await loop.run_in_executor(threads, _decode_one, upload, (height, width), channels)
     return images
 
 
@@ -42,6 +45,8 @@ def _decode_one(upload: Upload, size: tuple[int, int], channels: int) -> NDArray
     before = f"{upload.name}: " if upload.name else ""
     if not upload.content:
         raise Refused(UNPROCESSABLE, f"{before}cannot read the image: it is empty")
+    if upload.content.startswith(_JPEG_START) and (scans := upload.content.count(_SCAN_START)) > MOST_SCANS:
+        raise Refused(UNPROCESSABLE, f"{before}the image has {scans} scans; at most {MOST_SCANS} are accepted")
     try:
         return read_image(io.BytesIO(upload.content), size, channels, formats=FORMATS, most_pixels=MOST_PIXELS)
     except TooManyPixels as error:

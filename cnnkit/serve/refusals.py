@@ -76,4 +76,6 @@ def answer(status: int, message: str, headers: dict[str, Any] | None = None) -> 
     headers = headers or {}
     if status == OVERLOADED:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return JSONResponse({"error": message}, status, headers)
+    # A file's name may hold half of a surrogate pair, which no encoding of the answer has.
+    shown = message.encode("utf-8", "backslashreplace").decode()
+    return JSONResponse({"error": shown}, status, headers)

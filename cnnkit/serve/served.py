@@ -39,7 +39,7 @@ class Served:
         self.stages = stages(found)
         self.gradcam_place = gradcam_place(found)
         self.model = score.load_model(run)
-        self.network, _ = score.compile_run(run, self.model)
+        self.network, self.batch_size = score.compile_run(run, self.model)
         self.examples = read_examples(run)
         self.parameters = int(self.model.count_params())
 
@@ -85,13 +85,13 @@ class Served:
 
     @cached_property
     def _stages(self) -> Stages:
-        return compile_stages(self.model, self.stages)
+        return compile_stages(self.model, self.stages, jit_compile=score.uses_xla(self.run))
 
     @cached_property
     def _gradcam(self) -> GradCam | None:
         if self.gradcam_place is None:
             return None
-        return compile_gradcam(self.model, self.gradcam_place, self.task.head)
+        return compile_gradcam(self.model, self.gradcam_place, self.task.head, jit_compile=score.uses_xla(self.run))
 
 
 def serve_runs(runs: Sequence[Run]) -> list[Served]:

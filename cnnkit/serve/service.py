@@ -27,6 +27,9 @@ from cnnkit.serve.worker import Worker
 
 log = logging.getLogger("cnnkit")
 
+#: Threads that decode images and draw pictures: an image of the most pixels that are accepted takes 400 MB in each.
+MOST_THREADS = 4
+
 
 class Service:
     """The networks, the thread that computes with them, and the threads that decode images and draw pictures.
@@ -39,7 +42,7 @@ class Service:
         self.served = {one.name: one for one in served}
         self.load = Load()
         self._worker = Worker()
-        self._threads = ThreadPoolExecutor(usable_cores(), "cnnkit-images")
+        self._threads = ThreadPoolExecutor(min(usable_cores(), MOST_THREADS), "cnnkit-images")
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -79,7 +82,7 @@ class Service:
         with self.load.request() as share:
             uploads = await read_uploads(request, share, MOST_IMAGES)
             images = await decode(uploads, served.task.image_shape, self._threads)
-            outputs = await self._worker.compute(served.network, images)
+            outputs = await self._worker.compute(served.network, images, served.batch_size)
         names = served.task.class_names
         rows = [prediction_fields(row, names, top) for row in served.probabilities(outputs)]
         return answers.Predictions(run=served.name, predictions=[answers.Prediction(**row) for row in rows])

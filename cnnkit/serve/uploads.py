@@ -30,6 +30,9 @@ READ_SECONDS = 60.0
 DROPPED_BYTES = 1 << 30
 DROPPED_SECONDS = 5.0
 
+#: A message quotes no more of what it was sent.
+_MOST_QUOTED = 80
+
 _HINT = "send an image file as the body with its type (image/png), as multipart/form-data, or base64 in JSON"
 
 
@@ -155,11 +158,14 @@ async def _read(request: Request, body: _Body) -> list[Upload]:
 
 
 def _from_json(body: bytes) -> list[Upload]:
+    # Parsed, many small values take a hundred times their bytes. Base64 has no comma, the head of a data URL has one.
+    if body.count(b",") > 2 * MOST_IMAGES:
+        raise Refused(TOO_LARGE, f"expected at most {MOST_IMAGES} images in a request, got more values than that")
     try:
         encoded = EncodedImages.model_validate_json(body).images
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, problem["loc"]))
+        place = ".".join(map(str, problem["loc"]))[:_MOST_QUOTED]
         where = f" at `{place}`" if place else ""
         raise Refused(
             UNPROCESSABLE, f'expected {{"images": ["<base64>", ...]}}, but{where}: {problem["msg"]}'
@@ -220,6 +226,8 @@ async def _read_form(request: Request, body: _Body) -> list[Upload]:
     except MultiPartException as error:
         status = TOO_LARGE if "Maximum number" in error.message else BAD_REQUEST
         raise Refused(status, f"the form cannot be read: {error.message}") from None
+    except UnicodeError as error:  # from the encoding that the client names
+        raise Refused(BAD_REQUEST, f"the form cannot be read: {error}") from None
     try:
         return await _files(form)
     finally:

@@ -26,12 +26,14 @@ class _Job:
     Args:
         compute: The network, or the function.
         images: [n, height, width, channels]; None for a function, which takes nothing.
+        most: Images that the network may be given at a time.
         answer: Gets the network's rows for these images, or what the function returns.
         loop: Where `answer` is waited for.
     """
 
     compute: Callable[..., Any]
     images: Images | None
+    most: int
     answer: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
 
@@ -66,23 +68,25 @@ class Worker:
             job.answer.cancel()
         self._jobs.clear()
 
-    async def compute(self, network: Compute, images: Images) -> Any:
+    async def compute(self, network: Compute, images: Images, most: int = LARGEST_BATCH) -> Any:
         """A network's outputs for some images.
 
         Args:
             network: From uint8 images [n, height, width, channels] to one row of outputs for each; the same object for
                 all images that may be computed together.
             images: [n, height, width, channels].
+            most: Images that it may be given at a time, so that they fit in memory; never more than LARGEST_BATCH.
         """
-        return await self._add(network, images)
+        # Batches are filled up to powers of two.
+        return await self._add(network, images, 1 << (min(most, LARGEST_BATCH).bit_length() - 1))
 
     async def call(self, function: Callable[[], Any]) -> Any:
         """What a function returns that computes with TensorFlow."""
-        return await self._add(function, None)
+        return await self._add(function, None, 1)
 
-    def _add(self, compute: Callable[..., Any], images: Images | None) -> asyncio.Future[Any]:
+    def _add(self, compute: Callable[..., Any], images: Images | None, most: int) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
-        job = _Job(compute, images, loop.create_future(), loop)
+        job = _Job(compute, images, most, loop.create_future(), loop)
         with self._changed:
             self._jobs.append(job)
             self._changed.notify()
@@ -107,7 +111,7 @@ class Worker:
             taken, count = [first], first.size
             left: deque[_Job] = deque()
             for job in self._jobs:
-                if first.size and job.compute is first.compute and count + job.size <= LARGEST_BATCH:
+                if first.size and job.compute is first.compute and count + job.size <= first.most:
                     taken.append(job)
                     count += job.size
                 else:
@@ -120,20 +124,21 @@ def _answers(jobs: Sequence[_Job]) -> list[Any]:
     first = jobs[0]
     if first.images is None:
         return [first.compute()]
-    outputs = _in_batches(first.compute, np.concatenate([job.images for job in jobs if job.images is not None]))
+    images = np.concatenate([job.images for job in jobs if job.images is not None])
+    outputs = _in_batches(first.compute, images, first.most)
     ends = np.cumsum([job.size for job in jobs])
     return np.split(outputs, ends[:-1])
 
 
-def _in_batches(network: Compute, images: Images) -> NDArray[Any]:
+def _in_batches(network: Compute, images: Images, most: int) -> NDArray[Any]:
     """The outputs, from batches of few sizes: oneDNN keeps kernels and buffers for every size that it has met.
 
     Digits' small network held 150 MB more after batches of 1 to 300 images; filling batches up to powers of two
     bounds that.
     """
     outputs = []
-    for start in range(0, len(images), LARGEST_BATCH):
-        batch = images[start : start + LARGEST_BATCH]
+    for start in range(0, len(images), most):
+        batch = images[start : start + most]
         missing = (1 << (len(batch) - 1).bit_length()) - len(batch)
         filled = np.concatenate([batch, np.zeros_like(batch, shape=(missing, *batch.shape[1:]))]) if missing else batch
         outputs.append(np.asarray(network(filled))[: len(batch)])

@@ -65,6 +65,13 @@ def test_colour_modes_become_rgb(tmp_path: Path, mode: str) -> None:
     assert np.abs(found.astype(int) - (250, 20, 30)).max() <= 3
 
 
+def test_values_of_16_bits_are_divided_by_257_and_rounded(tmp_path: Path) -> None:
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    Image.fromarray(values).save(tmp_path / "image.png")
+    expected = np.rint(values / 257).astype(np.uint8)
+    np.testing.assert_array_equal(read_image(tmp_path / "image.png", None, 1)[..., 0], expected)
+
+
 @pytest.mark.parametrize(("mode", "value", "expected"), [("1", 1, 255), ("L", 77, 77), ("I;16", 25700, 100)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_gray_modes_keep_their_gray(tmp_path: Path, mode: str, value: int, expected: int, channels: int) -> None:

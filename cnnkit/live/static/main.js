@@ -138,10 +138,11 @@ function showTable(rows) {
 async function showSnapshot(state) {
   const epoch = state.snapshot_epoch ?? null;
   if (epoch === null || epoch === shown.snapshot) return;
-  shown.snapshot = epoch;
   if (state.filters) showFilters(epoch, state.filters, state.filters_shown);
   if (state.images) showSamples(await ask("samples"));
   else if (state.images_problem) showNoSamples(state.images_problem);
+  // Not before: what could not be fetched is asked for again.
+  shown.snapshot = epoch;
 }
 
 function showStop(state) {
@@ -176,7 +177,10 @@ async function ask(address, options = {}) {
     signal: AbortSignal.timeout(PATIENCE_MILLISECONDS),
     ...options,
   });
-  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+  if (!answer.ok) {
+    const { detail } = await answer.json().catch(() => ({}));
+    throw new Error(typeof detail === "string" ? detail : `${answer.status} ${answer.statusText}`);
+  }
   return answer.json();
 }
 

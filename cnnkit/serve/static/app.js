@@ -27,17 +27,20 @@ async function ask(imageFor, source = null) {
   for (const button of find("examples").querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(button === source));
   }
-  try {
-    const lines = await Promise.all(columns.map((column) => askOne(column, imageFor)));
-    if (lines.includes(null)) return;
-    find("status").textContent = lines.join("; ");
-    find("summary").textContent = lines.join("; ");
-    find("summary").hidden = false;
-  } catch (error) {
-    for (const column of columns) column.reset();
-    find("summary").hidden = true;
-    fail(error);
-  }
+  const answers = await Promise.allSettled(columns.map((column) => askOne(column, imageFor)));
+  if (answers.some(({ value }) => value === null)) return;
+  const lines = answers.filter(({ status }) => status === "fulfilled").map(({ value }) => value);
+  const problems = [];
+  answers.forEach(({ status, reason }, index) => {
+    if (status === "fulfilled") return;
+    // The others' answers stay.
+    columns[index].reset();
+    problems.push(lines.length ? `${columns[index].run.name}: ${reason.message}` : reason.message);
+  });
+  find("error").textContent = [...new Set(problems)].join("; ");
+  find("status").textContent = lines.join("; ");
+  find("summary").textContent = lines.join("; ");
+  find("summary").hidden = !lines.length;
 }
 
 /** One run's answer in a line, once it is shown; null where something newer was asked in the meantime. */
@@ -47,9 +50,11 @@ async function askOne(column, imageFor, wanted) {
   const isOld = () => question !== column.question;
   wait(1);
   try {
-    column.image = await imageFor(column.run);
+    const image = await imageFor(column.run);
+    if (isOld()) return null;
+    column.image = image;
     const start = performance.now();
-    const found = await explain(column.run.name, column.image, wanted);
+    const found = await explain(column.run.name, image, wanted);
     return isOld() ? null : column.show(found, performance.now() - start);
   } catch (error) {
     if (isOld()) return null;
@@ -60,6 +65,7 @@ async function askOne(column, imageFor, wanted) {
 }
 
 async function askForClass(column, wanted) {
+  find("error").textContent = "";
   try {
     await askOne(column, () => column.image, wanted);
   } catch (error) {
@@ -103,13 +109,10 @@ function showExamples(examples, note) {
     const image = element("img", { class: "pixels", src: example.url, alt: "", width: 64, height: 64 });
     const button = element("button", { type: "button", "aria-pressed": "false" }, image, example.class);
     button.setAttribute("aria-label", `Test image ${example.index + 1}, true class ${example.class}`);
-    button.addEventListener("click", async () => {
-      try {
-        const file = await getBlob(example.url);
-        await ask(() => file, button);
-      } catch (error) {
-        fail(error);
-      }
+    button.addEventListener("click", () => {
+      // Once for all runs; and asked for now, so that what is clicked last is shown last.
+      const file = getBlob(example.url);
+      ask(() => file, button);
     });
     find("examples").append(element("li", {}, button));
   }

@@ -38,7 +38,7 @@ export class RunColumn {
     this.input = element("img", { class: "pixels", alt: "The image as the network sees it" });
     this.heatBase = element("img", { class: "pixels", alt: "" });
     this.heat = element("img", { class: "overlay" });
-    this.wanted = element("select", { id: `class-${number}` }, ...run.class_names.map((name) => element("option", {}, name)));
+    this.wanted = element("select", { id: `class-${number}` }, ...run.class_names.map((name) => element("option", { value: name }, name)));
     this.wanted.addEventListener("change", () => asked(this, this.wanted.value));
     this.opacity = element("input", { type: "range", id: `opacity-${number}`, min: 0, max: 100, value: 70 });
     this.opacity.addEventListener("input", () => this.applyOpacity());
