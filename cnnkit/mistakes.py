@@ -25,14 +25,12 @@ class Mistake:
     Attributes:
         place: Its row in the test split, from 0.
         identity: Its file, or its index in the data set.
-        image: uint8 [height, width, channels].
         confidence: The probability of the predicted class, 0..1.
         true_probability: That of the true class.
     """
 
     place: int
     identity: str
-    image: NDArray[np.uint8]
     true_class: str
     predicted_class: str
     confidence: float
@@ -82,13 +80,16 @@ class Predictions:
         places = np.flatnonzero(self.predicted != self.labels)
         return places[np.argsort(-self.probabilities.max(axis=1)[places], kind="stable")]
 
-    @cached_property
-    def split(self) -> Split:
-        """The test images.
+    def images(self, mistakes: Sequence[Mistake]) -> NDArray[np.uint8]:
+        """Their images, [mistakes, height, width, channels].
 
         Raises:
-            CnnkitError: if they are not there as they were.
+            CnnkitError: if the test images are not there as they were.
         """
+        return self._split.read([mistake.place for mistake in mistakes])
+
+    @cached_property
+    def _split(self) -> Split:
         from cnnkit.score import labelled_images, request_settings
 
         # Loading the images may load TensorFlow.
@@ -128,11 +129,7 @@ def read_predictions(run: Run) -> Predictions:
 
 
 def worst_mistakes(predictions: Predictions, count: int) -> list[Mistake]:
-    """The most confidently wrong test images, at most `count`, the most confident first.
-
-    Raises:
-        CnnkitError: if the test images are not there as they were.
-    """
+    """The most confidently wrong test images, at most `count`, the most confident first."""
     return _mistakes(predictions, predictions.wrong[:count])
 
 
@@ -141,16 +138,12 @@ def confused_pairs(predictions: Predictions, pairs: int, examples: int) -> list[
 
     Args:
         examples: Images for each, at most.
-
-    Raises:
-        CnnkitError: as for `worst_mistakes`.
     """
     classes = len(predictions.class_names)
     kinds = predictions.labels[predictions.wrong] * classes + predictions.predicted[predictions.wrong]
     counts = np.bincount(kinds, minlength=classes * classes)
     chosen = [int(kind) for kind in np.argsort(-counts, kind="stable")[:pairs] if counts[kind]]
     places = [predictions.wrong[kinds == kind][:examples] for kind in chosen]
-    shown = iter(_mistakes(predictions, np.concatenate(places)) if places else [])
     totals = np.bincount(predictions.labels, minlength=classes)
     return [
         ConfusedPair(
@@ -158,24 +151,20 @@ def confused_pairs(predictions: Predictions, pairs: int, examples: int) -> list[
             predictions.class_names[kind % classes],
             int(counts[kind]),
             float(counts[kind] / totals[kind // classes]),
-            tuple(next(shown) for _ in here),
+            tuple(_mistakes(predictions, here)),
         )
         for kind, here in zip(chosen, places, strict=True)
     ]
 
 
-def _mistakes(predictions: Predictions, places: Sequence[int] | NDArray[np.int64]) -> list[Mistake]:
-    if len(places) == 0:
-        return []
-    images = predictions.split.read(places)
+def _mistakes(predictions: Predictions, places: NDArray[np.int64]) -> list[Mistake]:
     found = []
-    for place, image in zip(map(int, places), images, strict=True):
+    for place in map(int, places):
         truth, guess = predictions.labels[place], predictions.predicted[place]
         found.append(
             Mistake(
                 place,
                 predictions.identities[place],
-                image,
                 predictions.class_names[truth],
                 predictions.class_names[guess],
                 float(predictions.probabilities[place, guess]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,11 +103,34 @@ def measure_initial_weights(model: Any, split: Split) -> None:
 
 
 def first_kernel(model: Any) -> np.ndarray | None:
-    """The first convolution's kernel, float32 [height, width, channels, filters]; None without one."""
-    for weight in model.weights:
-        if len(weight.shape) == 4:
-            return np.asarray(weight.numpy(), np.float32)
+    """The first convolution's kernel, float32 [height, width, channels, filters]; None without one.
+
+    A depthwise one counts as filters of one channel each.
+    """
+    import keras
+
+    for layer in _leaves(model):
+        kernel = next((weight for weight in layer.weights if len(weight.shape) == 4), None)
+        if kernel is None:
+            continue
+        values = np.asarray(kernel.numpy(), np.float32)
+        if isinstance(layer, keras.layers.Conv2DTranspose):
+            return values.transpose(0, 1, 3, 2)
+        if isinstance(layer, keras.layers.DepthwiseConv2D | keras.layers.SeparableConv2D):
+            return values.reshape(*values.shape[:2], 1, -1)
+        return values
     return None
+
+
+def _leaves(model: Any) -> Iterator[Any]:
+    """The layers of a model, those of sub-models instead of these."""
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        else:
+            yield layer
 
 
 def without_training_state(model: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import UsageError
 from cnnkit.layers.base import Layer, Shape
-from cnnkit.layers.compound import Compound
+from cnnkit.layers.compound import Compound, Part
 from cnnkit.layers.geometry import stack_range, stack_steps
 
 if TYPE_CHECKING:
@@ -74,10 +74,39 @@ def places(loaded: LoadedConfig) -> list[Place]:
     Layers that only hold others in order, as blocks and repetitions do, stand for those; a residual or branches count
     as one, since what is inside them is not passed by everything.
     """
-    info = loaded.info
-    steps = loaded.config.model.trace(info.shape, info.classes)
-    labels = [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
-    passed = list(_follow(steps, labels, ""))
+    return _places(_passed(*_stack(loaded), "", None))
+
+
+def way_to(loaded: LoadedConfig, name: str) -> list[Place]:
+    """The outputs that the image passes on its way to a layer, which is the last of them.
+
+    Args:
+        name: The layer's name, at any depth, also inside a residual or branches: `4.Residual/layers.0.Conv2D`.
+
+    Raises:
+        UsageError: if no layer that puts out an image has that name.
+    """
+    import difflib
+
+    steps, labels = _stack(loaded)
+    known = list(_names(steps, labels, ""))
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean `{near[0]}`?" if near else f"Its layers are {', '.join(known[:40])}."
+        raise UsageError(f"the network has no layer `{name}`", hint)
+    way = _places(_passed(steps, labels, "", name))
+    if not way[-1].is_image:
+        raise UsageError(f"the layer `{name}` puts out no image", "Name one before it, such as a convolution.")
+    return way
+
+
+def _stack(loaded: LoadedConfig) -> tuple[Sequence[Step], Sequence[str]]:
+    """The layers of the network, and a name for each that has none of its own."""
+    steps = loaded.config.model.trace(loaded.info.shape, loaded.info.classes)
+    return steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
+
+
+def _places(passed: Sequence[tuple[str, Step]]) -> list[Place]:
     orders = stack_steps([(step.layer, step.input_shape) for _, step in passed])
     return [
         Place(
@@ -92,33 +121,39 @@ def places(loaded: LoadedConfig) -> list[Place]:
     ]
 
 
-def _follow(steps: Sequence[Step], labels: Sequence[str], outer: str) -> Iterator[tuple[str, Step]]:
+def _passed(steps: Sequence[Step], labels: Sequence[str], outer: str, end: str | None) -> list[tuple[str, Step]]:
+    """The layers that the image passes, as far as the one named `end`; into paths only where that is inside one."""
+    passed: list[tuple[str, Step]] = []
     for step, label in zip(steps, labels, strict=True):
         name = outer + (step.layer.name or label)
-        layer = step.layer
-        if isinstance(layer, Compound) and layer.merge is None and layer.parts[0].steps:
-            part = layer.parts[0]
-            yield from _follow(part.steps, part.labels, name + SEPARATOR)
-        else:
-            yield name, step
+        part = _part(step.layer, name, end)
+        passed += [(name, step)] if part is None else _passed(part.steps, part.labels, name + SEPARATOR, end)
+        if end is not None and passed[-1][0] == end:
+            break
+    return passed
 
 
-def find_place(found: Sequence[Place], name: str) -> Place:
-    """The place of a name.
+def _part(layer: Layer, name: str, end: str | None) -> Part | None:
+    """The layers that a layer stands for, or that one of its paths which holds the layer named `end`."""
+    if not isinstance(layer, Compound):
+        return None
+    for part in layer.parts:
+        if end is not None and end in _names(part.steps, part.labels, name + SEPARATOR):
+            return part
+    return layer.parts[0] if layer.merge is None and layer.parts[0].steps else None
 
-    Raises:
-        UsageError: if no layer that puts out an image has it.
-    """
-    import difflib
 
-    known = [place.name for place in found if place.is_image]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        raise UsageError(
-            f"the network has no layer `{name}` that all of it passes and whose output is an image",
-            f"Did you mean `{near[0]}`?" if near else f"Those are {', '.join(known) or 'none'}.",
-        )
-    return next(place for place in found if place.name == name)
+def _names(steps: Sequence[Step], labels: Sequence[str], outer: str) -> Iterator[str]:
+    """The layers at any depth, but for those that only hold others in order."""
+    for step, label in zip(steps, labels, strict=True):
+        name = outer + (step.layer.name or label)
+        if not isinstance(step.layer, Compound):
+            yield name
+            continue
+        if step.layer.merge is not None or not step.layer.parts[0].steps:
+            yield name
+        for part in step.layer.parts:
+            yield from _names(part.steps, part.labels, name + SEPARATOR)
 
 
 def stages(found: Sequence[Place]) -> list[Place]:
@@ -126,7 +161,10 @@ def stages(found: Sequence[Place]) -> list[Place]:
     images = [place for place in found if place.is_image]
     if not images:
         return []
-    chosen = [_first_stage(images)]
+    first = _first_stage(images)
+    # What comes before it, such as a permutation or dropout, shows nothing but the image.
+    images = images[images.index(first) :]
+    chosen = [first]
     for place, after in zip(images, [*images[1:], None], strict=True):
         if after is None or after.size != place.size:
             chosen.append(place)

@@ -374,6 +374,20 @@ def find_run(path: str | None) -> Run:
     return found
 
 
+def distinct_names(runs: Sequence[Run]) -> list[str]:
+    """The runs' names; where two have the same, their paths.
+
+    Raises:
+        UsageError: if a run comes twice.
+    """
+    paths = [run.path.resolve() for run in runs]
+    for run, path in zip(runs, paths, strict=True):
+        if paths.count(path) > 1:
+            raise UsageError(f"the run `{run.path}` comes twice")
+    names = [path.name for path in paths]
+    return [name if names.count(name) == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]
+
+
 def run_of(path: str) -> Run | None:
     """The run at a path, or of a name under runs/; None if there is none."""
     candidates = (Run(Path(path)), Run(Path(RUNS) / path))

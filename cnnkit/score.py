@@ -78,12 +78,16 @@ def read_config(run: Run) -> LoadedConfig:
     try:
         return load_config(file)
     except ConfigError as error:
-        if not all(problem.path.startswith("data") for problem in error.problems):
+        if not _is_of_data(error):
             raise
         task = run.read_task()
         tree = read_tree(file, Schema("model", model=RunConfig))
         info = DataSetInfo(task.image_shape, len(task.class_names), task.class_names, "config")
         return LoadedConfig(RunConfig.model_validate(tree.plain()), info, file, tree)
+
+
+def _is_of_data(error: ConfigError) -> bool:
+    return all(problem.path.startswith("data") for problem in error.problems)
 
 
 def compile_run(run: Run, model: Any, tta: Sequence[str] = ()) -> tuple[Callable[[Any], Any], int]:
@@ -268,7 +272,15 @@ def labelled_images(run: Run, split: str, folder: str | None = None) -> Any:
     if folder is not None:
         task = run.read_task()
         return data_module.labelled_folder(folder, class_names=task.class_names, shape=task.image_shape)
-    config = load_config(str(run.config)).config
+    try:
+        config = load_config(str(run.config)).config
+    except ConfigError as error:
+        if not _is_of_data(error):
+            raise
+        raise CnnkitError(
+            f"the images of the run `{run.path}` are not here: {error.problems[0].message}",
+            "Bring them back, or measure others with `cnnkit eval --data FOLDER`.",
+        ) from None
     data = data_module.load(config.data, config.seed, splits=(split,))
     run.check_data(data.fingerprint)
     found = getattr(data, split)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from cnnkit import plots
 from cnnkit.config.load import LoadedConfig
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.places import Place, find_place, input_window, places, stages
+from cnnkit.places import Place, input_window, places, stages, way_to
 from cnnkit.plots.sheets import Picture, Row, sheet
-from cnnkit.rundir import Run
+from cnnkit.rundir import Run, distinct_names
 from cnnkit.score import labelled_images, load_model, read_config, request_settings, uses_xla
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ WORST = 24
 _MOST_CHANNELS = 16
 _PATCHES = 8
 _BATCH = 128
+
+#: Images that are augmented together for a picture, at most.
+_MOST_IN_BATCH = 128
 
 
 def filters(run: Run, path: Path) -> None:
@@ -66,7 +69,7 @@ def features(run: Run, image: str, path: Path) -> None:
     outputs, maps = compile_stages(model, found, jit_compile=uses_xla(run))(pixels[None])
     probabilities = probabilities_from_outputs(outputs, run.read_task().head)[0]
     best = int(probabilities.argmax())
-    guess = f"says {run.read_task().class_names[best]}: {probabilities[best]:.1%}"
+    guess = f"says {run.read_task().class_names[best]}\n{probabilities[best]:.1%}"
     rows = [Row("", [Picture(pixels, f"{name}\n{guess}")])]
     for place, (channels,) in zip(found, maps, strict=True):
         chosen = most_active(channels, _MOST_CHANNELS)
@@ -119,21 +122,22 @@ def gradcam_mistakes(run: Run, count: int, path: Path) -> None:
     from cnnkit.mistakes import read_predictions, worst_mistakes
 
     names = run.read_task().class_names
-    found = worst_mistakes(read_predictions(run), count)
+    predictions = read_predictions(run)
+    found = worst_mistakes(predictions, count)
     compute, place = gradcam_of(run)
     if not found:
         raise CnnkitError(f"the run `{run.path}` made no mistake on its test images; there is none to show")
-    images = np.stack([one.image for one in found])
+    images = predictions.images(found)
     sides = [
         compute(images, [names.index(name) for name in chosen])[1]
         for chosen in ([one.predicted_class for one in found], [one.true_class for one in found])
     ]
     pictures = []
-    for one, guess, truth in zip(found, *sides, strict=True):
+    for one, image, guess, truth in zip(found, images, *sides, strict=True):
         pictures += [
-            Picture(one.image, f"{one.identity}\nis {one.true_class}"),
-            Picture(one.image, f"for {one.predicted_class}:\n{one.confidence:.1%}", guess),
-            Picture(one.image, f"for {one.true_class}:\n{one.true_probability:.1%}", truth),
+            Picture(image, f"{one.identity}\nis {one.true_class}"),
+            Picture(image, f"for {one.predicted_class}:\n{one.confidence:.1%}", guess),
+            Picture(image, f"for {one.true_class}:\n{one.true_probability:.1%}", truth),
         ]
     _gradcam_sheet(run, place, [Row("", pictures)], path, columns=6)
 
@@ -156,21 +160,22 @@ def mistakes(run: Run, count: int, path: Path) -> None:
     worst = worst_mistakes(predictions, count)
     if not worst:
         raise CnnkitError(f"the run `{run.path}` made no mistake on its test images; there is none to show")
-    pictures = [
-        Picture(
-            one.image,
-            f"says {one.predicted_class}: {one.confidence:.1%}\nis {one.true_class}: {one.true_probability:.1%}",
-        )
-        for one in worst
-    ]
+    pictures = []
+    for one, image in zip(worst, predictions.images(worst), strict=True):
+        shares = f"{one.confidence:.1%} to {one.true_probability:.1%}"
+        pictures.append(Picture(image, f"says {one.predicted_class}\nis {one.true_class}\n{shares}"))
     rows = [Row("The most confident mistakes, with the probabilities of both classes", pictures)]
     for pair in confused_pairs(predictions, 5, 8):
         heading = (
-            f"{pair.true_class} taken for {pair.predicted_class}: {pair.count} images, {pair.share:.1%} of the class"
+            f"{pair.true_class} taken for {pair.predicted_class}: {pair.count} image{'s' * (pair.count != 1)}, "
+            f"{pair.share:.1%} of the class"
         )
-        rows.append(
-            Row(heading, [Picture(one.image, f"{one.identity}\n{one.confidence:.1%}") for one in pair.examples])
-        )
+        images = predictions.images(pair.examples)
+        examples = [
+            Picture(image, f"{one.identity}\n{one.confidence:.1%}")
+            for one, image in zip(pair.examples, images, strict=True)
+        ]
+        rows.append(Row(heading, examples))
     sheet(f"Mistakes of {run.name}", rows, path)
 
 
@@ -181,7 +186,7 @@ def patches(run: Run, layer: str, path: Path) -> None:
     the first 2,000 test images (Zeiler and Fergus 2013, arXiv:1311.2901, show such patches).
 
     Args:
-        layer: The layer's name, as `inspect` and `places.places` give it.
+        layer: The layer's name, see `places.way_to`.
         path: The PNG file to write; of more than 16 filters, it shows the first 16.
 
     Raises:
@@ -190,8 +195,8 @@ def patches(run: Run, layer: str, path: Path) -> None:
     """
     from cnnkit.feature_maps import compile_stages
 
-    found = places(read_config(run))
-    place = find_place(found, layer)
+    way = way_to(read_config(run), layer)
+    place = way[-1]
     request_settings(run)
     split = labelled_images(run, "test")
     network = compile_stages(load_model(run), [place], jit_compile=uses_xla(run))
@@ -203,7 +208,7 @@ def patches(run: Run, layer: str, path: Path) -> None:
         pictures = []
         for index in map(int, best):
             row, column = divmod(int(positions[index, channel]), place.size[1])
-            pixels = _cut(split.read([index])[0], input_window(found, place, row, column))
+            pixels = _cut(split.read([index])[0], input_window(way, place, row, column))
             pictures.append(Picture(pixels, f"{split.ids[index]}\n{values[index, channel]:.3g}"))
         rows.append(Row(f"filter {channel}", pictures))
     part = f", the first {shown} of {place.channels} filters" if shown < place.channels else ""
@@ -243,7 +248,7 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
     """Draws training images as the network receives them.
 
     Args:
-        images: How many of the first training images.
+        images: How many of the images of the first training batch.
         draws: How often each is augmented.
         path: The PNG file to write.
 
@@ -262,13 +267,16 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
     data = data_module.load(config.data, config.seed, splits=("train",))
     assert data.train is not None
     names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
-    images = min(images, data.train.size)
-    pixels, labels = data.train.read(np.arange(images)), data.train.labels[:images]
+    # Whole batches, because some augmentations mix images with others of theirs.
+    size = min(max(images, config.data.batch_size), _MOST_IN_BATCH)
+    chosen = data_module.order(config.seed, 0, data.train.size)[:size].numpy()
+    images = min(images, len(chosen))
+    pixels, labels = data.train.read(chosen), data.train.labels[chosen]
     one_hot = np.eye(data.info.classes, dtype=np.float32)[labels]
 
     def drawn(augmentations: Sequence[Any], count: int) -> list[tuple[Any, Any]]:
         pipeline = Pipeline(augmentations, config.seed)
-        return [pipeline.apply_numpy(pixels, one_hot, epoch=epoch) for epoch in range(count)]
+        return [pipeline.apply_numpy(pixels, one_hot, epoch=epoch, places=chosen) for epoch in range(count)]
 
     kinds = [type(augmentation).__name__ for augmentation in config.augmentation]
     together = drawn(config.augmentation, draws)
@@ -283,7 +291,7 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
             pictures = [Picture(pixels[0], names[labels[0]])]
             pictures += [Picture(_bytes(batch[0]), _mixture(mixed[0], names)) for batch, mixed in made]
             rows.append(Row(f"{kind} alone", pictures))
-    note = f"Left, the image as it is; then as the network receives it in the first {draws} epochs."
+    note = f"Left, the image as it is; then {draws} draws of it as the network receives it."
     sheet(f"Augmentation of {loaded.name}", rows, path, columns=draws + 1, note=note)
 
 
@@ -332,6 +340,7 @@ def curves(runs: Sequence[Run], path: Path) -> None:
     """Draws the learning curves of one run, or of several on one plot.
 
     Raises:
+        UsageError: if a run comes twice.
         CnnkitError: if a run has no epochs yet.
     """
     for run in runs:
@@ -340,4 +349,5 @@ def curves(runs: Sequence[Run], path: Path) -> None:
     if len(runs) == 1:
         plots.curves(runs[0].read_metrics(), path)
     else:
-        plots.curves_of_runs({run.name: run.read_metrics() for run in runs}, path)
+        names = distinct_names(runs)
+        plots.curves_of_runs({name: run.read_metrics() for name, run in zip(names, runs, strict=True)}, path)

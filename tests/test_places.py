@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from networks import UNET, built, written
 
-from cnnkit.config.load import load_config
+from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.places import Place, find_place, gradcam_place, input_window, places, stages
+from cnnkit.places import Place, gradcam_place, input_window, places, stages, way_to
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -99,8 +100,22 @@ def test_a_name_that_does_not_exist_gets_the_nearest_one(tmp_path: Path) -> None
     with pytest.raises(CnnkitError, match=r"no layer `4\.Residul`") as error:
         taps(built(loaded), ["4.Residul"])
     assert "4.Residual" in error.value.hint
-    with pytest.raises(UsageError, match=r"no layer `6\.Dense`"):
-        find_place(places(loaded), "6.Dense")
+    with pytest.raises(UsageError, match=r"no layer `2\.Repeat/0\.layers\.0\.Conv`") as unknown:
+        way_to(loaded, "2.Repeat/0.layers.0.Conv")
+    assert "2.Repeat/0.layers.0.Conv2D" in unknown.value.hint
+    with pytest.raises(UsageError, match=r"`6\.Dense` puts out no image"):
+        way_to(loaded, "6.Dense")
+
+
+def test_the_first_stage_is_that_of_the_first_kernel(tmp_path: Path) -> None:
+    """Neither the image in another order of axes nor after dropout is a feature map."""
+    text = """
+data: {name: digits}
+model:
+  layers: [{Dropout: 0.1}, {Permute: [3, 1, 2]}, {Conv2D: {filters: 4, kernel_size: 3, data_format: channels_first}},
+           {MaxPooling2D: {pool_size: 2, data_format: channels_first}}, Flatten, {Dense: classes}]
+"""
+    assert [place.name for place in stages(places(written(tmp_path, text)))] == ["2.Conv2D", "3.MaxPooling2D"]
 
 
 def convolution(kernel_size: str, options: str = "") -> str:
@@ -120,15 +135,35 @@ def convolution(kernel_size: str, options: str = "") -> str:
     ],
 )
 def test_a_window_holds_exactly_the_pixels_that_an_output_depends_on(layers: list[str], tmp_path: Path) -> None:
-    """Against the gradient of the output with respect to the input, by TensorFlow."""
+    text = f"data: {{name: digits}}\nmodel:\n  layers: [{', '.join(layers)}, Flatten, {{Dense: classes}}]\n"
+    loaded = written(tmp_path, text)
+    check_windows(loaded, [place for place in places(loaded) if place.is_image])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1.Branches/paths.1.1.Conv2D",
+        "1.Branches/paths.1.2.Conv2DTranspose",
+        "2.Repeat/1.layers.0.Conv2D",
+        "4.Residual/layers.0.Conv2D",
+        "4.Residual",
+    ],
+)
+def test_the_way_to_a_layer_inside_others_ends_at_it(name: str, tmp_path: Path) -> None:
+    loaded = written(tmp_path, UNET)
+    way = way_to(loaded, name)
+    assert way[-1].name == name
+    check_windows(loaded, way)
+
+
+def check_windows(loaded: LoadedConfig, way: Sequence[Place]) -> None:
+    """The windows of the last place against the gradient of its output with respect to the input, by TensorFlow."""
     import tensorflow as tf
 
     from cnnkit.taps import taps
 
-    text = f"data: {{name: digits}}\nmodel:\n  layers: [{', '.join(layers)}, Flatten, {{Dense: classes}}]\n"
-    loaded = written(tmp_path, text)
-    found = places(loaded)
-    place: Place = [one for one in found if one.is_image][-1]
+    place = way[-1]
     network = taps(built(loaded), [place.name])
     images = tf.constant(np.random.default_rng(1).uniform(0, 255, (1, 8, 8, 1)).astype(np.float32))
     for row, column in ((0, 0), (place.size[0] // 2, place.size[1] - 1)):
@@ -139,7 +174,7 @@ def test_a_window_holds_exactly_the_pixels_that_an_output_depends_on(layers: lis
                 tf.transpose(maps, [0, *(1 + place.order.index(axis) for axis in range(3))])[0, row, column]
             )
         seen = np.abs(tape.gradient(output, images).numpy()[0, ..., 0]) > 0
-        rows, columns = input_window(found, place, row, column)
+        rows, columns = input_window(way, place, row, column)
         within = np.zeros((8, 8), bool)
         within[max(rows.start, 0) : rows.stop, max(columns.start, 0) : columns.stop] = True
         used_rows, used_columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))

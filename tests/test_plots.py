@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,3 +219,34 @@ def test_pyplot_is_never_loaded() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_text_of_a_sheet_is_cut_off_or_covers_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnnkit.plots import sheets
+
+    figures: list[Any] = []
+    monkeypatch.setattr(sheets, "save", lambda figure, path: figures.append(figure))
+    image = np.zeros((8, 8, 1), np.uint8)
+    captions = ["W" * 30, "automobile/image_00012.png\nsays automobile", "\N{CJK UNIFIED IDEOGRAPH-732B}" * 20, "$x_1$"]
+    rows = [
+        sheets.Row("a heading of " + "many words " * 12, [sheets.Picture(image, caption) for caption in captions]),
+        sheets.Row("W" * 90, [sheets.Picture(image, captions[0])]),
+    ]
+    note = "At 3.stage/layers.1.Repeat/0.layers.0.basic/layers.0.Residual, 8x8: " + "and so on " * 10
+    sheets.sheet("What " + "3.stage/" * 12 + " of a run responds to", rows, tmp_path / "a.png", note=note, cell=0.9)
+    (figure,) = figures
+    (axes,) = figure.axes
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        boxes = [text.get_window_extent() for text in axes.texts]
+    whole = figure.bbox
+    for text, box in zip(axes.texts, boxes, strict=True):
+        assert whole.x0 <= box.x0, text
+        assert box.x1 <= whole.x1, text
+        assert whole.y0 <= box.y0, text
+        assert box.y1 <= whole.y1, text
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.padded(-1).overlaps(other.padded(-1))
+    shown = [text.get_text() for text in axes.texts]
+    # Both ends of what is shortened stay.
+    assert any(text.startswith("autom") and ".png\nsays automobile" in text and "…" in text for text in shown)

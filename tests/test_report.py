@@ -244,7 +244,9 @@ class TestMissing:
         assert "66.67" in page.text
         # 2 filters of 3x3 weights and an offset.
         assert page.table("layer", "output")[1][2] == "20"
-        assert re.search(r"Most confused pairs .*gone.* Most confident mistakes .*gone.* Network", page.text)
+        # Only the images need it.
+        assert re.search(r"Most confused pairs b taken for a 1 image, 50.0 % of the class .*mistakes .*gone", page.text)
+        assert re.search(r"Most confident mistakes .* predicted a .* true class b .* Network", page.text)
 
     def test_validation(self, tmp_path: Path) -> None:
         page = Page(write_report(written(tmp_path / "run", ["a", "b"], [0, 1], [0, 1])))

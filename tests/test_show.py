@@ -49,19 +49,20 @@ def test_the_worst_mistakes_are_those_of_the_predictions_file(digits_run: Run) -
 
     from cnnkit.mistakes import read_predictions, worst_mistakes
 
-    found = worst_mistakes(read_predictions(digits_run), 5)
+    predictions = read_predictions(digits_run)
+    found = worst_mistakes(predictions, 5)
     expected = sorted(wrong(digits_run), key=lambda row: -float(row["confidence"]))[:5]
     assert expected
     assert [one.confidence for one in found] == [float(row["confidence"]) for row in expected]
     images = load_digits().images
-    for one in found:
+    for one, image in zip(found, predictions.images(found), strict=True):
         row = rows_of(digits_run)[one.place]
         assert (one.true_class, one.predicted_class) == (row["true_class"], row["predicted_class"])
         assert one.true_probability == float(row[f"probability_{one.true_class}"])
         # The image is the one that the row names, as scikit-learn has it.
         place = int(one.identity.rpartition("/")[2])
         assert one.identity == row["file"] if "file" in row else row["index"]
-        np.testing.assert_array_equal(one.image[..., 0], np.rint(images[place] * 255 / 16))
+        np.testing.assert_array_equal(image[..., 0], np.rint(images[place] * 255 / 16))
 
 
 def test_the_confused_pairs_are_counted(digits_run: Run) -> None:
@@ -84,13 +85,13 @@ def test_patches_come_from_where_a_filter_responds_most(digits_run: Run) -> None
 
     from cnnkit.config.load import load_config
     from cnnkit.feature_maps import compile_stages
-    from cnnkit.places import find_place, places
+    from cnnkit.places import way_to
     from cnnkit.score import labelled_images, load_model
     from cnnkit.show import strongest
 
     model = load_model(digits_run)
     split = labelled_images(digits_run, "test")
-    place = find_place(places(load_config(str(digits_run.config))), "3.Conv2D")
+    place = way_to(load_config(str(digits_run.config)), "3.Conv2D")[-1]
     names = [layer.name for layer in model.layers]
     until = keras.Sequential([keras.Input(model.input_shape[1:]), *model.layers[: names.index("3.Conv2D") + 1]])
     outputs = until.predict(split.read(np.arange(split.size)), verbose=0)
@@ -161,9 +162,55 @@ def test_augmentation_shows_what_the_pipeline_makes(show: Any, tmp_path: Path) -
     result = show("augmentation", config, "--images", 2, "--draws", 3, "-o", tmp_path / "a.png")
     assert result.exit_code == 0, result.output
     assert picture(tmp_path / "a.png").shape[1] >= 900
+    rows = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cnnkit.show.sheet", lambda title, found, path, **_: rows.extend(found))
+        show("augmentation", config, "--images", 4, "--draws", 8, "-o", tmp_path / "a.png")
+    captions = [picture.caption for row in rows for picture in row.pictures]
+    shares = [dict(line.split()[::-1] for line in one.splitlines()) for one in captions if "%" in one]
+    assert shares
+    assert all(len(one) == 2 for one in shares)
     result = show("augmentation", config, "--set", "augmentation=[]", "-o", tmp_path / "b.png")
     assert isinstance(result.exception, UsageError)
     assert "has no augmentation" in str(result.exception)
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(show: Any, digits_run: Run, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / digits_run.name
+    shutil.copytree(digits_run.path, other)
+    result = show("curves", digits_run.path, other, "-o", tmp_path / "both.SVG")
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "both.SVG").read_text()
+    assert f">{other}<" in text
+    assert f">{digits_run.path}<" in text
+    assert "comes twice" in str(show("curves", other, other, "-o", tmp_path / "both.svg").exception)
+
+
+def test_kernels_of_every_convolution_are_filters() -> None:
+    """By what the layers compute: an impulse in one channel gives the mirrored kernel."""
+    import keras
+
+    from cnnkit.model import first_kernel
+
+    draws = np.random.default_rng(0)
+    for layer, channels in (
+        (keras.layers.Conv2D(3, 3, padding="same"), 2),
+        (keras.layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same"), 1),
+        (keras.layers.Conv2DTranspose(3, 3, padding="same"), 2),
+    ):
+        model = keras.Sequential([keras.Input((5, 5, 2)), layer])
+        model.set_weights([draws.normal(size=weight.shape) for weight in model.get_weights()])
+        kernel = first_kernel(model)
+        assert kernel is not None
+        depthwise = channels == 1
+        assert kernel.shape == (3, 3, channels, 4 if depthwise else 3)
+        impulse = np.zeros((1, 5, 5, 2), np.float32)
+        impulse[0, 2, 2, 1] = 1
+        outputs = (np.asarray(model(impulse)) - np.asarray(model(0 * impulse)))[0, 1:4, 1:4]
+        expected = kernel[:, :, 0, 2:] if depthwise else kernel[:, :, 1]
+        if not isinstance(layer, keras.layers.Conv2DTranspose):
+            expected = expected[::-1, ::-1]
+        np.testing.assert_allclose(outputs[..., 2:] if depthwise else outputs, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_curves_of_several_runs_share_a_plot(show: Any, digits_run: Run, tmp_path: Path) -> None:

@@ -79,13 +79,20 @@ class Pipeline:
         return images, labels
 
     def apply_numpy(
-        self, images: np.ndarray, labels: np.ndarray | None = None, epoch: int = 0, step: int = 0
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        epoch: int = 0,
+        step: int = 0,
+        places: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The same on arrays, for pictures and tests.
 
         Args:
             images: (batch, height, width, channels), uint8.
             labels: (batch, classes); by default one class that every image has.
+            epoch, step: As in `__call__`.
+            places: Likewise; by default the first ones.
 
         Returns:
             Images as `__call__` gives them, and labels as float32.
@@ -94,5 +101,5 @@ class Pipeline:
 
         if labels is None:
             labels = np.ones((len(images), 1), np.float32)
-        changed, mixed = self(images, labels, epoch, step, np.arange(len(images)))
+        changed, mixed = self(images, labels, epoch, step, np.arange(len(images)) if places is None else places)
         return changed.numpy(), mixed.numpy()

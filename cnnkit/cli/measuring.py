@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cnnkit.cli.options import JSON, TTA, common
 from cnnkit.errors import CnnkitError, UsageError
+
+if TYPE_CHECKING:
+    from cnnkit.rundir import Run
+
+log = logging.getLogger("cnnkit")
 
 
 @click.command("eval")
@@ -106,6 +113,22 @@ def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, tta: str |
         raise CnnkitError(f"{failed} of {len(predictions)} files could not be read")
 
 
+def _runs_with_epochs() -> list[Run]:
+    """The runs that have curves: at least one epoch has ended."""
+    from cnnkit.rundir import list_runs
+
+    found = []
+    for run in list_runs():
+        if not run.metrics.exists():
+            continue
+        try:
+            if run.read_metrics():
+                found.append(run)
+        except CnnkitError as error:
+            log.warning("left out: %s", error.message)
+    return found
+
+
 @click.command()
 @click.option("--compare", is_flag=True, help="Group runs by config; mean, spread, and whether groups differ.")
 @click.option("--plot", metavar="FILE", help="Draw the learning curves of all of them on one plot, PNG or SVG.")
@@ -117,10 +140,8 @@ def runs(compare: bool, plot: str | None, as_json: bool) -> None:
         if compare or as_json:
             raise UsageError("--plot draws; leave out --compare and --json")
         from cnnkit.cli.showing import draw_curves
-        from cnnkit.rundir import list_runs
 
-        # A run whose first epoch has not ended has no curve yet.
-        draw_curves([run for run in list_runs() if run.metrics.exists()], plot)
+        draw_curves(_runs_with_epochs(), plot, "--plot")
         return
     if compare:
         from cnnkit.groups import as_text, comparison, read_results

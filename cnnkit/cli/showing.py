@@ -32,17 +32,20 @@ def _write(draw: Callable[[Path], Any], path: Path) -> None:
     click.echo(f"wrote {path}")
 
 
-def _picture(output: str | None, default: Path, endings: tuple[str, ...] = (".png",)) -> Path:
+def _picture(output: str | None, default: Path, endings: tuple[str, ...] = (".png",), option: str = "--output") -> Path:
     """Where a picture is to be written.
+
+    Args:
+        option: What `output` is called on the command line.
 
     Raises:
         UsageError: if the file's ending is none of those that can be written, or its folder is not there.
     """
     path = Path(output) if output is not None else default
     if path.suffix.lower() not in endings:
-        raise UsageError(f"--output: expected a name that ends in {' or '.join(endings)}, got `{path}`")
+        raise UsageError(f"{option}: expected a name that ends in {' or '.join(endings)}, got `{path}`")
     if output is not None and not path.parent.is_dir():
-        raise UsageError(f"--output: there is no folder `{path.parent}`")
+        raise UsageError(f"{option}: there is no folder `{path.parent}`")
     path.parent.mkdir(exist_ok=True)
     return path
 
@@ -52,8 +55,8 @@ def _picture(output: str | None, default: Path, endings: tuple[str, ...] = (".pn
 @click.option(
     "--layer",
     metavar="NAME",
-    help="Show what excites the filters of this layer most. Names are those of `inspect`: 3.Conv2D; inside a block, "
-    "2.stage/layers.0.basic.",
+    help="Show what excites the filters of this layer most. NAME is its number and kind, as in `inspect`, with a dot "
+    "between: 3.Conv2D. Inside other layers it follows theirs: 2.stage/layers.0.basic/layers.0.Residual.",
 )
 @_OUTPUT
 @common
@@ -154,9 +157,12 @@ def architecture(config: str, overrides: tuple[str, ...], output: str | None) ->
     """Draw the network of CONFIG, as SVG and PNG."""
     from cnnkit.config.load import load_config
     from cnnkit.plots.architecture import architecture as draw
-    from cnnkit.rundir import config_file
+    from cnnkit.rundir import config_file, run_of
+    from cnnkit.score import read_config
 
-    loaded = load_config(config_file(config), overrides)
+    run = run_of(config)
+    # A run knows its shapes and classes even where its images are no longer here.
+    loaded = load_config(config_file(config), overrides) if run is None or overrides else read_config(run)
     endings = (".svg", ".png")
     names = [output] if output is not None else [f"{loaded.name}-architecture{ending}" for ending in endings]
     for name in names:
@@ -176,8 +182,11 @@ def curves(runs: tuple[str, ...], output: str | None) -> None:
     draw_curves([find_run(run) for run in runs], output)
 
 
-def draw_curves(runs: Sequence[Run], output: str | None) -> None:
+def draw_curves(runs: Sequence[Run], output: str | None, option: str = "--output") -> None:
     """Draws learning curves, and says where they are.
+
+    Args:
+        output: The file to write, given by that option.
 
     Raises:
         UsageError: if there are no runs, or the file cannot be one.
@@ -187,7 +196,7 @@ def draw_curves(runs: Sequence[Run], output: str | None) -> None:
     if not runs:
         raise UsageError("there are no runs to draw yet", "Make one: cnnkit train CONFIG")
     default = runs[0].curves if len(runs) == 1 else Path("curves.png")
-    _write(lambda path: pictures.curves(runs, path), _picture(output, default, (".png", ".svg")))
+    _write(lambda path: pictures.curves(runs, path), _picture(output, default, (".png", ".svg"), option))
 
 
 @click.command()

@@ -46,11 +46,14 @@ class LoadedConfig:
     def name(self) -> str:
         """What runs of it are called: the file's name without its ending.
 
-        The config.yaml of the run `cifar10-3` is called `cifar10` again.
+        The config.yaml of the run `cifar10-3` is called `cifar10` again, that of a run named otherwise as the run.
         """
         stem = os.path.splitext(os.path.basename(self.file))[0]
-        run = re.fullmatch(r"(.+)-\d+", os.path.basename(os.path.dirname(os.path.abspath(self.file))))
-        return run[1] if stem == "config" and run is not None else stem
+        folder = os.path.dirname(os.path.abspath(self.file))
+        run = re.fullmatch(r"(.+?)(-\d+)?", os.path.basename(folder))
+        if stem != "config" or run is None:
+            return stem
+        return run[1] if run[2] or os.path.exists(os.path.join(folder, "environment.json")) else stem
 
 
 def load_config(file: str, overrides: Sequence[str] = ()) -> LoadedConfig:

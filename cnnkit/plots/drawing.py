@@ -143,17 +143,35 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
     return width * POINTS / DPI
 
 
-def wrapped(words: Sequence[str], separator: str, size: float, width: float) -> list[str]:
+def shortened(text: str, size: float, width: float, bold: bool = False) -> str:
+    """A line of text without its middle, where that is wider than a width in points: both ends tell more."""
+    if text_width(text, size, bold) <= width:
+        return text
+    fits, too_many = 0, len(text)
+    while too_many - fits > 1:
+        kept = (fits + too_many) // 2
+        if text_width(_without_middle(text, kept), size, bold) <= width:
+            fits = kept
+        else:
+            too_many = kept
+    return _without_middle(text, fits)
+
+
+def _without_middle(text: str, kept: int) -> str:
+    return f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+
+
+def wrapped(words: Sequence[str], separator: str, size: float, width: float, bold: bool = False) -> list[str]:
     """Words on lines of at most a width in points, as far as single words are not wider.
 
     Args:
         separator: Between words; what of it is not space also ends a line.
     """
-    between = text_width(separator.replace(" ", "\N{NO-BREAK SPACE}"), size)
+    between = text_width(separator.replace(" ", "\N{NO-BREAK SPACE}"), size, bold)
     lines: list[list[str]] = []
     room = 0.0
     for word in words:
-        wide = text_width(word, size) + between
+        wide = text_width(word, size, bold) + between
         if not lines or wide > room:
             lines.append([])
             room = width + between

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.plots.drawing import shortened, wrapped
 from cnnkit.plots.style import figure_of, save
 
 #: Colours of maps: from dark blue to yellow, even in steps for any colour vision (Nuñez, Anderton and Renslow 2018).
@@ -18,7 +19,13 @@ MAP_COLOURS = "cividis"
 _CELL = 1.25
 _LINE = 0.17
 _HEADING = 0.3
-_CAPTION_CHARACTERS = 19
+_HEADING_LINE = 0.19
+_GAP = 0.15
+_MARGIN = 0.1
+_POINTS = 72
+
+#: Sizes of letters, points.
+_TITLE_SIZE, _NOTE_SIZE, _HEADING_SIZE, _CAPTION_SIZE = 12, 8.5, 9.5, 7.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,39 +68,49 @@ def sheet(
         for start in range(0, len(row.pictures), columns)
     ]
     widest = max((len(pictures) for _, pictures in lines), default=1)
-    width = max(widest * (cell + 0.15) + 0.2, 6.0)
-    heights = [_height(heading, pictures, cell) for heading, pictures in lines]
-    head = 0.45 + (0.22 if note else 0)
+    width = max(widest * (cell + _GAP) + 2 * _MARGIN, 6.0)
+    titles = _broken(title, _TITLE_SIZE, width, bold=True)
+    notes = _broken(note, _NOTE_SIZE, width) if note else []
+    broken = [(_broken(heading, _HEADING_SIZE, width) if heading else [], pictures) for heading, pictures in lines]
+    heights = [_height(len(headings), pictures, cell) for headings, pictures in broken]
+    head = 0.2 + 0.25 * len(titles) + 0.22 * len(notes)
     total = head + sum(heights)
     figure = figure_of(width, total, constrained=False)
     # One for all pictures, in inches: matplotlib needs longer for a hundred axes than for what is in them.
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    _write(axes, 0.1, total - 0.25, title, 12, weight="bold")
-    if note:
-        _write(axes, 0.1, total - 0.5, note, 8.5, color="#444444")
+    top = total
+    for line in titles:
+        top -= 0.25
+        _write(axes, _MARGIN, top, line, _TITLE_SIZE, weight="bold")
+    for line in notes:
+        top -= 0.22
+        _write(axes, _MARGIN, top - 0.03, line, _NOTE_SIZE, color="#444444")
     top = total - head
-    for (heading, pictures), height in zip(lines, heights, strict=True):
-        if heading:
-            _write(axes, 0.1, top - 0.18, heading, 9.5)
-        below = top - (_HEADING if heading else 0)
+    for (headings, pictures), height in zip(broken, heights, strict=True):
+        for number, line in enumerate(headings):
+            _write(axes, _MARGIN, top - 0.18 - number * _HEADING_LINE, line, _HEADING_SIZE)
+        below = top - _heading_height(len(headings))
         for place, picture in enumerate(pictures):
-            _draw(axes, picture, 0.1 + place * (cell + 0.15), below - cell, cell)
+            _draw(axes, picture, _MARGIN + place * (cell + _GAP), below - cell, cell)
         top -= height
     axes.set(xlim=(0, width), ylim=(0, total), aspect="auto")
     save(figure, path)
 
 
-def _height(heading: str, pictures: Sequence[Picture], cell: float) -> float:
-    captions = max((len(_lines(picture.caption)) for picture in pictures), default=0)
-    return (_HEADING if heading else 0) + cell + captions * _LINE + 0.12
+def _heading_height(lines: int) -> float:
+    return _HEADING + (lines - 1) * _HEADING_LINE if lines else 0
 
 
-def _lines(caption: str) -> list[str]:
-    return [
-        line if len(line) <= _CAPTION_CHARACTERS else line[: _CAPTION_CHARACTERS - 1] + "…"
-        for line in caption.splitlines()
-    ]
+def _height(headings: int, pictures: Sequence[Picture], cell: float) -> float:
+    captions = max((len(picture.caption.splitlines()) for picture in pictures), default=0)
+    return _heading_height(headings) + cell + captions * _LINE + 0.12
+
+
+def _broken(text: str, size: float, width: float, bold: bool = False) -> list[str]:
+    """Lines of a text that fit on a sheet of a width in inches."""
+    room = (width - 2 * _MARGIN) * _POINTS
+    return wrapped([shortened(word, size, room, bold) for word in text.split(" ")], " ", size, room, bold)
 
 
 def _write(axes: Any, left: float, bottom: float, text: str, size: float, **options: Any) -> None:
@@ -117,5 +134,7 @@ def _draw(axes: Any, picture: Picture, left: float, bottom: float, cell: float) 
         axes.imshow(
             picture.overlay, cmap="inferno", vmin=0, vmax=1, alpha=0.55, interpolation="bilinear", extent=extent
         )
-    caption = "\n".join(_lines(picture.caption))
-    axes.text(left + cell / 2, bottom - 0.04, caption, fontsize=7.5, ha="center", va="top", parse_math=False)
+    room = (cell + _GAP - 0.04) * _POINTS
+    caption = "\n".join(shortened(line, _CAPTION_SIZE, room) for line in picture.caption.splitlines())
+    options: Any = {"ha": "center", "va": "top", "fontsize": _CAPTION_SIZE}
+    axes.text(left + cell / 2, bottom - 0.04, caption, parse_math=False, **options)

@@ -35,7 +35,7 @@ def figure_of(width_inches: float, height_inches: float, constrained: bool = Tru
 def save(figure: Any, path: Path, tight: bool = False) -> None:
     """Writes a PNG or an SVG, as the file's ending says, so that no one ever reads half a picture."""
     with replacing(path) as temporary:
-        _write(figure, temporary, path.suffix.removeprefix("."), tight)
+        _write(figure, temporary, path.suffix.removeprefix(".").lower(), tight)
 
 
 def as_svg(figure: Any, tight: bool = False) -> str:

@@ -18,7 +18,7 @@ from cnnkit.plots import style
 from cnnkit.report import results
 from cnnkit.report.facts import Facts, read_facts
 from cnnkit.report.page import Missing, attempt, figure, render, yaml_text
-from cnnkit.rundir import Run, write_atomically
+from cnnkit.rundir import Run, distinct_names, write_atomically
 
 #: A difference that chance makes more rarely is called one.
 SIGNIFICANCE = 0.05
@@ -42,7 +42,7 @@ def compare_report(runs: Sequence[Run], path: Path) -> Path:
     if len(runs) < 2:
         raise UsageError(f"a comparison needs two runs or more, got {len(runs)}")
     facts = [read_facts(run) for run in runs]
-    names = _names(runs)
+    names = distinct_names(runs)
     columns = [_column(name, one) for name, one in zip(names, facts, strict=True)]
     context = {
         "columns": columns,
@@ -57,12 +57,6 @@ def compare_report(runs: Sequence[Run], path: Path) -> Path:
     }
     write_atomically(path, render("comparison.html", **context))
     return path
-
-
-def _names(runs: Sequence[Run]) -> list[str]:
-    """The runs' names, or, where two have the same, their paths."""
-    names = [run.name for run in runs]
-    return names if len(set(names)) == len(names) else [str(run.path) for run in runs]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.mistakes import ConfusedPair, Mistake, confused_pairs, worst_mistakes
+from cnnkit.mistakes import ConfusedPair, Mistake, Predictions, confused_pairs, worst_mistakes
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, Picture, attempt, drawing, picture
 
@@ -24,7 +24,7 @@ _OPACITY = 0.75
 
 @dataclass(frozen=True)
 class Pair:
-    """A pair of classes with a few of its images."""
+    """A pair of classes with a few of its images; with none, where they are not here."""
 
     pair: ConfusedPair
     pictures: list[Picture]
@@ -32,10 +32,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Example:
-    """A mistake, and where Grad-CAM says that the network looked; None without it."""
+    """A mistake, and where Grad-CAM says that the network looked; None without the image, or without Grad-CAM."""
 
     mistake: Mistake
-    picture: Picture
+    picture: Picture | None
     overlay: Picture | None
 
 
@@ -56,7 +56,12 @@ def pairs(facts: Facts) -> list[Pair] | Missing:
     if isinstance(facts.predictions, Missing):
         return facts.predictions
     found = confused_pairs(facts.predictions, PAIRS, EXAMPLES_PER_PAIR)
-    return [Pair(pair, [picture(mistake.image) for mistake in pair.examples]) for pair in found]
+    return [Pair(pair, _pictures(facts.predictions, pair.examples)) for pair in found]
+
+
+def _pictures(predictions: Predictions, mistakes: Sequence[Mistake]) -> list[Picture]:
+    images = attempt(predictions.images, mistakes)
+    return [] if isinstance(images, Missing) else [picture(image) for image in images]
 
 
 def mistakes(facts: Facts, model: Any) -> Examples | Missing:
@@ -70,18 +75,21 @@ def mistakes(facts: Facts, model: Any) -> Examples | Missing:
     found = worst_mistakes(facts.predictions, MISTAKES)
     if not found:
         return Examples([], "")
-    maps = attempt(_maps, facts, model, found)
+    images = attempt(facts.predictions.images, found)
+    if isinstance(images, Missing):
+        return Examples([Example(mistake, None, None) for mistake in found], images)
+    maps = attempt(_maps, facts, model, found, images)
     if isinstance(maps, Missing):
-        return Examples([Example(mistake, picture(mistake.image), None) for mistake in found], maps)
+        return Examples([Example(*one, None) for one in zip(found, map(picture, images), strict=True)], maps)
     layer, heats = maps
     examples = [
-        Example(mistake, picture(mistake.image), drawing(overlay(mistake.image, heat)))
-        for mistake, heat in zip(found, heats, strict=True)
+        Example(mistake, picture(image), drawing(overlay(image, heat)))
+        for mistake, image, heat in zip(found, images, heats, strict=True)
     ]
     return Examples(examples, layer)
 
 
-def _maps(facts: Facts, model: Any, found: Sequence[Mistake]) -> tuple[str, Any] | Missing:
+def _maps(facts: Facts, model: Any, found: Sequence[Mistake], images: NDArray[np.uint8]) -> tuple[str, Any] | Missing:
     """The layer's name, and for each mistake the map of its predicted class."""
     from cnnkit.gradcam import gradcam_of
 
@@ -89,8 +97,7 @@ def _maps(facts: Facts, model: Any, found: Sequence[Mistake]) -> tuple[str, Any]
         return model
     compute, place = gradcam_of(facts.run, model)
     class_names = facts.run.read_task().class_names
-    classes = [class_names.index(mistake.predicted_class) for mistake in found]
-    _, maps = compute(np.stack([mistake.image for mistake in found]), classes)
+    _, maps = compute(images, [class_names.index(mistake.predicted_class) for mistake in found])
     return place.name, maps
 
 

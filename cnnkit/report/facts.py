@@ -37,6 +37,7 @@ class Facts:
     Attributes:
         environment: environment.json.
         epochs: The rows of metrics.csv; none if no epoch has ended.
+        epochs_problem: Why the file cannot be read; None where it can.
         evaluation: evaluation.json.
     """
 
@@ -45,6 +46,7 @@ class Facts:
     summary: Summary | Missing
     environment: dict[str, Any] | Missing
     epochs: list[dict[str, float]]
+    epochs_problem: Missing | None
     evaluation: dict[str, Any] | Missing
     predictions: Predictions | Missing
 
@@ -65,6 +67,8 @@ class Facts:
     def training(self) -> str:
         """How far the training came, in one sentence."""
         done, planned = len(self.epochs), self.planned_epochs
+        if self.epochs_problem is not None:
+            return self.epochs_problem.reason
         if not done:
             return "No epoch has ended."
         text = f"{done} epoch{'s' * (done > 1)}"
@@ -91,6 +95,7 @@ def read_facts(run: Run) -> Facts:
         loaded if isinstance(loaded, Missing) else attempt(summarize, loaded),
         attempt(run.read_json, run.environment),
         [] if isinstance(epochs, Missing) else epochs,
+        epochs if isinstance(epochs, Missing) else None,
         evaluation,
         evaluation if isinstance(evaluation, Missing) else attempt(read_predictions, run),
     )

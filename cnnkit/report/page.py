@@ -41,7 +41,9 @@ def attempt(make: Callable[..., Made], *arguments: Any) -> Made | Missing:
     except Exception as error:
         # A run is worth more than a page about it.
         log.debug("a part of the report cannot be made", exc_info=True)
-        return Missing(f"This part could not be made: {type(error).__name__}: {error}")
+        # TensorFlow's messages go on with the whole graph.
+        reason = (str(error).strip().splitlines() or [""])[0]
+        return Missing(f"This part could not be made: {type(error).__name__}: {reason}")
 
 
 def render(template: str, **context: Any) -> str:

@@ -151,8 +151,6 @@ def curve_drawings(epochs: Sequence[dict[str, float]], best_epoch: int | None) -
     """Loss, accuracy and learning rate over the epochs, one drawing each."""
     from cnnkit.plots.learning_curves import curve_figures
 
-    if not epochs:
-        return Missing("No epoch has ended.")
     best = f" The best epoch, {best_epoch}, is marked." if best_epoch is not None else ""
     last = epochs[-1]
     keys = {"Loss": ("loss", "val_loss"), "Accuracy": ("accuracy", "val_accuracy"), "Learning rate": ("learning_rate",)}

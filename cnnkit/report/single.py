@@ -44,7 +44,9 @@ def _context(facts: Facts, model: Any) -> dict[str, Any]:
     return {
         "facts": facts,
         "result": of_evaluation(results.result),
-        "curves": attempt(results.curve_drawings, facts.epochs, facts.best_epoch),
+        "curves": attempt(results.curve_drawings, facts.epochs, facts.best_epoch)
+        if facts.epochs
+        else Missing(facts.training),
         "classes": of_evaluation(results.class_table),
         "matrix": of_evaluation(results.confusion),
         "calibration": attempt(results.calibration, facts.predictions),

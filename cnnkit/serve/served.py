@@ -16,7 +16,7 @@ from cnnkit.feature_maps import Stages, compile_stages
 from cnnkit.gradcam import GradCam, compile_gradcam
 from cnnkit.places import gradcam_place, places, stages
 from cnnkit.predict import check_usable
-from cnnkit.rundir import Run
+from cnnkit.rundir import Run, distinct_names
 from cnnkit.serve.examples import read_examples
 
 
@@ -103,13 +103,7 @@ def serve_runs(runs: Sequence[Run]) -> list[Served]:
     """
     if not runs:
         raise UsageError("which run? expected at least one to serve")
-    paths = [run.path.resolve() for run in runs]
-    if len(set(paths)) < len(paths):
-        raise UsageError(
-            f"the run `{next(run.path for run in runs if paths.count(run.path.resolve()) > 1)}` comes twice"
-        )
+    names = distinct_names(runs)
     for run in runs:
         score.check_model(run)
-    names = [run.path.resolve().name for run in runs]
-    unique = [name if names.count(name) == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]
-    return [Served(run, name) for name, run in zip(unique, runs, strict=True)]
+    return [Served(run, name) for name, run in zip(names, runs, strict=True)]
