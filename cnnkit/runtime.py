@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from cnnkit.config.training import TrainingConfig
-    from cnnkit.layers.base import Layer
+    from cnnkit.layers.stack import Step
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 #: TensorFlow's own variable for the number of threads; cnnkit reads it and does not set it.
@@ -265,10 +265,13 @@ def _standard_error_on_failure() -> Iterator[None]:
             os.close(kept)
 
 
-def choose(training: TrainingConfig, layers: Sequence[Layer], steps_per_epoch: int) -> Runtime:
+def choose(training: TrainingConfig, stack: Sequence[Step], steps_per_epoch: int) -> Runtime:
     """The settings for a run: the user's where given, else a fixed rule for the device.
 
     The rule looks at nothing that is timed, because another choice can change the last bits of a result.
+
+    Args:
+        stack: The network, see `ModelConfig.trace`.
 
     Raises:
         CnnkitError: if TensorFlow runs in this process already, with other settings than the config's.
@@ -281,7 +284,7 @@ def choose(training: TrainingConfig, layers: Sequence[Layer], steps_per_epoch: i
     dtype_policy: str = training.dtype_policy
     if dtype_policy == "auto":
         dtype_policy = _policy_for(tensorflow, gpus, training.optimizer.loss_scale_factor is not None)
-    needing = None if device == "GPU" else needing_xla(layers, dtype_policy, onednn)
+    needing = None if device == "GPU" else needing_xla(stack, dtype_policy, onednn)
     if training.jit != "auto":
         jit_compile, reason = training.jit == "on", "training.jit"
     elif device == "GPU":
@@ -296,15 +299,19 @@ def choose(training: TrainingConfig, layers: Sequence[Layer], steps_per_epoch: i
     return Runtime(device, jit_compile, int(steps), reason, dtype_policy, threads, onednn)
 
 
-def needing_xla(layers: Sequence[Layer], dtype_policy: str, onednn: bool) -> str | None:
-    """The first layer that neither trains nor predicts on a CPU without XLA; None if there is none.
+def needing_xla(stack: Sequence[Step], dtype_policy: str, onednn: bool) -> str | None:
+    """The first layer that cannot be trained on a CPU without XLA; None if there is none.
 
-    TensorFlow's own kernels lack some layouts, strides and dilations. oneDNN's have them, but in float32 alone.
+    TensorFlow's own kernels lack some layouts, strides and dilations. oneDNN's have them, but in float32 alone; and for
+    some convolutions they write where they should not.
     """
-    from cnnkit.layers.compound import leaves
+    from cnnkit.layers.compound import leaf_steps
 
-    for layer in leaves(layers):
+    for step in leaf_steps(stack):
+        layer = step.layer
         if layer.needs_xla_on_cpu() and not (onednn and (layer.dtype or dtype_policy) == "float32"):
+            return layer.kind
+        if onednn and layer.breaks_onednn(step.input_shape):
             return layer.kind
     return None
 

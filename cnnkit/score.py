@@ -114,9 +114,9 @@ def uses_xla(run: Run) -> bool:
         return settings.get("device") != "GPU"
     # The run may have been trained where oneDNN, or a GPU, could do without.
     loaded = read_config(run)
-    layers = loaded.config.model.resolved(loaded.info.shape, loaded.info.classes)
+    stack = loaded.config.model.trace(loaded.info.shape, loaded.info.classes)
     policy = settings.get("dtype_policy", "float32")
-    return runtime.needing_xla(layers, policy, runtime.onednn_in_use()) is not None
+    return runtime.needing_xla(stack, policy, runtime.onednn_in_use()) is not None
 
 
 def evaluate_run(run: Run, split: str = "test", folder: str | None = None, tta: Sequence[str] = ()) -> dict[str, Any]:

@@ -220,8 +220,8 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
         data = load_data(config)
     assert data.train is not None
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
-    layers = config.model.resolved(data.info.shape, data.info.classes)
-    chosen = runtime.choose(config.training, layers, steps)
+    stack = config.model.trace(data.info.shape, data.info.classes)
+    chosen = runtime.choose(config.training, stack, steps)
     config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
     config = _resolved(config, chosen)
     measured = data_module.channel_statistics(data.train) if config.data.normalization == "standardize" else None
@@ -230,7 +230,7 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
     )
     measure_initial_weights(model, data.train)
     names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
-    return Preparation(config, data, chosen, model, head_of(layers), steps, names, plateau)
+    return Preparation(config, data, chosen, model, head_of([step.layer for step in stack]), steps, names, plateau)
 
 
 def compile_model(

@@ -342,8 +342,8 @@ def measure(loaded: LoadedConfig) -> dict[str, Any]:
     data = load_data(config)
     assert data.train is not None
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
-    layers = config.model.resolved(data.info.shape, data.info.classes)
-    rule = runtime.choose(training, layers, steps)
+    stack = config.model.trace(data.info.shape, data.info.classes)
+    rule = runtime.choose(training, stack, steps)
     jits = [rule.as_fields()["jit"]]
     if training.jit == "auto":
         jits.append(runtime.on_or_off(not rule.jit_compile))

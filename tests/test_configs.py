@@ -31,7 +31,7 @@ def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
     loaded = load_config(str(file))
     config, info = loaded.config, loaded.info
     summary = summarize(loaded)
-    chosen = choose(config.training, config.model.resolved(info.shape, info.classes), 10)
+    chosen = choose(config.training, config.model.trace(info.shape, info.classes), 10)
     statistics = ([120.0] * info.shape[-1], [3600.0] * info.shape[-1])
     model, _ = compile_model(config, info.shape, info.classes, normalization_constants(config, statistics), chosen, 10)
     random = np.random.default_rng(0)

@@ -15,7 +15,9 @@ import pytest
 from cnnkit import machine, runtime
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import CnnkitError
+from cnnkit.layers.base import Shape
 from cnnkit.layers.convolution import Conv2D, DepthwiseConv2D
+from cnnkit.layers.stack import Step
 from cnnkit.runtime import Runtime, choose
 
 
@@ -42,8 +44,9 @@ class Machine:
             patch.delenv(name, raising=False)
 
 
-def chosen(layers: Sequence[Any] = (), steps: int = 1000, **training: Any) -> Runtime:
-    return choose(TrainingConfig.model_validate(training), layers, steps)
+def chosen(layers: Sequence[Any] = (), steps: int = 1000, shape: Shape = (8, 8, 3), **training: Any) -> Runtime:
+    stack = [Step(layer, shape, layer.output_shape(shape)) for layer in layers]
+    return choose(TrainingConfig.model_validate(training), stack, steps)
 
 
 CHANNELS_FIRST = Conv2D.model_validate({"filters": 2, "kernel_size": 3, "data_format": "channels_first"})
@@ -184,6 +187,19 @@ def load(onednn: str = "auto", threads: int | str = "auto", cores: int = 0, **va
 
 
 needs_avx2 = pytest.mark.skipif(not runtime.onednn_helps(), reason="needs an x86 processor with AVX2")
+
+
+@pytest.mark.parametrize(("inputs", "kernel_size", "strides"), [(16, 1, 2), (8, 1, 1), (8, 2, 2), (8, 3, 2)])
+def test_strided_points_of_few_channels_turn_xla_on(
+    monkeypatch: pytest.MonkeyPatch, inputs: int, kernel_size: int, strides: int
+) -> None:
+    Machine(monkeypatch)
+    point = Conv2D.model_validate({"filters": 32, "kernel_size": 1, "strides": 2})
+    assert chosen([point], shape=(8, 8, 15)).jit_compile
+    other = Conv2D.model_validate({"filters": 32, "kernel_size": kernel_size, "strides": strides})
+    assert not chosen([other], shape=(8, 8, inputs)).jit_compile
+    Machine(monkeypatch, onednn=False)
+    assert not chosen([point], shape=(8, 8, 15)).jit_compile
 
 
 @needs_avx2

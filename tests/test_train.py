@@ -543,6 +543,20 @@ def test_layers_that_need_xla_on_a_cpu_turn_it_on_where_onednn_is_off(tmp_path: 
     assert found["later"][3] == pytest.approx(found["with"][3], abs=0.02)
 
 
+def test_strided_points_of_few_channels_do_not_write_beyond_their_memory(tmp_path: Path) -> None:
+    """oneDNN's gradient of such kernels does with AVX-512, for batches of odd sizes; plain Keras dies there."""
+    point = {"Conv2D": {"filters": 8, "kernel_size": 1, "strides": 2}}
+    layers = [{"Conv2D": {"filters": 4, "kernel_size": 3, "padding": "same"}}, point, "Flatten", {"Dense": "classes"}]
+    content = config(data={"name": "digits", "batch_size": 7}, model={"layers": layers}, training={"epochs": 2})
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN_AND_EVALUATE, write(tmp_path, content), "train"], cwd=tmp_path,
+        capture_output=True, text=True, env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    onednn, jit, *_ = json.loads(done.stdout.splitlines()[-1])
+    assert jit is onednn
+
+
 def test_a_resumed_run_keeps_the_settings_that_it_ran_with(tmp_path: Path) -> None:
     content = config(training={"epochs": 1, "steps_per_execution": 5})
     run = run_training(tmp_path, content, "run")

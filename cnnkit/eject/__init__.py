@@ -9,7 +9,8 @@ validation split is drawn, not after; and all training metrics see smoothed labe
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cnnkit.eject.data import DataText, steps_text, write_batches, write_data
 from cnnkit.eject.network import NetworkText, write_network
@@ -17,7 +18,7 @@ from cnnkit.eject.text import IMPORTS, copied, defined_names, import_lines, lite
 from cnnkit.eject.training import TrainingText, write_training
 from cnnkit.errors import UsageError
 from cnnkit.layers.base import Shape
-from cnnkit.layers.compound import leaves
+from cnnkit.layers.stack import Step
 from cnnkit.layers.stack import head as head_of
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def eject(loaded: LoadedConfig) -> str:
     front, measured = _front(config, info.shape)
     network = write_network(steps, info.shape, policy, front, _RESERVED | defined_names(_COPIED_FROM))
     data = write_data(config.data, info)
-    written = write_training(training, head, _jit(training, resolved, policy), data.validated, network.leaves)
+    written = write_training(training, head, _jit(training, steps, policy), data.validated, network.leaves)
     weights = _class_weights(training, info.class_names)
     smoothing = _smoothing(training, head)
     batches = write_batches(config.data, config.augmentation, smoothing, weighted=weights is not None)
@@ -182,13 +183,13 @@ def _front(config: RunConfig, input_shape: Shape) -> tuple[str | None, bool]:
     return f"layers.Normalization(mean={literal(spread[0])}, variance={literal(spread[1])}{dtype})", False
 
 
-def _jit(training: TrainingConfig, layers: list[Any], policy: str) -> str:
+def _jit(training: TrainingConfig, stack: Sequence[Step], policy: str) -> str:
     """Whether XLA compiles, as an expression, by the rules of `cnnkit.runtime.choose`."""
     from cnnkit.runtime import needing_xla
 
     if training.jit != "auto":
         return str(training.jit == "on")
-    if needing_xla(list(leaves(layers)), policy, training.onednn != "off") is not None:
+    if needing_xla(stack, policy, training.onednn != "off") is not None:
         return "True"
     return 'bool(tf.config.list_physical_devices("GPU"))'
 

@@ -260,6 +260,10 @@ class Layer(NamedObject):
         """Whether this layer fails on a CPU that has neither XLA nor oneDNN (as Keras 3.15 does)."""
         return False
 
+    def breaks_onednn(self, input_shape: Shape) -> bool:
+        """Whether training this layer with oneDNN may write beyond its memory (as in TensorFlow 2.21)."""
+        return False
+
     @property
     def output_activation(self) -> str | None:
         """The activation that the layer applies last: a Keras name, or None where it applies none.

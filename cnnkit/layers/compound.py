@@ -291,6 +291,16 @@ def _apply(part: Part, tensor: Any, scope: Scope, dtype: str | None) -> Any:
     return tensor
 
 
+def leaf_steps(steps: Sequence[Step]) -> Iterator[Step]:
+    """All steps whose layers are not made of others, at any depth."""
+    for step in steps:
+        if isinstance(step.layer, Compound):
+            for part in step.layer.parts:
+                yield from leaf_steps(part.steps)
+        else:
+            yield step
+
+
 def leaves(layers: Sequence[Layer]) -> Iterator[Layer]:
     """All layers that are not made of others, at any depth."""
     for layer in layers:

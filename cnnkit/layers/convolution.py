@@ -20,6 +20,8 @@ from cnnkit.layers.weights import (
 from cnnkit.layers.window import Amounts, PairFromZero, WindowedLayer, compute_dtype
 
 _FILTERS = "Number of filters, which is the number of output channels: a whole number from 1, or `classes`."
+#: What fills a register of AVX-512, as float32.
+_FEWEST_SAFE_CHANNELS = 16
 _DILATION = "Distance between the window's taps along [height, width], from 1 (dense)."
 
 
@@ -119,6 +121,11 @@ class Conv2D(KernelConvolution):
     def needs_xla_on_cpu(self) -> bool:
         # Grouped convolutions compile themselves with XLA inside Keras.
         return self.data_format == "channels_first" and self.groups == 1
+
+    def breaks_onednn(self, input_shape: Shape) -> bool:
+        # The gradient of such a kernel does so with AVX-512, for batches of odd sizes.
+        is_strided_point = max(self.window) == 1 and max(self.strides) > 1
+        return is_strided_point and channels(input_shape, self.data_format) < _FEWEST_SAFE_CHANNELS
 
 
 class DepthwiseConv2D(Convolution):
