@@ -81,7 +81,8 @@ def way_to(loaded: LoadedConfig, name: str) -> list[Place]:
     """The outputs that the image passes on its way to a layer, which is the last of them.
 
     Args:
-        name: The layer's name, at any depth, also inside a residual or branches: `4.Residual/layers.0.Conv2D`.
+        name: The layer's name, at any depth, also inside a residual or branches: `4.Residual/layers.0.Conv2D`. A block
+            or a repetition stands for the last layer in it.
 
     Raises:
         UsageError: if no layer that puts out an image has that name.
@@ -92,7 +93,10 @@ def way_to(loaded: LoadedConfig, name: str) -> list[Place]:
     known = list(_names(steps, labels, ""))
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean `{near[0]}`?" if near else f"Its layers are {', '.join(known[:40])}."
+        outer = ", ".join(one for one in known if SEPARATOR not in one)
+        hint = (
+            f"Did you mean `{near[0]}`?" if near else f"Its layers are {outer}; `cnnkit inspect` shows what is in them."
+        )
         raise UsageError(f"the network has no layer `{name}`", hint)
     way = _places(_passed(steps, labels, "", name))
     if not way[-1].is_image:
@@ -128,7 +132,7 @@ def _passed(steps: Sequence[Step], labels: Sequence[str], outer: str, end: str |
         name = outer + (step.layer.name or label)
         part = _part(step.layer, name, end)
         passed += [(name, step)] if part is None else _passed(part.steps, part.labels, name + SEPARATOR, end)
-        if end is not None and passed[-1][0] == end:
+        if end is not None and end in (name, passed[-1][0]):
             break
     return passed
 
@@ -144,15 +148,11 @@ def _part(layer: Layer, name: str, end: str | None) -> Part | None:
 
 
 def _names(steps: Sequence[Step], labels: Sequence[str], outer: str) -> Iterator[str]:
-    """The layers at any depth, but for those that only hold others in order."""
+    """The layers at any depth."""
     for step, label in zip(steps, labels, strict=True):
         name = outer + (step.layer.name or label)
-        if not isinstance(step.layer, Compound):
-            yield name
-            continue
-        if step.layer.merge is not None or not step.layer.parts[0].steps:
-            yield name
-        for part in step.layer.parts:
+        yield name
+        for part in step.layer.parts if isinstance(step.layer, Compound) else ():
             yield from _names(part.steps, part.labels, name + SEPARATOR)
 
 

@@ -157,6 +157,10 @@ def test_the_way_to_a_layer_inside_others_ends_at_it(name: str, tmp_path: Path) 
     check_windows(loaded, way)
 
 
+def test_a_repetition_stands_for_the_last_layer_in_it(tmp_path: Path) -> None:
+    assert way_to(written(tmp_path, UNET), "2.Repeat")[-1].name == "2.Repeat/1.layers.1.ReLU"
+
+
 def check_windows(loaded: LoadedConfig, way: Sequence[Place]) -> None:
     """The windows of the last place against the gradient of its output with respect to the input, by TensorFlow."""
     import tensorflow as tf
