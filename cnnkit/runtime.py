@@ -290,7 +290,7 @@ def choose(training: TrainingConfig, stack: Sequence[Step], steps_per_epoch: int
     elif device == "GPU":
         jit_compile, reason = True, "XLA is faster on a GPU"
     elif needing is not None:
-        jit_compile, reason = True, f"TensorFlow can train {needing} as configured on a CPU only with XLA"
+        jit_compile, reason = True, needing
     else:
         jit_compile, reason = False, "XLA is slower on a CPU"
     steps = training.steps_per_execution
@@ -300,7 +300,7 @@ def choose(training: TrainingConfig, stack: Sequence[Step], steps_per_epoch: int
 
 
 def needing_xla(stack: Sequence[Step], dtype_policy: str, onednn: bool) -> str | None:
-    """The first layer that cannot be trained on a CPU without XLA; None if there is none.
+    """Why the network cannot be trained on a CPU without XLA; None where it can.
 
     TensorFlow's own kernels lack some layouts, strides and dilations. oneDNN's have them, but in float32 alone; and for
     some convolutions they write where they should not.
@@ -310,9 +310,9 @@ def needing_xla(stack: Sequence[Step], dtype_policy: str, onednn: bool) -> str |
     for step in leaf_steps(stack):
         layer = step.layer
         if layer.needs_xla_on_cpu() and not (onednn and (layer.dtype or dtype_policy) == "float32"):
-            return layer.kind
+            return f"TensorFlow can train {layer.kind} as configured on a CPU only with XLA"
         if onednn and layer.breaks_onednn(step.input_shape):
-            return layer.kind
+            return f"oneDNN cannot be trusted with {layer.kind} as configured"
     return None
 
 
