@@ -126,6 +126,18 @@ def test_a_finger_draws_too(page_at: PageAt, address: str) -> None:
     assert answer_of(page, swipe) == "1"
 
 
+#: Gives the page a PNG file, in base64, as a browser does when one is dropped or pasted.
+GIVE = """([text, kind]) => {
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], "image.png", { type: "image/png" }));
+    const details = { bubbles: true, cancelable: true };
+    document.getElementById("drop").dispatchEvent(kind === "drop"
+        ? new DragEvent("drop", { ...details, dataTransfer: transfer })
+        : new ClipboardEvent("paste", { ...details, clipboardData: transfer }));
+}"""
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_ways_to_give_an_image(
     page_at: PageAt, address: str, example: tuple[bytes, str], tmp_path: Path, width: int
@@ -135,18 +147,9 @@ def test_ways_to_give_an_image(
     page = page_at(address, width)
     choose = page.get_by_label("Choose an image")
     assert answer_of(page, lambda: choose.set_input_files(tmp_path / "digit.png")) == truth
-    give = """([text, kind]) => {
-        const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-        const transfer = new DataTransfer();
-        transfer.items.add(new File([bytes], "digit.png", { type: "image/png" }));
-        const details = { bubbles: true, cancelable: true };
-        document.getElementById("drop").dispatchEvent(kind === "drop"
-            ? new DragEvent("drop", { ...details, dataTransfer: transfer })
-            : new ClipboardEvent("paste", { ...details, clipboardData: transfer }));
-    }"""
     text = base64.b64encode(content).decode()
     for kind in ("drop", "paste"):
-        assert answer_of(page, lambda kind=kind: page.evaluate(give, [text, kind])) == truth
+        assert answer_of(page, lambda kind=kind: page.evaluate(GIVE, [text, kind])) == truth
     button = page.get_by_role("button", name=re.compile("true class 0")).first
     assert answer_of(page, button.click) == "0"
     assert button.get_attribute("aria-pressed") == "true"
@@ -255,16 +258,40 @@ def test_runs_side_by_side(page_at: PageAt, digits_run: Run, tmp_path: Path) -> 
         page.reports.clear()
 
 
-@pytest.mark.long
-def test_all_digits_on_mnist(page_at: PageAt, tfds_data: Path, tmp_path: Path) -> None:
+def trained(folder: Path, name: str, epochs: int) -> Run:
     from conftest import CONFIGS
 
     from cnnkit.config.load import load_config
     from cnnkit.console import Console
     from cnnkit.train import train
 
-    loaded = load_config(str(CONFIGS / "mnist.yaml"), ["training.epochs=2"])
-    run = train(loaded, Console(), str(tmp_path / "mnist"))
-    with served(serve.create_app([run])) as address:
+    return train(load_config(str(CONFIGS / name), [f"training.epochs={epochs}"]), Console(), str(folder / "run"))
+
+
+@pytest.mark.long
+def test_all_digits_on_mnist(page_at: PageAt, tfds_data: Path, tmp_path: Path) -> None:
+    with served(serve.create_app([trained(tmp_path, "mnist.yaml", 2)])) as address:
         page = page_at(address)
         assert [draw(page, digit) for digit in DRAWINGS] == list(DRAWINGS)
+
+
+@pytest.mark.long
+def test_test_images_of_cifar_10_are_dropped(page_at: PageAt, tfds_data: Path, tmp_path: Path) -> None:
+    import keras
+    from PIL import Image
+
+    from cnnkit.score import labelled_images
+
+    run = trained(tmp_path, "cifar10_convnetjs_small.yaml", 1)
+    images = labelled_images(run, "test").read([3, 5, 8])
+    expected = keras.models.load_model(run.model).predict(images, verbose=0).argmax(axis=1)
+    names = run.read_task().class_names
+    with served(serve.create_app([run])) as address:
+        page = page_at(address)
+        for image, best in zip(images, expected, strict=True):
+            stream = io.BytesIO()
+            Image.fromarray(image).save(stream, "PNG")
+            text = base64.b64encode(stream.getvalue()).decode()
+            assert answer_of(page, lambda text=text: page.evaluate(GIVE, [text, "drop"])) == names[best]
+        # No pad for digits where images have colours.
+        assert not page.locator("#pad-section").is_visible()
