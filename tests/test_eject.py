@@ -74,7 +74,7 @@ model:
                 - Reshape: [1, 1, $channels]
             merge: multiply
     frozen:
-      layers: [{Conv2D: {filters: 8, kernel_size: 1, name: mix}}]
+      layers: [{Conv2D: {filters: 16, kernel_size: 1, name: mix}}]
     print:
       parameters: {inner: required, in: 1}
       layers:
@@ -88,7 +88,7 @@ model:
         - Repeat: {times: $layers, layers: [{Residual: [{Conv2D: {filters: $main, kernel_size: 1}}]}]}
         - Maxout: $main // 2
   layers:
-    - conv: {filters: 8, act: elu}
+    - conv: {filters: 16, act: elu}
     - LocalResponseNormalization: {depth_radius: 1, beta: 0.5}
     - frozen: {trainable: false}
     - frozen
