@@ -306,6 +306,6 @@ def leaves(layers: Sequence[Layer]) -> Iterator[Layer]:
     for layer in layers:
         if isinstance(layer, Compound):
             for part in layer.parts:
-                yield from leaves([step.layer for step in part.steps])
+                yield from (step.layer for step in leaf_steps(part.steps))
         else:
             yield layer
