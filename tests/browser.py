@@ -49,7 +49,8 @@ def page_at(browser: Any) -> Iterator[PageAt]:
         page.on("console", lambda message: page.reports.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: page.reports.append(f"exception: {error}"))
         page.on("requestfailed", lambda request: page.reports.append(f"failed: {request.url}"))
-        page.set_default_timeout(20_000)
+        # A network that compiles with XLA takes its time for the first answer, on a busy machine most of all.
+        page.set_default_timeout(60_000)
         opened.append(page)
         page.goto(url)
         return page

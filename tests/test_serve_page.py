@@ -115,6 +115,7 @@ def test_a_drawing_can_be_taken_back(page_at: PageAt, address: str) -> None:
 
 def test_a_finger_draws_too(page_at: PageAt, address: str) -> None:
     page = page_at(address, width=390, has_touch=True, is_mobile=True)
+    page.locator("#pad").wait_for()
     box = page.locator("#pad").bounding_box()
     session = page.context.new_cdp_session(page)
 
@@ -153,6 +154,31 @@ def test_ways_to_give_an_image(
     button = page.get_by_role("button", name=re.compile("true class 0")).first
     assert answer_of(page, button.click) == "0"
     assert button.get_attribute("aria-pressed") == "true"
+
+
+def test_an_image_that_is_given_before_the_runs_are_known(
+    page_at: PageAt, address: str, example: tuple[bytes, str]
+) -> None:
+    content, truth = example
+    page = page_at("about:blank")
+    held = []
+    page.route("**/runs", lambda route: held.append(route))
+    page.goto(address)
+    page.evaluate(GIVE, [base64.b64encode(content).decode(), "drop"])
+    assert page.locator("#runs").get_attribute("aria-busy") == "true"
+    (route,) = held
+    assert answer_of(page, route.continue_) == truth
+
+
+def test_a_server_that_does_not_tell_of_its_runs(page_at: PageAt, address: str, example: tuple[bytes, str]) -> None:
+    page = page_at("about:blank")
+    page.route("**/runs", lambda route: route.abort())
+    page.goto(address)
+    page.evaluate(GIVE, [base64.b64encode(example[0]).decode(), "drop"])
+    page.get_by_text("The server does not answer. Is it still running?").wait_for()
+    assert page.locator("#runs").get_attribute("aria-busy") == "false"
+    assert any(report.endswith("/runs") for report in page.reports)
+    page.reports.clear()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])

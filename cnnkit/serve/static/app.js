@@ -7,10 +7,11 @@ import { explain, getBlob, getJson } from "./server.js";
 
 const find = (id) => document.getElementById(id);
 
-let columns = [];
-
 /** Questions that are not answered yet. */
 let waiting = 0;
+
+/** The runs' columns. An image that is given before the server has told of its runs waits for them. */
+const ready = getJson("/runs").then(showRuns);
 
 function wait(change) {
   waiting += change;
@@ -21,8 +22,19 @@ function fail(error) {
   find("error").textContent = error.message;
 }
 
-/** Asks all runs. `imageFor` makes the file for one of them; `source` is the example's button, if it is one. */
+/** Asks all runs, as soon as they are known. `imageFor` makes the file for one of them; `source` is the example's button, if it is one. */
 async function ask(imageFor, source = null) {
+  wait(1);
+  try {
+    await askColumns(await ready, imageFor, source);
+  } catch (error) {
+    fail(error);
+  } finally {
+    wait(-1);
+  }
+}
+
+async function askColumns(columns, imageFor, source) {
   find("error").textContent = "";
   for (const button of find("examples").querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(button === source));
@@ -103,7 +115,7 @@ function takeFiles() {
   });
 }
 
-function showExamples(examples, note) {
+function showExamples({ examples, note }) {
   find("examples-note").textContent = note ?? "Each with its true class; none of them was trained on.";
   for (const example of examples) {
     const image = element("img", { class: "pixels", src: example.url, alt: "", width: 64, height: 64 });
@@ -134,14 +146,14 @@ function offerPad(runs) {
   find("undo").addEventListener("click", () => pad.undo());
 }
 
-async function start() {
-  takeFiles();
-  const [{ runs }, { examples, note }] = await Promise.all([getJson("/runs"), getJson("/examples")]);
+function showRuns({ runs }) {
   document.title = `${runs.map((run) => run.name).join(", ")} - cnnkit serve`;
-  columns = runs.map((run, index) => new RunColumn(run, index, askForClass));
+  const columns = runs.map((run, index) => new RunColumn(run, index, askForClass));
   find("runs").append(...columns.map((column) => column.node));
   offerPad(runs);
-  showExamples(examples, note);
+  return columns;
 }
 
-start().catch(fail);
+takeFiles();
+// Reading the test images can take longer than telling of the runs; no image has to wait for that.
+Promise.all([ready, getJson("/examples").then(showExamples)]).catch(fail);
