@@ -22,7 +22,11 @@ function fail(error) {
   find("error").textContent = error.message;
 }
 
-/** Asks all runs, as soon as they are known. `imageFor` makes the file for one of them; `source` is the example's button, if it is one. */
+/** Asks all runs, as soon as they are known.
+ *
+ *  @param {(run: object) => Blob | Promise<Blob>} imageFor Makes the file for one of them.
+ *  @param {HTMLButtonElement | null} source The example's button, if it is one.
+ */
 async function ask(imageFor, source = null) {
   wait(1);
   try {
@@ -155,5 +159,5 @@ function showRuns({ runs }) {
 }
 
 takeFiles();
-// Reading the test images can take longer than telling of the runs; no image has to wait for that.
+// Neither waits for the other: images can be given before there are examples.
 Promise.all([ready, getJson("/examples").then(showExamples)]).catch(fail);
