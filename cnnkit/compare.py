@@ -10,8 +10,9 @@ from typing import Any, Literal
 from cnnkit.config.base import NamedObject, StrictModel, to_plain
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.layers.base import Layer, format_shape
+from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.compound import Compound
-from cnnkit.layers.deferred import BlockCall, Deferred
+from cnnkit.layers.deferred import Deferred
 from cnnkit.listing import number_in
 from cnnkit.rundir import config_file, run_of
 from cnnkit.summary import LayerRow, Summary, format_bytes, summarize

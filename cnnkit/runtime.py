@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from cnnkit import garbage, machine
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import CnnkitError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -275,6 +275,7 @@ def choose(training: TrainingConfig, stack: Sequence[Step], steps_per_epoch: int
 
     Raises:
         CnnkitError: if TensorFlow runs in this process already, with other settings than the config's.
+        UsageError: if the config turns XLA off where the network cannot be trained without it.
     """
     tensorflow = load_tensorflow()
     gpus = tensorflow.config.list_physical_devices("GPU")
@@ -285,6 +286,8 @@ def choose(training: TrainingConfig, stack: Sequence[Step], steps_per_epoch: int
     if dtype_policy == "auto":
         dtype_policy = _policy_for(tensorflow, gpus, training.optimizer.loss_scale_factor is not None)
     needing = None if device == "GPU" else needing_xla(stack, dtype_policy, onednn)
+    if training.jit == "off" and needing is not None:
+        raise UsageError(f"training.jit is off, but {needing}", "Leave it at `auto`, which turns XLA on here.")
     if training.jit != "auto":
         jit_compile, reason = training.jit == "on", "training.jit"
     elif device == "GPU":

@@ -1,11 +1,11 @@
-"""Training: data, model, one `fit`, what it leaves in the run directory; and resuming that."""
+"""Training: one `fit`, what it leaves in the run directory; and resuming that."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,32 +19,16 @@ from cnnkit.config.provenance import as_texts, written
 from cnnkit.console import Console, format_duration
 from cnnkit.ending import Interrupted, after_stop, count_epochs, interruption, resume_hint
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.layers.stack import head as head_of
 from cnnkit.live.state import Reporter, StopRequested
-from cnnkit.model import build_model, first_kernel, measure_initial_weights, normalization_constants
+from cnnkit.model import first_kernel
+from cnnkit.preparation import Preparation, datasets, prepare
 from cnnkit.rundir import Run
-from cnnkit.runtime import Runtime
 from cnnkit.tasks import classification as task
 
 if TYPE_CHECKING:
     from cnnkit.config.load import LoadedConfig
     from cnnkit.config.run import RunConfig
-    from cnnkit.data import DataSets
     from cnnkit.tune import Tuning
-
-
-@dataclass
-class Preparation:
-    """All that `fit` needs."""
-
-    config: RunConfig
-    data: DataSets
-    runtime: Runtime
-    model: Any
-    head: str
-    steps_per_epoch: int
-    class_names: tuple[str, ...]
-    plateau: Any
 
 
 _HEADER = """\
@@ -198,95 +182,6 @@ def _train(prepared: Preparation, run: Run, console: Console, reporter: Reporter
     reporter.end("stopped" if reporter.stopped else "finished", stopped if reporter.stopped else trained)
 
 
-def load_data(config: RunConfig) -> DataSets:
-    """The images that a run trains and validates on."""
-    from cnnkit import data as data_module
-
-    # Loading the data may load TensorFlow.
-    runtime.request(config.training.onednn, config.training.threads)
-    return data_module.load(config.data, config.seed, splits=("train", "validation"))
-
-
-def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
-    """Loads the data, chooses the runtime settings, builds and compiles the model.
-
-    Args:
-        data: What `load_data` returned, where it has been called.
-    """
-    from cnnkit import data as data_module
-
-    config = loaded.config
-    if data is None:
-        data = load_data(config)
-    assert data.train is not None
-    steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
-    stack = config.model.trace(data.info.shape, data.info.classes)
-    chosen = runtime.choose(config.training, stack, steps)
-    config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
-    config = _resolved(config, chosen)
-    measured = data_module.channel_statistics(data.train) if config.data.normalization == "standardize" else None
-    model, plateau = compile_model(
-        config, data.info.shape, data.info.classes, normalization_constants(config, measured), chosen, steps
-    )
-    measure_initial_weights(model, data.train)
-    names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
-    return Preparation(config, data, chosen, model, head_of([step.layer for step in stack]), steps, names, plateau)
-
-
-def compile_model(
-    config: RunConfig,
-    input_shape: tuple[int, ...],
-    classes: int,
-    constants: tuple[Sequence[float], Sequence[float]] | None,
-    chosen: Runtime,
-    steps_per_epoch: int,
-) -> tuple[Any, Any]:
-    """The compiled Keras model with a built optimizer, and the plateau callback (None without one)."""
-    import keras
-
-    from cnnkit.schedules import make_rate
-
-    # Everything random has a seed of its own; this is for what a future Keras may add.
-    keras.utils.set_random_seed(config.seed)
-    config = _resolved(config, chosen)
-    training = config.training
-    model = build_model(config, input_shape, classes, constants)
-    head = head_of(config.model.resolved(input_shape, classes))
-    rate, plateau = make_rate(training, steps_per_epoch)
-    optimizer = training.optimizer.build(rate)
-    if training.exclude_from_weight_decay:
-        _check_names(training.exclude_from_weight_decay, model)
-        # Keras takes them as regular expressions.
-        optimizer.exclude_from_weight_decay(var_names=[re.escape(name) for name in training.exclude_from_weight_decay])
-    if training.dtype_policy == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    model.compile(
-        optimizer=optimizer,
-        loss=task.make_loss(training, head),
-        metrics=task.make_metrics(training, head),
-        jit_compile=chosen.jit_compile,
-        steps_per_execution=chosen.steps_per_execution,
-        auto_scale_loss=False,
-    )
-    optimizer.build(model.trainable_variables)
-    return model, plateau
-
-
-def _check_names(names: Sequence[str], model: Any) -> None:
-    known = sorted({variable.name for variable in model.trainable_variables})
-    for name in names:
-        if not any(name in variable for variable in known):
-            raise UsageError(
-                f"training.exclude_from_weight_decay: no weight of the network has `{name}` in its name",
-                f"The names are {', '.join(known)}.",
-            )
-
-
-def _resolved(config: RunConfig, chosen: Runtime) -> RunConfig:
-    """The config with the settings that run in place of every `auto`."""
-    return config.model_copy(update={"training": config.training.model_copy(update=chosen.as_fields())})
-
-
 def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: Tuning | None) -> None:
     rundir.write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
     rundir.write_atomically(run.config_source, Path(loaded.file).read_bytes())
@@ -433,35 +328,6 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
             raise
         raise CnnkitError(found[1], "Mend or remove the file, or set `data.skip_corrupt: true`.") from None
     return keeper
-
-
-def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
-    """The training batches of whatever epoch the variable holds, and the validation batches."""
-    from cnnkit import data as data_module
-
-    config, data = prepared.config, prepared.data
-    assert data.train is not None
-    classes = data.info.classes
-    transform = None
-    if config.augmentation:
-        from cnnkit.augmentation.pipeline import Pipeline
-
-        transform = Pipeline(config.augmentation, config.seed)
-    weights = task.class_weights(config.training, data.train.labels, prepared.class_names)
-    training = data_module.training_batches(
-        data.train,
-        batch_size=config.data.batch_size,
-        classes=classes,
-        seed=config.seed,
-        epoch=epoch,
-        drop_remainder=config.data.drop_remainder,
-        transform=transform,
-        finish=task.finish_targets(weights),
-    )
-    if data.validation is None:
-        return training, None
-    batch_size = runtime.inference_batch_size(prepared.model)
-    return training, data_module.evaluation_batches(data.validation, batch_size=batch_size, classes=classes)
 
 
 def _tensorboard(config: RunConfig, run: Run) -> Any:

@@ -272,7 +272,7 @@ class _Candidate:
     def __init__(self, loaded: LoadedConfig, data: DataSets, changes: dict[str, Any]) -> None:
         import tensorflow as tf
 
-        from cnnkit.train import datasets, prepare
+        from cnnkit.preparation import datasets, prepare
 
         training = loaded.config.training.model_copy(update=changes)
         config = loaded.config.model_copy(update={"training": training})
@@ -336,7 +336,7 @@ def measure(loaded: LoadedConfig) -> dict[str, Any]:
         device, steps (of the run), rule (what the fixed rule chooses here) and measurements, as `Tuning` has them.
     """
     from cnnkit import data as data_module
-    from cnnkit.train import load_data
+    from cnnkit.preparation import load_data
 
     config, training = loaded.config, loaded.config.training
     data = load_data(config)

@@ -27,7 +27,7 @@ from cnnkit.config.schema import schema_of
 from cnnkit.config.training import EarlyStopping, TrainingConfig
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer
-from cnnkit.layers.deferred import BlockConfig
+from cnnkit.layers.blocks import BlockConfig
 from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS
 from cnnkit.lint import RULES, Advice
 

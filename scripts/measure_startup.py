@@ -107,7 +107,7 @@ def all_cases(folder: Path, *, training: bool) -> list[Case]:
         folder: Where the broken config is written.
         training: Whether to include what loads TensorFlow.
     """
-    cli = ("-m", "cnnkit.cli")
+    cli = ("-m", "cnnkit")
     digits = str(CONFIGS / "digits.yaml")
     broken = folder / "broken.yaml"
     broken.write_text(Path(digits).read_text(encoding="utf-8").replace("kernel_size", "kernal_size"), encoding="utf-8")

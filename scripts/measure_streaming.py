@@ -163,7 +163,7 @@ def train(folder: Path, epochs: int, batch_size: int) -> dict[str, Any]:
     config = folder.parent / "streaming.yaml"
     config.write_text(CONFIG.format(folder=json.dumps(str(folder)), batch_size=batch_size, epochs=epochs))
     run = folder.parent / "run"
-    command = [sys.executable, "-m", "cnnkit.cli", "train", str(config), "--run-dir", str(run)]
+    command = [sys.executable, "-m", "cnnkit", "train", str(config), "--run-dir", str(run)]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     seen: list[tuple[float, float, int]] = []
     metrics = run / "metrics.csv"

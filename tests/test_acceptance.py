@@ -14,7 +14,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 def accuracy_of(folder: Path, name: str, *arguments: str) -> float:
     """Trains a shipped config in a folder of its own and returns its test accuracy."""
-    command = [sys.executable, "-m", "cnnkit.cli", "train", str(CONFIGS / f"{name}.yaml"), "--run-dir", "run"]
+    command = [sys.executable, "-m", "cnnkit", "train", str(CONFIGS / f"{name}.yaml"), "--run-dir", "run"]
     folder.mkdir(exist_ok=True)
     subprocess.run([*command, *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return float(json.loads((folder / "run" / "evaluation.json").read_text())["accuracy"])

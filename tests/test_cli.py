@@ -70,7 +70,7 @@ def cnnkit(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
 
 def start(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Starts a command in a process of its own."""
-    command = [sys.executable, "-m", "cnnkit.cli", *arguments]
+    command = [sys.executable, "-m", "cnnkit", *arguments]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -757,7 +757,7 @@ class TestErrors:
     def test_a_full_disk_is_no_mistake_in_cnnkit(self, empty: Path) -> None:
         with open("/dev/full", "w") as full:
             done = subprocess.run(
-                [sys.executable, "-m", "cnnkit.cli", "new", "--list"], stdout=full, stderr=subprocess.PIPE, text=True
+                [sys.executable, "-m", "cnnkit", "new", "--list"], stdout=full, stderr=subprocess.PIPE, text=True
             )
         assert done.returncode == 1
         assert done.stderr.splitlines() == ["cnnkit: [Errno 28] No space left on device"]
@@ -768,7 +768,7 @@ class TestErrors:
         environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
         for arguments in ([], ["--json"]):
             done = subprocess.run(
-                [sys.executable, "-m", "cnnkit.cli", "runs", *arguments], env=environment, capture_output=True
+                [sys.executable, "-m", "cnnkit", "runs", *arguments], env=environment, capture_output=True
             )
             assert (done.returncode, done.stderr) == (0, b"")
             assert b"\\u732b-1" in done.stdout

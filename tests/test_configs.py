@@ -10,14 +10,18 @@ import pytest
 from cnnkit.config.load import load_config
 from cnnkit.data import split_from_arrays
 from cnnkit.model import measure_initial_weights, normalization_constants, without_training_state
+from cnnkit.preparation import compile_model
 from cnnkit.runtime import choose
 from cnnkit.summary import summarize
-from cnnkit.train import compile_model
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
 #: Each of them takes longer than most other test files.
-LARGE = ("imagenet_densenet121", "imagenet_resnet50", "imagenet_vgg16", "cifar10_densenet", "cifar10_googlenet")
+LARGE = (
+    *("imagenet_alexnet", "imagenet_alexnet_towers", "imagenet_densenet121", "imagenet_googlenet", "imagenet_resnet50"),
+    *("imagenet_vgg16", "cifar10_densenet", "cifar10_densenet_small", "cifar10_googlenet", "cifar10_googlenet_small"),
+    *("cifar10_resnet18", "cifar10_resnet18_small"),
+)
 
 
 @pytest.mark.parametrize(

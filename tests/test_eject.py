@@ -25,7 +25,8 @@ from cnnkit.console import Console
 from cnnkit.eject import eject
 from cnnkit.errors import UsageError
 from cnnkit.model import build_model, measure_initial_weights, normalization_constants
-from cnnkit.train import load_data, train
+from cnnkit.preparation import load_data
+from cnnkit.train import train
 
 #: Composites, residuals with and without projections, branches, loops, dropout, whitening, LRN.
 NAMES = (
@@ -276,6 +277,7 @@ def test_the_best_epoch_is_that_of_a_run(tmp_path: Path, monkeypatch: pytest.Mon
     assert kept == [0, 1, 4]
 
 
+@pytest.mark.long
 def test_another_order_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss tells the order of the images apart: what the other tests compare is not equal by itself."""
     loaded = load_config(str(shipped.find("digits")), ("training.epochs=1", "training.tensorboard=false"))
@@ -285,12 +287,13 @@ def test_another_order_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert losses(other, tmp_path, monkeypatch) != pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "share", "overrides"),
     [
         # A high rate would enlarge the rounding.
         ("cifar10_resnet20", 2, ("training.optimizer.SGD.learning_rate=0.001", "training.schedule=null")),
-        pytest.param("cifar10", 10, (), marks=pytest.mark.long),
+        ("cifar10", 10, ()),
     ],
 )
 def test_real_images_are_learned_the_same(

@@ -14,7 +14,7 @@ import pytest
 
 from cnnkit import machine, runtime
 from cnnkit.config.training import TrainingConfig
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.layers.base import Shape
 from cnnkit.layers.convolution import Conv2D, DepthwiseConv2D
 from cnnkit.layers.stack import Step
@@ -116,7 +116,11 @@ def test_layers_without_a_kernel_turn_xla_on(
     found = chosen([layer], dtype_policy=policy)
     assert found.jit_compile is xla
     assert (type(layer).__name__ in found.reason) is xla
-    assert chosen([layer], dtype_policy=policy, jit="off").jit_compile is False
+    if not xla:
+        assert chosen([layer], dtype_policy=policy, jit="off").jit_compile is False
+        return
+    with pytest.raises(UsageError, match=rf"training\.jit is off, but .*{type(layer).__name__}"):
+        chosen([layer], dtype_policy=policy, jit="off")
 
 
 def test_what_comes_too_late_for_the_process_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

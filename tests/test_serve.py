@@ -606,6 +606,40 @@ class TestWorker:
         assert found[:, 0].tolist() == list(range(20))
         assert sizes == [8, 8, 4]
 
+    def test_a_large_request_leaves_others_their_turn(self) -> None:
+        import asyncio
+
+        from cnnkit.serve.worker import LARGEST_BATCH, Worker
+
+        answered: list[str] = []
+        entered, may_go_on = threading.Event(), threading.Event()
+
+        def network(images: np.ndarray) -> np.ndarray:
+            entered.set()
+            assert may_go_on.wait(10)
+            return images.astype(np.float64).sum(axis=(1, 2, 3))[:, None]
+
+        async def ask(worker: Worker, name: str, count: int) -> None:
+            found = await worker.compute(network, np.ones((count, 1, 1, 1), np.uint8))
+            assert found[:, 0].tolist() == [1] * count
+            answered.append(name)
+
+        async def ask_both(worker: Worker) -> None:
+            large = asyncio.ensure_future(ask(worker, "large", 4 * LARGEST_BATCH))
+            await asyncio.to_thread(entered.wait, 10)
+            small = asyncio.ensure_future(ask(worker, "small", 1))
+            await asyncio.sleep(0)
+            may_go_on.set()
+            await asyncio.gather(large, small)
+
+        worker = Worker()
+        worker.start()
+        try:
+            asyncio.run(ask_both(worker))
+        finally:
+            worker.stop()
+        assert answered == ["small", "large"]
+
 
 class TestStarting:
     def test_a_taken_port(self, digits_run: Run) -> None:

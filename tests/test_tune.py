@@ -207,17 +207,17 @@ def test_xla_and_steps_are_measured_side_by_side(file: str, monkeypatch: pytest.
 
 
 def test_a_setting_that_fails_is_reported_beside_those_that_work(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnnkit import train
+    from cnnkit import preparation
 
     quick(monkeypatch)
-    original = train.compile_model
+    original = preparation.compile_model
 
     def fail_with_xla(*arguments: Any) -> Any:
         if arguments[4].jit_compile:
             raise ValueError("no such\nkernel")
         return original(*arguments)
 
-    monkeypatch.setattr(train, "compile_model", fail_with_xla)
+    monkeypatch.setattr(preparation, "compile_model", fail_with_xla)
     found = tune.measure(load_config(file, ["training.steps_per_execution=4"]))
     errors = {one["settings"]["jit"]: one["error"] for one in found["measurements"]}
     assert errors == {"off": None, "on": "no such kernel"}
@@ -226,7 +226,7 @@ def test_a_setting_that_fails_is_reported_beside_those_that_work(file: str, monk
 def run(folder: Path, *arguments: str) -> str:
     environment = {k: v for k, v in os.environ.items() if k not in (runtime.ONEDNN, runtime.THREADS)}
     done = subprocess.run(
-        [sys.executable, "-m", "cnnkit.cli", "train", *arguments, "--no-eval"],
+        [sys.executable, "-m", "cnnkit", "train", *arguments, "--no-eval"],
         capture_output=True, text=True, cwd=folder, env=environment, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -241,6 +241,7 @@ def figures(folder: Path) -> list[dict[str, str]]:
         ]
 
 
+@pytest.mark.long
 def test_a_tuned_run_is_repeated_by_its_config(file: str, tmp_path: Path) -> None:
     printed = run(tmp_path, file, "--tune", "--run-dir", "tuned", "--set", "training.jit=off")
     assert "chosen" in printed
@@ -272,7 +273,7 @@ def test_data_that_are_missing_are_reported_as_without_tuning(tmp_path: Path) ->
     path.write_text(yaml.safe_dump({**NETWORK, "data": {"name": "fashion_mnist", "download": False}}))
     environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path / "none")}
     done = subprocess.run(
-        [sys.executable, "-m", "cnnkit.cli", "train", str(path), "--tune"],
+        [sys.executable, "-m", "cnnkit", "train", str(path), "--tune"],
         capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=300,
     )  # fmt: skip
     assert done.returncode == 1

@@ -17,9 +17,9 @@ from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import Problem
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Names, ShapeError, format_shape
+from cnnkit.layers.blocks import BlockConfig, calls_in
 from cnnkit.layers.compound import leaves
 from cnnkit.layers.convolution import Conv2D
-from cnnkit.layers.deferred import BlockConfig, calls_in
 from cnnkit.layers.stack import StackError, head, trace
 
 #: Names that the built model gives to what stands before the first layer.

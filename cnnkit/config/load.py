@@ -26,7 +26,8 @@ from cnnkit.config.schema import Schema, schema_of
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import ConfigError, Problem
 from cnnkit.layers import LAYERS
-from cnnkit.layers.deferred import LAYER_CHOICE, BlockConfig, known_blocks
+from cnnkit.layers.blocks import BlockConfig, known_blocks
+from cnnkit.layers.deferred import LAYER_CHOICE
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from cnnkit.config.base import Choice, StrictModel
 from cnnkit.config.data import DataConfig
 from cnnkit.config.training import TrainingConfig
 from cnnkit.layers.base import Layer, Names, Shape
-from cnnkit.layers.deferred import BlockConfig, LayerField, known_blocks, without_required
+from cnnkit.layers.blocks import BlockConfig, known_blocks, without_required
+from cnnkit.layers.deferred import LayerField
 from cnnkit.layers.stack import Step, trace
 
 

@@ -128,4 +128,4 @@ class ReduceLROnPlateau(Schedule):
     min_lr: NonNegativeNumber = Field(default=0.0, description="Smallest rate.")
 
     def build(self, learning_rate: float, updates_per_epoch: float, total_updates: int, scale: int) -> Any:
-        raise TypeError("ReduceLROnPlateau is a callback; train.py makes it")
+        raise TypeError("ReduceLROnPlateau is a callback; `make_rate` of cnnkit.schedules makes it")

@@ -107,7 +107,9 @@ class TrainingConfig(StrictModel):
         "mixed_bfloat16 (compute capability 8.0 and up) or mixed_float16 (7.x).",
     )
     jit: Literal["auto", "on", "off"] = Field(
-        default="auto", description="Whether XLA compiles the training step: `auto` is off on a CPU, on on a GPU."
+        default="auto",
+        description="Whether XLA compiles the training step: `auto` is on on a GPU, and off on a CPU but for networks "
+        "that can be trained there only with it.",
     )
     steps_per_execution: AutoOrCount = Field(
         default="auto",

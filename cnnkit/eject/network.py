@@ -17,10 +17,10 @@ from typing import Any
 from cnnkit.eject.text import Raw, call_text, keras_name, literal, wrapped
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Scope, Seeds, format_shape
+from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.composite import Repeat
 from cnnkit.layers.compound import Compound, scopes
-from cnnkit.layers.deferred import BlockCall
 from cnnkit.layers.stack import Step
 
 

@@ -18,7 +18,7 @@ from cnnkit.model import first_kernel
 from cnnkit.rundir import Run
 
 if TYPE_CHECKING:
-    from cnnkit.train import Preparation
+    from cnnkit.preparation import Preparation
 
 
 class LiveFiles(keras.callbacks.Callback):

@@ -10,9 +10,9 @@ from typing import Any
 
 from cnnkit.layers import geometry
 from cnnkit.layers.base import Layer, Shape, format_shape
+from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.composite import Repeat
 from cnnkit.layers.compound import Compound
-from cnnkit.layers.deferred import BlockCall
 from cnnkit.layers.stack import Step
 from cnnkit.plots.network_nodes import (
     Fork,

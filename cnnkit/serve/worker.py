@@ -78,7 +78,10 @@ class Worker:
             most: Images that it may be given at a time, so that they fit in memory; never more than LARGEST_BATCH.
         """
         # Batches are filled up to powers of two.
-        return await self._add(network, images, 1 << (min(most, LARGEST_BATCH).bit_length() - 1))
+        most = 1 << (min(most, LARGEST_BATCH).bit_length() - 1)
+        # One by one, so that a large request leaves others their turn.
+        parts = [await self._add(network, images[start : start + most], most) for start in range(0, len(images), most)]
+        return np.concatenate(parts)
 
     async def call(self, function: Callable[[], Any]) -> Any:
         """What a function returns that computes with TensorFlow."""
@@ -125,24 +128,20 @@ def _answers(jobs: Sequence[_Job]) -> list[Any]:
     if first.images is None:
         return [first.compute()]
     images = np.concatenate([job.images for job in jobs if job.images is not None])
-    outputs = _in_batches(first.compute, images, first.most)
+    outputs = _filled(first.compute, images)
     ends = np.cumsum([job.size for job in jobs])
     return np.split(outputs, ends[:-1])
 
 
-def _in_batches(network: Compute, images: Images, most: int) -> NDArray[Any]:
-    """The outputs, from batches of few sizes: oneDNN keeps kernels and buffers for every size that it has met.
+def _filled(network: Compute, batch: Images) -> NDArray[Any]:
+    """The outputs for a batch, from one of few sizes: oneDNN keeps kernels and buffers for every size that it has met.
 
     Digits' small network held 150 MB more after batches of 1 to 300 images; filling batches up to powers of two
     bounds that.
     """
-    outputs = []
-    for start in range(0, len(images), most):
-        batch = images[start : start + most]
-        missing = (1 << (len(batch) - 1).bit_length()) - len(batch)
-        filled = np.concatenate([batch, np.zeros_like(batch, shape=(missing, *batch.shape[1:]))]) if missing else batch
-        outputs.append(np.asarray(network(filled))[: len(batch)])
-    return np.concatenate(outputs)
+    missing = (1 << (len(batch) - 1).bit_length()) - len(batch)
+    filled = np.concatenate([batch, np.zeros_like(batch, shape=(missing, *batch.shape[1:]))]) if missing else batch
+    return np.asarray(network(filled))[: len(batch)]
 
 
 def _deliver(jobs: Sequence[_Job], answers: Sequence[Any]) -> None:

@@ -572,10 +572,10 @@ def test_broken_config_in_a_process_of_its_own(case: Case, in_a_folder: Path) ->
 
 
 def test_as_a_module_the_same_happens(in_a_folder: Path) -> None:
-    """`python -m cnnkit.cli` is the installed command's own entry."""
+    """`python -m cnnkit` is the installed command's own entry."""
     case = next(case for case in CASES if case.name == "layer argument")
     ended = subprocess.run(
-        [sys.executable, "-m", "cnnkit.cli", *write(case)],
+        [sys.executable, "-m", "cnnkit", *write(case)],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])},

@@ -238,6 +238,7 @@ def figures(run: Any) -> list[dict[str, str]]:
         ]
 
 
+@pytest.mark.long
 def test_runs_are_the_same_streamed_in_memory_and_resumed_the_other_way(folder: Path, tmp_path: Path) -> None:
     from cnnkit.config.load import load_config
     from cnnkit.console import Console

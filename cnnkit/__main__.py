@@ -1,4 +1,4 @@
-"""`python -m cnnkit.cli`."""
+"""`python -m cnnkit`."""
 
 from cnnkit.cli import main
 

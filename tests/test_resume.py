@@ -1,0 +1,200 @@
+"""A run can be repeated and resumed to the last bit, and nothing else is resumed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from trainings import config, rows, run_training, state, weights, write
+
+from cnnkit.config.load import load_config
+from cnnkit.console import Console
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.rundir import Run
+from cnnkit.train import resume, train
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run_training(tmp_path_factory.mktemp("whole"), config(), "run")
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one(
+    uninterrupted: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout, augmentation, Adam, EMA and plateau are on; the run is killed in its third epoch."""
+    from cnnkit import callbacks
+
+    class Killed(BaseException):
+        pass
+
+    original = callbacks.EpochClock.on_epoch_begin
+
+    def die(self: Any, epoch: int, logs: Any = None) -> None:
+        if epoch == 2:
+            raise Killed
+        original(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.EpochClock, "on_epoch_begin", die)
+        with pytest.raises(Killed):
+            run_training(tmp_path, config(), "run")
+    stopped = Run(tmp_path / "run")
+    assert len(rows(stopped)) == 2
+    resume(str(stopped.path), None, (), Console(stream=io.StringIO()))
+    assert rows(stopped) == rows(uninterrupted)
+    for ours, theirs in zip(weights(stopped), weights(uninterrupted), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with np.load(stopped.checkpoint) as ours, np.load(uninterrupted.checkpoint) as theirs:
+        assert set(ours.files) == set(theirs.files)
+        for name in set(ours.files) - {"state"}:
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def other_options() -> dict[str, Any]:
+    """What the first resumed run leaves out."""
+    return config(
+        model={"layers": [{"GaussianNoise": 0.1}, *config()["model"]["layers"]]},
+        training={
+            "epochs": 4,
+            "dtype_policy": "mixed_float16",
+            "warmup_epochs": 1,
+            "optimizer": {"SGD": {"learning_rate": 0.05, "momentum": 0.9, "gradient_accumulation_steps": 3}},
+            "schedule": {"ReduceLROnPlateau": {"monitor": "loss", "patience": 0, "min_delta": 10, "factor": 0.5}},
+            "early_stopping": {"monitor": "loss", "patience": 3, "min_delta": 10},
+            "metrics": ["AUC"],
+        },
+    )
+
+
+def composites() -> dict[str, Any]:
+    """Layers inside layers: dropout, batch normalization, what trains in a form of its own, and a repeated block."""
+    convolution = {"Conv2D": {"filters": 8, "kernel_size": 3, "padding": "same", "activation": "relu"}}
+    unit = {
+        "parameters": {"rate": 0.2},
+        "layers": [{"Residual": [convolution, "BatchNormalization", {"Dropout": "$rate"}]}],
+    }
+    pooled = [convolution, {"MaxPooling2D": {"pool_size": 2, "strides": 2}}, "LocalResponseNormalization"]
+    return config(
+        model={
+            "blocks": {"unit": unit},
+            "layers": [
+                {"Repeat": {"times": 2, "layers": [{"unit": {"rate": 0.1}}]}},
+                {"Branches": [pooled, [{"AveragePooling2D": 2}, "unit"]]},
+                "Flatten",
+                {"Dense": {"units": "classes", "activation": "softmax"}},
+            ],
+        }
+    )
+
+
+@pytest.mark.parametrize("options", [other_options, pytest.param(composites, marks=pytest.mark.long)])
+def test_a_resumed_run_with_other_options_equals_the_uninterrupted_one(
+    options: Callable[[], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noise, half precision, warm-up with plateau, accumulation, early stopping's count, a metric; and composites."""
+    from cnnkit import callbacks
+
+    whole = run_training(tmp_path, options(), "whole")
+    original = callbacks.EpochClock.on_epoch_begin
+
+    def interrupt(self: Any, epoch: int, logs: Any = None) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+        original(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.EpochClock, "on_epoch_begin", interrupt)
+        with pytest.raises(CnnkitError, match="2 epochs are kept") as caught:
+            run_training(tmp_path, options(), "run")
+    assert caught.value.exit_code == 130
+    run = Run(tmp_path / "run")
+    resume(str(run.path), None, (), Console(stream=io.StringIO()))
+    assert rows(run) == rows(whole)
+    # Without a warm-up, the plateau lowers the rate from the second epoch on.
+    assert len({row["learning_rate"] for row in rows(run)}) == (4 if options is other_options else 3)
+    assert state(run) | {"rows": []} == state(whole) | {"rows": []}
+
+
+def test_a_changed_data_set_is_neither_resumed_nor_evaluated(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from cnnkit.score import evaluate_run
+
+    random = np.random.default_rng(0)
+
+    def add(name: str) -> None:
+        for kind in ("a", "b"):
+            (tmp_path / "photos" / kind).mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8))
+            picture.save(tmp_path / "photos" / kind / f"{name}.png")
+
+    for number in range(20):
+        add(str(number))
+    content = config(data={"name": None, "folder": str(tmp_path / "photos")}, training={"epochs": 1})
+    run = run_training(tmp_path, content, "run")
+    assert evaluate_run(run)["images"] == 8
+    add("new")
+    with pytest.raises(CnnkitError, match="the data set has changed"):
+        evaluate_run(run)
+    with pytest.raises(CnnkitError, match="the data set has changed"):
+        resume(str(run.path), None, ("training.epochs=2",), Console(stream=io.StringIO()))
+
+
+def test_the_plateau_was_at_work(uninterrupted: Run) -> None:
+    rates = [float(row["learning_rate"]) for row in rows(uninterrupted)]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates[-1] < 0.01
+
+
+def test_the_resolved_config_gives_the_same_figures(uninterrupted: Run, tmp_path: Path) -> None:
+    loaded = load_config(str(uninterrupted.config))
+    again = train(loaded, Console(stream=io.StringIO()), str(tmp_path / "again"))
+    assert rows(again) == rows(uninterrupted)
+
+
+def test_another_seed_gives_other_figures(uninterrupted: Run, tmp_path: Path) -> None:
+    other = run_training(tmp_path, config(), "other", ("seed=4", "training.epochs=1"))
+    assert rows(other)[0] != rows(uninterrupted)[0]
+
+
+def test_a_finished_run_and_a_changed_config_are_not_resumed(uninterrupted: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has trained all its 4 epochs"):
+        resume(str(uninterrupted.path), None, (), Console())
+    changed = write(tmp_path, config(training={"label_smoothing": 0.2}))
+    with pytest.raises(UsageError, match=r"training\.label_smoothing"):
+        resume(str(uninterrupted.path), changed, (), Console())
+
+
+def test_resolved_config_records_what_ran(uninterrupted: Run) -> None:
+    resolved = yaml.safe_load(uninterrupted.config.read_text())
+    assert resolved["training"]["steps_per_execution"] == 8
+    assert "auto" not in uninterrupted.config.read_text().split("\n", 1)[1]
+    environment = uninterrupted.read_json(uninterrupted.environment)
+    assert environment["settings"]["jit_compile"] is False or environment["settings"]["device"] == "GPU"
+    assert environment["data"]["images"]["train"] + environment["data"]["images"]["validation"] == 1437
+
+
+def test_a_resumed_run_keeps_the_settings_that_it_ran_with(tmp_path: Path) -> None:
+    content = config(training={"epochs": 1, "steps_per_execution": 5})
+    run = run_training(tmp_path, content, "run")
+    as_before = write(tmp_path, config(training={"epochs": 2}))
+    assert "steps_per_execution" not in Path(as_before).read_text()
+    resume(str(run.path), as_before, (), Console(stream=io.StringIO()))
+    assert yaml.safe_load(run.config.read_text())["training"]["steps_per_execution"] == 5
+    other = write(tmp_path, config(training={"epochs": 3, "steps_per_execution": 7}))
+    with pytest.raises(UsageError, match=r"training\.steps_per_execution"):
+        resume(str(run.path), other, (), Console(stream=io.StringIO()))
+
+
+def test_early_stopping_stops_and_cannot_be_resumed(tmp_path: Path) -> None:
+    stopping = {"monitor": "val_loss", "patience": 1, "min_delta": 100}
+    run = run_training(tmp_path, config(training={"early_stopping": stopping, "schedule": None}), "run")
+    assert len(rows(run)) == 2
+    with pytest.raises(UsageError, match="early stopping"):
+        resume(str(run.path), None, (), Console())

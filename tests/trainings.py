@@ -1,0 +1,80 @@
+"""Small trainings on the bundled digits, for the tests of training and of resuming."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from cnnkit.config.load import load_config
+from cnnkit.console import Console
+from cnnkit.rundir import Run
+from cnnkit.train import train
+
+TIMING = ("seconds", "images_per_second")
+
+
+def config(**sections: Any) -> dict[str, Any]:
+    """A small network on the bundled digits, with everything random switched on."""
+    base: dict[str, Any] = {
+        "seed": 3,
+        "data": {"name": "digits", "batch_size": 64},
+        "augmentation": [
+            {"RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1}},
+            {"RandomRotation": 0.03},
+        ],
+        "model": {
+            "layers": [
+                {"Conv2D": {"filters": 8, "kernel_size": 3, "padding": "same"}},
+                "BatchNormalization",
+                "ReLU",
+                {"MaxPooling2D": 2},
+                "Flatten",
+                {"Dropout": 0.3},
+                {"Dense": {"units": "classes", "activation": "softmax"}},
+            ]
+        },
+        "training": {
+            "epochs": 4,
+            "optimizer": {"Adam": {"learning_rate": 0.01, "use_ema": True, "ema_momentum": 0.9}},
+            "schedule": {"ReduceLROnPlateau": {"monitor": "val_loss", "patience": 0, "min_delta": 10, "factor": 0.5}},
+            "label_smoothing": 0.1,
+            "tensorboard": False,
+        },
+    }
+    for name, value in sections.items():
+        base[name] = {**base[name], **value} if isinstance(value, dict) else value
+    return base
+
+
+def write(folder: Path, content: dict[str, Any], name: str = "net.yaml") -> str:
+    path = folder / name
+    path.write_text(yaml.safe_dump(content))
+    return str(path)
+
+
+def run_training(folder: Path, content: dict[str, Any], name: str, overrides: tuple[str, ...] = ()) -> Run:
+    loaded = load_config(write(folder, content), overrides)
+    return train(loaded, Console(stream=io.StringIO()), str(folder / name))
+
+
+def rows(run: Run) -> list[dict[str, str]]:
+    """metrics.csv as text, timing columns aside."""
+    with run.metrics.open() as stream:
+        return [{k: v for k, v in row.items() if k not in TIMING} for row in csv.DictReader(stream)]
+
+
+def weights(run: Run) -> list[np.ndarray]:
+    import keras
+
+    return [np.asarray(w) for w in keras.models.load_model(run.model, compile=False).get_weights()]
+
+
+def state(run: Run) -> dict[str, Any]:
+    from cnnkit.checkpoint import read_state
+
+    return read_state(run.checkpoint)
