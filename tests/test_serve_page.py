@@ -113,6 +113,27 @@ def test_a_drawing_can_be_taken_back(page_at: PageAt, address: str) -> None:
     assert len(set(pictures)) == 3
 
 
+def test_the_keyboard_draws_too(page_at: PageAt, address: str) -> None:
+    page = page_at(address)
+    pad = page.locator("#pad")
+    pad.focus()
+
+    def press(keys: str) -> None:
+        for key in keys:
+            page.keyboard.press({"l": "ArrowLeft", "r": "ArrowRight", "u": "ArrowUp", "d": "ArrowDown"}.get(key, key))
+
+    # A zero with corners.
+    press("u" * 8 + "l" * 2 + " ")
+    press("ld" * 2 + "d" * 12 + "rd" * 2 + "r" * 4 + "ru" * 2 + "u" * 12 + "lu" * 2 + "l" * 4)
+    assert answer_of(page, lambda: press(" ")) == "0"
+    # Leaving the pad lifts the pen.
+    press(" " + "d" * 4)
+    answer_of(page, lambda: page.keyboard.press("Tab"))
+    empty = "new Set(document.getElementById('pad').getContext('2d').getImageData(0, 0, 560, 560).data).size == 2"
+    page.get_by_role("button", name="Clear").click()
+    assert page.evaluate(empty)
+
+
 def test_a_finger_draws_too(page_at: PageAt, address: str) -> None:
     page = page_at(address, width=390, has_touch=True, is_mobile=True)
     page.locator("#pad").wait_for()
@@ -230,7 +251,7 @@ def test_the_keyboard_suffices(page_at: PageAt, address: str) -> None:
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
         if page.evaluate("document.activeElement.matches('.examples button')"):
             break
-    assert {"file", "brush", "undo", "clear"} <= set(reached)
+    assert {"file", "pad", "brush", "undo", "clear"} <= set(reached)
     assert answer_of(page, lambda: page.keyboard.press("Enter")) == "0"
 
 

@@ -140,7 +140,8 @@ function offerPad(runs) {
   find("pad-section").hidden = false;
   const shares = [...new Set(drawable.map((run) => percent(run.drawing.share, 0)))];
   find("pad-note").textContent =
-    "Draw in the square with the mouse, a pen or a finger. Your drawing is scaled until it fills " +
+    "Draw in the square with the mouse, a pen or a finger, or with the keyboard: arrow keys move the pen (less far with " +
+    "Shift), the space bar puts it down and lifts it. Your drawing is scaled until it fills " +
     `${shares.join(" or ")} of the network's frame, and moved until its centre of mass is in the middle, as in the ` +
     "images that the network learned from.";
   const pad = new Pad(find("pad"), find("brush"), drawable[0].drawing.bright, () => {

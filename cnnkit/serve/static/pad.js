@@ -9,6 +9,14 @@ const USUAL_HEIGHT = 0.7;
 /** A drawing that is smaller, such as a dot, is not enlarged any further. */
 const LEAST_EXTENT = 0.1;
 
+/** How far an arrow key moves the pen, as a share of the pad's side; with Shift, a quarter of it. */
+const STEP = 0.04;
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/** What draws the current stroke, where it is no pointer. */
+const KEYBOARD = "keyboard";
+
 export class Pad {
   /**
    * @param {HTMLCanvasElement} canvas
@@ -23,6 +31,14 @@ export class Pad {
     this.changed = changed;
     this.strokes = [];
     this.current = null;
+    /** Where the keyboard's pen is. */
+    this.pen = [0.5, 0.5];
+    canvas.addEventListener("keydown", (event) => this.press(event));
+    canvas.addEventListener("focus", () => this.draw());
+    canvas.addEventListener("blur", () => {
+      this.finish(KEYBOARD);
+      this.draw();
+    });
     canvas.addEventListener("pointerdown", (event) => this.begin(event));
     canvas.addEventListener("pointermove", (event) => this.extend(event));
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => this.end(event));
@@ -54,10 +70,32 @@ export class Pad {
     if (event.button !== 0 || this.current) return;
     event.preventDefault();
     this.canvas.setPointerCapture(event.pointerId);
-    this.pointer = event.pointerId;
+    this.start(event.pointerId);
+    this.extend(event);
+  }
+
+  start(pointer) {
+    this.pointer = pointer;
     this.current = [];
     this.strokes.push(this.current);
-    this.extend(event);
+  }
+
+  /** Arrow keys move the pen; the space bar puts it down, and lifts it. */
+  press(event) {
+    const arrow = ARROWS[event.key];
+    if (!arrow && event.key !== " ") return;
+    event.preventDefault();
+    if (this.current && this.pointer !== KEYBOARD) return;
+    if (arrow) {
+      const step = event.shiftKey ? STEP / 4 : STEP;
+      this.pen = this.pen.map((place, axis) => Math.max(0, Math.min(1, place + step * arrow[axis])));
+    } else if (this.current) {
+      this.finish(KEYBOARD);
+    } else {
+      this.start(KEYBOARD);
+    }
+    if (this.current) this.current.push(this.pen);
+    this.draw();
   }
 
   extend(event) {
@@ -71,7 +109,11 @@ export class Pad {
   }
 
   end(event) {
-    if (!this.current || event.pointerId !== this.pointer) return;
+    this.finish(event.pointerId);
+  }
+
+  finish(pointer) {
+    if (!this.current || pointer !== this.pointer) return;
     this.current = null;
     this.changed();
   }
@@ -79,7 +121,10 @@ export class Pad {
   draw() {
     const size = this.canvas.width;
     const place = ([x, y]) => [x * size, y * size];
-    paint(this.canvas.getContext("2d"), this.strokes, place, this.width * USUAL_HEIGHT * size, this.bright);
+    const context = this.canvas.getContext("2d");
+    const width = this.width * USUAL_HEIGHT * size;
+    paint(context, this.strokes, place, width, this.bright);
+    if (this.canvas.matches(":focus-visible")) showPen(context, place(this.pen), width / 2, this.current !== null);
   }
 
   /** The drawing as a PNG file of the network's size: as large in its frame as the data set's images, its centre of
@@ -124,6 +169,16 @@ function paint(context, strokes, place, width, bright) {
     for (const point of stroke) context.lineTo(...place(point));
     context.stroke();
   }
+}
+
+/** The keyboard's pen: a ring, filled while it is down. Its grey is seen on black, on white and on strokes. */
+function showPen(context, [x, y], radius, down) {
+  context.strokeStyle = context.fillStyle = "#808080";
+  context.lineWidth = Math.max(2, radius / 4);
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  if (down) context.fill();
+  context.stroke();
 }
 
 /** How strokes (in 0..1) are scaled and moved so that they fill the frame's share, their box in the middle. */
