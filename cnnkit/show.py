@@ -258,12 +258,15 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
     """
     from cnnkit import data as data_module
     from cnnkit import runtime
-    from cnnkit.augmentation.pipeline import Pipeline
 
     config = loaded.config
     if not config.augmentation:
         raise UsageError(f"`{loaded.file}` has no augmentation", "Its network receives the images as they are.")
     runtime.request(config.training.onednn, config.training.threads)
+    runtime.load_tensorflow()
+    # It imports Keras, and so TensorFlow, whose settings must stand by then.
+    from cnnkit.augmentation.pipeline import Pipeline
+
     data = data_module.load(config.data, config.seed, splits=("train",))
     assert data.train is not None
     names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))

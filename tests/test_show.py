@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -173,6 +175,17 @@ def test_augmentation_shows_what_the_pipeline_makes(show: Any, tmp_path: Path) -
     result = show("augmentation", config, "--set", "augmentation=[]", "-o", tmp_path / "b.png")
     assert isinstance(result.exception, UsageError)
     assert "has no augmentation" in str(result.exception)
+
+
+def test_augmentation_in_a_process_of_its_own_is_quiet(tmp_path: Path) -> None:
+    """TensorFlow greets on standard error where it is loaded past `runtime`, and then without cnnkit's settings."""
+    config = tmp_path / "net.yaml"
+    config.write_text(
+        "data: {name: digits}\naugmentation: [{RandomRotation: 0.1}]\nmodel: {layers: [Flatten, {Dense: classes}]}\n"
+    )
+    command = [sys.executable, "-m", "cnnkit", "show", "augmentation", str(config), "--draws", "1"]
+    done = subprocess.run([*command, "-o", "a.png"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "wrote a.png\n", "")
 
 
 def test_runs_of_one_name_are_told_apart_by_their_paths(show: Any, digits_run: Run, tmp_path: Path) -> None:
