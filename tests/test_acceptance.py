@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -25,26 +27,22 @@ def test_digits_reach_98_percent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert accuracy_of(tmp_path, "digits") >= 0.98
 
 
-@pytest.mark.long
 @pytest.mark.usefixtures("tfds_data")
 def test_mnist_reaches_98_9_percent(tmp_path: Path) -> None:
     assert accuracy_of(tmp_path, "mnist") >= 0.989
 
 
-@pytest.mark.long
 @pytest.mark.usefixtures("tfds_data")
 def test_mnist_lecture_reaches_98_percent_on_average(tmp_path: Path) -> None:
     reached = [accuracy_of(tmp_path / str(seed), "mnist_lecture", "--set", f"seed={seed}") for seed in range(3)]
     assert sum(reached) / 3 >= 0.98
 
 
-@pytest.mark.long
 @pytest.mark.usefixtures("tfds_data")
 def test_mnist_fast_reaches_99_5_percent(tmp_path: Path) -> None:
     assert accuracy_of(tmp_path, "mnist_fast") >= 0.995
 
 
-@pytest.mark.long
 @pytest.mark.usefixtures("tfds_data")
 def test_cifar10_reaches_85_percent(tmp_path: Path) -> None:
     # 86.5 % on three seeds; another processor's rounding is another draw.

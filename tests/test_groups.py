@@ -197,6 +197,7 @@ training: {epochs: 2}
 """
 
 
+@pytest.mark.long
 def test_seeds_make_runs_and_say_what_they_have_in_common(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are the runs that `--set seed=` makes, and an ensemble of them averages their probabilities."""
     from cnnkit.score import evaluate_ensemble

@@ -445,6 +445,7 @@ with TestClient(serve.create_app([run]), base_url="http://127.0.0.1") as client:
 """
 
 
+@pytest.mark.long
 def test_a_network_that_only_xla_can_compute_is_explained(tmp_path: Path) -> None:
     """In a process of its own, because oneDNN, which knows channels_first, is on in this one."""
     (tmp_path / "net.yaml").write_text(

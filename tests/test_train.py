@@ -308,6 +308,7 @@ def test_layers_that_need_xla_on_a_cpu_turn_it_on_where_onednn_is_off(tmp_path: 
     assert found["later"][3] == pytest.approx(found["with"][3], abs=0.02)
 
 
+@pytest.mark.long
 def test_strided_points_of_few_channels_do_not_write_beyond_their_memory(tmp_path: Path) -> None:
     """oneDNN's gradient of such kernels does with AVX-512, for batches of odd sizes; plain Keras dies there."""
     point = {"Conv2D": {"filters": 8, "kernel_size": 1, "strides": 2}}
@@ -322,6 +323,7 @@ def test_strided_points_of_few_channels_do_not_write_beyond_their_memory(tmp_pat
     assert jit is onednn
 
 
+@pytest.mark.long
 def test_no_step_waits_for_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In training and validation, no tensor is read after an execution unless the progress is due."""
     import keras

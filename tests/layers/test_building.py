@@ -225,6 +225,7 @@ print(json.dumps(trained))
 """
 
 
+@pytest.mark.long
 def test_needing_xla_on_a_cpu_is_said_exactly_where_training_fails_without_it(tmp_path: Path) -> None:
     """TensorFlow's own kernels decide: oneDNN, where a CPU has it switched on, runs some of these."""
     layers = [make(name, arguments) for name, arguments in CPU_CASES]
@@ -267,6 +268,7 @@ print(json.dumps(differences))
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not runtime.onednn_helps(), reason="needs an x86 processor with AVX2")
 def test_with_onednn_the_layers_that_need_xla_elsewhere_train_without_it(tmp_path: Path) -> None:
     """They learn what they learn with XLA, to rounding: that they run is not enough."""
