@@ -15,6 +15,7 @@ from cnnkit.runtime import Runtime
 from cnnkit.tasks import classification as task
 
 if TYPE_CHECKING:
+    from cnnkit.config.dataset import DataSetInfo
     from cnnkit.config.load import LoadedConfig
     from cnnkit.config.run import RunConfig
     from cnnkit.data import DataSets
@@ -59,35 +60,38 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
     stack = config.model.trace(data.info.shape, data.info.classes)
     chosen = runtime.choose(config.training, stack, steps)
     config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
-    config = _resolved(config, chosen)
+    config = resolved(config, chosen)
     measured = data_module.channel_statistics(data.train) if config.data.normalization == "standardize" else None
-    model, plateau = compile_model(
-        config, data.info.shape, data.info.classes, normalization_constants(config, measured), chosen, steps
-    )
+    head = head_of([step.layer for step in stack])
+    model, plateau = compile_model(config, data.info, head, normalization_constants(config, measured), chosen, steps)
     measure_initial_weights(model, data.train)
     names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
-    return Preparation(config, data, chosen, model, head_of([step.layer for step in stack]), steps, names, plateau)
+    return Preparation(config, data, chosen, model, head, steps, names, plateau)
 
 
 def compile_model(
     config: RunConfig,
-    input_shape: tuple[int, ...],
-    classes: int,
+    info: DataSetInfo,
+    head: str,
     constants: tuple[Sequence[float], Sequence[float]] | None,
     chosen: Runtime,
     steps_per_epoch: int,
 ) -> tuple[Any, Any]:
-    """The compiled Keras model with a built optimizer, and the plateau callback (None without one)."""
+    """The compiled Keras model with a built optimizer, and the plateau callback (None without one).
+
+    Args:
+        config: With the settings that run in place of every `auto`.
+        head: What the network ends with, as `cnnkit.layers.stack.head` has it.
+        constants: Mean and variance per channel for the normalisation in front; None for none.
+    """
     import keras
 
     from cnnkit.schedules import make_rate
 
     # Everything random has a seed of its own; this is for what a future Keras may add.
     keras.utils.set_random_seed(config.seed)
-    config = _resolved(config, chosen)
     training = config.training
-    model = build_model(config, input_shape, classes, constants)
-    head = head_of(config.model.resolved(input_shape, classes))
+    model = build_model(config, info.shape, info.classes, constants)
     rate, plateau = make_rate(training, steps_per_epoch)
     optimizer = training.optimizer.build(rate)
     if training.exclude_from_weight_decay:
@@ -118,7 +122,7 @@ def _check_names(names: Sequence[str], model: Any) -> None:
             )
 
 
-def _resolved(config: RunConfig, chosen: Runtime) -> RunConfig:
+def resolved(config: RunConfig, chosen: Runtime) -> RunConfig:
     """The config with the settings that run in place of every `auto`."""
     return config.model_copy(update={"training": config.training.model_copy(update=chosen.as_fields())})
 

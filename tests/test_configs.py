@@ -9,8 +9,9 @@ import pytest
 
 from cnnkit.config.load import load_config
 from cnnkit.data import split_from_arrays
+from cnnkit.layers.stack import head
 from cnnkit.model import measure_initial_weights, normalization_constants, without_training_state
-from cnnkit.preparation import compile_model
+from cnnkit.preparation import compile_model, resolved
 from cnnkit.runtime import choose
 from cnnkit.summary import summarize
 
@@ -35,9 +36,12 @@ def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
     loaded = load_config(str(file))
     config, info = loaded.config, loaded.info
     summary = summarize(loaded)
-    chosen = choose(config.training, config.model.trace(info.shape, info.classes), 10)
+    stack = config.model.trace(info.shape, info.classes)
+    chosen = choose(config.training, stack, 10)
+    config = resolved(config, chosen)
     statistics = ([120.0] * info.shape[-1], [3600.0] * info.shape[-1])
-    model, _ = compile_model(config, info.shape, info.classes, normalization_constants(config, statistics), chosen, 10)
+    constants = normalization_constants(config, statistics)
+    model, _ = compile_model(config, info, head([step.layer for step in stack]), constants, chosen, 10)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (4, *info.shape), dtype=np.uint8)
     measure_initial_weights(model, split_from_arrays(images, np.arange(4)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
 import os
@@ -21,6 +20,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from trainings import rows
 
 from cnnkit import callbacks
 from cnnkit.cli import cli
@@ -32,8 +32,6 @@ from cnnkit.live.state import Reporter, evaluating, read_state, request_stop
 from cnnkit.pages import listening
 from cnnkit.rundir import Run
 from cnnkit.train import resume, train
-
-TIMING = ("seconds", "images_per_second")
 
 
 def config(folder: Path, **training: Any) -> str:
@@ -85,12 +83,6 @@ def eager() -> Iterator[None]:
 def run_training(folder: Path, overrides: tuple[str, ...] = (), name: str = "run", **options: Any) -> Run:
     loaded = load_config(config(folder), overrides)
     return train(loaded, Console(stream=io.StringIO()), str(folder / name), **options)
-
-
-def rows(run: Run) -> list[dict[str, str]]:
-    """metrics.csv as text, timing columns aside."""
-    with run.metrics.open() as stream:
-        return [{k: v for k, v in row.items() if k not in TIMING} for row in csv.DictReader(stream)]
 
 
 def stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:

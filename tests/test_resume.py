@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +25,33 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run_training(tmp_path_factory.mktemp("whole"), config(), "run")
 
 
+@contextmanager
+def raised_in_third_epoch(monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> Iterator[None]:
+    """Inside the block, trainings end with the error where their third epoch begins."""
+    from cnnkit import callbacks
+
+    original = callbacks.EpochClock.on_epoch_begin
+
+    def begin(self: Any, epoch: int, logs: Any = None) -> None:
+        if epoch == 2:
+            raise error
+        original(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.EpochClock, "on_epoch_begin", begin)
+        yield
+
+
 def test_a_resumed_run_equals_the_uninterrupted_one(
     uninterrupted: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropout, augmentation, Adam, EMA and plateau are on; the run is killed in its third epoch."""
-    from cnnkit import callbacks
 
     class Killed(BaseException):
         pass
 
-    original = callbacks.EpochClock.on_epoch_begin
-
-    def die(self: Any, epoch: int, logs: Any = None) -> None:
-        if epoch == 2:
-            raise Killed
-        original(self, epoch, logs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(callbacks.EpochClock, "on_epoch_begin", die)
-        with pytest.raises(Killed):
-            run_training(tmp_path, config(), "run")
+    with raised_in_third_epoch(monkeypatch, Killed), pytest.raises(Killed):
+        run_training(tmp_path, config(), "run")
     stopped = Run(tmp_path / "run")
     assert len(rows(stopped)) == 2
     resume(str(stopped.path), None, (), Console(stream=io.StringIO()))
@@ -98,20 +106,12 @@ def test_a_resumed_run_with_other_options_equals_the_uninterrupted_one(
     options: Callable[[], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Noise, half precision, warm-up with plateau, accumulation, early stopping's count, a metric; and composites."""
-    from cnnkit import callbacks
-
     whole = run_training(tmp_path, options(), "whole")
-    original = callbacks.EpochClock.on_epoch_begin
-
-    def interrupt(self: Any, epoch: int, logs: Any = None) -> None:
-        if epoch == 2:
-            raise KeyboardInterrupt
-        original(self, epoch, logs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(callbacks.EpochClock, "on_epoch_begin", interrupt)
-        with pytest.raises(CnnkitError, match="2 epochs are kept") as caught:
-            run_training(tmp_path, options(), "run")
+    with (
+        raised_in_third_epoch(monkeypatch, KeyboardInterrupt),
+        pytest.raises(CnnkitError, match="2 epochs are kept") as caught,
+    ):
+        run_training(tmp_path, options(), "run")
     assert caught.value.exit_code == 130
     run = Run(tmp_path / "run")
     resume(str(run.path), None, (), Console(stream=io.StringIO()))

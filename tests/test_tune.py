@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from trainings import rows
 
 from cnnkit import machine, runtime, tune
 from cnnkit.cli import main
@@ -21,6 +21,7 @@ from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.config.training import TrainingConfig
 from cnnkit.console import Console
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.rundir import Run
 from cnnkit.tune import Measurement, Tuning
 
 RULE = {"jit": "off", "steps_per_execution": 8, "dtype_policy": "float32", "threads": 2, "onednn": "on"}
@@ -233,14 +234,6 @@ def run(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def figures(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open() as stream:
-        return [
-            {k: v for k, v in row.items() if k not in ("seconds", "images_per_second")}
-            for row in csv.DictReader(stream)
-        ]
-
-
 @pytest.mark.long
 def test_a_tuned_run_is_repeated_by_its_config(file: str, tmp_path: Path) -> None:
     printed = run(tmp_path, file, "--tune", "--run-dir", "tuned", "--set", "training.jit=off")
@@ -265,7 +258,7 @@ def test_a_tuned_run_is_repeated_by_its_config(file: str, tmp_path: Path) -> Non
     again = run(tmp_path, "tuned/config.yaml", "--run-dir", "again")
     assert "chosen" not in again
     assert load_config(str(tmp_path / "again" / "config.yaml")).config == config
-    assert figures(tmp_path / "again") == figures(tmp_path / "tuned")
+    assert rows(Run(tmp_path / "again")) == rows(Run(tmp_path / "tuned"))
 
 
 def test_data_that_are_missing_are_reported_as_without_tuning(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small trainings on the bundled digits, for the tests of training and of resuming."""
+"""Small trainings on the bundled digits, and what tests compare of any run."""
 
 from __future__ import annotations
 

@@ -103,9 +103,7 @@ class BlockCall(Layer):
                 else:
                     values[key] = substitute(default, values | {name: outer[name] for name in (CHANNELS, CLASSES)})
             except PydanticCustomError as error:
-                if key in self.values:
-                    raise ShapeError(error.message(), key) from None
-                raise ShapeError(error.message(), inside=((self.block, ("parameters", key)),)) from None
+                raise self._wrong_value(key, error.message()) from None
         try:
             inner = replace(names, parameters=values, calls=(*names.calls, self.block))
             steps = trace(block.layers, input_shape, inner)
@@ -119,6 +117,12 @@ class BlockCall(Layer):
 
     def named_in(self, argument: str | None) -> tuple[str, ...]:
         return parameters_in(self.values.get(argument or ""))
+
+    def _wrong_value(self, key: str, message: str) -> ShapeError:
+        """An error about a parameter's value: here, or in the block's own line where its default is at work."""
+        if key in self.values:
+            return ShapeError(message, key)
+        return ShapeError(message, inside=((self.block, ("parameters", key)),))
 
     def _origins(self, block: "BlockConfig", blamed: Iterable[str]) -> tuple[str | None, list[str]]:
         """Where parameters have their values from: the first that this call gives, and those left to their defaults."""
@@ -148,9 +152,7 @@ class BlockCall(Layer):
                     f"{reader.data_format}`, but the layers before it leave {format_shape(input_shape)} "  # type: ignore[attr-defined]
                     "in another order; write the number"
                 )
-                if key in self.values:
-                    raise ShapeError(message, key)
-                raise ShapeError(message, inside=((self.block, ("parameters", key)),))
+                raise self._wrong_value(key, message)
 
     def _with_common(self, outer: Mapping[str, Any]) -> "BlockCall":
         """This call with what every layer takes in the place of names."""

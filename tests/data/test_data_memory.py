@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import subprocess
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from trainings import rows
 
 from cnnkit.config.data import DataConfig
 from cnnkit.data import Split, batches, channel_statistics, load, loading, memory, training_batches
@@ -230,14 +230,6 @@ def run_training(folder: Path, name: str, images: Path, memory: str, epochs: int
     return train(load_config(str(path)), Console(stream=io.StringIO()), str(folder / name))
 
 
-def figures(run: Any) -> list[dict[str, str]]:
-    with run.metrics.open() as stream:
-        return [
-            {name: value for name, value in row.items() if name not in ("seconds", "images_per_second")}
-            for row in csv.DictReader(stream)
-        ]
-
-
 @pytest.mark.long
 def test_runs_are_the_same_streamed_in_memory_and_resumed_the_other_way(folder: Path, tmp_path: Path) -> None:
     from cnnkit.config.load import load_config
@@ -246,14 +238,14 @@ def test_runs_are_the_same_streamed_in_memory_and_resumed_the_other_way(folder: 
 
     kept = run_training(tmp_path, "kept", folder, "auto")
     streamed = run_training(tmp_path, "streamed", folder, "stream")
-    assert len(figures(kept)) == 3
-    assert figures(kept) == figures(streamed)
+    assert len(rows(kept)) == 3
+    assert rows(kept) == rows(streamed)
     # What ran is in the config, so that it runs again as it did.
     assert load_config(str(kept.config)).config.data.memory == "cache"
     assert load_config(str(streamed.config)).config.data.memory == "stream"
     short = run_training(tmp_path, "short", folder, "stream", epochs=1)
     resumed = resume(str(short.path), None, ("training.epochs=3", "data.memory=cache"), Console(stream=io.StringIO()))
-    assert figures(resumed) == figures(kept)
+    assert rows(resumed) == rows(kept)
     assert load_config(str(resumed.config)).config.data.memory == "cache"
 
 

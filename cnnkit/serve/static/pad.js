@@ -41,7 +41,9 @@ export class Pad {
     });
     canvas.addEventListener("pointerdown", (event) => this.begin(event));
     canvas.addEventListener("pointermove", (event) => this.extend(event));
-    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => this.end(event));
+    for (const name of ["pointerup", "pointercancel"]) {
+      canvas.addEventListener(name, (event) => this.finish(event.pointerId));
+    }
     brush.addEventListener("input", () => this.draw());
     brush.addEventListener("change", () => this.changed());
     this.draw();
@@ -106,10 +108,6 @@ export class Pad {
       this.current.push([(clientX - box.left) / box.width, (clientY - box.top) / box.height]);
     }
     this.draw();
-  }
-
-  end(event) {
-    this.finish(event.pointerId);
   }
 
   finish(pointer) {
