@@ -72,20 +72,21 @@ DRAWINGS = {
 }
 
 
+def stroke(page: Any, points: list[tuple[float, float]]) -> None:
+    """Moves the mouse along points of the pad, pressed."""
+    box = page.locator("#pad").bounding_box()
+    for index, (x, y) in enumerate(points):
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=2)
+        if index == 0:
+            page.mouse.down()
+    page.mouse.up()
+
+
 def draw(page: Any, digit: str, scale: float = 1.0, corner: tuple[float, float] = (0.0, 0.0)) -> str:
     """Draws a digit with the mouse; the class that the page shows then."""
     page.get_by_role("button", name="Clear").click()
-    box = page.locator("#pad").bounding_box()
-
-    def stroke(points: list[tuple[float, float]]) -> None:
-        for index, (x, y) in enumerate(points):
-            place = [corner[0] + scale * x, corner[1] + scale * y]
-            page.mouse.move(box["x"] + place[0] * box["width"], box["y"] + place[1] * box["height"], steps=2)
-            if index == 0:
-                page.mouse.down()
-        page.mouse.up()
-
-    return [answer_of(page, lambda points=points: stroke(points)) for points in DRAWINGS[digit]][-1]
+    placed = [[(corner[0] + scale * x, corner[1] + scale * y) for x, y in points] for points in DRAWINGS[digit]]
+    return [answer_of(page, lambda points=points: stroke(page, points)) for points in placed][-1]
 
 
 def test_drawn_digits(page_at: PageAt, address: str) -> None:
@@ -132,6 +133,16 @@ def test_the_keyboard_draws_too(page_at: PageAt, address: str) -> None:
     empty = "new Set(document.getElementById('pad').getContext('2d').getImageData(0, 0, 560, 560).data).size == 2"
     page.get_by_role("button", name="Clear").click()
     assert page.evaluate(empty)
+    # The mouse takes over where the pen is still down.
+    picture = "document.getElementById('pad').toDataURL()"
+    cleared = page.evaluate(picture)
+    pad.focus()
+    press(" " + "d" * 4)
+    answer_of(page, lambda: stroke(page, DRAWINGS["1"][0]))
+    answer_of(page, page.get_by_role("button", name="Undo").click)
+    assert page.evaluate(picture) != cleared
+    page.get_by_role("button", name="Undo").click()
+    assert page.evaluate(picture) == cleared
 
 
 def test_a_finger_draws_too(page_at: PageAt, address: str) -> None:

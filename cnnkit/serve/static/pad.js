@@ -69,7 +69,9 @@ export class Pad {
   }
 
   begin(event) {
-    if (event.button !== 0 || this.current) return;
+    if (event.button !== 0) return;
+    this.finish(KEYBOARD);
+    if (this.current) return;
     event.preventDefault();
     this.canvas.setPointerCapture(event.pointerId);
     this.start(event.pointerId);
