@@ -124,7 +124,8 @@ export class Pad {
     const context = this.canvas.getContext("2d");
     const width = this.width * USUAL_HEIGHT * size;
     paint(context, this.strokes, place, width, this.bright);
-    if (this.canvas.matches(":focus-visible")) showPen(context, place(this.pen), width / 2, this.current !== null);
+    const down = this.current !== null && this.pointer === KEYBOARD;
+    if (this.canvas.matches(":focus-visible")) showPen(context, place(this.pen), width / 2, down);
   }
 
   /** The drawing as a PNG file of the network's size: as large in its frame as the data set's images, its centre of
