@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cnnkit import shipped
@@ -65,7 +65,8 @@ def check(text: str, overrides: tuple[str, ...] = ()) -> None:
         problems = error.problems
     if problems is None:
         plain = loaded.config.to_plain()
-        assert parse(dump(plain), "c.yaml").plain() == plain
+        # By their texts, which tell 1 from 1.0 and True, and in which NaN (the default of a parameter, say) is NaN.
+        assert repr(parse(dump(plain), "c.yaml").plain()) == repr(plain)
         return
     assert problems
     lines = text.count("\n") + text.count("\r") + 2
@@ -153,6 +154,7 @@ def edited_values(draw: st.DrawFn) -> str:
 
 @settings(max_examples=250, deadline=None)
 @given(edited_values())
+@example(shipped.find("imagenet_googlenet").read_text("utf-8").replace("one: required", "one: .nan"))
 def test_edits_of_the_values(text: str) -> None:
     check(text)
 
