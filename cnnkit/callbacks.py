@@ -17,9 +17,10 @@ import numpy as np
 from cnnkit.checkpoint import save_checkpoint
 from cnnkit.console import Console, format_duration
 from cnnkit.errors import CnnkitError
+from cnnkit.files import replacing
 from cnnkit.live.state import Reporter
 from cnnkit.model import without_training_state
-from cnnkit.rundir import Run, replacing
+from cnnkit.rundir import Run
 
 #: Attributes that Keras' callbacks change during training; none of Keras' checkpoints holds them.
 CALLBACK_STATE = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.errors import CnnkitError
-from cnnkit.rundir import replacing
+from cnnkit.files import replacing
 
 _NATIVE_KINDS = "biufc"
 

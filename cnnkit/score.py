@@ -15,7 +15,8 @@ from cnnkit.config.override import read_tree
 from cnnkit.config.run import RunConfig
 from cnnkit.config.schema import Schema
 from cnnkit.errors import CnnkitError, ConfigError, UsageError
-from cnnkit.rundir import Run, to_csv, write_atomically
+from cnnkit.files import to_csv, write_atomically
+from cnnkit.rundir import Run
 
 log = logging.getLogger("cnnkit")
 

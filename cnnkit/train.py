@@ -19,6 +19,7 @@ from cnnkit.config.provenance import as_texts, written
 from cnnkit.console import Console, format_duration
 from cnnkit.ending import Interrupted, after_stop, count_epochs, interruption, resume_hint
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.files import replacing, write_atomically
 from cnnkit.live.state import Reporter, StopRequested
 from cnnkit.model import first_kernel
 from cnnkit.preparation import Preparation, datasets, prepare
@@ -111,7 +112,7 @@ def resume(
     run.check_data(prepared.data.fingerprint)
     _record_resume(run, state["epochs_done"], loaded)
     if prepared.config != before.config:
-        rundir.write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
+        write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
     console.log = run.log
     epochs = prepared.config.training.epochs
     reporter = Reporter(run, epochs, prepared.steps_per_epoch)
@@ -183,8 +184,8 @@ def _train(prepared: Preparation, run: Run, console: Console, reporter: Reporter
 
 
 def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: Tuning | None) -> None:
-    rundir.write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
-    rundir.write_atomically(run.config_source, Path(loaded.file).read_bytes())
+    write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
+    write_atomically(run.config_source, Path(loaded.file).read_bytes())
     data, model = prepared.data, prepared.model
     assert data.train is not None
     sizes = {"train": data.train.size, "validation": data.validation.size if data.validation else 0}
@@ -213,7 +214,7 @@ def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: 
     )
     kernel = first_kernel(model)
     if kernel is not None:
-        with rundir.replacing(run.initial_filters) as temporary:
+        with replacing(run.initial_filters) as temporary:
             np.save(temporary, kernel)
 
 

@@ -14,7 +14,8 @@ import yaml
 from cnnkit.config.load import load_config
 from cnnkit.console import Console
 from cnnkit.evaluate import classification_metrics, predictions_rows
-from cnnkit.rundir import Run, to_csv, write_atomically
+from cnnkit.files import to_csv, write_atomically
+from cnnkit.rundir import Run
 from cnnkit.train import resume, train
 
 BASE = """\

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.rundir import Run, create_run, find_run, list_runs, replacing, to_csv, write_atomically
+from cnnkit.files import replacing, to_csv, write_atomically
+from cnnkit.rundir import Run, create_run, find_run, list_runs
 
 
 @pytest.fixture(autouse=True)

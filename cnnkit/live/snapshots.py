@@ -11,8 +11,9 @@ import numpy as np
 
 from cnnkit.errors import CnnkitError
 from cnnkit.evaluate import probabilities_from_outputs
+from cnnkit.files import replacing
 from cnnkit.live.state import Reporter
-from cnnkit.rundir import Run, replacing
+from cnnkit.rundir import Run
 
 if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig

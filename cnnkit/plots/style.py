@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from cnnkit.rundir import replacing
+from cnnkit.files import replacing
 
 DPI = 160
 

@@ -13,12 +13,13 @@ import numpy as np
 from cnnkit.compare import Side, align, pair_lines
 from cnnkit.config.base import to_plain
 from cnnkit.errors import UsageError
+from cnnkit.files import write_atomically
 from cnnkit.mistakes import Predictions
 from cnnkit.plots import style
 from cnnkit.report import results
 from cnnkit.report.facts import Facts, read_facts
 from cnnkit.report.page import Missing, attempt, figure, render, yaml_text
-from cnnkit.rundir import Run, distinct_names, write_atomically
+from cnnkit.rundir import Run, distinct_names
 
 #: A difference that chance makes more rarely is called one.
 SIGNIFICANCE = 0.05

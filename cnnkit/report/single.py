@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cnnkit.files import write_atomically
 from cnnkit.report import examples, network, origins, results, setting
 from cnnkit.report.facts import Facts, read_facts
 from cnnkit.report.page import Missing, attempt, render
-from cnnkit.rundir import Run, write_atomically
+from cnnkit.rundir import Run
 
 
 def write_report(run: Run, model: Any = None, path: Path | None = None) -> Path:
