@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,6 +51,7 @@ class LayerRow:
         activation_bytes: What leaves the layer; for a layer made of others, theirs too.
         stack: What the image goes through up to this layer's output, each layer with the shape that arrives at it.
         rows: The layers that it is made of.
+        shortcut: What became of a `shortcut: auto`, in words.
     """
 
     index: int
@@ -65,6 +67,7 @@ class LayerRow:
     stack: Chain | None
     warnings: tuple[str, ...]
     rows: tuple[LayerRow, ...] = ()
+    shortcut: str | None = None
 
     @property
     def parameters(self) -> int:
@@ -95,6 +98,7 @@ class LayerRow:
             "activation_bytes": self.activation_bytes,
             "receptive_field": list(self.receptive_field),
             "warnings": list(self.warnings),
+            **({"shortcut": self.shortcut} if self.shortcut is not None else {}),
             **({"layers": [row.as_json() for row in self.rows]} if self.rows else {}),
         }
 
@@ -208,6 +212,10 @@ class Summary:
             f"activations      {format_bytes(self.activation_bytes)} per image, 32-bit",
             f"receptive field  {format_shape(self.receptive_field)} of {format_shape(self.input_shape[:2])}",
         ]
+        chosen = Counter(row.shortcut for _, row in self.lines(self.depth()) if row.shortcut is not None)
+        if chosen:
+            texts = [f"{text} ({count} times)" if count > 1 else text for text, count in chosen.items()]
+            totals.append("auto shortcuts   " + ("\n" + " " * 17).join(texts))
         if depth < self.depth():
             totals.append(f"folded at depth {depth} of {self.depth()}; `--depth {self.depth()}` shows all layers")
         lines_below = [f"warning: {warning}" for warning in self.warnings] if warnings else []
@@ -292,6 +300,9 @@ def _row(
         stack=stack,
         warnings=warnings,
         rows=inside,
+        shortcut=next((part.chosen for part in layer.parts if part.chosen), None)
+        if isinstance(layer, Compound)
+        else None,
     )
 
 

@@ -1,6 +1,8 @@
 """Layers that hold layers: residual connections, branches, repetition. No wiring by index."""
 
-from typing import Annotated, Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
@@ -146,9 +148,11 @@ class Residual(Layer):
     shortcut: Shortcut = Field(
         default="auto",  # type: ignore[arg-type]
         description="How the input reaches the sum. `identity`: as it is. `auto`: as it is, or, where the shape "
-        "changes, through a 1x1 convolution without bias, its stride implied by the shapes, with the main path's "
-        "BatchNormalization if that ends in one. `pad`: without parameters, every stride-th pixel with channels of "
-        "zeros appended (option A of the paper). Or a list of layers.",
+        "changes, through a 1x1 convolution without bias, its stride implied by the shapes, followed by a "
+        "BatchNormalization like the main path's if that has one behind its last convolution, whatever comes after it; "
+        "a gate (`Branches` that multiply the input) is no part of the path. `inspect` says what it chose. "
+        "`pad`: without parameters, every stride-th pixel with channels of zeros appended (option A of the paper). "
+        "Or a list of layers.",
     )
     activation: ActivationName = Field(default="linear", description="Applied to the sum.")
 
@@ -158,8 +162,10 @@ class Residual(Layer):
         if not isinstance(self.shortcut, str):
             shortcut = _path("shortcut", self.shortcut, names, input_shape, "shortcut")
         else:
-            steps = trace(self._shortcut(main, input_shape, shape), input_shape, names)
-            shortcut = Part.of("shortcut", steps, implied=True)
+            implied = self._shortcut(main, input_shape, shape)
+            shortcut = Part.of("shortcut", trace(implied, input_shape, names), implied=True)
+            if self.shortcut == "auto":
+                shortcut = replace(shortcut, chosen=_in_words(implied))
         given = shortcut.output_shape(input_shape)
         if given != shape:
             raise ShapeError(
@@ -215,7 +221,7 @@ class Residual(Layer):
             use_bias=False,
             data_format=data_format,
         )
-        normalization = _last_leaf(main)
+        normalization = _normalization(main.steps)
         if not isinstance(normalization, BatchNormalization):
             return [projection]
         # As in the main path, except how it starts: a main path may start at zero, the shortcut may not.
@@ -227,9 +233,36 @@ class Residual(Layer):
         return [projection, BatchNormalization(**kept)]
 
 
-def _last_leaf(part: Part) -> Layer:
-    """The last layer of a path that is not made of others."""
-    layer = part.steps[-1].layer
-    if isinstance(layer, Compound) and layer.merge is None and layer.parts[0].steps:
-        return _last_leaf(layer.parts[0])
-    return layer
+def _normalization(steps: Sequence[Step]) -> BatchNormalization | Literal["none"] | None:
+    """The batch normalization behind the last convolution of a path, whatever stands behind it.
+
+    Where paths that hold convolutions are merged, each has to have one. The convolutions of a gate, which computes
+    what its other path, the input, is multiplied with, are none of the path's.
+
+    Returns:
+        The normalization; `none` where the last convolution has none; None where there is neither.
+    """
+    for step in reversed(steps):
+        layer = step.layer
+        if isinstance(layer, BatchNormalization):
+            return layer
+        if isinstance(layer, Compound):
+            inside = [_normalization(part.steps) for part in layer.parts]
+            found = [one for one in inside if one is not None]
+            is_gate = layer.merge == "multiply" and len(found) < len(inside)
+            if found and not is_gate:
+                return "none" if "none" in found else found[0]
+        elif any(weight.name.endswith("kernel") for weight in layer.weights(step.input_shape)):
+            return "none"
+    return None
+
+
+def _in_words(shortcut: Sequence[Layer]) -> str:
+    """What `shortcut: auto` became."""
+    if not shortcut:
+        return "identity"
+    projection, *normalization = shortcut
+    assert isinstance(projection, Conv2D)
+    height, width = projection.strides
+    strides = f"stride {height}" if height == width else f"strides {height}x{width}"
+    return f"1x1 convolution, {strides}{', BatchNormalization' if normalization else ''}"

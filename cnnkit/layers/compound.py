@@ -26,12 +26,14 @@ class Part:
         steps: The layers, resolved, and the shapes around them.
         labels: A name for each, such as `layers.0.Conv2D`.
         implied: Whether the config does not write these layers.
+        chosen: What these layers are, in words, where the config left the choice to cnnkit.
     """
 
     title: str
     steps: tuple[Step, ...]
     labels: tuple[str, ...]
     implied: bool = False
+    chosen: str | None = None
 
     @classmethod
     def of(cls, title: str, steps: Sequence[Step], implied: bool = False) -> "Part":

@@ -143,6 +143,46 @@ def test_a_changed_shape_is_projected_with_the_normalization_of_the_main_path(tm
     assert model.layers[0].name == "0.Residual"
 
 
+GATE = {"Branches": {"merge": "multiply", "paths": [[], [{"Conv2D": {"filters": "$channels", "kernel_size": 1}}]]}}
+WIDE: list[Any] = [{"Conv2D": {"filters": 6, "kernel_size": 3, "strides": 2, "padding": "same"}}, "BatchNormalization"]
+NARROW: list[Any] = [{"Conv2D": {"filters": 6, "kernel_size": 1, "strides": 2}}]
+
+
+@pytest.mark.parametrize(
+    ("main", "chosen"),
+    [
+        (WIDE, "1x1 convolution, stride 2, BatchNormalization"),
+        ([*WIDE, "$nothing"], "1x1 convolution, stride 2, BatchNormalization"),
+        ([*WIDE, {"Repeat": {"times": 0, "layers": ["ReLU"]}}], "1x1 convolution, stride 2, BatchNormalization"),
+        ([*WIDE, GATE], "1x1 convolution, stride 2, BatchNormalization"),
+        ([{"Repeat": {"times": 1, "layers": [*WIDE, GATE]}}], "1x1 convolution, stride 2, BatchNormalization"),
+        ([*WIDE, {"Dropout": 0.1}], "1x1 convolution, stride 2, BatchNormalization"),
+        ([*WIDE, {"Rescaling": 0.1}, "ReLU"], "1x1 convolution, stride 2, BatchNormalization"),
+        ([*WIDE, "PReLU"], "1x1 convolution, stride 2, BatchNormalization"),
+        ([{"Branches": [WIDE, [{"MaxPooling2D": 2}]]}], "1x1 convolution, stride 2, BatchNormalization"),
+        # A residual connection before activations (He et al. 2016) ends in a convolution, and so does each of these.
+        (["BatchNormalization", "ReLU", *NARROW], "1x1 convolution, stride 2"),
+        ([*WIDE, {"Dense": 5}], "1x1 convolution, stride 2"),
+        ([{"Branches": [WIDE, NARROW]}], "1x1 convolution, stride 2"),
+        ([{"MaxPooling2D": [2, 1]}], "1x1 convolution, strides 2x1"),
+        (["BatchNormalization"], "identity"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_what_an_automatic_shortcut_becomes(tmp_path: Path, main: list[Any], chosen: str) -> None:
+    """Counted by hand: a weight for each pair of channels, and four numbers for each that is normalized."""
+    blocks = {"unit": {"parameters": {"nothing": []}, "layers": [{"Residual": main}]}}
+    loaded = load(tmp_path, {"blocks": blocks, "layers": ["unit", *HEAD]})
+    summary = summarize(loaded)
+    (row,) = summary.rows[0].rows
+    assert row.shortcut == chosen == row.as_json()["shortcut"]
+    assert f"auto shortcuts   {chosen}" in summary.as_table(1)
+    implied = [inner for inner in row.rows if inner.label.startswith("shortcut.")]
+    filters = row.output_shape[-1]
+    expected = [] if chosen == "identity" else [3 * filters] + [4 * filters] * chosen.endswith("Normalization")
+    assert [inner.parameters for inner in implied] == expected
+
+
 def test_option_a_passes_every_second_pixel_on_and_appends_zeros(tmp_path: Path) -> None:
     written = [{"Residual": {"layers": [conv(7, "a", strides=2)], "shortcut": "pad"}}, *NAMED_HEAD]
 
