@@ -1,9 +1,9 @@
-"""The test images that a run got wrong: the most confident mistakes, and the pairs of classes that it confuses most."""
+"""The images that a network got wrong: the most confident mistakes, and the pairs of classes that it confuses most."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
+from cnnkit.evaluate import predictions_rows
+from cnnkit.files import to_csv
 from cnnkit.rundir import Run
 
 if TYPE_CHECKING:
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Mistake:
-    """A test image whose class was not the likeliest.
+    """An image whose class was not the likeliest.
 
     Attributes:
-        place: Its row in the test split, from 0.
+        place: Its row in the split, from 0.
         identity: Its file, or its index in the data set.
         confidence: The probability of the predicted class, 0..1.
         true_probability: That of the true class.
@@ -56,23 +58,23 @@ class ConfusedPair:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a run's predictions.csv holds.
+    """The images of a split, and what was said of each; for the test split, it is what predictions.csv holds.
 
     Attributes:
-        run: The run.
         class_names: In the order of the outputs.
-        identities: A file or an index for each test image.
+        identities: A file or an index for each image.
         labels: The true class of each, [images].
         predicted: The likeliest class of each, [images].
         probabilities: [images, classes].
+        open_split: Gives the images; called when the first of them are asked for.
     """
 
-    run: Run
     class_names: tuple[str, ...]
     identities: tuple[str, ...]
     labels: NDArray[np.int64]
     predicted: NDArray[np.int64]
     probabilities: NDArray[np.float64]
+    open_split: Callable[[], Split]
 
     @cached_property
     def wrong(self) -> NDArray[np.int64]:
@@ -80,21 +82,22 @@ class Predictions:
         places = np.flatnonzero(self.predicted != self.labels)
         return places[np.argsort(-self.probabilities.max(axis=1)[places], kind="stable")]
 
+    def as_csv(self) -> str:
+        """The columns of predictions.csv, one row for each image."""
+        header, rows = predictions_rows(self.probabilities, self.labels, self.class_names, self.identities)
+        return to_csv(header, list(rows))
+
     def images(self, mistakes: Sequence[Mistake]) -> NDArray[np.uint8]:
         """Their images, [mistakes, height, width, channels].
 
         Raises:
-            CnnkitError: if the test images are not there as they were.
+            CnnkitError: if the images are not there as they were.
         """
         return self._split.read([mistake.place for mistake in mistakes])
 
     @cached_property
     def _split(self) -> Split:
-        from cnnkit.score import labelled_images, request_settings
-
-        # Loading the images may load TensorFlow.
-        request_settings(self.run)
-        return labelled_images(self.run, "test")
+        return self.open_split()
 
 
 def read_predictions(run: Run) -> Predictions:
@@ -118,18 +121,26 @@ def read_predictions(run: Run) -> Predictions:
         raise CnnkitError(f"the run `{run.path}` has no {run.predictions.name}", hint) from None
     except (ValueError, KeyError, IndexError, StopIteration):
         raise CnnkitError(f"`{run.predictions}` should hold one row per test image", hint) from None
+
+    def open_test_split() -> Split:
+        from cnnkit.score import labelled_images, request_settings
+
+        # Loading the images may load TensorFlow.
+        request_settings(run)
+        return labelled_images(run, "test")
+
     return Predictions(
-        run,
         names,
         identities,
         np.array(labels, np.int64),
         np.array(predicted, np.int64),
         np.array(probabilities, np.float64),
+        open_test_split,
     )
 
 
 def worst_mistakes(predictions: Predictions, count: int) -> list[Mistake]:
-    """The most confidently wrong test images, at most `count`, the most confident first."""
+    """The most confidently wrong images, at most `count`, the most confident first."""
     return _mistakes(predictions, predictions.wrong[:count])
 
 

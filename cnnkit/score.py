@@ -6,7 +6,7 @@ import errno
 import logging
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnkit import inference, machine, runtime
 from cnnkit.config.dataset import DataSetInfo
@@ -15,8 +15,11 @@ from cnnkit.config.override import read_tree
 from cnnkit.config.run import RunConfig
 from cnnkit.config.schema import Schema
 from cnnkit.errors import CnnkitError, ConfigError, UsageError
-from cnnkit.files import to_csv, write_atomically
+from cnnkit.files import write_atomically
 from cnnkit.rundir import Run
+
+if TYPE_CHECKING:
+    from cnnkit.mistakes import Predictions
 
 log = logging.getLogger("cnnkit")
 
@@ -120,7 +123,13 @@ def uses_xla(run: Run) -> bool:
     return runtime.needing_xla(stack, policy, runtime.onednn_in_use()) is not None
 
 
-def evaluate_run(run: Run, split: str = "test", folder: str | None = None, tta: Sequence[str] = ()) -> dict[str, Any]:
+def evaluate_run(
+    run: Run,
+    split: str = "test",
+    folder: str | None = None,
+    tta: Sequence[str] = (),
+    keep: Callable[[Predictions], None] | None = None,
+) -> dict[str, Any]:
     """The metrics of a run on one split, or on another folder of labelled images.
 
     For the test split, evaluation.json, predictions.csv and the confusion matrix are written to the run; with test-time
@@ -130,6 +139,7 @@ def evaluate_run(run: Run, split: str = "test", folder: str | None = None, tta: 
         split: `train`, `validation` or `test`.
         folder: A folder of class folders to take instead.
         tta: Test-time augmentations, see `inference.compile_network`.
+        keep: Gets what was said of each image.
 
     Raises:
         UsageError: if there is no such split or folder.
@@ -150,25 +160,32 @@ def evaluate_run(run: Run, split: str = "test", folder: str | None = None, tta: 
         **({"tta": list(tta)} if tta else {}),
         **evaluate.classification_metrics(probabilities, labels, class_names),
     }
+    predictions = _predictions(images, class_names, labels, probabilities)
     if folder is None and split == "test":
         try:
-            _write(run, metrics, probabilities, labels, images.ids)
+            _write(run, metrics, predictions)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             # Somebody else's run may be measured too.
             log.warning("the run `%s` cannot be written; its evaluation is not kept there", run.path)
+    if keep is not None:
+        keep(predictions)
     return metrics
 
 
 def evaluate_ensemble(
-    runs: Sequence[Run], split: str = "test", folder: str | None = None, tta: Sequence[str] = ()
+    runs: Sequence[Run],
+    split: str = "test",
+    folder: str | None = None,
+    tta: Sequence[str] = (),
+    keep: Callable[[Predictions], None] | None = None,
 ) -> dict[str, Any]:
     """The metrics of the average of several runs' probabilities (as Krizhevsky et al. 2012 average seven networks).
 
     Args:
         runs: Runs on the same images and classes.
-        split, folder, tta: As for `evaluate_run`.
+        split, folder, tta, keep: As for `evaluate_run`.
 
     Returns:
         The metrics, and `members`: each run's name and its accuracy alone. Nothing is written.
@@ -204,12 +221,16 @@ def evaluate_ensemble(
         probabilities, labels = _probabilities(run, images, tta)
         members.append({"run": run.name, "accuracy": float((probabilities.argmax(axis=1) == labels).mean())})
         total = total + probabilities
-    return {
+    mean = total / len(runs)
+    metrics = {
         "split": folder or split,
         **({"tta": list(tta)} if tta else {}),
-        **evaluate.classification_metrics(total / len(runs), labels, first.class_names),
+        **evaluate.classification_metrics(mean, labels, first.class_names),
         "members": members,
     }
+    if keep is not None:
+        keep(_predictions(images, first.class_names, labels, mean))
+    return metrics
 
 
 def _check_different(runs: Sequence[Run]) -> None:
@@ -238,6 +259,14 @@ def _probabilities(run: Run, images: Any, tta: Sequence[str]) -> tuple[Any, Any]
     batches = data_module.evaluation_batches(images, batch_size=batch_size, classes=len(task.class_names))
     outputs, labels = evaluate.predict_batches(network, batches)
     return evaluate.probabilities_from_outputs(outputs, task.head), labels
+
+
+def _predictions(images: Any, class_names: Sequence[str], labels: Any, probabilities: Any) -> Predictions:
+    """What a network says of each image of a `data.Split`."""
+    from cnnkit.mistakes import Predictions
+
+    guesses = probabilities.argmax(axis=1)
+    return Predictions(tuple(class_names), tuple(images.ids), labels, guesses, probabilities, lambda: images)
 
 
 def _check_same_split(runs: Sequence[Run], split: str) -> None:
@@ -290,17 +319,15 @@ def labelled_images(run: Run, split: str, folder: str | None = None) -> Any:
     return found
 
 
-def _write(run: Run, metrics: dict[str, Any], probabilities: Any, labels: Any, ids: Sequence[int | str]) -> None:
-    from cnnkit import evaluate, plots
+def _write(run: Run, metrics: dict[str, Any], predictions: Predictions) -> None:
+    from cnnkit import plots
 
     if "tta" in metrics:
         run.write_json(run.augmented_evaluation, metrics)
         return
-    class_names = [row["class"] for row in metrics["per_class"]]
     run.write_json(run.evaluation, metrics)
-    header, rows = evaluate.predictions_rows(probabilities, labels, class_names, ids)
-    write_atomically(run.predictions, to_csv(header, list(rows)))
-    plots.confusion_matrix(metrics["confusion_matrix"], class_names, run.confusion_matrix)
+    write_atomically(run.predictions, predictions.as_csv())
+    plots.confusion_matrix(metrics["confusion_matrix"], predictions.class_names, run.confusion_matrix)
 
 
 def one_line(metrics: dict[str, Any]) -> str:

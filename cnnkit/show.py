@@ -20,6 +20,7 @@ from cnnkit.score import labelled_images, load_model, read_config, request_setti
 if TYPE_CHECKING:
     from cnnkit.data import Split
     from cnnkit.feature_maps import Stages
+    from cnnkit.mistakes import Predictions
 
 #: Test images among which those are sought that excite a filter most.
 PATCH_IMAGES = 2000
@@ -154,12 +155,23 @@ def mistakes(run: Run, count: int, path: Path) -> None:
     Raises:
         CnnkitError: if the run was not evaluated, or its test images are not there as they were.
     """
-    from cnnkit.mistakes import confused_pairs, read_predictions, worst_mistakes
+    from cnnkit.mistakes import read_predictions
 
     predictions = read_predictions(run)
-    worst = worst_mistakes(predictions, count)
-    if not worst:
+    if not predictions.wrong.size:
         raise CnnkitError(f"the run `{run.path}` made no mistake on its test images; there is none to show")
+    mistakes_sheet(predictions, f"Mistakes of {run.name}", count, path)
+
+
+def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path) -> None:
+    """Draws what `mistakes` does, for the images of any split, of which at least one was taken for another class.
+
+    Raises:
+        CnnkitError: if the images are not there as they were.
+    """
+    from cnnkit.mistakes import confused_pairs, worst_mistakes
+
+    worst = worst_mistakes(predictions, count)
     pictures = []
     for one, image in zip(worst, predictions.images(worst), strict=True):
         shares = f"{one.confidence:.1%} to {one.true_probability:.1%}"
@@ -176,7 +188,7 @@ def mistakes(run: Run, count: int, path: Path) -> None:
             for one, image in zip(pair.examples, images, strict=True)
         ]
         rows.append(Row(heading, examples))
-    sheet(f"Mistakes of {run.name}", rows, path)
+    sheet(title, rows, path)
 
 
 def patches(run: Run, layer: str, path: Path) -> None:

@@ -299,14 +299,38 @@ class TestEvaluation:
             picture = Image.fromarray(big[..., 0])
             (picture.convert("RGB") if place % 2 else picture).save(target)
             seen.append(np.asarray(keras.layers.Resizing(8, 8, antialias=True)(big.astype("float32"))))
-        expected = plain_model.predict(np.stack(seen), verbose=0).argmax(1) == labels[:60]
+        guesses = plain_model.predict(np.stack(seen), verbose=0).argmax(1)
+        expected = guesses == labels[:60]
         before = (here / "runs/net-1/evaluation.json").read_bytes()
-        result = cnnkit("eval", "--data", folder, "--json")
+        table, sheet = tmp_path / "each.csv", tmp_path / "wrong.png"
+        result = cnnkit("eval", "--data", folder, "--json", "--csv", table, "--mistakes", sheet)
         assert (result.code, result.err) == (0, "")
         metrics = json.loads(result.out)
         assert metrics["images"] == 60
         assert metrics["accuracy"] == pytest.approx(expected.mean(), abs=1e-12)
         assert (here / "runs/net-1/evaluation.json").read_bytes() == before
+        with table.open(newline="", encoding="utf-8") as stream:
+            rows = {row["file"]: (row["true_class"], row["predicted_class"]) for row in csv.DictReader(stream)}
+        assert rows == {
+            f"{label}/{place}.png": (str(label), str(guess))
+            for place, (label, guess) in enumerate(zip(labels[:60], guesses, strict=True))
+        }
+        assert not expected.all()
+        with Image.open(sheet) as picture:
+            assert picture.format == "PNG"
+
+    def test_each_image_of_the_test_split_is_written_as_in_the_run(
+        self, here: Path, tmp_path: Path, cnnkit: Cnnkit
+    ) -> None:
+        result = cnnkit("eval", "--csv", tmp_path / "a.csv")
+        assert result.out.splitlines()[-1] == f"wrote {tmp_path / 'a.csv'}"
+        assert (tmp_path / "a.csv").read_text() == (here / "runs/net-1/predictions.csv").read_text()
+        command = ("eval", "--split", "validation", "--tta", "shift", "--json", "--csv")
+        assert json.loads(cnnkit(*command, tmp_path / "b.csv").out)["images"] == 144
+        assert len((tmp_path / "b.csv").read_text().splitlines()) == 1 + 144
+        # What cannot be written is said before anything is computed.
+        result = cnnkit("eval", "--csv", tmp_path / "a.txt", "--mistakes", "nowhere/a.png")
+        assert (result.code, result.out) == (2, "")
 
     def test_folders_that_do_not_fit_are_named(self, here: Path, tmp_path: Path, cnnkit: Cnnkit) -> None:
         (tmp_path / "zebra").mkdir()

@@ -16,6 +16,7 @@ from cnnkit.cli import cli
 from cnnkit.config.document import dump
 from cnnkit.errors import UsageError
 from cnnkit.groups import Group, group_runs, probability_of_noise, read_results, verdict
+from cnnkit.mistakes import Predictions
 from cnnkit.rundir import Run
 
 
@@ -219,8 +220,10 @@ def test_seeds_make_runs_and_say_what_they_have_in_common(tmp_path: Path, monkey
     columns = [name for name in tables[0].dtype.names if name.startswith("probability_")]
     average = np.mean([[table[name] for name in columns] for table in tables], axis=0)
     truth = tables[0]["true_class"].astype(int)
-    found = evaluate_ensemble(runs)
+    kept: list[Predictions] = []
+    found = evaluate_ensemble(runs, keep=kept.append)
     assert found["accuracy"] == pytest.approx((average.argmax(axis=0) == truth).mean())
+    np.testing.assert_allclose(kept[0].probabilities, average.T, atol=1e-5)
     assert [member["accuracy"] for member in found["members"]] == accuracies
     with pytest.raises(UsageError, match=r"validation images of .* are not the same, because .*`seed`"):
         evaluate_ensemble(runs, "validation")

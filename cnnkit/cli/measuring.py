@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cnnkit.cli.options import JSON, TTA, common
+from cnnkit.cli.options import JSON, TTA, common, named_file
 from cnnkit.errors import CnnkitError, UsageError
 
 if TYPE_CHECKING:
+    from cnnkit.mistakes import Predictions
     from cnnkit.rundir import Run
 
 log = logging.getLogger("cnnkit")
@@ -28,10 +29,20 @@ log = logging.getLogger("cnnkit")
     help="Which split of the run's data set.",
 )
 @click.option("--data", "folder", metavar="FOLDER", help="Score another folder of class folders instead.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write class and probabilities of each image as CSV.")
+@click.option("--mistakes", metavar="FILE", help="Draw the most confident mistakes, as `show mistakes` does.")
 @TTA
 @JSON
 @common
-def evaluate(runs: tuple[str, ...], split: str, folder: str | None, tta: str | None, as_json: bool) -> None:
+def evaluate(
+    runs: tuple[str, ...],
+    split: str,
+    folder: str | None,
+    csv_file: str | None,
+    mistakes: str | None,
+    tta: str | None,
+    as_json: bool,
+) -> None:
     """Measure a run on its test split (the latest run by default).
 
     Several runs are measured as an ensemble: the average of their probabilities.
@@ -41,19 +52,26 @@ def evaluate(runs: tuple[str, ...], split: str, folder: str | None, tta: str | N
 
     views = parse_tta(tta)
     found = [find_run(run) for run in runs] or [find_run(None)]
+    title = str(found[0].path) if len(found) == 1 else f"the average of {len(found)} runs"
+    table = named_file(csv_file, (".csv",), "--csv") if csv_file is not None else None
+    sheet = named_file(mistakes, (".png",), "--mistakes") if mistakes is not None else None
+    written: list[Path] = []
+
+    def keep(predictions: Predictions) -> None:
+        written.extend(_write_predictions(predictions, f"Mistakes of {title}, {folder or split}", table, sheet))
+
     from cnnkit.score import evaluate_ensemble, evaluate_run
 
     if len(found) == 1:
-        metrics = evaluate_run(found[0], split, folder, views)
+        metrics = evaluate_run(found[0], split, folder, views, keep)
     else:
-        metrics = evaluate_ensemble(found, split, folder, views)
+        metrics = evaluate_ensemble(found, split, folder, views, keep)
     if as_json:
         click.echo(json.dumps(metrics, indent=2, ensure_ascii=False))
         return
     from cnnkit.evaluate import evaluation_table
 
     augmented = f", test-time augmentation: {', '.join(views)}" if views else ""
-    title = str(found[0].path) if len(found) == 1 else f"the average of {len(found)} runs"
     click.echo(f"{title}, {folder or split + ' split'}{augmented}\n\n{evaluation_table(metrics)}")
     if len(found) > 1:
         members = metrics["members"]
@@ -62,6 +80,26 @@ def evaluate(runs: tuple[str, ...], split: str, folder: str | None, tta: str | N
         lines = [f"{member['run'].ljust(width)}  {member['accuracy']:.2%}" for member in members]
         click.echo("\nmembers\n" + "\n".join(lines))
         click.echo(f"the ensemble is {100 * (metrics['accuracy'] - best):+.2f} points from its best member")
+    for path in written:
+        click.echo(f"wrote {path}")
+
+
+def _write_predictions(predictions: Predictions, title: str, table: Path | None, sheet: Path | None) -> list[Path]:
+    """Writes what was said of each image as CSV, and the mistakes as a picture; returns the files that were written."""
+    written = []
+    if table is not None:
+        from cnnkit.files import write_atomically
+
+        write_atomically(table, predictions.as_csv())
+        written.append(table)
+    if sheet is not None and predictions.wrong.size:
+        from cnnkit.show import WORST, mistakes_sheet
+
+        mistakes_sheet(predictions, title, WORST, sheet)
+        written.append(sheet)
+    elif sheet is not None:
+        log.warning("no image was taken for another class; `%s` is not written", sheet)
+    return written
 
 
 @click.command()

@@ -48,6 +48,23 @@ HOST = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 
 
+def named_file(name: str, endings: tuple[str, ...], option: str) -> Path:
+    """The file that an option names, to be written.
+
+    Args:
+        option: What the option is called on the command line.
+
+    Raises:
+        UsageError: if the file's ending is none of those that can be written, or its folder is not there.
+    """
+    path = Path(name)
+    if path.suffix.lower() not in endings:
+        raise UsageError(f"{option}: expected a name that ends in {' or '.join(endings)}, got `{path}`")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option}: there is no folder `{path.parent}`")
+    return path
+
+
 @contextlib.contextmanager
 def new_file(target: Path) -> Iterator[TextIO]:
     """A file to write into that was not there before."""

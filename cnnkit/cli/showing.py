@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnnkit.cli.options import SET, common
+from cnnkit.cli.options import SET, common, named_file
 from cnnkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,21 +33,11 @@ def _write(draw: Callable[[Path], Any], path: Path) -> None:
 
 
 def _picture(output: str | None, default: Path, endings: tuple[str, ...] = (".png",), option: str = "--output") -> Path:
-    """Where a picture is to be written.
-
-    Args:
-        option: What `output` is called on the command line.
-
-    Raises:
-        UsageError: if the file's ending is none of those that can be written, or its folder is not there.
-    """
-    path = Path(output) if output is not None else default
-    if path.suffix.lower() not in endings:
-        raise UsageError(f"{option}: expected a name that ends in {' or '.join(endings)}, got `{path}`")
-    if output is not None and not path.parent.is_dir():
-        raise UsageError(f"{option}: there is no folder `{path.parent}`")
-    path.parent.mkdir(exist_ok=True)
-    return path
+    """Where a picture is to be written: see `named_file`."""
+    if output is not None:
+        return named_file(output, endings, option)
+    default.parent.mkdir(exist_ok=True)
+    return default
 
 
 @show.command()
