@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.config.image_files import IMAGE_SUFFIXES, image_files, left_out_text
 from cnnkit.data.images import read_image
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluate import aligned, probabilities_from_outputs
 from cnnkit.machine import usable_cores
 
-_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF87a", b"GIF89a")
+log = logging.getLogger("cnnkit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,24 +53,29 @@ class Prediction:
 def collect_images(paths: Sequence[Path]) -> list[Path]:
     """The image files that the paths stand for: files as they are, folders searched to any depth.
 
-    In a folder, PNG, JPEG, BMP, GIF and WebP files count, recognised by extension or, failing that, by
-    content; hidden files and folders are passed over. Arguments keep their order, each folder's files are
-    sorted, and a file that is named twice comes once.
+    In a folder, files count by their endings, as they do in training: see `image_files`. Arguments keep their order,
+    each folder's files are sorted, and a file that is named twice comes once. A line says what was left out.
 
     Raises:
         UsageError: if a path does not exist.
         CnnkitError: if a folder holds no images or cannot be read.
     """
     found: dict[Path, None] = {}
+    left_out: list[str] = []
     for path in paths:
         if path.is_dir():
-            images = sorted(_images_below(path))
+            try:
+                images, others = image_files(path)
+            except OSError as error:
+                raise CnnkitError(f"cannot read the folder {error.filename}: {error.strerror}") from None
             if not images:
                 raise CnnkitError(
-                    f"expected images in the folder {path}, found none",
-                    "PNG, JPEG, BMP, GIF and WebP files count; hidden files do not.",
+                    f"expected images in the folder {path}, found none"
+                    + (f" ({left_out_text(others)})" if others else ""),
+                    f"Files count that end in {', '.join(IMAGE_SUFFIXES)}, in sub-folders too; hidden ones do not.",
                 )
-            found.update(dict.fromkeys(images))
+            found.update(dict.fromkeys(sorted(map(Path, images))))
+            left_out += others
         elif path.exists():
             found[path] = None
         else:
@@ -78,32 +83,9 @@ def collect_images(paths: Sequence[Path]) -> list[Path]:
                 f"expected an image file or a folder, but {path} does not exist",
                 "Check the path; a relative one starts at the current folder.",
             )
+    if left_out:
+        log.warning("%s", left_out_text(left_out))
     return list(found)
-
-
-def _images_below(folder: Path) -> Iterator[Path]:
-    def fail(error: OSError) -> None:
-        raise CnnkitError(f"cannot read the folder {error.filename}: {error.strerror}")
-
-    # Symbolic links are followed, because data sets are often made of them; one that leads back is not.
-    seen = {os.path.realpath(folder)}
-    for parent, folders, files in os.walk(folder, onerror=fail, followlinks=True):
-        fresh = {name: os.path.realpath(os.path.join(parent, name)) for name in folders if name[0] != "."}
-        folders[:] = [name for name, target in fresh.items() if target not in seen]
-        seen.update(fresh.values())
-        for name in files:
-            path = Path(parent, name)
-            if name[0] != "." and (path.suffix.lower() in _EXTENSIONS or _looks_like_an_image(path)):
-                yield path
-
-
-def _looks_like_an_image(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            start = file.read(12)
-    except OSError:
-        return False
-    return start.startswith(_SIGNATURES) or (start[:4] == b"RIFF" and start[8:] == b"WEBP")
 
 
 def predict_images(

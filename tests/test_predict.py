@@ -78,13 +78,14 @@ class TestCollectImages:
         found = [path.relative_to(tmp_path).as_posix() for path in collect_images([tmp_path])]
         assert found == ["a.JPG", "b/deep/c.webp", "b/k.gif", "b/m.bmp", "b/n.jpeg", "z.png"]
 
-    @pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "GIF", "WEBP"])
-    def test_images_are_known_by_their_content_too(self, tmp_path: Path, format: str) -> None:
-        from PIL import Image
-
-        Image.new("RGB", (4, 4)).save(tmp_path / "picture", format)
-        (tmp_path / "text").write_text("no image")
-        assert collect_images([tmp_path]) == [tmp_path / "picture"]
+    def test_files_of_a_folder_count_by_their_endings_as_in_training(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for name in ("a.png", "b.heic", "c.HEIC", "picture", "notes.txt", ".hidden.txt"):
+            plain(tmp_path / "made.png", RED).rename(tmp_path / name)
+        assert collect_images([tmp_path]) == [tmp_path / "a.png"]
+        assert caplog.messages == ["left out 4 files: 2 .heic, 1 .txt, 1 without an ending"]
+        assert collect_images([tmp_path / "picture"]) == [tmp_path / "picture"]
 
     def test_arguments_keep_their_order_and_come_once(self, tmp_path: Path) -> None:
         for name in ("a.png", "b.png", "c.dat"):

@@ -13,7 +13,8 @@ from typing import Any
 
 from cnnkit.config.base import nearest
 from cnnkit.config.data import DataConfig, DataProblem
-from cnnkit.config.image_folder import folders_in, image_header, list_image_folder
+from cnnkit.config.image_files import folders_in
+from cnnkit.config.image_folder import image_header, list_image_folder
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
 
 __all__ = [
@@ -173,8 +174,8 @@ def prepared_folder(name: str) -> Path | None:
 def prepared_data_sets() -> list[tuple[str, Path]]:
     """Every prepared TFDS data set as (`name` or `name/configuration`, folder of its newest version)."""
     found = []
-    for base in folders_in(tfds_folder()):
-        for parent in (base, *folders_in(base)):
+    for base in _folders_in(tfds_folder()):
+        for parent in (base, *_folders_in(base)):
             versions = _prepared_versions(parent)
             if versions:
                 newest = max(versions, key=_version_key)
@@ -243,7 +244,7 @@ def _describe_name(config: DataConfig) -> _Found:
             raise DataProblem(f"`{name}` does not say how many classes it has; set `data.classes`", "classes")
         return _Found(facts["shape"], facts["classes"], facts["class_names"], "prepared")
     if config.shape is None or config.classes is None:
-        configurations = [path.name for path in folders_in(tfds_folder() / name) if _prepared_versions(path)]
+        configurations = [path.name for path in _folders_in(tfds_folder() / name) if _prepared_versions(path)]
         if configurations:
             choices = ", ".join(f"`{name}/{path}`" for path in configurations)
             raise DataProblem(f"`{name}` has several configurations; name one of {choices}", "name")
@@ -265,11 +266,19 @@ def _did_you_mean(name: str) -> str:
 def _prepared_versions(parent: Path) -> list[Path]:
     return [
         path
-        for path in folders_in(parent)
+        for path in _folders_in(parent)
         if re.fullmatch(r"\d+\.\d+\.\d+", path.name)
         and (path / "dataset_info.json").is_file()
         and (path / "features.json").is_file()
     ]
+
+
+def _folders_in(parent: Path) -> list[Path]:
+    """The folders in a folder, sorted; none where it cannot be read."""
+    try:
+        return folders_in(parent)[0]
+    except OSError:
+        return []
 
 
 def _version_key(path: Path) -> tuple[int, ...]:

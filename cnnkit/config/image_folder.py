@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.config.data import DataProblem
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+from cnnkit.config.image_files import IMAGE_SUFFIXES, folders_in, image_files, left_out_text
 
 #: Folder names that stand for a split, and the split's name.
 SPLIT_FOLDERS = {
@@ -33,11 +32,13 @@ class ImageFolder:
         class_names: The class folders' names, sorted; a label is a place in this tuple.
         splits: For each split (`train`, and `validation` and `test` where they have folders), the files of
             each class, sorted, relative to `root`.
+        left_out: The files that do not count: those without an image's ending, and those outside the class folders.
     """
 
     root: Path
     class_names: tuple[str, ...]
     splits: dict[str, tuple[tuple[str, ...], ...]]
+    left_out: tuple[str, ...]
 
     def files(self) -> Iterator[str]:
         for classes in self.splits.values():
@@ -60,12 +61,19 @@ def list_image_folder(folder: str | Path, minimum_classes: int = 2) -> ImageFold
     if not root.is_dir():
         reason = "is a file" if root.exists() else "does not exist"
         raise DataProblem(f"the folder `{folder}` {reason}; expected a folder of class folders", "folder")
-    parts = {path.name.lower(): path for path in folders_in(root)}
+    try:
+        return _list(root, minimum_classes)
+    except OSError as error:
+        raise DataProblem(f"cannot read the folder `{error.filename}`: {error.strerror}", "folder") from None
+
+
+def _list(root: Path, minimum_classes: int) -> ImageFolder:
+    parts = {path.name.lower(): path for path in folders_in(root)[0]}
     # `train` may also be a class of its own (pictures of trains): then it holds images, not folders.
-    if "train" in parts and folders_in(parts["train"]):
+    if "train" in parts and folders_in(parts["train"])[0]:
         return _list_splits(root, parts)
-    names, classes = _list_classes(root, root, minimum_classes)
-    return ImageFolder(root, names, {"train": classes})
+    names, classes, left_out = _list_classes(root, root, minimum_classes)
+    return ImageFolder(root, names, {"train": classes}, left_out)
 
 
 def _list_splits(root: Path, parts: dict[str, Path]) -> ImageFolder:
@@ -77,14 +85,15 @@ def _list_splits(root: Path, parts: dict[str, Path]) -> ImageFolder:
             "folder",
         )
     splits: dict[str, tuple[tuple[str, ...], ...]] = {}
-    names, splits["train"] = _list_classes(root, parts["train"])
+    names, splits["train"], left_out = _list_classes(root, parts["train"])
     for part, path in parts.items():
         split = SPLIT_FOLDERS[part]
         if split == "train":
             continue
         if split in splits:
             raise DataProblem(f"`{root}` has two folders for the {split} split; keep one", "folder")
-        found, splits[split] = _list_classes(root, path)
+        found, splits[split], others = _list_classes(root, path)
+        left_out += others
         if found != names:
             missing = [f"`{name}` is only in `train`" for name in names if name not in found]
             extra = [f"`{name}` is only in `{path.name}`" for name in found if name not in names]
@@ -92,12 +101,15 @@ def _list_splits(root: Path, parts: dict[str, Path]) -> ImageFolder:
                 f"the class folders of `{path}` are not those of `train`: {', '.join(missing + extra)}",
                 "folder",
             )
-    return ImageFolder(root, names, splits)
+    beside = tuple(map(str, folders_in(root)[1]))
+    return ImageFolder(root, names, splits, (*beside, *left_out))
 
 
-def _list_classes(root: Path, folder: Path, minimum: int = 2) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    folders = folders_in(folder)
-    suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+def _list_classes(
+    root: Path, folder: Path, minimum: int = 2
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """The names of the class folders, the image files of each, and the other files."""
+    folders, beside = folders_in(folder)
     if not folders:
         raise DataProblem(f"`{folder}` has no class folders; expected one folder of images for each class", "folder")
     if len(folders) < minimum:
@@ -106,27 +118,18 @@ def _list_classes(root: Path, folder: Path, minimum: int = 2) -> tuple[tuple[str
             "folder",
         )
     classes = []
+    left_out = [str(path) for path in beside]
     # What `os.path.relpath` would give, which takes ten times as long; a root of `.` leaves no trace in the paths.
     prefix = "" if str(root) == "." else os.path.join(root, "")
     for path in folders:
-        files = _image_files(path)
+        files, others = image_files(path)
         if not files:
-            raise DataProblem(f"the class folder `{path}` holds no images ({suffixes})", "folder")
+            suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+            found = f"; {left_out_text(others)}" if others else ""
+            raise DataProblem(f"the class folder `{path}` holds no images ({suffixes}){found}", "folder")
         classes.append(tuple(file.removeprefix(prefix) for file in files))
-    return tuple(path.name for path in folders), tuple(classes)
-
-
-def _image_files(folder: Path) -> list[str]:
-    """The image files in a folder and its sub-folders, sorted; hidden ones are left out."""
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        found += [
-            os.path.join(parent, name)
-            for name in files
-            if not _is_hidden(name) and name.lower().endswith(IMAGE_SUFFIXES)
-        ]
-    return sorted(found)
+        left_out += others
+    return tuple(path.name for path in folders), tuple(classes), tuple(left_out)
 
 
 def image_header(path: Path) -> tuple[int, int, int] | None:
@@ -142,16 +145,3 @@ def image_header(path: Path) -> tuple[int, int, int] | None:
         return None
     # EXIF orientations 5 to 8 turn the image by a quarter.
     return (width, height, channels) if orientation >= 5 else (height, width, channels)
-
-
-def _is_hidden(name: str) -> bool:
-    # __MACOSX holds shadow files that look like images; archives made on a Mac bring it along.
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def folders_in(parent: Path) -> list[Path]:
-    """The folders in a folder, sorted, hidden ones and `__MACOSX` left out; none if it cannot be read."""
-    try:
-        return sorted(path for path in parent.iterdir() if path.is_dir() and not _is_hidden(path.name))
-    except OSError:
-        return []

@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataProblem, known_name, prepared_data_sets, read_prepared
+from cnnkit.config.image_files import left_out_counts
 from cnnkit.config.known_data_sets import KNOWN
 from cnnkit.data.batches import channel_statistics
 from cnnkit.data.download import STALL_SECONDS, fetch
@@ -75,7 +76,8 @@ def prepare(name: str, *, stall_seconds: float = STALL_SECONDS) -> Path | None:
 def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
     """What is in a data set, as plain values: shape, classes, and images per split and class.
 
-    `mean` and `variance` are per channel on the scale 0..255, measured on the training split.
+    `mean` and `variance` are per channel on the scale 0..255, measured on the training split; `left_out` counts the
+    files of a folder that do not count, by ending, where there are some.
 
     Raises:
         CnnkitError: if the data cannot be loaded.
@@ -103,4 +105,5 @@ def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
         "mean": mean,
         "variance": variance,
         "fingerprint": data.fingerprint,
+        **({"left_out": left_out_counts(data.left_out)} if data.left_out else {}),
     }

@@ -100,6 +100,14 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
+def file_facts(path: str | os.PathLike[str]) -> os.stat_result:
+    """Size and time of a file; of a link that leads nowhere, its own."""
+    try:
+        return os.stat(path)
+    except OSError:
+        return os.lstat(path)
+
+
 class FolderSource:
     """Image files with a label each, decoded when they are read.
 
@@ -154,7 +162,7 @@ class FolderSource:
         how = (str(self.root.resolve()), self.shape, self.resize, self.skip_corrupt, version("pillow"))
         digest.update(repr(how).encode("utf-8", "surrogateescape"))
         for file, label in zip(self.files, self.labels.tolist(), strict=True):
-            facts = os.stat(os.path.join(self.root, file))
+            facts = file_facts(os.path.join(self.root, file))
             line = f"{file}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()

@@ -14,10 +14,11 @@ import numpy as np
 
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
+from cnnkit.config.image_files import left_out_text
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.data.decoded import decode, readable
 from cnnkit.data.digits import read_digits
-from cnnkit.data.images import FolderSource
+from cnnkit.data.images import FolderSource, file_facts
 from cnnkit.data.memory import MEMORY_SHARE, available_memory
 from cnnkit.data.splits import Array, DataSets, Source, Split, stratified
 from cnnkit.errors import CnnkitError, UsageError
@@ -77,6 +78,7 @@ def load(
         info=info,
         fingerprint=collection.fingerprint,
         memory=memory,
+        left_out=collection.listing.left_out if isinstance(collection, _Folder) else (),
     )
 
 
@@ -109,6 +111,8 @@ def labelled_folder(
         # Whatever is wrong inside a folder, the command line was right to name it.
         kind = CnnkitError if os.path.isdir(folder) else UsageError
         raise kind(problem.message) from None
+    if listing.left_out:
+        log.warning("%s", left_out_text(listing.left_out))
     unknown = [name for name in listing.class_names if name not in class_names]
     if unknown:
         raise CnnkitError(
@@ -161,7 +165,7 @@ class _Folder:
         digest = hashlib.blake2b(digest_size=8)
         count = 0
         for file in self.listing.files():
-            size = os.stat(self.listing.root / file).st_size
+            size = file_facts(self.listing.root / file).st_size
             digest.update(f"{Path(file).as_posix()}\0{size}\n".encode("utf-8", "surrogateescape"))
             count += 1
         return f"folder {self.listing.root.name} ({count} images, listing {digest.hexdigest()})"

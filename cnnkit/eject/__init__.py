@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 #: Names that a script may use beside those of its layers: what it defines itself, imports or copies.
 _RESERVED = {
     "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "DATA", "EPOCHS", "IMAGE_SUFFIXES", "NAMED", "SEED",
-    "BestModel", "augment", "build_model", "divide", "draw_weights", "load", "main", "measure_kernels", "moments",
-    "on_class_numbers", "order", "read_image", "resized", "seed_of", "seeded", "training_batches", *IMPORTS,
+    "SYSTEM_FOLDERS", "BestModel", "augment", "build_model", "divide", "draw_weights", "load", "main",
+    "measure_kernels", "moments", "on_class_numbers", "order", "read_image", "resized", "seed_of", "seeded",
+    "training_batches", *IMPORTS,
 }  # fmt: skip
 _COPIED_FROM = (
     "cnnkit.augmentation.keras_layers",
-    "cnnkit.config.image_folder",
+    "cnnkit.config.image_files",
     "cnnkit.data.images",
     "cnnkit.layers.functions",
     "cnnkit.layers.keras_initializers",

@@ -10,7 +10,8 @@ from pathlib import Path
 from cnnkit.augmentation.base import Augmentation
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read_prepared, split_name
-from cnnkit.config.image_folder import IMAGE_SUFFIXES, SPLIT_FOLDERS, folders_in, list_image_folder
+from cnnkit.config.image_files import IMAGE_SUFFIXES, SYSTEM_FOLDERS, folders_in
+from cnnkit.config.image_folder import SPLIT_FOLDERS, list_image_folder
 from cnnkit.data.loading import FIXED_SEED, TEST_SHARE
 from cnnkit.eject.text import call_text, copied, literal, wrapped
 
@@ -56,7 +57,7 @@ def load(folder):
     """The images of a folder of class folders, uint8 [n, %(shape)s], and labels, int64 [n]."""
     images, labels = [], []
     for label, name in enumerate(CLASS_NAMES):
-        for path in _image_files(Path(folder, name)):
+        for path in image_files(Path(folder, name))[0]:
             %(append)s
     return np.stack(images), np.array(labels)
 '''
@@ -180,7 +181,8 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
         listing = list_image_folder(config.folder)
         constants += [f"DATA = {literal(str(listing.root))}  # a folder of class folders"]
         constants += wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}")
-        constants += ["CLASSES = len(CLASS_NAMES)", f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}"]
+        constants += ["CLASSES = len(CLASS_NAMES)", *wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")]
+        constants += wrapped(f"SYSTEM_FOLDERS = {literal(SYSTEM_FOLDERS)}")
         size = f"({width}, {height})"
         resize = f"if image.size != {size}:\n        image = image.resize({size}, Image.Resampling.BILINEAR)\n    "
         names = {
@@ -190,7 +192,7 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
             "grey": "[..., None]" if channels == 1 else "",
             "append": _APPEND_READABLE if config.skip_corrupt else _APPEND,
         }
-        functions.append(copied("cnnkit.config.image_folder", ["_image_files"]) + "\n")
+        functions.append(copied("cnnkit.config.image_files", ["image_files"]) + "\n")
         functions += [copied("cnnkit.data.images", ["_convert"]) + "\n", _FOLDER % names]
         found = set(listing.splits)
         places = _folders_of_splits(listing.root)
@@ -248,8 +250,8 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
 
 def _folders_of_splits(root: Path) -> dict[str, str]:
     """The name of each split's folder; none where the class folders lie in the root."""
-    parts = {path.name.lower(): path for path in folders_in(root)}
-    if "train" not in parts or not folders_in(parts["train"]):
+    parts = {path.name.lower(): path for path in folders_in(root)[0]}
+    if "train" not in parts or not folders_in(parts["train"])[0]:
         return {}
     return {SPLIT_FOLDERS[name]: path.name for name, path in parts.items() if name in SPLIT_FOLDERS}
 
