@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cnnkit.config.dataset import DataSetInfo
     from cnnkit.config.load import LoadedConfig
     from cnnkit.config.run import RunConfig
+    from cnnkit.config.training import TrainingConfig
     from cnnkit.data import DataSets
 
 
@@ -93,23 +94,37 @@ def compile_model(
     training = config.training
     model = build_model(config, info.shape, info.classes, constants)
     rate, plateau = make_rate(training, steps_per_epoch)
-    optimizer = training.optimizer.build(rate)
-    if training.exclude_from_weight_decay:
-        _check_names(training.exclude_from_weight_decay, model)
-        # Keras takes them as regular expressions.
-        optimizer.exclude_from_weight_decay(var_names=[re.escape(name) for name in training.exclude_from_weight_decay])
-    if training.dtype_policy == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
-        optimizer=optimizer,
+        optimizer=make_optimizer(training, rate, model),
         loss=task.make_loss(training, head),
         metrics=task.make_metrics(training, head),
         jit_compile=chosen.jit_compile,
         steps_per_execution=chosen.steps_per_execution,
         auto_scale_loss=False,
     )
-    optimizer.build(model.trainable_variables)
     return model, plateau
+
+
+def make_optimizer(training: TrainingConfig, rate: Any, model: Any) -> Any:
+    """The Keras optimizer of a model, built, so that all its variables are there.
+
+    Args:
+        rate: The learning rate, a number or a Keras schedule.
+    """
+    import keras
+
+    optimizer = training.optimizer.build(rate)
+    if training.exclude_from_weight_decay:
+        _check_names(training.exclude_from_weight_decay, model)
+        # Keras takes them as regular expressions.
+        optimizer.exclude_from_weight_decay(var_names=[re.escape(name) for name in training.exclude_from_weight_decay])
+    # Before it is wrapped: a LossScaleOptimizer builds it with Keras' tracking off, and a variable that an optimizer
+    # makes by itself (Nadam's product of momenta) would be missing from its variables, and so from the checkpoint.
+    optimizer.build(model.trainable_variables)
+    if training.dtype_policy == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer.build(model.trainable_variables)
+    return optimizer
 
 
 def _check_names(names: Sequence[str], model: Any) -> None:
