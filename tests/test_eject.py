@@ -17,6 +17,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from PIL import Image
+from trainings import TIMING
 
 from cnnkit import shipped
 from cnnkit.cli import cli
@@ -138,7 +139,7 @@ training:
   warmup_epochs: 0.5
   label_smoothing: 0.1
   class_weights: balanced
-  metrics: [{TopKCategoricalAccuracy: 2}]
+  metrics: [{TopKCategoricalAccuracy: 2}, AUC, F1Score]
   early_stopping: {monitor: val_loss, patience: 5}
   tensorboard: false
 """
@@ -204,8 +205,8 @@ model: {layers: [Flatten, {Dense: {units: 8, dtype: float64}}, {Dense: {units: 4
         np.testing.assert_array_equal(weight.numpy(), other.numpy())
 
 
-def losses(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Runs a script without cnnkit and returns the loss of each epoch."""
+def history(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[float]]:
+    """Runs a script without cnnkit and returns each figure's value in each epoch."""
     import keras
 
     histories = []
@@ -222,7 +223,11 @@ def losses(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[f
             patch.setitem(sys.modules, name, None)
         as_module(script).main()
     assert re.search(r"test accuracy [01]\.\d{4}", shown.getvalue())
-    return list(histories[0].history["loss"])
+    return dict(histories[0].history)
+
+
+def losses(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    return history(script, folder, monkeypatch)["loss"]
 
 
 @pytest.fixture
@@ -233,18 +238,25 @@ def tfds_as_stated(tfds_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tfds, "load", functools.partial(tfds.load, data_dir=tfds_data, download=False))
 
 
+def figures(loaded: LoadedConfig, folder: Path) -> dict[str, list[float]]:
+    """What `cnnkit train` measures: each figure's value in each epoch, those of time left out."""
+    rows = train(loaded, Console(), str(folder / "run")).read_metrics()
+    return {name: [float(row[name]) for row in rows] for name in rows[0] if name not in ("epoch", *TIMING)}
+
+
 def trained(loaded: LoadedConfig, folder: Path) -> list[float]:
-    run = train(loaded, Console(), str(folder / "run"))
-    return [float(row["loss"]) for row in run.read_metrics()]
+    return figures(loaded, folder)["loss"]
 
 
 @pytest.mark.long
 def test_everything_at_once_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = written(tmp_path, EVERYTHING)
-    expected = trained(loaded, tmp_path)
-    found = losses(eject(loaded), tmp_path, monkeypatch)
-    assert found[0] == pytest.approx(expected[0], rel=1e-4)
-    assert found[1] == pytest.approx(expected[1], rel=1e-3)
+    expected = figures(loaded, tmp_path)
+    found = history(eject(loaded), tmp_path, monkeypatch)
+    for name in ("loss", "accuracy", "top_k_categorical_accuracy", "auc", "f1_score", "val_loss", "val_auc"):
+        assert found[name][0] == pytest.approx(expected[name][0], rel=1e-3), name
+    assert found["loss"][0] == pytest.approx(expected["loss"][0], rel=1e-4)
+    assert found["loss"][1] == pytest.approx(expected["loss"][1], rel=1e-3)
 
 
 def test_losses_and_optimizers_that_are_not_as_keras_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,6 +276,33 @@ training:
     loaded = written(tmp_path, text)
     expected = trained(loaded, tmp_path)
     assert losses(eject(loaded), tmp_path, monkeypatch) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+def test_only_the_loss_of_training_sees_smoothed_labels(head: str, tmp_path: Path) -> None:
+    """As Keras' own smoothing has it in the loss; AUC and F1 need labels of 0 and 1."""
+    import keras
+
+    text = f"""
+data: {{name: digits, batch_size: 64, validation: 0}}
+model: {{layers: [Flatten, {{Dense: {{units: classes, activation: {head}}}}}]}}
+training: {{label_smoothing: 0.2, metrics: [AUC]}}
+"""
+    module = as_module(eject(written(tmp_path, text)))
+    images, numbers = module.load()
+    pictures, labels = next(iter(module.training_batches(images, numbers, np.int64(0))))
+    np.testing.assert_array_equal(np.unique(labels), [0, 1])
+    model = module.build_model(*module.moments(images))
+    module.smooth_training(model)
+    kind = keras.losses.BinaryCrossentropy if head == "sigmoid" else keras.losses.CategoricalCrossentropy
+    outputs = model(pictures)
+    auc = keras.metrics.AUC()
+    auc.update_state(labels, outputs)
+    model.compile(optimizer="sgd", loss=kind(), metrics=[keras.metrics.AUC()], run_eagerly=True)
+    tested = model.test_on_batch(pictures, labels)
+    assert tested == pytest.approx([float(kind()(labels, outputs)), float(auc.result())], rel=1e-5)
+    learned = model.train_on_batch(pictures, labels)
+    assert learned == pytest.approx([float(kind(label_smoothing=0.2)(labels, outputs)), float(auc.result())], rel=1e-5)
 
 
 def test_the_best_epoch_is_that_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,8 @@
 
 The script draws the same initial weights, visits the images in the same order and changes them in the same way, so that
 it learns what `cnnkit train` learns, up to rounding: cnnkit computes with faster forms of some of Keras' layers. It
-differs in three things: all images are held in memory; image files that cannot be read are left out before the
-validation split is drawn, not after; and all training metrics see smoothed labels (the accuracy is the same for them).
+differs in two things: all images are held in memory; and image files that cannot be read are left out before the
+validation split is drawn, not after.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _RESERVED = {
     "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "DATA", "EPOCHS", "IMAGE_SUFFIXES", "NAMED", "SEED",
     "SYSTEM_FOLDERS", "BestModel", "augment", "build_model", "divide", "draw_weights", "load", "main",
     "measure_kernels", "moments", "on_class_numbers", "order", "read_image", "resized", "seed_of", "seeded",
-    "training_batches", *IMPORTS,
+    "smooth_training", "training_batches", *IMPORTS,
 }  # fmt: skip
 _COPIED_FROM = (
     "cnnkit.augmentation.keras_layers",
@@ -132,8 +132,7 @@ def eject(loaded: LoadedConfig) -> str:
     data = write_data(config.data, info)
     written = write_training(training, head, _jit(training, steps, policy), data.validated, network.leaves)
     weights = _class_weights(training, info.class_names)
-    smoothing = _smoothing(training, head)
-    batches = write_batches(config.data, config.augmentation, smoothing, weighted=weights is not None)
+    batches = write_batches(config.data, config.augmentation, weighted=weights is not None)
     model = _model_functions(network, measured)
     main = _main(config, network, written, data, weights, measured)
     parts = [*data.functions, *batches, *model, *written.functions, main, 'if __name__ == "__main__":\n    main()\n']
@@ -193,13 +192,6 @@ def _jit(training: TrainingConfig, stack: Sequence[Step], policy: str) -> str:
     if needing_xla(stack, policy, training.onednn != "off") is not None:
         return "True"
     return 'bool(tf.config.list_physical_devices("GPU"))'
-
-
-def _smoothing(training: TrainingConfig, head: str) -> str | None:
-    share = training.label_smoothing
-    if not share:
-        return None
-    return f"targets * (1 - {share}) + {share} / {'2' if head == 'sigmoid' else 'CLASSES'}"
 
 
 def _class_weights(training: TrainingConfig, names: tuple[str, ...] | None) -> list[str] | None:
@@ -262,6 +254,8 @@ def _main(
         f"steps = {steps_text(config.data, 'len(train[0])')}",
         *(line for one in (*written.rate, *written.optimizer) for line in wrapped(one)),
     ]
+    if training.label_smoothing:
+        body.append("smooth_training(model)")
     body += wrapped(f"model.compile({', '.join(['optimizer', *written.compiled])})")
     # Optimizers that copy the weights do so when they are built.
     body += ["optimizer.build(model.trainable_variables)", "model.summary()"]

@@ -274,14 +274,12 @@ def _tfds_facts(name: str, info: DataSetInfo) -> tuple[tuple[int | None, int | N
 def write_batches(
     config: DataConfig,
     augmentation: Sequence[Augmentation],
-    smoothing: str | None,
     *,
     weighted: bool,
 ) -> list[str]:
     """The functions that make training batches.
 
     Args:
-        smoothing: The smoothed labels, as an expression of `targets`; None to leave them.
         weighted: Whether each image has the weight of its class.
     """
     functions = [_ORDER]
@@ -293,8 +291,6 @@ def write_batches(
     if weighted:
         make.append("weights = tf.linalg.matvec(targets, tf.constant(class_weights, tf.float32))")
         result += ", weights"
-    if smoothing:
-        make.append(f"targets = {smoothing}")
     weights = "        class_weights: One weight per class, float [CLASSES].\n" if weighted else ""
     values = {
         "steps": steps_text(config, "size"),

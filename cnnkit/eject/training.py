@@ -37,6 +37,19 @@ def on_class_numbers(loss):
     return loss
 '''
 
+_SMOOTH_TRAINING = '''\
+def smooth_training(model):
+    """Lets the loss of training alone see smoothed labels: metrics and validation see those that are true."""
+    compute_loss = model.compute_loss
+
+    def smoothed(x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if training:
+            y = y * (1 - %(share)s) + %(share)s / %(parts)s
+        return compute_loss(x, y, y_pred, sample_weight, training)
+
+    model.compute_loss = smoothed
+'''
+
 
 @dataclass
 class TrainingText:
@@ -74,6 +87,9 @@ def write_training(
     from_logits = head == "logits"
     loss = training.loss or (BinaryCrossentropy() if head == "sigmoid" else CategoricalCrossentropy())
     objective = call_text(_object("keras.losses", loss, from_logits))
+    if training.label_smoothing:
+        parts = "2" if head == "sigmoid" else "CLASSES"
+        text.functions.append(_SMOOTH_TRAINING % {"share": training.label_smoothing, "parts": parts})
     if loss.ignores_smoothing:
         text.functions.append(_ON_CLASS_NUMBERS)
     metrics = [named("keras.metrics.CategoricalAccuracy", name="accuracy")]
