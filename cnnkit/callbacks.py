@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from cnnkit.checkpoint import save_checkpoint
+from cnnkit.checkpoint import Checkpoint, save_checkpoint
 from cnnkit.console import Console, format_duration
 from cnnkit.errors import CnnkitError
 from cnnkit.files import replacing
@@ -168,8 +168,7 @@ class Keeper(keras.callbacks.Callback):
     """Keeps what an epoch brought: its row, the best model, the checkpoint. Stands behind all that change the model.
 
     Args:
-        state: What a checkpoint's JSON part held, when a run is resumed.
-        restore: Sets all variables from the checkpoint, when a run is resumed.
+        checkpoint: What to go on from, when a run is resumed.
         stateful: Callbacks whose attributes belong to the checkpoint, by name.
     """
 
@@ -185,8 +184,7 @@ class Keeper(keras.callbacks.Callback):
         images: int,
         monitor: str,
         tie_breaker: str,
-        state: dict[str, Any] | None,
-        restore: Callable[[], None] | None,
+        checkpoint: Checkpoint | None,
     ) -> None:
         super().__init__()
         self.run = run
@@ -198,7 +196,8 @@ class Keeper(keras.callbacks.Callback):
         self.images = images
         self.monitor = monitor
         self.tie_breaker = tie_breaker
-        self.restore = restore
+        self._checkpoint = checkpoint
+        state = checkpoint.state if checkpoint else None
         self.rows: list[dict[str, Any]] = state["rows"] if state else []
         self.best: list[float] | None = state["best"] if state else None
         self.best_epoch: int | None = state["best_epoch"] if state else None
@@ -206,20 +205,21 @@ class Keeper(keras.callbacks.Callback):
         self.kept = state["epochs_done"] if state else 0
         #: What model.keras holds, where it was written in this process.
         self.saved_model: Any = None
-        self._callbacks_before = state["callbacks"] if state else {}
 
     def on_train_begin(self, logs: Any = None) -> None:
         # Only now: Keras' callbacks clear their state in their own on_train_begin.
-        if self.restore is None:
+        if self._checkpoint is None:
             return
-        self.restore()
-        for name, attributes in self._callbacks_before.items():
+        self._checkpoint.restore(self.model)
+        for name, attributes in self._checkpoint.state["callbacks"].items():
             callback = self.stateful[name]
             for attribute, value in attributes.items():
                 if attribute == "rate":
                     callback.rate.assign(value)
                 else:
                     setattr(callback, attribute, value)
+        # The memory of its arrays is free again.
+        self._checkpoint = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items() if not name.startswith("learning_rate")}

@@ -11,6 +11,7 @@ import json
 import re
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,31 +57,62 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises:
         CnnkitError: if there is no checkpoint, or it is broken.
     """
-    return _read(path, lambda archive: dict(json.loads(str(archive["state"]))))
+    return _read(path, _state)
 
 
-def restore_checkpoint(path: Path, model: Any) -> None:
-    """Sets every variable to what the checkpoint holds.
+def _state(archive: Any) -> dict[str, Any]:
+    return dict(json.loads(str(archive["state"])))
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a checkpoint holds, all of it from one reading of one file.
+
+    Attributes:
+        path: The file.
+        state: Its JSON part.
+        arrays: Every variable by its name.
+    """
+
+    path: Path
+    state: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    def restore(self, model: Any) -> None:
+        """Sets every variable of a compiled model with a built optimizer to what the checkpoint holds.
+
+        Raises:
+            CnnkitError: if the checkpoint is not of this model and optimizer.
+        """
+        variables = _variables(model)
+        odd = sorted(self.arrays.keys() ^ variables.keys())
+        if odd:
+            raise self._of_another_model(f"{odd[0]} is only in one of them")
+        for name, variable in variables.items():
+            array, now = self.arrays[name], np.asarray(variable.numpy())
+            if array.shape != now.shape:
+                raise self._of_another_model(f"{name} has the shape {array.shape}, here {now.shape}")
+            variable.assign(array if now.dtype.kind in _NATIVE_KINDS else array.view(now.dtype))
+
+    def _of_another_model(self, difference: str) -> CnnkitError:
+        return CnnkitError(
+            f"the checkpoint `{self.path}` is not of this model: {difference}",
+            "Resume with the config and the versions that the run was made with.",
+        )
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """All of a checkpoint.
 
     Raises:
-        CnnkitError: if the checkpoint is not of this model and optimizer.
+        CnnkitError: if there is no checkpoint, or it is broken.
     """
-    variables = _variables(model)
 
-    def assign(archive: Any) -> None:
-        names = set(archive.files) - {"state"}
-        if names != set(variables):
-            odd = sorted(names ^ set(variables))
-            raise CnnkitError(
-                f"the checkpoint `{path}` is not of this model: {odd[0]} is only in one of them",
-                "Resume with the config and the versions that the run was made with.",
-            )
-        for name, variable in variables.items():
-            array = archive[name]
-            dtype = np.asarray(variable.numpy()).dtype
-            variable.assign(array if dtype.kind in _NATIVE_KINDS else array.view(dtype))
+    def everything(archive: Any) -> Checkpoint:
+        arrays = {name: archive[name] for name in archive.files if name != "state"}
+        return Checkpoint(path, _state(archive), arrays)
 
-    _read(path, assign)
+    return _read(path, everything)
 
 
 def _read(path: Path, use: Any) -> Any:

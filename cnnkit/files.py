@@ -1,15 +1,17 @@
-"""Files of any place: written whole or not at all, and the texts that go into them."""
+"""Files of any place: written whole or not at all; read only where they are what they seem to be."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -60,3 +62,68 @@ def to_csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     for row in rows:
         writer.writerow([format(value, ".9g") if isinstance(value, float) else value for value in row])
     return stream.getvalue()
+
+
+#: What a name may be that is no file, and what is said of it.
+_KINDS = (
+    (stat.S_ISLNK, errno.ELOOP, "it is a link, and links are not followed here"),
+    (stat.S_ISDIR, errno.EISDIR, "it is a folder"),
+    (stat.S_ISFIFO, errno.EINVAL, "it is a pipe, not a file"),
+    (stat.S_ISSOCK, errno.EINVAL, "it is a socket, not a file"),
+)
+
+
+def check_regular(path: Path) -> os.stat_result:
+    """Whether a name is that of a regular file itself: no link, folder, pipe, socket or device.
+
+    Raises:
+        OSError: if it is not, or not there; `strerror` says which.
+    """
+    found = os.lstat(path)
+    if not stat.S_ISREG(found.st_mode):
+        known = ((number, text) for is_kind, number, text in _KINDS if is_kind(found.st_mode))
+        number, text = next(known, (errno.EINVAL, "it is a device, not a file"))
+        raise OSError(number, text, str(path))
+    return found
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """The handle of a regular file; see `check_regular`. It is not inherited by programs that this process starts.
+
+    Args:
+        flags: As for `os.open`; with `os.O_CREAT`, a file that is not there is made.
+
+    Raises:
+        OSError: if it cannot be opened, or is something else.
+    """
+    try:
+        check_regular(path)
+    except FileNotFoundError:
+        if not flags & os.O_CREAT:
+            raise
+    # A name may become another one after the look at it.
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    return os.open(path, flags, 0o666)
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: if it cannot be read, is something else, or larger than `most_bytes`.
+    """
+    with open_stream(path, most_bytes) as stream:
+        return stream.read()
+
+
+def open_stream(path: Path, most_bytes: int) -> BinaryIO:
+    """A regular file, opened to be read.
+
+    Raises:
+        OSError: if it cannot be read, is something else, or larger than `most_bytes`.
+    """
+    stream = os.fdopen(open_regular(path), "rb")
+    if os.fstat(stream.fileno()).st_size > most_bytes:
+        stream.close()
+        raise OSError(errno.EFBIG, f"it is larger than {most_bytes:,} bytes", str(path))
+    return stream

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import logging
 import os
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import to_csv, write_atomically
 
 RUNS = "runs"
+
+log = logging.getLogger("cnnkit")
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,49 @@ class Run:
         return self.live / "snapshot.npz"
 
     @property
+    def lock(self) -> Path:
+        """There while a process trains the run; see `training`."""
+        return self.path / "lock"
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """No other process trains the run inside the block.
+
+        Where the file system has no locks, a warning says so.
+
+        Raises:
+            CnnkitError: if another process does, or if the run cannot be written.
+        """
+        from cnnkit.lock import Held, exclusive
+
+        with contextlib.ExitStack() as stack:
+            try:
+                is_locked = stack.enter_context(exclusive(self.lock))
+            except Held as error:
+                raise CnnkitError(
+                    f"the run `{self.path}` is being trained by {error.holder}",
+                    "Two processes would destroy each other's work. Wait until it has ended, or stop it; "
+                    f"see how far it is: cnnkit watch {shlex.quote(str(self.path))}",
+                ) from None
+            except OSError as error:
+                raise CnnkitError(
+                    f"the run `{self.path}` cannot be written: `{self.lock}`: {error.strerror}",
+                    "Training goes on in a folder that you may write to: copy the run there.",
+                ) from None
+            if not is_locked:
+                log.warning("the file system of `%s` has no locks; take care that nobody else trains it", self.path)
+            yield
+
+    def is_training(self) -> bool | None:
+        """Whether a process trains the run at this moment; None where that cannot be known."""
+        from cnnkit.lock import holder
+
+        try:
+            return holder(self.lock) is not None
+        except OSError:
+            return None
+
+    @property
     def stop_request(self) -> Path:
         """There while somebody asks the training process to stop."""
         return self.live / "stop"
@@ -227,6 +274,9 @@ def create_run(name: str, directory: str | None = None) -> Run:
         try:
             path.mkdir(parents=True, exist_ok=True)
             return _prepared(Run(path))
+        except FileExistsError:
+            # Another process was faster.
+            raise _not_empty(path) from None
         except OSError as error:
             raise UsageError(f"cannot make the run directory `{path}`: {error.strerror}") from None
     parent = Path(RUNS)
@@ -271,17 +321,22 @@ def check_free(directory: str) -> None:
     except OSError as error:
         raise UsageError(f"cannot read the run directory `{path}`: {error.strerror}") from None
     if occupied:
-        raise UsageError(
-            f"the run directory `{path}` is not empty",
-            "Runs are never overwritten: name another one, or continue it with `--resume`.",
-        )
+        raise _not_empty(path)
     if path.exists() and not path.is_dir():
         raise UsageError(f"the run directory `{path}` is a file", "Name another one.")
 
 
+def _not_empty(path: Path) -> UsageError:
+    return UsageError(
+        f"the run directory `{path}` is not empty",
+        "Runs are never overwritten: name another one, or continue it with `--resume`.",
+    )
+
+
 def _prepared(run: Run) -> Run:
-    run.checkpoint.parent.mkdir(exist_ok=True)
-    run.curves.parent.mkdir(exist_ok=True)
+    # Of two processes that found the directory empty, one can make these.
+    run.checkpoint.parent.mkdir()
+    run.curves.parent.mkdir()
     return run
 
 

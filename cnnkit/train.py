@@ -28,6 +28,7 @@ from cnnkit.rundir import Run
 from cnnkit.tasks import classification as task
 
 if TYPE_CHECKING:
+    from cnnkit.checkpoint import Checkpoint
     from cnnkit.config.load import LoadedConfig
     from cnnkit.config.run import RunConfig
     from cnnkit.tune import Tuning
@@ -71,7 +72,7 @@ def train(
     if tuning is not None:
         console.record(tuning.as_text())
     reporter = Reporter(run, prepared.config.training.epochs, prepared.steps_per_epoch)
-    with _logged(console, run, reporter):
+    with run.training(), _logged(console, run, reporter):
         _write_start(loaded, prepared, run, tuning)
         reporter.begin()
         _describe(prepared, run, console)
@@ -98,16 +99,30 @@ def resume(
 
     Raises:
         UsageError: if anything else differs, or nothing is left to do.
+        CnnkitError: if another process trains the run.
     """
-    from cnnkit.checkpoint import read_state
+    run = rundir.find_run(path)
+    with run.training():
+        _resume(run, config, overrides, console, opened)
+    return run
+
+
+def _resume(
+    run: Run,
+    config: str | None,
+    overrides: Sequence[str],
+    console: Console,
+    opened: Callable[[Run], None] | None,
+) -> None:
+    from cnnkit.checkpoint import read_checkpoint
     from cnnkit.config.load import load_config
 
-    run = rundir.find_run(path)
     before = load_config(str(run.config))
     loaded = load_config(config or str(run.config), overrides)
     check_same_config(before.config, loaded.config)
     loaded = _with_settings_of(before, loaded)
-    state = read_state(run.checkpoint)
+    checkpoint = read_checkpoint(run.checkpoint)
+    state = checkpoint.state
     _check_unfinished(state, loaded.config, run)
     prepared = prepare(loaded)
     run.check_data(prepared.data.fingerprint)
@@ -124,8 +139,7 @@ def resume(
             console.line(f"note: the schedule is now that of a run of {epochs} epochs")
         if opened is not None:
             opened(run)
-        _train(prepared, run, console, reporter, state)
-    return run
+        _train(prepared, run, console, reporter, checkpoint)
 
 
 def _with_settings_of(before: LoadedConfig, loaded: LoadedConfig) -> LoadedConfig:
@@ -167,11 +181,13 @@ def _logged(console: Console, run: Run, reporter: Reporter) -> Iterator[None]:
         console.end_epoch()
 
 
-def _train(prepared: Preparation, run: Run, console: Console, reporter: Reporter, state: dict[str, Any] | None) -> None:
+def _train(
+    prepared: Preparation, run: Run, console: Console, reporter: Reporter, checkpoint: Checkpoint | None
+) -> None:
     with contextlib.ExitStack() as stack:
         # However training ends, the curves show what it did.
         stack.callback(_write_curves, run)
-        keeper = _fit(prepared, run, console, reporter, state)
+        keeper = _fit(prepared, run, console, reporter, checkpoint)
         reporter.end_training()
     seconds = sum(row["seconds"] for row in keeper.rows)
     best = f"; best epoch {keeper.best_epoch}" if keeper.best else ""
@@ -260,17 +276,16 @@ def _check_unfinished(state: dict[str, Any], config: RunConfig, run: Run) -> Non
         )
 
 
-def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, state: dict[str, Any] | None) -> Any:
+def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, checkpoint: Checkpoint | None) -> Any:
     """One call of Keras' `fit`, up to a request to stop if one comes; returns the callback that kept the rows."""
     import keras
     import tensorflow as tf
 
     from cnnkit import callbacks
-    from cnnkit.checkpoint import restore_checkpoint
     from cnnkit.live.callback import LiveFiles, snapshots_of
 
     config, data, model = prepared.config, prepared.data, prepared.model
-    first_epoch = state["epochs_done"] if state else 0
+    first_epoch = checkpoint.state["epochs_done"] if checkpoint else 0
     epoch = tf.Variable(first_epoch, dtype=tf.int64, trainable=False, name="epoch")
     clock = callbacks.EpochClock(epoch)
     averaged = callbacks.AveragedWeights() if config.training.optimizer.use_ema else None
@@ -291,8 +306,7 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
         images=min(data.train.size, prepared.steps_per_epoch * batch_size),
         monitor=task.MONITOR,
         tie_breaker=task.TIE_BREAKER,
-        state=state,
-        restore=(lambda: restore_checkpoint(run.checkpoint, model)) if state else None,
+        checkpoint=checkpoint,
     )
     progress = callbacks.Progress(console, reporter, config.training.epochs, prepared.steps_per_epoch, batch_size)
     live = LiveFiles(reporter, keeper, snapshots_of(prepared, run, reporter, averaged))

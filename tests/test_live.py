@@ -7,7 +7,6 @@ import io
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -250,8 +249,8 @@ def test_a_failed_and_an_interrupted_run_say_so(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Run:
-    """A run that this process seems to train."""
+def left(tmp_path: Path) -> Run:
+    """A run whose process has left without a last word."""
     run = Run(tmp_path / "running")
     run.path.mkdir()
     run.config.write_text("")
@@ -261,23 +260,27 @@ def running(tmp_path: Path) -> Run:
     return run
 
 
-def test_a_killed_process_is_recognised(running: Run) -> None:
-    assert read_state(running)["status"] == "training"
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    fields = running.read_json(running.live_state)
-    running.write_json(running.live_state, fields | {"pid": gone.pid})
-    killed = read_state(running)
-    assert killed["status"] == "killed"
-    assert not request_stop(running)
-    # A process that is there may say nothing for hours, as in a long evaluation.
-    running.write_json(running.live_state, fields | {"updated": time.time() - 36000})
-    assert read_state(running)["status"] == "training"
-    # On another machine the number means nothing; only a long silence does.
-    running.write_json(running.live_state, fields | {"pid": gone.pid, "machine": "elsewhere"})
-    assert read_state(running)["status"] == "training"
-    running.write_json(running.live_state, fields | {"machine": "elsewhere", "updated": time.time() - 3600})
-    silent = read_state(running)
+@pytest.fixture
+def running(left: Run) -> Iterator[Run]:
+    """A run that this process seems to train."""
+    with left.training():
+        yield left
+
+
+def test_a_killed_process_is_recognised(left: Run) -> None:
+    fields = left.read_json(left.live_state)
+    with left.training():
+        # A process that is there may say nothing for hours, as in a long evaluation.
+        left.write_json(left.live_state, fields | {"updated": time.time() - 36000})
+        assert read_state(left)["status"] == "training"
+    killed = read_state(left)
+    assert (killed["status"], str(os.getpid()) in killed["message"]) == ("killed", True)
+    assert not request_stop(left)
+    # Another machine's lock may not be seen from here; only a long silence tells.
+    left.write_json(left.live_state, fields | {"machine": "elsewhere"})
+    assert read_state(left)["status"] == "training"
+    left.write_json(left.live_state, fields | {"machine": "elsewhere", "updated": time.time() - 3600})
+    silent = read_state(left)
     assert (silent["status"], "60 minutes" in silent["message"]) == ("silent", True)
 
 
@@ -295,23 +298,14 @@ def test_who_may_not_write_the_run_is_told_so(running: Run, monkeypatch: pytest.
     assert "cannot be written: Permission denied" in answer.json()["detail"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
-def test_a_process_that_got_the_number_of_a_killed_one_is_not_taken_for_it(running: Run) -> None:
-    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    fields = running.read_json(running.live_state)
-    running.write_json(running.live_state, fields | {"pid": other.pid})
-    assert read_state(running)["status"] == "killed"
-    other.communicate()
-
-
-def test_the_evaluation_shows_in_the_state_and_leaves_it(running: Run) -> None:
-    Reporter(running, 5, 10).end("stopped", "as asked")
-    with evaluating(running):
-        assert read_state(running)["status"] == "evaluating"
-    assert read_state(running)["status"] == "stopped"
-    with pytest.raises(ValueError, match="broken"), evaluating(running):
+def test_the_evaluation_shows_in_the_state_and_leaves_it(left: Run) -> None:
+    Reporter(left, 5, 10).end("stopped", "as asked")
+    with evaluating(left):
+        assert read_state(left)["status"] == "evaluating"
+    assert read_state(left)["status"] == "stopped"
+    with pytest.raises(ValueError, match="broken"), evaluating(left):
         raise ValueError("broken")
-    last = read_state(running)
+    last = read_state(left)
     assert (last["status"], last["message"]) == ("failed", "the evaluation failed: broken")
 
 

@@ -220,9 +220,10 @@ def test_a_training_is_stopped_from_the_page(
 def test_a_page_connects_again_and_sees_that_a_training_was_killed(page_at: PageAt, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     run.path.mkdir()
-    trained = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    code = "from cnnkit.rundir import Run; from pathlib import Path\nwith Run(Path('run')).training(): input()"
+    trained = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, cwd=tmp_path)
     reporter = Reporter(run, 5, 10)
-    reporter._fields |= {"pid": trained.pid, "process_start": None}
+    reporter._fields["pid"] = trained.pid
     reporter.begin()
     reporter.begin_epoch(1)
     with process(WATCH, str(run.path), "0") as watching:

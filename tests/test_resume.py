@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from trainings import config, rows, run_training, state, weights, write
 from cnnkit.config.load import load_config
 from cnnkit.console import Console
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.preparation import prepare
 from cnnkit.rundir import Run
 from cnnkit.train import resume, train
 
@@ -45,7 +47,10 @@ def raised_in_third_epoch(monkeypatch: pytest.MonkeyPatch, error: type[BaseExcep
 def test_a_resumed_run_equals_the_uninterrupted_one(
     uninterrupted: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dropout, augmentation, Adam, EMA and plateau are on; the run is killed in its third epoch."""
+    """Dropout, augmentation, Adam, EMA and plateau are on; the run is killed in its third epoch.
+
+    A file system without locks lets another process write a later checkpoint between: nothing of it is used.
+    """
 
     class Killed(BaseException):
         pass
@@ -54,7 +59,14 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
         run_training(tmp_path, config(), "run")
     stopped = Run(tmp_path / "run")
     assert len(rows(stopped)) == 2
-    resume(str(stopped.path), None, (), Console(stream=io.StringIO()))
+
+    def prepare_late(loaded: Any) -> Any:
+        shutil.copy(uninterrupted.checkpoint, stopped.checkpoint)
+        return prepare(loaded)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cnnkit.train.prepare", prepare_late)
+        resume(str(stopped.path), None, (), Console(stream=io.StringIO()))
     assert rows(stopped) == rows(uninterrupted)
     for ours, theirs in zip(weights(stopped), weights(uninterrupted), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -62,6 +74,14 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
         assert set(ours.files) == set(theirs.files)
         for name in set(ours.files) - {"state"}:
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def test_a_run_that_is_being_trained_is_not_resumed_beside(uninterrupted: Run) -> None:
+    before = {path: path.read_bytes() for path in uninterrupted.path.rglob("*") if path.is_file()}
+    with uninterrupted.training(), pytest.raises(CnnkitError, match="is being trained by the process") as caught:
+        resume(str(uninterrupted.path), None, ("training.epochs=5",), Console(stream=io.StringIO()))
+    assert caught.value.exit_code == 1
+    assert {path: path.read_bytes() for path in uninterrupted.path.rglob("*") if path.is_file()} == before
 
 
 def other_options() -> dict[str, Any]:

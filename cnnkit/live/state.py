@@ -8,7 +8,6 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from cnnkit.ending import Interrupted
@@ -59,7 +58,6 @@ class Reporter:
             "status": "starting",
             "pid": os.getpid(),
             "machine": socket.gethostname(),
-            "process_start": _start_of(os.getpid()),
             "started": time.time(),
             "epochs": epochs,
             "steps": steps,
@@ -157,19 +155,24 @@ class Reporter:
 def evaluating(run: Run) -> Iterator[None]:
     """The state while the test split is measured after training; afterwards it is what it was.
 
-    An interrupt and an error inside the block become the run's last state, and go on.
+    An interrupt and an error inside the block become the run's last state, and go on. No other process trains the run
+    meanwhile.
+
+    Raises:
+        CnnkitError: if one does already.
     """
-    before = _read(run)
-    _write(run, before | {"status": "evaluating"})
-    try:
-        yield
-    except (KeyboardInterrupt, Interrupted):
-        _write(run, before | {"status": "interrupted", "message": "interrupted in the evaluation"})
-        raise
-    except Exception as error:
-        _write(run, before | {"status": "failed", "message": f"the evaluation failed: {error}"})
-        raise
-    _write(run, before)
+    with run.training():
+        before = _read(run)
+        _write(run, before | {"status": "evaluating"})
+        try:
+            yield
+        except (KeyboardInterrupt, Interrupted):
+            _write(run, before | {"status": "interrupted", "message": "interrupted in the evaluation"})
+            raise
+        except Exception as error:
+            _write(run, before | {"status": "failed", "message": f"the evaluation failed: {error}"})
+            raise
+        _write(run, before)
 
 
 def read_state(run: Run) -> dict[str, Any]:
@@ -185,7 +188,7 @@ def read_state(run: Run) -> dict[str, Any]:
         return {"status": "unknown", "message": "An older cnnkit made this run; it left no account of its progress."}
     if state["status"] not in RUNNING:
         return state
-    alive = _is_alive(state)
+    alive = _is_alive(run, state)
     if alive is False:
         return state | {"status": "killed", "message": f"The training process {state['pid']} ended without a word."}
     silent = time.time() - float(state.get("updated", 0))
@@ -203,35 +206,11 @@ def request_stop(run: Run) -> bool:
     return True
 
 
-def _is_alive(state: dict[str, Any]) -> bool | None:
-    """Whether the process that wrote the state still runs; None where that cannot be known."""
-    # On Windows, os.kill ends the process that it is asked about.
-    if os.name != "posix" or state.get("machine") != socket.gethostname():
-        return None
-    try:
-        pid = int(state["pid"])
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        # A process of somebody else is there too.
-        pass
-    except (OSError, KeyError, TypeError, ValueError):
-        return None
-    # Numbers of processes are used again.
-    start, known = _start_of(pid), state.get("process_start")
-    return None if start is None or known is None else start == known
-
-
-def _start_of(pid: int) -> int | None:
-    """When a process of this machine began, in ticks since the machine did; None where Linux does not say so."""
-    try:
-        # The second field is the program's name in brackets, which may hold anything; this is the 22nd.
-        return int(
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-        )
-    except (OSError, ValueError, IndexError):
-        return None
+def _is_alive(run: Run, state: dict[str, Any]) -> bool | None:
+    """Whether the process that wrote the state still runs, so that it holds the lock; None where nobody can know."""
+    is_training = run.is_training()
+    # Not every file system tells other machines of its locks.
+    return None if is_training is False and state.get("machine") != socket.gethostname() else is_training
 
 
 def _read(run: Run) -> dict[str, Any]:
