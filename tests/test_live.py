@@ -429,6 +429,23 @@ def test_a_run_that_has_nothing_yet_is_served_too(running: Run) -> None:
     json.dumps(answer, allow_nan=False)
 
 
+def test_watchers_learn_nothing_of_the_machine_that_trains(running: Run) -> None:
+    from cnnkit.live.server import run_state
+
+    Reporter(running, 5, 10).end("failed", f"cannot read the image file `{running.path / 'my photos' / 'cat.png'}`")
+    answer = run_state(running)
+    assert answer["message"] == "cannot read the image file `cat.png`"
+    text = json.dumps(answer)
+    assert str(running.path.parent) not in text
+    assert socket.gethostname() not in text
+    assert "pid" not in answer
+    assert (
+        answer["folder"]
+        == run_state(Run(running.path / "."))["folder"]
+        != run_state(Run(running.path.parent))["folder"]
+    )
+
+
 def test_a_taken_port_is_passed_over_where_another_will_do() -> None:
     with contextlib.closing(listening.listen("127.0.0.1", [0])) as first:
         taken = first.getsockname()[1]

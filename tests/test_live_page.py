@@ -182,7 +182,7 @@ def test_a_training_is_watched_from_its_first_epoch_to_its_end(
     # The server goes with the training; the page keeps what it has, and says how to see it again.
     assert short_training.wait() == 0
     shown.page.wait_for_selector("#connection:not([hidden])")
-    assert f"cnnkit watch {run.path}" in shown.page.inner_text("#connection")
+    assert f"cnnkit watch {run.name}" in shown.page.inner_text("#connection")
     assert "Test accuracy" in shown.page.inner_text("#status")
     shown.check()
     shown.forgive_lost_connection()

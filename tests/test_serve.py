@@ -541,6 +541,85 @@ class TestSecurity:
             assert refusal(client.post("/predict", content=file, headers={"Origin": origin}))[0] == 403
         assert client.post("/predict", content=file, headers={"Origin": own}).status_code == 200
 
+    def test_names_are_its_own_wherever_it_listens(self, digits_run: Run) -> None:
+        app = serve.create_app([digits_run], "0.0.0.0", ["cnn.example"])
+        with served(app) as address:
+            for host in ("192.0.2.7:8000", "localhost", socket.gethostname(), "CNN.example:443"):
+                assert httpx.get(f"{address}/healthz", headers={"Host": host}).status_code == 200, host
+            status, message = refusal(httpx.get(f"{address}/healthz", headers={"Host": "evil.example"}))
+        assert status == 403
+        assert "`evil.example`" in message
+        assert "--allow-host" in message
+
+    def test_nothing_more_is_decoded_for_a_client_that_has_gone(
+        self, app: Any, client: httpx.Client, digits: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from cnnkit.serve import decoding
+
+        decoded: list[float] = []
+        read_image = decoding.read_image
+
+        def slow(*args: Any, **options: Any) -> Any:
+            decoded.append(time.monotonic())
+            time.sleep(0.02)
+            return read_image(*args, **options)
+
+        monkeypatch.setattr(decoding, "read_image", slow)
+        request = client.build_request("POST", "/predict", files=[("images", ("a.png", file_of(digits[0])))] * 200)
+        head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as leaving:
+            leaving.sendall(f"POST /predict HTTP/1.1\r\n{head}\r\n".encode() + request.read())
+            while not decoded:
+                time.sleep(0.01)
+        gone = time.monotonic()
+        load = app.state.service.load
+        while load.images:
+            assert time.monotonic() < gone + 3
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert max(decoded) < gone + 1
+        assert len(decoded) < 100
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of open files")
+    def test_clients_that_say_nothing_leave_room_for_others(self) -> None:
+        import resource
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                await receive()
+                await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+                await send({"type": "http.response.body", "body": b"ok"})
+
+        # Silent ones, and some in the middle of the head and of the body.
+        stalled = """
+import contextlib, resource, socket, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+begun = [b"", b"POST / HTTP/1.1\\r\\nX: ", b"POST / HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 9\\r\\n\\r\\nab"]
+kept = []
+for number in range(300):
+    kept.append(socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=10))
+    with contextlib.suppress(ConnectionError):
+        kept[-1].sendall(begun[number % 3])
+    time.sleep(0.002)  # not faster than they are accepted: a full queue makes the system wait a second
+print("stalled", flush=True)
+input()
+"""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, before[1]), before[1]))
+        try:
+            with served(app) as address:
+                port = address.rpartition(":")[2]
+                with subprocess.Popen(
+                    [sys.executable, "-c", stalled, port], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                ) as clients:
+                    assert clients.stdout is not None
+                    assert clients.stdout.readline() == b"stalled\n"
+                    for _ in range(3):
+                        assert httpx.get(f"{address}/", timeout=10).text == "ok"
+                    clients.communicate(b"\n")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
 
 class TestWorker:
     def test_what_comes_while_it_is_busy_is_computed_together(self) -> None:

@@ -45,6 +45,13 @@ TTA = click.option(
 HOST = click.option(
     "--host", metavar="NAME", default="127.0.0.1", show_default=True, help="The address that the page is served on."
 )
+ALLOW_HOST = click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another name that browsers may call the page by, such as a proxy's. Repeatable.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 
 

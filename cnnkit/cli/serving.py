@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import click
 
-from cnnkit.cli.options import HOST, common
+from cnnkit.cli.options import ALLOW_HOST, HOST, common
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @HOST
+@ALLOW_HOST
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
 @common
-def serve(runs: tuple[str, ...], host: str, port: int) -> None:
+def serve(runs: tuple[str, ...], host: str, allowed_hosts: tuple[str, ...], port: int) -> None:
     """Serve a page and a JSON endpoint that classify images with runs.
 
     POST /predict takes image files or JSON; /openapi.json describes it. Ctrl-C ends the server.
@@ -20,17 +21,18 @@ def serve(runs: tuple[str, ...], host: str, port: int) -> None:
     from cnnkit.rundir import find_run
     from cnnkit.serve import serve as serve_runs
 
-    serve_runs([find_run(run) for run in runs], host, port)
+    serve_runs([find_run(run) for run in runs], host, port, allowed_hosts)
 
 
 @click.command()
 @click.argument("run", metavar="[RUN]", required=False)
 @HOST
+@ALLOW_HOST
 @click.option("--port", type=click.IntRange(0, 65535), help="By default the first free one from 8017; 0 takes any.")
 @common
-def watch(run: str | None, host: str, port: int | None) -> None:
+def watch(run: str | None, host: str, allowed_hosts: tuple[str, ...], port: int | None) -> None:
     """Show a run on a page while it trains (the latest by default)."""
     from cnnkit.live.serving import watch as watch_run
     from cnnkit.rundir import find_run
 
-    watch_run(find_run(run), host, port)
+    watch_run(find_run(run), host, port, allowed_hosts=allowed_hosts)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnnkit.cli.options import HOST, SET, common
+from cnnkit.cli.options import ALLOW_HOST, HOST, SET, common
 from cnnkit.errors import CnnkitError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class _Options:
     tune: bool = False
     live: bool = False
     host: str = "127.0.0.1"
+    allowed_hosts: tuple[str, ...] = ()
     port: int | None = None
 
 
@@ -52,13 +53,15 @@ class _Options:
 )
 @click.option("--live", is_flag=True, help="Show the training on a page in the browser, with a button that stops it.")
 @HOST
+@ALLOW_HOST
 @click.option("--port", type=click.IntRange(0, 65535), help="The page's port; by default the first free one from 8017.")
 @common
 def train(config: str | None, overrides: tuple[str, ...], seeds: int | None, **options: Any) -> None:
     """Train the network of CONFIG and write a run."""
     chosen = _Options(**options)
-    if not chosen.live and (chosen.host, chosen.port) != (_Options.host, _Options.port):
-        raise UsageError("--host and --port are for the page of --live; add it, or leave them out")
+    of_page = (chosen.host, chosen.allowed_hosts, chosen.port)
+    if not chosen.live and of_page != (_Options.host, _Options.allowed_hosts, _Options.port):
+        raise UsageError("--host, --allow-host and --port are for the page of --live; add it, or leave them out")
     if seeds is None:
         _train_one(config, overrides, chosen)
         return
@@ -110,7 +113,7 @@ def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options
         if options.live:
             from cnnkit.live.serving import live_page
 
-            opened = stack.enter_context(live_page(console, options.host, options.port))
+            opened = stack.enter_context(live_page(console, options.host, options.port, options.allowed_hosts))
         try:
             run = _fit(config, overrides, options, console, opened)
         finally:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,31 @@ from cnnkit.rundir import Run
 #: Longer sides of test images are shrunk to this many pixels; the page shows them smaller still.
 LARGEST_IMAGE = 192
 
+#: What the page shows of a run's state. Process, machine and paths concern nobody but who trains.
+_SHOWN = (
+    "status",
+    "message",
+    "epoch",
+    "epochs",
+    "epochs_done",
+    "best_epoch",
+    "step",
+    "steps",
+    "loss",
+    "accuracy",
+    "images_per_second",
+    "eta_seconds",
+    "updated",
+    "snapshot_epoch",
+    "filters",
+    "images",
+    "images_problem",
+)
+
+#: The folders of an absolute path, as messages of the training name files. They may hold spaces: too much rather than
+#: too little is left out.
+_FOLDERS = re.compile(r"(?<![\w.:/~])(?:[A-Za-z]:)?[\\/](?:[^\n\\/`'\":]+[\\/])+")
+
 
 class LiveApp:
     """The ASGI application that shows one run.
@@ -33,13 +60,14 @@ class LiveApp:
     Args:
         run: The run.
         host: What the server is bound to.
+        allowed_hosts: Names that requests may call it by, besides `host`, the machine's own and any address.
     """
 
-    def __init__(self, run: Run, host: str) -> None:
+    def __init__(self, run: Run, host: str, allowed_hosts: Sequence[str] = ()) -> None:
         self.run = run
         #: When a page last asked for the state, on the monotonic clock.
         self.last_seen = -math.inf
-        self._app: Application = Protected(self._routes(), own_names(host))
+        self._app: Application = Protected(self._routes(), own_names(host, allowed_hosts))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self._app(scope, receive, send)
@@ -109,14 +137,28 @@ def run_state(run: Run) -> dict[str, Any]:
         rows = []
     return {
         "run": run.name,
-        "path": str(run.path),
-        **state,
+        "folder": _folder_number(run),
+        **{name: _without_folders(state[name]) for name in _SHOWN if name in state},
         "stopping": running and run.stop_request.exists(),
         "filters_shown": min(state.get("filters", 0), MOST_KERNELS),
         "rows": [{name: value if math.isfinite(value) else None for name, value in row.items()} for row in rows],
         # That of an earlier evaluation says nothing of a run that goes on.
         "test": None if running else _test_metrics(run),
     }
+
+
+def _folder_number(run: Run) -> str:
+    """What tells the run's folder from others on this machine, without its path; empty where it has gone."""
+    try:
+        facts = run.path.stat()
+    except OSError:
+        return ""
+    return f"{facts.st_dev}-{facts.st_ino}"
+
+
+def _without_folders(value: Any) -> Any:
+    """A value of the state; of the paths in a text, the last part alone."""
+    return _FOLDERS.sub("", value) if isinstance(value, str) else value
 
 
 def _test_metrics(run: Run) -> dict[str, Any] | None:

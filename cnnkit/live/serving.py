@@ -34,7 +34,13 @@ _OPEN_SECONDS = 10.0
 _START = "import sys; sys.path.append(sys.argv.pop(1)); from cnnkit.live.serving import child; child(*sys.argv[1:])"
 
 
-def watch(run: Run, host: str = LOOPBACK, port: int | None = None, console: Console | None = None) -> None:
+def watch(
+    run: Run,
+    host: str = LOOPBACK,
+    port: int | None = None,
+    console: Console | None = None,
+    allowed_hosts: Sequence[str] = (),
+) -> None:
     """Serves the live page of a run until Ctrl-C.
 
     Args:
@@ -42,6 +48,7 @@ def watch(run: Run, host: str = LOOPBACK, port: int | None = None, console: Cons
         host: The address to bind to.
         port: The port; by default the first free one from PORT on, and 0 for any.
         console: Gets told the page's address.
+        allowed_hosts: Names that the page may be called by, besides `host`, the machine's own and any address.
 
     Raises:
         CnnkitError: if the packages of a server are missing.
@@ -52,17 +59,20 @@ def watch(run: Run, host: str = LOOPBACK, port: int | None = None, console: Cons
     (console or Console()).line(f"live      {address(listener, host)} shows {run.path}; Ctrl-C ends it")
     # uvicorn shuts down at Ctrl-C, and then passes it on.
     with contextlib.suppress(KeyboardInterrupt):
-        _server(run, host).run(sockets=[listener])
+        _server(run, host, allowed_hosts).run(sockets=[listener])
 
 
 @contextlib.contextmanager
-def live_page(console: Console, host: str = LOOPBACK, port: int | None = None) -> Iterator[Callable[[Run], None]]:
+def live_page(
+    console: Console, host: str = LOOPBACK, port: int | None = None, allowed_hosts: Sequence[str] = ()
+) -> Iterator[Callable[[Run], None]]:
     """Shows the training inside the block in a browser.
 
     Args:
         console: Gets told the page's address.
         host: The address to bind to.
         port: The port; where it is taken, the next free one.
+        allowed_hosts: As for `watch`.
 
     Yields:
         What `train` and `resume` take as `opened`: called with the run, it starts the server in a process of its own.
@@ -78,7 +88,7 @@ def live_page(console: Console, host: str = LOOPBACK, port: int | None = None) -
         def opened(run: Run) -> None:
             console.line(f"live      {address(listener, host)}")
             try:
-                stack.enter_context(_beside(run, host, listener))
+                stack.enter_context(_beside(run, host, allowed_hosts, listener))
             except OSError as error:
                 log.warning("the live page cannot be served: %s", error)
 
@@ -86,12 +96,12 @@ def live_page(console: Console, host: str = LOOPBACK, port: int | None = None) -
 
 
 @contextlib.contextmanager
-def _beside(run: Run, host: str, listener: socket.socket) -> Iterator[None]:
+def _beside(run: Run, host: str, allowed_hosts: Sequence[str], listener: socket.socket) -> Iterator[None]:
     """A process that serves the page; it notices the end of this one, however that comes, by its standard input."""
     output = tempfile.TemporaryFile()  # noqa: SIM115 (the thread that reads it closes it)
     root = str(Path(__file__).parent.parent.parent)
     handle = str(listener.fileno())
-    command = [sys.executable, "-P", "-c", _START, root, str(run.path.resolve()), host, handle]
+    command = [sys.executable, "-P", "-c", _START, root, str(run.path.resolve()), handle, host, *allowed_hosts]
     listener.set_inheritable(True)
     # Windows passes all inheritable handles or none.
     passed: dict[str, Any] = {"close_fds": False} if sys.platform == "win32" else {"pass_fds": [listener.fileno()]}
@@ -126,18 +136,19 @@ def _warn_of_early_end(process: subprocess.Popen[bytes], ending: threading.Event
             log.warning("the live page has ended, the training goes on: %s", reason)
 
 
-def child(path: str, host: str, handle: str) -> None:
+def child(path: str, handle: str, host: str, *allowed_hosts: str) -> None:
     """The process that serves the page beside a training.
 
     Args:
         path: The run's directory.
-        host: What the socket is bound to.
         handle: The number of the listening socket that was passed on.
+        host: What the socket is bound to.
+        allowed_hosts: As for `watch`.
     """
     # The training needs the processor more.
     if hasattr(os, "nice"):
         os.nice(10)
-    server = _server(Run(Path(path)), host)
+    server = _server(Run(Path(path)), host, allowed_hosts)
     threading.Thread(target=_end_after_training, args=(server,), daemon=True).start()
     server.run(sockets=[socket.socket(fileno=int(handle))])
 
@@ -150,15 +161,17 @@ def _end_after_training(server: Any) -> None:
     server.should_exit = True
 
 
-def _server(run: Run, host: str) -> Any:
+def _server(run: Run, host: str, allowed_hosts: Sequence[str]) -> Any:
     import uvicorn
 
     from cnnkit.live.server import LiveApp
+    from cnnkit.pages.connections import BoundedConnection, backlog
 
     config = uvicorn.Config(
-        LiveApp(run, host),
-        http="h11",
+        LiveApp(run, host, allowed_hosts),
+        http=BoundedConnection,
         ws="none",
+        backlog=backlog(),
         lifespan="off",
         log_level="warning",
         access_log=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -44,10 +44,10 @@ class Protected:
 
     Args:
         app: The application to protect.
-        names: What the machine is called, see `own_names`; None where any name will do.
+        names: What the machine is called, see `own_names`.
     """
 
-    def __init__(self, app: Application, names: frozenset[str] | None) -> None:
+    def __init__(self, app: Application, names: frozenset[str]) -> None:
         self.app = app
         self.names = names
 
@@ -71,18 +71,26 @@ class Protected:
         await self.app(scope, receive, send_with_headers)
 
 
-def own_names(host: str) -> frozenset[str]:
-    """The names by which this machine's pages may be called: its own, and what the server is bound to."""
+def own_names(host: str, allowed_hosts: Sequence[str] = ()) -> frozenset[str]:
+    """The names by which this machine's pages may be called.
+
+    Args:
+        host: What the server is bound to.
+        allowed_hosts: Names besides this one and the machine's own, such as that of a proxy in front of the server.
+    """
     # Not socket.getfqdn, which may wait for a name server that is not there.
-    return frozenset(name.lower() for name in ("localhost", host, socket.gethostname()))
+    return frozenset(name.lower() for name in ("localhost", host, socket.gethostname(), *allowed_hosts))
 
 
-def _refusal(method: str, headers: MutableMapping[str, str], names: frozenset[str] | None) -> str | None:
+def _refusal(method: str, headers: MutableMapping[str, str], names: frozenset[str]) -> str | None:
     """Why a request is refused; None where it is not."""
     called = headers.get("host", "")
     name = _without_port(called)
-    if names is not None and name not in names and not _is_address(name):
-        return f"This server does not answer to the name `{name}`. Call it by its address, or by the machine's name."
+    if name not in names and not _is_address(name):
+        return (
+            f"This server does not answer to the name `{name}`. Call it by its address or by the machine's name, "
+            "or start it with --allow-host and this name."
+        )
     if method in _HARMLESS:
         return None
     site = headers.get("sec-fetch-site", "same-origin")

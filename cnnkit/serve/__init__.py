@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from cnnkit.rundir import Run
 
 
-def create_app(runs: Sequence[Run], host: str | None = LOOPBACK) -> FastAPI:
+def create_app(runs: Sequence[Run], host: str = LOOPBACK, allowed_hosts: Sequence[str] = ()) -> FastAPI:
     """The page and the endpoints as an ASGI application; loads the networks.
 
     Args:
         runs: At least one; their names tell them apart, or their paths where two have one name.
-        host: The name that the application is bound to; None where any name leads to it, and requests may name any.
+        host: The address or name that the application is bound to.
+        allowed_hosts: Names that requests may call it by, besides `host`, the machine's own and any address.
 
     Raises:
         CnnkitError: if the extra is missing, or a run has no model that can be used.
@@ -31,16 +32,17 @@ def create_app(runs: Sequence[Run], host: str | None = LOOPBACK) -> FastAPI:
     check_packages()
     from cnnkit.serve.app import create_app
 
-    return create_app(runs, None if host is None else own_names(host))
+    return create_app(runs, own_names(host, allowed_hosts))
 
 
-def serve(runs: Sequence[Run], host: str = LOOPBACK, port: int = 8000) -> None:
+def serve(runs: Sequence[Run], host: str = LOOPBACK, port: int = 8000, allowed_hosts: Sequence[str] = ()) -> None:
     """Serves until Ctrl-C, and prints the address once the page can be opened.
 
     Args:
         runs: At least one.
         host: The address or name to listen on.
         port: 0 takes any that is free.
+        allowed_hosts: As for `create_app`.
 
     Raises:
         UsageError: if the address cannot be listened on.
@@ -49,4 +51,4 @@ def serve(runs: Sequence[Run], host: str = LOOPBACK, port: int = 8000) -> None:
     check_packages()
     from cnnkit.serve.server import serve
 
-    serve(runs, host, port)
+    serve(runs, host, port, allowed_hosts)

@@ -46,7 +46,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 RunName = Annotated[str | None, Query(description="A run's name; by default the first.")]
 
 
-def create_app(runs: Sequence[Run], names: frozenset[str] | None) -> FastAPI:
+def create_app(runs: Sequence[Run], names: frozenset[str]) -> FastAPI:
     """See `cnnkit.serve.create_app`."""
     service = Service(serve_runs(runs))
 

@@ -36,7 +36,7 @@ async def decode(uploads: Sequence[Upload], image_shape: tuple[int, int, int], t
     height, width, channels = image_shape
     images = np.empty((len(uploads), height, width, channels), np.uint8)
     for image, upload in zip(images, uploads, strict=True):
-        # One by one: others get their turn, and nothing is decoded for whoever has gone.
+        # One by one: others get their turn, and where the client has gone, only what is begun is decoded.
         image[:] = await loop.run_in_executor(threads, _decode_one, upload, (height, width), channels)
     return images
 

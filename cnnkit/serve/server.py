@@ -14,6 +14,7 @@ import uvicorn
 from PIL import Image
 
 from cnnkit.errors import CnnkitError
+from cnnkit.pages.connections import BoundedConnection, backlog
 from cnnkit.pages.listening import address, is_loopback, listen
 from cnnkit.pages.security import own_names
 from cnnkit.rundir import Run
@@ -25,7 +26,7 @@ log = logging.getLogger("cnnkit")
 SHUTDOWN_SECONDS = 3
 
 
-def serve(runs: Sequence[Run], host: str, port: int) -> None:
+def serve(runs: Sequence[Run], host: str, port: int, allowed_hosts: Sequence[str]) -> None:
     """See `cnnkit.serve.serve`."""
     from cnnkit.serve.app import create_app
 
@@ -38,7 +39,7 @@ def serve(runs: Sequence[Run], host: str, port: int) -> None:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         if not is_loopback(listener):
             log.warning("whoever reaches this machine's %s can use this server; it asks for no password", host)
-        app = create_app(runs, own_names(host) if is_loopback(listener) else None)
+        app = create_app(runs, own_names(host, allowed_hosts))
         server = server_of(app, lambda: click.echo(f"serving {shown}  (Ctrl-C ends it)"))
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
@@ -68,6 +69,9 @@ def server_of(app: Any, started: Callable[[], None]) -> uvicorn.Server:
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         app,
+        http=BoundedConnection,
+        ws="none",
+        backlog=backlog(),
         log_config=None,
         access_log=False,
         proxy_headers=False,

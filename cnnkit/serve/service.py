@@ -22,7 +22,7 @@ from cnnkit.serve.decoding import decode
 from cnnkit.serve.load import Load
 from cnnkit.serve.refusals import NOT_FOUND, Refused
 from cnnkit.serve.served import Served
-from cnnkit.serve.uploads import MOST_IMAGES, read_uploads
+from cnnkit.serve.uploads import MOST_IMAGES, Upload, read_uploads, while_connected
 from cnnkit.serve.worker import Worker
 
 log = logging.getLogger("cnnkit")
@@ -81,8 +81,7 @@ class Service:
         served = self.find(run)
         with self.load.request() as share:
             uploads = await read_uploads(request, share, MOST_IMAGES)
-            images = await decode(uploads, served.task.image_shape, self._threads)
-            outputs = await self._worker.compute(served.network, images, served.batch_size)
+            outputs = await while_connected(request, self._outputs(served, uploads))
         names = served.task.class_names
         rows = [prediction_fields(row, names, top) for row in served.probabilities(outputs)]
         return answers.Predictions(run=served.name, predictions=[answers.Prediction(**row) for row in rows])
@@ -101,11 +100,20 @@ class Service:
         with self.load.request() as share:
             uploads = await read_uploads(request, share, 1)
             start = time.perf_counter()
-            image = await decode(uploads, served.task.image_shape, self._threads)
-            found = await self._worker.call(lambda: served.look_inside(image, index))
-            loop = asyncio.get_running_loop()
-            drawn = await loop.run_in_executor(self._threads, _drawn, served, image[0], *found)
+            drawn = await while_connected(request, self._explained(served, uploads, index))
         return answers.Explanation(run=served.name, milliseconds=1000 * (time.perf_counter() - start), **drawn)
+
+    async def _outputs(self, served: Served, uploads: Sequence[Upload]) -> Any:
+        """The network's outputs for images, [images, classes]."""
+        images = await decode(uploads, served.task.image_shape, self._threads)
+        return await self._worker.compute(served.network, images, served.batch_size)
+
+    async def _explained(self, served: Served, uploads: Sequence[Upload], index: int | None) -> dict[str, Any]:
+        """The fields of `answers.Explanation` that come from the network, for one image and a class."""
+        image = await decode(uploads, served.task.image_shape, self._threads)
+        found = await self._worker.call(lambda: served.look_inside(image, index))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _drawn, served, image[0], *found)
 
 
 def prediction_fields(

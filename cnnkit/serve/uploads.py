@@ -6,9 +6,9 @@ import asyncio
 import base64
 import binascii
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -34,6 +34,9 @@ DROPPED_SECONDS = 5.0
 _MOST_QUOTED = 80
 
 _HINT = "send an image file as the body with its type (image/png), as multipart/form-data, or base64 in JSON"
+
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,34 @@ async def read_uploads(request: Request, share: Share, most_images: int = MOST_I
         raise Refused(TOO_LARGE, f"expected {limit} in a request, got {len(uploads)}")
     share.add(images=len(uploads))
     return uploads
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
+    """What the work for a request returns; it is cancelled once the client has gone.
+
+    Args:
+        request: Its body has been read.
+        work: What is done for it.
+
+    Raises:
+        ClientDisconnect: if the client has gone before the work was done.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnect(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        leaving.cancel()
+        working.cancel()
+
+
+async def _disconnect(request: Request) -> None:
+    """Returns when the client has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 class _Body:

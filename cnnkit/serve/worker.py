@@ -104,10 +104,15 @@ class Worker:
             else:
                 _deliver(jobs, answers)
 
+    def _has_jobs(self) -> bool:
+        """Whether somebody waits for an answer; the jobs of those that do no longer are dropped."""
+        self._jobs = deque(job for job in self._jobs if not job.answer.done())
+        return bool(self._jobs)
+
     def _take(self) -> list[_Job]:
         """The oldest job, and those for the same network that fit into one batch with it; none at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._ended)
+            self._changed.wait_for(lambda: self._has_jobs() or self._ended)
             if self._ended:
                 return []
             first = self._jobs.popleft()

@@ -153,7 +153,7 @@ function showStop(state) {
 }
 
 async function show(state) {
-  if (latest && latest.path !== state.path) {
+  if (latest && latest.folder !== state.folder) {
     // Another run is served here now.
     location.reload();
     return;
@@ -191,7 +191,7 @@ function showConnection(works) {
     return;
   }
   byId("stop").disabled = true;
-  const again = latest ? ` To see the run again: cnnkit watch ${latest.path}` : "";
+  const again = latest ? ` To see the run again: cnnkit watch ${latest.run}` : "";
   const ended = latest && !RUNNING.includes(latest.status);
   setText(
     "connection",
