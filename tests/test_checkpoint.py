@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnnkit.checkpoint import restore_checkpoint, save_checkpoint
+from cnnkit.checkpoint import read_checkpoint, save_checkpoint
 from cnnkit.config.optimizers import OPTIMIZERS
 from cnnkit.config.training import TrainingConfig
 from cnnkit.preparation import make_optimizer
@@ -102,7 +102,7 @@ def test_every_variable_of_an_optimizer_is_in_the_checkpoint(
     assert not missing
     save_checkpoint(tmp_path / "last.npz", model, {})
     again = prepared(optimizer, policy, arguments | further)
-    restore_checkpoint(tmp_path / "last.npz", again)
+    read_checkpoint(tmp_path / "last.npz").restore(again)
     for one in (model, again):
         update(one, gradients[3:])
     for ours, theirs in zip(again.everything, model.everything, strict=True):
