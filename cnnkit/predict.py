@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.config.image_files import IMAGE_SUFFIXES, image_files, left_out_text
+from cnnkit.config.image_files import image_files, left_out_text
+from cnnkit.config.image_formats import IMAGE_SUFFIXES
 from cnnkit.data.images import read_image
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluate import aligned, probabilities_from_outputs

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+from cnnkit.config.image_formats import IMAGE_SUFFIXES
 
 #: Folders that systems make beside what a person puts there, in small letters: shadow files and thumbnails that look
 #: like images, and what was thrown away. Those whose names begin with a dot are hidden anyway.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.config.data import DataProblem
-from cnnkit.config.image_files import IMAGE_SUFFIXES, folders_in, image_files, left_out_text
+from cnnkit.config.image_files import folders_in, image_files, left_out_text
+from cnnkit.config.image_formats import IMAGE_SUFFIXES, CorruptImage, header_size, open_image
 
 #: Folder names that stand for a split, and the split's name.
 SPLIT_FOLDERS = {
@@ -133,15 +134,9 @@ def _list_classes(
 
 
 def image_header(path: Path) -> tuple[int, int, int] | None:
-    """Height, width and channels (1 or 3) from an image file's header; None if it cannot be read."""
-    from PIL import Image
-
+    """Height, width and channels (1 or 3) that an image file's header promises; None if it cannot be read."""
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            orientation = image.getexif().get(0x0112, 1)
-            channels = 1 if image.mode in GRAYSCALE_MODES else 3
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        with open_image(path) as image:
+            return (*header_size(image), 1 if image.mode in GRAYSCALE_MODES else 3)
+    except CorruptImage:
         return None
-    # EXIF orientations 5 to 8 turn the image by a quarter.
-    return (width, height, channels) if orientation >= 5 else (height, width, channels)

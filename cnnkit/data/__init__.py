@@ -1,5 +1,6 @@
 """Data sets to uint8 images: TFDS by name, the bundled digits, and folders of class folders."""
 
+from cnnkit.config.image_formats import CorruptImage
 from cnnkit.data.batches import (
     channel_statistics,
     evaluation_batches,
@@ -8,7 +9,7 @@ from cnnkit.data.batches import (
     training_batches,
 )
 from cnnkit.data.catalog import DataSetRow, data_set_summary, list_data_sets, prepare
-from cnnkit.data.images import CorruptImage, read_image
+from cnnkit.data.images import read_image
 from cnnkit.data.loading import labelled_folder, load
 from cnnkit.data.samples import Samples, sample_test_images
 from cnnkit.data.splits import DataSets, Split, split_from_arrays, stratified

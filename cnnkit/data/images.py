@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from importlib.metadata import version
@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnkit.config.image_formats import FORMATS, MOST_MEGAPIXELS, CorruptImage, open_image
 from cnnkit.data.splits import Array, chunk_size
 from cnnkit.errors import CnnkitError
 from cnnkit.machine import usable_cores
@@ -21,67 +22,44 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-class CorruptImage(CnnkitError):
-    """An image file cannot be decoded."""
-
-
-class TooManyPixels(CorruptImage):
-    """An image has more pixels than may be decoded."""
-
-
 def read_image(
     file: str | os.PathLike[str] | IO[bytes],
     size: tuple[int, int] | None,
     channels: int,
     *,
-    formats: tuple[str, ...] | None = None,
-    most_pixels: int | None = None,
+    most_megapixels: float = MOST_MEGAPIXELS,
+    formats: Collection[str] = FORMATS.keys(),
 ) -> Array:
     """An image file as the network gets it.
 
-    Any format and mode is converted: 16-bit values are scaled to 0..255, transparent pixels are laid over
-    white, the EXIF orientation is applied, and of an animation the first frame is taken. Resizing is
-    bilinear with antialiasing, as in `keras.layers.Resizing(height, width, antialias=True)` with the
-    result rounded to whole numbers (at most 1 of 255 apart).
+    Any of its format's modes is converted: 16-bit values are scaled to 0..255, and so are floating-point numbers
+    from 0 to 1; transparent pixels are laid over white, the EXIF orientation is applied, and of an animation the first
+    frame is taken, of a document the first page. Resizing is bilinear with antialiasing, as in
+    `keras.layers.Resizing(height, width, antialias=True)` with the result rounded to whole numbers (at most 1 of
+    255 apart).
 
     Args:
         file: Its path, or an open file of bytes.
         size: (height, width) to resize to; None keeps the image's own.
         channels: 1 for grayscale, 3 for colour.
-        formats: Pillow's names of the formats to accept; by default all.
-        most_pixels: An image with more is refused once its header is read, before its pixels are.
+        most_megapixels: An image with more is refused once its header is read, before its pixels are.
+        formats: Those that are accepted, of `image_formats.FORMATS`.
 
     Returns:
         uint8 [height, width, channels], 0..255.
 
     Raises:
-        TooManyPixels: if it has more than `most_pixels`, or so many that Pillow refuses them.
-        CorruptImage: if the file cannot be decoded.
+        TooManyPixels: if it has more pixels.
+        CorruptImage: if the file cannot be decoded, see `open_image`.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
-    what = f"the image file `{file}`" if isinstance(file, str | os.PathLike) else "the image"
-    try:
-        with Image.open(file, formats=formats) as opened:
-            width, height = opened.size
-            if most_pixels is not None and width * height > most_pixels:
-                raise TooManyPixels(
-                    f"{what} has {width}x{height} = {width * height:,} pixels; at most {most_pixels:,} are accepted"
-                )
-            ImageOps.exif_transpose(opened, in_place=True)
-            image = _convert(opened, "L" if channels == 1 else "RGB")
-    except TooManyPixels:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise TooManyPixels(f"cannot read {what}: {error}") from None
-    except Exception as error:  # damaged files make Pillow raise almost anything: struct.error, KeyError, ...
-        reason = str(error) or type(error).__name__
-        if isinstance(error, UnidentifiedImageError):
-            reason = "not an image, or damaged from its start"
-        raise CorruptImage(f"cannot read {what}: {reason}") from None
-    if size is not None and image.size != (size[1], size[0]):
-        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    array = np.asarray(image, np.uint8)
+    with open_image(file, most_megapixels, formats) as opened:
+        ImageOps.exif_transpose(opened, in_place=True)
+        image = _convert(opened, "L" if channels == 1 else "RGB")
+        if size is not None and image.size != (size[1], size[0]):
+            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        array = np.asarray(image, np.uint8)
     return array[..., None] if channels == 1 else array
 
 
@@ -89,15 +67,38 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
     """The image in mode `L` or `RGB`."""
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16-bit PNG files
-        values = np.clip(np.asarray(image), 0, 65535).astype(np.uint32)
-        # Divided by 257 and rounded, without the memory of floating-point numbers.
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_to_bytes(image))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image if image.mode == mode else image.convert(mode)
+
+
+def _to_bytes(image: Image.Image) -> np.ndarray:
+    """Pixels of 12 or 16 bits, or floating-point numbers from 0 to 1, scaled to 0..255 and rounded.
+
+    Raises:
+        ValueError: if they are others; which of them is white, no format says.
+    """
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    # Tags of TIFF files: the bits of each value, and whether 0 is black (1) or white (0).
+    tags = getattr(image, "tag_v2", {})
+    bits, counts_from = tags.get(258, ()), tags.get(262, 1)
+    if image.mode == "F":
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"its floating-point values are {low:g} to {high:g}; expected 0 (black) to 1 (white)")
+        scaled = np.rint(values * np.float32(255)).astype(np.uint8)
+    else:
+        white = 4095 if 12 in bits else 65535
+        if not (low >= 0 and high <= white):
+            raise ValueError(f"its values are {low} to {high}; expected 0 (black) to {white:,} (white)")
+        # Divided and rounded without the memory of floating-point numbers.
+        scaled = ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
+    # Pillow turns over what counts from white only where it has 8 bits.
+    return 255 - scaled if counts_from == 0 else scaled
 
 
 def file_facts(path: str | os.PathLike[str]) -> os.stat_result:

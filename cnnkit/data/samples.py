@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.data.images import CorruptImage
+from cnnkit.config.image_formats import CorruptImage
 from cnnkit.data.loading import load
 from cnnkit.errors import CnnkitError
 

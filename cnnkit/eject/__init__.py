@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 #: Names that a script may use beside those of its layers: what it defines itself, imports or copies.
 _RESERVED = {
-    "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "DATA", "EPOCHS", "IMAGE_SUFFIXES", "NAMED", "SEED",
-    "SYSTEM_FOLDERS", "BestModel", "augment", "build_model", "divide", "draw_weights", "load", "main",
-    "measure_kernels", "moments", "on_class_numbers", "order", "read_image", "resized", "seed_of", "seeded",
-    "smooth_training", "training_batches", *IMPORTS,
+    "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "DATA", "EPOCHS", "FORMATS",
+    "IMAGE_SUFFIXES", "NAMED", "SEED", "SYSTEM_FOLDERS", "BestModel", "augment", "build_model", "divide",
+    "draw_weights", "load", "main", "measure_kernels", "moments", "on_class_numbers", "order", "read_image",
+    "resized", "seed_of", "seeded", "smooth_training", "training_batches", *IMPORTS,
 }  # fmt: skip
 _COPIED_FROM = (
     "cnnkit.augmentation.keras_layers",

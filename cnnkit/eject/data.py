@@ -10,8 +10,9 @@ from pathlib import Path
 from cnnkit.augmentation.base import Augmentation
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read_prepared, split_name
-from cnnkit.config.image_files import IMAGE_SUFFIXES, SYSTEM_FOLDERS, folders_in
+from cnnkit.config.image_files import SYSTEM_FOLDERS, folders_in
 from cnnkit.config.image_folder import SPLIT_FOLDERS, list_image_folder
+from cnnkit.config.image_formats import FORMATS, IMAGE_SUFFIXES
 from cnnkit.data.loading import FIXED_SEED, TEST_SHARE
 from cnnkit.eject.text import call_text, copied, literal, wrapped
 
@@ -48,7 +49,7 @@ def resized(image, label):
 _FOLDER = '''\
 def read_image(path):
     """An image file, uint8 [%(shape)s]."""
-    with Image.open(path) as opened:
+    with Image.open(path, formats=FORMATS) as opened:
         image = _convert(ImageOps.exif_transpose(opened), %(mode)s)
     %(resize)sreturn np.asarray(image, np.uint8)%(grey)s
 
@@ -183,6 +184,10 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
         constants += wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}")
         constants += ["CLASSES = len(CLASS_NAMES)", *wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")]
         constants += wrapped(f"SYSTEM_FOLDERS = {literal(SYSTEM_FOLDERS)}")
+        constants += [
+            "# Others are not tried: some that Pillow knows start programs.",
+            f"FORMATS = {literal(tuple(FORMATS))}",
+        ]
         size = f"({width}, {height})"
         resize = f"if image.size != {size}:\n        image = image.resize({size}, Image.Resampling.BILINEAR)\n    "
         names = {

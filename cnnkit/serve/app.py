@@ -24,7 +24,7 @@ DESCRIPTION = f"""\
 Classifies images with trained networks.
 
 An image is a {", ".join(decoding.FORMATS[:-1])} or {decoding.FORMATS[-1]} file of at most
-{uploads.MOST_IMAGE_BYTES >> 20} MB and {decoding.MOST_PIXELS:,} pixels; a request takes up to
+{uploads.MOST_IMAGE_BYTES >> 20} MB and {decoding.MOST_MEGAPIXELS} megapixels; a request takes up to
 {uploads.MOST_IMAGES} of them and {uploads.MOST_BODY_BYTES >> 20} MB. If one image of a request cannot be read, the
 whole request is refused, and the message says which. When too many requests wait, the answer is 503 with `Retry-After`.
 """

@@ -10,14 +10,16 @@ from concurrent.futures import Executor
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.data.images import CorruptImage, TooManyPixels, read_image
+from cnnkit.config.image_formats import CorruptImage, TooManyPixels
+from cnnkit.data.images import read_image
 from cnnkit.serve.refusals import TOO_LARGE, UNPROCESSABLE, Refused
 from cnnkit.serve.uploads import Upload
 
-#: Pillow's names. Each of their headers tells the size of what is decoded; those of containers may tell another.
+#: Each of their headers tells the size of what is decoded; those of containers may tell another.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 
-MOST_PIXELS = 25_000_000
+#: Telephones' pictures have 48 or 50.
+MOST_MEGAPIXELS = 64
 
 #: A progressive JPEG file may repeat its scans, each a pass over all pixels; cameras and editors write about ten.
 MOST_SCANS = 100
@@ -48,7 +50,7 @@ def _decode_one(upload: Upload, size: tuple[int, int], channels: int) -> NDArray
     if upload.content.startswith(_JPEG_START) and (scans := upload.content.count(_SCAN_START)) > MOST_SCANS:
         raise Refused(UNPROCESSABLE, f"{before}the image has {scans} scans; at most {MOST_SCANS} are accepted")
     try:
-        return read_image(io.BytesIO(upload.content), size, channels, formats=FORMATS, most_pixels=MOST_PIXELS)
+        return read_image(io.BytesIO(upload.content), size, channels, most_megapixels=MOST_MEGAPIXELS, formats=FORMATS)
     except TooManyPixels as error:
         raise Refused(TOO_LARGE, before + error.message) from None
     except CorruptImage as error:
