@@ -106,13 +106,11 @@ def test_what_a_listing_leaves_out_is_counted(tmp_path: Path) -> None:
         touch(tmp_path, *(f"{part}{name}" for name in ("a/1.png", "a/1.svg", "b/1.png", "b/2.HEIC", "labels.csv")))
     touch(tmp_path / "train", "stray.png")
     listing = list_image_folder(tmp_path / "train")
-    assert left_out_text(listing.left_out) == (
-        "left out 4 files: 1 .csv, 1 .svg, 1 .heic, 1 outside the class folders"
-    )
+    assert left_out_text(listing.left_out) == ("left out 4 files: 1 .csv, 1 .svg, 1 .heic, 1 outside the class folders")
     for name in ("a", "b"):
         for file in (tmp_path / name).iterdir():
             file.unlink()
         (tmp_path / name).rmdir()
     assert left_out_text(list_image_folder(tmp_path).left_out) == (
-        "left out 8 files: 3 .csv, 2 .tiff, 2 .heic, 1 outside the class folders"
+        "left out 8 files: 3 .csv, 2 .svg, 2 .heic, 1 outside the class folders"
     )
