@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from pydantic import TypeAdapter, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.config.base import NamedObject, StrictModel, Table, to_plain
+from cnnkit.config.base import LARGEST_NUMBER, NamedObject, StrictModel, Table, to_plain
 from cnnkit.config.data import ChannelStatistics, DataConfig, Splits
 from cnnkit.config.losses import LOSSES
 from cnnkit.config.metrics import METRICS
@@ -54,6 +55,11 @@ Unknown keys, wrong types, values out of range and shapes that do not fit are al
 column, before TensorFlow is loaded. `extends: other.yaml` starts from another file: mappings merge; lists, and named
 objects of another name, replace. `--set training.epochs=5` changes one value on the command line, at any depth
 (`--set model.layers[6].Dropout.rate=0.4`).
+
+Every number has a range, far beyond what any network needs, so that a slip of the hand is no crash: it stands beside
+the type where it is not all numbers from -1e30 to 1e30. Axes are counted from -8 to 8. What a layer makes of one image,
+and each weight, holds at most 2,147,483,647 values; a network has at most 5,000 layers. What training needs beyond the
+free memory is refused before it starts.
 
 Layers can be made of layers (`Residual`, `Branches`, `Repeat`), and `model.blocks` gives layers a name with parameters,
 to be used wherever a layer may stand:
@@ -236,10 +242,15 @@ def _type(info: FieldInfo) -> str:
     return _json_type(TypeAdapter(annotation).json_schema())
 
 
-def _json_type(schema: dict[str, Any]) -> str:
-    """A JSON Schema as a few words."""
+def _json_type(schema: dict[str, Any], seen: Sequence[dict[str, Any]] = ()) -> str:
+    """A JSON Schema as a few words.
+
+    Args:
+        seen: What stands before it, as an alternative.
+    """
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_json_type(part) for part in schema["anyOf"]))
+        parts = schema["anyOf"]
+        return " or ".join(dict.fromkeys(_json_type(part, seen=parts[:place]) for place, part in enumerate(parts)))
     if "const" in schema:
         return f"`{schema['const']}`"
     if "enum" in schema:
@@ -252,6 +263,8 @@ def _json_type(schema: dict[str, Any]) -> str:
         return f"list of {schema['items']['recursive']}s"
     if kind == "array":
         items = _json_type(schema["items"]) if isinstance(schema.get("items"), dict) else "values"
+        if schema.get("items") in seen:
+            items = "such"
         count = schema.get("minItems") if schema.get("minItems") == schema.get("maxItems") else None
         return f"list of {count} ({items})" if count else f"list ({items})"
     words = {"integer": "whole number", "number": "number", "boolean": "true/false", "string": "string", "null": "null",
@@ -260,12 +273,19 @@ def _json_type(schema: dict[str, Any]) -> str:
 
 
 def _range(schema: dict[str, Any]) -> str:
-    low, high = schema.get("minimum"), schema.get("maximum")
-    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
-    parts = [f"> {above:g}" if above is not None else "", f"≥ {low:g}" if low is not None else ""]
-    parts += [f"< {below:g}" if below is not None else "", f"≤ {high:g}" if high is not None else ""]
-    found = [part for part in parts if part]
-    return f" {', '.join(found)}" if found else ""
+    bounds = {
+        sign: schema.get(key)
+        for sign, key in (("≥", "minimum"), (">", "exclusiveMinimum"), ("≤", "maximum"), ("<", "exclusiveMaximum"))
+    }
+    # What holds for every number, the introduction says.
+    found = {
+        sign: f"{bound:,}" if bound == int(bound) else f"{bound:g}"
+        for sign, bound in bounds.items()
+        if bound is not None and abs(bound) != LARGEST_NUMBER
+    }
+    if list(found) == ["≥", "≤"]:
+        return f" from {found['≥']} to {found['≤']}"
+    return f" {', '.join(f'{sign} {bound}' for sign, bound in found.items())}" if found else ""
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import PlainValidator, WithJsonSchema
+from pydantic import Field, PlainValidator, WithJsonSchema
 
-from cnnkit.config.base import NamedObject, describe, invalid, is_number, is_whole
+from cnnkit.config.base import NUMBER_SCHEMA, NamedObject, describe, invalid, is_number, is_whole, list_schema
 from cnnkit.layers.base import Shape, ShapeError, format_shape
 from cnnkit.layers.calls import Argument, Call
 
@@ -145,8 +145,10 @@ BitsFactor = Annotated[
 ValueRange = Annotated[
     tuple[float, float],
     PlainValidator(_value_range),
-    WithJsonSchema({"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}),
+    WithJsonSchema(list_schema(NUMBER_SCHEMA, 2, 2)),
 ]
+#: The value of a pixel.
+Pixel = Annotated[float, Field(ge=0, le=255)]
 FillMode = Literal["reflect", "wrap", "constant", "nearest"]
 Interpolation = Literal["nearest", "bilinear"]
 

@@ -4,23 +4,8 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.augmentation.base import (
-    VALUE_RANGE,
-    Augmentation,
-    BitsFactor,
-    SignedFactor,
-    UnitFactor,
-    ValueRange,
-)
-from cnnkit.config.base import (
-    Fraction,
-    NonNegativeNumber,
-    Pair,
-    PositiveInteger,
-    describe,
-    invalid,
-    is_whole,
-)
+from cnnkit.augmentation.base import VALUE_RANGE, Augmentation, BitsFactor, SignedFactor, UnitFactor, ValueRange
+from cnnkit.config.base import Fraction, NonNegativeNumber, Pair, describe, invalid, is_whole, whole_schema
 from cnnkit.layers.base import Shape, ShapeError, format_shape
 
 
@@ -173,10 +158,14 @@ class RandomInvert(Augmentation):
     )
 
 
+#: Pixels of a Gaussian whose standard deviation is at most 1.
+_LARGEST_BLUR = 999
+
+
 def _odd(value: Any) -> int:
-    if is_whole(value) and value >= 1 and value % 2:
+    if is_whole(value, 1, _LARGEST_BLUR) and value % 2:
         return int(value)
-    raise invalid(f"expected an odd whole number of at least 1, got {describe(value)}")
+    raise invalid(f"expected an odd whole number from 1 to {_LARGEST_BLUR}, got {describe(value)}")
 
 
 class RandomGaussianBlur(Augmentation):
@@ -194,7 +183,7 @@ class RandomGaussianBlur(Augmentation):
         "number f, or from [low, high]; [1, 1] blurs every image.",
     )
     kernel_size: Annotated[
-        int, PlainValidator(_odd), WithJsonSchema({"type": "integer", "minimum": 1, "not": {"multipleOf": 2}})
+        int, PlainValidator(_odd), WithJsonSchema(whole_schema(1, _LARGEST_BLUR) | {"not": {"multipleOf": 2}})
     ] = Field(default=3, description="Side of the square kernel in pixels, an odd number.")
     sigma: UnitFactor = Field(
         default=1.0,
@@ -240,7 +229,7 @@ class Equalization(Augmentation):
     own_layer: ClassVar[bool] = True
 
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
-    bins: PositiveInteger = Field(default=256, description="Number of bins of the histogram.")
+    bins: int = Field(default=256, ge=1, le=65_536, description="Number of bins of the histogram.")
 
 
 class ContrastLimitedAdaptiveHistogramEqualization(Augmentation):

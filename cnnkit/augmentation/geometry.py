@@ -12,12 +12,13 @@ from cnnkit.augmentation.base import (
     Augmentation,
     FillMode,
     Interpolation,
+    Pixel,
     SignedFactor,
     UnitFactor,
     ValueRange,
     ZoomFactor,
 )
-from cnnkit.config.base import Fraction, PositiveInteger, describe, invalid, is_whole
+from cnnkit.config.base import LARGEST_SIDE, Fraction, Side, describe, invalid, is_whole, list_schema, whole_schema
 from cnnkit.layers.base import Shape, ShapeError, format_shape
 from cnnkit.layers.calls import Argument, Call
 
@@ -52,12 +53,16 @@ class RandomFlip(Augmentation):
         return Call("layers.RandomFlip", (Argument("mode", self.mode),), "mode")
 
 
+_PIXELS = whole_schema(0, LARGEST_SIDE)
+
+
 def _padding(value: Any) -> tuple[int, int]:
     items = [value, value] if is_whole(value) else value
-    if isinstance(items, list | tuple) and len(items) == 2 and all(is_whole(v) and v >= 0 for v in items):
+    if isinstance(items, list | tuple) and len(items) == 2 and all(is_whole(v, 0, LARGEST_SIDE) for v in items):
         return (items[0], items[1])
     raise invalid(
-        f"expected a whole number of pixels of at least 0, or a list [height, width] of two, got {describe(value)}"
+        f"expected a whole number of pixels from 0 to {LARGEST_SIDE:,}, or a list [height, width] of two, "
+        f"got {describe(value)}"
     )
 
 
@@ -71,29 +76,17 @@ class RandomCrop(Augmentation):
 
     own_layer: ClassVar[bool] = True
 
-    height: PositiveInteger | None = Field(
+    height: Side | None = Field(
         default=None,
         description="Height of the window in pixels; only the images' own height keeps the shape.",
     )
-    width: PositiveInteger | None = Field(
+    width: Side | None = Field(
         default=None, description="Width of the window in pixels; only the images' own width keeps the shape."
     )
     padding: Annotated[
         tuple[int, int],
         PlainValidator(_padding),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"type": "integer", "minimum": 0},
-                    {
-                        "type": "array",
-                        "items": {"type": "integer", "minimum": 0},
-                        "minItems": 2,
-                        "maxItems": 2,
-                    },
-                ]
-            }
-        ),
+        WithJsonSchema({"anyOf": [_PIXELS, list_schema(_PIXELS, 2, 2)]}),
     ] = Field(
         default=(0, 0),
         description="Pixels added on each side before cropping: one number, or [top and bottom, left and right].",
@@ -103,7 +96,7 @@ class RandomCrop(Augmentation):
         description="What the padding holds: `constant` (`fill_value`), `reflect` (b a | a b c d | d c) or "
         "`mirror` (c b | a b c d | c b).",
     )
-    fill_value: float = Field(default=0.0, description=FILL_VALUE)
+    fill_value: Pixel = Field(default=0.0, description=FILL_VALUE)
 
     @model_validator(mode="after")
     def _does_something(self) -> Self:
@@ -154,7 +147,7 @@ class RandomRotation(Augmentation):
     )
     fill_mode: FillMode = Field(default="reflect", description=FILL_MODE)
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
-    fill_value: float = Field(default=0.0, description=FILL_VALUE)
+    fill_value: Pixel = Field(default=0.0, description=FILL_VALUE)
 
 
 class RandomTranslation(Augmentation):
@@ -168,7 +161,7 @@ class RandomTranslation(Augmentation):
     )
     fill_mode: FillMode = Field(default="reflect", description=FILL_MODE)
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
-    fill_value: float = Field(default=0.0, description=FILL_VALUE)
+    fill_value: Pixel = Field(default=0.0, description=FILL_VALUE)
 
 
 class RandomZoom(Augmentation):
@@ -187,7 +180,7 @@ class RandomZoom(Augmentation):
     )
     fill_mode: FillMode = Field(default="reflect", description=FILL_MODE)
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
-    fill_value: float = Field(default=0.0, description=FILL_VALUE)
+    fill_value: Pixel = Field(default=0.0, description=FILL_VALUE)
 
 
 class RandomShear(Augmentation):
@@ -205,7 +198,7 @@ class RandomShear(Augmentation):
     )
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
     fill_mode: FillMode = Field(default="reflect", description=FILL_MODE)
-    fill_value: float = Field(default=0.0, description=FILL_VALUE)
+    fill_value: Pixel = Field(default=0.0, description=FILL_VALUE)
 
     @model_validator(mode="after")
     def _does_something(self) -> Self:
@@ -229,7 +222,7 @@ class RandomPerspective(Augmentation):
         description="Largest displacement of a corner, 0 to 1, as a share of half its coordinate.",
     )
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
-    fill_value: float = Field(default=0.0, description="Pixel value, 0 to 255, outside the image.")
+    fill_value: Pixel = Field(default=0.0, description="Pixel value, 0 to 255, outside the image.")
 
 
 class RandomElasticTransform(Augmentation):
@@ -256,5 +249,5 @@ class RandomElasticTransform(Augmentation):
     fill_mode: Literal["constant", "nearest", "wrap", "mirror", "reflect"] = Field(
         default="reflect", description=FILL_MODE + " `mirror` is (d c b | a b c d | c b a)."
     )
-    fill_value: float = Field(default=0.0, description=FILL_VALUE)
+    fill_value: Pixel = Field(default=0.0, description=FILL_VALUE)
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)

@@ -12,16 +12,23 @@ from cnnkit.augmentation.base import (
     UnitFactor,
     ValueRange,
 )
-from cnnkit.config.base import PositiveInteger, PositiveNumber, describe, invalid, is_number
+from cnnkit.config.base import PositiveNumber, Repetitions, describe, invalid, is_number, list_schema
 from cnnkit.layers.base import Shape, ShapeError, format_shape
+
+_PIXEL = {"type": "number", "minimum": 0, "maximum": 255}
 
 
 def _fill_value(value: Any) -> Any:
-    if value is None or is_number(value):
+    def is_pixel(item: Any) -> bool:
+        return is_number(item) and 0 <= item <= 255
+
+    if value is None or is_pixel(value):
         return value
-    if isinstance(value, list | tuple) and len(value) == 3 and all(is_number(item) for item in value):
+    if isinstance(value, list | tuple) and len(value) == 3 and all(is_pixel(item) for item in value):
         return tuple(value)
-    raise invalid(f"expected a number, a list [red, green, blue] of three, or null for noise, got {describe(value)}")
+    raise invalid(
+        f"expected a number from 0 to 255, a list [red, green, blue] of three, or null for noise, got {describe(value)}"
+    )
 
 
 class RandomErasing(Augmentation):
@@ -45,14 +52,7 @@ class RandomErasing(Augmentation):
     fill_value: Annotated[
         float | tuple[float, float, float] | None,
         PlainValidator(_fill_value),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"type": ["number", "null"]},
-                    {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3},
-                ]
-            }
-        ),
+        WithJsonSchema({"anyOf": [_PIXEL, {"type": "null"}, list_schema(_PIXEL, 3, 3)]}),
     ] = Field(
         default=None,
         description="Pixel value of the rectangle, 0 to 255, or [red, green, blue]; null for normal noise of "
@@ -121,7 +121,7 @@ class RandAugment(Augmentation):
     channels: ClassVar[tuple[int, ...] | None] = (1, 3)
 
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
-    num_ops: PositiveInteger = Field(default=2, description="Operations applied to an image, one after another.")
+    num_ops: Repetitions = Field(default=2, description="Operations applied to an image, one after another.")
     factor: UnitFactor = Field(
         default=0.5,
         description="Strength of the operations, 0 to 1: the `factor` of each of them; a number f is [0, f]. "
@@ -141,10 +141,8 @@ class AugMix(Augmentation):
     own_layer: ClassVar[bool] = True
 
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
-    num_chains: PositiveInteger = Field(default=3, description="Number of chains that are mixed.")
-    chain_depth: PositiveInteger = Field(
-        default=3, description="Operations in a chain; each may be drawn to do nothing."
-    )
+    num_chains: Repetitions = Field(default=3, description="Number of chains that are mixed.")
+    chain_depth: Repetitions = Field(default=3, description="Operations in a chain; each may be drawn to do nothing.")
     factor: UnitFactor = Field(default=0.3, description="Strength of the operations, 0 to 1; a number f is [0, f].")
     alpha: PositiveNumber = Field(
         default=1.0, description="Parameter of the Beta and Dirichlet distributions of the weights, above 0."

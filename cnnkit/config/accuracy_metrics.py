@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from cnnkit.config.base import Fraction, PositiveInteger
+from cnnkit.config.base import Axis, Fraction, PositiveInteger
 from cnnkit.config.losses import FROM_LOGITS
 from cnnkit.config.metrics import Metric
 
@@ -28,7 +28,7 @@ class _Crossentropy(Metric):
 class CategoricalCrossentropy(_Crossentropy):
     """Cross-entropy between one-hot labels and class probabilities."""
 
-    axis: int = Field(default=-1, description="The axis of the classes.")
+    axis: Axis = Field(default=-1, description="The axis of the classes.")
 
 
 class BinaryCrossentropy(_Crossentropy):

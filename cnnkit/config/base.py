@@ -323,57 +323,79 @@ class Choice:
 # --- Shared field types -------------------------------------------------------------------------------
 
 
-def is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+#: What is counted (filters, units, images of a batch, epochs) is no more than this: far beyond any network.
+LARGEST_COUNT = 1_000_000
+#: Rows or columns of an image, of a window, of padding. A JPEG file has 65,535 at most.
+LARGEST_SIDE = 65_536
+#: Optimizer updates.
+LARGEST_STEPS = 1_000_000_000
+#: What would be repeated, as operations of an augmentation are, without end.
+MOST_REPEATED = 100
+#: Numbers that are not whole; float32 ends at 3.4e38.
+LARGEST_NUMBER = 1e30
+#: Axes of a tensor without the batch, of which TensorFlow's operations take few.
+MOST_AXES = 8
+
+
+def is_whole(value: Any, low: int | None = None, high: int | None = None) -> bool:
+    """Whether a value is a whole number, between two bounds (both included) where they are given."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return (low is None or low <= value) and (high is None or value <= high)
 
 
 def is_number(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return is_whole(value)
+    """Whether a value is a number that the format takes anywhere: finite, and no larger than LARGEST_NUMBER."""
+    return (isinstance(value, float) or is_whole(value)) and abs(value) <= LARGEST_NUMBER
 
 
-def _pair(minimum: int) -> Any:
-    def validate(value: Any) -> tuple[int, int]:
-        items = [value, value] if is_whole(value) else value
-        if (
-            isinstance(items, list | tuple)
-            and len(items) == 2
-            and all(is_whole(item) and item >= minimum for item in items)
-        ):
-            return (items[0], items[1])
-        hint = ""
-        if isinstance(value, str) and value.strip().lstrip("-").isdigit():
-            hint = "; remove the quotes"
-        elif isinstance(value, str) and "," in value:
-            hint = f"; write a list: [{value}]"
-        raise invalid(
-            f"expected a whole number of at least {minimum}, or a list [height, width] of two, "
-            f"got {describe(value)}{hint}"
-        )
-
-    return validate
+def whole_schema(low: int, high: int) -> dict[str, Any]:
+    """The JSON Schema of a whole number between two bounds, both included."""
+    return {"type": "integer", "minimum": low, "maximum": high}
 
 
-_PAIR_SCHEMA = {
-    "anyOf": [
-        {"type": "integer", "minimum": 1},
-        {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2},
-    ]
-}
+def list_schema(item: Mapping[str, Any], fewest: int = 1, most: int | None = None) -> dict[str, Any]:
+    """The JSON Schema of a list."""
+    return {"type": "array", "items": item, "minItems": fewest, **({"maxItems": most} if most is not None else {})}
+
+
+#: The JSON Schema of what `is_number` takes.
+NUMBER_SCHEMA = {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER}
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    items = [value, value] if is_whole(value) else value
+    if isinstance(items, list | tuple) and len(items) == 2 and all(is_whole(one, 1, LARGEST_SIDE) for one in items):
+        return (items[0], items[1])
+    hint = ""
+    if isinstance(value, str) and value.strip().lstrip("-").isdigit():
+        hint = "; remove the quotes"
+    elif isinstance(value, str) and "," in value:
+        hint = f"; write a list: [{value}]"
+    raise invalid(
+        f"expected a whole number from 1 to {LARGEST_SIDE:,}, or a list [height, width] of two, "
+        f"got {describe(value)}{hint}"
+    )
+
+
+_SIDE_SCHEMA = whole_schema(1, LARGEST_SIDE)
 
 #: One whole number for both axes, or [height, width]; held as (height, width).
-Pair = Annotated[tuple[int, int], PlainValidator(_pair(1)), WithJsonSchema(_PAIR_SCHEMA)]
+Pair = Annotated[
+    tuple[int, int],
+    PlainValidator(_pair),
+    WithJsonSchema({"anyOf": [_SIDE_SCHEMA, list_schema(_SIDE_SCHEMA, 2, 2)]}),
+]
 
 
 def _dimension(value: Any) -> int | str:
     if value == "classes" and isinstance(value, str):
         return "classes"
-    if is_whole(value) and value >= 1:
-        return value
+    if is_whole(value, 1, LARGEST_COUNT):
+        return int(value)
     hint = "; remove the quotes" if isinstance(value, str) and value.strip().isdigit() else ""
     raise invalid(
-        f"expected a whole number of at least 1, or `classes` (the data set's number of classes), "
+        f"expected a whole number from 1 to {LARGEST_COUNT:,}, or `classes` (the data set's number of classes), "
         f"got {describe(value)}{hint}"
     )
 
@@ -382,13 +404,24 @@ def _dimension(value: Any) -> int | str:
 Dimension = Annotated[
     int | Literal["classes"],
     PlainValidator(_dimension),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "classes"}]}),
+    WithJsonSchema({"anyOf": [whole_schema(1, LARGEST_COUNT), {"const": "classes"}]}),
 ]
 
-PositiveInteger = Annotated[int, Field(ge=1)]
-NonNegativeInteger = Annotated[int, Field(ge=0)]
-PositiveNumber = Annotated[float, Field(gt=0)]
-NonNegativeNumber = Annotated[float, Field(ge=0)]
+PositiveInteger = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
+NonNegativeInteger = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+#: Rows or columns.
+Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
+#: Optimizer updates, or batches.
+Steps = Annotated[int, Field(ge=1, le=LARGEST_STEPS)]
+#: Epochs as a number that need not be whole.
+Epochs = Annotated[float, Field(gt=0, le=LARGEST_COUNT)]
+#: How often something is repeated inside one operation.
+Repetitions = Annotated[int, Field(ge=1, le=MOST_REPEATED)]
+Number = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
+PositiveNumber = Annotated[float, Field(gt=0, le=LARGEST_NUMBER)]
+NonNegativeNumber = Annotated[float, Field(ge=0, le=LARGEST_NUMBER)]
+#: An axis of a weight or a tensor, counted from the end where negative.
+Axis = Annotated[int, Field(ge=-MOST_AXES, le=MOST_AXES)]
 #: A share or a rate that may not reach 1.
 Rate = Annotated[float, Field(ge=0, lt=1)]
 #: A share or a factor from 0 to 1, both included.

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from cnnkit.config.base import Fraction, NonNegativeNumber
+from cnnkit.config.base import Axis, Fraction, NonNegativeNumber
 from cnnkit.config.losses import FROM_LOGITS, Loss
 
 
@@ -12,7 +12,7 @@ class _Crossentropy(Loss):
         default=0.0,
         description="Smoothing in training and validation alike; `training.label_smoothing` leaves validation alone.",
     )
-    axis: int = Field(default=-1, description="The axis of the classes.")
+    axis: Axis = Field(default=-1, description="The axis of the classes.")
 
 
 class CategoricalCrossentropy(_Crossentropy):

@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.config.base import (
+    LARGEST_SIDE,
     NonNegativeNumber,
+    Number,
     Pair,
     PositiveInteger,
     Rate,
@@ -13,7 +15,9 @@ from cnnkit.config.base import (
     describe,
     invalid,
     is_whole,
+    list_schema,
     suggestion,
+    whole_schema,
 )
 
 
@@ -32,15 +36,17 @@ class DataProblem(Exception):
 
 
 def _shape(value: Any) -> tuple[int, int, int]:
-    if isinstance(value, list | tuple) and len(value) == 3 and all(is_whole(v) and v >= 1 for v in value):
+    if isinstance(value, list | tuple) and len(value) == 3 and all(is_whole(one, 1, LARGEST_SIDE) for one in value):
         return (value[0], value[1], value[2])
-    raise invalid(f"expected a list [height, width, channels] of whole numbers, got {describe(value)}")
+    raise invalid(
+        f"expected a list [height, width, channels] of whole numbers from 1 to {LARGEST_SIDE:,}, got {describe(value)}"
+    )
 
 
 class ChannelStatistics(StrictModel):
     """Constants for `Normalization(mean=, variance=)`, per channel, on the scale 0..255."""
 
-    mean: Annotated[list[float], Field(min_length=1, description="Mean of each channel, 0..255.")]
+    mean: Annotated[list[Number], Field(min_length=1, description="Mean of each channel, 0..255.")]
     variance: Annotated[
         list[NonNegativeNumber], Field(min_length=1, description="Variance of each channel, in 0..255 squared.")
     ]
@@ -106,7 +112,7 @@ class DataConfig(StrictModel):
         Annotated[
             tuple[int, int, int],
             PlainValidator(_shape),
-            WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3}),
+            WithJsonSchema(list_schema(whole_schema(1, LARGEST_SIDE), 3, 3)),
         ]
         | None
     ) = Field(

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from cnnkit.config.base import Fraction, NonNegativeInteger, PositiveInteger, PositiveNumber
+from cnnkit.config.base import Fraction, NonNegativeInteger, Number, PositiveInteger, PositiveNumber
 from cnnkit.config.losses import FROM_LOGITS
 from cnnkit.config.metrics import Metric
 
@@ -19,10 +19,14 @@ class BinaryAccuracy(Metric):
     threshold: Fraction = Field(default=0.5, description="Probability from which a class counts as predicted.")
 
 
+#: Each is a count of its own, for every class.
+MOST_THRESHOLDS = 100_000
+
+
 class AUC(Metric):
     """Area under the ROC or precision-recall curve."""
 
-    num_thresholds: int = Field(default=200, ge=2, description="Points of the curve.")
+    num_thresholds: int = Field(default=200, ge=2, le=MOST_THRESHOLDS, description="Points of the curve.")
     curve: Literal["ROC", "PR", "PRGAIN"] = Field(default="ROC", description="Which curve.")
     summation_method: Literal["interpolation", "minoring", "majoring"] = Field(
         default="interpolation", description="How the area is summed."
@@ -30,7 +34,7 @@ class AUC(Metric):
     thresholds: list[Fraction] | None = Field(default=None, description="Thresholds instead of `num_thresholds`.")
     multi_label: bool = Field(default=False, description="One curve per class, then the mean.")
     num_labels: PositiveInteger | None = Field(default=None, description="Classes, with `multi_label`.")
-    label_weights: list[float] | None = Field(default=None, description="Weight of each class in the mean.")
+    label_weights: list[Number] | None = Field(default=None, description="Weight of each class in the mean.")
     from_logits: bool | None = Field(default=None, description=FROM_LOGITS)
 
 
@@ -53,7 +57,7 @@ class Recall(_PrecisionOrRecall):
 class _AtValue(Metric):
     needs_probabilities: ClassVar[bool] = True
 
-    num_thresholds: PositiveInteger = Field(default=200, description="Thresholds that are tried.")
+    num_thresholds: int = Field(default=200, ge=1, le=MOST_THRESHOLDS, description="Thresholds that are tried.")
     class_id: NonNegativeInteger | None = Field(default=None, description="Only this class, by number.")
 
 

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from cnnkit.config.base import NonNegativeInteger
+from cnnkit.config.base import Axis, NonNegativeInteger
 from cnnkit.config.metrics import Metric
 
 
@@ -27,7 +27,7 @@ class Poisson(Metric):
 
 
 class _AlongAxis(Metric):
-    axis: int = Field(default=-1, description="The axis of the classes.")
+    axis: Axis = Field(default=-1, description="The axis of the classes.")
 
 
 class CosineSimilarity(_AlongAxis):

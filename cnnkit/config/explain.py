@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.config.base import NamedObject, StrictModel, describe, nearest, shorten, suggestion
+from cnnkit.config.base import LARGEST_NUMBER, NamedObject, StrictModel, describe, nearest, shorten, suggestion
 from cnnkit.config.document import FLOAT, INTEGER, Node
 from cnnkit.config.schema import Schema, class_schema
 from cnnkit.errors import Place, Problem
@@ -203,4 +203,4 @@ def _bound(kind: str, context: dict[str, Any]) -> str:
     }
     word, key = words[kind]
     bound = context[key]
-    return f"{word} {int(bound) if bound == int(bound) else bound}"
+    return f"{word} {bound:g}" if abs(bound) >= LARGEST_NUMBER or bound != int(bound) else f"{word} {int(bound):,}"

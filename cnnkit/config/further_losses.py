@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from cnnkit.config.base import Fraction, NonNegativeNumber
+from cnnkit.config.base import Axis, Fraction, NonNegativeNumber, PositiveNumber
 from cnnkit.config.losses import Loss
 
 
@@ -80,13 +80,13 @@ class LogCosh(Loss):
 class Huber(Loss):
     """Squared near zero, absolute beyond `delta`."""
 
-    delta: float = Field(default=1.0, gt=0, description="Where squared turns into absolute.")
+    delta: PositiveNumber = Field(default=1.0, description="Where squared turns into absolute.")
 
 
 class CosineSimilarity(Loss):
     """Negative cosine between output and one-hot labels."""
 
-    axis: int = Field(default=-1, description="The axis of the classes.")
+    axis: Axis = Field(default=-1, description="The axis of the classes.")
 
 
 class Dice(Loss):
@@ -94,7 +94,7 @@ class Dice(Loss):
 
     needs_probabilities: ClassVar[bool] = True
 
-    axis: list[int] | None = Field(default=None, description="Axes over which it is taken; null for all.")
+    axis: list[Axis] | None = Field(default=None, description="Axes over which it is taken; null for all.")
 
 
 class Tversky(Loss):
@@ -104,7 +104,7 @@ class Tversky(Loss):
 
     alpha: Fraction = Field(default=0.5, description="Weight of false positives.")
     beta: Fraction = Field(default=0.5, description="Weight of false negatives.")
-    axis: list[int] | None = Field(default=None, description="Axes over which it is taken; null for all.")
+    axis: list[Axis] | None = Field(default=None, description="Axes over which it is taken; null for all.")
 
 
 class Circle(_OnClassNumbers):

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from cnnkit.config.base import Fraction, NonNegativeInteger, NonNegativeNumber, PositiveNumber, Rate
+from cnnkit.config.base import LARGEST_NUMBER, LARGEST_STEPS, Fraction, NonNegativeNumber, Number, PositiveNumber, Rate
 from cnnkit.config.optimizers import BETA, BETA_2, EPSILON, Optimizer
 
 
@@ -40,7 +40,7 @@ class Adamax(Optimizer):
 class Adafactor(Optimizer):
     """Adafactor (Shazeer & Stern 2018)."""
 
-    beta_2_decay: float = Field(default=-0.8, description="Exponent of the running average's decay.")
+    beta_2_decay: Number = Field(default=-0.8, description="Exponent of the running average's decay.")
     epsilon_1: NonNegativeNumber = Field(default=1e-30, description=EPSILON)
     epsilon_2: NonNegativeNumber = Field(default=1e-3, description="Smallest parameter scale.")
     clip_threshold: PositiveNumber = Field(default=1.0, description="Largest root mean square of an update.")
@@ -58,7 +58,9 @@ class Nadam(Optimizer):
 class Ftrl(Optimizer):
     """Follow the regularized leader (McMahan 2013)."""
 
-    learning_rate_power: float = Field(default=-0.5, le=0, description="How the rate falls; 0 for a fixed rate.")
+    learning_rate_power: float = Field(
+        default=-0.5, ge=-LARGEST_NUMBER, le=0, description="How the rate falls; 0 for a fixed rate."
+    )
     initial_accumulator_value: NonNegativeNumber = Field(default=0.1, description="Where the sums of squares start.")
     l1_regularization_strength: NonNegativeNumber = Field(default=0.0, description="L1 penalty.")
     l2_regularization_strength: NonNegativeNumber = Field(default=0.0, description="L2 penalty.")
@@ -88,4 +90,6 @@ class ScheduleFreeAdamW(Optimizer):
     beta_1: Rate = Field(default=0.9, gt=0, description="Share of the average in the point of the gradient.")
     beta_2: Rate = Field(default=0.999, description=BETA_2)
     epsilon: NonNegativeNumber = Field(default=1e-8, description=EPSILON)
-    warmup_steps: NonNegativeInteger = Field(default=0, description="Updates over which the rate grows from 0.")
+    warmup_steps: int = Field(
+        default=0, ge=0, le=LARGEST_STEPS, description="Updates over which the rate grows from 0."
+    )

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cnnkit.config.base import Fraction, NonNegativeNumber, PositiveInteger, PositiveNumber, invalid
+from cnnkit.config.base import Epochs, Fraction, NonNegativeNumber, PositiveNumber, Steps, invalid
 from cnnkit.config.schedules import Decay, Schedule, check_one_of
 
 
@@ -13,10 +13,10 @@ class CosineDecayRestarts(Schedule):
 
     step_arguments: ClassVar[tuple[str, ...]] = ("first_decay_steps",)
 
-    first_decay_steps: PositiveInteger | None = Field(
+    first_decay_steps: Steps | None = Field(
         default=None, description="Optimizer updates of the first period; by default the whole run."
     )
-    first_decay_epochs: PositiveNumber | None = Field(default=None, description="The same in epochs.")
+    first_decay_epochs: Epochs | None = Field(default=None, description="The same in epochs.")
     t_mul: PositiveNumber = Field(default=2.0, description="Factor on the length of each next period.")
     m_mul: PositiveNumber = Field(default=1.0, description="Factor on the first rate of each next period.")
     alpha: Fraction = Field(default=0.0, description="Smallest rate as a share of the base rate.")
@@ -52,12 +52,10 @@ class PolynomialDecay(Decay):
 class PiecewiseConstantDecay(Schedule):
     """A list of rates, one per piece of the run; the optimizer's own rate is not used."""
 
-    boundaries: list[PositiveInteger] | None = Field(
+    boundaries: list[Steps] | None = Field(
         default=None, min_length=1, description="Optimizer updates after which the next value holds."
     )
-    boundaries_epochs: list[PositiveNumber] | None = Field(
-        default=None, min_length=1, description="The same in epochs."
-    )
+    boundaries_epochs: list[Epochs] | None = Field(default=None, min_length=1, description="The same in epochs.")
     values: list[NonNegativeNumber] = Field(description="Rates; one more than boundaries.")
 
     @model_validator(mode="after")

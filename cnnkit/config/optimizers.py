@@ -5,12 +5,15 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from cnnkit.config.base import (
+    LARGEST_COUNT,
     Fraction,
     NamedObject,
     NonNegativeNumber,
-    PositiveInteger,
+    Number,
     PositiveNumber,
     Rate,
+    Repetitions,
+    Steps,
     Table,
     invalid,
 )
@@ -79,14 +82,14 @@ class Optimizer(NamedObject):
         "model.keras use it.",
     )
     ema_momentum: Fraction = Field(default=0.99, description="Share of the old average kept at each batch.")
-    ema_overwrite_frequency: PositiveInteger | None = Field(
+    ema_overwrite_frequency: Steps | None = Field(
         default=None,
         description="Batches after which the weights themselves are replaced by their average (updates, with gradient "
         "accumulation).",
     )
     loss_scale_factor: PositiveNumber | None = Field(default=None, description="Factor on the loss, undone later.")
     gradient_accumulation_steps: int | None = Field(
-        default=None, ge=2, description="Batches whose gradients are averaged into one update."
+        default=None, ge=2, le=LARGEST_COUNT, description="Batches whose gradients are averaged into one update."
     )
 
     @model_validator(mode="after")
@@ -160,12 +163,12 @@ class Muon(Optimizer):
     epsilon: NonNegativeNumber = Field(default=1e-7, description=EPSILON)
     exclude_layers: list[str] | None = Field(default=None, description="Names of layers that Adam updates.")
     exclude_embeddings: bool = Field(default=True, description="Whether Adam updates embeddings.")
-    muon_a: float = Field(default=3.4445, description="Newton-Schulz coefficient a.")
-    muon_b: float = Field(default=-4.775, description="Newton-Schulz coefficient b.")
-    muon_c: float = Field(default=2.0315, description="Newton-Schulz coefficient c.")
+    muon_a: Number = Field(default=3.4445, description="Newton-Schulz coefficient a.")
+    muon_b: Number = Field(default=-4.775, description="Newton-Schulz coefficient b.")
+    muon_c: Number = Field(default=2.0315, description="Newton-Schulz coefficient c.")
     adam_lr_ratio: PositiveNumber = Field(default=1, description="Adam's rate as a multiple of `learning_rate`.")
     momentum: Fraction = Field(default=0.95, description="Share of the last step that is kept.")
-    ns_steps: PositiveInteger = Field(default=5, description="Newton-Schulz iterations.")
+    ns_steps: Repetitions = Field(default=5, description="Newton-Schulz iterations.")
     nesterov: bool = Field(default=True, description="Nesterov's form of momentum.")
     rms_rate: NonNegativeNumber | None = Field(default=0.2, description="Root mean square that updates are scaled to.")
 

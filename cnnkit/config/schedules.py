@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from cnnkit.config.base import (
+    LARGEST_STEPS,
+    Epochs,
     Fraction,
     NamedObject,
     NonNegativeInteger,
     NonNegativeNumber,
-    PositiveInteger,
     PositiveNumber,
+    Steps,
     Table,
     invalid,
 )
@@ -84,10 +86,10 @@ def check_one_of(schedule: Schedule, steps: str, epochs: str, required: bool = F
 class Decay(Schedule):
     step_arguments: ClassVar[tuple[str, ...]] = ("decay_steps",)
 
-    decay_steps: PositiveInteger | None = Field(
+    decay_steps: Steps | None = Field(
         default=None, description="Optimizer updates that the decay takes; by default the whole run."
     )
-    decay_epochs: PositiveNumber | None = Field(default=None, description="The same in epochs.")
+    decay_epochs: Epochs | None = Field(default=None, description="The same in epochs.")
 
     @model_validator(mode="after")
     def _steps_or_epochs(self) -> Self:
@@ -104,8 +106,11 @@ class CosineDecay(Decay):
     warmup_target: PositiveNumber | None = Field(
         default=None, description="Rate after Keras' own warm-up; `training.warmup_epochs` is the simpler way."
     )
-    warmup_steps: NonNegativeInteger = Field(
-        default=0, description="Updates of Keras' own warm-up, from the base rate to `warmup_target`."
+    warmup_steps: int = Field(
+        default=0,
+        ge=0,
+        le=LARGEST_STEPS,
+        description="Updates of Keras' own warm-up, from the base rate to `warmup_target`.",
     )
 
     @model_validator(mode="after")

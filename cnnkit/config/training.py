@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.config.base import (
+    LARGEST_COUNT,
     Choice,
     NonNegativeInteger,
     NonNegativeNumber,
+    Number,
     PositiveInteger,
     Rate,
     StrictModel,
@@ -15,6 +17,7 @@ from cnnkit.config.base import (
     invalid,
     is_number,
     is_whole,
+    whole_schema,
 )
 from cnnkit.config.losses import LOSSES, Loss
 from cnnkit.config.metrics import METRICS, Metric
@@ -29,7 +32,7 @@ class EarlyStopping(StrictModel):
     min_delta: NonNegativeNumber = Field(default=0, description="Smallest change that counts as improvement.")
     patience: NonNegativeInteger = Field(default=0, description="Epochs without improvement before it stops.")
     mode: Literal["auto", "min", "max"] = Field(default="auto", description="Whether smaller or larger is better.")
-    baseline: float | None = Field(default=None, description="A value that must be beaten.")
+    baseline: Number | None = Field(default=None, description="A value that must be beaten.")
     start_from_epoch: NonNegativeInteger = Field(default=0, description="Epochs before it begins to watch.")
 
 
@@ -47,17 +50,35 @@ def _class_weights(value: Any) -> Any:
     )
 
 
-def _auto_or_count(value: Any) -> Any:
-    if value == "auto" or (is_whole(value) and value >= 1):
-        return value
-    raise invalid(f"expected `auto` or a whole number of at least 1, got {describe(value)}")
+#: More threads than any machine has cores for.
+MOST_THREADS = 1024
 
 
-#: `auto`, or a whole number of at least 1.
-AutoOrCount = Annotated[
+def _auto_or_count(most: int) -> Any:
+    def validate(value: Any) -> Any:
+        if value == "auto" or is_whole(value, 1, most):
+            return value
+        raise invalid(f"expected `auto` or a whole number from 1 to {most:,}, got {describe(value)}")
+
+    return validate
+
+
+def _auto_or_count_schema(most: int) -> dict[str, Any]:
+    return {"anyOf": [{"const": "auto"}, whole_schema(1, most)]}
+
+
+#: `auto`, or a number of training steps.
+AutoOrSteps = Annotated[
     int | Literal["auto"],
-    PlainValidator(_auto_or_count),
-    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
+    PlainValidator(_auto_or_count(LARGEST_COUNT)),
+    WithJsonSchema(_auto_or_count_schema(LARGEST_COUNT)),
+]
+
+#: `auto`, or a number of threads.
+AutoOrThreads = Annotated[
+    int | Literal["auto"],
+    PlainValidator(_auto_or_count(MOST_THREADS)),
+    WithJsonSchema(_auto_or_count_schema(MOST_THREADS)),
 ]
 
 
@@ -74,8 +95,11 @@ class TrainingConfig(StrictModel):
         default=None,
         description="A Keras learning-rate schedule, or ReduceLROnPlateau; the base rate is the optimizer's.",
     )
-    warmup_epochs: NonNegativeNumber = Field(
-        default=0.0, description="Epochs over which the rate grows linearly from 0; the schedule starts after them."
+    warmup_epochs: float = Field(
+        default=0.0,
+        ge=0,
+        le=LARGEST_COUNT,
+        description="Epochs over which the rate grows linearly from 0; the schedule starts after them.",
     )
     loss: Annotated[Loss, Choice(LOSSES)] | None = Field(
         default=None, description="A Keras loss; by default categorical cross-entropy, or binary for a sigmoid head."
@@ -111,12 +135,12 @@ class TrainingConfig(StrictModel):
         description="Whether XLA compiles the training step: `auto` is on on a GPU, and off on a CPU but for networks "
         "that can be trained there only with it.",
     )
-    steps_per_execution: AutoOrCount = Field(
+    steps_per_execution: AutoOrSteps = Field(
         default="auto",
         description="Training steps between two returns to Python: `auto` is 8 on a CPU and 32 on a GPU, at most an "
         "epoch.",
     )
-    threads: AutoOrCount = Field(
+    threads: AutoOrThreads = Field(
         default="auto",
         description="Threads that compute one operation together (TensorFlow's intra-op threads): `auto` is one for "
         "each core that the process may use.",

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from cnnkit.config.base import Dimension, NonNegativeNumber
+from cnnkit.config.base import Dimension, NonNegativeNumber, Number
 from cnnkit.layers.axes import AxesField, as_list, covers, positions
 from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, Weight, format_shape
 from cnnkit.layers.calls import Argument, Call
@@ -99,7 +99,7 @@ class ELU(Layer):
 
     leading: ClassVar[str | None] = "alpha"
 
-    alpha: float = Field(default=1.0, description="What the output tends to for very negative x, negated.")
+    alpha: Number = Field(default=1.0, description="What the output tends to for very negative x, negated.")
 
     @property
     def output_activation(self) -> str | None:

@@ -7,15 +7,17 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from cnnkit.config.base import describe, invalid, is_whole
+from cnnkit.config.base import MOST_AXES, describe, invalid, is_whole, list_schema, whole_schema
 from cnnkit.layers.base import Shape, ShapeError, format_shape
 
 _BATCH = "axis 0 is the batch, so that an image's result would depend on the images beside it; axes count from 1"
 
 
 def _axis(value: Any) -> int:
-    if not is_whole(value):
-        raise invalid(f"expected an axis (a whole number from 1, or from the end: -1), got {describe(value)}")
+    if not is_whole(value, -MOST_AXES, MOST_AXES):
+        raise invalid(
+            f"expected an axis (a whole number from 1 to {MOST_AXES}, or from the end: -1), got {describe(value)}"
+        )
     if value == 0:
         raise invalid(_BATCH)
     return int(value)
@@ -32,7 +34,7 @@ def _axes(value: Any) -> int | list[int]:
     return axes
 
 
-_ONE = {"type": "integer", "not": {"const": 0}}
+_ONE = whole_schema(-MOST_AXES, MOST_AXES) | {"not": {"const": 0}}
 
 #: One axis of the input.
 AxisField = Annotated[int, PlainValidator(_axis), WithJsonSchema(_ONE)]
@@ -41,7 +43,7 @@ AxisField = Annotated[int, PlainValidator(_axis), WithJsonSchema(_ONE)]
 AxesField = Annotated[
     int | list[int],
     PlainValidator(_axes),
-    WithJsonSchema({"anyOf": [_ONE, {"type": "array", "items": _ONE, "minItems": 1}]}),
+    WithJsonSchema({"anyOf": [_ONE, list_schema(_ONE)]}),
 ]
 
 

@@ -7,7 +7,7 @@ input positions an output position sees; `build` makes the Keras layer.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -54,6 +54,8 @@ class ShapeError(ValueError):
         return str(self.path[0]) if self.path else None
 
 
+#: Values of one tensor of one image, and of one weight: TensorFlow's kernels count many of them with 32 bits.
+MOST_VALUES = 2**31 - 1
 #: A network has no more layers than this, and no blocks nested deeper: beyond lies a mistake.
 MOST_LAYERS = 5000
 DEEPEST_CALLS = 40
@@ -220,6 +222,21 @@ class Layer(NamedObject):
     def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
         """The layer's variables in Keras' order."""
         return ()
+
+    def tensors(self, input_shape: Shape) -> Iterator[tuple[str, Shape]]:
+        """What the layer makes of one image and its weights, each with what messages call it."""
+        yield "output for one image", self.output_shape(input_shape)
+        for weight in self.weights(input_shape):
+            yield f"weight `{weight.name}`", weight.shape
+
+    def check_sizes(self, input_shape: Shape) -> None:
+        """Raises ShapeError where the layer would need a tensor that no computer works on."""
+        for what, shape in self.tensors(input_shape):
+            if math.prod(shape) > MOST_VALUES:
+                raise ShapeError(
+                    f"the {what} would be {format_shape(shape)}, {math.prod(shape):,} values; TensorFlow counts to "
+                    f"{MOST_VALUES:,} (here: {format_shape(input_shape)})"
+                )
 
     def macs(self, input_shape: Shape) -> int:
         """Multiply-accumulates of one forward pass of one image; 0 for layers that only move or scale."""

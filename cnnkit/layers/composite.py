@@ -6,9 +6,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
-from cnnkit.config.base import NonNegativeInteger, describe, invalid
+from cnnkit.config.base import LARGEST_SIDE, describe, invalid
+from cnnkit.layers import geometry
 from cnnkit.layers.axes import AxisField
 from cnnkit.layers.base import (
+    MOST_LAYERS,
     Layer,
     Names,
     Scope,
@@ -65,7 +67,7 @@ def _path(title: str, layers: list[Layer], names: Names, input_shape: Shape, *pa
 class Repeat(Layer):
     """The layers one after another, so many times."""
 
-    times: NonNegativeInteger = Field(description="How often, from 0 (which passes the input on).")
+    times: int = Field(ge=0, le=MOST_LAYERS, description="How often, from 0 (which passes the input on).")
     layers: Annotated[Layers, Field(min_length=1)] = Field(description="The layers that are repeated.")
 
     def resolve(self, names: Names, input_shape: Shape) -> Layer:
@@ -199,8 +201,8 @@ class Residual(Layer):
                     "UpSampling2D",
                     "shortcut",
                 )
-            stride = next((s for s in range(1, size + 1) if (size - 1) // s + 1 == wanted), None)
-            if stride is None:
+            stride = geometry.stride_between(size, wanted)
+            if stride is None or stride > LARGEST_SIDE:
                 raise ShapeError(
                     f"{changed}; no stride makes {wanted} of {size} rows or columns; pad the convolutions "
                     "(`padding: same`), or name the layers of the shortcut",

@@ -178,6 +178,10 @@ class Compound(Layer):
     def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
         return tuple(weight for step in self._steps for weight in step.layer.weights(step.input_shape))
 
+    def tensors(self, input_shape: Shape) -> Iterator[tuple[str, Shape]]:
+        # The layers inside were asked themselves.
+        yield "output for one image", self.output_shape(input_shape)
+
     def parameters(self, input_shape: Shape) -> tuple[int, int]:
         counts = [step.layer.parameters(step.input_shape) for step in self._steps]
         trainable, fixed = sum(count[0] for count in counts), sum(count[1] for count in counts)

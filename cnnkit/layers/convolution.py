@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from cnnkit.config.base import Dimension, Pair, PositiveInteger, describe, invalid
 from cnnkit.layers import geometry
-from cnnkit.layers.base import Scope, Shape, ShapeError, Weight, channels, format_shape, spatial
+from cnnkit.layers.base import Scope, Shape, ShapeError, Weight, channels, format_shape, image_shape, spatial
 from cnnkit.layers.calls import Call
 from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS
 from cnnkit.layers.weights import (
@@ -266,6 +266,13 @@ class Conv2DTranspose(KernelConvolution):
         else:
             before = crop[axis][0] if crop else 0
         return geometry.transposed_range(low, high, window, stride, before, dilation)
+
+    def padded_shape(self, input_shape: Shape, amounts: Amounts) -> Shape:
+        """What explicit padding crops."""
+        height, width = (
+            size + sum(amount) for size, amount in zip(self.output_spatial(input_shape), amounts, strict=True)
+        )
+        return image_shape(height, width, int(self.filters), self.data_format)
 
     def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
         kernel = (*self.window, int(self.filters), channels(input_shape, self.data_format))

@@ -5,14 +5,8 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.config.base import (
-    DataFormat,
-    Dimension,
-    describe,
-    invalid,
-    is_whole,
-)
-from cnnkit.layers.base import Layer, Shape, ShapeError, ShapeLayer, Weight, format_shape
+from cnnkit.config.base import MOST_AXES, DataFormat, Dimension, describe, invalid, is_whole, list_schema, whole_schema
+from cnnkit.layers.base import MOST_VALUES, Layer, Shape, ShapeError, ShapeLayer, Weight, format_shape
 from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS
 from cnnkit.layers.weights import (
     ActivationName,
@@ -85,11 +79,18 @@ class Flatten(ShapeLayer):
 
 
 def _target_shape(value: Any) -> tuple[int, ...]:
-    if isinstance(value, list | tuple) and value and all(is_whole(v) and (v >= 1 or v == -1) for v in value):
+    if isinstance(value, list | tuple) and 0 < len(value) <= MOST_AXES and all(map(_is_size, value)):
         if list(value).count(-1) > 1:
             raise invalid(f"at most one size may be -1, got {describe(value)}")
         return tuple(value)
-    raise invalid(f"expected a list of sizes from 1, one of which may be -1 (what remains), got {describe(value)}")
+    raise invalid(
+        f"expected a list of at most {MOST_AXES} sizes from 1 to {MOST_VALUES:,}, one of which may be -1 (what "
+        f"remains), got {describe(value)}"
+    )
+
+
+def _is_size(value: Any) -> bool:
+    return is_whole(value, -1, MOST_VALUES) and value != 0
 
 
 class Reshape(ShapeLayer):
@@ -100,7 +101,7 @@ class Reshape(ShapeLayer):
     target_shape: Annotated[
         tuple[int, ...],
         PlainValidator(_target_shape),
-        WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": -1}, "minItems": 1}),
+        WithJsonSchema(list_schema(whole_schema(-1, MOST_VALUES), 1, MOST_AXES)),
     ] = Field(description="The new shape without the batch axis; one size may be -1, what remains.")
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -122,7 +123,7 @@ class Reshape(ShapeLayer):
 
 
 def _dims(value: Any) -> tuple[int, ...]:
-    whole = isinstance(value, list | tuple) and bool(value) and all(is_whole(v) for v in value)
+    whole = isinstance(value, list | tuple) and bool(value) and all(is_whole(v, 1, MOST_AXES) for v in value)
     if whole and sorted(value) == list(range(1, len(value) + 1)):
         return tuple(value)
     raise invalid(
@@ -139,7 +140,7 @@ class Permute(ShapeLayer):
     dims: Annotated[
         tuple[int, ...],
         PlainValidator(_dims),
-        WithJsonSchema({"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1}),
+        WithJsonSchema(list_schema(whole_schema(1, MOST_AXES), 1, MOST_AXES)),
     ] = Field(description="For each axis of the output, the input's axis, counted from 1 without the batch axis.")
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -4,8 +4,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.config.base import DataFormat, Fraction, Rate, describe, invalid, is_whole
-from cnnkit.layers.base import Scope, Shape, ShapeError, ShapeLayer, spatial
+from cnnkit.config.base import DataFormat, Fraction, Rate, describe, invalid, is_whole, list_schema, whole_schema
+from cnnkit.layers.base import MOST_VALUES, Scope, Shape, ShapeError, ShapeLayer, spatial
 from cnnkit.layers.weights import refuse_seed
 from cnnkit.layers.window import DATA_FORMAT
 
@@ -19,7 +19,7 @@ class RandomLayer(ShapeLayer):
 
 
 def _noise_shape(value: Any) -> list[int | None]:
-    if isinstance(value, list | tuple) and value and all(v is None or (is_whole(v) and v >= 1) for v in value):
+    if isinstance(value, list | tuple) and value and all(v is None or is_whole(v, 1, MOST_VALUES) for v in value):
         if value[0] in (None, 1):
             return list(value)
         raise invalid(f"`noise_shape` starts with the batch axis: null (each image its own) or 1, not {value[0]}")
@@ -29,7 +29,7 @@ def _noise_shape(value: Any) -> list[int | None]:
 NoiseShape = Annotated[
     list[int | None],
     PlainValidator(_noise_shape),
-    WithJsonSchema({"type": "array", "items": {"type": ["integer", "null"]}, "minItems": 1}),
+    WithJsonSchema(list_schema({"anyOf": [whole_schema(1, MOST_VALUES), {"type": "null"}]})),
 ]
 _NOISE_SHAPE = (
     "Shape of the random mask, batch axis first: 1 where values are dropped together, null for the input's "

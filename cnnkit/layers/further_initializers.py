@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cnnkit.config.base import NonNegativeNumber, PositiveNumber, invalid
+from cnnkit.config.base import NonNegativeNumber, Number, PositiveNumber, invalid
 from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.initializers import FanInitializer, Initializer, SeededInitializer
 
@@ -15,7 +15,7 @@ class Constant(Initializer):
 
     leading: ClassVar[str | None] = "value"
 
-    value: float = Field(default=0.0, description="The value of every weight.")
+    value: Number = Field(default=0.0, description="The value of every weight.")
 
     def call(self) -> Call:
         # Keras cannot make it from its name alone.
@@ -28,7 +28,7 @@ class Identity(Initializer):
     leading: ClassVar[str | None] = "gain"
     ranks: ClassVar[tuple[int, int | None]] = (2, 2)
 
-    gain: float = Field(default=1.0, description="Factor on the identity matrix.")
+    gain: Number = Field(default=1.0, description="Factor on the identity matrix.")
 
 
 class Orthogonal(SeededInitializer):
@@ -37,7 +37,7 @@ class Orthogonal(SeededInitializer):
     leading: ClassVar[str | None] = "gain"
     ranks: ClassVar[tuple[int, int | None]] = (2, None)
 
-    gain: float = Field(default=1.0, description="Factor on the orthogonal matrix.")
+    gain: Number = Field(default=1.0, description="Factor on the orthogonal matrix.")
 
 
 class RandomNormal(SeededInitializer):
@@ -45,7 +45,7 @@ class RandomNormal(SeededInitializer):
 
     leading: ClassVar[str | None] = "mean"
 
-    mean: float = Field(default=0.0, description="Mean of the weights.")
+    mean: Number = Field(default=0.0, description="Mean of the weights.")
     stddev: NonNegativeNumber = Field(default=0.05, description="Standard deviation of the weights, >= 0.")
 
 
@@ -58,8 +58,8 @@ class RandomUniform(SeededInitializer):
 
     leading: ClassVar[str | None] = "minval"
 
-    minval: float = Field(default=-0.05, description="Lower bound of the weights.")
-    maxval: float = Field(default=0.05, description="Upper bound of the weights; above `minval`.")
+    minval: Number = Field(default=-0.05, description="Lower bound of the weights.")
+    maxval: Number = Field(default=0.05, description="Upper bound of the weights; above `minval`.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

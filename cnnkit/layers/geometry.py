@@ -63,6 +63,12 @@ def output_size(size: int, window: int, stride: int = 1, padding: Amount = (0, 0
     return (size + sum(padding) - effective_window(window, dilation)) // stride + 1
 
 
+def stride_between(size: int, wanted: int) -> int | None:
+    """The smallest stride at which a 1x1 window makes `wanted` rows of `size`, none larger; None where none does."""
+    stride = 1 if wanted >= size else (size - 1) // wanted + 1
+    return stride if output_size(size, 1, stride) == wanted else None
+
+
 def dropped(size: int, window: int, stride: int = 1, padding: Amount = (0, 0), dilation: int = 1) -> int:
     """How many rows (or columns) at the end no window reaches: the remainder of (W - F + 2P)/S."""
     return (size + sum(padding) - effective_window(window, dilation)) % stride

@@ -1,18 +1,23 @@
 """The normalization layers."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.config.base import (
+    LARGEST_COUNT,
+    NUMBER_SCHEMA,
     Fraction,
     NonNegativeNumber,
-    PositiveInteger,
+    Number,
+    PositiveNumber,
     StrictModel,
     describe,
     invalid,
     is_number,
     is_whole,
+    whole_schema,
 )
 from cnnkit.layers.axes import AxesField, AxisField, as_list, covers, positions
 from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, Weight, format_shape, spatial
@@ -135,9 +140,11 @@ class LayerNormalization(ScaledNormalization):
 
 
 def _groups(value: Any) -> int:
-    if is_whole(value) and (value >= 1 or value == -1):
+    if is_whole(value, 1, LARGEST_COUNT) or (value == -1 and is_whole(value)):
         return int(value)
-    raise invalid(f"expected a whole number from 1, or -1 for one group per channel, got {describe(value)}")
+    raise invalid(
+        f"expected a whole number from 1 to {LARGEST_COUNT:,}, or -1 for one group per channel, got {describe(value)}"
+    )
 
 
 class GroupNormalization(ScaledNormalization):
@@ -148,7 +155,7 @@ class GroupNormalization(ScaledNormalization):
     groups: Annotated[
         int,
         PlainValidator(_groups),
-        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": -1}]}),
+        WithJsonSchema({"anyOf": [whole_schema(1, LARGEST_COUNT), {"const": -1}]}),
     ] = Field(
         default=32,
         description="Number of groups, which divides the channels; 1 is layer normalization, -1 (as many as "
@@ -189,6 +196,10 @@ class UnitNormalization(Layer):
         return covers(self.axis, axis, input_shape)
 
 
+#: A radius of as many channels as there are takes them all.
+_LARGEST_RADIUS = 10_000
+
+
 class LocalResponseNormalization(Layer):
     """AlexNet's normalization: x / (bias + alpha * sum of x^2 over 2r + 1 neighbouring channels)^beta.
 
@@ -199,14 +210,20 @@ class LocalResponseNormalization(Layer):
 
     leading: ClassVar[str | None] = "depth_radius"
 
-    depth_radius: PositiveInteger = Field(default=2, description="Neighbouring channels on each side, r, from 1.")
-    bias: float = Field(default=2.0, gt=0, description="The constant below the power, above 0.")
+    depth_radius: int = Field(
+        default=2, ge=1, le=_LARGEST_RADIUS, description="Neighbouring channels on each side, r, from 1."
+    )
+    bias: PositiveNumber = Field(default=2.0, description="The constant below the power, above 0.")
     alpha: NonNegativeNumber = Field(default=1e-4, description="Factor on the sum of squares, >= 0.")
-    beta: float = Field(default=0.75, description="The power.")
+    beta: Number = Field(default=0.75, description="The power.")
 
     def output_shape(self, input_shape: Shape) -> Shape:
         spatial(input_shape, None)
         return input_shape
+
+    def tensors(self, input_shape: Shape) -> Iterator[tuple[str, Shape]]:
+        yield from super().tensors(input_shape)
+        yield "image with its padded channels", (*input_shape[:-1], input_shape[-1] + 2 * self.depth_radius)
 
     def calls(self) -> tuple[Call, ...]:
         values = tuple(Argument(name, getattr(self, name)) for name in ("depth_radius", "bias", "alpha", "beta"))
@@ -264,7 +281,7 @@ def _statistics(value: Any) -> Any:
     return value
 
 
-_NUMBERS = {"anyOf": [{"type": "number"}, {"type": "array", "minItems": 1}]}
+_NUMBERS = {"anyOf": [NUMBER_SCHEMA, {"type": "array", "minItems": 1}]}
 _Statistics = Annotated[float | list[Any], PlainValidator(_statistics), WithJsonSchema(_NUMBERS)]
 
 

@@ -5,18 +5,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.config.base import DataFormat, Pair, PositiveInteger, describe, invalid, is_number
+from cnnkit.config.base import NUMBER_SCHEMA, DataFormat, Number, Pair, Side, describe, invalid, is_number, list_schema
 from cnnkit.layers import geometry
-from cnnkit.layers.base import (
-    Layer,
-    Shape,
-    ShapeError,
-    ShapeLayer,
-    channels,
-    format_shape,
-    image_shape,
-    spatial,
-)
+from cnnkit.layers.base import Layer, Shape, ShapeError, ShapeLayer, channels, format_shape, image_shape, spatial
 from cnnkit.layers.window import DATA_FORMAT, AmountsField
 
 Interpolation = Literal["bilinear", "nearest", "bicubic", "lanczos3", "lanczos5"]
@@ -104,7 +95,7 @@ def _numbers(value: Any) -> float | list[float]:
 _Numbers = Annotated[
     float | list[float],
     PlainValidator(_numbers),
-    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]}),
+    WithJsonSchema({"anyOf": [NUMBER_SCHEMA, list_schema(NUMBER_SCHEMA)]}),
 ]
 
 
@@ -134,8 +125,8 @@ class Resizing(ShapeLayer):
     leading: ClassVar[str | None] = "height"
     enlarges: ClassVar[bool] = True
 
-    height: PositiveInteger = Field(description="The output's height, in pixels, from 1.")
-    width: PositiveInteger = Field(description="The output's width, in pixels, from 1.")
+    height: Side = Field(description="The output's height, in pixels, from 1.")
+    width: Side = Field(description="The output's width, in pixels, from 1.")
     interpolation: Interpolation = Field(default="bilinear", description="How values between pixels are found.")
     crop_to_aspect_ratio: bool = Field(
         default=False, description="Whether to keep the aspect ratio by cropping the input first."
@@ -144,7 +135,7 @@ class Resizing(ShapeLayer):
         default=False, description="Whether to keep the aspect ratio by padding the input first."
     )
     fill_mode: Literal["constant"] = Field(default="constant", description="How padding is filled; only `constant`.")
-    fill_value: float = Field(default=0.0, description="The value of padding.")
+    fill_value: Number = Field(default=0.0, description="The value of padding.")
     antialias: bool = Field(default=False, description="Whether shrinking averages over all pixels it skips.")
     data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
 

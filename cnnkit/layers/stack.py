@@ -47,6 +47,7 @@ def trace(layers: Sequence[Layer], input_shape: Shape, names: Names) -> list[Ste
             names.budget.spend()
             resolved = layer.resolve(names, shape)
             output_shape = resolved.output_shape(shape)
+            resolved.check_sizes(shape)
         except ShapeError as error:
             if error.blamed is None:
                 error.blamed = layer.named_in(error.argument)

@@ -6,13 +6,16 @@ from typing import Annotated, Any, ClassVar
 from pydantic import PlainValidator, WithJsonSchema
 
 from cnnkit.config.base import (
+    MOST_AXES,
     Choice,
     NamedObject,
     Table,
     describe,
     invalid,
     is_whole,
+    list_schema,
     suggestion,
+    whole_schema,
 )
 from cnnkit.layers.calls import Argument, Call
 
@@ -28,14 +31,15 @@ def refuse_seed(data: Any) -> Any:
 
 def _axes(value: Any) -> Any:
     items = [value] if is_whole(value) else value
-    if isinstance(items, list | tuple) and items and all(is_whole(item) for item in items):
+    if isinstance(items, list | tuple) and items and all(is_whole(item, -MOST_AXES, MOST_AXES) for item in items):
         if len(set(items)) == len(items):
             return value if is_whole(value) else list(items)
         raise invalid(f"an axis is named twice in {describe(value)}")
     raise invalid(f"expected an axis (a whole number) or a list of axes, got {describe(value)}")
 
 
-_AXES_SCHEMA = {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}, "minItems": 1}]}
+_ONE = whole_schema(-MOST_AXES, MOST_AXES)
+_AXES_SCHEMA = {"anyOf": [_ONE, list_schema(_ONE)]}
 
 #: One axis of a weight tensor, or several; counted from 0, from the end where negative.
 WeightAxes = Annotated[int | list[int], PlainValidator(_axes), WithJsonSchema(_AXES_SCHEMA)]

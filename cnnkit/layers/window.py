@@ -1,25 +1,45 @@
 """What convolutions and poolings share: a window that moves over the image, and its padding."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from cnnkit.config.base import DataFormat, describe, invalid, is_whole, suggestion
+from cnnkit.config.base import (
+    LARGEST_SIDE,
+    DataFormat,
+    describe,
+    invalid,
+    is_whole,
+    list_schema,
+    suggestion,
+    whole_schema,
+)
 from cnnkit.layers import geometry
-from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, as_argument, format_shape, image_shape, spatial
+from cnnkit.layers.base import (
+    Layer,
+    Scope,
+    Shape,
+    ShapeError,
+    as_argument,
+    channels,
+    format_shape,
+    image_shape,
+    spatial,
+)
 from cnnkit.layers.calls import Argument, Call
 
 #: ((top, bottom), (left, right)), in pixels.
 Amounts = tuple[geometry.Amount, geometry.Amount]
 
-_PAIRS = "a whole number, [height, width], or [[top, bottom], [left, right]], all at least 0"
+_PAIRS = f"a whole number, [height, width], or [[top, bottom], [left, right]], all from 0 to {LARGEST_SIDE:,}"
 
 
 def to_pair(value: Any) -> geometry.Amount | None:
-    """A whole number from 0, or two, as two; None for anything else."""
+    """A whole number from 0 to LARGEST_SIDE, or two, as two; None for anything else."""
     items = [value, value] if is_whole(value) else value
-    if isinstance(items, list | tuple) and len(items) == 2 and all(is_whole(i) and i >= 0 for i in items):
+    if isinstance(items, list | tuple) and len(items) == 2 and all(is_whole(i, 0, LARGEST_SIDE) for i in items):
         return (items[0], items[1])
     return None
 
@@ -27,7 +47,10 @@ def to_pair(value: Any) -> geometry.Amount | None:
 def _pair_from_zero(value: Any) -> geometry.Amount:
     pair = to_pair(value)
     if pair is None:
-        raise invalid(f"expected a whole number from 0, or a list [height, width] of two, got {describe(value)}")
+        raise invalid(
+            f"expected a whole number from 0 to {LARGEST_SIDE:,}, or a list [height, width] of two, "
+            f"got {describe(value)}"
+        )
     return pair
 
 
@@ -60,9 +83,9 @@ def _padding(value: Any) -> str | Amounts:
     return amounts
 
 
-_SIZE = {"type": "integer", "minimum": 0}
-_TWO_SIZES = {"type": "array", "items": _SIZE, "minItems": 2, "maxItems": 2}
-_SIDES = {"type": "array", "items": {"anyOf": [_SIZE, _TWO_SIZES]}, "minItems": 2, "maxItems": 2}
+_SIZE = whole_schema(0, LARGEST_SIDE)
+_TWO_SIZES = list_schema(_SIZE, 2, 2)
+_SIDES = list_schema({"anyOf": [_SIZE, _TWO_SIZES]}, 2, 2)
 
 #: One whole number from 0 for both axes, or [height, width]; held as (height, width).
 PairFromZero = Annotated[
@@ -188,6 +211,19 @@ class WindowedLayer(Layer):
     def output_shape(self, input_shape: Shape) -> Shape:
         height, width = self.output_spatial(input_shape)
         return image_shape(height, width, self.output_filters(input_shape), self.data_format)
+
+    def tensors(self, input_shape: Shape) -> Iterator[tuple[str, Shape]]:
+        yield from super().tensors(input_shape)
+        amounts = self.explicit_padding()
+        if amounts is not None:
+            yield "image with its padding", self.padded_shape(input_shape, amounts)
+
+    def padded_shape(self, input_shape: Shape, amounts: Amounts) -> Shape:
+        """What the sub-model that pads an image hands to the layer inside it."""
+        height, width = (
+            size + sum(amount) for size, amount in zip(spatial(input_shape, self.data_format), amounts, strict=True)
+        )
+        return image_shape(height, width, channels(input_shape, self.data_format), self.data_format)
 
     def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
         before = self.padding_amounts(input_shape)[axis][0]

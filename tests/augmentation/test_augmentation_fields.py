@@ -116,7 +116,7 @@ def test_posterization_takes_one_to_eight_bits(value: Any) -> None:
         ("RandomGaussianBlur", {"kernel_size": 4}, "odd whole number"),
         ("RandomErasing", {"fill_value": [1, 2]}, "[red, green, blue]"),
         ("RandomCrop", None, "needs `padding`"),
-        ("RandomCrop", {"padding": -1}, "at least 0"),
+        ("RandomCrop", {"padding": -1}, "from 0 to 65,536"),
         ("RandomCrop", 4, "takes its arguments by name"),
         ("RandomColorJitter", None, "at least one of"),
         ("RandomShear", None, "needs `x_factor` or `y_factor`"),

@@ -94,7 +94,9 @@ TYPES = [
     edit("on", "same}", "same, use_bias: on}", "9:69", "true or false", '"on" (a string)', "write true"),
     edit("no", "same}", "same, use_bias: no}", "9:69", "true or false", '"no" (a string)', "write false"),
     edit("int for bool", "same}", "same, use_bias: 1}", "9:69", "true or false", "1 (a whole number)"),
-    edit("union once", "filters: 8", "filters: eight", "9:25", "at least 1, or `classes`", '"eight" (a string)'),
+    edit(
+        "union once", "filters: 8", "filters: eight", "9:25", "from 1 to 1,000,000, or `classes`", '"eight" (a string)'
+    ),
     edit(
         "quoted in union", "filters: 8", 'filters: "8"', "9:25", "or `classes`", '"8" (a string)', "remove the quotes"
     ),
@@ -128,7 +130,7 @@ TYPES = [
 
 RANGES = [
     edit("epochs", "epochs: 3", "epochs: 0", "17:11", "a number of at least 1", "got 0 (a whole number)"),
-    edit("filters", "filters: 8", "filters: -8", "9:25", "a whole number of at least 1", "got -8"),
+    edit("filters", "filters: 8", "filters: -8", "9:25", "a whole number from 1 to 1,000,000", "got -8"),
     edit("rate", "Dropout: 0.5", "Dropout: 1.5", "14:16", "of at most 1", "got 1.5 (a number)"),
     edit("learning rate", "0.1", "-0.1", "18:36", "above 0", "got -0.1"),
     edit("infinity", "0.1", ".inf", "18:36", "a finite number", "got .inf"),
@@ -138,7 +140,7 @@ RANGES = [
     edit("large seed", "seed: 0", "seed: 99999999999", "1:7", "below 2147483648", "got 99999999999"),
     edit("huge number", "seed: 0", f"seed: 1{'0' * 500}", "1:7", "too large", "2^63 - 1"),
     edit("validation share", "cifar10", "cifar10\n  validation: 1", "4:15", "below 1", "got 1"),
-    edit("steps", "epochs: 3", "epochs: 3\n  steps_per_execution: 0", "18:24", "at least 1", "got 0"),
+    edit("steps", "epochs: 3", "epochs: 3\n  steps_per_execution: 0", "18:24", "from 1 to 1,000,000", "got 0"),
     Case("no layers", "data: {name: mnist}\nmodel: {layers: []}\n", {"2:9": ("at least 1 entry", "a list of 0")}),
 ]
 
@@ -147,7 +149,7 @@ SHAPES = [
     edit("window by name", "MaxPooling2D: 2", "MaxPooling2D: {pool_size: [2, 40]}", "12:22", "2x40 window", "32x32"),
     edit("kernel", "3, padding: same", "33", "9:28", "33x33 window", "32x32 input", "here: 32x32x3"),
     edit("cropping", "MaxPooling2D: 2", "Cropping2D: 16", "12:19", "[[16, 16], [16, 16]]", "32x32 input"),
-    edit("negative crop", "MaxPooling2D: 2", "Cropping2D: -1", "12:19", "all at least 0", "got -1"),
+    edit("negative crop", "MaxPooling2D: 2", "Cropping2D: -1", "12:19", "all from 0 to 65,536", "got -1"),
     edit("no image", "Flatten", "Flatten\n    - MaxPooling2D: 2", "14:7", "needs an image", "receives 2048"),
     edit("groups", "filters: 8", "filters: 8, groups: 2", "9:28", "2 groups", "3 input channels"),
     edit("reshape", "MaxPooling2D: 2", "Reshape: [3, 3]", "12:7", "3x3 does not hold", "8192", "32x32x8"),

@@ -641,7 +641,7 @@ def test_a_block_may_have_the_name_of_a_value_in_it(tmp_path: Path) -> None:
         ([{"Conv2D": {"filters": "$width", "kernel_size": 3}}], ["Conv2D.filters", "there is no parameter `$width`"]),
         (
             [{"Conv2D": {"filters": "$channels - 3", "kernel_size": 3}}],
-            ["Conv2D.filters", "at least 1", "0 (a whole number) (from `$channels - 3`)"],
+            ["Conv2D.filters", "from 1 to 1,000,000", "0 (a whole number) (from `$channels - 3`)"],
         ),
         (
             [{"Residual": [{"Conv2D": {"filters": 3, "kernel_size": 1, "kernel_initializer": "PatchWhitening"}}]}],

@@ -188,9 +188,9 @@ def parse_error(name: str, arguments: dict[str, Any]) -> str:
     [
         ({"groups": 3}, "must divide `filters` (8)"),
         ({"strides": 2, "dilation_rate": 2}, "do not work together"),
-        ({"strides": 0}, "at least 1"),
+        ({"strides": 0}, "from 1 to 65,536"),
         ({"kernel_size": "3,3"}, "write a list: [3,3]"),
-        ({"padding": -1}, "all at least 0"),
+        ({"padding": -1}, "all from 0 to 65,536"),
         ({"padding": "sane"}, "did you mean `same`?"),
         ({"padding": [1, 2, 3]}, "[top, bottom]"),
         ({"filters": 0}, "`classes`"),

@@ -117,9 +117,9 @@ def test_a_shape_that_does_not_fit_blames_the_argument(name: str, arguments: Any
     ("name", "arguments", "expected"),
     [
         ("Reshape", [-1, -1], "at most one size may be -1"),
-        ("Reshape", "flat", "expected a list of sizes"),
+        ("Reshape", "flat", "sizes from 1 to 2,147,483,647"),
         ("Permute", [0, 1, 2], "each axis once, counted from 1"),
-        ("Dense", 0, "at least 1, or `classes`"),
+        ("Dense", 0, "from 1 to 1,000,000, or `classes`"),
         ("Dense", "128", "remove the quotes"),
     ],
 )

@@ -207,7 +207,7 @@ def test_local_response_normalization_needs_images_and_has_no_weights() -> None:
             {"renorm": True, "renorm_clipping": {"rmax": 1, "rmin": 2}},
             "at least `rmin`",
         ),
-        ("GroupNormalization", {"groups": 0}, "from 1, or -1"),
+        ("GroupNormalization", {"groups": 0}, "from 1 to 1,000,000, or -1"),
         ("LayerNormalization", {"axis": [1, 1]}, "named twice"),
         ("Normalization", {"mean": 1.0}, "belong together"),
         ("Normalization", {"mean": [1.0], "variance": [1.0, 2.0]}, "same shape"),
