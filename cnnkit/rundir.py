@@ -16,6 +16,7 @@ from typing import Any
 
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import to_csv, write_atomically
+from cnnkit.printable import printable
 
 RUNS = "runs"
 
@@ -232,7 +233,7 @@ class Run:
         environment = self.read_json(self.environment)
         try:
             height, width, channels = (int(size) for size in environment["data"]["image_shape"])
-            names = tuple(str(name) for name in environment["data"]["class_names"])
+            names = tuple(printable(str(name)) for name in environment["data"]["class_names"])
             return Task((height, width, channels), names, str(environment["model"]["head"]))
         except (KeyError, TypeError, ValueError):
             raise CnnkitError(

@@ -14,6 +14,7 @@ from cnnkit.config.load import LoadedConfig
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.places import Place, input_window, places, stages, way_to
 from cnnkit.plots.sheets import Picture, Row, sheet
+from cnnkit.printable import printable
 from cnnkit.rundir import Run, distinct_names
 from cnnkit.score import labelled_images, load_model, read_config, request_settings, uses_xla
 
@@ -337,7 +338,7 @@ def read_input(run: Run, image: str) -> tuple[NDArray[np.uint8], str]:
     task = run.read_task()
     if Path(image).is_file():
         height, width, channels = task.image_shape
-        return read_image(image, (height, width), channels), Path(image).name
+        return read_image(image, (height, width), channels), printable(Path(image).name)
     if not image.isdecimal():
         raise UsageError(
             f"expected an image file, or the place of a test image such as 0, but `{image}` is neither",

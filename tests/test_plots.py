@@ -250,3 +250,40 @@ def test_no_text_of_a_sheet_is_cut_off_or_covers_another(tmp_path: Path, monkeyp
     shown = [text.get_text() for text in axes.texts]
     # Both ends of what is shortened stay.
     assert any(text.startswith("autom") and ".png\nsays automobile" in text and "…" in text for text in shown)
+
+
+class TestFonts:
+    #: In STIXGeneral, which matplotlib brings along, and not in its default font.
+    ENCLOSED = "\u1d84"
+
+    def test_a_character_that_the_default_font_lacks_is_taken_from_one_that_has_it(self, tmp_path: Path) -> None:
+        from matplotlib.font_manager import FontProperties, findfont, get_font
+
+        from cnnkit.plots.fonts import families
+        from cnnkit.plots.style import figure_of, save
+
+        name = f"a{self.ENCLOSED}"
+        assert families("Genève …") == FontProperties().get_family()
+        found = families(name)
+        has = [
+            get_font(findfont(FontProperties(family=[family]))).get_char_index(ord(self.ENCLOSED)) for family in found
+        ]
+        assert [index > 0 for index in has] == [False, True]
+        chosen, stated = figure_of(2, 1), figure_of(2, 1)
+        chosen.text(0.1, 0.5, name)
+        stated.text(0.1, 0.5, name, fontfamily=["DejaVu Sans", found[1]])
+        save(chosen, tmp_path / "chosen.png")
+        save(stated, tmp_path / "stated.png")
+        assert (tmp_path / "chosen.png").read_bytes() == (tmp_path / "stated.png").read_bytes()
+
+    def test_what_no_font_has_is_said_once_in_one_line(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from cnnkit.plots import fonts
+
+        monkeypatch.setattr(fonts, "_told", set())
+        # Of an alphabet that nobody writes any more, and no font here has.
+        names = ["\U00016ac0\U00016ac1", "plain"]
+        for kind in ("png", "svg", "png"):
+            plots.confusion.save(plots.confusion.confusion_figure(np.eye(2), names), tmp_path / f"a.{kind}")
+        assert [record.message.count("\U00016ac0") for record in caplog.records] == [1]

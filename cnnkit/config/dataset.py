@@ -16,6 +16,7 @@ from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.image_files import folders_in
 from cnnkit.config.image_folder import image_header, list_image_folder
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
+from cnnkit.printable import printable
 
 __all__ = [
     "DataProblem",
@@ -213,7 +214,7 @@ def read_prepared(folder: Path) -> dict[str, Any]:
     names_file = folder / f"{label_key}.labels.txt"
     names = None
     if names_file.is_file():
-        names = tuple(line for line in names_file.read_text("utf-8").split("\n") if line)
+        names = tuple(printable(line) for line in names_file.read_text("utf-8").split("\n") if line)
     return {
         "image": image_key,
         "label": label_key,

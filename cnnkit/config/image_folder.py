@@ -10,6 +10,7 @@ from pathlib import Path
 from cnnkit.config.data import DataProblem
 from cnnkit.config.image_files import folders_in, image_files, left_out_text
 from cnnkit.config.image_formats import IMAGE_SUFFIXES, CorruptImage, header_size, open_image
+from cnnkit.printable import printable
 
 #: Folder names that stand for a split, and the split's name.
 SPLIT_FOLDERS = {
@@ -30,7 +31,7 @@ class ImageFolder:
 
     Args:
         root: The folder.
-        class_names: The class folders' names, sorted; a label is a place in this tuple.
+        class_names: The class folders' names, sorted, and `printable`; a label is a place in this tuple.
         splits: For each split (`train`, and `validation` and `test` where they have folders), the files of
             each class, sorted, relative to `root`.
         left_out: The files that do not count: those without an image's ending, and those outside the class folders.
@@ -130,7 +131,7 @@ def _list_classes(
             raise DataProblem(f"the class folder `{path}` holds no images ({suffixes}){found}", "folder")
         classes.append(tuple(file.removeprefix(prefix) for file in files))
         left_out += others
-    return tuple(path.name for path in folders), tuple(classes), tuple(left_out)
+    return tuple(printable(path.name) for path in folders), tuple(classes), tuple(left_out)
 
 
 def image_header(path: Path) -> tuple[int, int, int] | None:

@@ -17,6 +17,7 @@ from cnnkit.config.image_formats import FORMATS, MOST_MEGAPIXELS, CorruptImage, 
 from cnnkit.data.splits import Array, chunk_size
 from cnnkit.errors import CnnkitError
 from cnnkit.machine import usable_cores
+from cnnkit.printable import printable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -140,7 +141,7 @@ class FolderSource:
         self.labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(names) for names in files])
 
     def identity(self, position: int) -> str:
-        return Path(self.files[position]).as_posix()
+        return printable(Path(self.files[position]).as_posix())
 
     def path(self, position: int) -> str | None:
         return str(self.root / self.files[position])

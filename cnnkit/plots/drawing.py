@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
 
+from cnnkit.plots.fonts import families, quiet
 from cnnkit.plots.style import DPI
 
 Point = tuple[float, float]
@@ -135,10 +135,8 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
     """The width of a line of text in points."""
     from matplotlib.font_manager import FontProperties
 
-    font = FontProperties(size=size, weight="bold" if bold else "normal")
-    with warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes; `style.save` says nothing of it either.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    font = FontProperties(family=families(text), size=size, weight="bold" if bold else "normal")
+    with quiet():
         width: float = _renderer().get_text_width_height_descent(text, font, False)[0]
     return width * POINTS / DPI
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, figure_of, save
+from cnnkit.printable import printable
 
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, GREY)
 _MARKERS = "osD^vPX"
@@ -55,7 +56,7 @@ def curves_of_runs_figure(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> 
     ]
     figure.legend(
         [*handles, *kinds],
-        [*(name.replace("$", r"\$") for name in runs), "training", "validation", "best epoch"],
+        [*(printable(name).replace("$", r"\$") for name in runs), "training", "validation", "best epoch"],
         loc="outside lower center",
         ncols=3,
         frameon=False,

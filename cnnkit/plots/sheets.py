@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cnnkit.plots.drawing import shortened, wrapped
 from cnnkit.plots.style import figure_of, save
+from cnnkit.printable import printable
 
 #: Colours of maps: from dark blue to yellow, even in steps for any colour vision (Nuñez, Anderton and Renslow 2018).
 MAP_COLOURS = "cividis"
@@ -110,7 +111,8 @@ def _height(headings: int, pictures: Sequence[Picture], cell: float) -> float:
 def _broken(text: str, size: float, width: float, bold: bool = False) -> list[str]:
     """Lines of a text that fit on a sheet of a width in inches."""
     room = (width - 2 * _MARGIN) * _POINTS
-    return wrapped([shortened(word, size, room, bold) for word in text.split(" ")], " ", size, room, bold)
+    words = printable(text).split(" ")
+    return wrapped([shortened(word, size, room, bold) for word in words], " ", size, room, bold)
 
 
 def _write(axes: Any, left: float, bottom: float, text: str, size: float, **options: Any) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 from typing import Any
 
 from cnnkit.files import replacing
+from cnnkit.plots.fonts import quiet, suit
 
 DPI = 160
 
@@ -52,10 +52,10 @@ def as_svg(figure: Any, tight: bool = False) -> str:
 def _write(figure: Any, target: Any, kind: str, tight: bool) -> None:
     import matplotlib
 
+    # An SVG's letters are drawn by whoever shows it, with fonts of their own.
+    suit(figure, drawn=kind != "svg")
     # matplotlib would write its version and the date into the file.
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    with warnings.catch_warnings(), matplotlib.rc_context(_SVG):
-        # A class name in a script that the font lacks is drawn as boxes; that is no news for a terminal.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with quiet(), matplotlib.rc_context(_SVG):
         bounds = "tight" if tight else None
         figure.savefig(target, format=kind, dpi=DPI, bbox_inches=bounds, metadata=metadata)
