@@ -72,14 +72,11 @@ class EpochClock(keras.callbacks.Callback):
         self.variable = variable
         self.epoch_seconds = 0.0
         self.training_seconds = 0.0
-        self.learning_rate = 0.0
         self._begin = 0.0
         self._tested = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.variable.assign(epoch)
-        # The rate of the epoch's first update.
-        self.learning_rate = float(self.model.optimizer.learning_rate.numpy())
         self._begin = time.perf_counter()
         self._tested = False
 
@@ -222,12 +219,13 @@ class Keeper(keras.callbacks.Callback):
         self._checkpoint = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logs = {name: float(value) for name, value in (logs or {}).items() if not name.startswith("learning_rate")}
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        rate = logs.pop("learning_rate")
         check_finite(logs["loss"])
         self.check_variables()
         check_finite(logs.get("val_loss", 0.0), "validation loss")
         row: dict[str, Any] = {"epoch": epoch + 1, **_ordered(logs)}
-        row["learning_rate"] = self.clock.learning_rate
+        row["learning_rate"] = rate
         row["seconds"] = round(self.clock.epoch_seconds, 3)
         row["images_per_second"] = round(self.images / self.clock.training_seconds, 1)
         self.rows.append(row)

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, without making the first step of a run wait for TensorBoard.
+"""TensorBoard's event files, with the figures of metrics.csv, and no step that waits for TensorBoard.
 
 This module imports Keras; only training imports it.
 """
@@ -11,11 +11,19 @@ from typing import Any
 import keras
 
 
+class _Writer(keras.callbacks.TensorBoard):
+    """Keras' callback, which leaves the learning rate that an epoch recorded."""
+
+    def _collect_learning_rate(self, logs: dict[str, Any]) -> dict[str, Any]:
+        return logs if "learning_rate" in logs else super()._collect_learning_rate(logs)
+
+
 class EventFiles(keras.callbacks.Callback):
     """Writes what Keras' TensorBoard callback writes with `update_freq="epoch"`.
 
     That callback loads the package `tensorboard` before the first step, and is called at every batch without having
-    anything to write. This one makes it when the first epoch has ended, and calls it at the end of epochs alone.
+    anything to write. This one makes it when the first epoch has ended, and calls it at the end of epochs alone. Keras
+    writes the rate that the next epoch begins with; here it is the one in the logs, where there is one.
 
     Args:
         folder: Where the event files go.
@@ -32,7 +40,7 @@ class EventFiles(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self._writer is None:
-            self._writer = keras.callbacks.TensorBoard(log_dir=str(self.folder), write_graph=False, update_freq="epoch")
+            self._writer = _Writer(log_dir=str(self.folder), write_graph=False, update_freq="epoch")
             self._writer.set_params(self.params)
             self._writer.set_model(self.model)
             self._writer.on_train_begin()

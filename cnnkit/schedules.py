@@ -57,6 +57,34 @@ class ReduceWarmedUpRate(keras.callbacks.ReduceLROnPlateau):
         return True
 
 
+class EpochRate(keras.callbacks.Callback):
+    """Records the rate of each epoch's first update; Keras' callbacks record the rate that the next epoch begins with.
+
+    Stands behind a plateau callback, which lowers the rate when an epoch has ended, and writes a figure of its own.
+    """
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.rate = rate_of_next_update(self.model.optimizer)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs["learning_rate"] = self.rate
+
+
+def rate_of_next_update(optimizer: Any) -> float:
+    """The learning rate that an optimizer's next update has.
+
+    With gradient accumulation, only the last batch of each update uses the rate that Keras has for the batch.
+    """
+    # What loss scaling is wrapped around.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    batches = optimizer.gradient_accumulation_steps or 1
+    schedule = optimizer._learning_rate
+    if batches == 1 or not callable(schedule):
+        return float(optimizer.learning_rate.numpy())
+    # Keras' `iterations` are updates, and its schedules count batches.
+    return float(schedule(int(optimizer.iterations) * batches + batches - 1))
+
+
 def make_rate(training: TrainingConfig, steps_per_epoch: int) -> tuple[Any, Any]:
     """The optimizer's rate (a number or a Keras schedule) and the plateau callback (None without one).
 

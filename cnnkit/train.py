@@ -283,6 +283,7 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
 
     from cnnkit import callbacks
     from cnnkit.live.callback import LiveFiles, snapshots_of
+    from cnnkit.schedules import EpochRate
 
     config, data, model = prepared.config, prepared.data, prepared.model
     first_epoch = checkpoint.state["epochs_done"] if checkpoint else 0
@@ -310,7 +311,8 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
     )
     progress = callbacks.Progress(console, reporter, config.training.epochs, prepared.steps_per_epoch, batch_size)
     live = LiveFiles(reporter, keeper, snapshots_of(prepared, run, reporter, averaged))
-    in_order = [clock, progress, averaged, *stateful.values(), _tensorboard(config, run), keeper, live]
+    rate = EpochRate()
+    in_order = [clock, progress, averaged, *stateful.values(), rate, _tensorboard(config, run), keeper, live]
     training, validation = datasets(prepared, epoch)
     try:
         model.fit(

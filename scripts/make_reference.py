@@ -104,6 +104,8 @@ What Keras means, where it is easy to misread:
 - The regularizer `L2: x` adds x times the sum of squares, whose gradient is 2x times the weight: a paper's weight decay
   of 5e-4 is `L2: 2.5e-4`.
 - Steps of a schedule are optimizer updates. With `gradient_accumulation_steps: n` an update takes n batches.
+- The learning rate of an epoch, in metrics.csv, in TensorBoard, on pages and in ejected scripts, is that of its first
+  update. Keras' own callbacks record the rate that the next epoch begins with.
 - `reflect` as a fill mode repeats the edge pixel, as NumPy's `symmetric` does.
 """
 

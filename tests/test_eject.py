@@ -253,7 +253,16 @@ def test_everything_at_once_learns_the_same(tmp_path: Path, monkeypatch: pytest.
     loaded = written(tmp_path, EVERYTHING)
     expected = figures(loaded, tmp_path)
     found = history(eject(loaded), tmp_path, monkeypatch)
-    for name in ("loss", "accuracy", "top_k_categorical_accuracy", "auc", "f1_score", "val_loss", "val_auc"):
+    for name in (
+        "loss",
+        "accuracy",
+        "top_k_categorical_accuracy",
+        "auc",
+        "f1_score",
+        "val_loss",
+        "val_auc",
+        "learning_rate",
+    ):
         assert found[name][0] == pytest.approx(expected[name][0], rel=1e-3), name
     assert found["loss"][0] == pytest.approx(expected["loss"][0], rel=1e-4)
     assert found["loss"][1] == pytest.approx(expected["loss"][1], rel=1e-3)
@@ -358,7 +367,10 @@ def test_a_script_runs_by_itself(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     loaded = load_config(str(shipped.find("digits")), ("training.epochs=1", "training.tensorboard=false"))
     (shown,) = re.findall(r" loss: ([\d.]+)", ran.stdout)
-    assert float(shown) == pytest.approx(trained(loaded, tmp_path)[0], rel=5e-4)
+    expected = figures(loaded, tmp_path)
+    assert float(shown) == pytest.approx(expected["loss"][0], rel=5e-4)
+    (shown,) = re.findall(r" learning_rate: ([\d.]+)", ran.stdout)
+    assert float(shown) == pytest.approx(expected["learning_rate"][0], rel=0.01)
     assert (tmp_path / "digits.keras").exists()
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from cnnkit import runtime
 
 Figures = dict[tuple[str, str, int], float]
 
 
-def train(callback: Any, *, validate: bool) -> None:
+def train(*callbacks: Any, validate: bool) -> None:
     """Two epochs of a small network, the same at each call."""
     import keras
 
@@ -24,7 +25,7 @@ def train(callback: Any, *, validate: bool) -> None:
     rate = keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)
     model.compile(keras.optimizers.SGD(rate), "categorical_crossentropy", metrics=["accuracy"])
     data = (images[:8], labels[:8]) if validate else None
-    model.fit(images, labels, batch_size=8, epochs=2, validation_data=data, callbacks=[callback], verbose=0)
+    model.fit(images, labels, batch_size=8, epochs=2, validation_data=data, callbacks=list(callbacks), verbose=0)
 
 
 def figures(folder: Path) -> Figures:
@@ -57,6 +58,17 @@ def test_event_files_are_those_of_keras(tmp_path: Path) -> None:
     expected = compare(tmp_path, validate=True)
     # Loss, accuracy and rate per epoch; for validation loss and accuracy, per epoch and per update.
     assert len(expected) == 2 * (3 + 2 + 2)
+
+
+def test_the_rate_is_that_of_the_epochs_first_update(tmp_path: Path) -> None:
+    """As in metrics.csv; Keras' own callback writes the one behind the epoch's three updates."""
+    runtime.load_tensorflow()
+    from cnnkit.event_files import EventFiles
+    from cnnkit.schedules import EpochRate
+
+    train(EpochRate(), EventFiles(tmp_path), validate=False)
+    rates = {step: rate for (_, tag, step), rate in figures(tmp_path).items() if tag == "epoch_learning_rate"}
+    assert rates == pytest.approx({0: 0.1, 1: 0.05})
 
 
 def test_event_files_without_validation(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -96,3 +97,59 @@ def test_plateau_changes_the_rate_behind_a_warm_up() -> None:
         plateau.on_epoch_end(epoch, {"loss": 1.0})
         seen.append(round(float(model.optimizer.learning_rate.numpy()), 6))
     assert seen == [0.2, 0.1, 0.06, 0.06]
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("batches", [1, 2, 3, 7])
+def test_an_epochs_rate_is_that_of_its_first_update(batches: int, scaled: bool) -> None:
+    """Against the weights: under SGD with a gradient of -1, an update adds the rate."""
+    import keras
+
+    from cnnkit.schedules import EpochRate
+
+    steps = 5
+    config = TrainingConfig.model_validate(
+        {
+            "epochs": 6,
+            "warmup_epochs": 2,
+            "optimizer": {
+                "SGD": {"learning_rate": 1.0, "gradient_accumulation_steps": None if batches == 1 else batches}
+            },
+            "schedule": "CosineDecay",
+        }
+    )
+    optimizer = config.optimizer.build(make_rate(config, steps)[0])
+    if scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=1.0)
+    weight = keras.Variable([0.0])
+    optimizer.build([weight])
+    callback = EpochRate()
+    callback.set_model(SimpleNamespace(optimizer=optimizer))  # type: ignore[arg-type]
+    for epoch in range(6):
+        callback.on_epoch_begin(epoch)
+        moves = []
+        for _ in range(steps):
+            before = float(weight.numpy()[0])
+            optimizer.apply([keras.ops.convert_to_tensor([-1.0])], [weight])
+            moves.append(float(weight.numpy()[0]) - before)
+        logs = {"learning_rate": 99.0}
+        callback.on_epoch_end(epoch, logs)
+        first = next((move for move in moves if move), None)
+        assert first is None or logs["learning_rate"] == pytest.approx(first, rel=1e-4)
+    assert first is not None
+
+
+def test_the_average_of_the_weights_moves_at_each_batch() -> None:
+    """As the reference says of `ema_momentum`: also between updates, when gradients are accumulated."""
+    import keras
+
+    options = {"learning_rate": 1.0, "use_ema": True, "ema_momentum": 0.5, "gradient_accumulation_steps": 3}
+    optimizer = TrainingConfig.model_validate({"optimizer": {"SGD": options}}).optimizer.build(1.0)
+    weight = keras.Variable([1.0])
+    optimizer.build([weight])
+    averages = []
+    for _ in range(8):
+        optimizer.apply([keras.ops.convert_to_tensor([1.0])], [weight])
+        averages.append(float(optimizer._model_variables_moving_average[0].numpy()[0]))
+    # The weight is 1, then 0 from the third batch on, -1 from the sixth; the average starts at the first update.
+    assert averages == [1, 1, 0, 0, 0, -0.5, -0.75, -0.875]

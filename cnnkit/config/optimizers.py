@@ -81,7 +81,10 @@ class Optimizer(NamedObject):
         description="Keep an exponential moving average of the weights; validation, the choice of the best epoch and "
         "model.keras use it.",
     )
-    ema_momentum: Fraction = Field(default=0.99, description="Share of the old average kept at each batch.")
+    ema_momentum: Fraction = Field(
+        default=0.99,
+        description="Share of the old average kept at each batch (each of an update's, with gradient accumulation).",
+    )
     ema_overwrite_frequency: Steps | None = Field(
         default=None,
         description="Batches after which the weights themselves are replaced by their average (updates, with gradient "

@@ -107,6 +107,9 @@ def write_training(
     if training.early_stopping is not None:
         stopping = named("keras.callbacks.EarlyStopping", None, **training.early_stopping.to_plain())
         text.callbacks.append(call_text(stopping))
+    if training.schedule is not None or training.warmup_epochs:
+        text.functions.append(copied("cnnkit.schedules", ["EpochRate"]) + "\n")
+        text.callbacks.append("EpochRate()")
     if validated:
         text.functions.append(_BEST_MODEL)
     text.callbacks.append("BestModel()" if validated else "keras.callbacks.ModelCheckpoint(BEST)")
