@@ -62,7 +62,10 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
     chosen = runtime.choose(config.training, stack, steps)
     config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
     config = resolved(config, chosen)
-    measured = data_module.channel_statistics(data.train) if config.data.normalization == "standardize" else None
+    measured = None
+    if config.data.normalization == "standardize":
+        with data_module.naming_corrupt_files(data.train, data.validation):
+            measured = data_module.channel_statistics(data.train)
     head = head_of([step.layer for step in stack])
     model, plateau = compile_model(config, data.info, head, normalization_constants(config, measured), chosen, steps)
     measure_initial_weights(model, data.train)

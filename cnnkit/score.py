@@ -16,6 +16,7 @@ from cnnkit.config.run import RunConfig
 from cnnkit.config.schema import Schema
 from cnnkit.errors import CnnkitError, ConfigError, UsageError
 from cnnkit.files import write_atomically
+from cnnkit.listing import plain_config, within
 from cnnkit.rundir import Run
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def evaluate_run(
     folder: str | None = None,
     tta: Sequence[str] = (),
     keep: Callable[[Predictions], None] | None = None,
+    skip_corrupt: bool = False,
 ) -> dict[str, Any]:
     """The metrics of a run on one split, or on another folder of labelled images.
 
@@ -140,6 +142,8 @@ def evaluate_run(
         folder: A folder of class folders to take instead.
         tta: Test-time augmentations, see `inference.compile_network`.
         keep: Gets what was said of each image.
+        skip_corrupt: Whether files of the folder that cannot be read are left out, as they are where the run's config
+            says so.
 
     Raises:
         UsageError: if there is no such split or folder.
@@ -153,7 +157,7 @@ def evaluate_run(
     task = run.read_task()
     class_names = task.class_names
     inference.check_views(tta, task.image_shape)
-    images = labelled_images(run, split, folder)
+    images = labelled_images(run, split, folder, skip_corrupt)
     probabilities, labels = _probabilities(run, images, tta)
     metrics = {
         "split": folder or split,
@@ -180,12 +184,13 @@ def evaluate_ensemble(
     folder: str | None = None,
     tta: Sequence[str] = (),
     keep: Callable[[Predictions], None] | None = None,
+    skip_corrupt: bool = False,
 ) -> dict[str, Any]:
     """The metrics of the average of several runs' probabilities (as Krizhevsky et al. 2012 average seven networks).
 
     Args:
         runs: Runs on the same images and classes.
-        split, folder, tta, keep: As for `evaluate_run`.
+        split, folder, tta, keep, skip_corrupt: As for `evaluate_run`.
 
     Returns:
         The metrics, and `members`: each run's name and its accuracy alone. Nothing is written.
@@ -212,7 +217,7 @@ def evaluate_ensemble(
     if folder is None:
         _check_same_split(runs, split)
     inference.check_views(tta, first.image_shape)
-    images = labelled_images(runs[0], split, folder)
+    images = labelled_images(runs[0], split, folder, skip_corrupt)
     total: Any = 0.0
     members = []
     for run in runs:
@@ -257,7 +262,8 @@ def _probabilities(run: Run, images: Any, tta: Sequence[str]) -> tuple[Any, Any]
     task = run.read_task()
     network, batch_size = compile_run(run, load_model(run), tta)
     batches = data_module.evaluation_batches(images, batch_size=batch_size, classes=len(task.class_names))
-    outputs, labels = evaluate.predict_batches(network, batches)
+    with data_module.naming_corrupt_files(images):
+        outputs, labels = evaluate.predict_batches(network, batches)
     return evaluate.probabilities_from_outputs(outputs, task.head), labels
 
 
@@ -291,8 +297,11 @@ def _check_same_split(runs: Sequence[Run], split: str) -> None:
             )
 
 
-def labelled_images(run: Run, split: str, folder: str | None = None) -> Any:
+def labelled_images(run: Run, split: str, folder: str | None = None, skip_corrupt: bool = False) -> Any:
     """The images of a run's split, as a `data.Split`, or those of a folder of class folders.
+
+    Args:
+        skip_corrupt: As for `evaluate_run`.
 
     Raises:
         CnnkitError: if the data set is not there, has changed, or has no such split.
@@ -301,7 +310,10 @@ def labelled_images(run: Run, split: str, folder: str | None = None) -> Any:
 
     if folder is not None:
         task = run.read_task()
-        return data_module.labelled_folder(folder, class_names=task.class_names, shape=task.image_shape)
+        skips = skip_corrupt or bool(within(plain_config(run), "data", "skip_corrupt"))
+        return data_module.labelled_folder(
+            folder, class_names=task.class_names, shape=task.image_shape, skip_corrupt=skips
+        )
     try:
         config = load_config(str(run.config)).config
     except ConfigError as error:

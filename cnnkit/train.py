@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -282,6 +281,7 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
     import tensorflow as tf
 
     from cnnkit import callbacks
+    from cnnkit.data import naming_corrupt_files
     from cnnkit.live.callback import LiveFiles, snapshots_of
     from cnnkit.schedules import EpochRate
 
@@ -315,21 +315,22 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
     in_order = [clock, progress, averaged, *stateful.values(), rate, _tensorboard(config, run), keeper, live]
     training, validation = datasets(prepared, epoch)
     try:
-        model.fit(
-            training,
-            validation_data=validation,
-            epochs=config.training.epochs,
-            initial_epoch=first_epoch,
-            callbacks=callbacks.CallbackList(
-                [callback for callback in in_order if callback is not None],
-                add_history=True,
+        with naming_corrupt_files(data.train, data.validation):
+            model.fit(
+                training,
+                validation_data=validation,
                 epochs=config.training.epochs,
-                steps=prepared.steps_per_epoch,
-                model=model,
-            ),
-            shuffle=False,
-            verbose=0,
-        )
+                initial_epoch=first_epoch,
+                callbacks=callbacks.CallbackList(
+                    [callback for callback in in_order if callback is not None],
+                    add_history=True,
+                    epochs=config.training.epochs,
+                    steps=prepared.steps_per_epoch,
+                    model=model,
+                ),
+                shuffle=False,
+                verbose=0,
+            )
     except StopRequested:
         console.end_epoch()
     except KeyboardInterrupt:
@@ -342,11 +343,6 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
             f"training in batches of {batch_size} does not fit in memory",
             f"Lower `data.batch_size`, or make the network smaller. Kept in {run.path}: {keeper.kept} epochs.",
         ) from None
-    except tf.errors.OpError as error:
-        found = re.search(r"CorruptImage: (.+)", error.message)
-        if found is None:
-            raise
-        raise CnnkitError(found[1], "Mend or remove the file, or set `data.skip_corrupt: true`.") from None
     return keeper
 
 

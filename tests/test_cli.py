@@ -232,6 +232,17 @@ class TestTrain:
         assert ended
 
 
+def write_digits(folder: Path, *names: str) -> None:
+    """Files of class folders, each with an image of its class."""
+    from PIL import Image
+
+    images, labels = digits_by_place()
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        digit = int((folder / name).parent.name)
+        Image.fromarray(images[labels == digit][0, ..., 0]).save(folder / name)
+
+
 class TestEvaluation:
     def test_json_agrees_with_predictions_csv_and_plain_keras(
         self, trained: Path, here: Path, cnnkit: Cnnkit, plain_model: Any
@@ -405,6 +416,22 @@ class TestEvaluation:
         assert (result.code, result.out) == (2, "")
         assert "`foo`" in result.err
         assert "flip,shift" in result.err
+
+    def test_corrupt_files_of_another_folder_are_left_out_where_that_is_asked(
+        self, here: Path, tmp_path: Path, cnnkit: Cnnkit, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        write_digits(tmp_path, "1/a.png", "2/b.png")
+        for broken in ("1/x.png", "2/y.png"):
+            (tmp_path / broken).write_text("broken")
+        result = cnnkit("eval", "net-1", "--data", tmp_path)
+        assert (result.code, result.out) == (1, "")
+        assert "1/x.png" in result.err
+        assert "2/y.png" in result.err
+        assert "add `--skip-corrupt`" in result.err
+        result = cnnkit("eval", "net-1", "--data", tmp_path, "--skip-corrupt", "--json")
+        assert (result.code, json.loads(result.out)["images"]) == (0, 2)
+        assert "left out 2 image files" in caplog.text
+        assert cnnkit("eval", "net-1", "--skip-corrupt").code == 2
 
     def test_unknown_runs_and_splits(self, here: Path, cnnkit: Cnnkit) -> None:
         for arguments, part in (

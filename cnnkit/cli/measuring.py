@@ -29,6 +29,9 @@ log = logging.getLogger("cnnkit")
     help="Which split of the run's data set.",
 )
 @click.option("--data", "folder", metavar="FOLDER", help="Score another folder of class folders instead.")
+@click.option(
+    "--skip-corrupt", is_flag=True, help="Leave out files of --data that cannot be read, as `data.skip_corrupt` does."
+)
 @click.option("--csv", "csv_file", metavar="FILE", help="Write class and probabilities of each image as CSV.")
 @click.option("--mistakes", metavar="FILE", help="Draw the most confident mistakes, as `show mistakes` does.")
 @TTA
@@ -38,6 +41,7 @@ def evaluate(
     runs: tuple[str, ...],
     split: str,
     folder: str | None,
+    skip_corrupt: bool,
     csv_file: str | None,
     mistakes: str | None,
     tta: str | None,
@@ -50,6 +54,11 @@ def evaluate(
     from cnnkit.inference import parse_tta
     from cnnkit.rundir import find_run
 
+    if skip_corrupt and folder is None:
+        raise UsageError(
+            "--skip-corrupt is for a folder that --data names; for the run's own images, `data.skip_corrupt` of its "
+            "config decides"
+        )
     views = parse_tta(tta)
     found = [find_run(run) for run in runs] or [find_run(None)]
     title = str(found[0].path) if len(found) == 1 else f"the average of {len(found)} runs"
@@ -63,9 +72,9 @@ def evaluate(
     from cnnkit.score import evaluate_ensemble, evaluate_run
 
     if len(found) == 1:
-        metrics = evaluate_run(found[0], split, folder, views, keep)
+        metrics = evaluate_run(found[0], split, folder, views, keep, skip_corrupt)
     else:
-        metrics = evaluate_ensemble(found, split, folder, views, keep)
+        metrics = evaluate_ensemble(found, split, folder, views, keep, skip_corrupt)
     if as_json:
         click.echo(json.dumps(metrics, indent=2, ensure_ascii=False))
         return

@@ -4,6 +4,7 @@ from cnnkit.config.image_formats import CorruptImage
 from cnnkit.data.batches import (
     channel_statistics,
     evaluation_batches,
+    naming_corrupt_files,
     order,
     steps_per_epoch,
     training_batches,
@@ -26,6 +27,7 @@ __all__ = [
     "labelled_folder",
     "list_data_sets",
     "load",
+    "naming_corrupt_files",
     "order",
     "prepare",
     "read_image",

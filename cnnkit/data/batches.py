@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.data.decoded import image_moments, moments_of
+from cnnkit.config.image_formats import CorruptImage
+from cnnkit.data.decoded import check_readable, image_moments, moments_of
 from cnnkit.data.memory import batches_ahead, parallel_calls
 from cnnkit.data.splits import ALIGNMENT, CHUNK, Array, Split
 from cnnkit.errors import CnnkitError
@@ -132,6 +135,27 @@ def evaluation_batches(split: Split, *, batch_size: int, classes: int) -> tf.dat
     calls = parallel_calls(_batch_bytes(split, batch_size))
     batches = batches.map(_as_written(make), num_parallel_calls=calls, deterministic=True)
     return _finished(batches, split, batch_size)
+
+
+@contextlib.contextmanager
+def naming_corrupt_files(*splits: Split | None) -> Iterator[None]:
+    """Where an image of some splits turns out to be corrupt, names all corrupt ones of the data set.
+
+    Raises:
+        CorruptImage: if there are some.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except (CorruptImage, tf.errors.OpError) as error:
+        # tf.data makes an error of its own of ours.
+        found = re.search(r"Corrupt(?:Image|Files): (.+)", error.message)
+        if isinstance(error, CorruptImage) or found is not None:
+            check_readable([split.source for split in splits if split is not None])
+        if found is not None:
+            raise CorruptImage(found[1]) from None
+        raise
 
 
 def _reader(split: Split, classes: int) -> Callable[[Any], tuple[Any, Any]]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cnnkit.config.image_formats import CorruptImage
 from cnnkit.data.cache import Damaged, entry_key, opened, read_arrays, write_arrays, writing
+from cnnkit.data.images import CorruptFiles
 from cnnkit.data.splits import Array, Source, chunk_size, empty_images
 
 
@@ -150,3 +152,20 @@ def readable(source: Source, positions: Array) -> Array:
     if key is not None:
         write_arrays(key, {"positions": whole})
     return np.intersect1d(positions, whole)
+
+
+def check_readable(sources: Sequence[Source]) -> None:
+    """Decodes all images of some sources, of which several may be the same, and keeps none.
+
+    Raises:
+        CorruptFiles: if some cannot be decoded and are not to be left out; it names those of all sources.
+    """
+    failed: list[CorruptImage] = []
+    for source in {id(source): source for source in sources}.values():
+        try:
+            for _ in source.decode(np.arange(len(source.labels))):
+                pass
+        except CorruptFiles as error:
+            failed += error.errors
+    if failed:
+        raise CorruptFiles(failed)

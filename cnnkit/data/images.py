@@ -23,6 +23,30 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+class CorruptFiles(CorruptImage):
+    """Image files of a data set cannot be decoded.
+
+    Args:
+        errors: One for each file, at least one.
+    """
+
+    #: Files that are named; of the others, it is said how many they are.
+    NAMED = 10
+
+    def __init__(self, errors: Sequence[CorruptImage]) -> None:
+        self.errors = tuple(errors)
+        lines = [error.message for error in errors]
+        if len(lines) > 1:
+            more = [f"and {len(lines) - self.NAMED:,} more"] if len(lines) > self.NAMED else []
+            lines = [
+                f"{len(lines):,} image files cannot be read:",
+                *("  " + line for line in lines[: self.NAMED]),
+                *more,
+            ]
+        hints = dict.fromkeys(error.hint for error in errors if error.hint)
+        super().__init__("\n".join(lines), "\n".join(hints) or None)
+
+
 def read_image(
     file: str | os.PathLike[str] | IO[bytes],
     size: tuple[int, int] | None,
@@ -120,6 +144,7 @@ class FolderSource:
         shape: (height, width, channels) of the images that leave here.
         resize: Whether images of another size are resized; else they are errors.
         skip_corrupt: Whether `decode` leaves out files that cannot be decoded.
+        skip_by: How the user asks for that, for messages.
     """
 
     def __init__(
@@ -131,12 +156,14 @@ class FolderSource:
         *,
         resize: bool,
         skip_corrupt: bool,
+        skip_by: str = "set `data.skip_corrupt: true`",
     ) -> None:
         self.root = root
         self.class_names = class_names
         self.shape = shape
         self.resize = resize
         self.skip_corrupt = skip_corrupt
+        self.skip_by = skip_by
         self.files = [file for names in files for file in names]
         self.labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(names) for names in files])
 
@@ -172,24 +199,27 @@ class FolderSource:
     def decode(self, positions: Array) -> Iterator[tuple[Array, Array]]:
         step = chunk_size(self.shape)
         images = np.empty((min(step, len(positions)), *self.shape), np.uint8)
+        failed: list[CorruptImage] = []
         # Pillow lets go of Python's global lock while it decodes and resizes.
         with ThreadPoolExecutor(usable_cores()) as pool:
             for start in range(0, len(positions), step):
                 left: list[int] = []
                 part = [int(position) for position in positions[start : start + step]]
                 for position, image in zip(part, pool.map(self._try_one, part), strict=True):
-                    if image is not None:
+                    if isinstance(image, CorruptImage):
+                        failed.append(image)
+                    else:
                         images[len(left)] = image
                         left.append(position)
                 yield np.array(left, np.int64), images[: len(left)]
+        if failed and not self.skip_corrupt:
+            raise CorruptFiles(failed)
 
-    def _try_one(self, position: int) -> Array | None:
+    def _try_one(self, position: int) -> Array | CorruptImage:
         try:
             return self._read_one(position)
-        except CorruptImage:
-            if self.skip_corrupt:
-                return None
-            raise
+        except CorruptImage as error:
+            return error
 
     def _read_one(self, position: int) -> Array:
         path = os.path.join(self.root, self.files[position])
@@ -197,10 +227,8 @@ class FolderSource:
         try:
             image = read_image(path, self.shape[:2] if self.resize else None, self.shape[2])
         except CorruptImage as error:
-            raise CorruptImage(
-                f"{error.message} (class `{label}`)",
-                "Repair or remove the file, or set `data.skip_corrupt: true` to train without such files.",
-            ) from None
+            hint = f"Repair or remove such files, or {self.skip_by} to leave them out."
+            raise CorruptImage(f"{error.message} (class `{label}`)", error.hint or hint) from None
         if image.shape != self.shape:
             height, width = image.shape[:2]
             raise CnnkitError(

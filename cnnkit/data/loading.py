@@ -16,9 +16,10 @@ from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
 from cnnkit.config.image_files import left_out_text
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
+from cnnkit.config.image_formats import CorruptImage
 from cnnkit.data.decoded import decode, readable
 from cnnkit.data.digits import read_digits
-from cnnkit.data.images import FolderSource, file_facts
+from cnnkit.data.images import CorruptFiles, FolderSource, file_facts
 from cnnkit.data.memory import MEMORY_SHARE, available_memory
 from cnnkit.data.splits import Array, DataSets, Source, Split, stratified
 from cnnkit.errors import CnnkitError, UsageError
@@ -70,7 +71,12 @@ def load(
     except DataProblem as problem:
         raise CnnkitError(f"data.{problem.argument}: {problem.message}") from None
     plan = _plan(config, info, collection, seed, splits)
-    made, memory = _make_splits(plan, info, config.memory, memory_bytes)
+    besides = []
+    if "train" in splits and "test" not in splits and config.folder is not None and not config.skip_corrupt:
+        test_spec = _test_spec(config, collection)
+        # A corrupt test image is to be known before the training, not after it.
+        besides = [collection.open(test_spec)] if test_spec is not None else []
+    made, memory = _make_splits(plan, info, config.memory, memory_bytes, besides)
     return DataSets(
         train=made.get("train"),
         validation=made.get("validation"),
@@ -123,7 +129,9 @@ def labelled_folder(
     found = listing.splits.get("test", listing.splits["train"])
     for name, paths in zip(listing.class_names, found, strict=True):
         files[list(class_names).index(name)] = paths
-    source = FolderSource(listing.root, files, class_names, shape, resize=True, skip_corrupt=skip_corrupt)
+    source = FolderSource(
+        listing.root, files, class_names, shape, resize=True, skip_corrupt=skip_corrupt, skip_by="add `--skip-corrupt`"
+    )
     info = DataSetInfo(shape, len(class_names), tuple(class_names), "folder")
     plan = {"test": _whole(source)}
     return _make_splits(plan, info, "auto", memory_bytes)[0]["test"]
@@ -225,7 +233,7 @@ def _plan(
 ) -> dict[str, tuple[Source, Array]]:
     """For each split asked for that exists: its source and the positions in it."""
     train_spec = config.splits.train or "train"
-    test_spec = config.splits.test or _default_test(config, collection)
+    test_spec = _test_spec(config, collection)
     validation_spec = config.splits.validation
     if (
         validation_spec is None
@@ -292,7 +300,10 @@ def _whole(source: Source) -> tuple[Source, Array]:
     return source, np.arange(len(source.labels))
 
 
-def _default_test(config: DataConfig, collection: _Collection) -> str | None:
+def _test_spec(config: DataConfig, collection: _Collection) -> str | None:
+    """The split or slice to test on; None where a share of the training split is."""
+    if config.splits.test is not None:
+        return config.splits.test
     is_labelled: Callable[[str], bool] = getattr(collection, "is_labelled", lambda split: True)
     for split in ("test", "validation"):
         stated = (config.splits.train, config.splits.validation)
@@ -323,9 +334,17 @@ def _check_overlap(collection: _Prepared, train: str, validation: str | None, te
 
 
 def _make_splits(
-    plan: dict[str, tuple[Source, Array]], info: DataSetInfo, memory: str, memory_bytes: int | None
+    plan: dict[str, tuple[Source, Array]],
+    info: DataSetInfo,
+    memory: str,
+    memory_bytes: int | None,
+    besides: Sequence[Source] = (),
 ) -> tuple[dict[str, Split], str]:
-    """The planned splits, and whether their images are in memory (`cache`) or not (`stream`)."""
+    """The planned splits, and whether their images are in memory (`cache`) or not (`stream`).
+
+    Args:
+        besides: What later is read from the cache; its images are put there, and none is kept in memory.
+    """
     image_bytes = math.prod(info.shape)
     needed = sum(len(positions) for _, positions in plan.values()) * image_bytes
     available = available_memory()
@@ -340,15 +359,23 @@ def _make_splits(
         return {name: _streamed(name, source, positions) for name, (source, positions) in plan.items()}, "stream"
     made = {}
     sources = {id(source): source for source, _ in plan.values()}
-    for source in sources.values():
+    failed: list[CorruptImage] = []
+    for source in (*sources.values(), *besides):
         names = [name for name, (other, _) in plan.items() if other is source]
-        parts = [plan[name][1] for name in names]
+        parts = [plan[name][1] for name in names] or [np.empty(0, np.int64)]
         # The cache holds whole slices. One that is much larger than what is asked of it is not decoded for its sake.
         keep = len(source.labels) * image_bytes <= max(limit, needed)
-        for name, part, found in zip(names, parts, decode(source, parts, keep=keep), strict=True):
+        try:
+            decoded = decode(source, parts, keep=keep)
+        except CorruptFiles as error:
+            failed += error.errors
+            continue
+        for name, part, found in zip(names, parts, decoded, strict=False):
             _check_left(name, source, part, found.positions)
             labels = source.labels[found.positions]
             made[name] = Split(name, labels, info.shape, source, found.positions, found.images, found.moments)
+    if failed:
+        raise CorruptFiles(failed)
     return made, "cache"
 
 
@@ -364,7 +391,7 @@ def _check_left(name: str, source: Source, wanted: Array, left: Array) -> None:
     """Say which images were left out because they are corrupt.
 
     Raises:
-        CnnkitError: if no image is left.
+        CnnkitError: if no image is left, or none to train on of a class that had some.
     """
     corrupt = np.setdiff1d(wanted, left)
     if len(corrupt):
@@ -373,8 +400,15 @@ def _check_left(name: str, source: Source, wanted: Array, left: Array) -> None:
             len(corrupt),
             "" if len(corrupt) == 1 else "s",
             name,
-            ", ".join(source.identity(int(position)) for position in corrupt[:20]),
-            ", ..." if len(corrupt) > 20 else "",
+            ", ".join(source.identity(int(position)) for position in corrupt[: CorruptFiles.NAMED]),
+            ", ..." if len(corrupt) > CorruptFiles.NAMED else "",
         )
     if len(left) == 0:
         raise CnnkitError(f"the {name} split has no images that can be read")
+    lost = np.setdiff1d(source.labels[wanted], source.labels[left])
+    if len(lost) and isinstance(source, FolderSource):
+        class_name = source.class_names[lost[0]]
+        message = f"no image of the class `{class_name}` in the {name} split can be read"
+        if name == "train":
+            raise CnnkitError(message, "Repair or replace some of its files, or remove the folder of the class.")
+        log.warning("%s", message)

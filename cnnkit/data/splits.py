@@ -67,10 +67,13 @@ class Source(Protocol):
     def decode(self, positions: Array) -> Iterator[tuple[Array, Array]]:
         """Like `read` for very many sorted positions, in parallel and some at a time.
 
-        Corrupt images are left out where the config says so.
+        Corrupt images are left out; where that is not asked for, an error names all of them at the end.
 
         Yields:
             Positions [n] and their images [n, height, width, channels], which the next ones may overwrite.
+
+        Raises:
+            CorruptFiles: if there are corrupt images that are not to be left out.
         """
 
 

@@ -11,7 +11,16 @@ import pytest
 from PIL import Image
 
 from cnnkit.config.data import DataConfig
-from cnnkit.data import CorruptImage, DataSets, labelled_folder, load, read_image
+from cnnkit.data import (
+    CorruptImage,
+    DataSets,
+    labelled_folder,
+    load,
+    naming_corrupt_files,
+    read_image,
+    training_batches,
+)
+from cnnkit.data.images import CorruptFiles
 from cnnkit.errors import CnnkitError
 
 #: A colour picture whose four quarters are red, green, blue and white, 8 pixels high and 6 wide.
@@ -209,6 +218,55 @@ def test_a_corrupt_file_stops_or_is_left_out_as_the_config_says(
     assert len(data.train.read(np.arange(9))) == 9
     assert "1 image file" in caplog.text
     assert "3.png" in caplog.text
+
+
+def test_all_corrupt_files_are_named_at_once(tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):
+        write_classes(tmp_path / part, count=6)
+    broken = [tmp_path / part / "b" / f"{number}.png" for part in ("test", "train", "val") for number in range(4)]
+    for file in broken:
+        file.write_bytes(b"broken")
+    # Those of the test split, which training does not look at, are named before it, too.
+    with pytest.raises(CorruptFiles) as caught:
+        load(DataConfig(folder=str(tmp_path)), 0, splits=("train", "validation"))
+    assert caught.value.message.startswith("12 image files cannot be read:\n")
+    assert caught.value.message.endswith("and 2 more")
+    assert {error.message.split("`")[1] for error in caught.value.errors} == set(map(str, broken))
+    for file in broken[4:]:
+        file.unlink()
+    with pytest.raises(CorruptFiles, match=r"4 image files[^x]*test/b/0\.png"):
+        load(DataConfig(folder=str(tmp_path)), 0, splits=("train", "validation"))
+
+
+def test_all_corrupt_files_are_named_where_images_are_streamed(tmp_path: Path) -> None:
+    write_classes(tmp_path, count=20)
+    for number in (3, 17):
+        (tmp_path / "b" / f"{number}.png").write_bytes(b"broken")
+    data = load_folder(tmp_path, memory_bytes=0)
+    assert data.train is not None
+    with pytest.raises(CorruptFiles, match=r"(?s)b/17\.png.*b/3\.png"), naming_corrupt_files(data.train):
+        list(training_batches(data.train, batch_size=8, classes=2, seed=0))
+
+
+@pytest.mark.parametrize("memory_bytes", [None, 0])
+def test_a_class_without_a_readable_image_is_an_error(tmp_path: Path, memory_bytes: int | None) -> None:
+    write_classes(tmp_path / "train", classes="abc")
+    write_classes(tmp_path / "test", classes="abc")
+    for file in (tmp_path / "train" / "c").iterdir():
+        file.write_bytes(b"broken")
+    with pytest.raises(CnnkitError, match="no image of the class `c` in the train split can be read"):
+        load_folder(tmp_path, skip_corrupt=True, memory_bytes=memory_bytes)
+
+
+def test_a_link_that_leads_nowhere_is_a_corrupt_file(tmp_path: Path) -> None:
+    write_classes(tmp_path)
+    (tmp_path / "a" / "gone.png").symlink_to("nowhere.png")
+    with pytest.raises(CorruptImage, match=r"a/gone\.png"):
+        load_folder(tmp_path)
+    data = load_folder(tmp_path, skip_corrupt=True)
+    assert data.train is not None
+    assert data.test is not None
+    assert data.train.size + data.test.size == 10
 
 
 def test_a_folder_read_image_by_image_is_the_folder_in_memory(tmp_path: Path) -> None:
