@@ -323,7 +323,11 @@ def labelled_images(run: Run, split: str, folder: str | None = None, skip_corrup
             f"the images of the run `{run.path}` are not here: {error.problems[0].message}",
             "Bring them back, or measure others with `cnnkit eval --data FOLDER`.",
         ) from None
-    data = data_module.load(config.data, config.seed, splits=(split,))
+    section = config.data
+    if section.folder is not None:
+        # Whatever the files would make of them today: these are the channels that the network takes.
+        section = section.model_copy(update={"channels": run.read_task().image_shape[2]})
+    data = data_module.load(section, config.seed, splits=(split,))
     run.check_data(data.fingerprint)
     found = getattr(data, split)
     if found is None:

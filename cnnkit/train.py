@@ -257,6 +257,8 @@ def _describe(prepared: Preparation, run: Run, console: Console) -> None:
     )
     if data.left_out:
         console.line(f"note: {left_out_text(data.left_out)}")
+    if data.info.note:
+        console.line(f"note: {data.info.note}")
     console.line(
         f"model     {prepared.model.count_params():,} parameters, {len(config.model.layers)} layers, "
         f"{prepared.steps_per_epoch:,} steps of {config.data.batch_size} per epoch"

@@ -43,6 +43,8 @@ def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: 
         return
     # What the table warns of, the advice says with the fix.
     click.echo(summary.as_table(depth, warnings=not linted))
+    if loaded.info.note:
+        click.echo(f"\nnote: {loaded.info.note}")
     if linted:
         click.echo("\n" + ("\n".join(map(str, advice)) if advice else "lint: nothing to say"))
 

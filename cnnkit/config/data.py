@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.config.base import (
     LARGEST_SIDE,
@@ -41,6 +41,13 @@ def _shape(value: Any) -> tuple[int, int, int]:
     raise invalid(
         f"expected a list [height, width, channels] of whole numbers from 1 to {LARGEST_SIDE:,}, got {describe(value)}"
     )
+
+
+def _one_or_three(value: Any) -> Any:
+    # For pydantic, `true` and 1.0 are equal to 1.
+    if is_whole(value):
+        return value
+    raise invalid(f"expected 1 or 3, got {describe(value)}")
 
 
 class ChannelStatistics(StrictModel):
@@ -108,6 +115,11 @@ class DataConfig(StrictModel):
     image_size: Pair | None = Field(
         default=None, description="[height, width] in pixels to resize every image to, before augmentation."
     )
+    channels: Annotated[Literal[1, 3], BeforeValidator(_one_or_three)] | None = Field(
+        default=None,
+        description="How a folder's images are read: 1 as grayscale, 3 in colour; by default in colour if any of the "
+        "files that are looked at (500 at most) has it.",
+    )
     shape: (
         Annotated[
             tuple[int, int, int],
@@ -149,4 +161,10 @@ class DataConfig(StrictModel):
             raise invalid("needs `name:` (a TFDS data set, or `digits`) or `folder:` (a folder of class folders)")
         if self.name is not None and self.folder is not None:
             raise invalid("has both `name` and `folder`; keep one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _one_number_of_channels(self) -> Self:
+        if self.channels is not None and self.shape is not None and self.shape[2] != self.channels:
+            raise invalid(f"`channels` is {self.channels}, but `shape` says {self.shape[2]} channels; keep one of them")
         return self

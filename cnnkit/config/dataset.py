@@ -43,12 +43,14 @@ class DataSetInfo:
         classes: Number of classes.
         class_names: Names in the order of the labels, where they are known.
         source: Where this was found: `known`, `prepared`, `folder` or `config`.
+        note: A line about a choice that the user may want otherwise; None where there was none.
     """
 
     shape: tuple[int, int, int]
     classes: int
     class_names: tuple[str, ...] | None
     source: str
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class _Found:
     classes: int | None
     class_names: tuple[str, ...] | None
     source: str
+    note: str | None = None
 
 
 def describe_data_set(config: DataConfig) -> DataSetInfo:
@@ -89,8 +92,9 @@ def describe_data_set(config: DataConfig) -> DataSetInfo:
         found = _describe_name(config)
     _check_stated(config, found)
     height, width, channels = found.shape
-    if config.folder is not None and config.shape is not None:
-        channels = config.shape[2]
+    stated_channels = config.channels or (config.shape[2] if config.shape is not None else None)
+    if config.folder is not None and stated_channels is not None:
+        channels = stated_channels
     if config.image_size is not None:
         height, width = config.image_size
     if height is None or width is None:
@@ -101,7 +105,8 @@ def describe_data_set(config: DataConfig) -> DataSetInfo:
         )
     classes = found.classes if found.classes is not None else config.classes
     assert classes is not None
-    return DataSetInfo((height, width, channels), classes, found.class_names, found.source)
+    note = found.note if stated_channels is None else None
+    return DataSetInfo((height, width, channels), classes, found.class_names, found.source, note)
 
 
 def _check_stated(config: DataConfig, found: _Found) -> None:
@@ -110,6 +115,12 @@ def _check_stated(config: DataConfig, found: _Found) -> None:
         raise DataProblem(
             f"`data.classes` is {config.classes}, but the data set has {found.classes} classes; remove `classes`",
             "classes",
+        )
+    if config.folder is None and config.channels not in (None, found.shape[2]):
+        raise DataProblem(
+            f"`data.channels` is {config.channels}, but the images of `{config.name}` have {found.shape[2]}; only the "
+            "files of a folder are converted, so remove `channels`",
+            "channels",
         )
     if config.shape is None:
         return
@@ -296,8 +307,13 @@ def _describe_folder(folder: str, image_size: tuple[int, int] | None) -> _Found:
     headers = [header for file in files[::step] if (header := image_header(listing.root / file))]
     if not headers:
         raise DataProblem(f"none of the image files in `{folder}` can be read", "folder")
-    grayscale = Counter(channels for _, _, channels in headers)
-    channels = 1 if grayscale[1] > grayscale[3] else 3
+    coloured = sum(channels == 3 for _, _, channels in headers)
+    note = None
+    if 0 < coloured < len(headers) / 2:
+        note = (
+            f"{coloured:,} of the {len(headers):,} images looked at have colour, so that all are read in colour; "
+            "`data.channels: 1` reads them as grayscale"
+        )
     sizes = Counter((height, width) for height, width, _ in headers)
     height, width = next(iter(sizes)) if len(sizes) == 1 else (None, None)
     if height is None and image_size is None:
@@ -308,4 +324,5 @@ def _describe_folder(folder: str, image_size: tuple[int, int] | None) -> _Found:
             "`data.image_size: [height, width]` to resize them",
             "image_size",
         )
-    return _Found((height, width, channels), len(listing.class_names), listing.class_names, "folder")
+    shape = (height, width, 3 if coloured else 1)
+    return _Found(shape, len(listing.class_names), listing.class_names, "folder", note)

@@ -76,8 +76,8 @@ def prepare(name: str, *, stall_seconds: float = STALL_SECONDS) -> Path | None:
 def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
     """What is in a data set, as plain values: shape, classes, and images per split and class.
 
-    `mean` and `variance` are per channel on the scale 0..255, measured on the training split; `left_out` counts the
-    files of a folder that do not count, by ending, where there are some.
+    `mean` and `variance` are per channel on the scale 0..255, measured on the training split; `note` is that of
+    `DataSetInfo`; `left_out` counts the files of a folder that do not count, by ending, where there are some.
 
     Raises:
         CnnkitError: if the data cannot be loaded.
@@ -105,5 +105,6 @@ def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
         "mean": mean,
         "variance": variance,
         "fingerprint": data.fingerprint,
+        **({"note": data.info.note} if data.info.note else {}),
         **({"left_out": left_out_counts(data.left_out)} if data.left_out else {}),
     }

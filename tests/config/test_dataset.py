@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataProblem, DataSetInfo, describe_data_set, prepared_folder
@@ -223,17 +224,38 @@ def test_a_folder_is_described_by_its_class_folders_and_image_headers(tmp_path: 
 @pytest.mark.parametrize(
     ("modes", "channels"),
     [
-        (("L", "L", "RGB"), 1),
-        (("L", "RGB", "RGBA"), 3),
-        (("1", "LA", "P"), 1),
-        (("P", "RGB", "L"), 3),
-        (("I;16", "L", "RGB"), 1),
+        (("L", "L", "L"), 1),
+        (("1", "LA", "I;16"), 1),
+        (("RGB", "RGBA", "P"), 3),
+        (("L", "L", "RGB"), 3),
+        (("L", "L", "P"), 3),
+        (("RGB", "RGB", "L"), 3),
     ],
 )
-def test_the_commonest_mode_decides_the_channels(tmp_path: Path, modes: tuple[str, ...], channels: int) -> None:
+def test_colour_in_any_file_is_kept_and_a_gray_majority_is_told(
+    tmp_path: Path, modes: tuple[str, ...], channels: int
+) -> None:
     images = {f"a/{number}.png": (mode, (5, 5)) for number, mode in enumerate(modes)}
-    write_images(tmp_path, {**images, "b/1.png": ("RGB" if channels == 3 else "L", (5, 5))})
-    assert describe(folder=str(tmp_path)).shape == (5, 5, channels)
+    write_images(tmp_path, {**images, "b/1.png": (modes[0], (5, 5))})
+    found = describe(folder=str(tmp_path))
+    assert found.shape == (5, 5, channels)
+    gray_majority = channels == 3 and modes[0] == "L"
+    assert (found.note or "").startswith("1 of the 4 images looked at have colour" if gray_majority else "")
+    assert (found.note is not None) == gray_majority
+    for stated in (1, 3):
+        found = describe(folder=str(tmp_path), channels=stated)
+        assert (found.shape, found.note) == ((5, 5, stated), None)
+
+
+def test_channels_convert_files_alone(tmp_path: Path) -> None:
+    assert describe(name="digits", channels=1).shape == (8, 8, 1)
+    with pytest.raises(DataProblem, match=r"`data.channels` is 3, but the images of `digits` have 1"):
+        describe(name="digits", channels=3)
+    with pytest.raises(ValidationError, match=r"`channels` is 1, but `shape` says 3 channels"):
+        DataConfig(folder=str(tmp_path), channels=1, shape=(5, 5, 3))
+    for wrong in (2, True, 3.0, "3"):
+        with pytest.raises(ValidationError):
+            DataConfig(folder=str(tmp_path), channels=wrong)
 
 
 def test_a_folder_may_be_read_as_grayscale(tmp_path: Path) -> None:
