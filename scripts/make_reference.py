@@ -80,8 +80,10 @@ model:
     - pair: {filters: $channels * 2, strides: 2}
 ```
 
-`$name` stands for a parameter of the block, `$channels` for the channels that arrive at the layer where it is written.
-Where a whole number is valid, so is arithmetic with `+ - * //`, parentheses, `$name`, `$channels` and `classes`.
+`$name` stands for a parameter of the block; `$channels`, `$height` and `$width` for the sizes of what arrives at the
+layer where they are written (height and width where that is an image, and unless the block has parameters of these
+names). Where a number is valid, so is arithmetic with `+ - * / //`, parentheses, numbers, `$name` and `classes`. It is
+exact; `//` rounds down, and a whole number is one however it came about: `6 / 2` is 3, where `7 / 2` is refused.
 
 A parameter may stand for any value: a layer or a list of layers, too, where a layer may stand (`- $norm`) and where a
 list of layers may stand (`Residual: $main`):
@@ -178,8 +180,13 @@ def _tables(title: str, table: Table, base: type[StrictModel]) -> str:
         also = f" Also written {', '.join(f'`{alias}`' for alias in aliases)}." if aliases else ""
         leading = f" `{cls.__name__}: {cls.leading}`." if cls.leading else ""
         parts.append(f"### {cls.__name__}\n\n{_summary(cls)}{leading}{also}\n\n{_table(cls, common)}".rstrip())
-    if table.unavailable:
-        rows = "\n".join(f"- `{name}`: {reason}." for name, reason in table.unavailable.items())
+    reasons: dict[str, list[str]] = {}
+    for name, reason in table.all_unavailable().items():
+        reasons.setdefault(reason, []).append(f"`{name}`")
+    for other, name in table.named_otherwise().items():
+        reasons.setdefault(f"write `{name}`", []).append(f"`{other}`")
+    if reasons:
+        rows = "\n".join(f"- {', '.join(names)}: {reason}." for reason, names in reasons.items())
         parts.append(f"Not available:\n\n{rows}")
     return "\n\n".join(parts)
 

@@ -8,7 +8,7 @@ uses are ever built.
 
 import importlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -83,18 +83,40 @@ def to_plain(value: Any) -> Any:
     return value
 
 
+def fold(name: str) -> str:
+    """A name without what is easily written otherwise: capitals, `_` and `-`."""
+    return name.lower().replace("_", "").replace("-", "")
+
+
 def nearest(name: object, names: Iterable[str]) -> str | None:
-    """The name that the user most likely meant, or None if nothing is close."""
+    """The name that the user most likely meant, or None if nothing is close; of equals, the last."""
     if not isinstance(name, str):
         return None
-    by_fold = {candidate.lower().replace("_", ""): candidate for candidate in names}
-    folded = name.lower().replace("_", "").replace("-", "")
+    by_fold = {fold(candidate): candidate for candidate in names}
+    folded = fold(name)
     if folded in by_fold:
         return by_fold[folded]
     import difflib
 
-    close = difflib.get_close_matches(folded, by_fold, n=1, cutoff=0.6)
+    candidates = [one for one in by_fold if not _means_another(name, folded, one)]
+    close = difflib.get_close_matches(folded, candidates, n=1, cutoff=0.66)
+    # Else one that is abbreviated, or that is written longer than it is.
+    close += sorted((one for one in candidates if len(folded) >= 3 and one.startswith(folded)), key=len)
+    close += sorted((one for one in candidates if len(one) >= 3 and folded.startswith(one)), key=len, reverse=True)
     return by_fold[close[0]] if close else None
+
+
+def _means_another(name: str, folded: str, known: str) -> bool:
+    """Whether a name is no misspelling of a known one.
+
+    It is none with other digits (conv1d, conv2d), with a word before (QuickGELU) or after (Conv2DLSTM) what is known.
+    """
+    digits, known_digits = ("".join(filter(str.isdigit, text)) for text in (folded, known))
+    if len(digits) == len(known_digits) and digits != known_digits:
+        return True
+    further = len(folded) - len(known)
+    after = name[-further:] if further > 0 else ""
+    return further >= 3 and (folded.endswith(known) or (folded.startswith(known) and not after.islower()))
 
 
 def suggestion(name: object, names: Iterable[str]) -> str:
@@ -106,6 +128,10 @@ def suggestion(name: object, names: Iterable[str]) -> str:
     if len(names) <= 40:
         return ("; expected one of " if len(names) > 1 else "; expected ") + ", ".join(f"`{known}`" for known in names)
     return ""
+
+
+def with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def shorten(text: object, length: int = 60) -> str:
@@ -177,6 +203,8 @@ class Table:
         modules: For each module, the class names (which are the YAML names) that it defines.
         aliases: Further spellings that Keras accepts, each with the name it stands for.
         unavailable: Names that a user of Keras may try, each with what to write instead.
+        other_names: The module of `package` that holds more of them, as `UNAVAILABLE`, and as `OTHER_NAMES` further
+            names of what is there, to be named but not taken; loaded when an unknown name is met.
         listed: Whether the config holds a list of these.
     """
 
@@ -184,7 +212,8 @@ class Table:
     package: str
     modules: Mapping[str, tuple[str, ...]]
     aliases: Mapping[str, str] = field(default_factory=dict)
-    unavailable: Mapping[str, str] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    other_names: str | None = None
     listed: bool = False
 
     def names(self) -> list[str]:
@@ -193,6 +222,19 @@ class Table:
     def canonical(self, name: str) -> str:
         """The YAML name that a name or alias stands for."""
         return self.aliases.get(name, name)
+
+    def all_unavailable(self) -> Mapping[str, str]:
+        """All names that are not available, each with what to write instead."""
+        return self.unavailable | self._from_elsewhere("UNAVAILABLE")
+
+    def named_otherwise(self) -> Mapping[str, str]:
+        """Names that others give to what is there, each with the YAML name."""
+        return self._from_elsewhere("OTHER_NAMES")
+
+    def _from_elsewhere(self, mapping: str) -> dict[str, str]:
+        if self.other_names is None:
+            return {}
+        return dict(getattr(importlib.import_module(f"{self.package}.{self.other_names}"), mapping))
 
     def get(self, name: str) -> type[NamedObject] | None:
         """The class behind a YAML name or alias, its module loaded now; None for an unknown name."""
@@ -233,24 +275,30 @@ def split_named(value: Any, table: Table, further: Iterable[str] = ()) -> tuple[
     else:
         name = value
     if not isinstance(name, str):
-        raise invalid(f"expected the name of a {table.kind}, got {describe(name)}")
+        raise invalid(f"expected the name of {with_article(table.kind)}, got {describe(name)}")
     further = list(further)
     if name not in further and table.get(name) is None:
-        if name in table.unavailable:
-            raise invalid(f"the {table.kind} `{name}` is not available: {table.unavailable[name]}")
         head, colon, tail = name.partition(":")
         if colon and (head in further or table.get(head) is not None):
             raise invalid(f"`{name}` is one word; a space is missing after the colon: `{head}: {tail}`")
-        raise PydanticCustomError(
-            "unknown_name",
-            "{text}",
-            {
-                "text": f"unknown {table.kind} `{shorten(name)}`" + suggestion(name, [*table.names(), *further]),
-                "received": name,
-                "nearest": nearest(name, [*table.names(), *further]),
-            },
-        )
+        raise _unknown_name(name, table, further)
     return name, raw
+
+
+def _unknown_name(name: str, table: Table, further: Sequence[str]) -> PydanticCustomError:
+    """The error for a name that neither the table nor the config defines."""
+    available = [*table.names(), *further]
+    unavailable, otherwise = table.all_unavailable(), table.named_otherwise()
+    close = name if name in unavailable else nearest(name, [*unavailable, *otherwise, *available])
+    if close is not None and close in unavailable:
+        meant = "" if fold(close) == fold(name) else f" (is `{close}` meant?)"
+        return invalid(f"there is no {table.kind} `{shorten(name)}`{meant}: {unavailable[close]}")
+    hint = suggestion(name, available)
+    if close is not None and close in otherwise:
+        close = otherwise[close]
+        hint = f"; write `{close}`"
+    text = f"unknown {table.kind} `{shorten(name)}`{hint}"
+    return PydanticCustomError("unknown_name", "{text}", {"text": text, "received": name, "nearest": close})
 
 
 def keyword_arguments(cls: type[NamedObject], name: str, raw: Any) -> dict[str, Any]:

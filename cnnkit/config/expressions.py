@@ -1,25 +1,46 @@
-"""Arithmetic in a config: whole numbers, `$name`, `classes`, `+ - * //` and parentheses, by a small grammar."""
+"""Arithmetic in a config: numbers, `$name`, `classes`, `+ - * / //` and parentheses, by a small grammar.
+
+It is exact: numbers are taken as they are written in decimals, and only the result becomes a binary one.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
-from cnnkit.config.base import describe, invalid, is_whole, shorten, suggestion
+from cnnkit.config.base import describe, invalid, is_number, shorten, suggestion
 
 #: Expressions nested deeper, or longer, than any config needs.
 _LONGEST = 200
 
-_TOKEN = re.compile(r"\s*(?:(?P<number>[0-9]+)|\$(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<word>[A-Za-z_]+)|(?P<sign>//|.))")
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,2}\b)?)"
+    r"|\$(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<word>[A-Za-z_]+)|(?P<sign>//|\*\*|.))"
+)
 #: A name with its `$`.
 NAME = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 #: What holds no name and yet is arithmetic: digits and at least one operator.
-_ARITHMETIC = re.compile(r"[0-9()+\-*/\s]*[0-9)]\s*(?:\+|-|\*|//)[0-9()+\-*/\s]*")
+_ARITHMETIC = re.compile(r"[0-9.()+\-*/\s]*[0-9)]\s*[-+*/][0-9.()+\-*/\s]*")
 
-#: The name that stands for the channels of what arrives at a layer.
+_EXPONENT = re.compile(r"(?<=[0-9.])[eE][-+]?[0-9]{1,2}\b")
+
+#: The names that stand for the sizes of what arrives at a layer; height and width where that is an image.
 CHANNELS = "channels"
+HEIGHT = "height"
+WIDTH = "width"
+SIZES = frozenset({CHANNELS, HEIGHT, WIDTH})
 CLASSES = "classes"
+
+_OPERANDS = "a number, `$name`, `classes`, `+ - * / //` or parentheses"
+#: What to write for signs that other languages have.
+_SIGN_HINTS = {
+    "**": "write the power as a product",
+    "%": "the remainder of a and b is `a - a // b * b`",
+    "^": "write the power as a product",
+    ":": "divide with `/`, or with `//` to round down",
+}
 
 
 def is_expression(text: str, *, in_text: bool = False) -> bool:
@@ -32,7 +53,7 @@ def is_expression(text: str, *, in_text: bool = False) -> bool:
         return True
     if in_text:
         return False
-    return bool(_ARITHMETIC.fullmatch(text)) or re.search(rf"\b{CLASSES}\b", text) is not None
+    return bool(_ARITHMETIC.fullmatch(_EXPONENT.sub("", text))) or re.search(rf"\b{CLASSES}\b", text) is not None
 
 
 def is_whole_name(text: str) -> bool:
@@ -53,7 +74,9 @@ def check_expression(text: str, known: frozenset[str]) -> None:
 
 
 def evaluate(text: str, values: Mapping[str, Any]) -> Any:
-    """What an expression stands for: a whole number, or, for `$name` alone, whatever the name stands for.
+    """What an expression stands for: a number, or, for `$name` alone, whatever the name stands for.
+
+    A number without a fraction is a whole one, however it came about.
 
     Args:
         values: By name, without `$`; `classes` among them.
@@ -65,10 +88,13 @@ def evaluate(text: str, values: Mapping[str, Any]) -> Any:
     if whole is not None:
         _check_name(whole[1], frozenset(values))
         return values[whole[1]]
-    return _Reader(text, values).read()
+    value = _Reader(text, values).read()
+    return int(value) if value.denominator == 1 else float(value)
 
 
 def _check_name(name: str, known: frozenset[str]) -> None:
+    if name not in known and name in SIZES:
+        raise invalid(f"`${name}` is the {name} of an image, and what arrives here is none")
     if name not in known:
         names = [f"${one}" for one in known - {CLASSES}]
         raise invalid(f"there is no parameter `${name}` here" + suggestion(f"${name}", names))
@@ -86,22 +112,22 @@ class _Reader:
         self.tokens = list(_TOKEN.finditer(text.rstrip()))
         self.at = 0
 
-    def read(self) -> int:
+    def read(self) -> Fraction:
         value = self.sum()
         if self.at < len(self.tokens):
             raise self.unexpected()
         return value
 
-    def sum(self) -> int:
+    def sum(self) -> Fraction:
         value = self.product()
         while (sign := self.sign("+", "-")) is not None:
             other = self.product()
             value = value + other if sign == "+" else value - other
         return value
 
-    def product(self) -> int:
+    def product(self) -> Fraction:
         value = self.atom()
-        while (sign := self.sign("*", "//")) is not None:
+        while (sign := self.sign("*", "/", "//")) is not None:
             other = self.atom()
             if sign == "*":
                 value *= other
@@ -110,12 +136,12 @@ class _Reader:
                     continue
                 raise invalid(f"`{shorten(self.text)}` divides by zero")
             else:
-                value //= other
+                value = value / other if sign == "/" else Fraction(value // other)
             if abs(value) >= 2**63:
-                raise invalid(f"`{shorten(self.text)}` is too large; whole numbers reach 2^63 - 1")
+                raise self.too_large()
         return value
 
-    def atom(self) -> int:
+    def atom(self) -> Fraction:
         if self.sign("-") is not None:
             return -self.atom()
         if self.sign("(") is not None:
@@ -128,21 +154,25 @@ class _Reader:
         token = self.tokens[self.at]
         self.at += 1
         if token["number"] is not None:
-            if len(token["number"]) > 18:
-                raise invalid(f"`{shorten(self.text)}` is too large; whole numbers reach 2^63 - 1")
-            return int(token["number"])
+            number = Fraction(token["number"])
+            if abs(number) >= 2**63:
+                raise self.too_large()
+            return number
         if token["name"] is not None:
             _check_name(token["name"], frozenset(self.values))
-            value = self.values[token["name"]]
-            if not is_whole(value):
-                raise invalid(
-                    f"`{shorten(self.text)}` needs a whole number for `${token['name']}`, got {describe(value)}"
-                )
-            return int(value)
+            return self.number(f"${token['name']}", self.values[token["name"]])
         if token["word"] == CLASSES:
-            return int(self.values[CLASSES])
+            return self.number(CLASSES, self.values[CLASSES])
         self.at -= 1
         raise self.unexpected()
+
+    def number(self, name: str, value: Any) -> Fraction:
+        if not is_number(value):
+            raise invalid(f"`{shorten(self.text)}` needs a number for `{name}`, got {describe(value)}")
+        return Fraction(repr(value))
+
+    def too_large(self) -> Exception:
+        return invalid(f"`{shorten(self.text)}` is too large; numbers reach 2^63 - 1")
 
     def sign(self, *wanted: str) -> str | None:
         found = self.tokens[self.at]["sign"] if self.at < len(self.tokens) else None
@@ -151,12 +181,12 @@ class _Reader:
         self.at += 1
         return found
 
-    def unexpected(self, wanted: str = "a whole number, `$name`, `classes`, `+ - * //` or parentheses") -> Exception:
+    def unexpected(self, wanted: str = _OPERANDS) -> Exception:
         if self.at < len(self.tokens):
             token = self.tokens[self.at]
             received = f"`{token[0].strip()}` at character {token.end() - len(token[0].strip()) + 1}"
             hint = "; a parameter is written with a `$`" if token["word"] else ""
-            hint = "; division is written `//`" if token["sign"] == "/" else hint
+            hint = f"; {_SIGN_HINTS[token['sign']]}" if token["sign"] in _SIGN_HINTS else hint
         else:
             received, hint = "its end", ""
         return invalid(f"expected {wanted} in `{shorten(self.text)}`, got {received}{hint}")

@@ -179,7 +179,7 @@ class _Reader:
 
 def _is_automatic(name: str) -> bool:
     """Whether Keras may call a layer of a script so by itself."""
-    merges = ("Add", "Average", "Concatenate", "Maximum", "Multiply")
+    merges = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply")
     kinds = (*LAYERS.names(), *merges, "InputLayer", "Normalization", "Identity")
     return re.sub(r"_[0-9]+$", "", name) in {keras_name(kind) for kind in kinds}
 

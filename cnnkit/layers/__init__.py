@@ -6,6 +6,7 @@ LAYERS = Table(
     kind="layer",
     listed=True,
     package="cnnkit.layers",
+    other_names="other_names",
     modules={
         "convolution": ("Conv2D", "SeparableConv2D", "DepthwiseConv2D", "Conv2DTranspose"),
         "pooling": (

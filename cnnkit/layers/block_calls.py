@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from cnnkit.config.base import describe, invalid, nearest, suggestion, to_plain
 from cnnkit.config.explain import message_of, mistakes
-from cnnkit.config.expressions import CHANNELS, CLASSES, check_expression
+from cnnkit.config.expressions import SIZES, check_expression
 from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names, Shape, ShapeError, format_shape
 from cnnkit.layers.compound import Compound, Part, leaves
 from cnnkit.layers.geometry import CHANNELS_LAST, arriving_order
@@ -101,7 +101,7 @@ class BlockCall(Layer):
                 if key in self.values:
                     values[key] = substitute(self.values[key], outer)
                 else:
-                    values[key] = substitute(default, values | {name: outer[name] for name in (CHANNELS, CLASSES)})
+                    values[key] = substitute(default, values_for(replace(names, parameters=values), input_shape))
             except PydanticCustomError as error:
                 raise self._wrong_value(key, error.message()) from None
         try:
@@ -146,9 +146,10 @@ class BlockCall(Layer):
         if len(input_shape) != 3 or reader is None or arriving_order(reader, names.order) == names.order:
             return
         for key, default in block.parameters.items():
-            if CHANNELS in parameters_in(self.values.get(key, default)):
+            counted = SIZES.intersection(parameters_in(self.values.get(key, default))) - names.parameters.keys()
+            if counted:
                 message = (
-                    f"`${CHANNELS}` is not known here: `{reader.kind}` in the block has `data_format: "
+                    f"`${min(counted)}` is not known here: `{reader.kind}` in the block has `data_format: "
                     f"{reader.data_format}`, but the layers before it leave {format_shape(input_shape)} "  # type: ignore[attr-defined]
                     "in another order; write the number"
                 )

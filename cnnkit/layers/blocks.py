@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from cnnkit.config.base import StrictModel, invalid, to_plain
-from cnnkit.config.expressions import CHANNELS, CLASSES
+from cnnkit.config.expressions import CHANNELS, CLASSES, SIZES
 from cnnkit.config.schema import class_schema
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer
@@ -54,7 +54,8 @@ class BlockConfig(StrictModel):
         "in the place of a layer for a layer or a list of layers. A default may use the parameters before it.",
     )
     layers: Annotated[list[LayerField], Field(min_length=1)] = Field(
-        description="The layers. `$channels` is the number of channels that arrive at the layer where it is written."
+        description="The layers. `$height`, `$width` and `$channels` are the sizes of what arrives at the layer where "
+        "they are written."
     )
 
     @model_validator(mode="wrap")
@@ -62,12 +63,12 @@ class BlockConfig(StrictModel):
     def _with_parameters(cls, data: Any, handler: Any) -> Any:
         written = data.get("parameters") if isinstance(data, Mapping) else None
         parameters = frozenset(written) if isinstance(written, Mapping) else frozenset()
-        with knowing(replace(KNOWN.get(), parameters=parameters | {CHANNELS})):
+        with knowing(replace(KNOWN.get(), parameters=parameters | SIZES)):
             return handler(data)
 
     @model_validator(mode="after")
     def _defaults(self) -> "BlockConfig":
-        before: set[str] = {CHANNELS}
+        before: set[str] = {*SIZES}
         errors = []
         for name, default in self.parameters.items():
             found = list(wrong_expressions(default, frozenset(before)))

@@ -14,7 +14,7 @@ from cnnkit.layers.stack import Step, last_activation
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.window import WindowedLayer, compute_dtype
 
-Merge = Literal["concatenate", "add", "average", "maximum", "multiply"]
+Merge = Literal["concatenate", "add", "average", "maximum", "minimum", "multiply"]
 
 
 @dataclass(frozen=True)

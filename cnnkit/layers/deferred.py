@@ -11,12 +11,13 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from cnnkit.config.base import Choice, StrictModel, keyword_arguments, split_named, to_plain
 from cnnkit.config.explain import message_of, mistakes
-from cnnkit.config.expressions import CHANNELS, CLASSES, NAME, check_expression, is_expression, is_whole_name
+from cnnkit.config.expressions import CLASSES, NAME, check_expression, is_expression, is_whole_name
 from cnnkit.config.schema import Schema, class_schema
 from cnnkit.layers import LAYERS
-from cnnkit.layers.base import Layer, Names, Path, Shape, ShapeError, channels
+from cnnkit.layers.base import Layer, Names, Path, Shape, ShapeError
 from cnnkit.layers.block_calls import read_call
 from cnnkit.layers.compound import Compound, Part
+from cnnkit.layers.geometry import CHANNELS_FIRST, CHANNELS_LAST
 from cnnkit.layers.named import (
     COMMON,
     KNOWN,
@@ -156,7 +157,8 @@ class Deferred(Layer):
         schema = class_schema(cls)
         values = values_for(names, input_shape)
         if "data_format" in cls.model_fields and len(input_shape) == 3:
-            values[CHANNELS] = channels(input_shape, self._data_format(values))
+            first = self._data_format(values) == "channels_first"
+            values = values_for(names, input_shape, CHANNELS_FIRST if first else CHANNELS_LAST)
         arguments = {}
         for key, value in self.values.items():
             try:
@@ -203,9 +205,17 @@ class Deferred(Layer):
         return parameters_in(self.values.get(argument))
 
 
-def _of_names(written: Mapping[str, Any], arguments: Mapping[str, Any], path: Path) -> str:
-    """Says which expression gave a value that is refused."""
-    key = str(path[0]) if path else ""
-    if key in written and written[key] != arguments[key] and isinstance(written[key], str):
-        return f" (from `{written[key]}`)"
-    return ""
+def _of_names(written: Any, evaluated: Any, path: Path) -> str:
+    """Says which expressions gave a value that is refused."""
+    for part in path:
+        inside = isinstance(written, Mapping | list | tuple)
+        if not inside or not (part in written if isinstance(written, Mapping) else isinstance(part, int)):
+            break
+        written, evaluated = written[part], evaluated[part]
+    if written == evaluated:
+        return ""
+    found = [text for text in texts(written) if is_expression(text)]
+    values = evaluated if isinstance(evaluated, list) else [evaluated]
+    divided = any("/" in text.replace("//", "") for text in found)
+    rounded = "; `//` rounds down" if divided and any(isinstance(value, float) for value in values) else ""
+    return f" (from {', '.join(f'`{text}`' for text in found)}{rounded})" if found else ""

@@ -9,7 +9,18 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from cnnkit.config.base import invalid
-from cnnkit.config.expressions import CHANNELS, CLASSES, NAME, check_expression, evaluate, is_expression, is_whole_name
+from cnnkit.config.expressions import (
+    CHANNELS,
+    CLASSES,
+    HEIGHT,
+    NAME,
+    SIZES,
+    WIDTH,
+    check_expression,
+    evaluate,
+    is_expression,
+    is_whole_name,
+)
 from cnnkit.config.schema import Schema
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Names, Path, Shape
@@ -28,7 +39,7 @@ class Known:
     """
 
     blocks: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
-    parameters: frozenset[str] = frozenset({CHANNELS})
+    parameters: frozenset[str] = SIZES
 
 
 _NOTHING_KNOWN = Known()
@@ -114,10 +125,22 @@ def substitute(value: Any, values: Mapping[str, Any], schema: Schema | None = No
     return value
 
 
-def values_for(names: Names, input_shape: Shape) -> dict[str, Any]:
-    """What expressions at a layer may name."""
-    axis = names.order.index(2) if len(input_shape) == 3 else -1
-    return {**names.parameters, CHANNELS: input_shape[axis], CLASSES: names.classes}
+def values_for(names: Names, input_shape: Shape, order: tuple[int, ...] | None = None) -> dict[str, Any]:
+    """What expressions at a layer may name.
+
+    Args:
+        order: Where height (0), width (1) and channels (2) lie for the layer, instead of where the layers before leave
+            them.
+    """
+    sizes = {CHANNELS: input_shape[-1]}
+    if len(input_shape) == 3:
+        order = order or names.order
+        sizes = {name: input_shape[order.index(axis)] for axis, name in enumerate((HEIGHT, WIDTH, CHANNELS))}
+    elif len(input_shape) > 3:
+        # Channels in groups, say; rows and columns come first.
+        sizes |= {HEIGHT: input_shape[0], WIDTH: input_shape[1]}
+    # A block may have parameters called height and width.
+    return {**sizes, **names.parameters, CHANNELS: sizes[CHANNELS], CLASSES: names.classes}
 
 
 def parameters_in(value: Any) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from cnnkit.config.base import (
     invalid,
     is_whole,
     list_schema,
+    shorten,
     suggestion,
     whole_schema,
 )
@@ -167,20 +168,31 @@ ACTIVATIONS = (
     "sparsemax", "squareplus", "swish", "tanh", "tanh_shrink",
 )  # fmt: skip
 
+#: Names that PyTorch and papers have for some of them.
+OTHER_ACTIVATIONS = {
+    "h_swish": "hard_swish", "hswish": "hard_swish", "h_sigmoid": "hard_sigmoid", "hsigmoid": "hard_sigmoid",
+    "lrelu": "leaky_relu", "identity": "linear", "none": "linear", "logistic": "sigmoid",
+}  # fmt: skip
+
 _NO_BARE_ACTIVATION = {
     "glu": "it halves the channels, which no Keras layer expects of its activation",
     "threshold": "it needs two arguments, and an activation is given by name alone",
+    "prelu": "it has weights; write the layer `PReLU` behind this one",
+    "maxout": "it changes the channels; write the layer `Maxout` behind this one",
 }
 
 
 def _activation(value: Any) -> str:
     if isinstance(value, str) and value in ACTIVATIONS:
         return value
-    if isinstance(value, str) and value in _NO_BARE_ACTIVATION:
-        raise invalid(f"the activation `{value}` cannot be used by name: {_NO_BARE_ACTIVATION[value]}")
+    if isinstance(value, str) and value.lower() in _NO_BARE_ACTIVATION:
+        raise invalid(f"the activation `{value}` cannot be used by name: {_NO_BARE_ACTIVATION[value.lower()]}")
+    if isinstance(value, str) and value.lower() in OTHER_ACTIVATIONS:
+        raise invalid(f"unknown activation `{value}`; write `{OTHER_ACTIVATIONS[value.lower()]}`")
     if isinstance(value, str):
-        raise invalid(f"unknown activation `{value}`{suggestion(value, ACTIVATIONS)}")
-    raise invalid(f"expected the name of an activation, such as `relu`, got {describe(value)}")
+        raise invalid(f"unknown activation `{shorten(value)}`{suggestion(value, ACTIVATIONS)}")
+    hint = "; for none, write `linear`" if value is None else ""
+    raise invalid(f"expected the name of an activation, such as `relu`, got {describe(value)}{hint}")
 
 
 #: The name of a Keras activation, such as `relu`.

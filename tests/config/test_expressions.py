@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from fractions import Fraction
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,25 +12,27 @@ from pydantic_core import PydanticCustomError
 
 from cnnkit.config.expressions import check_expression, evaluate, is_expression
 
-VALUES = {"filters": 24, "n": 3, "channels": 7, "classes": 10}
+VALUES = {"filters": 24, "n": 3, "rate": 0.3, "channels": 7, "classes": 10}
 
-ATOMS = st.one_of(st.integers(0, 99).map(str), st.sampled_from(["$filters", "$n", "$channels", "classes"]))
+NUMBERS = st.integers(0, 99).map(str) | st.decimals(0, 9, places=2).map(str)
+ATOMS = NUMBERS | st.sampled_from(["$filters", "$n", "$rate", "$channels", "classes"])
 
 
 def combined(children: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     space = st.sampled_from(["", " "])
-    binary = st.tuples(children, space, st.sampled_from(["+", "-", "*", "//"]), space, children).map("".join)
+    binary = st.tuples(children, space, st.sampled_from(["+", "-", "*", "/", "//"]), space, children).map("".join)
     return binary | children.map("({})".format)
 
 
 EXPRESSIONS = st.recursive(ATOMS, combined, max_leaves=8).filter(lambda text: len(text) < 150)
 
 
-def python_value(text: str) -> int:
-    """The same by Python's evaluation, whose grammar the names are put into."""
+def python_value(text: str) -> Fraction:
+    """The same by Python's evaluation of exact decimals, whose grammar the names are put into."""
     for name, value in VALUES.items():
         text = text.replace(f"${name}" if name != "classes" else name, str(value))
-    return int(eval(text.replace(" ", "")))
+    exact = re.sub(r"[0-9.]+", lambda number: f"Fraction('{number[0]}')", text.replace(" ", ""))
+    return Fraction(eval(exact, {"Fraction": Fraction}))
 
 
 @settings(max_examples=400, deadline=None, derandomize=True, database=None)
@@ -41,7 +46,29 @@ def test_values_are_those_of_python(text: str) -> None:
             evaluate(text, VALUES)
         return
     if abs(expected) < 2**40:
-        assert evaluate(text, VALUES) == expected
+        found = evaluate(text, VALUES)
+        assert found == float(expected)
+        assert isinstance(found, int) == (expected.denominator == 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$rate / 2", 0.15),  # 0.3 in binary, halved twice and added, is not 0.15
+        ("0.2 * 3 / 6", 0.1),
+        ("0.1 + 0.2", 0.3),
+        ("$filters / 2", 12),
+        ("$n / 2", 1.5),
+        ("7.5 // 2", 3),
+        ("1e-3 * 5", 0.005),
+        ("-$rate", -0.3),
+    ],
+)
+def test_decimals_are_exact_and_whole_results_are_whole(text: str, expected: float) -> None:
+    assert is_expression(text)
+    found = evaluate(text, VALUES)
+    assert found == expected
+    assert type(found) is type(expected)
 
 
 def test_a_name_alone_stands_for_any_value() -> None:
@@ -54,14 +81,14 @@ def test_a_name_alone_stands_for_any_value() -> None:
     [
         ("3 +", "its end"),
         ("3 + * 4", "`*` at character 5"),
-        ("$filters / 2", "division is written `//`"),
         ("filters * 2 + $n", "a parameter is written with a `$`"),
         ("(3 + $n", "a closing parenthesis"),
         ("$n $n", "`$n` at character 4"),
-        ("8 / 2", "division is written `//`"),
+        ("$n % 2", "the remainder of a and b is `a - a // b * b`"),
+        ("1e999 + $n", "got `e`"),
         ("$m * 2", "no parameter `$m`"),
         ("__import__ + $n", "got `__import__`"),
-        ("$n ** 2", "`*`"),
+        ("$n ** 2", "got `**` at character 4; write the power as a product"),
         ("1" * 30 + " + 1", "too large"),
         ("1 + " * 80 + "1", "at most 200 characters"),
         ("999999999999999999 * 999999999999999999", "too large"),
@@ -73,16 +100,16 @@ def test_what_is_no_arithmetic_is_refused(text: str, words: str) -> None:
     assert words in caught.value.message()
 
 
-def test_a_name_in_arithmetic_is_a_whole_number() -> None:
+def test_a_name_in_arithmetic_is_a_number() -> None:
     with pytest.raises(PydanticCustomError) as caught:
         evaluate("$act * 2", {"act": "relu", "classes": 2})
-    assert 'needs a whole number for `$act`, got "relu"' in caught.value.message()
+    assert 'needs a number for `$act`, got "relu"' in caught.value.message()
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("same", False), ("$x", True), ("classes * 2", True), ("subclasses", False), ("3 * 2", True), ("-1", False),
-     ("2", False), ("", False)],
+     ("1 / 3", True), ("1e-3", False), ("1.5", False), ("2", False), ("", False)],
 )  # fmt: skip
 def test_which_strings_are_expressions(text: str, expected: bool) -> None:
     assert is_expression(text) is expected

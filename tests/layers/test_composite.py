@@ -183,6 +183,24 @@ def test_what_an_automatic_shortcut_becomes(tmp_path: Path, main: list[Any], cho
     assert [inner.parameters for inner in implied] == expected
 
 
+def test_sizes_are_those_of_what_arrives_at_the_layer(tmp_path: Path) -> None:
+    """A channel shuffle (Zhang et al. 2017) wherever the channels lie, and a share of the image's area as a rate."""
+    shuffle: list[Any] = [
+        {"Reshape": ["$height", "$width", 2, "$channels // 2"]},
+        {"Permute": [1, 2, 4, 3]},
+        {"Reshape": ["$height", "$width", -1]},
+    ]
+    rate = {"Dropout": "1 / ($height * $width)"}
+    first = {"Conv2D": {"filters": "$height", "kernel_size": 1, "data_format": "channels_first"}}
+    blocks = {"own": {"parameters": {"height": 2}, "layers": [{"MaxPooling2D": ["$height", 1]}]}}
+    layers = [{"Conv2D": {"filters": 6, "kernel_size": [3, 1]}}, *shuffle, rate, "own", {"Permute": [3, 1, 2]}, first]
+    loaded = load(tmp_path, {"blocks": blocks, "layers": [*layers, *TAIL]}, (8, 8, 3))
+    shapes = [row.output_shape for row in summarize(loaded).rows]
+    assert shapes[1:9] == [(6, 8, 2, 3), (6, 8, 3, 2), (6, 8, 6), (6, 8, 6), (3, 8, 6), (6, 3, 8), (3, 3, 8), (72,)]
+    (dropout,) = [layer for layer in loaded.config.model.resolved((8, 8, 3), 5) if layer.kind == "Dropout"]
+    assert dropout.rate == 1 / 48
+
+
 def test_option_a_passes_every_second_pixel_on_and_appends_zeros(tmp_path: Path) -> None:
     written = [{"Residual": {"layers": [conv(7, "a", strides=2)], "shortcut": "pad"}}, *NAMED_HEAD]
 
@@ -198,6 +216,7 @@ MERGES = {
     "add": kl.Add,
     "average": kl.Average,
     "maximum": kl.Maximum,
+    "minimum": kl.Minimum,
     "multiply": kl.Multiply,
 }
 
@@ -638,7 +657,16 @@ def test_a_block_may_have_the_name_of_a_value_in_it(tmp_path: Path) -> None:
             [{"Residual": [{"Branches": [[], [{"Conv2D": {"filters": 2, "kernal_size": 1}}]]}]}],
             ["model.layers[0].Residual.layers[0].Branches.paths[1][0].Conv2D.kernal_size", "`kernel_size`"],
         ),
-        ([{"Conv2D": {"filters": "$width", "kernel_size": 3}}], ["Conv2D.filters", "there is no parameter `$width`"]),
+        ([{"Conv2D": {"filters": "$depth", "kernel_size": 3}}], ["Conv2D.filters", "there is no parameter `$depth`"]),
+        (["Flatten", {"Reshape": ["$height", -1]}], ["`$height` is the height of an image, and what arrives here"]),
+        (
+            [{"Conv2D": {"filters": "$channels / 2", "kernel_size": 3}}],
+            ["at least 1", "got 1.5 (a number) (from `$channels / 2`; `//` rounds down)"],
+        ),
+        (
+            [{"MaxPooling2D": ["$channels / 2", 1]}],
+            ["got [1.5, 1] (a list of 2) (from `$channels / 2`; `//` rounds down)"],
+        ),
         (
             [{"Conv2D": {"filters": "$channels - 3", "kernel_size": 3}}],
             ["Conv2D.filters", "from 1 to 1,000,000", "0 (a whole number) (from `$channels - 3`)"],
@@ -666,7 +694,7 @@ def test_what_does_not_fit_is_refused_with_its_path(tmp_path: Path, layers: list
             {"pair": {"filters": "many"}},
             [
                 "model.layers[0].pair",
-                'needs a whole number for `$filters`, got "many"',
+                'needs a number for `$filters`, got "many"',
                 "at model.blocks.pair.parameters.second, ",
             ],
         ),

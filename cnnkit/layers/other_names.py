@@ -1,0 +1,191 @@
+"""Names that somebody who knows Keras, PyTorch or papers writes for a layer, and what to write instead.
+
+Loaded when a config has such a name. An answer that begins with `write` has an example that is valid as it stands.
+"""
+
+from cnnkit.augmentation import AUGMENTATIONS
+from cnnkit.config.base import fold
+from cnnkit.layers import LAYERS
+from cnnkit.layers.weights import ACTIVATIONS, OTHER_ACTIVATIONS
+
+
+def _write(example: str, remark: str = "") -> str:
+    return f"write `{example}`" + (f", {remark}" if remark else "")
+
+
+#: Further names of layers that are there.
+_ALIASES = {
+    "MaxPooling2D": ("MaxPool2D", "MaxPool", "MaxPooling"),
+    "AveragePooling2D": ("AvgPool2D", "AvgPool", "AvgPooling2D", "AveragePooling", "MeanPooling2D"),
+    "GlobalMaxPooling2D": ("GlobalMaxPool2D", "GlobalMaxPool", "GlobalMaxPooling"),
+    "GlobalAveragePooling2D": (
+        *("GlobalAvgPool2D", "GlobalAvgPool", "GlobalAveragePooling", "GlobalAvgPooling2D", "GAP"),
+    ),
+    "Conv2D": ("Convolution2D", "Conv", "Convolution"),
+    "Conv2DTranspose": (
+        *("Convolution2DTranspose", "ConvTranspose2d", "Deconv2D", "Deconvolution2D", "TransposedConv2D"),
+        *("Conv2DTransposed", "UpConv2D"),
+    ),
+    "SeparableConv2D": ("SeparableConvolution2D",),
+    "DepthwiseConv2D": ("DepthwiseConvolution2D", "DWConv2D"),
+    "BatchNormalization": ("BatchNorm", "BatchNorm2d", "BN", "SyncBatchNorm"),
+    "LayerNormalization": ("LayerNorm",),
+    "GroupNormalization": ("GroupNorm",),
+    "LocalResponseNormalization": ("LocalResponseNorm", "LRN"),
+    "Dense": ("Linear", "LazyLinear", "FullyConnected", "FC", "InnerProduct", "MLP"),
+    "UpSampling2D": ("Upsample", "UpsamplingNearest2d", "Upscale2D"),
+    "ZeroPadding2D": ("ZeroPad2d", "Pad2D"),
+    "SpatialDropout2D": ("Dropout2d", "FeatureDropout"),
+    "Cropping2D": ("Crop2D",),
+    "Resizing": ("Resize",),
+}
+
+_GATE = "Branches: {merge: multiply, paths: [[], [GlobalAveragePooling2D: {keepdims: true}, "
+_EXCITATION = (
+    _GATE + "Dense: {units: $channels // 4, activation: relu}, Dense: {units: $channels * 4, activation: sigmoid}]]}"
+)
+_STOCHASTIC_DEPTH = _write(
+    "Dropout: {rate: 0.1, noise_shape: [null, 1, 1, 1]}", "as the last layer of the main path of a `Residual`"
+)
+_SCALE = _write("DepthwiseConv2D: {kernel_size: 1, use_bias: false, depthwise_initializer: {Constant: 1e-6}}")
+_LISTS = "with the layers of each path in a list of its own (`[]`: the input as it is)"
+_INPUT = "leave it out; what the network receives is what `data` says"
+_IDENTITY = "leave it out; a path that passes its input on is an empty list, `[]`"
+
+#: Layers that others make.
+_COMBINED = {
+    "Add": _write("Branches: {merge: add, paths: [[], [ReLU]]}", _LISTS + "; `Residual` adds its input by itself"),
+    "Subtract": _write("Branches: {merge: add, paths: [[], [ReLU, Rescaling: -1]]}", _LISTS),
+    "Multiply": _write("Branches: {merge: multiply, paths: [[], [ReLU]]}", _LISTS),
+    "Average": _write("Branches: {merge: average, paths: [[], [ReLU]]}", _LISTS),
+    "Maximum": _write("Branches: {merge: maximum, paths: [[], [ReLU]]}", _LISTS),
+    "Minimum": _write("Branches: {merge: minimum, paths: [[], [ReLU]]}", _LISTS),
+    "Concatenate": _write("Branches: {merge: concatenate, paths: [[], [ReLU]]}", _LISTS),
+    "Concat": _write("Branches: {merge: concatenate, paths: [[], [ReLU]]}", _LISTS),
+    "Sequential": "leave it out; a list of layers is one already, and a name for it is a block of `model.blocks`",
+    "ModuleList": "leave it out; a list of layers is one already, and a name for it is a block of `model.blocks`",
+    "Input": _INPUT,
+    "InputLayer": _INPUT,
+    "Identity": _IDENTITY,
+    "Nop": _IDENTITY,
+    "Skip": _IDENTITY,
+    "Shortcut": _write("Residual: [ReLU]", "with the layers that it leads around"),
+    "ThresholdedReLU": _write("ReLU: {threshold: 1.0}"),
+    "ActivityRegularization": _write(
+        "Conv2D: {filters: 8, kernel_size: 3, activity_regularizer: {L2: 0.01}}", "an argument of the layer before it"
+    ),
+    "InstanceNormalization": _write("GroupNormalization: {groups: -1}"),
+    "InstanceNorm2d": _write("GroupNormalization: {groups: -1}"),
+    "CenterCrop": _write("Cropping2D: 2", "the rows and columns to cut off, or `data.image_size` for another size"),
+    "AdaptiveAvgPool2d": _write("GlobalAveragePooling2D", "for an output size of 1; cnnkit has no others"),
+    "AdaptiveAveragePooling2D": _write("GlobalAveragePooling2D", "for an output size of 1; cnnkit has no others"),
+    "AdaptiveMaxPool2d": _write("GlobalMaxPooling2D", "for an output size of 1; cnnkit has no others"),
+    "AdaptiveMaxPooling2D": _write("GlobalMaxPooling2D", "for an output size of 1; cnnkit has no others"),
+    "UpsamplingBilinear2d": _write("UpSampling2D: {size: 2, interpolation: bilinear}"),
+    "PointwiseConv2D": _write("Conv2D: {filters: 32, kernel_size: 1}"),
+    "Dilation2D": _write("Conv2D: {filters: 32, kernel_size: 3, dilation_rate: 2}"),
+    "AtrousConvolution2D": _write("Conv2D: {filters: 32, kernel_size: 3, dilation_rate: 2}"),
+    "GroupConv2D": _write("Conv2D: {filters: 32, kernel_size: 3, groups: 2}"),
+    "StochasticDepth": _STOCHASTIC_DEPTH,
+    "DropPath": _STOCHASTIC_DEPTH,
+    "LayerScale": _SCALE,
+    "Scale": _SCALE,
+    "SqueezeExcite": _write(_EXCITATION),
+    "SqueezeExcitation": _write(_EXCITATION),
+    "SqueezeAndExcitation": _write(_EXCITATION),
+    "SELayer": _write(_EXCITATION),
+    "SEBlock": _write(_EXCITATION),
+    "ResidualBlock": _write("Residual: [Conv2D: {filters: 32, kernel_size: 3, padding: same}, BatchNormalization]"),
+    "ChannelShuffle": _write(
+        "Reshape: [$height, $width, 2, -1]", "then `Permute: [1, 2, 4, 3]` and `Reshape: [$height, $width, -1]`"
+    ),
+    "Transpose": _write("Permute: [2, 1, 3]"),
+    "View": _write("Reshape: [-1]"),
+    "Unflatten": _write("Reshape: [1, 1, -1]"),
+    "PixelShuffle": "cnnkit has no depth-to-space; enlarge with `UpSampling2D` or `Conv2DTranspose`",
+}
+
+#: One-dimensional layers: a signal is an image of one row.
+_SIGNALS = {
+    "Conv1D": "Conv2D: {filters: 16, kernel_size: [1, 3]}",
+    "Convolution1D": "Conv2D: {filters: 16, kernel_size: [1, 3]}",
+    "Conv1DTranspose": "Conv2DTranspose: {filters: 16, kernel_size: [1, 3]}",
+    "Convolution1DTranspose": "Conv2DTranspose: {filters: 16, kernel_size: [1, 3]}",
+    "SeparableConv1D": "SeparableConv2D: {filters: 16, kernel_size: [1, 3]}",
+    "SeparableConvolution1D": "SeparableConv2D: {filters: 16, kernel_size: [1, 3]}",
+    "DepthwiseConv1D": "DepthwiseConv2D: [1, 3]",
+    "MaxPooling1D": "MaxPooling2D: [1, 2]",
+    "MaxPool1D": "MaxPooling2D: [1, 2]",
+    "AveragePooling1D": "AveragePooling2D: [1, 2]",
+    "AvgPool1D": "AveragePooling2D: [1, 2]",
+    "GlobalMaxPooling1D": "GlobalMaxPooling2D",
+    "GlobalMaxPool1D": "GlobalMaxPooling2D",
+    "GlobalAveragePooling1D": "GlobalAveragePooling2D",
+    "GlobalAvgPool1D": "GlobalAveragePooling2D",
+    "UpSampling1D": "UpSampling2D: [1, 2]",
+    "ZeroPadding1D": "ZeroPadding2D: [0, 1]",
+    "Cropping1D": "Cropping2D: [0, 1]",
+    "SpatialDropout1D": "SpatialDropout2D: 0.5",
+    "BatchNorm1d": "BatchNormalization",
+}
+
+#: What is missing altogether, by what is missing.
+_MISSING = {
+    "cnnkit has no three-dimensional layers": (
+        *("Conv3D", "Convolution3D", "Conv3DTranspose", "Convolution3DTranspose", "MaxPooling3D", "MaxPool3D"),
+        *("AveragePooling3D", "AvgPool3D", "GlobalMaxPooling3D", "GlobalMaxPool3D", "GlobalAveragePooling3D"),
+        *("GlobalAvgPool3D", "UpSampling3D", "ZeroPadding3D", "Cropping3D", "SpatialDropout3D", "BatchNorm3d"),
+        *("AdaptiveAveragePooling3D", "AdaptiveMaxPooling3D", "DepthwiseConv3D", "SeparableConv3D"),
+    ),
+    "cnnkit has no one-dimensional layers": ("AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D"),
+    "cnnkit has no recurrent layers": (
+        *("LSTM", "LSTMCell", "GRU", "GRUCell", "RNN", "SimpleRNN", "SimpleRNNCell", "StackedRNNCells"),
+        *("Bidirectional", "TimeDistributed", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
+    ),
+    "cnnkit has no attention layers": (
+        *("MultiHeadAttention", "Attention", "AdditiveAttention", "GroupQueryAttention", "GroupedQueryAttention"),
+        *("SelfAttention", "TransformerEncoder", "TransformerEncoderLayer", "Transformer"),
+    ),
+    "cnnkit has no layers for sequences and text": (
+        *("Embedding", "ReversibleEmbedding", "Masking", "RepeatVector", "TextVectorization", "PositionEmbedding"),
+    ),
+    "cnnkit has no layers for tables": (
+        *("CategoryEncoding", "Discretization", "HashedCrossing", "Hashing", "IntegerLookup", "StringLookup"),
+    ),
+    "cnnkit has no layers for sound": ("MelSpectrogram", "STFTSpectrogram"),
+    "cnnkit has no layers of Python code; put layers together under a name in `model.blocks`": (
+        *("Lambda", "Layer", "Wrapper", "Function", "Model", "Module"),
+        *("FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper", "InputSpec", "Pipeline"),
+    ),
+    "cnnkit has no spectral normalization": ("SpectralNormalization",),
+    "cnnkit has no root mean square normalization; the nearest are `LayerNormalization` and `UnitNormalization`": (
+        *("RMSNormalization", "RMSNorm"),
+    ),
+    "cnnkit has no products of paths but `Branches: {merge: multiply}`": ("Dot", "EinsumDense", "Bilinear"),
+    "cnnkit has no locally connected layers": ("LocallyConnected1D", "LocallyConnected2D"),
+    "cnnkit has no bounding boxes": ("MaxNumBoundingBoxes", "RoIAlign", "RoIPool"),
+    "cnnkit has no padding but zeros": ("ReflectionPad2d", "ReplicationPad2d", "CircularPad2d", "ReflectionPadding2D"),
+    "cnnkit has no unpooling": ("MaxUnpool2d", "MaxUnpooling2D"),
+    "cnnkit has no pooling of powers; there are `MaxPooling2D` and `AveragePooling2D`": ("LPPool2d", "GeMPooling2D"),
+    "cnnkit has no pooling of several sizes in one layer; put several into `Branches`": ("SpatialPyramidPooling",),
+    "cnnkit has no deformable convolutions": ("DeformConv2d",),
+}
+
+
+def _unavailable() -> dict[str, str]:
+    layers = {fold(name) for name in LAYERS.names()}
+    found = {name: _write(f"Activation: {name}") for name in ACTIVATIONS if fold(name) not in layers}
+    found |= {other: _write(f"Activation: {name}") for other, name in OTHER_ACTIVATIONS.items() if name in found}
+    for name in AUGMENTATIONS.names():
+        found[name] = "it changes training images alone, and stands in `augmentation:`"
+    for name, example in _SIGNALS.items():
+        found[name] = f"cnnkit has no one-dimensional layers; for a signal as an image of one row, write `{example}`"
+    for reason, names in _MISSING.items():
+        found |= dict.fromkeys(names, reason)
+    return found | _COMBINED
+
+
+#: For each name, the layer that it means.
+OTHER_NAMES = {other: name for name, others in _ALIASES.items() for other in others}
+#: For each name, what to write instead.
+UNAVAILABLE = _unavailable()
