@@ -100,7 +100,7 @@ def message_of(table: Table, value: Any) -> str:
     [
         (INITIALIZERS, "he_norml", "did you mean `HeNormal`?"),
         (INITIALIZERS, {"HeNormal": {"seed": 1}}, "comes from the run"),
-        (INITIALIZERS, "STFT", "not available"),
+        (INITIALIZERS, "STFT", "there is no"),
         (INITIALIZERS, {"RandomUniform": {"minval": 1, "maxval": 0}}, "must be above"),
         (INITIALIZERS, {"VarianceScaling": {"scale": 0}}, "greater than 0"),
         (INITIALIZERS, {"VarianceScaling": {"mode": "fan"}}, "fan_in"),
