@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from cnnkit.best import Monitor
 from cnnkit.checkpoint import Checkpoint, save_checkpoint
 from cnnkit.console import Console, format_duration
 from cnnkit.errors import CnnkitError
@@ -179,8 +180,7 @@ class Keeper(keras.callbacks.Callback):
         *,
         epochs: int,
         images: int,
-        monitor: str,
-        tie_breaker: str,
+        monitor: Monitor,
         checkpoint: Checkpoint | None,
     ) -> None:
         super().__init__()
@@ -192,12 +192,11 @@ class Keeper(keras.callbacks.Callback):
         self.epochs = epochs
         self.images = images
         self.monitor = monitor
-        self.tie_breaker = tie_breaker
         self._checkpoint = checkpoint
         state = checkpoint.state if checkpoint else None
         self.rows: list[dict[str, Any]] = state["rows"] if state else []
-        self.best: list[float] | None = state["best"] if state else None
-        self.best_epoch: int | None = state["best_epoch"] if state else None
+        #: None where nothing chooses one, as without validation.
+        self.best_epoch = monitor.best_epoch(self.rows)
         #: Epochs that the checkpoint holds.
         self.kept = state["epochs_done"] if state else 0
         #: What model.keras holds, where it was written in this process.
@@ -229,8 +228,9 @@ class Keeper(keras.callbacks.Callback):
         row["seconds"] = round(self.clock.epoch_seconds, 3)
         row["images_per_second"] = round(self.images / self.clock.training_seconds, 1)
         self.rows.append(row)
-        if self._is_best(logs):
-            self.best_epoch = epoch + 1
+        self.best_epoch = self.monitor.best_epoch(self.rows)
+        # Where nothing chooses an epoch, the last one is kept.
+        if self.best_epoch in (None, epoch + 1):
             self.save_model()
         self.run.write_metrics(self.rows)
         save_checkpoint(self.run.checkpoint, self.model, self._state(epoch + 1))
@@ -257,16 +257,6 @@ class Keeper(keras.callbacks.Callback):
                     "Lower the learning rate, or clip the gradients with the optimizer's `global_clipnorm`.",
                 )
 
-    def _is_best(self, logs: dict[str, float]) -> bool:
-        """Higher accuracy, ties by lower loss; the last epoch where nothing is validated."""
-        if self.monitor not in logs:
-            return True
-        score = [logs[self.monitor], -logs[self.tie_breaker]]
-        if self.best is not None and not score > self.best:
-            return False
-        self.best = score
-        return True
-
     def _state(self, epochs_done: int) -> dict[str, Any]:
         callbacks: dict[str, Any] = {}
         for name, callback in self.stateful.items():
@@ -278,15 +268,13 @@ class Keeper(keras.callbacks.Callback):
             "epochs_done": epochs_done,
             "stopped": bool(self.model.stop_training),
             "rows": self.rows,
-            "best": self.best,
             "best_epoch": self.best_epoch,
             "callbacks": callbacks,
         }
 
     def _show(self, row: dict[str, Any]) -> None:
-        measured = [
-            f"{name} {row[name]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy") if name in row
-        ]
+        shown = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy", self.monitor.metric))
+        measured = [f"{name} {row[name]:.4f}" for name in shown if name in row]
         recent = [past["seconds"] for past in self.rows[-5:]]
         left = (self.epochs - row["epoch"]) * sum(recent) / len(recent)
         parts = [
@@ -298,7 +286,7 @@ class Keeper(keras.callbacks.Callback):
         ]
         if row["epoch"] < self.epochs:
             parts.append(f"ETA {format_duration(left)}")
-        self.console.line("  ".join(parts) + ("  best" if self.best_epoch == row["epoch"] and self.best else ""))
+        self.console.line("  ".join(parts) + ("  best" if self.best_epoch == row["epoch"] else ""))
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cnnkit.best import Monitor
 from cnnkit.config.base import is_number, is_whole
 from cnnkit.console import format_duration
 from cnnkit.errors import CnnkitError
@@ -22,11 +23,13 @@ def _run_row(run: Run) -> dict[str, Any]:
         metrics = run.read_metrics()
     except CnnkitError:
         metrics = []  # one broken run must not hide the others
+    best = Monitor.of_run(run).best_epoch(metrics)
     return {
         "run": run.name,
         "epochs": len(metrics),
         "planned_epochs": planned_epochs(plain_config(run)),
-        "best_val_accuracy": max((row["val_accuracy"] for row in metrics if "val_accuracy" in row), default=None),
+        "best_epoch": best,
+        "best_val_accuracy": next((row.get("val_accuracy") for row in metrics if row["epoch"] == best), None),
         "test_accuracy": number_in(run, run.evaluation, "accuracy"),
         "parameters": number_in(run, run.environment, "model", "parameters"),
         "seconds": round(sum((row.get("seconds", 0.0) for row in metrics), 0.0), 1),

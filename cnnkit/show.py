@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit import plots
+from cnnkit.best import Monitor
 from cnnkit.config.load import LoadedConfig
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.places import Place, input_window, places, stages, way_to
@@ -363,7 +364,10 @@ def curves(runs: Sequence[Run], path: Path) -> None:
         if not run.read_metrics():
             raise CnnkitError(f"no epoch of `{run.path}` has ended; there is nothing to draw")
     if len(runs) == 1:
-        plots.curves(runs[0].read_metrics(), path)
+        rows = runs[0].read_metrics()
+        plots.curves(rows, path, Monitor.of_run(runs[0]).best_epoch(rows))
     else:
         names = distinct_names(runs)
-        plots.curves_of_runs({name: run.read_metrics() for name, run in zip(names, runs, strict=True)}, path)
+        rows_of = {name: run.read_metrics() for name, run in zip(names, runs, strict=True)}
+        best = [Monitor.of_run(run).best_epoch(rows) for run, rows in zip(runs, rows_of.values(), strict=True)]
+        plots.curves_of_runs(rows_of, path, best)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkit import rundir, runtime
+from cnnkit.best import Monitor
 from cnnkit.config.base import StrictModel
 from cnnkit.config.document import dump
 from cnnkit.config.image_files import left_out_text
@@ -24,7 +25,6 @@ from cnnkit.live.state import Reporter, StopRequested
 from cnnkit.model import first_kernel
 from cnnkit.preparation import Preparation, datasets, prepare
 from cnnkit.rundir import Run
-from cnnkit.tasks import classification as task
 
 if TYPE_CHECKING:
     from cnnkit.checkpoint import Checkpoint
@@ -189,7 +189,8 @@ def _train(
         keeper = _fit(prepared, run, console, reporter, checkpoint)
         reporter.end_training()
     seconds = sum(row["seconds"] for row in keeper.rows)
-    best = f"; best epoch {keeper.best_epoch}" if keeper.best else ""
+    by = f" by {keeper.monitor.metric}" if prepared.config.training.monitor is not None else ""
+    best = f"; best epoch {keeper.best_epoch}{by}" if keeper.best_epoch is not None else ""
     trained = f"trained {count_epochs(len(keeper.rows))} in {format_duration(seconds)}{best}"
     if reporter.stopped:
         stopped = after_stop(keeper, run)
@@ -212,6 +213,7 @@ def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: 
             **runtime.describe_environment(),
             "config_file": loaded.file,
             "written": as_texts(written(loaded.tree)),
+            "monitor": Monitor.of_config(prepared.config.training).as_json(),
             "settings": prepared.runtime.as_json(),
             **({"tuning": tuning.as_json()} if tuning is not None else {}),
             "data": {
@@ -307,8 +309,7 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
         stateful,
         epochs=config.training.epochs,
         images=min(data.train.size, prepared.steps_per_epoch * batch_size),
-        monitor=task.MONITOR,
-        tie_breaker=task.TIE_BREAKER,
+        monitor=Monitor.of_config(config.training),
         checkpoint=checkpoint,
     )
     progress = callbacks.Progress(console, reporter, config.training.epochs, prepared.steps_per_epoch, batch_size)
@@ -361,7 +362,7 @@ def _write_curves(run: Run) -> None:
     if rows:
         from cnnkit import plots
 
-        plots.curves(rows, run.curves)
+        plots.curves(rows, run.curves, Monitor.of_run(run).best_epoch(rows))
 
 
 def _write_filters(run: Run, best_model: Any) -> None:

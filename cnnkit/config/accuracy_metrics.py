@@ -1,6 +1,6 @@
 """Metrics of the class probabilities as a whole."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,8 @@ class TopKCategoricalAccuracy(Metric):
 
 
 class _Crossentropy(Metric):
+    better: ClassVar[Literal["max", "min"]] = "min"
+
     from_logits: bool | None = Field(default=None, description=FROM_LOGITS)
     label_smoothing: Fraction = Field(default=0, description="How far labels are moved towards uniform.")
 

@@ -10,8 +10,7 @@ from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.explain import Path
 from cnnkit.config.losses import Loss
 from cnnkit.config.metrics import Metric
-from cnnkit.config.schedules import ReduceLROnPlateau
-from cnnkit.config.training import EarlyStopping, TrainingConfig
+from cnnkit.config.training import TrainingConfig
 
 Report = Callable[..., None]
 
@@ -42,23 +41,21 @@ def check_training(
         if class_id is not None and class_id >= info.classes:
             message = f"there is no class {class_id}; the data have {info.classes}, counted from 0"
             report((*path[:-1], "class_id"), message, False)
-    directionless = {metric.column for metric in training.metrics if metric.has_no_direction}
     known = [*measured, *(f"val_{name}" for name in measured)]
-    monitors: list[tuple[Path, ReduceLROnPlateau | EarlyStopping]] = []
+    monitors: list[tuple[Path, str]] = []
+    if training.monitor is not None:
+        monitors.append((("training", "monitor"), training.monitor))
     if training.plateau is not None:
         place: Path = ("training", "schedule", type(training.plateau).__name__, "monitor")
-        monitors.append((place, training.plateau))
+        monitors.append((place, training.plateau.monitor))
     if training.early_stopping is not None:
-        monitors.append((("training", "early_stopping", "monitor"), training.early_stopping))
-    for path, watching in monitors:
-        monitor = watching.monitor
+        monitors.append((("training", "early_stopping", "monitor"), training.early_stopping.monitor))
+    for path, monitor in monitors:
         if monitor not in known:
             report(path, f"unknown metric `{monitor}`{suggestion(monitor, known)}", False)
         elif monitor.startswith("val_") and not data.validation and not data.splits.validation:
             message = f"`{monitor}` needs validation data, but `data.validation` is 0; watch `{monitor[4:]}` instead"
             report(path, message, False)
-        elif watching.mode == "auto" and monitor.removeprefix("val_") in directionless:
-            report(path, f"is a larger `{monitor}` better? Keras does not know; add `mode: max` or `mode: min`", False)
     if activation is not None:
         _check_objectives(training, activation, report)
     if training.label_smoothing and training.loss is not None:

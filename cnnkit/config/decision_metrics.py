@@ -91,7 +91,6 @@ class SpecificityAtSensitivity(_AtValue):
 
 class _Count(Metric):
     needs_probabilities: ClassVar[bool] = True
-    has_no_direction: ClassVar[bool] = True
 
     thresholds: Fraction | None = Field(default=None, description=_THRESHOLDS)
 
@@ -107,9 +106,13 @@ class TrueNegatives(_Count):
 class FalsePositives(_Count):
     """How many predicted classes are wrong."""
 
+    better: ClassVar[Literal["max", "min"]] = "min"
+
 
 class FalseNegatives(_Count):
     """How many true classes are not predicted."""
+
+    better: ClassVar[Literal["max", "min"]] = "min"
 
 
 class FBetaScore(Metric):

@@ -11,19 +11,21 @@ from cnnkit.config.metrics import Metric
 class CategoricalHinge(Metric):
     """Largest margin between the true class and the others."""
 
+    better: ClassVar[Literal["max", "min"]] = "min"
+
 
 class KLDivergence(Metric):
     """Kullback-Leibler divergence."""
 
+    better: ClassVar[Literal["max", "min"]] = "min"
     needs_probabilities: ClassVar[bool] = True
-    has_no_direction: ClassVar[bool] = True
 
 
 class Poisson(Metric):
     """Poisson loss."""
 
+    better: ClassVar[Literal["max", "min"]] = "min"
     needs_probabilities: ClassVar[bool] = True
-    has_no_direction: ClassVar[bool] = True
 
 
 class _AlongAxis(Metric):
@@ -45,33 +47,49 @@ class ConcordanceCorrelation(_AlongAxis):
 class Hinge(Metric):
     """Hinge loss of each class on its own."""
 
+    better: ClassVar[Literal["max", "min"]] = "min"
+
 
 class SquaredHinge(Metric):
     """Squared hinge loss of each class on its own."""
+
+    better: ClassVar[Literal["max", "min"]] = "min"
 
 
 class MeanSquaredError(Metric):
     """Mean of squared differences to the one-hot labels."""
 
+    better: ClassVar[Literal["max", "min"]] = "min"
+
 
 class RootMeanSquaredError(Metric):
     """Root of the mean squared difference."""
+
+    better: ClassVar[Literal["max", "min"]] = "min"
 
 
 class MeanAbsoluteError(Metric):
     """Mean of absolute differences."""
 
+    better: ClassVar[Literal["max", "min"]] = "min"
+
 
 class MeanAbsolutePercentageError(Metric):
     """Mean of relative differences."""
+
+    better: ClassVar[Literal["max", "min"]] = "min"
 
 
 class MeanSquaredLogarithmicError(Metric):
     """Mean of squared differences of logarithms."""
 
+    better: ClassVar[Literal["max", "min"]] = "min"
+
 
 class LogCoshError(Metric):
     """Logarithm of the hyperbolic cosine of the difference."""
+
+    better: ClassVar[Literal["max", "min"]] = "min"
 
 
 class R2Score(Metric):

@@ -1,6 +1,6 @@
 """Metrics by Keras' names, arguments and defaults. Labels are one-hot inside cnnkit."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -113,8 +113,8 @@ class Metric(NamedObject):
 
     #: Whether it is meaningless on a network that ends without softmax or sigmoid.
     needs_probabilities: ClassVar[bool] = False
-    #: Whether Keras cannot tell if larger or smaller is better.
-    has_no_direction: ClassVar[bool] = False
+    #: Whether its largest or its smallest value is the best.
+    better: ClassVar[Literal["max", "min"]] = "max"
 
     name: str | None = Field(
         default=None,

@@ -123,7 +123,11 @@ class CosineDecay(Decay):
 class ReduceLROnPlateau(Schedule):
     """Lower the rate when a metric has stopped improving (Keras' callback)."""
 
-    monitor: str = Field(default="val_loss", description="The metric to watch, such as `val_loss` or `loss`.")
+    monitor: str = Field(
+        default="val_loss",
+        description="The metric to watch, such as `val_loss` or `loss`. Where it is left out, `training.monitor` is "
+        "watched, if that is given.",
+    )
     factor: float = Field(default=0.1, gt=0, lt=1, description="Factor on the rate.")
     patience: NonNegativeInteger = Field(default=10, description="Epochs without improvement before it falls.")
     verbose: int = Field(default=0, ge=0, le=1, description="1 prints each change.")

@@ -28,7 +28,11 @@ from cnnkit.config.schedules import SCHEDULES, ReduceLROnPlateau, Schedule
 class EarlyStopping(StrictModel):
     """Stop when a metric has stopped improving (Keras' callback). The best epoch is kept with or without it."""
 
-    monitor: str = Field(default="val_loss", description="The metric to watch, such as `val_accuracy`.")
+    monitor: str = Field(
+        default="val_loss",
+        description="The metric to watch, such as `val_accuracy`. Where it is left out, `training.monitor` is watched, "
+        "if that is given.",
+    )
     min_delta: NonNegativeNumber = Field(default=0, description="Smallest change that counts as improvement.")
     patience: NonNegativeInteger = Field(default=0, description="Epochs without improvement before it stops.")
     mode: Literal["auto", "min", "max"] = Field(default="auto", description="Whether smaller or larger is better.")
@@ -107,6 +111,12 @@ class TrainingConfig(StrictModel):
     metrics: list[Annotated[Metric, Choice(METRICS)]] = Field(
         default=[], description="Keras metrics to record beside loss and accuracy."
     )
+    monitor: str | None = Field(
+        default=None,
+        description="The metric that chooses the best epoch, whose weights model.keras holds, such as `val_loss` or "
+        "`val_auc`. Ties go to the smaller loss, then to the earlier epoch. By default `val_accuracy`; without "
+        "validation images, the last epoch.",
+    )
     label_smoothing: Rate = Field(
         default=0.0, description="Share of each training label spread over all classes; validation is not smoothed."
     )
@@ -163,6 +173,29 @@ class TrainingConfig(StrictModel):
         if self.dtype_policy == "mixed_float16" and self.optimizer.loss_scale_factor is not None:
             raise invalid("`mixed_float16` scales the loss by itself; leave out the optimizer's `loss_scale_factor`")
         return self
+
+    @model_validator(mode="after")
+    def _watch(self) -> Self:
+        """What watches a metric and names none watches `monitor`, in the direction that Keras may not know."""
+        changed: dict[str, Any] = {}
+        watching = {"early_stopping": self.early_stopping, "schedule": self.plateau}
+        for name, one in watching.items():
+            if one is None:
+                continue
+            update: dict[str, Any] = {}
+            if self.monitor is not None and self.direction(self.monitor) and "monitor" not in one.model_fields_set:
+                update["monitor"] = self.monitor
+            direction = self.direction(update.get("monitor", one.monitor))
+            if one.mode == "auto" and direction is not None:
+                update["mode"] = direction
+            if update:
+                changed[name] = one.model_copy(update=update)
+        return self.model_copy(update=changed) if changed else self
+
+    def direction(self, column: str) -> Literal["max", "min"] | None:
+        """Whether the largest or the smallest value of a column of metrics.csv is the best; None if it is no metric."""
+        known = {"loss": "min", "accuracy": "max", **{metric.column: metric.better for metric in self.metrics}}
+        return known.get(column.removeprefix("val_"))
 
     @property
     def plateau(self) -> ReduceLROnPlateau | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cnnkit.best import Monitor
 from cnnkit.config.crossentropies import BinaryCrossentropy, CategoricalCrossentropy
 from cnnkit.config.further_schedules import PiecewiseConstantDecay
 from cnnkit.config.schedules import ReduceLROnPlateau, Schedule
@@ -14,16 +15,15 @@ from cnnkit.config.training import TrainingConfig
 from cnnkit.eject.text import Raw, call_text, copied, keras_name, literal, named, number
 from cnnkit.errors import UsageError
 from cnnkit.layers.calls import Argument, Call
-from cnnkit.tasks.classification import MONITOR, TIE_BREAKER
 
-_BEST_MODEL = f'''\
+_BEST_MODEL = '''\
 class BestModel(keras.callbacks.Callback):
-    """Keeps the model of the epoch with the highest validation accuracy; the lower loss breaks ties."""
+    """Keeps the model of the epoch with the {largest} {metric}; the lower loss breaks ties."""
 
     best = None
 
     def on_epoch_end(self, epoch, logs=None):
-        score = logs["{MONITOR}"], -logs["{TIE_BREAKER}"]
+        score = {sign}logs["{metric}"], -logs["{tie_breaker}"]
         if self.best is None or score > self.best:
             self.best = score
             self.model.save(BEST)
@@ -110,10 +110,22 @@ def write_training(
     if training.schedule is not None or training.warmup_epochs:
         text.functions.append(copied("cnnkit.schedules", ["EpochRate"]) + "\n")
         text.callbacks.append("EpochRate()")
-    if validated:
-        text.functions.append(_BEST_MODEL)
-    text.callbacks.append("BestModel()" if validated else "keras.callbacks.ModelCheckpoint(BEST)")
+    monitor = Monitor.of_config(training)
+    chooses = validated or not monitor.metric.startswith("val_")
+    if chooses:
+        text.functions.append(_best_model(monitor))
+    text.callbacks.append("BestModel()" if chooses else "keras.callbacks.ModelCheckpoint(BEST)")
     return text
+
+
+def _best_model(monitor: Monitor) -> str:
+    highest = monitor.mode == "max"
+    return _BEST_MODEL.format(
+        largest="highest" if highest else "lowest",
+        metric=monitor.metric,
+        sign="" if highest else "-",
+        tie_breaker=monitor.tie_breaker,
+    )
 
 
 def _object(module: str, one: Any, from_logits: bool, further: dict[str, Any] | None = None) -> Call:

@@ -115,12 +115,13 @@ class Reporter:
             eta_seconds=round(per_epoch * (self.epochs - self._fields["epoch"] + 1 - done), 1),
         )
 
-    def end_epoch(self, rows: Sequence[dict[str, Any]], best_epoch: int | None) -> None:
+    def end_epoch(self, rows: Sequence[dict[str, Any]], best_epoch: int | None, monitor: str) -> None:
         """An epoch is over and kept.
 
         Args:
             rows: One per epoch of the run, as in metrics.csv.
-            best_epoch: From 1; None where nothing is validated.
+            best_epoch: From 1; None where nothing chooses one.
+            monitor: The column that does.
         """
         last = rows[-1]
         recent = [row["seconds"] for row in rows[-_RECENT_EPOCHS:]]
@@ -130,6 +131,7 @@ class Reporter:
             **{name: _finite(last[name]) for name in ("loss", "accuracy", "images_per_second")},
             epochs_done=len(rows),
             best_epoch=best_epoch,
+            monitor=monitor,
             eta_seconds=round(self._recent_seconds * (self.epochs - last["epoch"]), 1),
         )
 

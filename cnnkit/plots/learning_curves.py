@@ -32,7 +32,7 @@ def curves(rows: Sequence[Mapping[str, float]], path: Path, best_epoch: int | No
         rows: One mapping per epoch, as in metrics.csv: `epoch`, `loss`, `accuracy`, `val_loss`,
             `val_accuracy`, `learning_rate`; each but `epoch` may be missing or NaN.
         path: The PNG file to write.
-        best_epoch: The epoch to mark; by default `find_best_epoch(rows)`.
+        best_epoch: The epoch to mark; None for none.
 
     Raises:
         CnnkitError: if there are no rows.
@@ -70,7 +70,7 @@ def _draw(axes: Any, panel: _Panel, rows: Sequence[Mapping[str, float]], best_ep
     for label, key, colour in lines:
         if _known(rows, key):
             _line(axes, epochs, _column(rows, key), label, colour)
-    _finish_panel(axes, title, epochs, find_best_epoch(rows) if best_epoch is None else best_epoch)
+    _finish_panel(axes, title, epochs, best_epoch)
 
 
 def _column(rows: Sequence[Mapping[str, float]], key: str) -> NDArray[np.float64]:
@@ -85,15 +85,6 @@ def _number(value: float | None) -> float:
 
 def _known(rows: Sequence[Mapping[str, float]], key: str) -> bool:
     return bool(np.isfinite(_column(rows, key)).any())
-
-
-def find_best_epoch(rows: Sequence[Mapping[str, float]]) -> int | None:
-    """The epoch with the highest `val_accuracy`, ties by the lowest `val_loss`; None without validation."""
-    if not _known(rows, "val_accuracy"):
-        return None
-    accuracy, loss = _column(rows, "val_accuracy"), _column(rows, "val_loss")
-    order = np.lexsort((np.nan_to_num(loss, nan=np.inf), np.nan_to_num(-accuracy, nan=np.inf)))
-    return int(rows[int(order[0])]["epoch"])
 
 
 def _line(axes: Any, epochs: NDArray[np.float64], values: NDArray[np.float64], label: str, colour: str) -> None:

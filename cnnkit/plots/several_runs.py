@@ -16,17 +16,20 @@ _MARKERS = "osD^vPX"
 _PANELS = (("Loss", "loss"), ("Accuracy", "accuracy"), ("Learning rate", "learning_rate"))
 
 
-def curves_of_runs(runs: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
+def curves_of_runs(
+    runs: Mapping[str, Sequence[Mapping[str, float]]], path: Path, best_epochs: Sequence[int | None]
+) -> None:
     """Draws loss, accuracy and rate of several runs over the epochs: training dashed, the best epoch marked.
 
     Args:
         runs: The rows of metrics.csv of each run, by its name.
         path: The PNG or SVG file to write.
+        best_epochs: The epoch to mark for each run; None for none.
     """
-    save(curves_of_runs_figure(runs), path)
+    save(curves_of_runs_figure(runs, best_epochs), path)
 
 
-def curves_of_runs_figure(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> Any:
+def curves_of_runs_figure(runs: Mapping[str, Sequence[Mapping[str, float]]], best_epochs: Sequence[int | None]) -> Any:
     """The figure that `curves_of_runs` writes."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
@@ -35,8 +38,9 @@ def curves_of_runs_figure(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> 
     figure = figure_of(13, 4 + 0.22 * lines)
     for number, (title, key) in enumerate(_PANELS, start=1):
         axes = figure.add_subplot(1, len(_PANELS), number)
-        for index, rows in enumerate(runs.values()):
-            _draw(axes, rows, key, _COLOURS[index % len(_COLOURS)], _MARKERS[index // len(_COLOURS) % len(_MARKERS)])
+        for index, (rows, best) in enumerate(zip(runs.values(), best_epochs, strict=True)):
+            marker = _MARKERS[index // len(_COLOURS) % len(_MARKERS)]
+            _draw(axes, rows, key, best, _COLOURS[index % len(_COLOURS)], marker)
         axes.set_title(title, fontsize=11)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
@@ -65,14 +69,15 @@ def curves_of_runs_figure(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> 
     return figure
 
 
-def _draw(axes: Any, rows: Sequence[Mapping[str, float]], key: str, colour: str, marker: str) -> None:
+def _draw(
+    axes: Any, rows: Sequence[Mapping[str, float]], key: str, best_epoch: int | None, colour: str, marker: str
+) -> None:
     epochs = [row["epoch"] for row in rows]
     size = 3.5 if len(rows) <= 30 else 0
     for name, style in ((key, "--"), (f"val_{key}", "-")):
         values = np.array([row.get(name, np.nan) for row in rows], dtype=np.float64)
         axes.plot(epochs, values, style, color=colour, marker=marker, markersize=size, linewidth=1.5)
-    measured = [row for row in rows if np.isfinite(row.get("val_accuracy", np.nan))]
-    if measured:
-        best = max(measured, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
-        value = best.get(f"val_{key}", np.nan)
-        axes.plot([best["epoch"]], [value], "*", color=colour, markersize=13, markeredgecolor="#000000", zorder=5)
+    for row in rows:
+        if row["epoch"] == best_epoch:
+            value = row.get(f"val_{key}", row.get(key, np.nan))
+            axes.plot([best_epoch], [value], "*", color=colour, markersize=13, markeredgecolor="#000000", zorder=5)

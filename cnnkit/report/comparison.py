@@ -92,7 +92,8 @@ def _curves(names: Sequence[str], facts: Sequence[Facts]) -> Any:
         return Missing("No epoch of these runs has ended.")
     ends = [f"{name} ends at {one[-1]['val_accuracy']:.4f}" for name, one in rows.items() if "val_accuracy" in one[-1]]
     described = "Loss, accuracy and learning rate over the epochs. Validation accuracy: " + (", ".join(ends) or "none")
-    return figure(style.as_svg(curves_of_runs_figure(rows)), "curves", described)
+    best = [one.best_epoch for one in facts if one.epochs]
+    return figure(style.as_svg(curves_of_runs_figure(rows, best)), "curves", described)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cnnkit.best import Monitor
 from cnnkit.config.load import LoadedConfig
 from cnnkit.console import format_duration
 from cnnkit.errors import CnnkitError
 from cnnkit.mistakes import Predictions, read_predictions
-from cnnkit.plots.learning_curves import find_best_epoch
 from cnnkit.report.page import Missing, attempt
 from cnnkit.rundir import Run
 from cnnkit.score import read_config
@@ -52,7 +52,12 @@ class Facts:
 
     @property
     def best_epoch(self) -> int | None:
-        return find_best_epoch(self.epochs) if self.epochs else None
+        return self.monitor.best_epoch(self.epochs)
+
+    @property
+    def monitor(self) -> Monitor:
+        """What chooses the best epoch."""
+        return Monitor.of_run(self.run)
 
     @property
     def seconds(self) -> float:
@@ -74,7 +79,9 @@ class Facts:
         text = f"{done} epoch{'s' * (done > 1)}"
         if planned is not None and done < planned:
             text += f" of {planned} ({'stopped early' if self._stopped() else 'interrupted'})"
-        best = f"; epoch {self.best_epoch} was the best" if self.best_epoch is not None and done > 1 else ""
+        best = ""
+        if self.best_epoch is not None and done > 1:
+            best = f"; epoch {self.best_epoch} was the best by {self.monitor.metric}"
         return f"Trained for {text} in {format_duration(self.seconds)}{best}."
 
     def _stopped(self) -> bool:

@@ -12,10 +12,6 @@ if TYPE_CHECKING:
 
     from cnnkit.config.training import TrainingConfig
 
-#: The metric that chooses the best epoch, the larger the better, and the one that breaks ties, the smaller the better.
-MONITOR = "val_accuracy"
-TIE_BREAKER = "val_loss"
-
 
 def make_loss(training: TrainingConfig, head: str) -> Any:
     """The Keras loss: the one that the config names, else cross-entropy for the head.

@@ -250,10 +250,16 @@ HINTS = [
     edit("schedule in Python", SCHEDULE, "LearningRateScheduler", "19:13", "Python code", "PiecewiseConstantDecay"),
     edit("binary metric on a softmax", "[AUC]", "[BinaryCrossentropy]", "21:13", "does not go with the softmax"),
     edit("taken layer name", "filters: 8", "name: image, filters: 8", "9:16", "`image`", "another part"),
+    edit("misspelt monitor", "epochs: 3", "epochs: 3\n  monitor: val_acuracy", "18:12", "did you mean `val_accuracy`?"),
     Case(
-        "metric without a direction",
-        edited(("[AUC]", "[TruePositives]"), ("patience: 2", "monitor: val_true_positives")),
-        {"20:29": ("`val_true_positives`", "`mode: max`")},
+        "monitor without validation",
+        edited(
+            ("batch_size: 64", "validation: 0"),
+            ("epochs: 3", "epochs: 3\n  monitor: val_auc"),
+            ("factor: 0.5", "monitor: loss"),
+            ("patience: 2", "monitor: loss"),
+        ),
+        {"18:12": ("needs validation data", "watch `auc` instead")},
     ),
     Case(
         "probabilities from logits",

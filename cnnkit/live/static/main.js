@@ -89,7 +89,13 @@ function showProgress(state) {
   setText("speed", whole(state.images_per_second));
   setText("eta", RUNNING.includes(state.status) ? duration(state.eta_seconds) : MISSING);
   const best = state.rows.find((row) => row.epoch === state.best_epoch);
-  setText("best", best ? `${best.epoch} (${percent(best.val_accuracy, 2)})` : MISSING);
+  setText("best", best ? `${best.epoch} (${bestValue(best, state.monitor)})` : MISSING);
+}
+
+// What made an epoch the best one; a state of an older version does not name the metric.
+function bestValue(row, monitor = "val_accuracy") {
+  const accuracy = ["accuracy", "val_accuracy"].includes(monitor);
+  return accuracy ? percent(row[monitor], 2) : `${monitor} ${significant(row[monitor])}`;
 }
 
 function showRows(state) {
