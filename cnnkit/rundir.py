@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import logging
 import os
@@ -19,6 +20,9 @@ from cnnkit.files import to_csv, write_atomically
 from cnnkit.printable import printable
 
 RUNS = "runs"
+
+#: Letters of an image's name that a picture's name has; a file system takes 255 bytes.
+_STEM_LENGTH = 40
 
 log = logging.getLogger("cnnkit")
 
@@ -104,6 +108,21 @@ class Run:
     def plot(self, name: str) -> Path:
         """The picture of a name."""
         return self.path / "plots" / f"{name}.png"
+
+    def plot_of(self, kind: str, image: str, classes: Sequence[str] = ()) -> Path:
+        """The picture of an image, another one for each file and each choice of classes.
+
+        Args:
+            kind: What is drawn.
+            image: A file, or the number of a test image.
+        """
+        known_by = [*classes] if image.isdecimal() and not os.path.isfile(image) else [os.path.abspath(image), *classes]
+        name = f"{kind}-{Path(image).stem[:_STEM_LENGTH]}"
+        if known_by:
+            # Many photos are called 1.jpg, in folders of classes.
+            digest = hashlib.blake2b("\0".join(known_by).encode("utf-8", "surrogateescape"), digest_size=4)
+            name += f"-{digest.hexdigest()}"
+        return self.plot(name)
 
     @property
     def report(self) -> Path:

@@ -119,7 +119,7 @@ def test_feature_maps_are_normalised_and_sorted_by_activity() -> None:
         (["filters"], "filters.png"),
         (["filters", "--layer", "3.Conv2D"], "filters-3.Conv2D.png"),
         (["features", "5"], "features-5.png"),
-        (["gradcam", "5", "--class", "3"], "gradcam-5.png"),
+        (["gradcam", "5"], "gradcam-5.png"),
         (["gradcam", "--mistakes"], "gradcam-mistakes.png"),
         (["mistakes"], "mistakes.png"),
         (["curves"], "curves.png"),
@@ -152,6 +152,24 @@ def test_a_file_is_looked_at_as_the_test_image_is(show: Any, digits_run: Run, tm
     np.testing.assert_array_equal(pixels, image)
     assert name == "five.png"
     assert show("features", digits_run.path, tmp_path / "five.png", "-o", tmp_path / "f.png").exit_code == 0
+
+
+def test_no_two_images_share_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/1.jpg", "b/1.jpg", "b/1.png", "5"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    run = Run(Path("run"))
+    images = ["a/1.jpg", "b/1.jpg", "b/1.png", "5", "7", "a/" + "long" * 60 + ".jpg"]
+    pictures = [run.plot_of("gradcam", image, classes) for image in images for classes in ((), ("x",), ("x", "y"))]
+    assert len({picture.name for picture in pictures}) == len(pictures)
+    assert max(len(picture.name.encode()) for picture in pictures) < 255
+    assert run.plot_of("gradcam", "7").name == "gradcam-7.png"
+    # The same image has the same picture, wherever one stands.
+    before = run.plot_of("gradcam", "a/1.jpg")
+    monkeypatch.chdir(tmp_path / "b")
+    assert run.plot_of("gradcam", "../a/1.jpg") == before
 
 
 def test_augmentation_shows_what_the_pipeline_makes(show: Any, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def features(run: str, image: str, output: str | None) -> None:
     from cnnkit.rundir import find_run
 
     found = find_run(run)
-    target = _picture(output, found.plot(f"features-{Path(image).stem}"))
+    target = _picture(output, found.plot_of("features", image))
     _write(lambda path: pictures.features(found, image, path), target)
 
 
@@ -102,7 +102,7 @@ def gradcam(
         target = _picture(output, found.plot("gradcam-mistakes"))
         _write(lambda path: pictures.gradcam_mistakes(found, count, path), target)
     else:
-        target = _picture(output, found.plot(f"gradcam-{Path(image).stem}"))
+        target = _picture(output, found.plot_of("gradcam", image, classes))
         _write(lambda path: pictures.gradcam(found, image, classes, path), target)
 
 
@@ -131,10 +131,11 @@ def augmentation(config: str, overrides: tuple[str, ...], images: int, draws: in
     """Draw training images as the network of CONFIG receives them."""
     from cnnkit import show as pictures
     from cnnkit.config.load import load_config
-    from cnnkit.rundir import config_file
+    from cnnkit.rundir import config_file, run_of
 
     loaded = load_config(config_file(config), overrides)
-    target = _picture(output, Path(f"{loaded.name}-augmentation.png"))
+    run = run_of(config)
+    target = _picture(output, Path(f"{run.name if run else loaded.name}-augmentation.png"))
     _write(lambda path: pictures.augmentation(loaded, images, draws, path), target)
 
 
@@ -154,7 +155,8 @@ def architecture(config: str, overrides: tuple[str, ...], output: str | None) ->
     # A run knows its shapes and classes even where its images are no longer here.
     loaded = load_config(config_file(config), overrides) if run is None or overrides else read_config(run)
     endings = (".svg", ".png")
-    names = [output] if output is not None else [f"{loaded.name}-architecture{ending}" for ending in endings]
+    name = run.name if run is not None else loaded.name
+    names = [output] if output is not None else [f"{name}-architecture{ending}" for ending in endings]
     for name in names:
         _write(lambda path: draw(loaded, path), _picture(name, Path(name), endings))
 
