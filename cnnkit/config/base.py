@@ -419,7 +419,7 @@ def _pair(value: Any) -> tuple[int, int]:
     if isinstance(value, str) and value.strip().lstrip("-").isdigit():
         hint = "; remove the quotes"
     elif isinstance(value, str) and "," in value:
-        hint = f"; write a list: [{value}]"
+        hint = f"; write a list: [{value.strip('() ')}]"
     raise invalid(
         f"expected a whole number from 1 to {LARGEST_SIDE:,}, or a list [height, width] of two, "
         f"got {describe(value)}{hint}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,9 @@ import yaml
 
 from cnnkit.config.base import describe, shorten
 from cnnkit.errors import ConfigError, Place, Problem
+
+#: What may stand in a tuple of Python's.
+_IN_A_TUPLE = re.compile(r"[-+]?[0-9][0-9.e]*|\$\w+|None|True|False")
 
 #: More nodes than this, aliases expanded, is no config but an alias bomb.
 MAXIMUM_NODES = 20_000
@@ -147,6 +151,7 @@ def parse(text: str, file: str, override: str | None = None) -> Node:
         root = loader.get_single_node()
         if root is None:
             raise ConfigError([Problem(Place(file, 1, 1, override), "", "the file is empty; expected a config")])
+        converter.has_tuples([root])
         node = converter.convert(root)
     except yaml.MarkedYAMLError as error:
         raise ConfigError([converter.syntax_problem(error)]) from None
@@ -222,16 +227,34 @@ class _Converter:
             value = self.scalar(node)
         elif isinstance(node, yaml.SequenceNode):
             self.check_tag(node, "seq")
-            value = [self.convert(item) for item in node.value]
+            value = [] if self.has_tuples(node.value) else [self.convert(item) for item in node.value]
         else:
             self.check_tag(node, "map")
-            value = self.mapping(node)
+            parts = [part for key, value in node.value for part in (key, value) if part.value != ""]
+            value = {} if self.has_tuples(parts) else self.mapping(node)
         del self.open_nodes[id(node)]
         return Node(value, self.place(node.start_mark))
 
     def check_tag(self, node: Any, expected: str) -> None:
         if node.tag != _TAG + expected:
             self.problem(node.start_mark, f"the tag `{node.tag}` is not supported; remove it")
+
+    def has_tuples(self, nodes: Sequence[Any]) -> bool:
+        """Reports Python's tuples among neighbours, which YAML cuts at the commas inside brackets and braces."""
+        found, rest = False, list(nodes)
+        while rest:
+            first, text = rest.pop(0), ""
+            if not _is_plain(first) or not first.value.startswith("("):
+                continue
+            text = first.value
+            while rest and text.count("(") > text.count(")") and _is_plain(rest[0]):
+                text += f", {rest.pop(0).value}"
+            items = re.split(r"[\s,()]+", text.strip("(), "))
+            if "," in text and all(map(_IN_A_TUPLE.fullmatch, items)):
+                written = text.replace("(", "[").replace(")", "]").replace("None", "null")
+                self.problem(first.start_mark, f"`{shorten(text)}` is a tuple in Python; in YAML, write `{written}`")
+                found = True
+        return found
 
     def scalar(self, node: Any) -> Any:
         text, tag = node.value, node.tag.removeprefix(_TAG)
@@ -301,6 +324,11 @@ class _Converter:
         elif isinstance(key_node, yaml.ScalarNode):
             hint = f'; if it is a name, quote it: "{key_node.value}"'
         self.problem(key_node.start_mark, f"expected a name as the key, got {describe(key)}{hint}")
+
+
+def _is_plain(node: Any) -> bool:
+    """Whether a node is a text without quotes."""
+    return isinstance(node, yaml.ScalarNode) and node.style is None
 
 
 def _integer(text: str) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.config.base import LARGEST_NUMBER, NamedObject, StrictModel, describe, nearest, shorten, suggestion
-from cnnkit.config.document import FLOAT, INTEGER, Node
+from cnnkit.config.base import LARGEST_NUMBER, NamedObject, StrictModel, describe, nearest, shorten
+from cnnkit.config.document import FLOAT, INTEGER, Node, flow
 from cnnkit.config.schema import Schema, class_schema
 from cnnkit.errors import Place, Problem
 
@@ -83,13 +83,26 @@ def locate(root: Node, path: Path, of_key: bool = False) -> Place:
 
 def explain(mistake: Mistake, root: Node) -> Problem:
     """The problem that a user reads."""
+    from cnnkit.config.hints import of_value
+
     message = message_of(mistake)
+    message += of_value(message, mistake.received, _parameters(mistake.path, root))
     if "block" in mistake.context:
         message += f" (the block is defined at {locate(root, ('model', 'blocks', mistake.context['block']), True)})"
     path = mistake.path
     refused_seed = "argument" in mistake.context and mistake.path[-1] == "seed"
     of_key = mistake.kind == "extra_forbidden" or refused_seed
     return Problem(locate(root, path, of_key), format_path(path), message)
+
+
+def _parameters(path: Path, root: Node) -> Mapping[str, Any]:
+    """The parameters of the block whose layers a path leads into; none elsewhere."""
+    if path[:2] != ("model", "blocks") or len(path) < 3:
+        return {}
+    node: Any = root
+    for part in (*path[:3], "parameters"):
+        node = node.value.get(part) if node is not None and isinstance(node.value, dict) else None
+    return node.value if node is not None and isinstance(node.value, dict) else {}
 
 
 def message_of(mistake: Mistake) -> str:
@@ -113,7 +126,7 @@ def message_of(mistake: Mistake) -> str:
     if kind == "string_type":
         return f"expected a string, got {received}{'; quote it' if isinstance(mistake.received, int | float) else ''}"
     if kind == "list_type":
-        return f"expected a list, got {received}; each entry starts with `- `"
+        return f"expected a list, got {received}; {_list_hint(mistake)}"
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         known = _fields_hint(mistake)
         return f"expected a mapping{known}, got {received}"
@@ -146,7 +159,20 @@ def _unknown_key(mistake: Mistake) -> str:
         return f"`{key}` is one word; a space is missing after the colon: `{head}: {tail}`"
     if key == "seed" and _is_argument(mistake):
         return "unknown argument `seed`; all seeds come from the run's own `seed`"
-    return f"unknown {_noun(mistake)} `{shorten(key)}`{suggestion(key, fields)}"
+    from cnnkit.config.hints import of_key
+
+    hint = of_key(key, mistake.owner, mistake.received) if mistake.owner is not None else ""
+    return f"unknown {_noun(mistake)} `{shorten(key)}`{hint}"
+
+
+def _list_hint(mistake: Mistake) -> str:
+    if mistake.received is None and "paths" in mistake.path[-2:]:
+        return "a path that passes its input on is an empty list, `[]`"
+    if mistake.received is None:
+        return "an empty one is `[]`"
+    if isinstance(mistake.received, str | int | float):
+        return f"write `[{flow(mistake.received)}]`, or a `- ` before each entry"
+    return "each entry starts with `- `"
 
 
 def _required_hint(mistake: Mistake) -> str:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.config.base import Choice, Table, nearest
+from cnnkit.config.base import Choice, Table
 from cnnkit.config.check import Parts, check_config, check_parts
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
@@ -103,7 +103,9 @@ def _merged(found: list[Mistake]) -> list[Mistake]:
 
 
 def _nearest(mistake: Mistake) -> str | None:
-    return nearest(mistake.path[-1], mistake.owner.model_fields) if mistake.owner is not None else None
+    from cnnkit.config.hints import meant_key
+
+    return meant_key(str(mistake.path[-1]), mistake.owner) if mistake.owner is not None else None
 
 
 #: Fields of `data` without which the images' shape, or the number of classes, is a guess.

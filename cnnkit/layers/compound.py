@@ -150,6 +150,7 @@ class Compound(Layer):
                 raise ShapeError(
                     f"{self._described(shapes)}: to be concatenated, they must agree on all axes but axis {axis + 1}"
                     + (", the channels" if axis == rank - 1 else "")
+                    + self._pooling_hint()
                 )
         return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
 
@@ -159,9 +160,18 @@ class Compound(Layer):
             fits = len(shape) == len(result) and all(a == b or 1 in (a, b) for a, b in zip(result, shape, strict=True))
             if not fits:
                 verb = {"add": "added", "average": "averaged", "multiply": "multiplied"}.get(self.merge, "compared")
-                raise ShapeError(f"{self._described(shapes)}: to be {verb}, they must agree, or be 1, on each axis")
+                raise ShapeError(
+                    f"{self._described(shapes)}: to be {verb}, they must agree, or be 1, on each axis"
+                    + self._pooling_hint()
+                )
             result = tuple(max(a, b) for a, b in zip(result, shape, strict=True))
         return result
+
+    def _pooling_hint(self) -> str:
+        """Names a global pooling that leaves no image, where there is one."""
+        flat = (layer.kind for layer in leaves([self]) if getattr(layer, "keepdims", True) is False)
+        kind = next(flat, None)
+        return f"; `{kind}: {{keepdims: true}}` leaves an image of 1x1" if kind is not None else ""
 
     def _described(self, shapes: list[Shape]) -> str:
         texts = [f"`{part.title}` gives {format_shape(shape)}" for part, shape in zip(self.parts, shapes, strict=True)]

@@ -137,7 +137,7 @@ RANGES = [
     edit("not a number", "factor: 0.5", "factor: .nan", "19:42", "a finite number", "got .nan"),
     edit("factor", "factor: 0.5", "factor: 2", "19:42", "below 1", "got 2 (a whole number)"),
     edit("negative seed", "seed: 0", "seed: -1", "1:7", "of at least 0", "got -1"),
-    edit("large seed", "seed: 0", "seed: 99999999999", "1:7", "below 2147483648", "got 99999999999"),
+    edit("large seed", "seed: 0", "seed: 99999999999", "1:7", "below 2,147,483,648", "got 99999999999"),
     edit("huge number", "seed: 0", f"seed: 1{'0' * 500}", "1:7", "too large", "2^63 - 1"),
     edit("validation share", "cifar10", "cifar10\n  validation: 1", "4:15", "below 1", "got 1"),
     edit("steps", "epochs: 3", "epochs: 3\n  steps_per_execution: 0", "18:24", "from 1 to 1,000,000", "got 0"),
