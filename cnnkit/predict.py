@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.config.image_files import image_files, left_out_text
-from cnnkit.config.image_formats import IMAGE_SUFFIXES
+from cnnkit.config.image_formats import IMAGE_SUFFIXES, MOST_MEGAPIXELS, CorruptImage
 from cnnkit.data.images import read_image
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluate import aligned, probabilities_from_outputs
@@ -98,6 +98,8 @@ def predict_images(
     head: str,
     batch_size: int,
     top: int = 5,
+    resize: str = "stretch",
+    most_megapixels: float = MOST_MEGAPIXELS,
 ) -> list[Prediction]:
     """Predicts image files of any size and mode; at most `batch_size` images are in memory at a time.
 
@@ -111,6 +113,8 @@ def predict_images(
             `evaluate.probabilities_from_outputs`.
         batch_size: Images per call of the network.
         top: How many of the likeliest classes `as_table` shows.
+        resize: How images of another size are resized, see `read_image`.
+        most_megapixels: Images with more are not read.
 
     Returns:
         One prediction per file, in the order of `files`. A file that is not an image, or a damaged one, has
@@ -124,7 +128,7 @@ def predict_images(
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(files), batch_size):
             chunk = files[start : start + batch_size]
-            images = list(pool.map(lambda file: _read(file, image_shape), chunk))
+            images = list(pool.map(lambda file: _read(file, image_shape, resize, most_megapixels), chunk))
             readable = [image for image in images if not isinstance(image, str)]
             rows = iter(_probabilities(network, readable, class_names, head))
             for file, image in zip(chunk, images, strict=True):
@@ -135,16 +139,15 @@ def predict_images(
     return predictions
 
 
-def _read(file: Path, image_shape: tuple[int, int, int]) -> NDArray[np.uint8] | str:
+def _read(
+    file: Path, image_shape: tuple[int, int, int], resize: str, most_megapixels: float
+) -> NDArray[np.uint8] | str:
     """The image, or one line that says why there is none."""
     height, width, channels = image_shape
     try:
-        return read_image(file, (height, width), channels)
-    except CnnkitError as error:
-        return error.message
-    # A damaged file can make a decoder raise anything; whatever it is, it concerns this file alone.
-    except Exception as error:
-        return f"cannot read the image file `{file}`: {error or type(error).__name__}"
+        return read_image(file, (height, width), channels, resize=resize, most_megapixels=most_megapixels)
+    except CorruptImage as error:
+        return f"{error.message}. {error.hint}" if error.hint else error.message
 
 
 def _probabilities(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnnkit.config.image_formats import MOST_MEGAPIXELS, RESIZINGS
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import to_csv, write_atomically
 from cnnkit.printable import printable
@@ -35,11 +36,15 @@ class Task:
         image_shape: (height, width, channels).
         class_names: In the order of the outputs.
         head: `softmax`, `logits` or `sigmoid`.
+        resize: How images reach that shape: `stretch`, `pad` or `crop`.
+        max_megapixels: Image files with more are refused.
     """
 
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     head: str
+    resize: str = "stretch"
+    max_megapixels: float = MOST_MEGAPIXELS
 
 
 @dataclass(frozen=True)
@@ -253,7 +258,13 @@ class Run:
         try:
             height, width, channels = (int(size) for size in environment["data"]["image_shape"])
             names = tuple(printable(str(name)) for name in environment["data"]["class_names"])
-            return Task((height, width, channels), names, str(environment["model"]["head"]))
+            # Runs of earlier versions say nothing of these two.
+            resize = str(environment["data"].get("resize", "stretch"))
+            max_megapixels = float(environment["data"].get("max_megapixels", MOST_MEGAPIXELS))
+            head = str(environment["model"]["head"])
+            if resize not in RESIZINGS:
+                raise ValueError
+            return Task((height, width, channels), names, head, resize, max_megapixels)
         except (KeyError, TypeError, ValueError):
             raise CnnkitError(
                 f"`{self.environment}` does not say what the images, the classes and the head of the model are",

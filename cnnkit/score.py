@@ -131,6 +131,7 @@ def evaluate_run(
     tta: Sequence[str] = (),
     keep: Callable[[Predictions], None] | None = None,
     skip_corrupt: bool = False,
+    max_megapixels: float | None = None,
 ) -> dict[str, Any]:
     """The metrics of a run on one split, or on another folder of labelled images.
 
@@ -144,6 +145,7 @@ def evaluate_run(
         keep: Gets what was said of each image.
         skip_corrupt: Whether files of the folder that cannot be read are left out, as they are where the run's config
             says so.
+        max_megapixels: Images of the folder with more cannot be read; by default as the run's config says.
 
     Raises:
         UsageError: if there is no such split or folder.
@@ -157,7 +159,7 @@ def evaluate_run(
     task = run.read_task()
     class_names = task.class_names
     inference.check_views(tta, task.image_shape)
-    images = labelled_images(run, split, folder, skip_corrupt)
+    images = labelled_images(run, split, folder, skip_corrupt, max_megapixels)
     probabilities, labels = _probabilities(run, images, tta)
     metrics = {
         "split": folder or split,
@@ -185,12 +187,13 @@ def evaluate_ensemble(
     tta: Sequence[str] = (),
     keep: Callable[[Predictions], None] | None = None,
     skip_corrupt: bool = False,
+    max_megapixels: float | None = None,
 ) -> dict[str, Any]:
     """The metrics of the average of several runs' probabilities (as Krizhevsky et al. 2012 average seven networks).
 
     Args:
         runs: Runs on the same images and classes.
-        split, folder, tta, keep, skip_corrupt: As for `evaluate_run`.
+        split, folder, tta, keep, skip_corrupt, max_megapixels: As for `evaluate_run`.
 
     Returns:
         The metrics, and `members`: each run's name and its accuracy alone. Nothing is written.
@@ -209,7 +212,7 @@ def evaluate_ensemble(
     first = runs[0].read_task()
     for run in runs[1:]:
         task = run.read_task()
-        if (task.class_names, task.image_shape) != (first.class_names, first.image_shape):
+        if (task.class_names, task.image_shape, task.resize) != (first.class_names, first.image_shape, first.resize):
             raise UsageError(
                 f"the runs `{runs[0].path}` and `{run.path}` do not see the same images and classes",
                 "An ensemble needs networks of one task.",
@@ -217,7 +220,7 @@ def evaluate_ensemble(
     if folder is None:
         _check_same_split(runs, split)
     inference.check_views(tta, first.image_shape)
-    images = labelled_images(runs[0], split, folder, skip_corrupt)
+    images = labelled_images(runs[0], split, folder, skip_corrupt, max_megapixels)
     total: Any = 0.0
     members = []
     for run in runs:
@@ -297,11 +300,17 @@ def _check_same_split(runs: Sequence[Run], split: str) -> None:
             )
 
 
-def labelled_images(run: Run, split: str, folder: str | None = None, skip_corrupt: bool = False) -> Any:
+def labelled_images(
+    run: Run,
+    split: str,
+    folder: str | None = None,
+    skip_corrupt: bool = False,
+    max_megapixels: float | None = None,
+) -> Any:
     """The images of a run's split, as a `data.Split`, or those of a folder of class folders.
 
     Args:
-        skip_corrupt: As for `evaluate_run`.
+        skip_corrupt, max_megapixels: As for `evaluate_run`.
 
     Raises:
         CnnkitError: if the data set is not there, has changed, or has no such split.
@@ -312,7 +321,12 @@ def labelled_images(run: Run, split: str, folder: str | None = None, skip_corrup
         task = run.read_task()
         skips = skip_corrupt or bool(within(plain_config(run), "data", "skip_corrupt"))
         return data_module.labelled_folder(
-            folder, class_names=task.class_names, shape=task.image_shape, skip_corrupt=skips
+            folder,
+            class_names=task.class_names,
+            shape=task.image_shape,
+            resize=task.resize,
+            skip_corrupt=skips,
+            most_megapixels=max_megapixels or task.max_megapixels,
         )
     try:
         config = load_config(str(run.config)).config

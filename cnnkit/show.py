@@ -52,12 +52,13 @@ def filters(run: Run, path: Path) -> None:
     plots.filters(np.load(run.initial_filters), after, path)
 
 
-def features(run: Run, image: str, path: Path) -> None:
+def features(run: Run, image: str, path: Path, max_megapixels: float | None = None) -> None:
     """Draws the feature maps of each stage for one image, low level to high level, the most active channels of each.
 
     Args:
         image: An image file, or the place of a test image.
         path: The PNG file to write.
+        max_megapixels: As for `read_input`.
 
     Raises:
         CnnkitError: if the image cannot be read, or the run has no model or no layer that puts out an image.
@@ -68,7 +69,7 @@ def features(run: Run, image: str, path: Path) -> None:
     found = stages(places(read_config(run)))
     if not found:
         raise CnnkitError(f"no layer of `{run.path}` puts out an image; there are no feature maps to show")
-    (pixels, name), model = read_input(run, image), load_model(run)
+    (pixels, name), model = read_input(run, image, max_megapixels), load_model(run)
     outputs, maps = compile_stages(model, found, jit_compile=uses_xla(run))(pixels[None])
     probabilities = probabilities_from_outputs(outputs, run.read_task().head)[0]
     best = int(probabilities.argmax())
@@ -84,13 +85,14 @@ def features(run: Run, image: str, path: Path) -> None:
     sheet(f"Feature maps of {run.name}", rows, path, note=note)
 
 
-def gradcam(run: Run, image: str, classes: Sequence[str], path: Path) -> None:
+def gradcam(run: Run, image: str, classes: Sequence[str], path: Path, max_megapixels: float | None = None) -> None:
     """Draws what in an image speaks for the predicted class, and for any others.
 
     Args:
         image: An image file, or the place of a test image.
         classes: Names of further classes.
         path: The PNG file to write.
+        max_megapixels: As for `read_input`.
 
     Raises:
         CnnkitError: if the image cannot be read, or the run has no model or no layer that puts out an image.
@@ -103,7 +105,7 @@ def gradcam(run: Run, image: str, classes: Sequence[str], path: Path) -> None:
         if name not in names:
             raise UsageError(f"the run has no class `{name}`", f"Its classes are {', '.join(names)}.")
     compute, place = gradcam_of(run)
-    pixels, title = read_input(run, image)
+    pixels, title = read_input(run, image, max_megapixels)
     probabilities, _ = compute(pixels[None], [0])
     best = names[int(probabilities[0].argmax())]
     wanted = [names.index(name) for name in dict.fromkeys([best, *classes])]
@@ -324,11 +326,12 @@ def _mixture(label: NDArray[np.float32], names: Sequence[str]) -> str:
     return "\n".join(f"{share:.0%} {name}" for share, name in sorted(parts, reverse=True)[:2])
 
 
-def read_input(run: Run, image: str) -> tuple[NDArray[np.uint8], str]:
+def read_input(run: Run, image: str, max_megapixels: float | None = None) -> tuple[NDArray[np.uint8], str]:
     """An image as the run's network takes it, uint8 [height, width, channels], and what to call it.
 
     Args:
         image: An image file, or a whole number: the place of a test image, from 0.
+        max_megapixels: A file with more is refused; by default as the run's config says.
 
     Raises:
         UsageError: if there is neither.

@@ -220,6 +220,8 @@ def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: 
                 "source": data.info.source,
                 "fingerprint": data.fingerprint,
                 "image_shape": list(data.info.shape),
+                "resize": loaded.config.data.resize,
+                "max_megapixels": loaded.config.data.max_megapixels,
                 "class_names": list(prepared.class_names),
                 "images": sizes,
             },

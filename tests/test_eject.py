@@ -21,6 +21,7 @@ from trainings import TIMING
 
 from cnnkit import shipped
 from cnnkit.cli import cli
+from cnnkit.config.image_formats import RESIZINGS
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.console import Console
 from cnnkit.eject import eject
@@ -400,7 +401,8 @@ def test_blocks_become_functions() -> None:
     assert "def inception(x, one, reduce3, three, reduce5, five, pool):" in inception
 
 
-def test_a_folder_gives_the_same_images(tmp_path: Path) -> None:
+@pytest.mark.parametrize("resize", RESIZINGS)
+def test_a_folder_gives_the_same_images(tmp_path: Path, resize: str) -> None:
     """Sizes, modes, an orientation, transparency, a hidden file: the script reads what cnnkit reads."""
     random = np.random.RandomState(0)
     for name in ("cat", "dog"):
@@ -410,19 +412,21 @@ def test_a_folder_gives_the_same_images(tmp_path: Path) -> None:
             image = Image.fromarray(pixels)
             if number == 3:
                 image = image.convert("L")
+            if number == 7:
+                image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
             if number == 4:
                 image.putalpha(128)
             exif = Image.Exif()
             exif[0x0112] = 6 if number == 5 else 1
             folder = tmp_path / "pets" / name / ("more" if number % 3 == 0 else "")
-            image.save(folder / f"{number}.png", exif=exif)
+            image.save(folder / f"{number}.{'tif' if number == 7 else 'png'}", exif=exif)
     (tmp_path / "pets" / "cat" / ".hidden.png").write_text("")
     (tmp_path / "pets" / "cat" / "__MACOSX").mkdir()
     (tmp_path / "pets" / "cat" / "__MACOSX" / "shadow.png").write_text("")
     (tmp_path / "pets" / "cat" / "folder.png").mkdir()
     text = yaml.safe_dump(
         {
-            "data": {"folder": str(tmp_path / "pets"), "image_size": [16, 12], "validation": 0.25},
+            "data": {"folder": str(tmp_path / "pets"), "image_size": [16, 12], "resize": resize, "validation": 0.25},
             "model": {"layers": ["Flatten", {"Dense": "classes"}]},
         }
     )
@@ -447,19 +451,21 @@ def test_a_folder_gives_the_same_images(tmp_path: Path) -> None:
     assert "broken.png" in shown.getvalue()
 
 
-def test_other_sizes_and_slices_of_tfds(tfds_as_stated: None, tmp_path: Path) -> None:
-    text = """
+@pytest.mark.parametrize("resize", RESIZINGS)
+def test_other_sizes_and_slices_of_tfds(tfds_as_stated: None, tmp_path: Path, resize: str) -> None:
+    text = f"""
 data:
   name: mnist
   image_size: [20, 24]
-  splits: {train: "train[:2%]", validation: "train[98%:]"}
-model: {layers: [Flatten, {Dense: classes}]}
+  resize: {resize}
+  splits: {{train: "train[:1%]", validation: "train[99%:]"}}
+model: {{layers: [Flatten, {{Dense: classes}}]}}
 """
     loaded = written(tmp_path, text)
     script = eject(loaded)
     data = load_data(loaded.config)
     module = as_module(script)
-    for spec, split in (("train[:2%]", data.train), ("train[98%:]", data.validation)):
+    for spec, split in (("train[:1%]", data.train), ("train[99%:]", data.validation)):
         assert f'load("{spec}")' in script
         images, labels = module.load(spec)
         assert split is not None

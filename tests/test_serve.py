@@ -292,7 +292,7 @@ def broken_images() -> dict[str, tuple[bytes, int, str]]:
         "a bomb": (png_header(100_000, 100_000), 413, "pixels"),
         "a little too much": (png_header(8001, 8000), 413, "8001x8000 = 64,008,000 pixels; at most 64,000,000"),
         "no pixels": (png_header(0, 5), 422, "cannot read"),
-        "10 MB and a byte": (whole["PNG"].ljust((10 << 20) + 1, b"\0"), 413, "larger than 10 MB"),
+        "32 MB and a byte": (whole["PNG"].ljust((32 << 20) + 1, b"\0"), 413, "larger than 32 MB"),
     }
 
 

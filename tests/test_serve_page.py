@@ -268,7 +268,7 @@ def test_the_keyboard_suffices(page_at: PageAt, address: str) -> None:
 
 def test_errors_are_shown_in_words(page_at: PageAt, address: str, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no image")
-    (tmp_path / "large.png").write_bytes(bytes(11 << 20))
+    (tmp_path / "large.png").write_bytes(bytes(33 << 20))
     page = page_at(address)
     answer_of(page, page.locator(".examples button").first.click)
     choose = page.get_by_label("Choose an image")
@@ -278,7 +278,7 @@ def test_errors_are_shown_in_words(page_at: PageAt, address: str, tmp_path: Path
     # What was right for the last image is not shown beside it.
     assert not page.locator(".answer").is_visible()
     choose.set_input_files(tmp_path / "large.png")
-    alert.get_by_text("larger than 10 MB").wait_for()
+    alert.get_by_text("larger than 32 MB").wait_for()
     answer_of(page, page.locator(".examples button").first.click)
     assert alert.inner_text() == ""
     # The browser itself reports the refused request.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cnnkit.cli.options import JSON, TTA, common, named_file
+from cnnkit.cli.options import JSON, MAX_MEGAPIXELS, TTA, common, named_file
 from cnnkit.errors import CnnkitError, UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ log = logging.getLogger("cnnkit")
 @click.option(
     "--skip-corrupt", is_flag=True, help="Leave out files of --data that cannot be read, as `data.skip_corrupt` does."
 )
+@MAX_MEGAPIXELS
 @click.option("--csv", "csv_file", metavar="FILE", help="Write class and probabilities of each image as CSV.")
 @click.option("--mistakes", metavar="FILE", help="Draw the most confident mistakes, as `show mistakes` does.")
 @TTA
@@ -42,6 +43,7 @@ def evaluate(
     split: str,
     folder: str | None,
     skip_corrupt: bool,
+    max_megapixels: float | None,
     csv_file: str | None,
     mistakes: str | None,
     tta: str | None,
@@ -51,6 +53,8 @@ def evaluate(
 
     Several runs are measured as an ensemble: the average of their probabilities.
     """
+    if max_megapixels is not None and folder is None:
+        raise UsageError("--max-megapixels is for the images of --data", "Those of a run have `data.max_megapixels`.")
     from cnnkit.inference import parse_tta
     from cnnkit.rundir import find_run
 
@@ -72,9 +76,9 @@ def evaluate(
     from cnnkit.score import evaluate_ensemble, evaluate_run
 
     if len(found) == 1:
-        metrics = evaluate_run(found[0], split, folder, views, keep, skip_corrupt)
+        metrics = evaluate_run(found[0], split, folder, views, keep, skip_corrupt, max_megapixels)
     else:
-        metrics = evaluate_ensemble(found, split, folder, views, keep, skip_corrupt)
+        metrics = evaluate_ensemble(found, split, folder, views, keep, skip_corrupt, max_megapixels)
     if as_json:
         click.echo(json.dumps(metrics, indent=2, ensure_ascii=False))
         return
@@ -122,10 +126,19 @@ def _write_predictions(predictions: Predictions, title: str, table: Path | None,
     help="Classes per image in the table; CSV and JSON have all.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print only CSV.")
+@MAX_MEGAPIXELS
 @TTA
 @JSON
 @common
-def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, tta: str | None, as_json: bool) -> None:
+def predict(
+    run: str,
+    paths: tuple[str, ...],
+    top: int,
+    as_csv: bool,
+    max_megapixels: float | None,
+    tta: str | None,
+    as_json: bool,
+) -> None:
     """Classify image files, and folders of them, with a run's model."""
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other")
@@ -149,6 +162,8 @@ def predict(run: str, paths: tuple[str, ...], top: int, as_csv: bool, tta: str |
         head=task.head,
         batch_size=batch_size,
         top=top,
+        resize=task.resize,
+        most_megapixels=max_megapixels or task.max_megapixels,
     )
     if task.head != "softmax":
         done = "scaled to a sum of 1" if task.head == "sigmoid" else "put through a softmax"

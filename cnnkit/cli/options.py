@@ -52,6 +52,12 @@ ALLOW_HOST = click.option(
     metavar="NAME",
     help="Another name that browsers may call the page by, such as a proxy's. Repeatable.",
 )
+MAX_MEGAPIXELS = click.option(
+    "--max-megapixels",
+    type=click.FloatRange(0.001, 100_000),
+    metavar="N",
+    help="Refuse image files of more megapixels; by default as the run's config says.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print only JSON.")
 
 

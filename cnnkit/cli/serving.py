@@ -12,8 +12,16 @@ from cnnkit.cli.options import ALLOW_HOST, HOST, common
 @HOST
 @ALLOW_HOST
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
+@click.option(
+    "--max-megapixels",
+    type=click.FloatRange(0.001, 100_000),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Refuse images of more megapixels.",
+)
 @common
-def serve(runs: tuple[str, ...], host: str, allowed_hosts: tuple[str, ...], port: int) -> None:
+def serve(runs: tuple[str, ...], host: str, allowed_hosts: tuple[str, ...], port: int, max_megapixels: float) -> None:
     """Serve a page and a JSON endpoint that classify images with runs.
 
     POST /predict takes image files or JSON; /openapi.json describes it. Ctrl-C ends the server.
@@ -21,7 +29,7 @@ def serve(runs: tuple[str, ...], host: str, allowed_hosts: tuple[str, ...], port
     from cnnkit.rundir import find_run
     from cnnkit.serve import serve as serve_runs
 
-    serve_runs([find_run(run) for run in runs], host, port, allowed_hosts)
+    serve_runs([find_run(run) for run in runs], host, port, allowed_hosts, max_megapixels)
 
 
 @click.command()

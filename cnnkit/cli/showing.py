@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnnkit.cli.options import SET, common, named_file
+from cnnkit.cli.options import MAX_MEGAPIXELS, SET, common, named_file
 from cnnkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,16 +66,17 @@ def filters(run: str, layer: str | None, output: str | None) -> None:
 @show.command()
 @_RUN
 @click.argument("image", metavar="IMAGE")
+@MAX_MEGAPIXELS
 @_OUTPUT
 @common
-def features(run: str, image: str, output: str | None) -> None:
+def features(run: str, image: str, max_megapixels: float | None, output: str | None) -> None:
     """Draw the feature maps of each stage for IMAGE: a file, or the number of a test image, from 0."""
     from cnnkit import show as pictures
     from cnnkit.rundir import find_run
 
     found = find_run(run)
     target = _picture(output, found.plot_of("features", image))
-    _write(lambda path: pictures.features(found, image, path), target)
+    _write(lambda path: pictures.features(found, image, path, max_megapixels), target)
 
 
 @show.command()
@@ -84,10 +85,17 @@ def features(run: str, image: str, output: str | None) -> None:
 @click.option("--mistakes", is_flag=True, help="Show the most confident mistakes instead of IMAGE.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Another class to look for. Repeatable.")
 @click.option("--count", type=click.IntRange(1, 100), default=12, show_default=True, help="How many mistakes.")
+@MAX_MEGAPIXELS
 @_OUTPUT
 @common
 def gradcam(
-    run: str, image: str | None, mistakes: bool, classes: tuple[str, ...], count: int, output: str | None
+    run: str,
+    image: str | None,
+    mistakes: bool,
+    classes: tuple[str, ...],
+    count: int,
+    max_megapixels: float | None,
+    output: str | None,
 ) -> None:
     """Draw what in IMAGE (a file, or the number of a test image) speaks for a class."""
     from cnnkit import show as pictures
@@ -103,7 +111,7 @@ def gradcam(
         _write(lambda path: pictures.gradcam_mistakes(found, count, path), target)
     else:
         target = _picture(output, found.plot_of("gradcam", image, classes))
-        _write(lambda path: pictures.gradcam(found, image, classes, path), target)
+        _write(lambda path: pictures.gradcam(found, image, classes, path, max_megapixels), target)
 
 
 @show.command()

@@ -19,6 +19,7 @@ from cnnkit.config.base import (
     suggestion,
     whole_schema,
 )
+from cnnkit.config.image_formats import MOST_MEGAPIXELS
 
 
 class DataProblem(Exception):
@@ -115,6 +116,17 @@ class DataConfig(StrictModel):
     image_size: Pair | None = Field(
         default=None, description="[height, width] in pixels to resize every image to, before augmentation."
     )
+    resize: Literal["stretch", "pad", "crop"] = Field(
+        default="stretch",
+        description="How an image of other proportions reaches `image_size`: `stretch` changes them; `pad` keeps them "
+        "and the whole image, centred between black borders; `crop` keeps them and the middle of the image. As "
+        "`keras.layers.Resizing` does with `pad_to_aspect_ratio` and `crop_to_aspect_ratio`.",
+    )
+    max_megapixels: Annotated[float, Field(ge=0.001, le=100_000)] = Field(
+        default=MOST_MEGAPIXELS,
+        description="Image files of more megapixels are refused before they are decoded; decoding takes up to 8 bytes "
+        "of memory per pixel.",
+    )
     channels: Annotated[Literal[1, 3], BeforeValidator(_one_or_three)] | None = Field(
         default=None,
         description="How a folder's images are read: 1 as grayscale, 3 in colour; by default in colour if any of the "
@@ -161,6 +173,12 @@ class DataConfig(StrictModel):
             raise invalid("needs `name:` (a TFDS data set, or `digits`) or `folder:` (a folder of class folders)")
         if self.name is not None and self.folder is not None:
             raise invalid("has both `name` and `folder`; keep one of them")
+        if self.resize != "stretch" and self.image_size is None:
+            raise invalid(
+                f"`resize: {self.resize}` says how images reach `image_size`, which is not given; add "
+                "`image_size: [height, width]`",
+                argument="resize",
+            )
         return self
 
     @model_validator(mode="after")

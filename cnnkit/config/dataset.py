@@ -15,6 +15,7 @@ from cnnkit.config.base import nearest
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.image_files import folders_in
 from cnnkit.config.image_folder import image_header, list_image_folder
+from cnnkit.config.image_formats import CorruptImage
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
 from cnnkit.printable import printable
 
@@ -86,7 +87,7 @@ def describe_data_set(config: DataConfig) -> DataSetInfo:
             "`digits` are 8x8 and never resized; let the network begin with a `Resizing` layer instead", "image_size"
         )
     if config.folder is not None:
-        found = _describe_folder(config.folder, config.image_size)
+        found = _describe_folder(config.folder, config.image_size, config.max_megapixels)
     else:
         assert config.name is not None
         found = _describe_name(config)
@@ -300,13 +301,18 @@ def _version_key(path: Path) -> tuple[int, ...]:
 # --- Image folders --------------------------------------------------------------------------------------
 
 
-def _describe_folder(folder: str, image_size: tuple[int, int] | None) -> _Found:
+def _describe_folder(folder: str, image_size: tuple[int, int] | None, most_megapixels: float) -> _Found:
     listing = list_image_folder(folder)
     files = list(listing.files())
     step = max(1, -(-len(files) // HEADER_SAMPLE))
-    headers = [header for file in files[::step] if (header := image_header(listing.root / file))]
+    headers, problems = [], []
+    for file in files[::step]:
+        try:
+            headers.append(image_header(listing.root / file, most_megapixels))
+        except CorruptImage as problem:
+            problems.append(problem)
     if not headers:
-        raise DataProblem(f"none of the image files in `{folder}` can be read", "folder")
+        raise DataProblem(f"none of the image files in `{folder}` can be read: {problems[0]}", "folder")
     coloured = sum(channels == 3 for _, _, channels in headers)
     note = None
     if 0 < coloured < len(headers) / 2:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cnnkit.config.data import DataProblem
 from cnnkit.config.image_files import folders_in, image_files, left_out_text
-from cnnkit.config.image_formats import IMAGE_SUFFIXES, CorruptImage, header_size, open_image
+from cnnkit.config.image_formats import IMAGE_SUFFIXES, MOST_MEGAPIXELS, header_size, open_image
 from cnnkit.printable import printable
 
 #: Folder names that stand for a split, and the split's name.
@@ -134,10 +134,11 @@ def _list_classes(
     return tuple(printable(path.name) for path in folders), tuple(classes), tuple(left_out)
 
 
-def image_header(path: Path) -> tuple[int, int, int] | None:
-    """Height, width and channels (1 or 3) that an image file's header promises; None if it cannot be read."""
-    try:
-        with open_image(path) as image:
-            return (*header_size(image), 1 if image.mode in GRAYSCALE_MODES else 3)
-    except CorruptImage:
-        return None
+def image_header(path: Path, most_megapixels: float = MOST_MEGAPIXELS) -> tuple[int, int, int]:
+    """Height, width and channels (1 or 3) that an image file's header promises.
+
+    Raises:
+        CorruptImage: if it cannot be read, see `open_image`.
+    """
+    with open_image(path, most_megapixels) as image:
+        return (*header_size(image), 1 if image.mode in GRAYSCALE_MODES else 3)

@@ -64,6 +64,9 @@ MEGAPIXEL = 1_000_000
 #: page scanned at 1,200 dots per inch has 278; a small file that claims more is meant to fill the memory.
 MOST_MEGAPIXELS = 300
 
+#: How an image of other proportions is resized, see `data.images.read_image`.
+RESIZINGS = ("stretch", "pad", "crop")
+
 #: Memory for images that are decoded at the same time: for each core enough for one of 16 megapixels.
 _CORE_BYTES = 128 << 20
 _LEAST_BYTES = 1 << 30

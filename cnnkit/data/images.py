@@ -53,6 +53,7 @@ def read_image(
     channels: int,
     *,
     most_megapixels: float = MOST_MEGAPIXELS,
+    resize: str = "stretch",
     formats: Collection[str] = FORMATS.keys(),
 ) -> Array:
     """An image file as the network gets it.
@@ -60,14 +61,15 @@ def read_image(
     Any of its format's modes is converted: 16-bit values are scaled to 0..255, and so are floating-point numbers
     from 0 to 1; transparent pixels are laid over white, the EXIF orientation is applied, and of an animation the first
     frame is taken, of a document the first page. Resizing is bilinear with antialiasing, as in
-    `keras.layers.Resizing(height, width, antialias=True)` with the result rounded to whole numbers (at most 1 of
-    255 apart).
+    `keras.layers.Resizing(height, width, antialias=True)`, for `pad` with `pad_to_aspect_ratio` and for `crop` with
+    `crop_to_aspect_ratio`, the result rounded to whole numbers (at most 1 of 255 apart).
 
     Args:
         file: Its path, or an open file of bytes.
         size: (height, width) to resize to; None keeps the image's own.
         channels: 1 for grayscale, 3 for colour.
         most_megapixels: An image with more is refused once its header is read, before its pixels are.
+        resize: `stretch`, `pad` or `crop`: how an image of other proportions reaches `size`.
         formats: Those that are accepted, of `image_formats.FORMATS`.
 
     Returns:
@@ -77,13 +79,13 @@ def read_image(
         TooManyPixels: if it has more pixels.
         CorruptImage: if the file cannot be decoded, see `open_image`.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     with open_image(file, most_megapixels, formats) as opened:
         ImageOps.exif_transpose(opened, in_place=True)
         image = _convert(opened, "L" if channels == 1 else "RGB")
         if size is not None and image.size != (size[1], size[0]):
-            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+            image = RESIZERS[resize](image, size[1], size[0])
         array = np.asarray(image, np.uint8)
     return array[..., None] if channels == 1 else array
 
@@ -126,6 +128,38 @@ def _to_bytes(image: Image.Image) -> np.ndarray:
     return 255 - scaled if counts_from == 0 else scaled
 
 
+def _stretched(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The image in another size, whatever its proportions."""
+    from PIL import Image
+
+    return image.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _padded(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The whole image in another size, with black on two sides where its proportions are others."""
+    from PIL import Image
+
+    across = (max(image.width, image.height * width // height) - image.width) // 2
+    down = (max(image.height, image.width * height // width) - image.height) // 2
+    # The length without a border first: an image with its border could take any amount of memory.
+    image = _stretched(image, *((image.width, height) if across else (width, image.height)))
+    framed = Image.new(image.mode, (image.width + 2 * across, image.height + 2 * down))
+    framed.paste(image, (across, down))
+    return _stretched(framed, width, height)
+
+
+def _cropped(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The middle of the image in another size, as much of it as has the new proportions."""
+    columns = max(1, min(image.width, image.height * width // height))
+    rows = max(1, min(image.height, image.width * height // width))
+    left, top = (image.width - columns) // 2, (image.height - rows) // 2
+    return _stretched(image.crop((left, top, left + columns, top + rows)), width, height)
+
+
+#: For each `data.resize`: from image, width and height to an image of that size.
+RESIZERS = {"stretch": _stretched, "pad": _padded, "crop": _cropped}
+
+
 def file_facts(path: str | os.PathLike[str]) -> os.stat_result:
     """Size and time of a file; of a link that leads nowhere, its own."""
     try:
@@ -142,9 +176,10 @@ class FolderSource:
         files: One list of files for each class.
         class_names: The classes' names, for messages.
         shape: (height, width, channels) of the images that leave here.
-        resize: Whether images of another size are resized; else they are errors.
+        resize: How images of another size are resized, see `read_image`; None if they are errors.
         skip_corrupt: Whether `decode` leaves out files that cannot be decoded.
         skip_by: How the user asks for that, for messages.
+        most_megapixels: Images with more cannot be decoded.
     """
 
     def __init__(
@@ -154,9 +189,10 @@ class FolderSource:
         class_names: Sequence[str],
         shape: tuple[int, int, int],
         *,
-        resize: bool,
+        resize: str | None,
         skip_corrupt: bool,
         skip_by: str = "set `data.skip_corrupt: true`",
+        most_megapixels: float = MOST_MEGAPIXELS,
     ) -> None:
         self.root = root
         self.class_names = class_names
@@ -164,6 +200,7 @@ class FolderSource:
         self.resize = resize
         self.skip_corrupt = skip_corrupt
         self.skip_by = skip_by
+        self.most_megapixels = most_megapixels
         self.files = [file for names in files for file in names]
         self.labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(names) for names in files])
 
@@ -188,7 +225,9 @@ class FolderSource:
     def key(self) -> str:
         """A hash over the listing, the sizes and times of the files, and how they are converted."""
         digest = hashlib.blake2b(digest_size=16)
-        how = (str(self.root.resolve()), self.shape, self.resize, self.skip_corrupt, version("pillow"))
+        # The limit decides which images are left out; where none may be, it decides nothing.
+        left_out = (self.skip_corrupt, self.skip_corrupt and self.most_megapixels)
+        how = (str(self.root.resolve()), self.shape, self.resize, *left_out, version("pillow"))
         digest.update(repr(how).encode("utf-8", "surrogateescape"))
         for file, label in zip(self.files, self.labels.tolist(), strict=True):
             facts = file_facts(os.path.join(self.root, file))
@@ -225,7 +264,13 @@ class FolderSource:
         path = os.path.join(self.root, self.files[position])
         label = self.class_names[self.labels[position]]
         try:
-            image = read_image(path, self.shape[:2] if self.resize else None, self.shape[2])
+            image = read_image(
+                path,
+                None if self.resize is None else self.shape[:2],
+                self.shape[2],
+                most_megapixels=self.most_megapixels,
+                resize=self.resize or "stretch",
+            )
         except CorruptImage as error:
             hint = f"Repair or remove such files, or {self.skip_by} to leave them out."
             raise CorruptImage(f"{error.message} (class `{label}`)", error.hint or hint) from None

@@ -16,7 +16,7 @@ from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
 from cnnkit.config.image_files import left_out_text
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
-from cnnkit.config.image_formats import CorruptImage
+from cnnkit.config.image_formats import MOST_MEGAPIXELS, CorruptImage
 from cnnkit.data.decoded import decode, readable
 from cnnkit.data.digits import read_digits
 from cnnkit.data.images import CorruptFiles, FolderSource, file_facts
@@ -93,6 +93,8 @@ def labelled_folder(
     *,
     class_names: Sequence[str],
     shape: tuple[int, int, int],
+    resize: str = "stretch",
+    most_megapixels: float = MOST_MEGAPIXELS,
     skip_corrupt: bool = False,
     memory_bytes: int | None = None,
 ) -> Split:
@@ -104,6 +106,8 @@ def labelled_folder(
         folder: The folder of class folders.
         class_names: The network's classes in order; the folders' names have to be among them.
         shape: (height, width, channels) that the network takes.
+        resize: How images of another size are resized, see `read_image`.
+        most_megapixels: Images with more cannot be decoded.
         skip_corrupt: Whether files that cannot be decoded are left out.
         memory_bytes: As for `load`.
 
@@ -130,7 +134,14 @@ def labelled_folder(
     for name, paths in zip(listing.class_names, found, strict=True):
         files[list(class_names).index(name)] = paths
     source = FolderSource(
-        listing.root, files, class_names, shape, resize=True, skip_corrupt=skip_corrupt, skip_by="add `--skip-corrupt`"
+        listing.root,
+        files,
+        class_names,
+        shape,
+        resize=resize,
+        skip_corrupt=skip_corrupt,
+        skip_by="add `--skip-corrupt`",
+        most_megapixels=most_megapixels,
     )
     info = DataSetInfo(shape, len(class_names), tuple(class_names), "folder")
     plan = {"test": _whole(source)}
@@ -184,18 +195,19 @@ class _Folder:
             self.listing.splits[spec],
             self.listing.class_names,
             self.info.shape,
-            resize=self.config.image_size is not None,
+            resize=None if self.config.image_size is None else self.config.resize,
             skip_corrupt=self.config.skip_corrupt,
+            most_megapixels=self.config.max_megapixels,
         )
 
 
 class _Prepared:
     """A prepared TFDS set; splits without labels (as ImageNet's test split) do not count."""
 
-    def __init__(self, folder: Path, info: DataSetInfo) -> None:
+    def __init__(self, folder: Path, info: DataSetInfo, resize: str) -> None:
         from cnnkit.data.tfds import PreparedSet, RecordSource
 
-        self.prepared = PreparedSet(folder, info.shape, info.classes)
+        self.prepared = PreparedSet(folder, info.shape, info.classes, resize)
         self.splits = tuple(self.prepared.splits)
         self.fingerprint = self.prepared.fingerprint
         self._opened: dict[str, RecordSource] = {}
@@ -222,7 +234,7 @@ def _open_collection(config: DataConfig, info: DataSetInfo) -> _Collection:
         return _Digits()
     from cnnkit.data.download import fetch
 
-    return _Prepared(fetch(config.name, download=config.download), info)
+    return _Prepared(fetch(config.name, download=config.download), info, config.resize)
 
 
 # --- Dividing -----------------------------------------------------------------------------------------

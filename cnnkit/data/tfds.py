@@ -35,12 +35,13 @@ class PreparedSet:
         shape: (height, width, channels) of the images that leave here; others are resized, bilinear with
             antialiasing, as `tf.image.resize` does, and rounded.
         classes: Number of classes.
+        resize: `stretch`, `pad` or `crop`, see `images.read_image`.
 
     Raises:
         CnnkitError: if its images are not uint8, its files no TFRecords, or its facts are not those given.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, folder: Path, shape: tuple[int, int, int], classes: int, resize: str = "stretch") -> None:
         facts = read_prepared(folder)
         self.folder = folder
         self.record_files = read_record_files(folder)
@@ -51,6 +52,7 @@ class PreparedSet:
         self.splits: dict[str, int] = facts["splits"]
         self.stored_shape: tuple[int | None, int | None, int] = facts["shape"]
         self.classes = classes
+        self.resize = resize
         if facts["dtype"] != "uint8":
             raise CnnkitError(f"the images of `{self.name}` are {facts['dtype']}; cnnkit reads uint8 images (0..255)")
         if facts["classes"] not in (None, classes) or facts["shape"][2] != shape[2]:
@@ -109,7 +111,8 @@ class RecordSource:
     @cached_property
     def key(self) -> str:
         """A hash over the record files and how their images are decoded."""
-        decoding = [self.prepared.image_key, self.prepared.stored_shape, self.shape, "bilinear", _tensorflow_version()]
+        how = [self.prepared.resize, "bilinear", _tensorflow_version()]
+        decoding = [self.prepared.image_key, self.prepared.stored_shape, self.shape, *how]
         return entry_key(kind="records", files=self._files_facts, decoding=decoding)
 
     @cached_property
@@ -223,6 +226,7 @@ class RecordSource:
             image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
             image = tf.ensure_shape(image, stored)
             if stored[:2] != (height, width):
+                image = _with_proportions(image, height, width, self.prepared.resize)
                 image = tf.image.resize(image, (height, width), method="bilinear", antialias=True)
                 image = tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
             return image
@@ -232,6 +236,28 @@ class RecordSource:
             feature = {key: tf.io.FixedLenFeature([], tf.string)}
             encoded = tf.io.parse_example(records, feature)[key]
             return tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec((height, width, channels), tf.uint8))
+
+
+def _with_proportions(image: Any, height: int, width: int, resize: str) -> Any:
+    """An image that may be stretched to a size: with a black border, or its middle; for `stretch`, the image itself.
+
+    Args:
+        image: uint8 [rows, columns, channels].
+    """
+    import tensorflow as tf
+
+    rows, columns = tf.unstack(tf.shape(image)[:2])
+    needed_rows, needed_columns = columns * height // width, rows * width // height
+    if resize == "pad":
+        down = (tf.maximum(rows, needed_rows) - rows) // 2
+        across = (tf.maximum(columns, needed_columns) - columns) // 2
+        return tf.pad(image, [[down, down], [across, across], [0, 0]])
+    if resize == "crop":
+        left_rows = tf.clip_by_value(needed_rows, 1, rows)
+        left_columns = tf.clip_by_value(needed_columns, 1, columns)
+        top, left = (rows - left_rows) // 2, (columns - left_columns) // 2
+        return image[top : top + left_rows, left : left + left_columns]
+    return image
 
 
 def _checked(batches: tf.data.Dataset) -> Iterator[Array]:

@@ -13,6 +13,7 @@ from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read
 from cnnkit.config.image_files import SYSTEM_FOLDERS, folders_in
 from cnnkit.config.image_folder import SPLIT_FOLDERS, list_image_folder
 from cnnkit.config.image_formats import FORMATS, IMAGE_SUFFIXES
+from cnnkit.data.images import RESIZERS
 from cnnkit.data.loading import FIXED_SEED, TEST_SHARE
 from cnnkit.eject.text import call_text, copied, literal, wrapped
 
@@ -42,15 +43,23 @@ def load(split):
 
 _RESIZE = """\
 def resized(image, label):
-    image = tf.image.resize(image, %(size)s, antialias=True)
+    image = %(resize)s
     return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8), label
 """
+
+#: For each `data.resize`; `%s` is the size.
+_RESIZES = {
+    "stretch": "tf.image.resize(image, %s, antialias=True)",
+    "pad": "keras.ops.image.resize(tf.cast(image, tf.float32), %s, antialias=True, pad_to_aspect_ratio=True)",
+    "crop": "keras.ops.image.resize(tf.cast(image, tf.float32), %s, antialias=True, crop_to_aspect_ratio=True)",
+}
 
 _FOLDER = '''\
 def read_image(path):
     """An image file, uint8 [%(shape)s]."""
     with Image.open(path, formats=FORMATS) as opened:
-        image = _convert(ImageOps.exif_transpose(opened), %(mode)s)
+        ImageOps.exif_transpose(opened, in_place=True)
+        image = _convert(opened, %(mode)s)
     %(resize)sreturn np.asarray(image, np.uint8)%(grey)s
 
 
@@ -188,8 +197,8 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
             "# Others are not tried: some that Pillow knows start programs.",
             f"FORMATS = {literal(tuple(FORMATS))}",
         ]
-        size = f"({width}, {height})"
-        resize = f"if image.size != {size}:\n        image = image.resize({size}, Image.Resampling.BILINEAR)\n    "
+        resizer = RESIZERS[config.resize].__name__
+        resize = f"if image.size != ({width}, {height}):\n        image = {resizer}(image, {width}, {height})\n    "
         names = {
             "shape": shape,
             "mode": literal("L" if channels == 1 else "RGB"),
@@ -198,7 +207,8 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
             "append": _APPEND_READABLE if config.skip_corrupt else _APPEND,
         }
         functions.append(copied("cnnkit.config.image_files", ["image_files"]) + "\n")
-        functions += [copied("cnnkit.data.images", ["_convert"]) + "\n", _FOLDER % names]
+        used = ["_convert", resizer] if config.image_size is not None else ["_convert"]
+        functions += [copied("cnnkit.data.images", used) + "\n", _FOLDER % names]
         found = set(listing.splits)
         places = _folders_of_splits(listing.root)
 
@@ -217,7 +227,7 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
         resize = ""
         stored, found = _tfds_facts(config.name, info)
         if stored != (height, width):
-            functions.append(_RESIZE % {"size": literal((height, width))})
+            functions.append(_RESIZE % {"resize": _RESIZES[config.resize] % literal((height, width))})
             resize = ".map(resized)"
         functions.append(_TFDS % {"shape": shape, "resize": resize})
         constants.append(f"DATA = {literal(_tfds_name(config.name))}  # a data set of tensorflow-datasets")

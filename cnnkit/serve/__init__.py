@@ -17,13 +17,19 @@ if TYPE_CHECKING:
     from cnnkit.rundir import Run
 
 
-def create_app(runs: Sequence[Run], host: str = LOOPBACK, allowed_hosts: Sequence[str] = ()) -> FastAPI:
+def create_app(
+    runs: Sequence[Run],
+    host: str = LOOPBACK,
+    allowed_hosts: Sequence[str] = (),
+    max_megapixels: float | None = None,
+) -> FastAPI:
     """The page and the endpoints as an ASGI application; loads the networks.
 
     Args:
         runs: At least one; their names tell them apart, or their paths where two have one name.
         host: The address or name that the application is bound to.
         allowed_hosts: Names that requests may call it by, besides `host`, the machine's own and any address.
+        max_megapixels: Images with more are refused; by default 64.
 
     Raises:
         CnnkitError: if the extra is missing, or a run has no model that can be used.
@@ -32,17 +38,23 @@ def create_app(runs: Sequence[Run], host: str = LOOPBACK, allowed_hosts: Sequenc
     check_packages()
     from cnnkit.serve.app import create_app
 
-    return create_app(runs, own_names(host, allowed_hosts))
+    return create_app(runs, own_names(host, allowed_hosts), max_megapixels)
 
 
-def serve(runs: Sequence[Run], host: str = LOOPBACK, port: int = 8000, allowed_hosts: Sequence[str] = ()) -> None:
+def serve(
+    runs: Sequence[Run],
+    host: str = LOOPBACK,
+    port: int = 8000,
+    allowed_hosts: Sequence[str] = (),
+    max_megapixels: float | None = None,
+) -> None:
     """Serves until Ctrl-C, and prints the address once the page can be opened.
 
     Args:
         runs: At least one.
         host: The address or name to listen on.
         port: 0 takes any that is free.
-        allowed_hosts: As for `create_app`.
+        allowed_hosts, max_megapixels: As for `create_app`.
 
     Raises:
         UsageError: if the address cannot be listened on.
@@ -51,4 +63,4 @@ def serve(runs: Sequence[Run], host: str = LOOPBACK, port: int = 8000, allowed_h
     check_packages()
     from cnnkit.serve.server import serve
 
-    serve(runs, host, port, allowed_hosts)
+    serve(runs, host, port, allowed_hosts, max_megapixels)

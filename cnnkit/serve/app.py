@@ -20,11 +20,12 @@ from cnnkit.serve.service import Service, stage_fields
 
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
+#: With a place for the megapixels.
 DESCRIPTION = f"""\
 Classifies images with trained networks.
 
 An image is a {", ".join(decoding.FORMATS[:-1])} or {decoding.FORMATS[-1]} file of at most
-{uploads.MOST_IMAGE_BYTES >> 20} MB and {decoding.MOST_MEGAPIXELS} megapixels; a request takes up to
+{uploads.MOST_IMAGE_BYTES >> 20} MB and {{:g}} megapixels; a request takes up to
 {uploads.MOST_IMAGES} of them and {uploads.MOST_BODY_BYTES >> 20} MB. If one image of a request cannot be read, the
 whole request is refused, and the message says which. When too many requests wait, the answer is 503 with `Retry-After`.
 """
@@ -46,9 +47,10 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 RunName = Annotated[str | None, Query(description="A run's name; by default the first.")]
 
 
-def create_app(runs: Sequence[Run], names: frozenset[str]) -> FastAPI:
+def create_app(runs: Sequence[Run], names: frozenset[str], max_megapixels: float | None) -> FastAPI:
     """See `cnnkit.serve.create_app`."""
-    service = Service(serve_runs(runs))
+    most = decoding.MOST_MEGAPIXELS if max_megapixels is None else max_megapixels
+    service = Service(serve_runs(runs), most)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -59,7 +61,7 @@ def create_app(runs: Sequence[Run], names: frozenset[str]) -> FastAPI:
     app = FastAPI(
         title="cnnkit serve",
         version=__version__,
-        description=DESCRIPTION,
+        description=DESCRIPTION.format(most),
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

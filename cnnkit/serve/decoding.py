@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from cnnkit.config.image_formats import CorruptImage, TooManyPixels
 from cnnkit.data.images import read_image
+from cnnkit.rundir import Task
 from cnnkit.serve.refusals import TOO_LARGE, UNPROCESSABLE, Refused
 from cnnkit.serve.uploads import Upload
 
 #: Each of their headers tells the size of what is decoded; those of containers may tell another.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
 
-#: Telephones' pictures have 48 or 50.
+#: Where nothing else is said. Most telephones take pictures of at most 50 megapixels.
 MOST_MEGAPIXELS = 64
 
 #: A progressive JPEG file may repeat its scans, each a pass over all pixels; cameras and editors write about ten.
@@ -28,29 +29,40 @@ _JPEG_START = b"\xff\xd8"
 _SCAN_START = b"\xff\xda"
 
 
-async def decode(uploads: Sequence[Upload], image_shape: tuple[int, int, int], threads: Executor) -> NDArray[np.uint8]:
+async def decode(uploads: Sequence[Upload], task: Task, most_megapixels: float, threads: Executor) -> NDArray[np.uint8]:
     """The images as a network takes them, [images, height, width, channels].
+
+    Args:
+        task: What the network takes.
+        most_megapixels: An image with more is refused.
 
     Raises:
         Refused: if one of them is no image, damaged, or has too many pixels; names it where there are several.
     """
     loop = asyncio.get_running_loop()
-    height, width, channels = image_shape
-    images = np.empty((len(uploads), height, width, channels), np.uint8)
+    images = np.empty((len(uploads), *task.image_shape), np.uint8)
     for image, upload in zip(images, uploads, strict=True):
         # One by one: others get their turn, and where the client has gone, only what is begun is decoded.
-        image[:] = await loop.run_in_executor(threads, _decode_one, upload, (height, width), channels)
+        image[:] = await loop.run_in_executor(threads, _decode_one, upload, task, most_megapixels)
     return images
 
 
-def _decode_one(upload: Upload, size: tuple[int, int], channels: int) -> NDArray[np.uint8]:
+def _decode_one(upload: Upload, task: Task, most_megapixels: float) -> NDArray[np.uint8]:
     before = f"{upload.name}: " if upload.name else ""
     if not upload.content:
         raise Refused(UNPROCESSABLE, f"{before}cannot read the image: it is empty")
     if upload.content.startswith(_JPEG_START) and (scans := upload.content.count(_SCAN_START)) > MOST_SCANS:
         raise Refused(UNPROCESSABLE, f"{before}the image has {scans} scans; at most {MOST_SCANS} are accepted")
     try:
-        return read_image(io.BytesIO(upload.content), size, channels, most_megapixels=MOST_MEGAPIXELS, formats=FORMATS)
+        height, width, channels = task.image_shape
+        return read_image(
+            io.BytesIO(upload.content),
+            (height, width),
+            channels,
+            most_megapixels=most_megapixels,
+            resize=task.resize,
+            formats=FORMATS,
+        )
     except TooManyPixels as error:
         raise Refused(TOO_LARGE, before + error.message) from None
     except CorruptImage as error:

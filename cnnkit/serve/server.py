@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 import uvicorn
-from PIL import Image
 
 from cnnkit.errors import CnnkitError
 from cnnkit.pages.connections import BoundedConnection, backlog
@@ -26,7 +24,9 @@ log = logging.getLogger("cnnkit")
 SHUTDOWN_SECONDS = 3
 
 
-def serve(runs: Sequence[Run], host: str, port: int, allowed_hosts: Sequence[str]) -> None:
+def serve(
+    runs: Sequence[Run], host: str, port: int, allowed_hosts: Sequence[str], max_megapixels: float | None
+) -> None:
     """See `cnnkit.serve.serve`."""
     from cnnkit.serve.app import create_app
 
@@ -35,11 +35,9 @@ def serve(runs: Sequence[Run], host: str, port: int, allowed_hosts: Sequence[str
     # Before the networks are loaded, so that a taken port is reported at once.
     with contextlib.closing(listen(host, [port])) as listener:
         shown = address(listener, host)
-        # Such images are refused with a message to who sent them.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         if not is_loopback(listener):
             log.warning("whoever reaches this machine's %s can use this server; it asks for no password", host)
-        app = create_app(runs, own_names(host, allowed_hosts))
+        app = create_app(runs, own_names(host, allowed_hosts), max_megapixels)
         server = server_of(app, lambda: click.echo(f"serving {shown}  (Ctrl-C ends it)"))
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])

@@ -36,9 +36,11 @@ class Service:
 
     Args:
         served: At least one run.
+        max_megapixels: Images with more are refused.
     """
 
-    def __init__(self, served: Sequence[Served]) -> None:
+    def __init__(self, served: Sequence[Served], max_megapixels: float) -> None:
+        self.max_megapixels = max_megapixels
         self.served = {one.name: one for one in served}
         self.load = Load()
         self._worker = Worker()
@@ -105,12 +107,12 @@ class Service:
 
     async def _outputs(self, served: Served, uploads: Sequence[Upload]) -> Any:
         """The network's outputs for images, [images, classes]."""
-        images = await decode(uploads, served.task.image_shape, self._threads)
+        images = await decode(uploads, served.task, self.max_megapixels, self._threads)
         return await self._worker.compute(served.network, images, served.batch_size)
 
     async def _explained(self, served: Served, uploads: Sequence[Upload], index: int | None) -> dict[str, Any]:
         """The fields of `answers.Explanation` that come from the network, for one image and a class."""
-        image = await decode(uploads, served.task.image_shape, self._threads)
+        image = await decode(uploads, served.task, self.max_megapixels, self._threads)
         found = await self._worker.call(lambda: served.look_inside(image, index))
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, _drawn, served, image[0], *found)

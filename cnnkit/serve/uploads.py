@@ -20,7 +20,8 @@ from cnnkit.serve.load import Share
 from cnnkit.serve.refusals import BAD_REQUEST, TIMEOUT, TOO_LARGE, UNPROCESSABLE, UNSUPPORTED, Refused
 
 MEGABYTE = 1 << 20
-MOST_IMAGE_BYTES = 10 * MEGABYTE
+#: A telephone's picture of 50 megapixels has up to 25 MB.
+MOST_IMAGE_BYTES = 32 * MEGABYTE
 MOST_BODY_BYTES = 64 * MEGABYTE
 MOST_IMAGES = 256
 

@@ -49,7 +49,8 @@ def test_a_program_in_disguise_is_not_started(tmp_path: Path, ghostscript: Path)
     file.write_bytes(EPS)
     with pytest.raises(CorruptImage, match=r"cat\.png`: not an image"):
         read_image(file, None, 3)
-    assert image_header(file) is None
+    with pytest.raises(CorruptImage, match="not an image"):
+        image_header(file)
     with pytest.raises(CorruptImage, match="not an image"):
         read_image(io.BytesIO(EPS), None, 3)
     assert not ghostscript.exists()
@@ -100,7 +101,8 @@ def test_only_regular_files_are_opened(tmp_path: Path, kind: str) -> None:
         file.symlink_to("/dev/zero")
     with pytest.raises(CorruptImage, match=rf"x\.png` is {kind}"):
         read_image(file, None, 3)
-    assert image_header(file) is None
+    with pytest.raises(CorruptImage, match=f"is {kind}"):
+        image_header(file)
 
 
 @pytest.mark.filterwarnings("error")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cnnkit.config.data import DataConfig
 from cnnkit.data import (
@@ -42,6 +43,12 @@ def write_classes(folder: Path, count: int = 5, classes: str = "ab", size: tuple
         for number in range(count):
             pixels = random.integers(0, 256, (size[1], size[0], 3), np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def file_of(pixels: np.ndarray, format: str = "PNG") -> io.BytesIO:
+    content = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(content, format)
+    return content
 
 
 # --- One file -----------------------------------------------------------------------------------------
@@ -129,6 +136,56 @@ def test_resizing_is_that_of_keras_with_antialiasing(tmp_path: Path, size: tuple
     expected = np.asarray(layer(pixels[None].astype(np.float32)))[0]
     assert found.shape == (*size, 3)
     assert np.abs(found - expected).max() <= 1.01
+
+
+SHAPES = [(31, 29), (64, 48), (10, 97), (97, 10), (40, 40), (1, 50), (3, 2)]
+
+
+@pytest.mark.parametrize("size", [(16, 16), (12, 30), (50, 20)])
+@pytest.mark.parametrize(("resize", "option"), [("pad", "pad_to_aspect_ratio"), ("crop", "crop_to_aspect_ratio")])
+def test_padding_and_cropping_are_those_of_keras(size: tuple[int, int], resize: str, option: str) -> None:
+    import keras
+
+    random = np.random.default_rng(0)
+    for shape in SHAPES:
+        pixels = random.integers(0, 256, (*shape, 3), np.uint8)
+        found = read_image(file_of(pixels), size, 3, resize=resize)
+        expected = keras.ops.image.resize(pixels.astype(np.float32), size, antialias=True, **{option: True})
+        assert found.shape == (*size, 3)
+        assert np.abs(found - np.asarray(expected)).max() <= 1.01
+
+
+def test_padding_and_cropping_are_those_of_pillow_where_it_needs_no_fractions() -> None:
+    # Pillow pads what it has resized, so that edges and border do not mix; and crops to fractions of pixels.
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 3), np.uint8)
+    image = Image.fromarray(pixels)
+    padded = ImageOps.pad(image, (16, 16), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(read_image(file_of(pixels), (16, 16), 3, resize="pad"), np.asarray(padded))
+    fitted = ImageOps.fit(image, (8, 8), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(read_image(file_of(pixels), (8, 8), 3, resize="crop"), np.asarray(fitted))
+
+
+def test_stretching_is_pillows_own() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (31, 29, 3), np.uint8)
+    expected = Image.fromarray(pixels).resize((20, 10), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(read_image(file_of(pixels), (10, 20), 3), np.asarray(expected))
+
+
+def test_a_long_strip_is_padded_without_the_memory_of_its_square(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    new = Image.new
+
+    def recorded(mode: str, size: tuple[int, int], *rest: Any) -> Image.Image:
+        made.append(size[0] * size[1])
+        return new(mode, size, *rest)
+
+    strip = file_of(np.full((100, 30_000, 3), 200))
+    monkeypatch.setattr(Image, "new", recorded)
+    found = read_image(strip, (32, 32), 3, resize="pad")
+    assert max(made) <= 32 * 30_000
+    # A ninth of a row is light, half of it in each of the middle ones.
+    assert found[15:17].max() == pytest.approx(200 / 9.4 / 2, abs=2)
+    assert not found[:14].any()
 
 
 @pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])

@@ -1,6 +1,6 @@
 /** Requests to the server; every failure is an Error whose message can be shown. */
 
-export const MOST_BYTES = 10 * 1024 * 1024;
+export const MOST_BYTES = 32 * 1024 * 1024;
 
 async function answerOf(request) {
   let response;
@@ -29,7 +29,7 @@ export async function getBlob(path) {
 
 /** What a run makes of an image; `wanted` names the class that Grad-CAM explains. */
 export async function explain(run, image, wanted) {
-  if (image.size > MOST_BYTES) throw new Error("The image is larger than 10 MB, which is the most that is accepted.");
+  if (image.size > MOST_BYTES) throw new Error("The image is larger than 32 MB, which is the most that is accepted.");
   const query = new URLSearchParams({ run });
   if (wanted !== undefined) query.set("class", wanted);
   const headers = { "Content-Type": image.type.startsWith("image/") ? image.type : "application/octet-stream" };
