@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from trainings import rows
 
 from cnnkit import callbacks
+from cnnkit.best import Monitor
 from cnnkit.cli import cli
 from cnnkit.config.load import load_config
 from cnnkit.console import Console
@@ -347,6 +348,7 @@ def test_the_server_tells_the_state_rows_and_test_metrics(client: Any, finished:
     metrics = finished.read_json(finished.evaluation)
     assert answer["test"] == {name: metrics[name] for name in ("accuracy", "loss", "images")}
     assert answer["stopping"] is False
+    assert (answer["best_epoch"], answer["monitor"]) == (Monitor().best_epoch(answer["rows"]), "val_accuracy")
 
 
 def test_the_server_shows_kernels_and_guesses(client: Any, finished: Run) -> None:

@@ -30,6 +30,7 @@ _SHOWN = (
     "epochs",
     "epochs_done",
     "best_epoch",
+    "monitor",
     "step",
     "steps",
     "loss",
