@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +14,11 @@ from typing import TYPE_CHECKING
 import click
 
 from cnnkit.cli.options import JSON, common
-from cnnkit.errors import UsageError
+from cnnkit.errors import EXIT_FAILED, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig
+    from cnnkit.data.survey import FileFacts
 
 
 @click.group()
@@ -64,6 +68,30 @@ def data_info(source: str, as_json: bool) -> None:
     click.echo(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else as_lines(summary))
 
 
+@data.command("check")
+@click.argument("source", metavar="FOLDER|CONFIG")
+@JSON
+@common
+def data_check(source: str, as_json: bool) -> None:
+    """List what is odd in a folder of images: damage, copies, sizes. Exit 1 if it needs a decision."""
+    from cnnkit.data.check import check_folder
+
+    config, seed = _folder_source(source)
+    report = check_folder(config, seed, _bar)
+    click.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False) if as_json else report.as_text())
+    sys.exit(EXIT_FAILED if report.needs_decision else 0)
+
+
+@contextlib.contextmanager
+def _bar(files: Iterable[FileFacts], count: int) -> Iterator[Iterable[FileFacts]]:
+    """A bar on a terminal that follows the files."""
+    if not sys.stderr.isatty():
+        yield files
+        return
+    with click.progressbar(files, length=count, label="decoding", file=sys.stderr) as shown:
+        yield shown
+
+
 @data.command("clear-cache")
 @common
 def data_clear_cache() -> None:
@@ -73,19 +101,63 @@ def data_clear_cache() -> None:
     click.echo(f"freed {clear_cache() / 1e6:,.1f} MB in {cache_folder()}")
 
 
+def _folder_source(source: str) -> tuple[DataConfig, int]:
+    """The `data` section and the seed of a folder, or of a config or a run whose images are in one, right or wrong."""
+    from cnnkit.config.data import DataConfig
+
+    if os.path.isdir(source) and not _is_config(source):
+        return DataConfig(folder=source), 0
+    from cnnkit.rundir import config_file
+
+    config, seed = _written_section(config_file(source))
+    if config.folder is None:
+        raise UsageError(
+            f"`{source}` takes the data set `{config.name}`; `data check` looks at folders of images",
+            "Name a folder, or a config with `data.folder`.",
+        )
+    return config, seed
+
+
+def _written_section(file: str) -> tuple[DataConfig, int]:
+    """The `data` section and the seed of a config that is right in itself; its images may be wrong in any way."""
+    from pydantic import ValidationError
+
+    from cnnkit.config.load import load_config
+    from cnnkit.config.override import read_tree
+    from cnnkit.config.run import RunConfig
+    from cnnkit.config.schema import Schema
+
+    try:
+        config = load_config(file).config
+    except ConfigError as error:
+        try:
+            config = RunConfig.model_validate(read_tree(file, Schema("model", model=RunConfig)).plain())
+        except ValidationError:
+            raise error from None
+    return config.data, config.seed
+
+
+def _is_config(source: str) -> bool:
+    from cnnkit.rundir import run_of
+
+    return os.path.isfile(source) or source.endswith((".yaml", ".yml")) or run_of(source) is not None
+
+
 def _data_source(source: str) -> tuple[DataConfig, int]:
     """The `data` section that a config, a run, a folder or a name stands for, and the seed."""
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataProblem, describe_data_set
     from cnnkit.config.load import load_config
-    from cnnkit.rundir import config_file, run_of
+    from cnnkit.rundir import config_file
 
-    if os.path.isfile(source) or source.endswith((".yaml", ".yml")) or run_of(source) is not None:
+    if _is_config(source):
         loaded = load_config(config_file(source)).config
         return loaded.data, loaded.seed
-    config = DataConfig.model_validate({"folder" if Path(source).is_dir() else "name": source})
+    is_folder = Path(source).is_dir()
+    config = DataConfig.model_validate({"folder" if is_folder else "name": source})
     try:
-        describe_data_set(config)
+        # The sizes of a folder's images may be any; nothing is trained here.
+        describe_data_set(config.model_copy(update={"image_size": (1, 1)}) if is_folder else config)
     except DataProblem as problem:
         raise UsageError(problem.message) from None
     return config, 0

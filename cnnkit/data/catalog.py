@@ -11,10 +11,15 @@ import numpy as np
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataProblem, known_name, prepared_data_sets, read_prepared
 from cnnkit.config.image_files import left_out_counts
+from cnnkit.config.image_folder import list_image_folder
+from cnnkit.config.image_formats import CorruptImage
 from cnnkit.config.known_data_sets import KNOWN
 from cnnkit.data.batches import channel_statistics
 from cnnkit.data.download import STALL_SECONDS, fetch
 from cnnkit.data.loading import SPLITS, load
+from cnnkit.data.splits import DataSets
+from cnnkit.data.survey import FileFacts, sizes_and_modes, survey
+from cnnkit.errors import CnnkitError
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,15 @@ def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
     `mean` and `variance` are per channel on the scale 0..255, measured on the training split; `note` is that of
     `DataSetInfo`; `left_out` counts the files of a folder that do not count, by ending, where there are some.
 
+    Of a folder, it has the sizes and modes of the files, too; where the sizes differ and `data.image_size` does not
+    say what becomes of them, there is no shape, and nothing is said of pixels.
+
     Raises:
         CnnkitError: if the data cannot be loaded.
     """
-    data = load(config, seed)
+    files = _look_at_files(config)
+    sized = config.image_size is not None or len({facts.size for facts in files if facts.size is not None}) <= 1
+    data = _load_readable(config if sized else undecoded(config), seed)
     names = data.info.class_names or tuple(str(label) for label in range(data.info.classes))
     splits = {}
     for split_name in SPLITS:
@@ -92,19 +102,45 @@ def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
             splits[split_name] = {
                 "images": split.size,
                 "per_class": dict(zip(names, counts, strict=True)),
-                "in_memory": split.images is not None,
+                **({"in_memory": split.images is not None} if sized else {}),
             }
-    assert data.train is not None
-    mean, variance = channel_statistics(data.train)
+    pixels = {}
+    if sized:
+        assert data.train is not None
+        pixels["mean"], pixels["variance"] = channel_statistics(data.train)
     return {
         "source": config.name or config.folder,
-        "shape": list(data.info.shape),
+        **({"shape": list(data.info.shape)} if sized else {}),
+        **(sizes_and_modes(files) if files else {}),
         "classes": data.info.classes,
         "class_names": list(names),
         "splits": splits,
-        "mean": mean,
-        "variance": variance,
+        **pixels,
         "fingerprint": data.fingerprint,
         **({"note": data.info.note} if data.info.note else {}),
         **({"left_out": left_out_counts(data.left_out)} if data.left_out else {}),
     }
+
+
+def undecoded(config: DataConfig) -> DataConfig:
+    """A folder of images of any sizes, such that loading divides it and decodes nothing."""
+    return config.model_copy(update={"image_size": (1, 1), "memory": "stream", "skip_corrupt": False})
+
+
+def _look_at_files(config: DataConfig) -> list[FileFacts]:
+    """The headers of a folder's files; none for other data."""
+    if config.folder is None:
+        return []
+    try:
+        listing = list_image_folder(config.folder)
+    except DataProblem as problem:
+        raise CnnkitError(f"data.{problem.argument}: {problem.message}") from None
+    return list(survey(listing.root, list(listing.files())))
+
+
+def _load_readable(config: DataConfig, seed: int) -> DataSets:
+    """The data set, without files that cannot be read; whoever looks at it is told which they are."""
+    try:
+        return load(config, seed)
+    except CorruptImage:
+        return load(config.model_copy(update={"skip_corrupt": True}), seed)

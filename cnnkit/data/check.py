@@ -1,0 +1,322 @@
+"""Behind `cnnkit data check`: what of a folder of images needs a decision before one trains on it, in one list."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cnnkit.config.data import DataConfig, DataProblem
+from cnnkit.config.dataset import describe_data_set
+from cnnkit.config.image_files import SYSTEM_FOLDERS, image_files, is_passed_over, left_out_text
+from cnnkit.config.image_folder import GRAYSCALE_MODES, list_image_folder
+from cnnkit.config.image_formats import IMAGE_SUFFIXES
+from cnnkit.data.catalog import undecoded
+from cnnkit.data.images import read_image
+from cnnkit.data.loading import load
+from cnnkit.data.splits import Array
+from cnnkit.data.survey import FileFacts, survey
+from cnnkit.errors import CnnkitError
+from cnnkit.printable import printable
+
+#: Endings of images that no one can train on before they are converted.
+_FOREIGN_IMAGES = (
+    *(".heic", ".heif", ".jxl", ".jp2", ".j2k", ".psd", ".svg", ".eps", ".ico", ".tga", ".ppm", ".pgm", ".pnm"),
+    *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".exr", ".hdr"),
+)
+
+#: With fewer images, a class is said to be small.
+_FEW_IMAGES = 10
+
+#: Of each finding, this many files are named as text; JSON has all.
+_NAMED_FILES = 10
+
+#: An iterable of files, as a bar that follows it.
+Bar = Callable[[Iterable[FileFacts], int], AbstractContextManager[Iterable[FileFacts]]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a folder that one may want to know before one trains on it.
+
+    Attributes:
+        kind: What it is about, one word of `check_folder`.
+        decide: Whether it needs a decision; else it is told, and no more.
+        message: It in a line.
+        files: What is said of each file or folder; for copies, the files that are the same.
+    """
+
+    kind: str
+    decide: bool
+    message: str
+    files: Mapping[str, str | list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `data check` found.
+
+    Attributes:
+        folder: The folder.
+        images: Its image files.
+        findings: Those that need a decision first.
+    """
+
+    folder: str
+    images: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def needs_decision(self) -> bool:
+        return any(finding.decide for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values, whole."""
+        findings = [
+            {"kind": one.kind, "decide": one.decide, "message": one.message, "files": dict(one.files)}
+            for one in self.findings
+        ]
+        return {"folder": self.folder, "images": self.images, "findings": findings}
+
+    def as_text(self) -> str:
+        """As lines for a terminal; of many files, the first."""
+        lines = [f"{self.folder}: {_count(self.images, 'image')}"]
+        for finding in self.findings:
+            lines.append(f"{'decide' if finding.decide else 'note  '}  {finding.message}")
+            for file, remark in list(finding.files.items())[:_NAMED_FILES]:
+                shown = " = ".join([file, *remark]) if isinstance(remark, list) else f"{file}  {remark}".rstrip()
+                lines.append(f"          {shown}")
+            if len(finding.files) > _NAMED_FILES:
+                lines.append(f"          ... and {len(finding.files) - _NAMED_FILES:,} more (--json has all)")
+        decisions = sum(finding.decide for finding in self.findings)
+        lines.append(f"{_count(decisions, 'decision')} to make" if decisions else "nothing needs a decision")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """The files of a folder, each with its split and its class; the splits that have folders; what stops `train`."""
+
+    root: Path
+    places: dict[str, tuple[str, str]]
+    splits: frozenset[str]
+    left_out: tuple[str, ...]
+    problem: str | None = None
+
+
+def check_folder(config: DataConfig, seed: int, bar: Bar) -> Report:
+    """Looks at every file of a folder, whatever is wrong with it.
+
+    The findings are `layout` (what `train` would stop at), `empty_folders`, `unreadable`, `left_out`,
+    `system_folders`, `copies_across_classes`, `copies_across_splits`, `copies`, `sizes`, `modes`, `orientation`,
+    `no_images`, `few_images` and `spelling`. Copies are files with the same pixels as the network gets them, or,
+    without `data.image_size`, in their own size and in colour.
+
+    Args:
+        config: A `data` section with `folder`.
+        bar: Shows how far the decoding is.
+    """
+    listed = _list(config)
+    read = _reader(config)
+    with bar(survey(listed.root, list(listed.places), read), len(listed.places)) as facts:
+        found = list(facts)
+    findings = [
+        *_layout(config, seed, listed),
+        *_unreadable(config, found),
+        *_left_out(listed),
+        *_copies(found, listed),
+        *_sizes_and_modes(config, found),
+        *_few_images(found, listed),
+        *_spellings(listed),
+    ]
+    findings.sort(key=lambda finding: not finding.decide)
+    assert config.folder is not None
+    return Report(printable(config.folder), len(listed.places), tuple(findings))
+
+
+def _list(config: DataConfig) -> _Listed:
+    """The folder's files as `train` takes them; where it takes none of them, all that are there, by their folders.
+
+    Raises:
+        CnnkitError: if the folder cannot be read.
+    """
+    assert config.folder is not None
+    try:
+        listing = list_image_folder(config.folder)
+    except DataProblem as problem:
+        root = Path(config.folder).expanduser()
+        try:
+            images, others = image_files(root)
+        except OSError as error:
+            raise CnnkitError(f"cannot read the folder `{error.filename}`: {error.strerror}") from None
+        files = [os.path.relpath(image, root) for image in images]
+        places = {file: ("train", printable(os.path.dirname(file))) for file in files}
+        return _Listed(root, places, frozenset(), tuple(others), problem.message)
+    places = {
+        file: (split, name)
+        for split, classes in listing.splits.items()
+        for name, files in zip(listing.class_names, classes, strict=True)
+        for file in files
+    }
+    return _Listed(listing.root, places, frozenset(listing.splits), listing.left_out)
+
+
+def _reader(config: DataConfig) -> Callable[[str], Array]:
+    """Decodes a file as the network gets it; where nothing says how, in its own size and in colour."""
+    channels = 3
+    if config.image_size is not None:
+        try:
+            channels = describe_data_set(config).shape[2]
+        except DataProblem:
+            channels = config.channels or 3
+    return lambda path: read_image(path, config.image_size, channels)
+
+
+# --- What may be found -----------------------------------------------------------------------------------
+
+
+def _layout(config: DataConfig, seed: int, listed: _Listed) -> Iterator[Finding]:
+    problem = listed.problem
+    if problem is None:
+        try:
+            load(undecoded(config), seed)
+        except CnnkitError as error:
+            problem = error.message
+    if problem is not None:
+        yield Finding("layout", True, printable(problem))
+    if listed.problem is not None:
+        filled = {os.path.join(listed.root, str(part)) for file in listed.places for part in Path(file).parents}
+        empty = [folder for folder in _folders(listed.root) if os.path.normpath(folder) not in filled]
+        if empty:
+            files = {printable(os.path.relpath(folder, listed.root)): "" for folder in empty}
+            yield Finding("empty_folders", True, f"{_count(len(files), 'folder')} without images", files)
+
+
+def _folders(root: Path) -> Iterator[str]:
+    """The folders below one, without those that are passed over."""
+    for parent, names, _ in os.walk(root):
+        names[:] = sorted(name for name in names if not is_passed_over(name))
+        yield from (os.path.join(parent, name) for name in names)
+
+
+def _unreadable(config: DataConfig, found: Sequence[FileFacts]) -> Iterator[Finding]:
+    files = {printable(facts.file): printable(facts.error) for facts in found if facts.error is not None}
+    if files:
+        skipped = " (data.skip_corrupt leaves them out)" if config.skip_corrupt else ""
+        message = f"{_count(len(files), 'image file')} that cannot be read{skipped}"
+        yield Finding("unreadable", not config.skip_corrupt, message, files)
+
+
+def _left_out(listed: _Listed) -> Iterator[Finding]:
+    if listed.left_out:
+        images = (*IMAGE_SUFFIXES, *_FOREIGN_IMAGES)
+        is_image = any(file.lower().endswith(images) for file in listed.left_out)
+        files = {printable(os.path.relpath(file, listed.root)): "" for file in listed.left_out}
+        yield Finding("left_out", is_image, left_out_text(listed.left_out), files)
+    passed_over = [
+        os.path.join(parent, name)
+        for parent, names, _ in os.walk(listed.root)
+        for name in names
+        if name.lower() in SYSTEM_FOLDERS
+    ]
+    if passed_over:
+        files = {printable(os.path.relpath(folder, listed.root)): "" for folder in passed_over}
+        message = f"{_count(len(files), 'folder')} that a system made, passed over"
+        yield Finding("system_folders", False, message, files)
+
+
+def _copies(found: Sequence[FileFacts], listed: _Listed) -> Iterator[Finding]:
+    groups: dict[bytes, list[str]] = defaultdict(list)
+    for facts in found:
+        if facts.digest is not None:
+            groups[facts.digest].append(facts.file)
+    across_classes, across_splits, others = {}, {}, {}
+    for first, *rest in groups.values():
+        if not rest:
+            continue
+        splits, classes = ({listed.places[file][part] for file in (first, *rest)} for part in (0, 1))
+        copies = {printable(first): [printable(file) for file in rest]}
+        across_classes.update(copies if len(classes) > 1 else {})
+        across_splits.update(copies if len(splits) > 1 else {})
+        others.update(copies if len(classes) == len(splits) == 1 else {})
+    if across_classes:
+        message = f"{_count(len(across_classes), 'image')} in several classes: only one can be right"
+        yield Finding("copies_across_classes", True, message, across_classes)
+    if across_splits:
+        message = f"{_count(len(across_splits), 'image')} in several splits: a network is judged by what it learned"
+        yield Finding("copies_across_splits", True, message, across_splits)
+    if others:
+        drawn = not {"train", "validation", "test"} <= listed.splits
+        message = f"{_count(len(others), 'image')} more than once in a class"
+        message += ", so that a split that is drawn can share it with another" if drawn else ""
+        yield Finding("copies", drawn, message, others)
+
+
+def _sizes_and_modes(config: DataConfig, found: Sequence[FileFacts]) -> Iterator[Finding]:
+    sizes = Counter(facts.size for facts in found if facts.size is not None)
+    if len(sizes) > 1:
+        (common, count), *_ = sizes.most_common(1)
+        others = {
+            printable(facts.file): f"{facts.size[0]}x{facts.size[1]}"
+            for facts in found
+            if facts.size is not None and facts.size != common
+        }
+        what = "are resized" if config.image_size is not None else "need `data.image_size`"
+        message = f"images of {len(sizes):,} sizes {what}; the commonest is {common[0]}x{common[1]} ({count:,})"
+        yield Finding("sizes", False, message, others)
+    modes = Counter(facts.mode for facts in found if facts.mode is not None)
+    if len(modes) > 1:
+        (usual, count), *_ = modes.most_common(1)
+        others = {
+            printable(facts.file): facts.mode for facts in found if facts.mode is not None and facts.mode != usual
+        }
+        mixed = len({mode in GRAYSCALE_MODES for mode in modes}) > 1
+        colour = "; gray and colour are mixed, and `data.channels` decides" if mixed and config.channels is None else ""
+        counts = ", ".join(f"{mode} ({number:,})" for mode, number in modes.most_common())
+        yield Finding("modes", False, f"images of several modes: {counts}{colour}", others)
+    odd = {
+        printable(facts.file): printable(facts.odd_orientation) for facts in found if facts.odd_orientation is not None
+    }
+    if odd:
+        message = f"{_count(len(odd), 'file')} whose EXIF orientation is no number from 1 to 8, taken as upright"
+        yield Finding("orientation", False, message, odd)
+
+
+def _few_images(found: Sequence[FileFacts], listed: _Listed) -> Iterator[Finding]:
+    counts = Counter(listed.places.values())
+    readable = Counter(listed.places[facts.file] for facts in found if facts.error is None)
+    few = {
+        f"{split}: {name}" if len(listed.splits) > 1 else name: f"{readable[split, name]:,}"
+        for split, name in counts
+        if readable[split, name] < _FEW_IMAGES
+    }
+    empty = {name: count for name, count in few.items() if count == "0"}
+    if empty:
+        yield Finding(
+            "no_images", True, f"{_count(len(empty), 'class', 'es')} without an image that can be read", empty
+        )
+    few = {name: count for name, count in few.items() if name not in empty}
+    if few:
+        message = f"{_count(len(few), 'class', 'es')} with fewer than {_FEW_IMAGES} images that can be read"
+        yield Finding("few_images", False, message, few)
+
+
+def _spellings(listed: _Listed) -> Iterator[Finding]:
+    """Names that look the same: one letter with an accent may be written as one character, or as two."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    names = {path for file in listed.places for path in (file, *map(str, Path(file).parents[:-1]))}
+    for name in sorted(names):
+        groups[unicodedata.normalize("NFC", name)].append(name)
+    same = {printable(first): [printable(name) for name in rest] for first, *rest in groups.values() if rest}
+    if same:
+        message = f"{_count(len(same), 'name')} with two spellings of the same letters (Unicode NFC and NFD)"
+        yield Finding("spelling", True, message, same)
+
+
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
