@@ -10,6 +10,7 @@ import numpy as np
 from cnnkit.layers.base import Seeds, Shape
 from cnnkit.layers.compound import scopes
 from cnnkit.layers.stack import head
+from cnnkit.layers.weight_paths import SEPARATOR
 from cnnkit.tasks.classification import make_model
 
 if TYPE_CHECKING:
@@ -131,6 +132,23 @@ def _leaves(model: Any) -> Iterator[Any]:
             yield from _leaves(layer)
         else:
             yield layer
+
+
+def weights_by_path(model: Any, outer: str = "") -> dict[str, Any]:
+    """The variables of a model's layers, at any depth, by the paths that `layers.weight_paths` gives them.
+
+    Keras' own `path` does not tell what a layer in a sub-model is inside of.
+    """
+    import keras
+
+    found: dict[str, Any] = {}
+    for layer in model.layers:
+        path = outer + layer.name + SEPARATOR
+        if isinstance(layer, keras.Model):
+            found |= weights_by_path(layer, path)
+        else:
+            found |= {path + weight.name: weight for weight in layer.weights}
+    return found
 
 
 def without_training_state(model: Any) -> Any:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnnkit import runtime
-from cnnkit.errors import UsageError
 from cnnkit.layers.stack import head as head_of
-from cnnkit.model import build_model, measure_initial_weights, normalization_constants
+from cnnkit.layers.weight_paths import meant
+from cnnkit.model import build_model, measure_initial_weights, normalization_constants, weights_by_path
 from cnnkit.runtime import Runtime
 from cnnkit.tasks import classification as task
 
@@ -118,9 +117,10 @@ def make_optimizer(training: TrainingConfig, rate: Any, model: Any) -> Any:
 
     optimizer = training.optimizer.build(rate)
     if training.exclude_from_weight_decay:
-        _check_names(training.exclude_from_weight_decay, model)
-        # Keras takes them as regular expressions.
-        optimizer.exclude_from_weight_decay(var_names=[re.escape(name) for name in training.exclude_from_weight_decay])
+        weights = weights_by_path(model)
+        # Not by name: Keras would look for names anywhere in the names of layers, too.
+        left = {path for name in training.exclude_from_weight_decay for path in meant(name, weights)}
+        optimizer.exclude_from_weight_decay(var_list=[weights[path] for path in sorted(left)])
     # Before it is wrapped: a LossScaleOptimizer builds it with Keras' tracking off, and a variable that an optimizer
     # makes by itself (Nadam's product of momenta) would be missing from its variables, and so from the checkpoint.
     optimizer.build(model.trainable_variables)
@@ -128,16 +128,6 @@ def make_optimizer(training: TrainingConfig, rate: Any, model: Any) -> Any:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(model.trainable_variables)
     return optimizer
-
-
-def _check_names(names: Sequence[str], model: Any) -> None:
-    known = sorted({variable.name for variable in model.trainable_variables})
-    for name in names:
-        if not any(name in variable for variable in known):
-            raise UsageError(
-                f"training.exclude_from_weight_decay: no weight of the network has `{name}` in its name",
-                f"The names are {', '.join(known)}.",
-            )
 
 
 def resolved(config: RunConfig, chosen: Runtime) -> RunConfig:

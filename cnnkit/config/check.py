@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cnnkit.augmentation import Augmentation
 from cnnkit.config.check_training import Report, check_training
+from cnnkit.config.check_weights import check_weight_names
 from cnnkit.config.data import ChannelStatistics, DataConfig
 from cnnkit.config.dataset import DataProblem, DataSetInfo, describe_data_set
 from cnnkit.config.document import Node
@@ -20,7 +21,8 @@ from cnnkit.layers.base import Layer, Names, ShapeError, format_shape
 from cnnkit.layers.blocks import BlockConfig, calls_in
 from cnnkit.layers.compound import leaves
 from cnnkit.layers.convolution import Conv2D
-from cnnkit.layers.stack import StackError, head, trace
+from cnnkit.layers.stack import StackError, Step, head, trace
+from cnnkit.layers.weight_paths import weight_paths
 
 #: Names that the built model gives to what stands before the first layer.
 _TAKEN_NAMES = ("image", "normalization")
@@ -80,7 +82,7 @@ def check_parts(parts: Parts, root: Node) -> tuple[DataSetInfo | None, list[Prob
     if isinstance(data.normalization, ChannelStatistics) and len(data.normalization.mean) not in (1, channels):
         received = len(data.normalization.mean)
         report(("data", "normalization"), f"{received} channels are given, but the images have {channels}")
-    layers: list[Layer] | None = None
+    steps: list[Step] | None = None
     if _check_blocks(parts.blocks, report) and parts.layers:
 
         def report_inside(path: Path, message: str, inside: Sequence[tuple[str, Path]] = ()) -> None:
@@ -89,11 +91,13 @@ def check_parts(parts: Parts, root: Node) -> tuple[DataSetInfo | None, list[Prob
                 message += f"\n  at {format_path(block)}, {locate(root, block)}"
             report(path, message)
 
-        layers = _check_layers(parts, info, report_inside)
+        steps = _check_layers(parts, info, report_inside)
     _check_augmentation(parts.augmentation, info, report)
     if parts.training is not None:
-        ending = head(layers) if layers and parts.whole and parts.ending_known else None
+        ending = head([step.layer for step in steps]) if steps and parts.whole and parts.ending_known else None
         check_training(parts.training, data, info, ending, report)
+        if steps and parts.whole:
+            check_weight_names(parts.training, list(weight_paths(steps)), report)
     return info, problems
 
 
@@ -127,7 +131,7 @@ def _circle(name: str, calls: Mapping[str, set[str]]) -> list[str]:
     return []
 
 
-def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) -> list[Layer] | None:
+def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) -> list[Step] | None:
     """Reports names, shapes and initial weights that do not fit; the resolved layers, None where they are unknown."""
     layers = parts.layers
     names: dict[str, int] = {}
@@ -144,8 +148,7 @@ def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) 
     except StackError as error:
         report(("model", "layers", *error.path), error.message, error.inside)
         return None
-    resolved = [step.layer for step in steps]
-    _check_kernels(resolved, info, report)
+    _check_kernels([step.layer for step in steps], info, report)
     output = steps[-1].output_shape
     if parts.whole and output != (info.classes,):
         index = len(layers) - 1
@@ -158,7 +161,7 @@ def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) 
             ("model", "layers", index, layers[index].kind),
             f"the network puts out {format_shape(output)}, but the data have {info.classes} classes; {fix}",
         )
-    return resolved
+    return steps
 
 
 def _check_kernels(layers: Sequence[Layer], info: DataSetInfo, report: Report) -> None:

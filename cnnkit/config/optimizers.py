@@ -1,8 +1,9 @@
 """Optimizers by Keras' names, arguments and defaults."""
 
-from typing import Any, ClassVar, Self
+import re
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.config.base import (
     LARGEST_COUNT,
@@ -15,8 +16,21 @@ from cnnkit.config.base import (
     Repetitions,
     Steps,
     Table,
+    describe,
     invalid,
 )
+
+
+def _expression(value: Any) -> str:
+    try:
+        re.compile(value)
+    except (re.error, TypeError):
+        raise invalid(f"expected a regular expression, got {describe(value)}") from None
+    return str(value)
+
+
+#: A regular expression.
+Expression = Annotated[str, PlainValidator(_expression), WithJsonSchema({"type": "string", "format": "regex"})]
 
 OPTIMIZERS = Table(
     kind="optimizer",
@@ -164,7 +178,10 @@ class Muon(Optimizer):
         default=0.004, description="Decoupled weight decay of the weights that Adam updates."
     )
     epsilon: NonNegativeNumber = Field(default=1e-7, description=EPSILON)
-    exclude_layers: list[str] | None = Field(default=None, description="Names of layers that Adam updates.")
+    exclude_layers: list[Expression] | None = Field(
+        default=None,
+        description="Regular expressions, each found in names of layers that Adam updates (`head`, `Dense`).",
+    )
     exclude_embeddings: bool = Field(default=True, description="Whether Adam updates embeddings.")
     muon_a: Number = Field(default=3.4445, description="Newton-Schulz coefficient a.")
     muon_b: Number = Field(default=-4.775, description="Newton-Schulz coefficient b.")

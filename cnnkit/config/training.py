@@ -131,8 +131,9 @@ class TrainingConfig(StrictModel):
     )
     exclude_from_weight_decay: list[str] = Field(
         default=[],
-        description="Weights that the optimizer's `weight_decay` leaves alone, by part of their Keras name: "
-        "[bias, gamma, beta] leaves out biases and batch normalization.",
+        description="Weights that the optimizer's `weight_decay` leaves alone, by name: [bias, gamma, beta] leaves out "
+        "biases and batch normalization. A name that no weight has means all weights of a layer: its `name` or its "
+        "place (`0.Conv2D`, `2.Residual/layers.0.Conv2D`).",
     )
     early_stopping: EarlyStopping | None = Field(default=None, description="When to stop before the last epoch.")
     dtype_policy: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
@@ -164,7 +165,8 @@ class TrainingConfig(StrictModel):
 
     @model_validator(mode="after")
     def _weight_decay_to_exclude_from(self) -> Self:
-        if self.exclude_from_weight_decay and self.optimizer.weight_decay is None:
+        decays = (self.optimizer.weight_decay, getattr(self.optimizer, "adam_weight_decay", None))
+        if self.exclude_from_weight_decay and decays == (None, None):
             raise invalid("`exclude_from_weight_decay` is set, but the optimizer has no `weight_decay`")
         return self
 

@@ -243,7 +243,8 @@ def _main(
     """The function that runs it all."""
     training = config.training
     model = "build_model(*moments(train[0]))" if measured else "build_model()"
-    body = ["keras.utils.set_random_seed(SEED)"]
+    body = ["keras.utils.clear_session()  # Keras counts the layers from here."] if written.counts_layers else []
+    body.append("keras.utils.set_random_seed(SEED)")
     if training.dtype_policy not in ("auto", "float32"):
         body.append(f"keras.config.set_dtype_policy({literal(training.dtype_policy)})")
     body += [*data.lines, "", f"model = {model}", "draw_weights(model)"]

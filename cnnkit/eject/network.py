@@ -10,6 +10,7 @@ import builtins
 import itertools
 import keyword
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,26 @@ from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.composite import Repeat
 from cnnkit.layers.compound import Compound, scopes
 from cnnkit.layers.stack import Step
+from cnnkit.layers.weight_paths import SEPARATOR
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A layer that is not made of others, in the order in which a script makes them.
+
+    Attributes:
+        kind: What the YAML file and Keras call it.
+        path: In a run, as `cnnkit.layers.weight_paths` has it, without the weight.
+        name: In the script: its own, or the one that Keras gives it there.
+        is_numbered: Whether Keras gives it the name, by how many of its kind were made before.
+        weights: Keras' names of its weights that can be trained.
+    """
+
+    kind: str
+    path: str
+    name: str
+    is_numbered: bool
+    weights: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -101,12 +122,14 @@ class _Reader:
     Attributes:
         policy: The run's dtype policy.
         explicit: For each layer with a name of its own, what its seeds are derived from.
-        leaves: For each layer its kind, its name in a run, and its name in the script where it has one of its own.
+        leaves: The layers that are not made of others.
     """
 
     policy: str
     explicit: dict[str, str] = field(default_factory=dict)
-    leaves: list[tuple[str, str, str | None]] = field(default_factory=list)
+    leaves: list[Leaf] = field(default_factory=list)
+    _outer: tuple[str, ...] = ()
+    _made: Counter[str] = field(default_factory=Counter)
     _named: dict[str, int] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
 
@@ -123,7 +146,10 @@ class _Reader:
     def _path(self, part: Any, compound: Compound, scope: Scope, trainable: bool) -> tuple[Node, ...]:
         dtype = compound.dtype or scope.dtype
         inner = scopes(part.steps, part.labels, scope.seeds, dtype, ending=scope.ending)
-        return self.read(part.steps, inner, trainable and compound.trainable)
+        outer, self._outer = self._outer, (*self._outer, compound.name or scope.name)
+        nodes = self.read(part.steps, inner, trainable and compound.trainable)
+        self._outer = outer
+        return nodes
 
     def _compound(self, layer: Compound, scope: Scope, trainable: bool) -> list[Node]:
         paths = [(_variable(part.title), self._path(part, layer, scope, trainable)) for part in layer.parts]
@@ -161,7 +187,9 @@ class _Reader:
             common.append(Argument("name", name))
             if weights or layer.takes_seed:
                 self.explicit[name] = f"name={layer.name}" + (f"#{number}" if number else "")
-        self.leaves.append((layer.kind, layer.name or scope.name, name))
+        path = SEPARATOR.join([*self._outer, layer.name or scope.name])
+        trained = tuple(weight.name for weight in weights if weight.trainable)
+        self.leaves.append(Leaf(layer.kind, path, name or self._automatic(layer.kind), name is None, trained))
         if weights and not (trainable and layer.trainable):
             common.append(Argument("trainable", False, True))
         # The padding beside a layer has neither weights nor draws.
@@ -172,6 +200,12 @@ class _Reader:
                 extra = (*(common if place == main else ()), *self._dtype(layer.dtype or scope.dtype))
                 calls[place] = replace(call, arguments=(*call.arguments, *extra))
         return list(calls)
+
+    def _automatic(self, kind: str) -> str:
+        """The name that Keras gives the next layer of a kind that has none."""
+        number = self._made[kind]
+        self._made[kind] += 1
+        return keras_name(kind) + (f"_{number}" if number else "")
 
     def _dtype(self, dtype: str | None) -> tuple[Argument, ...]:
         return (Argument("dtype", dtype),) if dtype not in (None, self.policy) else ()
@@ -391,7 +425,7 @@ class NetworkText:
         functions: The definitions of the blocks' functions.
         lines: The body of a function that makes the model, from `inputs` on.
         explicit: For each layer with a name of its own, what its seeds are derived from.
-        leaves: For each layer its kind, its name in a run, and its name in the script where it has one of its own.
+        leaves: The layers that are not made of others.
         helpers: Functions of tensors that the text calls and Keras does not have, by the module that has them.
         initializers: Initializers likewise.
     """
@@ -399,7 +433,7 @@ class NetworkText:
     functions: list[str]
     lines: list[str]
     explicit: dict[str, str]
-    leaves: list[tuple[str, str, str | None]]
+    leaves: list[Leaf]
     helpers: dict[str, set[str]]
     initializers: set[str]
 

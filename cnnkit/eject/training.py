@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ from cnnkit.config.crossentropies import BinaryCrossentropy, CategoricalCrossent
 from cnnkit.config.further_schedules import PiecewiseConstantDecay
 from cnnkit.config.schedules import ReduceLROnPlateau, Schedule
 from cnnkit.config.training import TrainingConfig
-from cnnkit.eject.text import Raw, call_text, copied, keras_name, literal, named, number
-from cnnkit.errors import UsageError
+from cnnkit.eject.network import Leaf
+from cnnkit.eject.text import Raw, call_text, copied, keras_name, literal, named, number, wrapped
 from cnnkit.layers.calls import Argument, Call
+from cnnkit.layers.weight_paths import keras_path, meant
 
 _BEST_MODEL = '''\
 class BestModel(keras.callbacks.Callback):
@@ -61,6 +63,7 @@ class TrainingText:
         optimizer: Lines that leave `optimizer`.
         compiled: The arguments of `compile`, beside the optimizer.
         callbacks: One expression each.
+        counts_layers: Whether layers are called by names that Keras gives them, by counting.
     """
 
     functions: list[str] = field(default_factory=list)
@@ -68,15 +71,16 @@ class TrainingText:
     optimizer: list[str] = field(default_factory=list)
     compiled: list[str] = field(default_factory=list)
     callbacks: list[str] = field(default_factory=list)
+    counts_layers: bool = False
 
 
 def write_training(
-    training: TrainingConfig, head: str, jit: str, validated: bool, leaves: Sequence[tuple[str, str, str | None]]
+    training: TrainingConfig, head: str, jit: str, validated: bool, leaves: Sequence[Leaf]
 ) -> TrainingText:
     """The text of everything between a model and `fit`.
 
     Args:
-        leaves: For each layer its kind, its name in a run, and its name in the script where it has one of its own.
+        leaves: The network's layers.
         head: `softmax`, `sigmoid` or `logits`.
         jit: Whether XLA compiles the training step, as an expression.
         validated: Whether there is a validation split.
@@ -219,42 +223,58 @@ def _schedule(schedule: Schedule, base: str, batches: int, warm: bool) -> Call:
     return named(module, "initial_learning_rate", **arguments)
 
 
-def _excluded(keywords: Sequence[str], leaves: Sequence[tuple[str, str, str | None]]) -> list[str]:
-    """`exclude_layers` for the names that layers have in the script.
+def _left_to_adam(keywords: Sequence[str], leaves: Sequence[Leaf]) -> tuple[list[str], list[Leaf]]:
+    """`exclude_layers` with the names that layers have in the script, and the layers that are called by these."""
 
-    Raises:
-        UsageError: if the keywords tell apart layers that have no names of their own.
-    """
+    def is_found(leaf: Leaf) -> bool:
+        paths = [keras_path(f"{leaf.path}/{weight}") for weight in leaf.weights]
+        return any(re.search(keyword, path) for keyword in keywords for path in paths)
 
-    def matches(name: str) -> bool:
-        return any(re.search(keyword, f"{name}/kernel") for keyword in keywords)
-
-    patterns = [rf"\b{re.escape(own)}/" for _, name, own in leaves if own is not None and matches(name)]
-    for kind in dict.fromkeys(kind for kind, _, own in leaves if own is None):
-        found = {matches(name) for other, name, own in leaves if other == kind and own is None}
-        if found == {True, False}:
-            raise UsageError(
-                f"the optimizer's `exclude_layers` means some of the `{kind}` layers by their places, which a script "
-                "does not have",
-                "Give these layers a `name`, and exclude that.",
-            )
-        if found == {True}:
-            patterns.append(rf"\b{keras_name(kind)}(_[0-9]+)?/")
-    return patterns
+    found = [leaf for leaf in leaves if is_found(leaf)]
+    kinds = {leaf.kind for leaf in found if leaf.is_numbered}
+    whole = {kind for kind in kinds if all(one in found for one in leaves if one.kind == kind and one.is_numbered)}
+    alone = [leaf for leaf in found if not (leaf.is_numbered and leaf.kind in whole)]
+    patterns = [*(re.escape(leaf.name) for leaf in alone), *(f"{keras_name(kind)}(_[0-9]+)?" for kind in sorted(whole))]
+    return [rf"\b{pattern}/" for pattern in patterns], alone
 
 
-def _write_optimizer(
-    training: TrainingConfig, text: TrainingText, leaves: Sequence[tuple[str, str, str | None]]
-) -> None:
+def _not_decayed(names: Sequence[str], leaves: Sequence[Leaf]) -> tuple[list[str], list[Leaf]]:
+    """Lines that exempt the weights that the names mean, and the layers that are called by their names there."""
+    places = {f"{leaf.path}/{weight}": (leaf, weight) for leaf in leaves for weight in leaf.weights}
+    own = [name for name in names if any(weight == name for _, weight in places.values())]
+    left = {path for name in names if name not in own for path in meant(name, places)}
+    whole = [leaf for leaf in leaves if leaf.weights and all(f"{leaf.path}/{one}" in left for one in leaf.weights)]
+    single = [places[path] for path in places if path in left and places[path][0] not in whole]
+    tests = [f"weight.name in {literal(own)}"] if own else []
+    tests += [f"layer.name in {literal([leaf.name for leaf in whole])}"] if whole else []
+    if single:
+        tests.append(f"(layer.name, weight.name) in {literal([(leaf.name, weight) for leaf, weight in single])}")
+    lines = [
+        "not_decayed = [",
+        "    weight",
+        "    for layer in model.layers",
+        "    for weight in layer.trainable_weights",
+    ]
+    for word, test in zip(["if", *itertools.repeat("or", len(tests) - 1)], tests, strict=True):
+        lines += wrapped(f"{word} {test}", 4)
+    lines += ["]", "optimizer.exclude_from_weight_decay(not_decayed)"]
+    return lines, [*whole, *(leaf for leaf, _ in single)]
+
+
+def _write_optimizer(training: TrainingConfig, text: TrainingText, leaves: Sequence[Leaf]) -> None:
     optimizer = training.optimizer
     kind = type(optimizer).__name__
     arguments = [Argument("learning_rate", Raw("rate"))]
+    called: list[Leaf] = []
     convolutions = getattr(optimizer, "convolutions", False)
     for name in optimizer.arguments():
         ours = name == "convolutions" or (name == "normalize_kernels" and not convolutions)
-        if name != "learning_rate" and not ours:
-            value = getattr(optimizer, name)
-            arguments.append(Argument(name, _excluded(value, leaves) if name == "exclude_layers" and value else value))
+        if name == "learning_rate" or ours:
+            continue
+        value = getattr(optimizer, name)
+        if name == "exclude_layers" and value:
+            value, called = _left_to_adam(value, leaves)
+        arguments.append(Argument(name, value))
     call = Call(f"keras.optimizers.{kind}", tuple(arguments), "learning_rate")
     if convolutions:
         text.functions.append(copied("cnnkit.muon", ["ConvolutionMuon"]) + "\n")
@@ -262,8 +282,9 @@ def _write_optimizer(
         call = Call("ConvolutionMuon", tuple(arguments))
     text.optimizer.append(f"optimizer = {call_text(call)}")
     if training.exclude_from_weight_decay:
-        # Keras takes them as regular expressions.
-        names = [re.escape(name) for name in training.exclude_from_weight_decay]
-        text.optimizer.append(f"optimizer.exclude_from_weight_decay(var_names={literal(names)})")
+        lines, excluded = _not_decayed(training.exclude_from_weight_decay, leaves)
+        called += excluded
+        text.optimizer += lines
+    text.counts_layers = any(leaf.is_numbered for leaf in called)
     if training.dtype_policy == "mixed_float16":
         text.optimizer.append("optimizer = keras.optimizers.LossScaleOptimizer(optimizer)")

@@ -1,0 +1,31 @@
+"""What the training section says of single weights, held against those of the network."""
+
+import re
+from collections.abc import Sequence
+
+from cnnkit.config.base import suggestion
+from cnnkit.config.check_training import Report
+from cnnkit.config.explain import Path
+from cnnkit.config.training import TrainingConfig
+from cnnkit.layers.weight_paths import SEPARATOR, keras_path, meant, weight_names
+
+
+def check_weight_names(training: TrainingConfig, paths: Sequence[str], report: Report) -> None:
+    """Whether the names in `exclude_from_weight_decay` and in Muon's `exclude_layers` mean some weight.
+
+    Args:
+        paths: Those of the network's weights.
+        report: As for `check_training`.
+    """
+    for index, name in enumerate(training.exclude_from_weight_decay):
+        if not meant(name, paths):
+            message = (
+                f"no weight and no layer with weights has the name `{name}`{suggestion(name, weight_names(paths))}"
+            )
+            report(("training", "exclude_from_weight_decay", index), message, False)
+    optimizer = training.optimizer
+    for index, keyword in enumerate(getattr(optimizer, "exclude_layers", None) or ()):
+        if not any(re.search(keyword, keras_path(path)) for path in paths):
+            place: Path = ("training", "optimizer", type(optimizer).__name__, "exclude_layers", index)
+            names = {path.split(SEPARATOR)[-2] for path in paths}
+            report(place, f"`{keyword}` is found in no name of a layer with weights{suggestion(keyword, names)}", False)
