@@ -124,8 +124,9 @@ def classification_metrics(probabilities: Any, labels: Any, class_names: Sequenc
 
     Returns:
         `images`: how many; `accuracy`; `top_5_accuracy`: the share of images whose class is among the five
-        likeliest (with five classes or fewer that is all of them, so 1); `loss`: the mean categorical
-        cross-entropy (natural logarithm, computed as Keras does); `calibration_error`: see that function;
+        likeliest (with five classes or fewer that is all of them, so 1); `cross_entropy`: the mean categorical
+        cross-entropy (natural logarithm, computed as Keras does); `loss`: the same, which whoever knows the
+        run's own loss replaces; `calibration_error`: see that function;
         `per_class`: a list of {class, precision, recall, f1, support}, where a ratio of 0 to 0 counts as 0;
         `macro_precision`, `macro_recall`, `macro_f1`: scikit-learn's macro averages, over the classes that
         occur among the labels or the predictions; `confusion_matrix`: image counts, rows are true classes,
@@ -144,11 +145,13 @@ def classification_metrics(probabilities: Any, labels: Any, class_names: Sequenc
     several = len(classes) > 1
     matrix = confusion_matrix(labels, predicted, labels=classes).tolist() if several else [[len(labels)]]
     macro = precision_recall_fscore_support(labels, predicted, average="macro", zero_division=0)
+    cross_entropy = _cross_entropy(probabilities, labels)
     return {
         "images": len(labels),
         "accuracy": float(accuracy_score(labels, predicted)),
         "top_5_accuracy": _top_5_accuracy(probabilities, labels),
-        "loss": _cross_entropy(probabilities, labels),
+        "loss": cross_entropy,
+        "cross_entropy": cross_entropy,
         "calibration_error": calibration_error(probabilities, labels),
         "macro_precision": float(macro[0]),
         "macro_recall": float(macro[1]),
@@ -299,8 +302,21 @@ def _summary(metrics: dict[str, Any], classes: int) -> str:
     if classes > 5:
         rows.append(["top-5 accuracy", f"{metrics['top_5_accuracy']:.2%}"])
     rows.append(["loss", f"{metrics['loss']:.4f}"])
+    if differs_from_cross_entropy(metrics):
+        rows.append(["cross-entropy", f"{metrics['cross_entropy']:.4f}"])
     rows.append(["calibration error", f"{metrics['calibration_error']:.4f}"])
+    rows += [[name, f"{value:.4f}"] for name, value in metrics.get("metrics", {}).items()]
     return aligned(rows, "<<")
+
+
+def differs_from_cross_entropy(metrics: dict[str, Any]) -> bool:
+    """Whether the loss is another figure than the cross-entropy, as far as it is shown.
+
+    Args:
+        metrics: Those of `evaluation.json`; in those of older versions, the loss was always the cross-entropy.
+    """
+    loss, cross_entropy = metrics["loss"], metrics.get("cross_entropy", metrics["loss"])
+    return f"{loss:.4f}" != f"{cross_entropy:.4f}"
 
 
 def _class_table(per_class: Sequence[dict[str, Any]]) -> str:

@@ -6,7 +6,10 @@ import errno
 import logging
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cnnkit import inference, machine, runtime
 from cnnkit.config.dataset import DataSetInfo
@@ -151,7 +154,7 @@ def evaluate_run(
         UsageError: if there is no such split or folder.
         CnnkitError: if there is no model, or the images do not fit.
     """
-    from cnnkit import evaluate
+    from cnnkit import evaluate, objectives
 
     check_model(run)
     # Loading the images may load TensorFlow.
@@ -160,11 +163,20 @@ def evaluate_run(
     class_names = task.class_names
     inference.check_views(tta, task.image_shape)
     images = labelled_images(run, split, folder, skip_corrupt, max_megapixels)
-    probabilities, labels = _probabilities(run, images, tta)
+    answers = _answers(run, images, tta)
+    probabilities, labels = answers.probabilities, answers.labels
     metrics = {
         "split": folder or split,
         **({"tta": list(tta)} if tta else {}),
         **evaluate.classification_metrics(probabilities, labels, class_names),
+        **objectives.measure(
+            read_config(run).config.training,
+            task.head,
+            answers.outputs,
+            labels,
+            batch_size=answers.batch_size,
+            penalty=answers.penalty,
+        ),
     }
     predictions = _predictions(images, class_names, labels, probabilities)
     if folder is None and split == "test":
@@ -221,20 +233,22 @@ def evaluate_ensemble(
         _check_same_split(runs, split)
     inference.check_views(tta, first.image_shape)
     images = labelled_images(runs[0], split, folder, skip_corrupt, max_megapixels)
-    total: Any = 0.0
-    members = []
+    answers = []
     for run in runs:
         if folder is None:
             run.check_data(runs[0].read_json(runs[0].environment)["data"]["fingerprint"])
-        probabilities, labels = _probabilities(run, images, tta)
-        members.append({"run": run.name, "accuracy": float((probabilities.argmax(axis=1) == labels).mean())})
-        total = total + probabilities
-    mean = total / len(runs)
+        answers.append(_answers(run, images, tta))
+    labels = answers[0].labels
+    mean = sum(one.probabilities for one in answers) / len(runs)
     metrics = {
         "split": folder or split,
         **({"tta": list(tta)} if tta else {}),
         **evaluate.classification_metrics(mean, labels, first.class_names),
-        "members": members,
+        **_measured_alike(runs, answers, mean),
+        "members": [
+            {"run": run.name, "accuracy": float((one.probabilities.argmax(axis=1) == labels).mean())}
+            for run, one in zip(runs, answers, strict=True)
+        ],
     }
     if keep is not None:
         keep(_predictions(images, first.class_names, labels, mean))
@@ -257,17 +271,56 @@ def _check_different(runs: Sequence[Run]) -> None:
         seen.add(place)
 
 
-def _probabilities(run: Run, images: Any, tta: Sequence[str]) -> tuple[Any, Any]:
-    """A run's class probabilities for labelled images, [images, classes], and the labels [images]."""
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """What a run's network says of labelled images.
+
+    Attributes:
+        outputs: What it puts out, [images, classes].
+        probabilities: The class probabilities that these stand for, likewise.
+        labels: The true classes, [images].
+        batch_size: Images per batch in training's validation.
+        penalty: What the regularizers add to the loss.
+    """
+
+    outputs: Any
+    probabilities: Any
+    labels: Any
+    batch_size: int
+    penalty: float
+
+
+def _answers(run: Run, images: Any, tta: Sequence[str]) -> _Answers:
     from cnnkit import data as data_module
-    from cnnkit import evaluate
+    from cnnkit import evaluate, objectives
 
     task = run.read_task()
-    network, batch_size = compile_run(run, load_model(run), tta)
-    batches = data_module.evaluation_batches(images, batch_size=batch_size, classes=len(task.class_names))
+    model = load_model(run)
+    network, at_once = compile_run(run, model, tta)
+    batch_size = runtime.inference_batch_size(model)
+
+    def batches(size: int) -> Any:
+        return data_module.evaluation_batches(images, batch_size=size, classes=len(task.class_names))
+
     with data_module.naming_corrupt_files(images):
-        outputs, labels = evaluate.predict_batches(network, batches)
-    return evaluate.probabilities_from_outputs(outputs, task.head), labels
+        outputs, labels = evaluate.predict_batches(network, batches(at_once))
+    probabilities = evaluate.probabilities_from_outputs(outputs, task.head)
+    return _Answers(outputs, probabilities, labels, batch_size, objectives.penalty_of(model, batches(batch_size)))
+
+
+def _measured_alike(runs: Sequence[Run], answers: Sequence[_Answers], probabilities: Any) -> dict[str, Any]:
+    """The loss and the metrics that all runs of an ensemble have, of their mean; no network's weights are in it."""
+    from cnnkit import objectives
+
+    heads = [run.read_task().head for run in runs]
+    training = objectives.common([read_config(run).config.training for run in runs], heads)
+    if training is None:
+        return {}
+    # A sigmoid's outputs are no distribution: their own mean, not that of what is made of them.
+    outputs = sum(one.outputs for one in answers) / len(runs) if heads[0] == "sigmoid" else probabilities
+    if heads[0] == "logits":
+        outputs = np.log(np.maximum(outputs, np.finfo(np.float32).tiny))
+    return objectives.measure(training, heads[0], outputs, answers[0].labels, batch_size=answers[0].batch_size)
 
 
 def _predictions(images: Any, class_names: Sequence[str], labels: Any, probabilities: Any) -> Predictions:

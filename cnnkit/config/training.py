@@ -106,10 +106,15 @@ class TrainingConfig(StrictModel):
         description="Epochs over which the rate grows linearly from 0; the schedule starts after them.",
     )
     loss: Annotated[Loss, Choice(LOSSES)] | None = Field(
-        default=None, description="A Keras loss; by default categorical cross-entropy, or binary for a sigmoid head."
+        default=None,
+        description="A Keras loss; by default categorical cross-entropy, or binary for a sigmoid head. `val_loss` and "
+        "the test split's `loss` are this one, with what regularizers add, and never see `label_smoothing`; "
+        "evaluation.json has the `cross_entropy` beside it.",
     )
     metrics: list[Annotated[Metric, Choice(METRICS)]] = Field(
-        default=[], description="Keras metrics to record beside loss and accuracy."
+        default=[],
+        description="Keras metrics to record beside loss and accuracy: of training and validation images in "
+        "metrics.csv, of the test split under `metrics` in evaluation.json.",
     )
     monitor: str | None = Field(
         default=None,

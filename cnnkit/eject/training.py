@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnnkit.best import Monitor
-from cnnkit.config.crossentropies import BinaryCrossentropy, CategoricalCrossentropy
 from cnnkit.config.further_schedules import PiecewiseConstantDecay
 from cnnkit.config.schedules import ReduceLROnPlateau, Schedule
 from cnnkit.config.training import TrainingConfig
@@ -17,6 +16,7 @@ from cnnkit.eject.network import Leaf
 from cnnkit.eject.text import Raw, call_text, copied, keras_name, literal, named, number, wrapped
 from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.weight_paths import keras_path, meant
+from cnnkit.tasks.classification import configured_loss
 
 _BEST_MODEL = '''\
 class BestModel(keras.callbacks.Callback):
@@ -89,7 +89,7 @@ def write_training(
     _write_rate(training, text)
     _write_optimizer(training, text, leaves)
     from_logits = head == "logits"
-    loss = training.loss or (BinaryCrossentropy() if head == "sigmoid" else CategoricalCrossentropy())
+    loss = configured_loss(training, head)
     objective = call_text(_object("keras.losses", loss, from_logits))
     if training.label_smoothing:
         parts = "2" if head == "sigmoid" else "CLASSES"

@@ -80,7 +80,7 @@ def _best(columns: Sequence[Column]) -> dict[str, float]:
     found = [column.facts.evaluation for column in columns if not isinstance(column.facts.evaluation, Missing)]
     if len({(one["images"], *(row["class"] for row in one["per_class"])) for one in found}) != 1:
         return {}
-    better = {"accuracy": max, "loss": min, "calibration_error": min, "macro_f1": max}
+    better = {"accuracy": max, "cross_entropy": min, "calibration_error": min, "macro_f1": max}
     return {key: choose(one[key] for one in found) for key, choose in better.items()}
 
 

@@ -112,6 +112,8 @@ def _evaluation(run: Run) -> dict[str, Any] | Missing:
     if not run.evaluation.exists():
         return Missing(f"The run was not evaluated. Do it with: cnnkit eval {run.path}")
     found = run.read_json(run.evaluation)
+    # Before losses had names of their own, the loss was the cross-entropy, and no metric was measured.
+    found = {"cross_entropy": found.get("loss"), "metrics": {}} | found
     absent = [key for key in _METRICS if key not in found]
     if absent:
         raise CnnkitError(f"`{run.evaluation}` does not say the {absent[0]}", f"Write it anew: cnnkit eval {run.path}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cnnkit.evaluate import differs_from_cross_entropy
 from cnnkit.files import write_atomically
 from cnnkit.report import examples, network, origins, results, setting
 from cnnkit.report.facts import Facts, read_facts
@@ -45,6 +46,7 @@ def _context(facts: Facts, model: Any) -> dict[str, Any]:
     return {
         "facts": facts,
         "result": of_evaluation(results.result),
+        "loss_apart": of_evaluation(differs_from_cross_entropy),
         "curves": attempt(results.curve_drawings, facts.epochs, facts.best_epoch)
         if facts.epochs
         else Missing(facts.training),

@@ -10,19 +10,24 @@ if TYPE_CHECKING:
 
     import numpy
 
+    from cnnkit.config.losses import Loss
     from cnnkit.config.training import TrainingConfig
 
 
-def make_loss(training: TrainingConfig, head: str) -> Any:
-    """The Keras loss: the one that the config names, else cross-entropy for the head.
+def configured_loss(training: TrainingConfig, head: str) -> Loss:
+    """The loss that the config names, else cross-entropy for the head.
 
     Args:
         head: `softmax`, `sigmoid` or `logits`.
     """
     from cnnkit.config.crossentropies import BinaryCrossentropy, CategoricalCrossentropy
 
-    loss = training.loss or (BinaryCrossentropy() if head == "sigmoid" else CategoricalCrossentropy())
-    return loss.build(from_logits=head == "logits")
+    return training.loss or (BinaryCrossentropy() if head == "sigmoid" else CategoricalCrossentropy())
+
+
+def make_loss(training: TrainingConfig, head: str) -> Any:
+    """The Keras loss of a config; for `head` see `configured_loss`."""
+    return configured_loss(training, head).build(from_logits=head == "logits")
 
 
 def make_metrics(training: TrainingConfig, head: str) -> list[Any]:
