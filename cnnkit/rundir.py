@@ -371,6 +371,41 @@ def _prepared(run: Run) -> Run:
     return run
 
 
+def holds_runs(folder: Path) -> bool:
+    """Whether a folder is a run, or the one of all runs."""
+    if _is_run(folder):
+        return True
+    return folder.name == RUNS and any(_is_run(path) for path in folder.iterdir())
+
+
+def _is_run(folder: Path) -> bool:
+    run = Run(folder)
+    # Unlike those of `Path`, these raise nothing.
+    return os.path.isfile(run.config) and os.path.isfile(run.environment)
+
+
+def check_outside(directory: str | None, folder: str | None) -> None:
+    """Whether a new run would lie outside the folder of its images, where its pictures would become images, too.
+
+    Args:
+        directory: The run's directory, as for `create_run`.
+        folder: The folder of images; None where there is none.
+
+    Raises:
+        UsageError: if it would lie inside.
+    """
+    if folder is None:
+        return
+    images = os.path.realpath(os.path.expanduser(folder))
+    place = os.path.realpath(directory if directory is not None else RUNS)
+    if os.path.normcase(os.path.join(place, "")).startswith(os.path.normcase(os.path.join(images, ""))):
+        run = f"the run directory `{directory}`" if directory is not None else f"`{RUNS}` in the current folder"
+        raise UsageError(
+            f"{run} would lie inside the folder of the images, `{folder}`",
+            "Name a directory outside it with `--run-dir`, or run cnnkit in another folder.",
+        )
+
+
 def list_runs(parent: str = RUNS) -> list[Run]:
     """All runs under a folder, the oldest first.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkit import inference, machine, runtime
+from cnnkit.config.class_names import same_names
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.config.override import read_tree
@@ -224,7 +225,8 @@ def evaluate_ensemble(
     first = runs[0].read_task()
     for run in runs[1:]:
         task = run.read_task()
-        if (task.class_names, task.image_shape, task.resize) != (first.class_names, first.image_shape, first.resize):
+        same_images = (task.image_shape, task.resize) == (first.image_shape, first.resize)
+        if not same_images or not same_names(task.class_names, first.class_names):
             raise UsageError(
                 f"the runs `{runs[0].path}` and `{run.path}` do not see the same images and classes",
                 "An ensemble needs networks of one task.",

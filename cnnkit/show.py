@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cnnkit import plots
 from cnnkit.best import Monitor
+from cnnkit.config.class_names import place_of
 from cnnkit.config.load import LoadedConfig
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.places import Place, input_window, places, stages, way_to
@@ -101,18 +102,21 @@ def gradcam(run: Run, image: str, classes: Sequence[str], path: Path, max_megapi
     from cnnkit.gradcam import gradcam_of
 
     names = run.read_task().class_names
+    further = []
     for name in classes:
-        if name not in names:
+        number = place_of(name, names)
+        if number is None:
             raise UsageError(f"the run has no class `{name}`", f"Its classes are {', '.join(names)}.")
+        further.append(number)
     compute, place = gradcam_of(run)
     pixels, title = read_input(run, image, max_megapixels)
     probabilities, _ = compute(pixels[None], [0])
-    best = names[int(probabilities[0].argmax())]
-    wanted = [names.index(name) for name in dict.fromkeys([best, *classes])]
+    best = int(probabilities[0].argmax())
+    wanted = list(dict.fromkeys([best, *further]))
     _, maps = compute(np.stack([pixels] * len(wanted)), wanted)
     pictures = [Picture(pixels, title)]
     for index, overlay in zip(wanted, maps, strict=True):
-        verb = "says" if names[index] == best else "for"
+        verb = "says" if index == best else "for"
         pictures.append(Picture(pixels, f"{verb} {names[index]}:\n{probabilities[0, index]:.1%}", overlay))
     _gradcam_sheet(run, place, [Row("", pictures)], path)
 

@@ -15,7 +15,6 @@ from cnnkit import rundir, runtime
 from cnnkit.best import Monitor
 from cnnkit.config.base import StrictModel
 from cnnkit.config.document import dump
-from cnnkit.config.image_files import left_out_text
 from cnnkit.config.provenance import as_texts, written
 from cnnkit.console import Console, format_duration
 from cnnkit.ending import Interrupted, after_stop, count_epochs, interruption, resume_hint
@@ -259,10 +258,8 @@ def _describe(prepared: Preparation, run: Run, console: Console) -> None:
         f"data      {config.data.name or config.data.folder}: {data.train.size:,} images {shape} to train{validation}, "
         f"{data.info.classes} classes{streamed}"
     )
-    if data.left_out:
-        console.line(f"note: {left_out_text(data.left_out)}")
-    if data.info.note:
-        console.line(f"note: {data.info.note}")
+    for note in data.notes:
+        console.line(f"note: {note}")
     console.line(
         f"model     {prepared.model.count_params():,} parameters, {len(config.model.layers)} layers, "
         f"{prepared.steps_per_epoch:,} steps of {config.data.batch_size} per epoch"

@@ -204,6 +204,18 @@ class TestTrain:
             assert "Traceback" not in result.err
         assert sorted(Path().rglob("*")) == before
 
+    @pytest.mark.parametrize("more", [(), ("--run-dir", "1/run"), ("--seeds", "2"), ("--tune",)])
+    def test_a_run_inside_the_folder_of_its_images_is_refused_before_training(
+        self, empty: Path, cnnkit: Cnnkit, more: tuple[str, ...]
+    ) -> None:
+        write_digits(empty, "1/a.png", "1/b.png", "2/a.png", "2/b.png")
+        (empty / "net.yaml").write_text(CONFIG.replace("name: digits", "folder: ."))
+        before = sorted(empty.rglob("*"))
+        result = cnnkit("train", "net.yaml", *more)
+        assert result.code == 2
+        assert "would lie inside the folder of the images" in result.err
+        assert sorted(empty.rglob("*")) == before
+
     def test_ctrl_c_in_the_last_evaluation_says_that_the_run_is_trained(
         self, here: Path, cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -432,6 +444,17 @@ class TestEvaluation:
         assert (result.code, json.loads(result.out)["images"]) == (0, 2)
         assert "left out 2 image files" in caplog.text
         assert cnnkit("eval", "net-1", "--skip-corrupt").code == 2
+
+    def test_a_folder_of_splits_is_measured_as_it_would_be_in_training(
+        self, here: Path, tmp_path: Path, cnnkit: Cnnkit, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        write_digits(tmp_path, "train/1/a.png", "train/2/b.png", "train/2/c.png", "val/1/a.png")
+        (tmp_path / "val" / "2").mkdir()
+        result = cnnkit("eval", "net-1", "--data", tmp_path, "--json")
+        assert [row["support"] for row in json.loads(result.out)["per_class"]][:3] == [0, 1, 0]
+        assert "val/2` holds no images" in caplog.text
+        result = cnnkit("eval", "net-1", "--data", tmp_path / "train", "--json")
+        assert json.loads(result.out)["images"] == 3
 
     def test_unknown_runs_and_splits(self, here: Path, cnnkit: Cnnkit) -> None:
         for arguments, part in (

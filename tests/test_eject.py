@@ -8,6 +8,7 @@ import io
 import re
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +25,7 @@ from cnnkit.cli import cli
 from cnnkit.config.image_formats import RESIZINGS
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.console import Console
+from cnnkit.data import load
 from cnnkit.eject import eject
 from cnnkit.errors import UsageError
 from cnnkit.model import build_model, measure_initial_weights, normalization_constants
@@ -449,6 +451,27 @@ def test_a_folder_gives_the_same_images(tmp_path: Path, resize: str) -> None:
     assert len(images) == 20
     assert "left out" in shown.getvalue()
     assert "broken.png" in shown.getvalue()
+
+
+def test_folders_of_splits_give_the_same_images_however_they_are_spelled(tmp_path: Path) -> None:
+    random = np.random.RandomState(0)
+    names = {"Training": unicodedata.normalize("NFD", "café"), "Testing": unicodedata.normalize("NFC", "café")}
+    for part, name in names.items():
+        for folder in (tmp_path / part / name, tmp_path / part / "cafz"):
+            folder.mkdir(parents=True)
+            for number in range(4):
+                Image.fromarray(random.randint(0, 256, (6, 5, 3)).astype(np.uint8)).save(folder / f"{number}.png")
+    data = {"folder": str(tmp_path), "validation": 0}
+    loaded = written(tmp_path, yaml.safe_dump({"data": data, "model": {"layers": ["Flatten", {"Dense": "classes"}]}}))
+    script = eject(loaded)
+    loading = {line.partition(" = ")[0].strip(): line for line in script.splitlines() if " = load(" in line}
+    module = as_module(script)
+    found = load(loaded.config.data, 0)
+    for split, variable in ((found.train, "images, labels"), (found.test, "test")):
+        assert split is not None
+        images, labels = eval(loading[variable].partition(" = ")[2], vars(module))
+        np.testing.assert_array_equal(images, split.images)
+        np.testing.assert_array_equal(labels, split.labels)
 
 
 @pytest.mark.parametrize("resize", RESIZINGS)

@@ -14,7 +14,7 @@ import pytest
 
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import replacing, to_csv, write_atomically
-from cnnkit.rundir import Run, create_run, find_run, list_runs
+from cnnkit.rundir import Run, check_outside, create_run, find_run, list_runs
 
 
 @pytest.fixture(autouse=True)
@@ -277,3 +277,31 @@ class TestBrokenJson:
         run.write_json(run.environment, value)
         with pytest.raises(CnnkitError, match=r"environment\.json"):
             run.read_task()
+
+
+@pytest.mark.parametrize(
+    ("directory", "folder", "inside"),
+    [
+        (None, ".", True),
+        (None, "..", True),
+        (None, "photos", False),
+        ("photos/cat/run", "photos", True),
+        ("photos", "photos", True),
+        ("photos2/run", "photos", False),
+        ("photos/../run", "photos", False),
+        ("linked/run", "photos", True),
+        ("photos/run", "linked", True),
+        (None, None, False),
+    ],
+)
+def test_a_run_is_not_made_inside_the_folder_of_its_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str | None, folder: str | None, inside: bool
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "linked").symlink_to("photos")
+    monkeypatch.chdir(tmp_path)
+    if inside:
+        with pytest.raises(UsageError, match="would lie inside the folder of the images"):
+            check_outside(directory, folder)
+    else:
+        check_outside(directory, folder)

@@ -9,6 +9,7 @@ import math
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,16 @@ def test_model_keras_opens_in_plain_keras_without_cnnkit(tmp_path: Path) -> None
     ours = np.asarray([[float(value) for value in row[-10:]] for row in table[1:]])
     np.testing.assert_allclose(plain, ours, atol=2e-6)
     assert metrics["accuracy"] == pytest.approx((plain.argmax(1) == test.labels).mean())
+
+
+def test_class_weights_find_their_class_in_either_spelling() -> None:
+    from cnnkit.config.training import TrainingConfig
+    from cnnkit.tasks.classification import class_weights
+
+    training = TrainingConfig.model_validate({"class_weights": {unicodedata.normalize("NFC", "café"): 3}})
+    weights = class_weights(training, np.array([0, 1]), ("a", unicodedata.normalize("NFD", "café")))
+    assert weights is not None
+    assert weights.tolist() == [1, 3]
 
 
 def test_balanced_class_weights_are_scikit_learns() -> None:

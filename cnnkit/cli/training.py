@@ -137,7 +137,7 @@ def _fit(
     opened: Callable[[Run], None] | None,
 ) -> Run:
     from cnnkit.config.load import load_config
-    from cnnkit.rundir import check_free
+    from cnnkit.rundir import check_free, check_outside
 
     if options.resume is not None:
         if options.run_dir is not None:
@@ -155,6 +155,7 @@ def _fit(
     loaded = load_config(config, overrides)
     if options.run_dir is not None:
         check_free(options.run_dir)
+    check_outside(options.run_dir, loaded.config.data.folder)
     tuning = None
     if options.tune:
         from cnnkit.tune import tune as time_settings

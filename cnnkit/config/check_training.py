@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cnnkit.config.base import suggestion
+from cnnkit.config.class_names import in_human_order, place_of
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.explain import Path
@@ -67,13 +68,28 @@ def _check_class_weights(weights: object, info: DataSetInfo, report: Report) -> 
     path: Path = ("training", "class_weights")
     if isinstance(weights, list) and len(weights) != info.classes:
         report(path, f"expected {info.classes} weights, one per class, got {len(weights)}")
+    elif isinstance(weights, list) and info.source == "folder":
+        _check_order(weights, info.class_names or (), report)
     if isinstance(weights, dict) and info.class_names is None:
         report(path, "the class names are not known before the data are here; prepare them first, or give a list")
     elif isinstance(weights, dict):
         names = info.class_names or ()
         for name in weights:
-            if name not in names:
+            if place_of(name, names) is None:
                 report((*path, name), f"unknown class `{name}`{suggestion(name, names)}")
+
+
+def _check_order(weights: list[float], names: tuple[str, ...], report: Report) -> None:
+    """Refuses a list of weights where people sort the class folders otherwise than as text: 2 before 10, a before B."""
+    meant = in_human_order(names)
+    if meant == list(names):
+        return
+    shown = ", ".join(f'"{name}": {weight:g}' for name, weight in zip(meant, weights, strict=True))
+    report(
+        ("training", "class_weights"),
+        f"a list is in the order of the classes, which are sorted as text: {', '.join(names)}. Say which weight is "
+        f"whose: {{{shown}}}",
+    )
 
 
 def _check_objectives(training: TrainingConfig, activation: str, report: Report) -> None:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cnnkit.config.class_names import same_for
 from cnnkit.config.data import DataProblem
 from cnnkit.config.image_files import folders_in, image_files, left_out_text
 from cnnkit.config.image_formats import IMAGE_SUFFIXES, MOST_MEGAPIXELS, header_size, open_image
+from cnnkit.config.split_folders import class_folders, split_folders, test_split
 from cnnkit.printable import printable
-
-#: Folder names that stand for a split, and the split's name.
-SPLIT_FOLDERS = {
-    "train": "train",
-    "validation": "validation",
-    "val": "validation",
-    "valid": "validation",
-    "test": "test",
-}
 
 #: Pillow's modes without colour; a palette (`P`) may hold any colour.
 GRAYSCALE_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
@@ -34,13 +27,19 @@ class ImageFolder:
         class_names: The class folders' names, sorted, and `printable`; a label is a place in this tuple.
         splits: For each split (`train`, and `validation` and `test` where they have folders), the files of
             each class, sorted, relative to `root`.
+        split_folders: The folder of each split; empty where the class folders lie in `root`.
+        class_folders: The class folders of each split, in the order of the labels.
         left_out: The files that do not count: those without an image's ending, and those outside the class folders.
+        notes: What the user should know of what was listed, a line each.
     """
 
     root: Path
     class_names: tuple[str, ...]
     splits: dict[str, tuple[tuple[str, ...], ...]]
+    split_folders: dict[str, Path]
+    class_folders: dict[str, tuple[Path, ...]]
     left_out: tuple[str, ...]
+    notes: tuple[str, ...]
 
     def files(self) -> Iterator[str]:
         for classes in self.splits.values():
@@ -48,90 +47,175 @@ class ImageFolder:
                 yield from files
 
 
-def list_image_folder(folder: str | Path, minimum_classes: int = 2) -> ImageFolder:
-    """The classes and files of `folder`: class folders, or `train` and `test` folders of class folders.
+@dataclass(frozen=True)
+class _Classes:
+    """The class folders in a folder, each with its image files (by the full path), and the other files."""
 
-    Args:
-        folder: The folder.
-        minimum_classes: Class folders that it needs; a trained network can be measured on a single class.
+    folder: Path
+    folders: tuple[Path, ...]
+    files: tuple[tuple[str, ...], ...]
+    left_out: tuple[str, ...]
+
+    def by_name(self) -> dict[str, int]:
+        """The place of each class, by what the spellings of its name have in common."""
+        return {same_for(path.name): place for place, path in enumerate(self.folders)}
+
+
+def list_image_folder(folder: str | Path) -> ImageFolder:
+    """The classes and files of a folder to learn from: class folders, or folders of splits that hold class folders.
 
     Raises:
         DataProblem: if there is no such folder, fewer than two classes, a class without images, or
             splits with other classes than `train`.
     """
+    return _listed(folder, _list_to_learn)
+
+
+def list_labelled_folder(folder: str | Path) -> ImageFolder:
+    """The classes and files of a folder to measure a network on, as the split `test`; some classes may be missing.
+
+    Where it has folders of splits, those of the split to test on are taken, see `test_split`.
+
+    Raises:
+        DataProblem: if there is no such folder, it holds no class folders, or only a training split.
+    """
+    return _listed(folder, _list_to_measure)
+
+
+def _listed(folder: str | Path, list_root: Callable[[Path], ImageFolder]) -> ImageFolder:
     root = Path(folder).expanduser()
     if not root.is_dir():
         reason = "is a file" if root.exists() else "does not exist"
         raise DataProblem(f"the folder `{folder}` {reason}; expected a folder of class folders", "folder")
     try:
-        return _list(root, minimum_classes)
+        return list_root(root)
     except OSError as error:
         raise DataProblem(f"cannot read the folder `{error.filename}`: {error.strerror}", "folder") from None
 
 
-def _list(root: Path, minimum_classes: int) -> ImageFolder:
-    parts = {path.name.lower(): path for path in folders_in(root)[0]}
-    # `train` may also be a class of its own (pictures of trains): then it holds images, not folders.
-    if "train" in parts and folders_in(parts["train"])[0]:
-        return _list_splits(root, parts)
-    names, classes, left_out = _list_classes(root, root, minimum_classes)
-    return ImageFolder(root, names, {"train": classes}, left_out)
-
-
-def _list_splits(root: Path, parts: dict[str, Path]) -> ImageFolder:
-    strangers = [path.name for name, path in parts.items() if name not in SPLIT_FOLDERS]
-    if strangers:
+def _list_to_learn(root: Path) -> ImageFolder:
+    splits = split_folders(root)
+    if splits and "train" not in splits:
+        names = ", ".join(f"`{path.name}`" for path in splits.values())
         raise DataProblem(
-            f"`{root}` has a `train` folder, and `{strangers[0]}` beside it; expected only `train`, "
-            "`validation` (or `val`) and `test`",
+            f"`{root}` has no training split, only {names}; expected a folder `train`. If {names} are classes, give "
+            "one another name",
             "folder",
         )
-    splits: dict[str, tuple[tuple[str, ...], ...]] = {}
-    names, splits["train"], left_out = _list_classes(root, parts["train"])
-    for part, path in parts.items():
-        split = SPLIT_FOLDERS[part]
-        if split == "train":
-            continue
-        if split in splits:
-            raise DataProblem(f"`{root}` has two folders for the {split} split; keep one", "folder")
-        found, splits[split], others = _list_classes(root, path)
-        left_out += others
-        if found != names:
-            missing = [f"`{name}` is only in `train`" for name in names if name not in found]
-            extra = [f"`{name}` is only in `{path.name}`" for name in found if name not in names]
-            raise DataProblem(
-                f"the class folders of `{path}` are not those of `train`: {', '.join(missing + extra)}",
-                "folder",
-            )
-    beside = tuple(map(str, folders_in(root)[1]))
-    return ImageFolder(root, names, splits, (*beside, *left_out))
-
-
-def _list_classes(
-    root: Path, folder: Path, minimum: int = 2
-) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[str, ...]]:
-    """The names of the class folders, the image files of each, and the other files."""
-    folders, beside = folders_in(folder)
-    if not folders:
-        raise DataProblem(f"`{folder}` has no class folders; expected one folder of images for each class", "folder")
-    if len(folders) < minimum:
+    train = _list_classes(splits.get("train", root))
+    if len(train.folders) < 2:
         raise DataProblem(
-            f"`{folder}` has only one class folder (`{folders[0].name}`); a classifier needs at least two",
+            f"`{train.folder}` has only one class folder (`{train.folders[0].name}`); a classifier needs at least two",
             "folder",
         )
-    classes = []
-    left_out = [str(path) for path in beside]
+    found = {"train": train}
+    for split, path in splits.items():
+        if split != "train":
+            found[split] = _in_order_of(train, _list_classes(path))
+    for classes in found.values():
+        for place, files in enumerate(classes.files):
+            if not files:
+                raise DataProblem(_no_images(classes.folders[place]), "folder")
+    return _folder(root, splits, found)
+
+
+def _list_to_measure(root: Path) -> ImageFolder:
+    splits = split_folders(root)
+    split = test_split(splits)
+    if splits and split is None:
+        (train,) = splits.values()
+        raise DataProblem(
+            f"`{root}` has only the training split `{train.name}`, from which the network may have learned; expected a "
+            f"test split beside it, or name the folder of the images themselves, such as `{train}`",
+            "folder",
+        )
+    classes = _list_classes(splits[split] if split is not None else root)
+    if not any(classes.files):
+        raise DataProblem(_no_images(classes.folder), "folder")
+    empty = [_no_images(path) for path, files in zip(classes.folders, classes.files, strict=True) if not files]
+    chosen = {"test": splits[split]} if split is not None else {}
+    return _folder(root, chosen, {"test": classes}, empty)
+
+
+def _folder(
+    root: Path, splits: dict[str, Path], found: dict[str, _Classes], remarks: Iterable[str] = ()
+) -> ImageFolder:
     # What `os.path.relpath` would give, which takes ten times as long; a root of `.` leaves no trace in the paths.
     prefix = "" if str(root) == "." else os.path.join(root, "")
+    beside = [str(path) for path in folders_in(root)[1]] if splits else []
+    left_out = (*beside, *(file for classes in found.values() for file in classes.left_out))
+    notes = list(remarks)
+    if any(path.name.lower() not in ("val", "valid", split) for split, path in splits.items()):
+        notes.append("splits: " + ", ".join(f"`{path.name}` is the {split} split" for split, path in splits.items()))
+    classes_or_splits = class_folders(root)
+    notes += [
+        f"left out the folder `{path.name}`, which holds runs"
+        for path in folders_in(root)[0]
+        if path not in classes_or_splits
+    ]
+    if left_out:
+        notes.append(left_out_text(left_out))
+    first = next(iter(found.values()))
+    return ImageFolder(
+        root,
+        tuple(printable(path.name) for path in first.folders),
+        {
+            split: tuple(tuple(file.removeprefix(prefix) for file in files) for files in classes.files)
+            for split, classes in found.items()
+        },
+        splits,
+        {split: classes.folders for split, classes in found.items()},
+        left_out,
+        tuple(notes),
+    )
+
+
+def _list_classes(folder: Path) -> _Classes:
+    folders = class_folders(folder)
+    if not folders:
+        raise DataProblem(f"`{folder}` has no class folders; expected one folder of images for each class", "folder")
+    names: dict[str, Path] = {}
     for path in folders:
-        files, others = image_files(path)
-        if not files:
-            suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
-            found = f"; {left_out_text(others)}" if others else ""
-            raise DataProblem(f"the class folder `{path}` holds no images ({suffixes}){found}", "folder")
-        classes.append(tuple(file.removeprefix(prefix) for file in files))
-        left_out += others
-    return tuple(printable(path.name) for path in folders), tuple(classes), tuple(left_out)
+        other = names.setdefault(same_for(path.name), path)
+        if other is not path:
+            raise DataProblem(
+                f"`{folder}` has two class folders `{path.name}`, whose names are the same text in two spellings "
+                "(with accented letters as one character, and as two); put their images into one",
+                "folder",
+            )
+    listed = [image_files(path) for path in folders]
+    left_out = [str(path) for path in folders_in(folder)[1]] + [file for _, others in listed for file in others]
+    return _Classes(folder, tuple(folders), tuple(tuple(images) for images, _ in listed), tuple(left_out))
+
+
+def _in_order_of(train: _Classes, split: _Classes) -> _Classes:
+    """A split's classes in the order of those of `train`.
+
+    Raises:
+        DataProblem: if they are others.
+    """
+    expected, found = train.by_name(), split.by_name()
+    if expected.keys() != found.keys():
+        missing = [f"`{name}` is only in `{train.folder.name}`" for name in expected if name not in found]
+        extra = [f"`{name}` is only in `{split.folder.name}`" for name in found if name not in expected]
+        raise DataProblem(
+            f"the class folders of `{split.folder}` are not those of `{train.folder.name}`: "
+            f"{', '.join(missing + extra)}",
+            "folder",
+        )
+    places = [found[name] for name in expected]
+    return replace(
+        split,
+        folders=tuple(split.folders[place] for place in places),
+        files=tuple(split.files[place] for place in places),
+    )
+
+
+def _no_images(folder: Path) -> str:
+    suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+    others = image_files(folder)[1]
+    found = f"; {left_out_text(others)}" if others else ""
+    return f"the class folder `{folder}` holds no images ({suffixes}){found}"
 
 
 def image_header(path: Path, most_megapixels: float = MOST_MEGAPIXELS) -> tuple[int, int, int]:

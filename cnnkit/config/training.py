@@ -132,7 +132,8 @@ class TrainingConfig(StrictModel):
     ] = Field(
         default=None,
         description="Weight of each class in the loss: `balanced` (inverse to its share of the training split), a "
-        "list, or a mapping from class name to weight (1 for classes left out).",
+        "list in the order of the classes (of a folder: the names sorted as text), or a mapping from class name to "
+        "weight (1 for classes left out).",
     )
     exclude_from_weight_decay: list[str] = Field(
         default=[],

@@ -10,7 +10,6 @@ import numpy as np
 
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataProblem, known_name, prepared_data_sets, read_prepared
-from cnnkit.config.image_files import left_out_counts
 from cnnkit.config.image_folder import list_image_folder
 from cnnkit.config.image_formats import CorruptImage
 from cnnkit.config.known_data_sets import KNOWN
@@ -81,8 +80,8 @@ def prepare(name: str, *, stall_seconds: float = STALL_SECONDS) -> Path | None:
 def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
     """What is in a data set, as plain values: shape, classes, and images per split and class.
 
-    `mean` and `variance` are per channel on the scale 0..255, measured on the training split; `note` is that of
-    `DataSetInfo`; `left_out` counts the files of a folder that do not count, by ending, where there are some.
+    `mean` and `variance` are per channel on the scale 0..255, measured on the training split; `notes` are lines on
+    what was left out and how the images are read and divided, where there are any.
 
     Of a folder, it has the sizes and modes of the files, too; where the sizes differ and `data.image_size` does not
     say what becomes of them, there is no shape, and nothing is said of pixels.
@@ -117,8 +116,7 @@ def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
         "splits": splits,
         **pixels,
         "fingerprint": data.fingerprint,
-        **({"note": data.info.note} if data.info.note else {}),
-        **({"left_out": left_out_counts(data.left_out)} if data.left_out else {}),
+        **({"notes": list(data.notes)} if data.notes else {}),
     }
 
 

@@ -12,11 +12,12 @@ from typing import Protocol
 
 import numpy as np
 
+from cnnkit.config.class_names import place_of
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
-from cnnkit.config.image_files import left_out_text
-from cnnkit.config.image_folder import ImageFolder, list_image_folder
+from cnnkit.config.image_folder import ImageFolder, list_image_folder, list_labelled_folder
 from cnnkit.config.image_formats import MOST_MEGAPIXELS, CorruptImage
+from cnnkit.config.split_folders import test_split
 from cnnkit.data.decoded import decode, readable
 from cnnkit.data.digits import read_digits
 from cnnkit.data.images import CorruptFiles, FolderSource, file_facts
@@ -84,7 +85,7 @@ def load(
         info=info,
         fingerprint=collection.fingerprint,
         memory=memory,
-        left_out=collection.listing.left_out if isinstance(collection, _Folder) else (),
+        notes=(*collection.notes, *_note_on_test(config, collection), *([info.note] if info.note else [])),
     )
 
 
@@ -100,7 +101,7 @@ def labelled_folder(
 ) -> Split:
     """All images of a folder of class folders as one split, converted to what a trained network takes.
 
-    Where the folder has `train` and `test` folders, only those of `test` are taken.
+    Where the folder has folders of splits, those of the one to test on are taken, see `list_labelled_folder`.
 
     Args:
         folder: The folder of class folders.
@@ -116,23 +117,22 @@ def labelled_folder(
         CnnkitError: if it holds no images, or has a class that the network does not know.
     """
     try:
-        listing = list_image_folder(folder, minimum_classes=1)
+        listing = list_labelled_folder(folder)
     except DataProblem as problem:
         # Whatever is wrong inside a folder, the command line was right to name it.
         kind = CnnkitError if os.path.isdir(folder) else UsageError
         raise kind(problem.message) from None
-    if listing.left_out:
-        log.warning("%s", left_out_text(listing.left_out))
-    unknown = [name for name in listing.class_names if name not in class_names]
-    if unknown:
-        raise CnnkitError(
-            f"`{folder}` has the class `{unknown[0]}`, which the network does not know",
-            "Its classes are " + ", ".join(f"`{name}`" for name in class_names) + ".",
-        )
+    for note in listing.notes:
+        log.warning("%s", note)
     files: list[tuple[str, ...]] = [()] * len(class_names)
-    found = listing.splits.get("test", listing.splits["train"])
-    for name, paths in zip(listing.class_names, found, strict=True):
-        files[list(class_names).index(name)] = paths
+    for name, paths in zip(listing.class_names, listing.splits["test"], strict=True):
+        place = place_of(name, class_names)
+        if place is None:
+            raise CnnkitError(
+                f"`{folder}` has the class `{name}`, which the network does not know",
+                "Its classes are " + ", ".join(f"`{known}`" for known in class_names) + ".",
+            )
+        files[place] = paths
     source = FolderSource(
         listing.root,
         files,
@@ -159,6 +159,10 @@ class _Collection(Protocol):
     @property
     def fingerprint(self) -> str: ...
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know of how its images were found."""
+
     def open(self, spec: str) -> Source: ...
 
 
@@ -167,6 +171,7 @@ class _Digits:
 
     splits = ("train",)
     fingerprint = "digits (scikit-learn, 1797 images)"
+    notes = ()
 
     def open(self, spec: str) -> Source:
         return read_digits()
@@ -178,6 +183,7 @@ class _Folder:
         self.config = config
         self.info = info
         self.splits = tuple(listing.splits)
+        self.notes = listing.notes
 
     @property
     def fingerprint(self) -> str:
@@ -203,6 +209,8 @@ class _Folder:
 
 class _Prepared:
     """A prepared TFDS set; splits without labels (as ImageNet's test split) do not count."""
+
+    notes = ()
 
     def __init__(self, folder: Path, info: DataSetInfo, resize: str) -> None:
         from cnnkit.data.tfds import PreparedSet, RecordSource
@@ -317,11 +325,20 @@ def _test_spec(config: DataConfig, collection: _Collection) -> str | None:
     if config.splits.test is not None:
         return config.splits.test
     is_labelled: Callable[[str], bool] = getattr(collection, "is_labelled", lambda split: True)
-    for split in ("test", "validation"):
-        stated = (config.splits.train, config.splits.validation)
-        if split in collection.splits and split not in stated and is_labelled(split):
-            return split
-    return None
+    taken = (config.splits.train, config.splits.validation)
+    free = [split for split in collection.splits if split not in taken and is_labelled(split)]
+    return test_split(free)
+
+
+def _note_on_test(config: DataConfig, collection: _Collection) -> Sequence[str]:
+    """Where a share of the training split is tested on although the data set has a split for that: why."""
+    own = test_split(collection.splits)
+    if own is None or _test_spec(config, collection) is not None:
+        return ()
+    why = (
+        "validates" if own == config.splits.validation else "trains" if own == config.splits.train else "has no labels"
+    )
+    return (f"the test split is a fixed fifth of the training images; the data set's own `{own}` {why}",)
 
 
 def _check_overlap(collection: _Prepared, train: str, validation: str | None, test: str | None) -> None:

@@ -131,7 +131,7 @@ class DataSets:
         info: Shape and classes, as the config knows them too.
         fingerprint: Changes when the data set does: its name, version and sizes, or a hash of its listing.
         memory: `cache` where the images are in memory, `stream` where they are decoded when they are read.
-        left_out: The files of a folder that do not count, see `ImageFolder`.
+        notes: What the user should know of how the images were found and divided, a line each.
     """
 
     train: Split | None
@@ -140,7 +140,7 @@ class DataSets:
     info: DataSetInfo
     fingerprint: str
     memory: str
-    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class ArraySource:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cnnkit.config.class_names import weights_in_order
 from cnnkit.eject.data import DataText, steps_text, write_batches, write_data
 from cnnkit.eject.network import NetworkText, write_network
 from cnnkit.eject.text import IMPORTS, copied, defined_names, import_lines, literal, wrapped
@@ -211,7 +212,7 @@ def _class_weights(training: TrainingConfig, names: tuple[str, ...] | None) -> l
                 "training.class_weights names classes, and the data set's class names are not known here",
                 "Fetch the data first (cnnkit data prepare), or write a list of weights.",
             )
-        wanted = [wanted.get(name, 1.0) for name in names]
+        wanted = weights_in_order(wanted, names)
     return wrapped(f"class_weights = {literal(list(wanted))}")
 
 

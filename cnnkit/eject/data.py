@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cnnkit.augmentation.base import Augmentation
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read_prepared, split_name
-from cnnkit.config.image_files import SYSTEM_FOLDERS, folders_in
-from cnnkit.config.image_folder import SPLIT_FOLDERS, list_image_folder
+from cnnkit.config.image_files import SYSTEM_FOLDERS
+from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.config.image_formats import FORMATS, IMAGE_SUFFIXES
+from cnnkit.config.split_folders import test_split
 from cnnkit.data.images import RESIZERS
 from cnnkit.data.loading import FIXED_SEED, TEST_SHARE
 from cnnkit.eject.text import call_text, copied, literal, wrapped
@@ -63,10 +63,10 @@ def read_image(path):
     %(resize)sreturn np.asarray(image, np.uint8)%(grey)s
 
 
-def load(folder):
+def load(folder%(names)s):
     """The images of a folder of class folders, uint8 [n, %(shape)s], and labels, int64 [n]."""
     images, labels = [], []
-    for label, name in enumerate(CLASS_NAMES):
+    for label, name in enumerate(%(in_order)s):
         for path in image_files(Path(folder, name))[0]:
             %(append)s
     return np.stack(images), np.array(labels)
@@ -199,21 +199,23 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
         ]
         resizer = RESIZERS[config.resize].__name__
         resize = f"if image.size != ({width}, {height}):\n        image = {resizer}(image, {width}, {height})\n    "
+        respelled = any(_folder_names(listing, split) != list(listing.class_names) for split in listing.splits)
         names = {
             "shape": shape,
             "mode": literal("L" if channels == 1 else "RGB"),
             "resize": resize if config.image_size is not None else "",
             "grey": "[..., None]" if channels == 1 else "",
+            "names": ", names=CLASS_NAMES" if respelled else "",
+            "in_order": "names" if respelled else "CLASS_NAMES",
             "append": _APPEND_READABLE if config.skip_corrupt else _APPEND,
         }
         functions.append(copied("cnnkit.config.image_files", ["image_files"]) + "\n")
         used = ["_convert", resizer] if config.image_size is not None else ["_convert"]
         functions += [copied("cnnkit.data.images", used) + "\n", _FOLDER % names]
         found = set(listing.splits)
-        places = _folders_of_splits(listing.root)
 
         def load(split: str) -> str:
-            return f"load(Path(DATA, {literal(places[split])}))" if split in places else "load(DATA)"
+            return _load_folder(listing, split)
 
     elif config.name == "digits":
         functions.append(_DIGITS)
@@ -237,7 +239,7 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
 
     train = config.splits.train or "train"
     stated = (config.splits.train, config.splits.validation)
-    test = config.splits.test or next((name for name in ("test", "validation") if name in found - set(stated)), None)
+    test = config.splits.test or test_split(found - set(stated))
     validation = config.splits.validation
     if validation is None and config.folder is not None and "validation" in found and test != "validation":
         validation = "validation" if config.validation > 0 else None
@@ -263,12 +265,17 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
     return DataText(constants, functions, lines, validated=bool(share) or validation is not None)
 
 
-def _folders_of_splits(root: Path) -> dict[str, str]:
-    """The name of each split's folder; none where the class folders lie in the root."""
-    parts = {path.name.lower(): path for path in folders_in(root)[0]}
-    if "train" not in parts or not folders_in(parts["train"])[0]:
-        return {}
-    return {SPLIT_FOLDERS[name]: path.name for name, path in parts.items() if name in SPLIT_FOLDERS}
+def _load_folder(listing: ImageFolder, split: str) -> str:
+    """The call that loads a split of a folder."""
+    folder = listing.split_folders.get(split)
+    place = f"Path(DATA, {literal(folder.name)})" if folder is not None else "DATA"
+    names = _folder_names(listing, split)
+    return f"load({place})" if names == list(listing.class_names) else f"load({place}, {literal(names)})"
+
+
+def _folder_names(listing: ImageFolder, split: str) -> list[str]:
+    """The names of a split's class folders, which may be spelled otherwise than those of the classes."""
+    return [path.name for path in listing.class_folders[split]]
 
 
 def _tfds_name(name: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from cnnkit.compare import Side, align, pair_lines
 from cnnkit.config.base import to_plain
+from cnnkit.config.class_names import same_names
 from cnnkit.errors import UsageError
 from cnnkit.files import write_atomically
 from cnnkit.mistakes import Predictions
@@ -143,8 +144,8 @@ def _paired(names: Sequence[str], facts: Sequence[Facts]) -> list[Paired] | Miss
 
 def _same_images(one: Predictions, other: Predictions) -> bool:
     return (
-        one.class_names == other.class_names
-        and one.identities == other.identities
+        same_names(one.class_names, other.class_names)
+        and same_names(one.identities, other.identities)
         and bool(np.array_equal(one.labels, other.labels))
     )
 

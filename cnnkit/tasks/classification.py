@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cnnkit.config.class_names import weights_in_order
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -54,7 +56,7 @@ def class_weights(training: TrainingConfig, labels: numpy.ndarray, class_names: 
         return np.where(counts > 0, len(labels) / (seen * np.maximum(counts, 1)), 0).astype(np.float32)
     if isinstance(wanted, list):
         return np.asarray(wanted, np.float32)
-    return np.asarray([wanted.get(name, 1.0) for name in class_names], np.float32)
+    return np.asarray(weights_in_order(wanted, class_names), np.float32)
 
 
 def finish_targets(weights: numpy.ndarray | None) -> Callable[[Any, Any], tuple[Any, ...]] | None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 from pydantic import ValidationError
 
+from cnnkit.config.check_training import check_training
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataProblem, DataSetInfo, describe_data_set, prepared_folder
+from cnnkit.config.image_folder import list_image_folder, list_labelled_folder
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
+from cnnkit.config.training import TrainingConfig
 
 
 @pytest.fixture(autouse=True)
@@ -311,6 +318,179 @@ def test_a_folder_of_another_form_is_refused(tmp_path: Path, files: list[str], w
     found = problem(folder=str(tmp_path))
     assert found.argument == "folder"
     assert words in found.message
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("Training", "Testing"),
+        ("seg_train", "seg_test"),
+        ("training_set", "test_set"),
+        ("TrainImages", "ValImages"),
+        ("trn", "tst"),
+        ("train2017", "val2017"),
+        ("TRAIN", "Eval"),
+        ("train", "valid"),
+    ],
+)
+def test_folders_named_and_filled_as_splits_are_splits(tmp_path: Path, train: str, test: str) -> None:
+    write_images(tmp_path, {f"{part}/{name}/1.png": ("L", (5, 5)) for part in (train, test) for name in "ab"})
+    listing = list_image_folder(tmp_path)
+    assert listing.class_names == ("a", "b")
+    assert listing.splits["train"] == ((f"{train}/a/1.png",), (f"{train}/b/1.png",))
+    measured = list_labelled_folder(tmp_path)
+    assert measured.splits == {"test": ((f"{test}/a/1.png",), (f"{test}/b/1.png",))}
+    assert any(f"`{train}` is the train split" in note for note in listing.notes) == (test != "valid")
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["dog training", "dog testing", "cat training"],
+        ["training shoes/left", "training shoes/right", "test tubes/left"],
+        ["test 1/left", "test 2/left", "control/left"],
+        ["valid", "invalid"],
+        ["plane/jet", "train/steam"],
+        ["indoor/a", "indoor/b", "outdoor/a", "outdoor/b"],
+    ],
+)
+def test_class_folders_that_only_resemble_splits_are_classes(tmp_path: Path, folders: list[str]) -> None:
+    write_images(tmp_path, {f"{folder}/1.png": ("L", (5, 5)) for folder in folders if folder != "train/steam"})
+    if "train/steam" in folders:
+        write_images(tmp_path, {"train/1.png": ("L", (5, 5))})
+    assert list_image_folder(tmp_path).class_names == tuple(sorted({folder.split("/")[0] for folder in folders}))
+
+
+@pytest.mark.parametrize(
+    ("folders", "words"),
+    [
+        (["Training", "Testing"], "look like splits, but hold no class folders"),
+        (["test", "val"], "look like splits"),
+        (["test/a", "test/b", "val/a", "val/b"], "no training split"),
+        (["Training/a", "Training/b", "Testing/a", "Testing/b", "more"], "`more` is beside them"),
+        (["seg_train/a", "seg_train/b", "train/a", "train/b"], "two folders for the train split"),
+        (["training/a", "training/b", "testing/a", "testing/c"], "`b` is only in `training`, `c` is only in `testing`"),
+    ],
+)
+def test_what_looks_like_splits_but_is_none_is_said(tmp_path: Path, folders: list[str], words: str) -> None:
+    write_images(tmp_path, {f"{folder}/1.png": ("L", (5, 5)) for folder in folders})
+    assert words in problem(folder=str(tmp_path)).message
+
+
+def test_a_network_is_measured_on_the_split_that_training_would_test_on(tmp_path: Path) -> None:
+    for part, names in (("train", "ab"), ("val", "ab"), ("test", "b")):
+        write_images(tmp_path, {f"{part}/{name}/{part}.png": ("L", (5, 5)) for name in names})
+    # Another network's classes may be missing, and those of `train` need not be there at all.
+    assert list_labelled_folder(tmp_path).splits == {"test": (("test/b/test.png",),)}
+    shutil.rmtree(tmp_path / "test")
+    assert list_labelled_folder(tmp_path).splits == {"test": (("val/a/val.png",), ("val/b/val.png",))}
+    shutil.rmtree(tmp_path / "val")
+    with pytest.raises(DataProblem, match=r"only the training split `train`.*name the folder of the images themselves"):
+        list_labelled_folder(tmp_path)
+    assert list_labelled_folder(tmp_path / "train").class_names == ("a", "b")
+
+
+def test_an_empty_class_folder_is_a_note_where_a_network_is_measured(tmp_path: Path) -> None:
+    write_images(tmp_path, {"a/1.png": ("L", (5, 5))})
+    (tmp_path / "b").mkdir()
+    assert "`b`" not in problem(folder=str(tmp_path)).message
+    assert "holds no images" in problem(folder=str(tmp_path)).message
+    listing = list_labelled_folder(tmp_path)
+    assert listing.splits == {"test": (("a/1.png",), ())}
+    assert "holds no images" in listing.notes[0]
+    (tmp_path / "a" / "1.png").unlink()
+    with pytest.raises(DataProblem, match="holds no images"):
+        list_labelled_folder(tmp_path)
+
+
+COMPOSED, DECOMPOSED = unicodedata.normalize("NFC", "café"), unicodedata.normalize("NFD", "café")
+
+
+def test_both_spellings_of_an_accented_name_are_one_class(tmp_path: Path) -> None:
+    for part, name in (("train", DECOMPOSED), ("test", COMPOSED)):
+        write_images(tmp_path, {f"{part}/{other}/1.png": ("L", (5, 5)) for other in (name, "cafz")})
+    listing = list_image_folder(tmp_path)
+    # As text, `cafz` stands between the two spellings; a label is the same class in both splits all the same.
+    assert listing.class_names == (DECOMPOSED, "cafz")
+    assert listing.splits["test"] == ((f"test/{COMPOSED}/1.png",), ("test/cafz/1.png",))
+    (tmp_path / "train" / COMPOSED).mkdir()
+    assert "two spellings" in problem(folder=str(tmp_path)).message
+
+
+def test_folders_of_runs_are_no_classes(tmp_path: Path) -> None:
+    images = {f"{name}/1.png": ("L", (5, 5)) for name in ("a", "b", "runs/net-1/plots", "net-2/plots")}
+    write_images(tmp_path, images)
+    for run in (tmp_path / "runs" / "net-1", tmp_path / "net-2"):
+        for name in ("config.yaml", "environment.json"):
+            (run / name).touch()
+    listing = list_image_folder(tmp_path)
+    assert listing.class_names == ("a", "b")
+    assert [note.split("`")[1] for note in listing.notes] == ["net-2", "runs"]
+    # A class of that name stays one.
+    shutil.rmtree(tmp_path / "runs" / "net-1")
+    write_images(tmp_path, {"runs/1.png": ("L", (5, 5))})
+    assert list_image_folder(tmp_path).class_names == ("a", "b", "runs")
+
+
+@pytest.mark.parametrize(
+    ("names", "meant"),
+    [
+        (["0", "1", "10", "2"], ["0", "1", "2", "10"]),
+        (["img1", "img10", "img9"], ["img1", "img9", "img10"]),
+        (["Zebra", "ant"], ["ant", "Zebra"]),
+        (["08", "09", "10"], None),
+        (["ant", "bee"], None),
+    ],
+)
+def test_a_list_of_class_weights_is_refused_where_people_sort_the_names_otherwise(
+    names: list[str], meant: list[str] | None
+) -> None:
+    info = DataSetInfo((8, 8, 1), len(names), tuple(sorted(names)), "folder")
+    weights = list(range(len(names)))
+    found: list[str] = []
+
+    def check(weights: object, info: DataSetInfo) -> None:
+        training = TrainingConfig.model_validate({"class_weights": weights})
+        data = DataConfig(folder="photos")
+        check_training(training, data, info, None, lambda path, message, *_: found.append(message))
+
+    check(weights, info)
+    # The labels of other sets have an order of their own.
+    check(weights, replace(info, source="prepared"))
+    if meant is None:
+        assert found == []
+    else:
+        (message,) = found
+        mapping = yaml.safe_load(message[message.index("{") :])
+        assert list(mapping.items()) == list(zip(meant, weights, strict=True))
+        check(mapping, info)
+        assert len(found) == 1
+
+
+def test_class_weights_of_a_folder_are_found_in_either_spelling() -> None:
+    info = DataSetInfo((8, 8, 1), 2, (DECOMPOSED, "mate"), "folder")
+    training = TrainingConfig.model_validate({"class_weights": {COMPOSED: 2}})
+    found: list[str] = []
+    check_training(training, DataConfig(folder="photos"), info, None, lambda path, message, *_: found.append(message))
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("splits", "path"),
+    [
+        ({"validation": "test"}, "validation"),
+        ({"validation": "test[:50%]+train[90%:]"}, "validation"),
+        ({"train": "train+test"}, "train"),
+        ({"train": "test"}, "train"),
+    ],
+)
+def test_who_uses_the_test_split_says_what_to_test_on(splits: dict[str, str], path: str) -> None:
+    with pytest.raises(ValidationError, match="takes of the test split"):
+        DataConfig.model_validate({"name": "cifar10", "splits": splits})
+    stated = splits | {"test": "test[50%:]"}
+    assert getattr(DataConfig.model_validate({"name": "cifar10", "splits": stated}).splits, path) == splits[path]
+    # Names that only contain the word are others.
+    DataConfig.model_validate({"name": "cifar10", "splits": {"validation": "testing"}})
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

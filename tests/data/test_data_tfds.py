@@ -143,12 +143,18 @@ def test_a_validation_slice_is_not_the_test_split_too(prepared: Path) -> None:
     # The fifth of the 40 training images is the test split instead.
     assert (data.train.size, data.validation.size, data.test.size) == (32, 8, 8)
     assert not set(data.test.ids) & {*data.train.ids, *data.validation.ids}
+    assert data.notes == (
+        "the test split is a fixed fifth of the training images; the data set's own `validation` validates",
+    )
 
 
 def test_a_test_split_without_labels_is_not_used(prepared: Path) -> None:
     data = load_named("blind", image_size=6)
     assert data.test is not None
     assert {name.partition("/")[0] for name in data.test.ids} == {"train"}
+    assert data.notes == (
+        "the test split is a fixed fifth of the training images; the data set's own `test` has no labels",
+    )
     with pytest.raises(CnnkitError, match="without labels"):
         load_named("blind", image_size=6, splits={"test": "test"})
 
@@ -172,7 +178,7 @@ def test_slices_are_those_of_tensorflow_datasets(prepared: Path) -> None:
     ("splits", "words"),
     [
         ({"validation": "train[90%:]"}, "share images"),
-        ({"train": "train+test"}, "share images"),
+        ({"train": "train+test", "test": "test"}, "share images"),
         ({"test": "tets"}, "no split `tets`; did you mean `test`"),
         ({"test": "test[:"}, "test\\[:"),
         ({"test": "test[5:5]"}, "empty"),
