@@ -65,7 +65,11 @@ def data_info(source: str, as_json: bool) -> None:
 
     config, seed = _data_source(source)
     summary = data_set_summary(config, seed)
-    click.echo(json.dumps(summary, indent=2, ensure_ascii=False) if as_json else as_lines(summary))
+    if as_json:
+        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+        return
+    notes = summary.pop("notes", [])
+    click.echo("\n".join([as_lines(summary), *(f"note: {note}" for note in notes)]))
 
 
 @data.command("check")

@@ -120,8 +120,9 @@ class DataConfig(StrictModel):
     )
     folder: str | None = Field(
         default=None,
-        description="A folder of class folders, or one with `train` and `test` folders of class folders. "
-        "A relative path belongs to the config file.",
+        description="A folder of class folders, or one with `train` and `test` folders (`Training`, `seg_test`, `val` "
+        "and the like) of class folders. Links are followed; hidden folders, those that systems make, and runs are no "
+        "classes. A relative path belongs to the config file.",
     )
     validation: Rate = Field(
         default=0.1, description="Share of the training split held out for validation, 0 to below 1."

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from cnnkit.config.class_names import place_of
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
-from cnnkit.config.image_folder import ImageFolder, list_image_folder, list_labelled_folder
+from cnnkit.config.image_folder import list_labelled_folder
 from cnnkit.config.image_formats import MOST_MEGAPIXELS, CorruptImage
 from cnnkit.config.split_folders import test_split
+from cnnkit.data.collections import Collection, Folder, Prepared, open_collection
 from cnnkit.data.decoded import decode, readable
-from cnnkit.data.digits import read_digits
-from cnnkit.data.images import CorruptFiles, FolderSource, file_facts
+from cnnkit.data.images import CorruptFiles, FolderSource
 from cnnkit.data.memory import MEMORY_SHARE, available_memory
 from cnnkit.data.splits import Array, DataSets, Source, Split, stratified
 from cnnkit.errors import CnnkitError, UsageError
@@ -65,7 +63,7 @@ def load(
     """
     try:
         info = describe_data_set(config)
-        collection = _open_collection(config, info)
+        collection = open_collection(config, info)
         if config.folder is None:
             # A download brings the class names.
             info = describe_data_set(config)
@@ -148,108 +146,11 @@ def labelled_folder(
     return _make_splits(plan, info, "auto", memory_bytes)[0]["test"]
 
 
-# --- Collections: where splits come from --------------------------------------------------------------
-
-
-class _Collection(Protocol):
-    @property
-    def splits(self) -> Sequence[str]:
-        """The splits that the data set brings itself."""
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What the user should know of how its images were found."""
-
-    def open(self, spec: str) -> Source: ...
-
-
-class _Digits:
-    """The bundled digits as one collection without a test split of its own."""
-
-    splits = ("train",)
-    fingerprint = "digits (scikit-learn, 1797 images)"
-    notes = ()
-
-    def open(self, spec: str) -> Source:
-        return read_digits()
-
-
-class _Folder:
-    def __init__(self, listing: ImageFolder, config: DataConfig, info: DataSetInfo) -> None:
-        self.listing = listing
-        self.config = config
-        self.info = info
-        self.splits = tuple(listing.splits)
-        self.notes = listing.notes
-
-    @property
-    def fingerprint(self) -> str:
-        digest = hashlib.blake2b(digest_size=8)
-        count = 0
-        for file in self.listing.files():
-            size = file_facts(self.listing.root / file).st_size
-            digest.update(f"{Path(file).as_posix()}\0{size}\n".encode("utf-8", "surrogateescape"))
-            count += 1
-        return f"folder {self.listing.root.name} ({count} images, listing {digest.hexdigest()})"
-
-    def open(self, spec: str) -> Source:
-        return FolderSource(
-            self.listing.root,
-            self.listing.splits[spec],
-            self.listing.class_names,
-            self.info.shape,
-            resize=None if self.config.image_size is None else self.config.resize,
-            skip_corrupt=self.config.skip_corrupt,
-            most_megapixels=self.config.max_megapixels,
-        )
-
-
-class _Prepared:
-    """A prepared TFDS set; splits without labels (as ImageNet's test split) do not count."""
-
-    notes = ()
-
-    def __init__(self, folder: Path, info: DataSetInfo, resize: str) -> None:
-        from cnnkit.data.tfds import PreparedSet, RecordSource
-
-        self.prepared = PreparedSet(folder, info.shape, info.classes, resize)
-        self.splits = tuple(self.prepared.splits)
-        self.fingerprint = self.prepared.fingerprint
-        self._opened: dict[str, RecordSource] = {}
-
-    def open(self, spec: str) -> Source:
-        if spec not in self._opened:
-            self._opened[spec] = self.prepared.open(spec)
-        source = self._opened[spec]
-        if not source.is_labelled:
-            raise CnnkitError(f"the slice `{spec}` of `{self.prepared.name}` has images without labels")
-        return source
-
-    def is_labelled(self, split: str) -> bool:
-        if split not in self._opened:
-            self._opened[split] = self.prepared.open(split)
-        return self._opened[split].is_labelled
-
-
-def _open_collection(config: DataConfig, info: DataSetInfo) -> _Collection:
-    if config.folder is not None:
-        return _Folder(list_image_folder(config.folder), config, info)
-    assert config.name is not None
-    if config.name == "digits":
-        return _Digits()
-    from cnnkit.data.download import fetch
-
-    return _Prepared(fetch(config.name, download=config.download), info, config.resize)
-
-
 # --- Dividing -----------------------------------------------------------------------------------------
 
 
 def _plan(
-    config: DataConfig, info: DataSetInfo, collection: _Collection, seed: int, splits: Sequence[str]
+    config: DataConfig, info: DataSetInfo, collection: Collection, seed: int, splits: Sequence[str]
 ) -> dict[str, tuple[Source, Array]]:
     """For each split asked for that exists: its source and the positions in it."""
     train_spec = config.splits.train or "train"
@@ -257,14 +158,14 @@ def _plan(
     validation_spec = config.splits.validation
     if (
         validation_spec is None
-        and isinstance(collection, _Folder)
+        and isinstance(collection, Folder)
         and "validation" in collection.splits
         and test_spec != "validation"
         and config.validation > 0
     ):
         validation_spec = "validation"
     has_train = config.splits.train is not None or "train" in collection.splits
-    if isinstance(collection, _Prepared) and has_train:
+    if isinstance(collection, Prepared) and has_train:
         _check_overlap(collection, train_spec, validation_spec, test_spec)
     plan: dict[str, tuple[Source, Array]] = {}
     if "test" in splits and test_spec is not None:
@@ -281,7 +182,7 @@ def _plan(
     return plan
 
 
-def _open_train(collection: _Collection, spec: str) -> Source:
+def _open_train(collection: Collection, spec: str) -> Source:
     if spec == "train" and "train" not in collection.splits:
         names = ", ".join(f"`{name}`" for name in collection.splits)
         raise CnnkitError(
@@ -320,7 +221,7 @@ def _whole(source: Source) -> tuple[Source, Array]:
     return source, np.arange(len(source.labels))
 
 
-def _test_spec(config: DataConfig, collection: _Collection) -> str | None:
+def _test_spec(config: DataConfig, collection: Collection) -> str | None:
     """The split or slice to test on; None where a share of the training split is."""
     if config.splits.test is not None:
         return config.splits.test
@@ -330,7 +231,7 @@ def _test_spec(config: DataConfig, collection: _Collection) -> str | None:
     return test_split(free)
 
 
-def _note_on_test(config: DataConfig, collection: _Collection) -> Sequence[str]:
+def _note_on_test(config: DataConfig, collection: Collection) -> Sequence[str]:
     """Where a share of the training split is tested on although the data set has a split for that: why."""
     own = test_split(collection.splits)
     if own is None or _test_spec(config, collection) is not None:
@@ -341,7 +242,7 @@ def _note_on_test(config: DataConfig, collection: _Collection) -> Sequence[str]:
     return (f"the test split is a fixed fifth of the training images; the data set's own `{own}` {why}",)
 
 
-def _check_overlap(collection: _Prepared, train: str, validation: str | None, test: str | None) -> None:
+def _check_overlap(collection: Prepared, train: str, validation: str | None, test: str | None) -> None:
     """Refuse to train on images that validate or test."""
     for name, other in (("validation", validation), ("test", test)):
         if other is not None and collection.prepared.record_files.overlap(train, other):

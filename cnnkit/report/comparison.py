@@ -12,7 +12,7 @@ import numpy as np
 
 from cnnkit.compare import Side, align, pair_lines
 from cnnkit.config.base import to_plain
-from cnnkit.config.class_names import same_names
+from cnnkit.config.class_names import same_for, same_names
 from cnnkit.errors import UsageError
 from cnnkit.files import write_atomically
 from cnnkit.mistakes import Predictions
@@ -177,7 +177,9 @@ class ClassRows:
 
 def _classes(facts: Sequence[Facts]) -> ClassRows | Missing:
     scores: list[dict[str, float]] = [
-        {} if isinstance(one.evaluation, Missing) else {row["class"]: row["f1"] for row in one.evaluation["per_class"]}
+        {}
+        if isinstance(one.evaluation, Missing)
+        else {same_for(row["class"]): row["f1"] for row in one.evaluation["per_class"]}
         for one in facts
     ]
     if sum(bool(one) for one in scores) < 2:

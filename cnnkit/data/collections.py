@@ -1,0 +1,120 @@
+"""Where splits come from: the bundled digits, prepared TFDS sets, folders; each with the splits that it brings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from cnnkit.config.data import DataConfig
+from cnnkit.config.dataset import DataSetInfo
+from cnnkit.config.image_folder import ImageFolder, list_image_folder
+from cnnkit.data.digits import read_digits
+from cnnkit.data.images import FolderSource, file_facts
+from cnnkit.data.splits import Source
+from cnnkit.errors import CnnkitError
+
+
+class Collection(Protocol):
+    """A data set before it is divided."""
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """The splits that the data set brings itself."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know of how its images were found."""
+
+    def open(self, spec: str) -> Source: ...
+
+
+class Digits:
+    """The bundled digits as one collection without a test split of its own."""
+
+    splits = ("train",)
+    fingerprint = "digits (scikit-learn, 1797 images)"
+    notes = ()
+
+    def open(self, spec: str) -> Source:
+        return read_digits()
+
+
+class Folder:
+    """A folder of class folders, or of splits that hold such."""
+
+    def __init__(self, listing: ImageFolder, config: DataConfig, info: DataSetInfo) -> None:
+        self.listing = listing
+        self.config = config
+        self.info = info
+        self.splits = tuple(listing.splits)
+        self.notes = listing.notes
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.blake2b(digest_size=8)
+        count = 0
+        for file in self.listing.files():
+            size = file_facts(self.listing.root / file).st_size
+            digest.update(f"{Path(file).as_posix()}\0{size}\n".encode("utf-8", "surrogateescape"))
+            count += 1
+        return f"folder {self.listing.root.name} ({count} images, listing {digest.hexdigest()})"
+
+    def open(self, spec: str) -> Source:
+        return FolderSource(
+            self.listing.root,
+            self.listing.splits[spec],
+            self.listing.class_names,
+            self.info.shape,
+            resize=None if self.config.image_size is None else self.config.resize,
+            skip_corrupt=self.config.skip_corrupt,
+            most_megapixels=self.config.max_megapixels,
+        )
+
+
+class Prepared:
+    """A prepared TFDS set; splits without labels (as ImageNet's test split) do not count."""
+
+    notes = ()
+
+    def __init__(self, folder: Path, info: DataSetInfo, resize: str) -> None:
+        from cnnkit.data.tfds import PreparedSet, RecordSource
+
+        self.prepared = PreparedSet(folder, info.shape, info.classes, resize)
+        self.splits = tuple(self.prepared.splits)
+        self.fingerprint = self.prepared.fingerprint
+        self._opened: dict[str, RecordSource] = {}
+
+    def open(self, spec: str) -> Source:
+        if spec not in self._opened:
+            self._opened[spec] = self.prepared.open(spec)
+        source = self._opened[spec]
+        if not source.is_labelled:
+            raise CnnkitError(f"the slice `{spec}` of `{self.prepared.name}` has images without labels")
+        return source
+
+    def is_labelled(self, split: str) -> bool:
+        if split not in self._opened:
+            self._opened[split] = self.prepared.open(split)
+        return self._opened[split].is_labelled
+
+
+def open_collection(config: DataConfig, info: DataSetInfo) -> Collection:
+    """The configured data set; one that is missing is downloaded if it may be.
+
+    Raises:
+        DataProblem: if a folder does not hold what it should.
+        CnnkitError: if the data are not there, or are damaged.
+    """
+    if config.folder is not None:
+        return Folder(list_image_folder(config.folder), config, info)
+    assert config.name is not None
+    if config.name == "digits":
+        return Digits()
+    from cnnkit.data.download import fetch
+
+    return Prepared(fetch(config.name, download=config.download), info, config.resize)
