@@ -15,16 +15,13 @@ import keras
 import numpy as np
 
 from cnnkit.best import Monitor
-from cnnkit.checkpoint import Checkpoint, save_checkpoint
+from cnnkit.checkpoint import CALLBACK_STATE, Checkpoint, save_checkpoint
 from cnnkit.console import Console, format_duration
 from cnnkit.errors import CnnkitError
 from cnnkit.files import replacing
 from cnnkit.live.state import Reporter
 from cnnkit.model import without_training_state
 from cnnkit.rundir import Run
-
-#: Attributes that Keras' callbacks change during training; none of Keras' checkpoints holds them.
-CALLBACK_STATE = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
 
 #: How often the running epoch's figures are read and shown.
 SECONDS_BETWEEN_LOOKS = 0.2

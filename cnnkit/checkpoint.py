@@ -9,16 +9,37 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cnnkit.arrays import read_arrays
 from cnnkit.errors import CnnkitError
 from cnnkit.files import replacing
+from cnnkit.plain import REQUIRED, Form, mismatch
+from cnnkit.rundir import Run, damaged
+
+#: Attributes that Keras' callbacks change during training; none of Keras' checkpoints holds them.
+CALLBACK_STATE = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
+
+#: What the JSON part of a checkpoint holds.
+_STATE: Form = {
+    "epochs_done": int,
+    "stopped": bool,
+    "rows": [{"epoch": int, "loss": float, "seconds": float, REQUIRED: ("epoch", "loss", "seconds")}],
+    "best": [float],
+    "best_epoch": int,
+    "callbacks": {"plateau": {}, "early_stopping": {}},
+    REQUIRED: ("epochs_done", "stopped", "rows", "callbacks"),
+}
+
+#: The optimizers keep at most four values for each weight, its average is a fifth, and float64 takes 8 bytes.
+_BYTES_PER_PARAMETER = 8 * 8
+_BYTES_BESIDE = 1 << 27
+LARGEST_CHECKPOINT = 1 << 40
 
 _NATIVE_KINDS = "biufc"
 
@@ -51,17 +72,13 @@ def save_checkpoint(path: Path, model: Any, state: dict[str, Any]) -> None:
         np.savez(stream, state=np.asarray(json.dumps(state)), **arrays)  # type: ignore[arg-type]
 
 
-def read_state(path: Path) -> dict[str, Any]:
-    """The JSON part of a checkpoint.
+def read_state(run: Run) -> dict[str, Any]:
+    """The JSON part of a run's checkpoint.
 
     Raises:
-        CnnkitError: if there is no checkpoint, or it is broken.
+        CnnkitError: if there is no checkpoint, or it is damaged.
     """
-    return _read(path, _state)
-
-
-def _state(archive: Any) -> dict[str, Any]:
-    return dict(json.loads(str(archive["state"])))
+    return _read(run, ("state",), LARGEST_CHECKPOINT).state
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,28 +118,39 @@ class Checkpoint:
         )
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """All of a checkpoint.
+def read_checkpoint(run: Run, parameters: int) -> Checkpoint:
+    """All of a run's checkpoint.
+
+    Args:
+        parameters: Of the run's network, which bound the size of the file.
 
     Raises:
-        CnnkitError: if there is no checkpoint, or it is broken.
+        CnnkitError: if there is no checkpoint, or it is damaged.
     """
-
-    def everything(archive: Any) -> Checkpoint:
-        arrays = {name: archive[name] for name in archive.files if name != "state"}
-        return Checkpoint(path, _state(archive), arrays)
-
-    return _read(path, everything)
+    return _read(run, None, _BYTES_PER_PARAMETER * parameters + _BYTES_BESIDE)
 
 
-def _read(path: Path, use: Any) -> Any:
+def _read(run: Run, names: Sequence[str] | None, most_bytes: int) -> Checkpoint:
     try:
-        # np.load leaves a file that it opened itself open when it turns out to be broken.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return use(archive)
+        arrays = read_arrays(run, run.checkpoint, names, most_bytes)
     except FileNotFoundError:
         raise CnnkitError(
-            f"there is no checkpoint `{path}`", "No epoch of this run has ended; start it anew with `cnnkit train`."
+            f"there is no checkpoint `{run.checkpoint}`",
+            "No epoch of this run has ended; start it anew with `cnnkit train`.",
         ) from None
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise CnnkitError(f"the checkpoint `{path}` cannot be read: {error}") from None
+    try:
+        state = json.loads(str(arrays.pop("state")))
+    except (KeyError, ValueError, RecursionError):
+        raise damaged(run.checkpoint, "it does not say how far the training was") from None
+    wrong = mismatch(state, _STATE)
+    if wrong is None and len(state["rows"]) != state["epochs_done"]:
+        wrong = f"it should hold one row for each of {state['epochs_done']} epochs"
+    if wrong is None and not all(
+        key in (*CALLBACK_STATE, "rate") and isinstance(value, int | float | None)
+        for attributes in state["callbacks"].values()
+        for key, value in attributes.items()
+    ):
+        wrong = "`callbacks` should hold numbers that callbacks have"
+    if wrong is not None:
+        raise damaged(run.checkpoint, wrong)
+    return Checkpoint(run.checkpoint, state, arrays)

@@ -87,6 +87,17 @@ def check_regular(path: Path) -> os.stat_result:
     return found
 
 
+def check_folder(path: Path) -> None:
+    """Whether a name is that of a folder itself: no link, nor anything else.
+
+    Raises:
+        OSError: if it is not, or not there.
+    """
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        check_regular(path)
+        raise OSError(errno.ENOTDIR, "it is a file; expected a folder", str(path))
+
+
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
     """The handle of a regular file; see `check_regular`. It is not inherited by programs that this process starts.
 

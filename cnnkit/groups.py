@@ -53,7 +53,7 @@ class Result:
         from cnnkit.checkpoint import read_state
 
         try:
-            return bool(read_state(self.run.checkpoint).get("stopped"))
+            return bool(read_state(self.run).get("stopped"))
         except CnnkitError:
             return False
 

@@ -62,6 +62,7 @@ def plain_config(run: Run) -> dict[str, Any] | None:
     from cnnkit.config.document import parse, read_file
 
     try:
+        run.check()
         plain = parse(read_file(str(run.config)), str(run.config)).plain()
     except CnnkitError:
         return None

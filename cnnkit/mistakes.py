@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from cnnkit.errors import CnnkitError
 from cnnkit.evaluate import predictions_rows
 from cnnkit.files import to_csv
-from cnnkit.rundir import Run
+from cnnkit.rundir import LARGEST_PREDICTIONS, Run
 
 if TYPE_CHECKING:
     from cnnkit.data import Split
@@ -109,17 +110,11 @@ def read_predictions(run: Run) -> Predictions:
     hint = f"Evaluate it: cnnkit eval {run.path}"
     names = run.read_task().class_names
     try:
-        with run.predictions.open(newline="", encoding="utf-8") as stream:
-            rows = csv.reader(stream)
-            header = next(rows)
-            if header[4:] != [f"probability_{name}" for name in names]:
-                raise ValueError("other classes")
-            number = {name: index for index, name in enumerate(names)}
-            content = [(row[0], number[row[1]], number[row[2]], [float(value) for value in row[4:]]) for row in rows]
-        identities, labels, predicted, probabilities = zip(*content, strict=True)
+        with io.TextIOWrapper(run.open(run.predictions, LARGEST_PREDICTIONS), "utf-8", newline="") as stream:
+            identities, labels, predicted, probabilities = _columns(csv.reader(stream, strict=True), names)
     except FileNotFoundError:
         raise CnnkitError(f"the run `{run.path}` has no {run.predictions.name}", hint) from None
-    except (ValueError, KeyError, IndexError, StopIteration):
+    except (ValueError, KeyError, StopIteration, csv.Error):
         raise CnnkitError(f"`{run.predictions}` should hold one row per test image", hint) from None
 
     def open_test_split() -> Split:
@@ -137,6 +132,21 @@ def read_predictions(run: Run) -> Predictions:
         np.array(probabilities, np.float64),
         open_test_split,
     )
+
+
+def _columns(rows: Any, names: Sequence[str]) -> Any:
+    """The columns of predictions.csv: identities, labels, predicted classes, probabilities."""
+    header = next(rows)
+    if header[4:] != [f"probability_{name}" for name in names]:
+        raise ValueError("other classes")
+    number = {name: index for index, name in enumerate(names)}
+    content = []
+    for row in rows:
+        probabilities = [float(value) for value in row[4:]]
+        if len(row) != len(header) or not all(0 <= value <= 1 for value in probabilities):
+            raise ValueError("a row that is cut short")
+        content.append((row[0], number[row[1]], number[row[2]], probabilities))
+    return zip(*content, strict=True)
 
 
 def worst_mistakes(predictions: Predictions, count: int) -> list[Mistake]:

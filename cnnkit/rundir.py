@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import hashlib
+import io
 import json
 import logging
+import math
 import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cnnkit.config.image_formats import MOST_MEGAPIXELS, RESIZINGS
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.files import to_csv, write_atomically
+from cnnkit.files import check_folder, check_regular, open_stream, to_csv, write_atomically
+from cnnkit.plain import ANY, REQUIRED, Form, mismatch
 from cnnkit.printable import printable
 
 RUNS = "runs"
@@ -26,6 +30,47 @@ RUNS = "runs"
 _STEM_LENGTH = 40
 
 log = logging.getLogger("cnnkit")
+
+#: What a network may end in.
+HEADS = ("softmax", "logits", "sigmoid")
+
+#: More bytes than cnnkit writes into such a file: an evaluation of some thousand classes, a million epochs, ...
+LARGEST_JSON = 1 << 28
+LARGEST_METRICS = 1 << 27
+LARGEST_PREDICTIONS = 1 << 32
+
+#: What environment.json may say, as far as it is read again.
+ENVIRONMENT: Form = {
+    "started": str,
+    "config_file": str,
+    "git_commit": str,
+    "processor": str,
+    "usable_cores": int,
+    "command": [str],
+    "written": ANY,
+    "resumed": [{"after_epoch": int, "command": [str]}],
+    "settings": {"device": str, "jit_compile": bool, "dtype_policy": str, "threads": int, "onednn": bool},
+    "tuning": {},
+    "data": {"source": str, "fingerprint": str, "image_shape": [int], "class_names": [str], "resize": str}
+    | {"max_megapixels": float, "images": {}},
+    "model": {"head": str, "parameters": int},
+}
+
+_RATIOS = ("accuracy", "top_5_accuracy", "loss", "calibration_error", "macro_precision", "macro_recall", "macro_f1")
+
+#: What evaluation.json says; of other versions it may say more.
+EVALUATION: Form = {
+    "images": int,
+    "cross_entropy": float,
+    "metrics": {},
+    **dict.fromkeys(_RATIOS, float),
+    "per_class": [
+        {"class": str, "precision": float, "recall": float, "f1": float, "support": int}
+        | {REQUIRED: ("class", "precision", "recall", "f1", "support")}
+    ],
+    "confusion_matrix": [[int]],
+    REQUIRED: ("images", *_RATIOS, "per_class", "confusion_matrix"),
+}
 
 
 @dataclass(frozen=True)
@@ -212,34 +257,143 @@ class Run:
         """There while somebody asks the training process to stop."""
         return self.live / "stop"
 
+    def check(self) -> None:
+        """Whether what a run is made of is its own: a run may come from anybody, and nothing leads out of it.
+
+        Its config, its log and its folders may be no links, pipes or devices. Other files are looked at when they are
+        read.
+
+        Raises:
+            CnnkitError: naming what is not.
+        """
+        try:
+            check_regular(self.config)
+            for folder in (self.checkpoint.parent, self.curves.parent, self.live, self.tensorboard):
+                if os.path.lexists(folder):
+                    check_folder(folder)
+            for name in os.listdir(self.tensorboard) if self.tensorboard.is_dir() else []:
+                check_folder(self.tensorboard / name)
+            if os.path.lexists(self.log):
+                check_regular(self.log)
+        except OSError as error:
+            raise CnnkitError(
+                f"`{error.filename}` cannot be used: {error.strerror}",
+                f"`{self.path}` is to hold files and folders of its own alone; put there what it should be.",
+            ) from None
+
+    def open(self, path: Path, most_bytes: int) -> BinaryIO:
+        """One of the run's files, to be read: a regular file in folders of the run's own.
+
+        Raises:
+            FileNotFoundError: if it is not there.
+            CnnkitError: if it may not be read, is something else, or larger than any file of its kind.
+        """
+        try:
+            for folder in reversed(path.relative_to(self.path).parents):
+                if folder.name:
+                    check_folder(self.path / folder)
+            return open_stream(path, most_bytes)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise CnnkitError(f"cannot read `{path}`: {error.strerror}", _hint_for(error)) from None
+
+    def read(self, path: Path, most_bytes: int) -> str:
+        """The text of one of the run's files.
+
+        Raises:
+            FileNotFoundError: if it is not there.
+            CnnkitError: if it cannot be read, see `open`, or is not UTF-8.
+        """
+        with self.open(path, most_bytes) as stream:
+            try:
+                return stream.read().decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise damaged(path, f"the byte {error.start} is not UTF-8 text") from None
+
     def write_json(self, path: Path, value: Any) -> None:
         write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
-    def read_json(self, path: Path) -> dict[str, Any]:
+    def read_json(self, path: Path, form: Form = ANY) -> dict[str, Any]:
         """A JSON file of the run.
 
+        Args:
+            form: What it should hold, see `plain.mismatch`.
+
         Raises:
-            CnnkitError: if it is missing or broken, or may not be read.
+            CnnkitError: if it is missing or damaged, or may not be read.
         """
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = json.loads(self.read(path, LARGEST_JSON))
         except FileNotFoundError:
             raise CnnkitError(f"the run `{self.path}` has no {path.name}") from None
-        except OSError as error:
-            raise CnnkitError(f"cannot read `{path}`: {error.strerror}") from None
-        except ValueError as error:
-            raise CnnkitError(f"`{path}` is not valid JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
+            reason = error if isinstance(error, ValueError) else "it is nested too deeply"
+            raise CnnkitError(f"`{path}` is not valid JSON: {reason}") from None
         if not isinstance(value, dict):
             raise CnnkitError(f"`{path}` should hold a JSON object")
+        wrong = mismatch(value, form)
+        if wrong is not None:
+            raise damaged(path, wrong)
         return value
 
-    def check_data(self, fingerprint: str) -> None:
+    def read_environment(self) -> dict[str, Any]:
+        """environment.json; what it does not say is missing, what it says has the right type.
+
+        Raises:
+            CnnkitError: if it is missing or damaged, or may not be read.
+        """
+        return self.read_json(self.environment, ENVIRONMENT)
+
+    def read_evaluation(self) -> dict[str, Any]:
+        """evaluation.json, with all that an evaluation says.
+
+        Raises:
+            CnnkitError: if it is missing or damaged, or may not be read.
+        """
+        found = self.read_json(self.evaluation, EVALUATION)
+        # Before losses had names of their own, the loss was the cross-entropy, and no metric was measured.
+        found = {"cross_entropy": found["loss"], "metrics": {}} | found
+        classes, matrix = len(found["per_class"]), found["confusion_matrix"]
+        if len(matrix) != classes or any(len(row) != classes for row in matrix):
+            raise damaged(self.evaluation, f"`confusion_matrix` should have {classes} rows of as many numbers")
+        return found
+
+    def read_fingerprint(self) -> str | None:
+        """What tells the run's data set from others; None where that was not noted.
+
+        Raises:
+            CnnkitError: if environment.json is missing or damaged.
+        """
+        return (self.read_environment().get("data") or {}).get("fingerprint")
+
+    def check_archive(self, path: Path, most_bytes: int) -> None:
+        """Whether a file is a zip archive that unpacks to at most so many bytes.
+
+        Raises:
+            CnnkitError: if it is not, or may not be read.
+        """
+        import zipfile
+
+        try:
+            with self.open(path, most_bytes) as stream, zipfile.ZipFile(stream) as archive:
+                unpacked = sum(one.file_size for one in archive.infolist())
+        except FileNotFoundError:
+            raise CnnkitError(f"the run `{self.path}` has no {path.name}") from None
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+            raise CnnkitError(
+                f"`{path}` cannot be opened: {error}", "The file is damaged; train the run again."
+            ) from None
+        if unpacked > most_bytes:
+            raise damaged(path, f"it would unpack to {unpacked:,} bytes, more than its network can need")
+
+    def check_data(self, fingerprint: str | None) -> None:
         """Compares a data set with the one that the run was made with.
 
         Raises:
             CnnkitError: if they differ: the run's splits, and so its test images, would be others.
         """
-        before = self.read_json(self.environment).get("data", {}).get("fingerprint")
+        before = self.read_fingerprint()
         if before != fingerprint:
             raise CnnkitError(
                 f"the data set has changed since the run `{self.path}` was made: it was {before}, "
@@ -254,16 +408,16 @@ class Run:
         Raises:
             CnnkitError: if the file is missing or broken.
         """
-        environment = self.read_json(self.environment)
+        environment = self.read_environment()
         try:
-            height, width, channels = (int(size) for size in environment["data"]["image_shape"])
-            names = tuple(printable(str(name)) for name in environment["data"]["class_names"])
+            data, head = environment["data"], environment["model"]["head"]
+            height, width, channels = data["image_shape"]
+            names = tuple(printable(name) for name in data["class_names"])
             # Runs of earlier versions say nothing of these two.
-            resize = str(environment["data"].get("resize", "stretch"))
-            max_megapixels = float(environment["data"].get("max_megapixels", MOST_MEGAPIXELS))
-            head = str(environment["model"]["head"])
-            if resize not in RESIZINGS:
-                raise ValueError
+            resize = data.get("resize") or "stretch"
+            max_megapixels = float(data.get("max_megapixels") or MOST_MEGAPIXELS)
+            if min(height, width, channels) < 1 or not names or head not in HEADS or resize not in RESIZINGS:
+                raise ValueError(head)
             return Task((height, width, channels), names, head, resize, max_megapixels)
         except (KeyError, TypeError, ValueError):
             raise CnnkitError(
@@ -282,14 +436,27 @@ class Run:
             CnnkitError: if the file is broken, or may not be read.
         """
         try:
-            with self.metrics.open(newline="", encoding="utf-8") as stream:
-                return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+            rows = list(csv.DictReader(io.StringIO(self.read(self.metrics, LARGEST_METRICS))))
+            found = [{key: float(value) for key, value in row.items()} for row in rows]
         except FileNotFoundError:
             return []
-        except OSError as error:
-            raise CnnkitError(f"cannot read `{self.metrics}`: {error.strerror}") from None
-        except (TypeError, ValueError):
-            raise CnnkitError(f"`{self.metrics}` should hold one row of numbers per epoch") from None
+        except (TypeError, ValueError, csv.Error):
+            found = [{}]
+        if not all("loss" in row and row.get("epoch", math.nan).is_integer() for row in found):
+            raise CnnkitError(f"`{self.metrics}` should hold one row of numbers per epoch")
+        return found
+
+
+def damaged(path: Path, reason: str) -> CnnkitError:
+    """The error for a file of a run that does not hold what it should."""
+    return CnnkitError(
+        f"`{path}` is damaged: {reason}",
+        "Bring back a copy of it, or train the run's config again with `cnnkit train`.",
+    )
+
+
+def _hint_for(error: OSError) -> str | None:
+    return "Ask its owner to let you read it." if error.errno in (errno.EACCES, errno.EPERM) else None
 
 
 def create_run(name: str, directory: str | None = None) -> Run:
@@ -329,7 +496,7 @@ def create_run(name: str, directory: str | None = None) -> Run:
             return _prepared(Run(path))
     except OSError as error:
         raise CnnkitError(
-            f"cannot make a run directory in `{parent.resolve()}`: {error.strerror}",
+            f"cannot make a run directory in `{os.path.abspath(parent)}`: {error.strerror}",
             "Run cnnkit in a folder that you may write to, or name one with `--run-dir`.",
         ) from None
 
@@ -418,12 +585,12 @@ def list_runs(parent: str = RUNS) -> list[Run]:
     try:
         runs = [Run(path) for path in folder.iterdir()]
     except OSError as error:
-        raise CnnkitError(f"cannot read the folder `{folder.resolve()}`: {error.strerror}") from None
+        raise CnnkitError(f"cannot read the folder `{os.path.abspath(folder)}`: {error.strerror}") from None
     aged = []
     for run in runs:
         # A folder without a config is no run, or one that is being made or removed at this moment.
         with contextlib.suppress(OSError):
-            aged.append((run.config.stat().st_mtime_ns, run.name, run))
+            aged.append((run.config.lstat().st_mtime_ns, run.name, run))
     return [run for _, _, run in sorted(aged, key=lambda one: one[:2])]
 
 
@@ -436,11 +603,13 @@ def find_run(path: str | None) -> Run:
     if path is None:
         runs = list_runs()
         if not runs:
-            raise UsageError(f"there are no runs in `{Path(RUNS).resolve()}`", "Make one: cnnkit train CONFIG")
+            raise UsageError(f"there are no runs in `{os.path.abspath(RUNS)}`", "Make one: cnnkit train CONFIG")
+        runs[-1].check()
         return runs[-1]
     found = run_of(path)
     if found is None:
         raise UsageError(f"`{path}` is no run: it has no config.yaml", _latest() or "Make one: cnnkit train CONFIG")
+    found.check()
     return found
 
 
@@ -450,7 +619,7 @@ def distinct_names(runs: Sequence[Run]) -> list[str]:
     Raises:
         UsageError: if a run comes twice.
     """
-    paths = [run.path.resolve() for run in runs]
+    paths = [Path(os.path.realpath(run.path)) for run in runs]
     for run, path in zip(runs, paths, strict=True):
         if paths.count(path) > 1:
             raise UsageError(f"the run `{run.path}` comes twice")
@@ -461,7 +630,7 @@ def distinct_names(runs: Sequence[Run]) -> list[str]:
 def run_of(path: str) -> Run | None:
     """The run at a path, or of a name under runs/; None if there is none."""
     candidates = (Run(Path(path)), Run(Path(RUNS) / path))
-    return next((run for run in candidates if run.config.is_file()), None)
+    return next((run for run in candidates if os.path.lexists(run.config)), None)
 
 
 def _latest() -> str:
@@ -480,6 +649,7 @@ def config_file(path: str) -> str:
         return path
     run = run_of(path)
     if run is not None:
+        run.check()
         return str(run.config)
     if os.path.isdir(path):
         raise UsageError(f"`{path}` is no run: it has no config.yaml", _latest() or "Name a config file, or a run.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,11 +23,16 @@ from cnnkit.errors import CnnkitError, ConfigError, UsageError
 from cnnkit.files import write_atomically
 from cnnkit.listing import plain_config, within
 from cnnkit.rundir import Run
+from cnnkit.summary import summarize
 
 if TYPE_CHECKING:
     from cnnkit.mistakes import Predictions
 
 log = logging.getLogger("cnnkit")
+
+#: What model.keras may unpack to: weights of at most 64 bits, and what describes the layers.
+_BYTES_PER_PARAMETER = 8
+_BYTES_BESIDE = 1 << 26
 
 
 def load_model(run: Run) -> Any:
@@ -38,15 +44,35 @@ def load_model(run: Run) -> Any:
     check_model(run)
     request_settings(run)
     runtime.load_tensorflow()
+    return open_model(run)
+
+
+def open_model(run: Run) -> Any:
+    """The run's best model, in a process that has loaded TensorFlow.
+
+    Raises:
+        CnnkitError: if the file is damaged or may not be read, or if it holds a network of other images or classes.
+    """
     import keras
 
+    task = run.read_task()
+    run.check_archive(run.model, _BYTES_PER_PARAMETER * summarize(read_config(run)).parameters + _BYTES_BESIDE)
     try:
-        return keras.models.load_model(run.model, compile=False)
+        model = keras.models.load_model(run.model, compile=False, safe_mode=True)
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged archive makes Keras raise almost anything: BadZipFile, KeyError, ...
         raise CnnkitError(
             f"`{run.model}` cannot be opened: {str(error) or type(error).__name__}",
             "The file is damaged, or was written by another version of Keras; train the run again.",
         ) from None
+    if (model.input_shape, model.output_shape) != ((None, *task.image_shape), (None, len(task.class_names))):
+        raise CnnkitError(
+            f"`{run.model}` holds a network from {model.input_shape} to {model.output_shape}, but `{run.environment}` "
+            f"tells of images {task.image_shape} and of {len(task.class_names)} classes",
+            "Bring the two files of one training together again, or train the run again.",
+        )
+    return model
 
 
 def check_model(run: Run) -> None:
@@ -67,8 +93,8 @@ def request_settings(run: Run) -> None:
 
     Elsewhere the rule for this machine decides. Called before anything loads TensorFlow.
     """
-    environment = run.read_json(run.environment)
-    settings = environment.get("settings", {})
+    environment = run.read_environment()
+    settings = environment.get("settings") or {}
     here = (machine.processor(), machine.usable_cores())
     if (environment.get("processor"), environment.get("usable_cores")) == here:
         onednn = settings.get("onednn")
@@ -115,7 +141,7 @@ def compile_run(run: Run, model: Any, tta: Sequence[str] = ()) -> tuple[Callable
 
 def uses_xla(run: Run) -> bool:
     """Whether XLA compiles the run's network: as in training; on another kind of device, as that device needs."""
-    settings = run.read_json(run.environment).get("settings", {})
+    settings = run.read_environment().get("settings") or {}
     device = "GPU" if runtime.load_tensorflow().config.list_physical_devices("GPU") else "CPU"
     if settings.get("device") == device and settings.get("jit_compile"):
         return True
@@ -124,7 +150,7 @@ def uses_xla(run: Run) -> bool:
     # The run may have been trained where oneDNN, or a GPU, could do without.
     loaded = read_config(run)
     stack = loaded.config.model.trace(loaded.info.shape, loaded.info.classes)
-    policy = settings.get("dtype_policy", "float32")
+    policy = settings.get("dtype_policy") or "float32"
     return runtime.needing_xla(stack, policy, runtime.onednn_in_use()) is not None
 
 
@@ -238,7 +264,7 @@ def evaluate_ensemble(
     answers = []
     for run in runs:
         if folder is None:
-            run.check_data(runs[0].read_json(runs[0].environment)["data"]["fingerprint"])
+            run.check_data(runs[0].read_fingerprint())
         answers.append(_answers(run, images, tta))
     labels = answers[0].labels
     mean = sum(one.probabilities for one in answers) / len(runs)
@@ -265,7 +291,7 @@ def _check_different(runs: Sequence[Run]) -> None:
     """
     seen = set()
     for run in runs:
-        place = run.path.resolve()
+        place = os.path.realpath(run.path)
         if place in seen:
             raise UsageError(
                 f"the run `{run.path}` is named twice", "An ensemble needs different runs; name each once."

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit import plots
+from cnnkit.arrays import read_array
 from cnnkit.best import Monitor
 from cnnkit.config.class_names import place_of
 from cnnkit.config.load import LoadedConfig
@@ -17,7 +18,7 @@ from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.places import Place, input_window, places, stages, way_to
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.printable import printable
-from cnnkit.rundir import Run, distinct_names
+from cnnkit.rundir import Run, damaged, distinct_names
 from cnnkit.score import labelled_images, load_model, read_config, request_settings, uses_xla
 
 if TYPE_CHECKING:
@@ -47,10 +48,14 @@ def filters(run: Run, path: Path) -> None:
     """
     from cnnkit.model import first_kernel
 
-    if not run.initial_filters.exists():
-        raise CnnkitError(f"the run `{run.path}` has no convolution, so no filters that could be shown")
+    try:
+        before = read_array(run, run.initial_filters)
+    except FileNotFoundError:
+        raise CnnkitError(f"the run `{run.path}` has no convolution, so no filters that could be shown") from None
     after = first_kernel(load_model(run))
-    plots.filters(np.load(run.initial_filters), after, path)
+    if after is None or after.shape != before.shape:
+        raise damaged(run.initial_filters, "it does not hold the filters of the network's first layer")
+    plots.filters(before, after, path)
 
 
 def features(run: Run, image: str, path: Path, max_megapixels: float | None = None) -> None:

@@ -24,6 +24,7 @@ from cnnkit.live.state import Reporter, StopRequested
 from cnnkit.model import first_kernel
 from cnnkit.preparation import Preparation, datasets, prepare
 from cnnkit.rundir import Run
+from cnnkit.summary import summarize
 
 if TYPE_CHECKING:
     from cnnkit.checkpoint import Checkpoint
@@ -119,7 +120,7 @@ def _resume(
     loaded = load_config(config or str(run.config), overrides)
     check_same_config(before.config, loaded.config)
     loaded = _with_settings_of(before, loaded)
-    checkpoint = read_checkpoint(run.checkpoint)
+    checkpoint = read_checkpoint(run, summarize(loaded).parameters)
     state = checkpoint.state
     _check_unfinished(state, loaded.config, run)
     prepared = prepare(loaded)
@@ -149,7 +150,7 @@ def _with_settings_of(before: LoadedConfig, loaded: LoadedConfig) -> LoadedConfi
 
 
 def _record_resume(run: Run, epoch: int, loaded: LoadedConfig) -> None:
-    environment = run.read_json(run.environment)
+    environment = run.read_environment()
     environment.setdefault("resumed", []).append({"after_epoch": epoch, **runtime.describe_environment()})
     if "written" in environment:
         changed = {path: place for path, place in written(loaded.tree).items() if place.override is not None}
@@ -372,15 +373,13 @@ def _write_filters(run: Run, best_model: Any) -> None:
     """
     if not run.initial_filters.exists():
         return
-    import keras
-
     from cnnkit import plots
+    from cnnkit.arrays import read_array
+    from cnnkit.score import open_model
 
-    if best_model is None:
-        best_model = keras.models.load_model(run.model, compile=False)
-    after = first_kernel(best_model)
+    after = first_kernel(open_model(run) if best_model is None else best_model)
     if after is not None:
-        plots.filters(np.load(run.initial_filters), after, run.filters)
+        plots.filters(read_array(run, run.initial_filters), after, run.filters)
 
 
 def check_same_config(before: RunConfig, now: RunConfig) -> None:

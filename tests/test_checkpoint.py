@@ -15,6 +15,7 @@ from cnnkit.checkpoint import read_checkpoint, save_checkpoint
 from cnnkit.config.optimizers import OPTIMIZERS
 from cnnkit.config.training import TrainingConfig
 from cnnkit.preparation import make_optimizer
+from cnnkit.rundir import Run
 
 WITH_EXTRAS = {"gradient_accumulation_steps": 2, "use_ema": True, "ema_momentum": 0.5, "clipnorm": 1.0}
 
@@ -100,9 +101,11 @@ def test_every_variable_of_an_optimizer_is_in_the_checkpoint(
     kept = {id(variable) for variable in model.everything}
     missing = [variable.path for key, variable in variables_in(model.optimizer).items() if key not in kept]
     assert not missing
-    save_checkpoint(tmp_path / "last.npz", model, {})
+    run = Run(tmp_path)
+    run.checkpoint.parent.mkdir()
+    save_checkpoint(run.checkpoint, model, {"epochs_done": 0, "stopped": False, "rows": [], "callbacks": {}})
     again = prepared(optimizer, policy, arguments | further)
-    read_checkpoint(tmp_path / "last.npz").restore(again)
+    read_checkpoint(run, parameters=1000).restore(again)
     for one in (model, again):
         update(one, gradients[3:])
     for ours, theirs in zip(again.everything, model.everything, strict=True):

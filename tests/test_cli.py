@@ -217,18 +217,19 @@ class TestTrain:
         assert sorted(empty.rglob("*")) == before
 
     def test_ctrl_c_in_the_last_evaluation_says_that_the_run_is_trained(
-        self, here: Path, cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
+        self, here: Path, tmp_path: Path, cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from cnnkit.rundir import Run
 
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("cnnkit.train.train", lambda *_: Run(Path("runs/a run")))
+        (tmp_path / "a run").mkdir()
+        monkeypatch.setattr("cnnkit.train.train", lambda *_: Run(tmp_path / "a run"))
         monkeypatch.setattr("cnnkit.score.evaluate_run", interrupt)
         result = cnnkit("train", "net.yaml")
         assert result.code == 130
-        assert "cnnkit eval 'runs/a run'" in result.err
+        assert f"cnnkit eval '{tmp_path}/a run'" in result.err
 
     def test_an_error_takes_the_live_bar_away(
         self, here: Path, cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch

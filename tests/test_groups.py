@@ -97,7 +97,9 @@ def test_unfinished_runs_are_left_out_and_named(tmp_path: Path, monkeypatch: pyt
     for name, seed, stopped in (("b-1", 0, True), ("b-2", 1, False)):
         run = make_run(tmp_path, name, seed, 400, 0.80, 20, **stopping)
         run.checkpoint.parent.mkdir()
-        np.savez(run.checkpoint, state=np.asarray(json.dumps({"stopped": stopped})))
+        rows = [{"epoch": epoch, "loss": 1.0, "seconds": 1.0} for epoch in range(1, 21)]
+        state = {"epochs_done": 20, "stopped": stopped, "rows": rows, "callbacks": {}}
+        np.savez(run.checkpoint, state=np.asarray(json.dumps(state)))
     found = [[run.name for run in one.runs] for one in group_runs(read_results())]
     assert found == [["a-1"], ["b-1"]]
     assert "a-2 (12 of 400 epochs), b-2 (20 of 400 epochs)" in compared()

@@ -252,7 +252,7 @@ class TestBrokenJson:
             (None, "has no environment.json"),
             ("{", "not valid JSON"),
             ("[1]", "JSON object"),
-            ("\xff", "not valid JSON"),
+            ("\xff", "is not UTF-8"),
         ],
     )
     def test_is_named(self, text: str | None, message: str) -> None:

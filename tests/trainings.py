@@ -77,4 +77,4 @@ def weights(run: Run) -> list[np.ndarray]:
 def state(run: Run) -> dict[str, Any]:
     from cnnkit.checkpoint import read_state
 
-    return read_state(run.checkpoint)
+    return read_state(run)

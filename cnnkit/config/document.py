@@ -6,6 +6,7 @@ Scalars follow YAML 1.2's core schema. PyYAML's own resolver follows YAML 1.1, i
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Sequence
@@ -108,10 +109,11 @@ def read_file(file: str) -> str:
         raise fail(f"cannot read the file: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > MAXIMUM_BYTES:
         raise fail(f"the file is larger than {MAXIMUM_BYTES:,} bytes; expected a YAML config")
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8-sig")
+        before = content[: error.start].decode("utf-8")
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         hint = "is this a YAML config?"
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):

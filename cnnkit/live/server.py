@@ -6,18 +6,21 @@ import io
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from cnnkit.arrays import read_array, read_arrays
 from cnnkit.errors import CnnkitError
 from cnnkit.live.snapshots import MOST_KERNELS
 from cnnkit.live.state import read_state, request_stop
 from cnnkit.pages import style_sheet
 from cnnkit.pages.security import Application, Protected, own_names
 from cnnkit.rundir import Run
+
+Read = TypeVar("Read")
 
 #: Longer sides of test images are shrunk to this many pixels; the page shows them smaller still.
 LARGEST_IMAGE = 192
@@ -141,7 +144,7 @@ def run_state(run: Run) -> dict[str, Any]:
         "folder": _folder_number(run),
         **{name: _without_folders(state[name]) for name in _SHOWN if name in state},
         "stopping": running and run.stop_request.exists(),
-        "filters_shown": min(state.get("filters", 0), MOST_KERNELS),
+        "filters_shown": min(state.get("filters") or 0, MOST_KERNELS),
         "rows": [{name: value if math.isfinite(value) else None for name, value in row.items()} for row in rows],
         # That of an earlier evaluation says nothing of a run that goes on.
         "test": None if running else _test_metrics(run),
@@ -164,9 +167,9 @@ def _without_folders(value: Any) -> Any:
 
 def _test_metrics(run: Run) -> dict[str, Any] | None:
     try:
-        metrics = run.read_json(run.evaluation)
+        metrics = run.read_evaluation()
         return {name: metrics[name] for name in ("accuracy", "loss", "images")}
-    except (CnnkitError, KeyError):
+    except CnnkitError:
         return None
 
 
@@ -179,11 +182,11 @@ def filters_png(run: Run, when: str) -> bytes | None:
     from cnnkit.plots.kernels import kernel_picture
 
     if when == "before":
-        kernel = _load(run.initial_filters)
+        kernel = _read(read_array, run, run.initial_filters)
     else:
-        snapshot = _load(run.live_snapshot)
+        snapshot = _read(read_arrays, run, run.live_snapshot)
         kernel = None if snapshot is None else snapshot.get("kernel")
-    if kernel is None or kernel.ndim != 4:
+    if kernel is None or kernel.ndim != 4 or kernel.dtype.kind != "f" or not kernel.size:
         return None
     return _png(kernel_picture(kernel[..., :MOST_KERNELS]))
 
@@ -195,10 +198,15 @@ def guesses(run: Run) -> dict[str, Any]:
         `epoch` (None before the first snapshot) and `images`: for each its class, and the likeliest classes with their
         probabilities, the likeliest first.
     """
-    samples, snapshot = _load(run.live_samples), _load(run.live_snapshot)
-    if samples is None or snapshot is None or "probabilities" not in snapshot:
+    samples, snapshot = _read(read_arrays, run, run.live_samples), _read(read_arrays, run, run.live_snapshot)
+    try:
+        return _guesses(samples, snapshot, run.read_task().class_names)
+    # One of them is not there yet, or damaged.
+    except (TypeError, KeyError, ValueError, IndexError, CnnkitError):
         return {"epoch": None, "images": []}
-    names = run.read_task().class_names
+
+
+def _guesses(samples: Any, snapshot: Any, names: Sequence[str]) -> dict[str, Any]:
     images = []
     for label, row in zip(samples["labels"].tolist(), snapshot["probabilities"], strict=True):
         likeliest = np.argsort(-row, kind="stable")[:3].tolist()
@@ -209,19 +217,18 @@ def guesses(run: Run) -> dict[str, Any]:
 
 def image_png(run: Run, number: int) -> bytes | None:
     """One of the test images, shrunk where it is large."""
-    samples = _load(run.live_samples)
-    if samples is None or not 0 <= number < len(samples["images"]):
+    samples = _read(read_arrays, run, run.live_samples)
+    images = samples.get("images") if samples is not None else None
+    if images is None or images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3, 4):
         return None
-    return _png(samples["images"][number], LARGEST_IMAGE)
+    return _png(images[number], LARGEST_IMAGE) if 0 <= number < len(images) else None
 
 
-def _load(path: Any) -> Any:
-    """A NumPy file, or the arrays of an archive by name; None where there is none yet, or it is broken."""
+def _read(read: Callable[[Run, Path], Read], run: Run, path: Path) -> Read | None:
+    """What `read` makes of a file; None where there is none yet, or it is damaged."""
     try:
-        with path.open("rb") as stream:
-            found = np.load(stream, allow_pickle=False)
-            return dict(found) if isinstance(found, np.lib.npyio.NpzFile) else found
-    except Exception:  # a damaged file makes NumPy raise almost anything: ValueError, BadZipFile, EOFError, ...
+        return read(run, path)
+    except (FileNotFoundError, CnnkitError):
         return None
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from cnnkit.ending import Interrupted
 from cnnkit.errors import CnnkitError
+from cnnkit.files import open_regular
+from cnnkit.plain import REQUIRED, Form
 from cnnkit.rundir import Run
 
 #: What a run may be doing, and how it may have ended. A reader adds `killed`, `silent` and `unknown`.
@@ -29,6 +31,16 @@ _OF_SNAPSHOT = ("snapshot_epoch", "filters", "images")
 
 #: The time that the epochs left will take is the mean of so many epochs before.
 _RECENT_EPOCHS = 5
+
+
+#: What is written, see `Reporter`.
+_STATE: Form = {
+    **dict.fromkeys(("status", "message", "machine", "images_problem"), str),
+    **dict.fromkeys(("pid", "epochs", "steps", "epoch", "step", "epochs_done", "best_epoch", "snapshot_epoch"), int),
+    **dict.fromkeys(("filters", "images"), int),
+    **dict.fromkeys(("started", "updated", "loss", "accuracy", "images_per_second", "eta_seconds"), float),
+    REQUIRED: ("status", "pid", "machine", "updated"),
+}
 
 
 class StopRequested(Exception):
@@ -193,7 +205,7 @@ def read_state(run: Run) -> dict[str, Any]:
     alive = _is_alive(run, state)
     if alive is False:
         return state | {"status": "killed", "message": f"The training process {state['pid']} ended without a word."}
-    silent = time.time() - float(state.get("updated", 0))
+    silent = time.time() - state["updated"]
     if alive is None and silent > SILENT_SECONDS:
         minutes = round(silent / 60)
         return state | {"status": "silent", "message": f"The training process has said nothing for {minutes} minutes."}
@@ -204,7 +216,7 @@ def request_stop(run: Run) -> bool:
     """Asks the training process of a run to end; False where none runs that could."""
     if read_state(run)["status"] not in ("starting", "training"):
         return False
-    run.stop_request.touch()
+    os.close(open_regular(run.stop_request, os.O_WRONLY | os.O_CREAT))
     return True
 
 
@@ -217,8 +229,8 @@ def _is_alive(run: Run, state: dict[str, Any]) -> bool | None:
 
 def _read(run: Run) -> dict[str, Any]:
     try:
-        return run.read_json(run.live_state)
-    except (CnnkitError, OSError):
+        return run.read_json(run.live_state, _STATE)
+    except CnnkitError:
         return {}
 
 

@@ -8,26 +8,11 @@ from typing import Any
 from cnnkit.best import Monitor
 from cnnkit.config.load import LoadedConfig
 from cnnkit.console import format_duration
-from cnnkit.errors import CnnkitError
 from cnnkit.mistakes import Predictions, read_predictions
 from cnnkit.report.page import Missing, attempt
 from cnnkit.rundir import Run
 from cnnkit.score import read_config
 from cnnkit.summary import Summary, summarize
-
-#: What an evaluation holds, beside what only some have.
-_METRICS = (
-    "images",
-    "accuracy",
-    "top_5_accuracy",
-    "loss",
-    "calibration_error",
-    "macro_precision",
-    "macro_recall",
-    "macro_f1",
-    "per_class",
-    "confusion_matrix",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +72,7 @@ class Facts:
     def _stopped(self) -> bool:
         from cnnkit.checkpoint import read_state
 
-        state = attempt(read_state, self.run.checkpoint)
+        state = attempt(read_state, self.run)
         return not isinstance(state, Missing) and bool(state.get("stopped"))
 
 
@@ -100,7 +85,7 @@ def read_facts(run: Run) -> Facts:
         run,
         loaded,
         loaded if isinstance(loaded, Missing) else attempt(summarize, loaded),
-        attempt(run.read_json, run.environment),
+        attempt(run.read_environment),
         [] if isinstance(epochs, Missing) else epochs,
         epochs if isinstance(epochs, Missing) else None,
         evaluation,
@@ -111,10 +96,4 @@ def read_facts(run: Run) -> Facts:
 def _evaluation(run: Run) -> dict[str, Any] | Missing:
     if not run.evaluation.exists():
         return Missing(f"The run was not evaluated. Do it with: cnnkit eval {run.path}")
-    found = run.read_json(run.evaluation)
-    # Before losses had names of their own, the loss was the cross-entropy, and no metric was measured.
-    found = {"cross_entropy": found.get("loss"), "metrics": {}} | found
-    absent = [key for key in _METRICS if key not in found]
-    if absent:
-        raise CnnkitError(f"`{run.evaluation}` does not say the {absent[0]}", f"Write it anew: cnnkit eval {run.path}")
-    return found
+    return run.read_evaluation()

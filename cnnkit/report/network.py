@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from cnnkit.layers.base import format_shape
 from cnnkit.plots import style
 from cnnkit.report.facts import Facts
@@ -113,6 +111,7 @@ def filters(facts: Facts, model: Any) -> Filters | Missing:
     Args:
         model: The run's model, or why there is none.
     """
+    from cnnkit.arrays import read_array
     from cnnkit.model import first_kernel
     from cnnkit.plots.kernels import MOST_FILTERS, kernel_picture
 
@@ -120,7 +119,7 @@ def filters(facts: Facts, model: Any) -> Filters | Missing:
         return Missing("The network has no convolution, or the run was made before it kept the initial filters.")
     if isinstance(model, Missing):
         return model
-    before, after = np.load(facts.run.initial_filters), first_kernel(model)
+    before, after = read_array(facts.run, facts.run.initial_filters), first_kernel(model)
     if after is None or after.shape != before.shape:
         return Missing("The initial filters that the run has kept are not those of the network's first layer.")
     shown = min(after.shape[-1], MOST_FILTERS)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cnnkit.config.document import MAXIMUM_BYTES
 from cnnkit.layers.base import format_shape
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, flattened
@@ -107,7 +108,7 @@ def reproduction(facts: Facts) -> Reproduction:
         [f"{name} {environment[name]}" for name in _VERSIONS if name in environment],
         shlex.join(_command(environment)) if "command" in environment else None,
         environment.get("git_commit"),
-        facts.run.config.read_text(encoding="utf-8"),
-        facts.run.config_source.read_text(encoding="utf-8") if facts.run.config_source.exists() else "",
+        facts.run.read(facts.run.config, MAXIMUM_BYTES),
+        facts.run.read(facts.run.config_source, MAXIMUM_BYTES) if facts.run.config_source.exists() else "",
         environment.get("processor"),
     )

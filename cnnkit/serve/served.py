@@ -14,6 +14,7 @@ from cnnkit.errors import UsageError
 from cnnkit.evaluate import probabilities_from_outputs
 from cnnkit.feature_maps import Stages, compile_stages
 from cnnkit.gradcam import GradCam, compile_gradcam
+from cnnkit.listing import number_in
 from cnnkit.places import gradcam_place, places, stages
 from cnnkit.predict import check_usable
 from cnnkit.rundir import Run, distinct_names
@@ -46,10 +47,7 @@ class Served:
     @property
     def accuracy(self) -> float | None:
         """On the test split, 0..1; None where it has not been evaluated."""
-        if not self.run.evaluation.exists():
-            return None
-        accuracy = self.run.read_json(self.run.evaluation).get("accuracy")
-        return float(accuracy) if isinstance(accuracy, int | float) else None
+        return number_in(self.run, self.run.evaluation, "accuracy")
 
     def probabilities(self, outputs: Any) -> NDArray[np.float64]:
         """The class probabilities, [images, classes], for the network's outputs.
