@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.config.image_files import image_files, left_out_text
-from cnnkit.config.image_formats import IMAGE_SUFFIXES, MOST_MEGAPIXELS, CorruptImage
-from cnnkit.data.images import read_image
+from cnnkit.config.image_formats import IMAGE_SUFFIXES, CorruptImage
+from cnnkit.data.images import read_for
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluate import aligned, probabilities_from_outputs
 from cnnkit.machine import usable_cores
+from cnnkit.rundir import Task
 
 log = logging.getLogger("cnnkit")
 
@@ -93,13 +94,10 @@ def predict_images(
     network: Callable[[Any], Any],
     files: Sequence[Path],
     *,
-    image_shape: tuple[int, int, int],
-    class_names: Sequence[str],
-    head: str,
+    task: Task,
     batch_size: int,
     top: int = 5,
-    resize: str = "stretch",
-    most_megapixels: float = MOST_MEGAPIXELS,
+    most_megapixels: float | None = None,
 ) -> list[Prediction]:
     """Predicts image files of any size and mode; at most `batch_size` images are in memory at a time.
 
@@ -107,14 +105,10 @@ def predict_images(
         network: From raw images, uint8 [images, height, width, channels], to outputs [images, classes]:
             `inference.compile_network`, or a Keras model.
         files: The image files.
-        image_shape: What every image is converted and resized to: (height, width, channels).
-        class_names: One name per class, in the order of the model's outputs.
-        head: `softmax`, `logits` or `sigmoid`: how outputs become probabilities, see
-            `evaluate.probabilities_from_outputs`.
+        task: What the network takes and puts out.
         batch_size: Images per call of the network.
         top: How many of the likeliest classes `as_table` shows.
-        resize: How images of another size are resized, see `read_image`.
-        most_megapixels: Images with more are not read.
+        most_megapixels: Images with more are not read; by default as the task says.
 
     Returns:
         One prediction per file, in the order of `files`. A file that is not an image, or a damaged one, has
@@ -128,34 +122,31 @@ def predict_images(
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(files), batch_size):
             chunk = files[start : start + batch_size]
-            images = list(pool.map(lambda file: _read(file, image_shape, resize, most_megapixels), chunk))
+            images = list(pool.map(lambda file: _read(file, task, most_megapixels), chunk))
             readable = [image for image in images if not isinstance(image, str)]
-            rows = iter(_probabilities(network, readable, class_names, head))
+            rows = iter(_probabilities(network, readable, task))
             for file, image in zip(chunk, images, strict=True):
                 if isinstance(image, str):
-                    predictions.append(Prediction(file, class_names, top=top, error=image))
+                    predictions.append(Prediction(file, task.class_names, top=top, error=image))
                 else:
-                    predictions.append(Prediction(file, class_names, next(rows), top))
+                    predictions.append(Prediction(file, task.class_names, next(rows), top))
     return predictions
 
 
-def _read(
-    file: Path, image_shape: tuple[int, int, int], resize: str, most_megapixels: float
-) -> NDArray[np.uint8] | str:
+def _read(file: Path, task: Task, most_megapixels: float | None) -> NDArray[np.uint8] | str:
     """The image, or one line that says why there is none."""
-    height, width, channels = image_shape
     try:
-        return read_image(file, (height, width), channels, resize=resize, most_megapixels=most_megapixels)
+        return read_for(task, file, most_megapixels)
     except CorruptImage as error:
         return f"{error.message}. {error.hint}" if error.hint else error.message
 
 
 def _probabilities(
-    network: Callable[[Any], Any], images: Sequence[NDArray[np.uint8]], class_names: Sequence[str], head: str
+    network: Callable[[Any], Any], images: Sequence[NDArray[np.uint8]], task: Task
 ) -> NDArray[np.float64]:
     if not images:
-        return np.empty((0, len(class_names)))
-    return check_usable(probabilities_from_outputs(network(np.stack(images)), head), class_names)
+        return np.empty((0, len(task.class_names)))
+    return check_usable(probabilities_from_outputs(network(np.stack(images)), task.head), task.class_names)
 
 
 def check_usable(probabilities: NDArray[np.float64], class_names: Sequence[str]) -> NDArray[np.float64]:

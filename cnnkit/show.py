@@ -346,12 +346,11 @@ def read_input(run: Run, image: str, max_megapixels: float | None = None) -> tup
         UsageError: if there is neither.
         CnnkitError: if the file cannot be read, or the test images are not there.
     """
-    from cnnkit.data import read_image
+    from cnnkit.data.images import read_for
 
     task = run.read_task()
     if Path(image).is_file():
-        height, width, channels = task.image_shape
-        return read_image(image, (height, width), channels), printable(Path(image).name)
+        return read_for(task, image, max_megapixels), printable(Path(image).name)
     if not image.isdecimal():
         raise UsageError(
             f"expected an image file, or the place of a test image such as 0, but `{image}` is neither",

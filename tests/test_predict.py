@@ -12,6 +12,7 @@ import pytest
 
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.predict import Prediction, as_csv, as_json, as_table, collect_images, predict_images
+from cnnkit.rundir import Task
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 NAMES = ["red", "green", "blue"]
@@ -49,13 +50,9 @@ def plain(path: Path, colour: tuple[int, ...] | int, mode: str = "RGB", size: tu
 
 
 def predict(model: Any, files: list[Path], **changes: Any) -> list[Prediction]:
-    arguments: dict[str, Any] = {
-        "image_shape": (6, 6, 3),
-        "class_names": NAMES,
-        "head": "sigmoid",
-        "batch_size": 4,
-    }
-    return predict_images(model, files, **(arguments | changes))
+    task = {"image_shape": (6, 6, 3), "class_names": NAMES, "head": "sigmoid"}
+    task |= {name: changes.pop(name) for name in list(changes) if name in Task.__dataclass_fields__}
+    return predict_images(model, files, task=Task(**task), **({"batch_size": 4} | changes))
 
 
 def probabilities_of(prediction: Prediction) -> np.ndarray:

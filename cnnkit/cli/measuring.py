@@ -157,13 +157,10 @@ def predict(
     predictions = prediction.predict_images(
         network,
         files,
-        image_shape=task.image_shape,
-        class_names=task.class_names,
-        head=task.head,
+        task=task,
         batch_size=batch_size,
         top=top,
-        resize=task.resize,
-        most_megapixels=max_megapixels or task.max_megapixels,
+        most_megapixels=max_megapixels,
     )
     if task.head != "softmax":
         done = "scaled to a sum of 1" if task.head == "sigmoid" else "put through a softmax"

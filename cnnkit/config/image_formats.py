@@ -134,12 +134,11 @@ def open_image(
 
 
 def _too_many(what: str, width: int, height: int, most_megapixels: float) -> TooManyPixels:
-    pixels = width * height
-    enough = -(-pixels // MEGAPIXEL)
     return TooManyPixels(
-        f"{what} has {width}x{height} = {pixels:,} pixels; at most {most_megapixels * MEGAPIXEL:,.0f} are accepted",
-        f"If it is meant to be so large, set `data.max_megapixels: {enough}` in the config, "
-        f"or give `--max-megapixels {enough}`.",
+        f"{what} has {width}x{height} = {width * height:,} pixels; at most {most_megapixels * MEGAPIXEL:,.0f} are "
+        "accepted",
+        f"If it is meant to be so large, raise the limit of {most_megapixels:g} megapixels with `data.max_megapixels` in "
+        "the config, or with `--max-megapixels`.",
     )
 
 

@@ -174,7 +174,9 @@ def _reader(config: DataConfig) -> Callable[[str], Array]:
             channels = describe_data_set(config).shape[2]
         except DataProblem:
             channels = config.channels or 3
-    return lambda path: read_image(path, config.image_size, channels)
+    return lambda path: read_image(
+        path, config.image_size, channels, most_megapixels=config.max_megapixels, resize=config.resize
+    )
 
 
 # --- What may be found -----------------------------------------------------------------------------------

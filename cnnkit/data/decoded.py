@@ -117,7 +117,7 @@ def image_moments(images: Array) -> Array:
     """
     found = np.empty((len(images), images.shape[3], 2), np.int64)
     for channel in range(images.shape[3]):
-        values = images[..., channel].reshape(len(images), -1)
+        values = images[..., channel].reshape(len(images), math.prod(images.shape[1:3]))
         found[:, channel, 0] = values.sum(axis=1, dtype=np.int64)
         # 255 squared fits in 16 bits.
         found[:, channel, 1] = np.square(values, dtype=np.uint16).sum(axis=1, dtype=np.int64)

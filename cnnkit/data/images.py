@@ -22,6 +22,8 @@ from cnnkit.printable import printable
 if TYPE_CHECKING:
     from PIL import Image
 
+    from cnnkit.rundir import Task
+
 
 class CorruptFiles(CorruptImage):
     """Image files of a data set cannot be decoded.
@@ -88,6 +90,23 @@ def read_image(
             image = RESIZERS[resize](image, size[1], size[0])
         array = np.asarray(image, np.uint8)
     return array[..., None] if channels == 1 else array
+
+
+def read_for(
+    task: Task,
+    file: str | os.PathLike[str] | IO[bytes],
+    most_megapixels: float | None = None,
+    formats: Collection[str] = FORMATS.keys(),
+) -> Array:
+    """An image file as a trained network takes it; see `read_image`.
+
+    Args:
+        task: What the network takes.
+        most_megapixels: By default what the network's images were allowed to have.
+    """
+    height, width, channels = task.image_shape
+    limit = task.max_megapixels if most_megapixels is None else most_megapixels
+    return read_image(file, (height, width), channels, most_megapixels=limit, resize=task.resize, formats=formats)
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:

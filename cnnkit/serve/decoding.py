@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.config.image_formats import CorruptImage, TooManyPixels
-from cnnkit.data.images import read_image
+from cnnkit.data.images import read_for
 from cnnkit.rundir import Task
 from cnnkit.serve.refusals import TOO_LARGE, UNPROCESSABLE, Refused
 from cnnkit.serve.uploads import Upload
@@ -54,15 +54,7 @@ def _decode_one(upload: Upload, task: Task, most_megapixels: float) -> NDArray[n
     if upload.content.startswith(_JPEG_START) and (scans := upload.content.count(_SCAN_START)) > MOST_SCANS:
         raise Refused(UNPROCESSABLE, f"{before}the image has {scans} scans; at most {MOST_SCANS} are accepted")
     try:
-        height, width, channels = task.image_shape
-        return read_image(
-            io.BytesIO(upload.content),
-            (height, width),
-            channels,
-            most_megapixels=most_megapixels,
-            resize=task.resize,
-            formats=FORMATS,
-        )
+        return read_for(task, io.BytesIO(upload.content), most_megapixels, FORMATS)
     except TooManyPixels as error:
         raise Refused(TOO_LARGE, before + error.message) from None
     except CorruptImage as error:
