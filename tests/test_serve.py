@@ -557,14 +557,14 @@ class TestSecurity:
         from cnnkit.serve import decoding
 
         decoded: list[float] = []
-        read_image = decoding.read_image
+        read_for = decoding.read_for
 
         def slow(*args: Any, **options: Any) -> Any:
             decoded.append(time.monotonic())
             time.sleep(0.02)
-            return read_image(*args, **options)
+            return read_for(*args, **options)
 
-        monkeypatch.setattr(decoding, "read_image", slow)
+        monkeypatch.setattr(decoding, "read_for", slow)
         request = client.build_request("POST", "/predict", files=[("images", ("a.png", file_of(digits[0])))] * 200)
         head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as leaving:

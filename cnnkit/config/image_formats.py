@@ -137,8 +137,8 @@ def _too_many(what: str, width: int, height: int, most_megapixels: float) -> Too
     return TooManyPixels(
         f"{what} has {width}x{height} = {width * height:,} pixels; at most {most_megapixels * MEGAPIXEL:,.0f} are "
         "accepted",
-        f"If it is meant to be so large, raise the limit of {most_megapixels:g} megapixels with `data.max_megapixels` in "
-        "the config, or with `--max-megapixels`.",
+        f"If it is meant to be so large, raise the limit of {most_megapixels:g} megapixels with `data.max_megapixels` "
+        "in the config, or with `--max-megapixels`.",
     )
 
 

@@ -73,9 +73,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     files: list[str] = []
     real = images.read_image
 
-    def read(path: Any, *arguments: Any) -> Any:
+    def read(path: Any, *arguments: Any, **options: Any) -> Any:
         files.append(str(path))
-        return real(path, *arguments)
+        return real(path, *arguments, **options)
 
     monkeypatch.setattr(images, "read_image", read)
     return files
