@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.compound import Compound
 from cnnkit.layers.deferred import Deferred
 from cnnkit.listing import number_in
-from cnnkit.rundir import config_file, run_of
+from cnnkit.rundir import config_file, is_config, run_of
 from cnnkit.summary import LayerRow, Summary, format_bytes, summarize
 
 #: What it costs to change a layer into one of its kind, by share of its arguments, against 1 for leaving one out.
@@ -66,7 +65,7 @@ def open_side(name: str) -> Side:
         CnnkitError: if it cannot be read.
     """
     loaded = load_config(config_file(name))
-    run = None if os.path.isfile(name) else run_of(name)
+    run = None if is_config(name) else run_of(name)
     accuracy = None if run is None else number_in(run, run.evaluation, "accuracy")
     return Side(name, loaded, summarize(loaded), accuracy)
 

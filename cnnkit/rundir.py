@@ -642,20 +642,27 @@ def _latest() -> str:
 def config_file(path: str) -> str:
     """A config file as it is; of a run (its path, or its name under runs/), the file that holds its config.
 
+    What is neither a run nor a folder is one, if it can be read: a pipe, and `-`, the standard input.
+
     Raises:
         UsageError: if it is a folder without a run, or if neither a file nor a run has the name.
     """
-    if os.path.isfile(path):
+    if is_config(path):
         return path
     run = run_of(path)
     if run is not None:
         run.check()
         return str(run.config)
+    from cnnkit.config.document import folder_hint, neighbours
+
     if os.path.isdir(path):
-        raise UsageError(f"`{path}` is no run: it has no config.yaml", _latest() or "Name a config file, or a run.")
+        raise UsageError(f"`{path}` is no run: it has no config.yaml", folder_hint(path) or _latest() or None)
     if path.endswith((".yaml", ".yml")):
         # Whoever reads it says where the name goes wrong.
         return path
-    from cnnkit.config.document import neighbours
-
     raise UsageError(f"there is neither a config file nor a run `{path}`{neighbours(path)}", _latest() or None)
+
+
+def is_config(path: str) -> bool:
+    """Whether a path names a file, a pipe or the standard input, rather than a run or anything else."""
+    return path == "-" or (os.path.exists(path) and not os.path.isdir(path))

@@ -15,6 +15,7 @@ import numpy as np
 from cnnkit import inference, machine, runtime
 from cnnkit.config.class_names import same_names
 from cnnkit.config.dataset import DataSetInfo
+from cnnkit.config.document import read_file
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.config.override import read_tree
 from cnnkit.config.run import RunConfig
@@ -116,9 +117,10 @@ def read_config(run: Run) -> LoadedConfig:
         if not _is_of_data(error):
             raise
         task = run.read_task()
-        tree = read_tree(file, Schema("model", model=RunConfig))
+        text = read_file(file)
+        tree = read_tree(file, Schema("model", model=RunConfig), text)
         info = DataSetInfo(task.image_shape, len(task.class_names), task.class_names, "config")
-        return LoadedConfig(RunConfig.model_validate(tree.plain()), info, file, tree)
+        return LoadedConfig(RunConfig.model_validate(tree.plain()), info, file, tree, text)
 
 
 def _is_of_data(error: ConfigError) -> bool:

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -202,7 +201,7 @@ def _train(
 
 def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: Tuning | None) -> None:
     write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
-    write_atomically(run.config_source, Path(loaded.file).read_bytes())
+    write_atomically(run.config_source, loaded.text)
     data, model = prepared.data, prepared.model
     assert data.train is not None
     sizes = {"train": data.train.size, "validation": data.validation.size if data.validation else 0}

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnkit import machine, runtime
+from cnnkit.config.document import STDIN
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.console import Console, format_duration
 from cnnkit.errors import CnnkitError, UsageError
@@ -159,7 +160,7 @@ def tune(loaded: LoadedConfig, overrides: Sequence[str], console: Console) -> tu
         )
     begin = time.perf_counter()
     console.line("tuning    times the settings on this network and data; it takes a minute or two")
-    tuning = _first(_in_new_process(loaded.file, overrides))
+    tuning = _first(_in_new_process(loaded, overrides))
     tuning.tried = tried
     best = tuning.best
     if best.error is not None:
@@ -168,10 +169,10 @@ def tune(loaded: LoadedConfig, overrides: Sequence[str], console: Console) -> tu
         for name, value in _process_candidates(training, best.settings):
             leading = tuning.best.settings
             challenger = leading | {name: value}
-            _time_again(tuning, loaded.file, overrides, [challenger])
+            _time_again(tuning, loaded, overrides, [challenger])
             if tuning.best.settings == challenger:
                 # The machine may have been busy before, and idle now.
-                _time_again(tuning, loaded.file, overrides, [leading, challenger])
+                _time_again(tuning, loaded, overrides, [leading, challenger])
     tuning.seconds = time.perf_counter() - begin
     console.line(tuning.as_text())
     update = {"training": training.model_copy(update=tuning.best.settings)}
@@ -202,12 +203,14 @@ def _first(found: dict[str, Any]) -> Tuning:
     return Tuning(found["device"], found["steps"], found["rule"], measurements)
 
 
-def _time_again(tuning: Tuning, file: str, overrides: Sequence[str], several: Sequence[dict[str, Any]]) -> None:
+def _time_again(
+    tuning: Tuning, loaded: LoadedConfig, overrides: Sequence[str], several: Sequence[dict[str, Any]]
+) -> None:
     """Measures settings, each in a new process."""
     for settings in several:
         fixed = [f"training.{name}={value}" for name, value in settings.items()]
         try:
-            found = _in_new_process(file, [*overrides, *fixed])
+            found = _in_new_process(loaded, [*overrides, *fixed])
         except CnnkitError as error:
             tuning.add(Measurement(settings, error=error.message))
             continue
@@ -223,7 +226,7 @@ def _time_again(tuning: Tuning, file: str, overrides: Sequence[str], several: Se
 _START = "import sys; sys.path.append(sys.argv.pop(1)); from cnnkit.tune import main; main(sys.argv[1:])"
 
 
-def _in_new_process(file: str, overrides: Sequence[str]) -> dict[str, Any]:
+def _in_new_process(loaded: LoadedConfig, overrides: Sequence[str]) -> dict[str, Any]:
     """What `measure` returns in a process that has not loaded TensorFlow.
 
     Raises:
@@ -232,13 +235,15 @@ def _in_new_process(file: str, overrides: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "result.json")
         root = str(Path(__file__).parent.parent)
+        # What came through a pipe goes through one again.
+        file = STDIN if loaded.piped else loaded.file
         done = subprocess.run(
             [sys.executable, "-P", "-c", _START, root, str(result), file, *overrides],
             env=runtime.environment_of_user(),
-            stdin=subprocess.DEVNULL,
+            input=loaded.text if loaded.piped else "",
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             errors="replace",
         )
         if not result.exists():

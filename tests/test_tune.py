@@ -119,8 +119,8 @@ class Processes:
         self.seconds = seconds
         patch.setattr(tune, "_in_new_process", self.run)
 
-    def run(self, file: str, overrides: Any) -> dict[str, Any]:
-        training = load_config(file, overrides).config.training
+    def run(self, loaded: LoadedConfig, overrides: Any) -> dict[str, Any]:
+        training = load_config(loaded.file, overrides).config.training
         fields = {name: getattr(training, name) for name in runtime.FIELDS}
         settings = {name: RULE[name] if value == "auto" else value for name, value in fields.items()}
         self.tried.append(settings)

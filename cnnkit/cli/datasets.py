@@ -142,9 +142,9 @@ def _written_section(file: str) -> tuple[DataConfig, int]:
 
 
 def _is_config(source: str) -> bool:
-    from cnnkit.rundir import run_of
+    from cnnkit.rundir import is_config, run_of
 
-    return os.path.isfile(source) or source.endswith((".yaml", ".yml")) or run_of(source) is not None
+    return is_config(source) or source.endswith((".yaml", ".yml")) or run_of(source) is not None
 
 
 def _data_source(source: str) -> tuple[DataConfig, int]:

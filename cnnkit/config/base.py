@@ -37,6 +37,9 @@ class StrictModel(BaseModel):
         allow_inf_nan=False,
     )
 
+    #: Fields of which one alone may have a value: of two files, or a file and `--set`, the last decides.
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = ()
+
     @classmethod
     def with_defaults(cls) -> Self:
         """The object that nothing is written for, such as a field's default.

@@ -1,7 +1,7 @@
 """The `data` section: which images, which split, which size; and what is known of them without TensorFlow."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
@@ -114,6 +114,8 @@ class Splits(StrictModel):
 
 class DataConfig(StrictModel):
     """Which images the network learns from, and how they reach it."""
+
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("name", "folder"),)
 
     name: str | None = Field(
         default=None, description="A TFDS data set name (`cifar10`, `mnist:3.0.1`), or the bundled `digits`."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,23 +89,52 @@ class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml
         _Resolver.__init__(self)
 
 
+#: The name that stands for the standard input.
+STDIN = "-"
+#: What was read from pipes, which can be read once, by their names.
+_streams: dict[str, bytes] = {}
+
+
+def is_stream(file: str) -> bool:
+    """Whether a name is that of the standard input, a pipe or the like, rather than of a regular file or a folder."""
+    return file == STDIN or (os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file))
+
+
+def shown_name(file: str) -> str:
+    """A config file's name as messages show it."""
+    return "<stdin>" if file == STDIN else file
+
+
+def _read_bytes(file: str) -> bytes:
+    if file in _streams:
+        return _streams[file]
+    if file == STDIN:
+        content = sys.stdin.buffer.read(MAXIMUM_BYTES + 1)
+    else:
+        with open(file, "rb") as stream:
+            content = stream.read(MAXIMUM_BYTES + 1)
+    if is_stream(file):
+        _streams[file] = content
+    return content
+
+
 def read_file(file: str) -> str:
-    """A config file's text.
+    """A config file's text; that of a pipe, or of `-`, the standard input, is kept.
 
     Raises:
         ConfigError: if the file is missing, a folder, too large or not UTF-8 text.
     """
 
     def fail(message: str, line: int = 1, column: int = 1) -> ConfigError:
-        return ConfigError([Problem(Place(file, line, column), "", message)])
+        return ConfigError([Problem(Place(shown_name(file), line, column), "", message)])
 
     try:
-        with open(file, "rb") as stream:
-            content = stream.read(MAXIMUM_BYTES + 1)
+        content = _read_bytes(file)
     except FileNotFoundError:
         raise fail("there is no such file" + neighbours(file)) from None
     except IsADirectoryError:
-        raise fail("this is a folder; expected a YAML file") from None
+        hint = folder_hint(file)
+        raise fail(f"this is a folder; expected a YAML file{f'. {hint}' if hint else ''}") from None
     except (OSError, ValueError) as error:  # a ValueError for a name with a NUL in it
         raise fail(f"cannot read the file: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > MAXIMUM_BYTES:
@@ -135,6 +165,26 @@ def neighbours(file: str) -> str:
     if close:
         return f"; did you mean `{os.path.join(os.path.dirname(file), close[0])}`?"
     return "; `cnnkit new --list` names the configs that cnnkit ships"
+
+
+def folder_hint(folder: str) -> str:
+    """What a folder holds that is given as a config, and what to do with it; nothing if that is unknown."""
+    from cnnkit.config.image_formats import IMAGE_SUFFIXES
+
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return ""
+    configs = [name for name in names if name.endswith((".yaml", ".yml"))]
+    if configs:
+        return f"It holds configs; name one, such as {os.path.join(folder, configs[0])}"
+    runs = [name for name in names if os.path.isfile(os.path.join(folder, name, "config.yaml"))]
+    if runs:
+        return f"It holds runs; name one, such as {os.path.join(folder, runs[0])}"
+    for _, (where, _, files) in zip(range(MAXIMUM_DEPTH), os.walk(folder), strict=False):
+        if any(name.lower().endswith(IMAGE_SUFFIXES) for name in files):
+            return f"It holds images ({where}); name a config with `data: {{folder: {folder}}}`"
+    return ""
 
 
 def parse(text: str, file: str, override: str | None = None) -> Node:

@@ -12,6 +12,7 @@ class CosineDecayRestarts(Schedule):
     """Cosine decay with warm restarts, SGDR (Loshchilov & Hutter 2016)."""
 
     step_arguments: ClassVar[tuple[str, ...]] = ("first_decay_steps",)
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("first_decay_steps", "first_decay_epochs"),)
 
     first_decay_steps: Steps | None = Field(
         default=None, description="Optimizer updates of the first period; by default the whole run."
@@ -51,6 +52,8 @@ class PolynomialDecay(Decay):
 
 class PiecewiseConstantDecay(Schedule):
     """A list of rates, one per piece of the run; the optimizer's own rate is not used."""
+
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("boundaries", "boundaries_epochs"),)
 
     boundaries: list[Steps] | None = Field(
         default=None, min_length=1, description="Optimizer updates after which the next value holds."

@@ -18,7 +18,7 @@ from cnnkit.config.base import Choice, Table
 from cnnkit.config.check import Parts, check_config, check_parts
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
-from cnnkit.config.document import Node
+from cnnkit.config.document import Node, is_stream, read_file, shown_name
 from cnnkit.config.explain import Mistake, explain, mistakes
 from cnnkit.config.override import apply_override, read_tree
 from cnnkit.config.run import RunConfig
@@ -36,12 +36,16 @@ class LoadedConfig:
 
     Attributes:
         tree: The values as they were written, each with its place, `extends` and `--set` merged in.
+        text: What the file holds.
+        piped: Whether it came through a pipe and can be read no more.
     """
 
     config: RunConfig
     info: DataSetInfo
     file: str
     tree: Node
+    text: str
+    piped: bool = False
 
     @property
     def name(self) -> str:
@@ -49,6 +53,8 @@ class LoadedConfig:
 
         The config.yaml of the run `cifar10-3` is called `cifar10` again, that of a run named otherwise as the run.
         """
+        if self.piped:
+            return "stdin"
         stem = os.path.splitext(os.path.basename(self.file))[0]
         folder = os.path.dirname(os.path.abspath(self.file))
         run = re.fullmatch(r"(.+?)(-\d+)?", os.path.basename(folder))
@@ -61,14 +67,15 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> LoadedConfig:
     """Reads, merges and validates a config.
 
     Args:
-        file: Path of the YAML file.
+        file: Path of the YAML file, or `-` for the standard input.
         overrides: `path=value` texts, applied in order after `extends`.
 
     Raises:
         ConfigError: with every problem that was found.
     """
     schema = Schema("model", model=RunConfig)
-    root = read_tree(file, schema)
+    text = read_file(file)
+    root = read_tree(file, schema, text)
     failed: list[Problem] = []
     for override in overrides:
         try:
@@ -85,7 +92,7 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> LoadedConfig:
     info, problems = check_config(config, root)
     if failed or problems or info is None:
         raise ConfigError([*failed, *problems])
-    return LoadedConfig(config, info, file, root)
+    return LoadedConfig(config, info, shown_name(file), root, text, is_stream(file))
 
 
 def _merged(found: list[Mistake]) -> list[Mistake]:

@@ -80,6 +80,7 @@ class Optimizer(NamedObject):
     """The arguments that every Keras optimizer has."""
 
     leading: ClassVar[str | None] = "learning_rate"
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("clipnorm", "clipvalue", "global_clipnorm"),)
 
     learning_rate: PositiveNumber = Field(default=0.001, description="Step size; the base rate of a schedule.")
     weight_decay: NonNegativeNumber | None = Field(

@@ -5,48 +5,83 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic_core import PydanticCustomError
 
 from cnnkit.config.base import NamedObject, Table, describe, keyword_arguments, shorten, split_named, suggestion
-from cnnkit.config.document import Node, neighbours, parse, read_file
+from cnnkit.config.document import Node, is_stream, neighbours, parse, read_file, shown_name
 from cnnkit.config.schema import Schema, class_schema
 from cnnkit.errors import ConfigError, Place, Problem
 
-_PATH = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,9}\])*")
+_PATH = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[-?[0-9]{1,9}\])*")
 _PART = re.compile(r"[^.\[\]]+")
+_INDEX = re.compile(r"-?[0-9]{1,9}")
 
 
-def read_tree(file: str, schema: Schema, seen: tuple[str, ...] = ()) -> Node:
+def read_tree(file: str, schema: Schema, text: str | None = None, seen: tuple[str, ...] = ()) -> Node:
     """A config file's tree with everything that it `extends` merged in.
+
+    A relative path in a file belongs to the file's folder; what comes through a pipe belongs to the current one.
+
+    Args:
+        text: What the file holds, where it is read already.
 
     Raises:
         ConfigError: for an unreadable file, and for files that extend each other in a circle.
     """
-    root = parse(read_file(file), file)
+    root = parse(read_file(file) if text is None else text, shown_name(file))
     if not isinstance(root.value, dict):
         message = f"expected sections such as `data:` and `model:`, got {describe(root.plain())}"
         raise ConfigError([Problem(root.place, "", message)])
-    _resolve_folder(root, os.path.dirname(os.path.abspath(file)))
+    folder = "" if is_stream(file) else os.path.dirname(file)
+    _resolve_folder(root, os.path.abspath(folder))
     extends = root.value.pop("extends", None)
     if extends is None:
         return root
-    if not isinstance(extends.value, str) or not extends.value:
-        message = f"expected the path of another config, got {describe(extends.plain())}"
-        raise ConfigError([Problem(extends.place, "extends", message)])
-    base_file = os.path.normpath(os.path.join(os.path.dirname(file), os.path.expanduser(extends.value)))
     chain = (*seen, os.path.realpath(file))
-    if not os.path.isfile(base_file):
-        name = shorten(base_file, 200)
-        message = f"there is no file `{name}`{neighbours(base_file)}"
-        if os.path.isdir(base_file):
-            message = f"`{name}` is a folder; expected a file"
-        raise ConfigError([Problem(extends.place, "extends", message)])
-    if os.path.realpath(base_file) in chain:
-        names = " -> ".join(os.path.basename(name) for name in (*chain, base_file))
-        raise ConfigError([Problem(extends.place, "extends", f"the files extend each other in a circle: {names}")])
-    return merge(read_tree(base_file, schema, chain), root, schema)
+    tree: Node | None = None
+    for name in _extended(extends):
+        base = read_tree(_base_file(name, folder, chain), schema, seen=chain)
+        tree = base if tree is None else merge(tree, base, schema)
+    assert tree is not None
+    return merge(tree, root, schema)
+
+
+def _extended(extends: Node) -> list[Node]:
+    """The names of the files that a file extends, in order."""
+    several = isinstance(extends.value, list) and extends.value
+    names = extends.value if several else [extends]
+    for name in names:
+        if not isinstance(name.value, str) or not name.value:
+            message = f"expected the path of another config, or a list of such, got {describe(name.plain())}"
+            raise ConfigError([Problem(name.place, "extends", message)])
+    return list(names)
+
+
+def _base_file(extends: Node, folder: str, chain: tuple[str, ...]) -> str:
+    """The file that `extends` names.
+
+    Args:
+        folder: What a relative name belongs to.
+        chain: The files that lead to it.
+    """
+
+    def fail(message: str) -> ConfigError:
+        return ConfigError([Problem(extends.place, "extends", message)])
+
+    if "://" in extends.value:
+        raise fail(f"expected a file, got the address `{shorten(extends.value, 200)}`; download it first")
+    file = os.path.normpath(os.path.join(folder, os.path.expanduser(extends.value)))
+    name = shorten(file, 200)
+    if os.path.isdir(file):
+        raise fail(f"`{name}` is a folder; expected a file")
+    if not os.path.isfile(file):
+        raise fail(f"there is no file `{name}`{neighbours(file)}")
+    if os.path.realpath(file) in chain:
+        names = " -> ".join(os.path.basename(one) for one in (*chain, file))
+        raise fail(f"the files extend each other in a circle: {names}")
+    return file
 
 
 def merge(base: Node, child: Node, schema: Schema | None) -> Node:
@@ -61,9 +96,18 @@ def merge(base: Node, child: Node, schema: Schema | None) -> Node:
         return child
     value = dict(base.value)
     for key, node in child.value.items():
+        for other in _alternatives(schema, key) if node.value is not None else ():
+            if other not in child.value:
+                value.pop(other, None)
         inner = schema.field(key) if schema is not None else None
         value[key] = merge(value[key], node, inner) if key in value else node
     return Node(value, child.place, child.key_place)
+
+
+def _alternatives(schema: Schema | None, key: str) -> list[str]:
+    """The fields that cannot stand beside one: what is written later takes their place."""
+    groups = schema.model.alternatives if schema is not None and schema.model is not None else ()
+    return [name for group in groups if key in group for name in group if name != key]
 
 
 def _merge_named(base: Node, child: Node, table: Table) -> Node:
@@ -108,7 +152,7 @@ def apply_override(root: Node, text: str, schema: Schema) -> None:
         raise fail("expected `path=value`, such as `training.epochs=5`")
     if not _PATH.fullmatch(path):
         raise fail(f"`{shorten(path)}` is no path; expected names and numbers, such as `model.layers[6].Dropout.rate`")
-    parts = [int(part) if re.fullmatch("[0-9]{1,9}", part) else part for part in _PART.findall(path)]
+    parts = [int(part) if _INDEX.fullmatch(part) else part for part in _PART.findall(path)]
     changed = root.copy()
     _Setter(place, path, _blocks(changed)).set(changed, schema, parts, value)
     _resolve_folder(changed, os.getcwd())
@@ -130,6 +174,8 @@ class _Setter:
         self.path = path
         #: The blocks that the config defines, by name, as plain values.
         self.blocks = blocks
+        #: Whether `null` is a value of the last field on the path.
+        self.clearable = False
 
     def fail(self, message: str) -> ConfigError:
         return ConfigError([Problem(self.place, self.path, message)])
@@ -152,7 +198,11 @@ class _Setter:
             assert schema.model is not None
             noun = "argument" if issubclass(schema.model, NamedObject) else "key"
             raise self.fail(f"unknown {noun} `{shorten(key)}`{suggestion(key, schema.model.model_fields)}")
+        info = schema.model.model_fields[key] if schema.model is not None else None
+        self.clearable = info is not None and type(None) in (type(info.default), *get_args(info.annotation))
         self.assign(node.value, key, inner, rest, value)
+        for other in _alternatives(schema, key) if node.value[key].value is not None else ():
+            node.value.pop(other, None)
 
     def assign(self, mapping: dict[str, Node], key: str, schema: Schema, rest: list[str | int], value: str) -> None:
         if not rest:
@@ -166,8 +216,11 @@ class _Setter:
         items = node.value if isinstance(node.value, list) else []
         if not isinstance(part, int):
             raise self.fail(f"expected a number after the list, such as `[0]`, got `{part}`")
-        if part >= len(items):
-            raise self.fail(f"there is no entry {part}; the list has {len(items)}, counted from 0")
+        if not -len(items) <= part < len(items):
+            raise self.fail(
+                f"there is no entry {part}; the list has {len(items)}, counted from 0, or from -1 at its end"
+            )
+        part %= len(items)
         inner = schema.item or Schema("value")
         if not rest:
             items[part] = self.parsed(value, inner)
@@ -235,7 +288,7 @@ class _Setter:
     def parsed(self, value: str, schema: Schema) -> Node:
         """A string field takes the text as it is (`null` clears it); every other is one YAML value."""
         if not value.strip():
-            raise self.fail("expected a value after `=`; `null` clears a setting")
+            raise self.fail(f"expected a value after `=`{'; `null` clears it' if self.clearable else ''}")
         if schema.kind == "string":
             return Node(None if value == "null" else value, self.place, self.place)
         node = parse(value, "", self.place.override)

@@ -51,9 +51,10 @@ class ModelConfig(StrictModel):
 def _with_extends(schema: dict[str, Any]) -> None:
     """Adds what a file may hold beside the fields, which are those of the config after `extends`."""
     extends = {
-        "type": "string",
-        "description": "Another config that this one changes; a relative path belongs to this file. Mappings merge; "
-        "lists, and named objects of another name, replace.",
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+        "description": "Another config that this one changes, or a list of such, of which later ones change earlier "
+        "ones. A relative path belongs to the folder of this file. Mappings merge; lists, and named objects of another "
+        "name, replace.",
     }
     schema["properties"] = {"extends": extends, **schema["properties"]}
     schema["anyOf"] = [{"required": ["extends"]}, {"required": schema.pop("required")}]

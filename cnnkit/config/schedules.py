@@ -85,6 +85,7 @@ def check_one_of(schedule: Schedule, steps: str, epochs: str, required: bool = F
 
 class Decay(Schedule):
     step_arguments: ClassVar[tuple[str, ...]] = ("decay_steps",)
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("decay_steps", "decay_epochs"),)
 
     decay_steps: Steps | None = Field(
         default=None, description="Optimizer updates that the decay takes; by default the whole run."

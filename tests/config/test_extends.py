@@ -142,5 +142,49 @@ def test_the_file_is_named_by_the_child() -> None:
 
 def test_extends_is_part_of_the_schema_for_editors() -> None:
     schema = RunConfig.model_json_schema()
-    assert schema["properties"]["extends"]["type"] == "string"
+    one, several = schema["properties"]["extends"]["anyOf"]
+    assert one["type"] == several["items"]["type"] == "string"
     assert "extends" not in RunConfig.model_fields
+
+
+def test_of_several_files_later_ones_change_earlier_ones(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("seed: 1\ntraining: {epochs: 1, optimizer: {SGD: {momentum: 0.5}}}\n")
+    (tmp_path / "b.yaml").write_text("extends: c.yaml\ntraining: {epochs: 2}\n")
+    (tmp_path / "c.yaml").write_text("training: {epochs: 3, label_smoothing: 0.1}\ndata: {batch_size: 8}\n")
+    root = tree(tmp_path, "extends: [a.yaml, b.yaml]\ndata: {name: digits}\n")
+    assert root == {
+        "seed": 1,
+        "training": {"epochs": 2, "optimizer": {"SGD": {"momentum": 0.5}}, "label_smoothing": 0.1},
+        "data": {"batch_size": 8, "name": "digits"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("base", "child", "expected"),
+    [
+        ("data: {name: digits}", "data: {folder: /x}", {"data": {"folder": "/x"}}),
+        ("data: {folder: /x}", "data: {name: digits}", {"data": {"name": "digits"}}),
+        ("data: {name: digits}", "data: {folder: null}", {"data": {"name": "digits", "folder": None}}),
+        (
+            "training: {schedule: {CosineDecay: {decay_steps: 9}}}",
+            "training: {schedule: {CosineDecay: {decay_epochs: 2}}}",
+            {"training": {"schedule": {"CosineDecay": {"decay_epochs": 2}}}},
+        ),
+        (
+            "training: {optimizer: {Adam: {clipnorm: 1}}}",
+            "training: {optimizer: {Adam: {clipvalue: 2}}}",
+            {"training": {"optimizer": {"Adam": {"clipvalue": 2}}}},
+        ),
+    ],
+)
+def test_the_last_word_takes_the_place_of_what_it_excludes(
+    base: str, child: str, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "base.yaml").write_text(base)
+    assert tree(tmp_path, f"extends: base.yaml\n{child}") == expected
+
+
+def tree(folder: Path, text: str) -> Any:
+    file = folder / "child.yaml"
+    file.write_text(text)
+    return read_tree(str(file), Schema("model", model=RunConfig)).plain()

@@ -208,3 +208,17 @@ def test_a_relative_folder_belongs_to_the_working_folder(in_a_folder: Path) -> N
     assert root.plain()["data"]["folder"] == str(in_a_folder / "others")
     apply_override(root, "data={folder: ~/x}", schema)
     assert root.plain()["data"]["folder"] == str(Path("~/x").expanduser())
+
+
+def test_a_negative_number_counts_from_the_end() -> None:
+    config = load("model.layers[-2].Dropout.rate=0.25", "model.layers.-1.Dense.use_bias=false").config
+    assert config.to_plain()["model"]["layers"][5] == {"Dropout": {"rate": 0.25}}
+    assert config.to_plain()["model"]["layers"][6]["Dense"]["use_bias"] is False
+
+
+def test_a_key_takes_the_place_of_what_it_excludes() -> None:
+    assert tree("data.folder=/x")["data"] == {"folder": "/x", "batch_size": 64}
+    assert tree("data.folder=/x", "data.name=mnist")["data"] == {"batch_size": 64, "name": "mnist"}
+    clipped = tree("training.optimizer.SGD.clipnorm=1", "training.optimizer.SGD.clipvalue=2")["training"]["optimizer"]
+    assert clipped == {"SGD": {"learning_rate": 0.1, "momentum": 0.9, "clipvalue": 2}}
+    assert tree("data.folder=null")["data"] == {"name": "cifar10", "batch_size": 64, "folder": None}
