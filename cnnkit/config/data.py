@@ -1,6 +1,5 @@
 """The `data` section: which images, which split, which size; and what is known of them without TensorFlow."""
 
-import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
@@ -96,20 +95,6 @@ class Splits(StrictModel):
         description="Slice for `eval`; by default the set's test split, else its validation split, "
         "else a fixed stratified fifth of the training split. Needed where another slice takes of the test split.",
     )
-
-    @model_validator(mode="after")
-    def _test_is_stated(self) -> Self:
-        # Where the test split trains or validates, no default would be what every reader expects.
-        for name, use, slices in (("train", "train", self.train), ("validation", "validate", self.validation)):
-            if self.test is None and slices is not None and re.search(r"\btest\b", slices):
-                advice = (
-                    f"{use} on a part of the training split (`train: train[:90%]`, `validation: train[90%:]`), or say "
-                    "with `test:` what is to be tested on"
-                )
-                if name == "validation":
-                    advice += "; `test: test` chooses the best epoch on the images that it is tested on"
-                raise invalid(f"`{slices}` takes of the test split: {advice}", argument=name)
-        return self
 
 
 class DataConfig(StrictModel):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.config.base import nearest
-from cnnkit.config.data import DataConfig, DataProblem
+from cnnkit.config.data import DataConfig, DataProblem, Splits
 from cnnkit.config.image_files import folders_in
 from cnnkit.config.image_folder import image_header, list_image_folder
 from cnnkit.config.image_formats import CorruptImage
@@ -82,6 +82,7 @@ def describe_data_set(config: DataConfig) -> DataSetInfo:
             "and `test` folders, and those of `digits` are fixed",
             "splits",
         )
+    _check_test_is_stated(config.splits)
     if config.name == "digits" and config.image_size is not None:
         raise DataProblem(
             "`digits` are 8x8 and never resized; let the network begin with a `Resizing` layer instead", "image_size"
@@ -108,6 +109,19 @@ def describe_data_set(config: DataConfig) -> DataSetInfo:
     assert classes is not None
     note = found.note if stated_channels is None else None
     return DataSetInfo((height, width, channels), classes, found.class_names, found.source, note)
+
+
+def _check_test_is_stated(splits: Splits) -> None:
+    """Where the test split trains or validates, no default of what to test on would be what every reader expects."""
+    for name, use, slices in (("train", "train", splits.train), ("validation", "validate", splits.validation)):
+        if splits.test is None and slices is not None and re.search(r"\btest\b", slices):
+            advice = (
+                f"{use} on a part of the training split (`train: train[:90%]`, `validation: train[90%:]`), or say with "
+                "`test:` what is to be tested on"
+            )
+            if name == "validation":
+                advice += "; `test: test` chooses the best epoch on the images that it is tested on"
+            raise DataProblem(f"`{name}: {slices}` takes of the test split: {advice}", "splits")
 
 
 def _check_stated(config: DataConfig, found: _Found) -> None:

@@ -131,7 +131,7 @@ def _list_to_measure(root: Path) -> ImageFolder:
         )
     classes = _list_classes(splits[split] if split is not None else root)
     if not any(classes.files):
-        raise DataProblem(_no_images(classes.folder), "folder")
+        raise DataProblem(f"none of the class folders in `{classes.folder}` holds an image", "folder")
     empty = [_no_images(path) for path, files in zip(classes.folders, classes.files, strict=True) if not files]
     chosen = {"test": splits[split]} if split is not None else {}
     return _folder(root, chosen, {"test": classes}, empty)

@@ -399,7 +399,7 @@ def test_an_empty_class_folder_is_a_note_where_a_network_is_measured(tmp_path: P
     assert listing.splits == {"test": (("a/1.png",), ())}
     assert "holds no images" in listing.notes[0]
     (tmp_path / "a" / "1.png").unlink()
-    with pytest.raises(DataProblem, match="holds no images"):
+    with pytest.raises(DataProblem, match="none of the class folders"):
         list_labelled_folder(tmp_path)
 
 
@@ -485,12 +485,13 @@ def test_class_weights_of_a_folder_are_found_in_either_spelling() -> None:
     ],
 )
 def test_who_uses_the_test_split_says_what_to_test_on(splits: dict[str, str], path: str) -> None:
-    with pytest.raises(ValidationError, match="takes of the test split"):
-        DataConfig.model_validate({"name": "cifar10", "splits": splits})
-    stated = splits | {"test": "test[50%:]"}
-    assert getattr(DataConfig.model_validate({"name": "cifar10", "splits": stated}).splits, path) == splits[path]
+    found = problem(name="cifar10", splits=splits)
+    assert found.argument == "splits"
+    assert f"`{path}: {splits[path]}` takes of the test split" in found.message
+    assert describe(name="cifar10", splits=splits | {"test": "test[50%:]"}).classes == 10
     # Names that only contain the word are others.
-    DataConfig.model_validate({"name": "cifar10", "splits": {"validation": "testing"}})
+    assert describe(name="cifar10", splits={"validation": "testing"}).classes == 10
+    assert "is a TFDS slice" in problem(folder="photos", splits=splits).message
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

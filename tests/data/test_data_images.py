@@ -306,6 +306,19 @@ def test_all_corrupt_files_are_named_where_images_are_streamed(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("memory_bytes", [None, 0])
+def test_a_folder_without_a_readable_image_is_an_error(tmp_path: Path, memory_bytes: int | None) -> None:
+    for file in ("a/1.png", "b/2.png"):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_bytes(b"broken")
+    options: dict[str, Any] = {"class_names": "ab", "shape": (4, 4, 3), "resize": "stretch"}
+    with pytest.raises(CnnkitError, match="no images that can be read"):
+        labelled_folder(tmp_path, **options, skip_corrupt=True, memory_bytes=memory_bytes)
+    if memory_bytes is None:
+        with pytest.raises(CorruptFiles, match="2 image files"):
+            labelled_folder(tmp_path, **options)
+
+
+@pytest.mark.parametrize("memory_bytes", [None, 0])
 def test_a_class_without_a_readable_image_is_an_error(tmp_path: Path, memory_bytes: int | None) -> None:
     write_classes(tmp_path / "train", classes="abc")
     write_classes(tmp_path / "test", classes="abc")
