@@ -192,6 +192,8 @@ def evaluate_run(
     class_names = task.class_names
     inference.check_views(tta, task.image_shape)
     images = labelled_images(run, split, folder, skip_corrupt, max_megapixels)
+    if folder is not None:
+        _tell_copies([run], images, folder)
     answers = _answers(run, images, tta)
     probabilities, labels = answers.probabilities, answers.labels
     metrics = {
@@ -263,6 +265,8 @@ def evaluate_ensemble(
         _check_same_split(runs, split)
     inference.check_views(tta, first.image_shape)
     images = labelled_images(runs[0], split, folder, skip_corrupt, max_megapixels)
+    if folder is not None:
+        _tell_copies(runs, images, folder)
     answers = []
     for run in runs:
         if folder is None:
@@ -381,6 +385,25 @@ def _check_same_split(runs: Sequence[Run], split: str) -> None:
                 "One of them may have learned from images of the other's. Measure them on the test split, or on a "
                 "folder of other images with `--data`.",
             )
+
+
+def _tell_copies(runs: Sequence[Run], images: Any, folder: str) -> None:
+    """Says which images of a folder the runs were trained on, as far as the cache still has what that was."""
+    from cnnkit.data.copies import copies_text, find_copies, measured
+    from cnnkit.data.loading import training_images
+
+    measured_images = measured(images, name=f"`{folder}`")
+    if measured_images is None:
+        return
+    for run in runs:
+        try:
+            config = load_config(str(run.config)).config
+        except ConfigError:
+            continue
+        training = training_images(config.data, config.seed)
+        found = find_copies(training, measured_images) if training is not None else None
+        if found is not None:
+            log.warning("the run `%s` knows some of these images: %s", run.path, copies_text([found]))
 
 
 def labelled_images(

@@ -133,7 +133,7 @@ def _look_at_files(config: DataConfig) -> list[FileFacts]:
         listing = list_image_folder(config.folder)
     except DataProblem as problem:
         raise CnnkitError(f"data.{problem.argument}: {problem.message}") from None
-    return list(survey(listing.root, list(listing.files())))
+    return list(survey(listing.root, list(listing.files()), most_megapixels=config.max_megapixels))
 
 
 def _load_readable(config: DataConfig, seed: int) -> DataSets:

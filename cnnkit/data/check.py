@@ -123,7 +123,7 @@ def check_folder(config: DataConfig, seed: int, bar: Bar) -> Report:
     """
     listed = _list(config)
     read = _reader(config)
-    with bar(survey(listed.root, list(listed.places), read), len(listed.places)) as facts:
+    with bar(survey(listed.root, list(listed.places), read, config.max_megapixels), len(listed.places)) as facts:
         found = list(facts)
     findings = [
         *_layout(config, seed, listed),

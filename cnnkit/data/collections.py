@@ -53,6 +53,7 @@ class Folder:
         self.info = info
         self.splits = tuple(listing.splits)
         self.notes = listing.notes
+        self._opened: dict[str, FolderSource] = {}
 
     @property
     def fingerprint(self) -> str:
@@ -65,15 +66,17 @@ class Folder:
         return f"folder {self.listing.root.name} ({count} images, listing {digest.hexdigest()})"
 
     def open(self, spec: str) -> Source:
-        return FolderSource(
-            self.listing.root,
-            self.listing.splits[spec],
-            self.listing.class_names,
-            self.info.shape,
-            resize=None if self.config.image_size is None else self.config.resize,
-            skip_corrupt=self.config.skip_corrupt,
-            most_megapixels=self.config.max_megapixels,
-        )
+        if spec not in self._opened:
+            self._opened[spec] = FolderSource(
+                self.listing.root,
+                self.listing.splits[spec],
+                self.listing.class_names,
+                self.info.shape,
+                resize=None if self.config.image_size is None else self.config.resize,
+                skip_corrupt=self.config.skip_corrupt,
+                most_megapixels=self.config.max_megapixels,
+            )
+        return self._opened[spec]
 
 
 class Prepared:

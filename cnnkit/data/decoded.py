@@ -109,6 +109,14 @@ class _Parts:
         return [Decoded(positions[:end], images[:end], moments[:end]) for positions, images, moments, end in rows]
 
 
+def kept_moments(source: Source) -> tuple[Array, Array] | None:
+    """The positions and moments of a source's images that are in the cache; None where they are not."""
+    if source.key is None:
+        return None
+    found = read_arrays(entry_key(kind="images", source=source.key), "positions", "moments")
+    return (found[0], found[1]) if found is not None else None
+
+
 def image_moments(images: Array) -> Array:
     """Each image's sum and sum of squares per channel, int64 [n, channels, 2], exact.
 

@@ -17,6 +17,7 @@ from cnnkit.config.image_folder import list_labelled_folder
 from cnnkit.config.image_formats import MOST_MEGAPIXELS, CorruptImage
 from cnnkit.config.split_folders import test_split
 from cnnkit.data.collections import Collection, Folder, Prepared, open_collection
+from cnnkit.data.copies import Measured, copies_text, find_copies, measured, measured_in_cache
 from cnnkit.data.decoded import decode, readable
 from cnnkit.data.images import CorruptFiles, FolderSource
 from cnnkit.data.memory import MEMORY_SHARE, available_memory
@@ -71,9 +72,9 @@ def load(
         raise CnnkitError(f"data.{problem.argument}: {problem.message}") from None
     plan = _plan(config, info, collection, seed, splits)
     besides = []
-    if "train" in splits and "test" not in splits and config.folder is not None and not config.skip_corrupt:
+    if "train" in splits and "test" not in splits and config.folder is not None:
         test_spec = _test_spec(config, collection)
-        # A corrupt test image is to be known before the training, not after it.
+        # Corrupt test images, and copies of training images, are to be known before the training, not after it.
         besides = [collection.open(test_spec)] if test_spec is not None else []
     made, memory = _make_splits(plan, info, config.memory, memory_bytes, besides)
     return DataSets(
@@ -83,8 +84,40 @@ def load(
         info=info,
         fingerprint=collection.fingerprint,
         memory=memory,
-        notes=(*collection.notes, *_note_on_test(config, collection), *([info.note] if info.note else [])),
+        notes=(
+            *collection.notes,
+            *_note_on_test(config, collection),
+            *([info.note] if info.note else []),
+            *(_note_on_copies(config, info, collection, seed, made) if config.folder is not None else []),
+        ),
     )
+
+
+def training_images(config: DataConfig, seed: int) -> Measured | None:
+    """The training images of a folder, where the cache holds them; nothing is decoded."""
+    if config.folder is None:
+        return None
+    try:
+        info = describe_data_set(config)
+        plan = _plan(config, info, open_collection(config, info), seed, ("train",))
+        return measured_in_cache("train", *plan["train"])
+    except (DataProblem, CnnkitError, OSError):
+        return None
+
+
+def _note_on_copies(
+    config: DataConfig, info: DataSetInfo, collection: Collection, seed: int, made: dict[str, Split]
+) -> list[str]:
+    """How many images of the other splits, of the test split also where it was not asked for, are training images."""
+    training = measured(made["train"]) if "train" in made else None
+    if training is None:
+        return []
+    others = [measured(split) for name, split in made.items() if name != "train"]
+    if "test" not in made:
+        plan = _plan(config, info, collection, seed, ("test",))
+        others += [measured_in_cache(name, source, positions) for name, (source, positions) in plan.items()]
+    copies = [found for other in others if other is not None and (found := find_copies(training, other))]
+    return [f"{copies_text(copies)}; `cnnkit data check` lists all"] if copies else []
 
 
 def labelled_folder(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.config.image_formats import CorruptImage, header_size, open_image
+from cnnkit.config.image_formats import MOST_MEGAPIXELS, CorruptImage, header_size, open_image
 from cnnkit.data.splits import CHUNK, Array
 from cnnkit.machine import usable_cores
 
@@ -46,23 +46,29 @@ class FileFacts:
     error: str | None = None
 
 
-def survey(root: Path, files: Sequence[str], read: Callable[[str], Array] | None = None) -> Iterator[FileFacts]:
+def survey(
+    root: Path,
+    files: Sequence[str],
+    read: Callable[[str], Array] | None = None,
+    most_megapixels: float = MOST_MEGAPIXELS,
+) -> Iterator[FileFacts]:
     """Looks at image files, in parallel and in their order; a bounded number of images is in memory.
 
     Args:
         files: Relative to `root`.
         read: Decodes the file of a path; without it, only headers are looked at.
+        most_megapixels: Images with more cannot be read.
     """
     with ThreadPoolExecutor(usable_cores()) as pool:
         for start in range(0, len(files), CHUNK):
             # The executor would make a task for each of a million files at once.
-            yield from pool.map(lambda file: _look(root, file, read), files[start : start + CHUNK])
+            yield from pool.map(lambda file: _look(root, file, read, most_megapixels), files[start : start + CHUNK])
 
 
-def _look(root: Path, file: str, read: Callable[[str], Array] | None) -> FileFacts:
+def _look(root: Path, file: str, read: Callable[[str], Array] | None, most_megapixels: float) -> FileFacts:
     path = os.path.join(root, file)
     try:
-        with open_image(path) as image:
+        with open_image(path, most_megapixels) as image:
             orientation = image.getexif().get(_ORIENTATION, 1)
             right = isinstance(orientation, int) and orientation in _ORIENTATIONS
             facts = FileFacts(file, header_size(image), image.mode, None if right else repr(orientation))
