@@ -122,7 +122,7 @@ def _written_arguments(row: LayerRow) -> dict[str, Any]:
 
 def _full_arguments(row: LayerRow) -> dict[str, Any]:
     """All arguments, so that a default means the same written or not; of a block, what its parameters stand for."""
-    layer: Any = None if row.stack is None or not row.type else row.stack.layer
+    layer: Any = row.view.layer if row.type else None
     if layer is None:
         return row.arguments
     written = layer.written if isinstance(layer, Compound) else layer

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from cnnkit.errors import UsageError
 from cnnkit.layers.base import Layer, Shape
 from cnnkit.layers.compound import Compound, Part
-from cnnkit.layers.geometry import stack_range, stack_steps
+from cnnkit.layers.field import View
+from cnnkit.layers.geometry import CHANNELS_LAST, order_behind
 
 if TYPE_CHECKING:
     from cnnkit.config.load import LoadedConfig
@@ -111,14 +112,15 @@ def _stack(loaded: LoadedConfig) -> tuple[Sequence[Step], Sequence[str]]:
 
 
 def _places(passed: Sequence[tuple[str, Step]]) -> list[Place]:
-    orders = stack_steps([(step.layer, step.input_shape) for _, step in passed])
+    order: tuple[int, ...] = CHANNELS_LAST
+    orders = [order := order_behind(step.layer, order) for _, step in passed]
     return [
         Place(
             name,
             step.layer,
             step.input_shape,
             step.output_shape,
-            here.after,
+            here,
             any(len(weight.shape) > 1 for weight in step.layer.weights(step.input_shape)),
         )
         for (name, step), here in zip(passed, orders, strict=True)
@@ -206,9 +208,8 @@ def input_window(found: Sequence[Place], place: Place, row: int, column: int) ->
     They may reach beyond the image, where its edges are padded.
     """
     until = found[: found.index(place) + 1]
-    steps = stack_steps([(one.layer, one.input_shape) for one in until])
-    spatial = [axis for axis in place.order if axis != _CHANNELS]
-    rows, columns = (
-        stack_range(steps, position, position, spatial.index(axis)) for axis, position in enumerate((row, column))
-    )
+    view = View.of(until[0].input_shape)
+    for one in until:
+        view = view.behind(one.layer, one.input_shape)
+    rows, columns = (view.trace(axis, position, position) for axis, position in enumerate((row, column)))
     return slice(rows[0], rows[1] + 1), slice(columns[0], columns[1] + 1)

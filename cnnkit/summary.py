@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from cnnkit.config.load import LoadedConfig
-from cnnkit.layers.base import Layer, Shape, format_shape
+from cnnkit.layers.base import format_shape
 from cnnkit.layers.compound import Compound
-from cnnkit.layers.geometry import receptive_field
+from cnnkit.layers.field import View
 from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer
 
@@ -24,23 +24,6 @@ SCREEN_LINES = 45
 
 
 @dataclass(frozen=True)
-class Chain:
-    """Layers in order, each with the shape that arrives at it; chains share their beginnings."""
-
-    before: Chain | None
-    layer: Layer
-    input_shape: Shape
-
-    def __iter__(self) -> Iterator[tuple[Layer, Shape]]:
-        found = []
-        link: Chain | None = self
-        while link is not None:
-            found.append((link.layer, link.input_shape))
-            link = link.before
-        return reversed(found)
-
-
-@dataclass(frozen=True)
 class LayerRow:
     """What `inspect` says of one layer, for one image.
 
@@ -49,7 +32,7 @@ class LayerRow:
         label: Its name in the model, which tells where it stands: `3.Residual`, and inside it `layers.0.Conv2D`.
         macs: Multiply-accumulates of a forward pass.
         activation_bytes: What leaves the layer; for a layer made of others, theirs too.
-        stack: What the image goes through up to this layer's output, each layer with the shape that arrives at it.
+        view: What is seen of the image behind this layer.
         rows: The layers that it is made of.
         shortcut: What became of a `shortcut: auto`, in words.
     """
@@ -64,7 +47,7 @@ class LayerRow:
     non_trainable_parameters: int
     macs: int
     activation_bytes: int
-    stack: Chain | None
+    view: View
     warnings: tuple[str, ...]
     rows: tuple[LayerRow, ...] = ()
     shortcut: str | None = None
@@ -76,7 +59,7 @@ class LayerRow:
     @cached_property
     def receptive_field(self) -> tuple[int, int]:
         """Height and width of the input region that one output position sees."""
-        return receptive_field(list(self.stack) if self.stack is not None else [])
+        return self.view.field()
 
     def all_warnings(self) -> list[str]:
         """The warnings of this layer and of those inside it, each as the end of a text that names the layer."""
@@ -226,14 +209,14 @@ def summarize(loaded: LoadedConfig) -> Summary:
     """The summary of a config's network."""
     info = loaded.info
     steps = loaded.config.model.trace(info.shape, info.classes)
-    rows = _rows(steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)], None)
+    rows = _rows(steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)], View.of(info.shape))
     return Summary(loaded.file, info.shape, info.classes, rows)
 
 
 def _rows(
     steps: Sequence[Step],
     labels: Sequence[str],
-    before: Chain | None,
+    before: View,
     outer: int | None = None,
     implied: bool = False,
     read_beside: bool = False,
@@ -241,42 +224,47 @@ def _rows(
     """The rows of layers in order.
 
     Args:
-        before: What the image goes through first, each layer with the shape that arrives at it.
+        before: What is seen of the image before them.
         outer: The place in `model.layers` of what these layers are inside of.
         implied: Whether the config does not write these layers, so that it can mend nothing in them.
         read_beside: Whether another path reads the pixels that these layers leave out.
     """
     rows = []
-    stack = before
+    view = before
     for number, (step, label) in enumerate(zip(steps, labels, strict=True)):
         index = number if outer is None else outer
-        inside = _inside(step, stack, index, implied, read_beside)
-        stack = Chain(stack, step.layer, step.input_shape)
+        inside, paths = _inside(step, view, index, implied, read_beside)
+        view = view.behind(step.layer, step.input_shape, paths)
         silent = inside or implied or (read_beside and isinstance(step.layer, WindowedLayer))
         warnings = () if silent else step.layer.warnings(step.input_shape)
-        rows.append(_row(step, index, label, stack, inside, warnings))
+        rows.append(_row(step, index, label, view, inside, warnings))
     return tuple(rows)
 
 
-def _inside(step: Step, before: Chain | None, index: int, implied: bool, read_beside: bool) -> tuple[LayerRow, ...]:
-    """The rows of the layers that a layer is made of."""
+def _inside(
+    step: Step, before: View, index: int, implied: bool, read_beside: bool
+) -> tuple[tuple[LayerRow, ...], tuple[View, ...]]:
+    """The rows of the layers that a layer is made of, and what is seen of the image behind each of its paths."""
     if not isinstance(step.layer, Compound):
-        return ()
+        return (), ()
     found: list[LayerRow] = []
+    paths: list[View] = []
     for part in step.layer.parts:
         beside = read_beside or step.layer.loses_nothing_in(part)
-        found += _rows(part.steps, part.labels, before, index, implied or part.implied, beside)
+        rows = _rows(part.steps, part.labels, before, index, implied or part.implied, beside)
+        paths.append(rows[-1].view if rows else before)
+        found += rows
         if not part.steps:
             label = f"{part.title}: the input"
             found.append(LayerRow(index, label, "", label, {}, step.input_shape, 0, 0, 0, 0, before, ()))
-    return tuple(found)
+    return tuple(found), tuple(paths)
 
 
 def _row(
     step: Step,
     index: int,
     label: str,
-    stack: Chain,
+    view: View,
     inside: tuple[LayerRow, ...],
     warnings: tuple[str, ...],
 ) -> LayerRow:
@@ -297,7 +285,7 @@ def _row(
         non_trainable_parameters=fixed,
         macs=layer.macs(step.input_shape),
         activation_bytes=own + sum(row.activation_bytes for row in inside),
-        stack=stack,
+        view=view,
         warnings=warnings,
         rows=inside,
         shortcut=next((part.chosen for part in layer.parts if part.chosen), None)

@@ -19,6 +19,7 @@ from cnnkit.cli import cli
 from cnnkit.compare import Pair, align, compare, differences, open_side
 from cnnkit.config.document import dump
 from cnnkit.errors import UsageError
+from cnnkit.layers.field import View
 from cnnkit.rundir import Run
 from cnnkit.summary import LayerRow
 
@@ -127,7 +128,7 @@ def test_more_repetitions_come_after_those_that_were_there(tmp_path: Path) -> No
 
 
 def row(kind: str, width: int) -> LayerRow:
-    return LayerRow(0, "", kind, kind, {"units": width}, (width,), 0, 0, 0, 0, None, ())
+    return LayerRow(0, "", kind, kind, {"units": width}, (width,), 0, 0, 0, 0, View.of((width,)), ())
 
 
 ROWS = st.lists(st.builds(row, st.sampled_from(["A", "B"]), st.integers(1, 2)), max_size=5)

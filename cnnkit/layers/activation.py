@@ -18,6 +18,9 @@ from cnnkit.layers.weights import (
 )
 from cnnkit.layers.window import compute_dtype
 
+#: Activations that do not look at each value alone.
+_OVER_THE_LAST_AXIS = ("softmax", "log_softmax", "sparsemax")
+
 
 class Activation(Layer):
     """Applies an activation by Keras' name."""
@@ -25,6 +28,9 @@ class Activation(Layer):
     leading: ClassVar[str | None] = "activation"
 
     activation: ActivationName = Field(description="The activation's name, such as `relu`.")
+
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        return axis == len(input_shape) - 1 and self.activation in _OVER_THE_LAST_AXIS
 
     @property
     def output_activation(self) -> str | None:
@@ -146,6 +152,9 @@ class Maxout(Layer):
                 argument="num_units",
             )
         return (*input_shape[:-1], int(self.num_units))
+
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        return axis == len(input_shape) - 1
 
     def calls(self) -> tuple[Call, ...]:
         return (Call("maxout", (Argument("num_units", int(self.num_units)),), "num_units", of_tensor=True),)

@@ -76,5 +76,5 @@ def positions(axes: int | Sequence[int], input_shape: Shape, argument: str = "ax
 
 
 def covers(axes: int | Sequence[int], axis: int, input_shape: Shape) -> bool:
-    """Whether an image's height (0) or width (1) is among the axes; images are channels-last here."""
-    return len(input_shape) == 3 and axis in positions(axes, input_shape)
+    """Whether an axis of a shape without the batch axis, counted from 0, is among the axes."""
+    return axis in positions(axes, input_shape)

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from cnnkit.config.base import DtypeName, NamedObject, StrictModel
 from cnnkit.layers.calls import Argument, Call
+from cnnkit.layers.field import LONGEST_PATTERN, SAME, Bounds, Pattern, View
 from cnnkit.layers.geometry import CHANNELS_LAST
 
 #: A tensor's shape without the batch axis, such as (32, 32, 3).
@@ -177,9 +178,6 @@ class Layer(NamedObject):
 
     #: Arguments whose value is drawn at random from the run's seed, by Keras' argument name (`seed`).
     takes_seed: ClassVar[bool] = False
-    #: Whether neighbouring output positions may see different parts of the input, as behind an upsampling.
-    enlarges: ClassVar[bool] = False
-
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = Field(
         default=None, description="The layer's name in the model; also fixes its initial weights' seed."
     )
@@ -246,24 +244,58 @@ class Layer(NamedObject):
         """Which input positions the output positions `low..high` (inclusive) see along one spatial axis.
 
         Args:
-            axis: 0 for height, 1 for width.
+            axis: 0 for height, 1 for width, as the layer's own `data_format` has them.
 
         Returns:
-            First and last input position, not clipped to the input: padding counts. A layer that sees
-            everything returns `(0, size - 1)`. First above last means that no input is seen (a transposed
-            convolution whose stride exceeds its window).
+            First and last input position, not clipped to the input: padding counts. First above last means that no
+            input is seen (a transposed convolution whose stride exceeds its window).
         """
-        if self.sees_everything(axis, input_shape):
-            return 0, spatial_sizes(input_shape, getattr(self, "data_format", None))[axis] - 1
         return low, high
 
+    def turn(self, axis: int, input_shape: Shape) -> tuple[int, int]:
+        """After how many output positions `input_range` repeats itself, and how much further on in the input."""
+        return 1, 1
+
+    def bounds(self, axis: int, input_shape: Shape) -> Bounds:
+        """What contains `input_range`; asked for where it repeats itself after many positions only."""
+        raise NotImplementedError(self.kind)
+
+    def range_along(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
+        """As `input_range`, along an axis of the tensor: other axes than height and width pass a layer unchanged."""
+        spatial_axis = self._spatial_axis(axis, input_shape)
+        return (low, high) if spatial_axis is None else self.input_range(low, high, spatial_axis, input_shape)
+
+    def pattern(self, axis: int, input_shape: Shape) -> Pattern | Bounds:
+        """What the output positions along an axis of the tensor see of the same axis of the input."""
+        spatial_axis = self._spatial_axis(axis, input_shape)
+        if spatial_axis is None:
+            return SAME
+        positions, step = self.turn(spatial_axis, input_shape)
+        if positions > LONGEST_PATTERN:
+            return self.bounds(spatial_axis, input_shape)
+        seen = (self.input_range(one, one, spatial_axis, input_shape) for one in range(positions))
+        return Pattern(tuple(seen), step)
+
+    def _spatial_axis(self, axis: int, input_shape: Shape) -> int | None:
+        """0 where an axis of the tensor is the height to this layer, 1 where it is the width, else None."""
+        found = axis - 1 if getattr(self, "data_format", None) == "channels_first" else axis
+        return found if len(input_shape) == 3 and found in (0, 1) else None
+
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
-        """Whether each output position depends on all input positions along an axis (0 height, 1 width)."""
+        """Whether each output position depends on all input positions along an axis of the tensor, from 0."""
         return False
 
-    def may_enlarge(self) -> bool:
-        """Whether neighbouring output positions may see different parts of the input."""
-        return self.enlarges
+    def carries(self, axis: int, input_shape: Shape) -> int | None:
+        """The axis of the output that holds what an axis of the input held; None where none does."""
+        return axis
+
+    def paths_behind(self, view: View) -> tuple[View, ...]:
+        """What is seen of a stack's input behind each path of this layer, where it is made of several.
+
+        Args:
+            view: What is seen before it.
+        """
+        return ()
 
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
         """Where height (0), width (1) and channels (2) lie in the output, given where they lie in the input."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from cnnkit.layers import geometry
 from cnnkit.layers.base import Layer, Scope, Seeds, Shape, ShapeError, Weight, format_shape
+from cnnkit.layers.field import View
 from cnnkit.layers.stack import Step, last_activation
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.window import WindowedLayer, compute_dtype
@@ -44,18 +45,11 @@ class Part:
     def output_shape(self, input_shape: Shape) -> Shape:
         return self.steps[-1].output_shape if self.steps else input_shape
 
-    @cached_property
-    def prepared(self) -> list[geometry.StackStep]:
-        """The path as the arithmetic of receptive fields needs it."""
-        return geometry.stack_steps([(step.layer, step.input_shape) for step in self.steps])
-
-    @cached_property
-    def sees_everything(self) -> tuple[bool, bool]:
-        """Whether an output position depends on all rows, and on all columns, of the input."""
-        height, width = (
-            any(step.layer.sees_everything(axis, step.input_shape) for step in self.steps) for axis in (0, 1)
-        )
-        return height, width
+    def behind(self, view: View) -> View:
+        """What is seen behind the path of what is seen before it."""
+        for step in self.steps:
+            view = view.behind(step.layer, step.input_shape)
+        return view
 
     @cached_property
     def reads_all_pixels(self) -> bool:
@@ -200,24 +194,11 @@ class Compound(Layer):
     def macs(self, input_shape: Shape) -> int:
         return sum(step.layer.macs(step.input_shape) for step in self._steps)
 
-    def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
-        size = _size(self.output_shape(input_shape), axis)
-        ranges = []
-        for part in self.parts:
-            # A merge stretches what has one row or column to the size of the others.
-            stretched = _size(part.output_shape(input_shape), axis) == 1 < size
-            ends = (0, 0) if stretched else (low, high)
-            ranges.append(geometry.stack_range(part.prepared, *ends, axis))
-        seen = [(first, last) for first, last in ranges if first <= last]
-        if not seen:
-            return 0, -1
-        return min(first for first, _ in seen), max(last for _, last in seen)
+    def paths_behind(self, view: View) -> tuple[View, ...]:
+        return tuple(part.behind(view) for part in self.parts)
 
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
-        return any(part.sees_everything[axis] for part in self.parts)
-
-    def may_enlarge(self) -> bool:
-        return any(step.layer.may_enlarge() for step in self._steps)
+        return View.of(input_shape).behind(self, input_shape).whole[axis]
 
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
         for step in self.parts[0].steps:
@@ -266,11 +247,6 @@ def _reads_all_pixels(step: Step) -> bool:
     if isinstance(layer, Compound):
         return any(part.reads_all_pixels for part in layer.parts)
     return not isinstance(layer, WindowedLayer) or not layer.warnings(step.input_shape)
-
-
-def _size(shape: Shape, axis: int) -> int:
-    """The rows (axis 0) or columns (axis 1) of an image with its channels last; 1 for anything else."""
-    return shape[axis] if len(shape) == 3 else 1
 
 
 def scopes(

@@ -9,6 +9,7 @@ from cnnkit.config.base import Dimension, Pair, PositiveInteger, describe, inval
 from cnnkit.layers import geometry
 from cnnkit.layers.base import Scope, Shape, ShapeError, Weight, channels, format_shape, image_shape, spatial
 from cnnkit.layers.calls import Call
+from cnnkit.layers.field import Bounds
 from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS
 from cnnkit.layers.weights import (
     ActivationName,
@@ -82,6 +83,10 @@ class KernelConvolution(Convolution):
     def output_filters(self, input_shape: Shape) -> int:
         return int(self.filters)
 
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        # Each output channel sees all input channels.
+        return self._spatial_axis(axis, input_shape) is None
+
 
 class Conv2D(KernelConvolution):
     """Slides K filters over the image: W' = (W - F + 2P)/S + 1 and K(F^2 C + 1) parameters."""
@@ -142,6 +147,9 @@ class DepthwiseConv2D(Convolution):
     def output_filters(self, input_shape: Shape) -> int:
         return channels(input_shape, self.data_format) * self.depth_multiplier
 
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        return self.depth_multiplier > 1 and self._spatial_axis(axis, input_shape) is None
+
     def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
         kernel = (*self.window, channels(input_shape, self.data_format), self.depth_multiplier)
         return self.with_bias(self.output_filters(input_shape), Weight("kernel", kernel))
@@ -180,6 +188,10 @@ class SeparableConv2D(Convolution):
     def output_filters(self, input_shape: Shape) -> int:
         return int(self.filters)
 
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        # Each output channel sees all input channels.
+        return self._spatial_axis(axis, input_shape) is None
+
     def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
         inputs = channels(input_shape, self.data_format)
         return self.with_bias(
@@ -210,8 +222,6 @@ class Conv2DTranspose(KernelConvolution):
 
     Explicit padding crops the result, so that it undoes a convolution with that padding.
     """
-
-    enlarges: ClassVar[bool] = True
 
     output_padding: PairFromZero | None = Field(
         default=None,
@@ -259,13 +269,23 @@ class Conv2DTranspose(KernelConvolution):
 
     def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
         window, stride, dilation = self.window[axis], self.strides[axis], self.dilation[axis]
-        crop = self.explicit_padding()
+        return geometry.transposed_range(low, high, window, stride, self._cropped(axis, input_shape), dilation)
+
+    def turn(self, axis: int, input_shape: Shape) -> tuple[int, int]:
+        return self.strides[axis], 1
+
+    def bounds(self, axis: int, input_shape: Shape) -> Bounds:
+        before, stride = self._cropped(axis, input_shape), self.strides[axis]
+        span = geometry.effective_window(self.window[axis], self.dilation[axis])
+        return Bounds(1 / stride, (before - span + 1) / stride, before / stride)
+
+    def _cropped(self, axis: int, input_shape: Shape) -> int:
+        """Rows or columns that are cut off before the output's first."""
         if self.padding == "same":
-            size = spatial(input_shape, self.data_format)[axis]
-            before = geometry.transposed_crop(size, window, stride, self.output_spatial(input_shape)[axis], dilation)
-        else:
-            before = crop[axis][0] if crop else 0
-        return geometry.transposed_range(low, high, window, stride, before, dilation)
+            size, output = spatial(input_shape, self.data_format)[axis], self.output_spatial(input_shape)[axis]
+            return geometry.transposed_crop(size, self.window[axis], self.strides[axis], output, self.dilation[axis])
+        crop = self.explicit_padding()
+        return crop[axis][0] if crop else 0
 
     def padded_shape(self, input_shape: Shape, amounts: Amounts) -> Shape:
         """What explicit padding crops."""

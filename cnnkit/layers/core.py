@@ -56,6 +56,9 @@ class Dense(Layer):
         """N K, once per position of the other axes; the bias is not counted."""
         return math.prod(input_shape) * int(self.units)
 
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        return axis == len(input_shape) - 1
+
     @property
     def output_activation(self) -> str | None:
         return None if self.activation == "linear" else self.activation
@@ -75,7 +78,10 @@ class Flatten(ShapeLayer):
         return (math.prod(input_shape),)
 
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
-        return len(input_shape) == 3
+        return len(input_shape) > 1
+
+    def carries(self, axis: int, input_shape: Shape) -> int | None:
+        return None if len(input_shape) > 1 else axis
 
 
 def _target_shape(value: Any) -> tuple[int, ...]:
@@ -116,7 +122,17 @@ class Reshape(ShapeLayer):
         return tuple(total // known if size == -1 else size for size in self.target_shape)
 
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
-        return True
+        return self.carries(axis, input_shape) is None
+
+    def carries(self, axis: int, input_shape: Shape) -> int | None:
+        # An axis stays one where as many values lie before and behind it as did.
+        target, before = self.output_shape(input_shape), math.prod(input_shape[:axis])
+        found = (
+            place
+            for place, size in enumerate(target)
+            if size == input_shape[axis] and math.prod(target[:place]) == before
+        )
+        return next(found, None)
 
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
         return (0, 1, 2)
@@ -151,6 +167,9 @@ class Permute(ShapeLayer):
                 argument="dims",
             )
         return tuple(input_shape[dim - 1] for dim in self.dims)
+
+    def carries(self, axis: int, input_shape: Shape) -> int | None:
+        return self.dims.index(axis + 1)
 
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(order[dim - 1] for dim in self.dims) if len(self.dims) == 3 else order

@@ -15,19 +15,13 @@ receptive fields Araujo, Norris and Sim, "Computing Receptive Fields of Convolut
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cnnkit.layers.base import Layer, Shape
+    from cnnkit.layers.base import Layer
 
 #: How many rows (or columns) are added before and after.
 Amount = tuple[int, int]
-
-#: Output positions that `receptive_field` tries where a layer enlarges the image.
-_CENTRAL_POSITIONS = 64
 
 
 def effective_window(window: int, dilation: int = 1) -> int:
@@ -74,11 +68,37 @@ def dropped(size: int, window: int, stride: int = 1, padding: Amount = (0, 0), d
     return (size + sum(padding) - effective_window(window, dilation)) % stride
 
 
-def unread(size: int, window: int, stride: int = 1, padding: Amount = (0, 0), dilation: int = 1) -> list[int]:
-    """The input positions, from 0, that no window reads: those that strides pass over, and those at the end."""
-    count = output_size(size, window, stride, padding, dilation)
-    read = {place * stride - padding[0] + tap * dilation for place in range(count) for tap in range(window)}
-    return [position for position in range(size) if position not in read]
+def unread(size: int, window: int, stride: int = 1, padding: Amount = (0, 0), dilation: int = 1) -> int:
+    """How many input positions no window reads: those that strides pass over, and those at the end."""
+    count = max(output_size(size, window, stride, padding, dilation), 0)
+    # Windows and taps are one as the other: window o reads o*S + t*D - P by its tap t. Fewer kinds are counted faster.
+    common = math.gcd(stride, dilation)
+    pairs = [(stride, count), (dilation, window)]
+    if min(count, dilation // common) > min(window, stride // common):
+        pairs.reverse()
+    return size - _reached(size, *pairs[0], *pairs[1], padding[0])
+
+
+def _reached(size: int, step: int, count: int, other_step: int, other_count: int, before: int) -> int:
+    """How many of the positions 0..size - 1 are i*step + j*other_step - before, for i < count and j < other_count."""
+    common = math.gcd(step, other_step)
+    kinds, apart = other_step // common, step // common
+    total = 0
+    # The positions of one remainder by other_step: runs of other_count multiples of it, `apart` from each other.
+    for kind in range(min(count, kinds)):
+        runs = -(-(count - kind) // kinds)
+        start = kind * step - before
+        low, high = max(-(start // other_step), 0), (size - 1 - start) // other_step
+        high = min(high, (runs - 1) * apart + other_count - 1)
+        if low <= high:
+            total += _in_runs(high, apart, other_count) - _in_runs(low - 1, apart, other_count)
+    return total
+
+
+def _in_runs(last: int, apart: int, length: int) -> int:
+    """How many of 0..last lie in runs of a length that start `apart` from each other, from 0 on."""
+    whole, rest = divmod(last + 1, apart)
+    return whole * min(length, apart) + min(rest, length)
 
 
 def passes_over(window: int, stride: int, dilation: int = 1) -> bool:
@@ -86,7 +106,7 @@ def passes_over(window: int, stride: int, dilation: int = 1) -> bool:
 
     They do where the stride exceeds the window (S > F), and where a dilation takes all windows to the same positions.
     """
-    return len({tap * dilation % stride for tap in range(window)}) < stride
+    return min(window, stride // math.gcd(stride, dilation)) < stride
 
 
 def size_arithmetic(size: int, window: int, stride: int = 1, padding: Amount = (0, 0), dilation: int = 1) -> str:
@@ -165,16 +185,18 @@ def transposed_range(
 _KERNEL_RADIUS = {"bilinear": 1, "bicubic": 2, "lanczos3": 3, "lanczos5": 5}
 
 
-def _resize_reach(position: int, scale: Fraction, interpolation: str, antialias: bool) -> tuple[int, int]:
+def _resize_reach(position: int, size: int, output: int, interpolation: str, antialias: bool) -> tuple[int, int]:
+    # In parts of a half output position, so that all numbers are whole.
+    parts = 2 * output
+    middle = (2 * position + 1) * size
     if interpolation == "nearest":
-        nearest = math.floor((position + Fraction(1, 2)) * scale)
-        return nearest, nearest
-    centre = (position + Fraction(1, 2)) * scale - Fraction(1, 2)
-    widening = max(scale, Fraction(1)) if antialias else Fraction(1)
-    if centre.denominator == 1 and widening == 1:
-        return int(centre), int(centre)
-    radius = _KERNEL_RADIUS[interpolation] * widening
-    return math.floor(centre - radius) + 1, math.ceil(centre + radius) - 1
+        return middle // parts, middle // parts
+    centre = middle - output
+    widened = max(size, output) if antialias else output
+    if centre % parts == 0 and widened == output:
+        return centre // parts, centre // parts
+    radius = 2 * _KERNEL_RADIUS[interpolation] * widened
+    return (centre - radius) // parts + 1, -(-(centre + radius) // parts) - 1
 
 
 def resize_range(
@@ -184,40 +206,28 @@ def resize_range(
 
     Pixel centres lie at i + 1/2, as in `tf.image.resize`. `antialias` widens the kernel when shrinking.
     """
-    scale = Fraction(size, output)
     # A position on a pixel centre sees that pixel only, so its neighbours may reach further out.
     period = -(-output // size)
-    first = [_resize_reach(p, scale, interpolation, antialias)[0] for p in range(low, min(high, low + period) + 1)]
-    last = [_resize_reach(p, scale, interpolation, antialias)[1] for p in range(max(low, high - period), high + 1)]
-    return min(first), max(last)
+    some, others = range(low, min(high, low + period) + 1), range(max(low, high - period), high + 1)
+    return (
+        min(_resize_reach(position, size, output, interpolation, antialias)[0] for position in some),
+        max(_resize_reach(position, size, output, interpolation, antialias)[1] for position in others),
+    )
+
+
+def resize_bounds(size: int, output: int, interpolation: str, antialias: bool = False) -> tuple[float, float, float]:
+    """Scale s and offsets a, b such that output position p sees no input position outside p*s + a .. p*s + b."""
+    scale = size / output
+    middle = (scale - 1) / 2
+    if interpolation == "nearest":
+        return scale, middle - 0.5, middle + 0.5
+    radius = _KERNEL_RADIUS[interpolation] * (max(scale, 1.0) if antialias else 1.0)
+    return scale, middle - radius, middle + radius
 
 
 #: Where height (0), width (1) and channels (2) lie in a channels-last and a channels-first image.
 CHANNELS_LAST = (0, 1, 2)
 CHANNELS_FIRST = (2, 0, 1)
-
-
-@dataclass(frozen=True)
-class StackStep:
-    """One layer of a stack, with where height, width and channels lie before and after it."""
-
-    layer: Layer
-    input_shape: Shape
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-
-    def input_axis(self, axis: int) -> int:
-        """The input's spatial axis behind a spatial axis of the output; they differ where a Permute swaps."""
-        return _spatial_part(self.before).index(_spatial_part(self.after)[axis])
-
-    def input_size(self, axis: int) -> int:
-        if len(self.input_shape) != 3:
-            return 1
-        return self.input_shape[self.before.index(_spatial_part(self.before)[axis])]
-
-
-def _spatial_part(order: tuple[int, ...]) -> list[int]:
-    return [item for item in order if item != 2]
 
 
 def arriving_order(layer: Layer, order: tuple[int, ...]) -> tuple[int, ...]:
@@ -234,73 +244,6 @@ def arriving_order(layer: Layer, order: tuple[int, ...]) -> tuple[int, ...]:
     return order
 
 
-def stack_steps(stack: Sequence[tuple[Layer, Shape]]) -> list[StackStep]:
-    """The layers of a stack, each with the shape that arrives at it, as `stack_range` needs them."""
-    order: tuple[int, ...] = CHANNELS_LAST
-    steps = []
-    for layer, input_shape in stack:
-        order = arriving_order(layer, order)
-        after = layer.output_order(order)
-        steps.append(StackStep(layer, input_shape, order, after))
-        order = after
-    return steps
-
-
 def order_behind(layer: Layer, order: tuple[int, ...]) -> tuple[int, ...]:
     """Where height (0), width (1) and channels (2) lie behind a layer, given where they lie before it."""
     return layer.output_order(arriving_order(layer, order))
-
-
-def stack_range(steps: Sequence[StackStep], low: int, high: int, axis: int) -> tuple[int, int]:
-    """Which input positions of a stack of layers its output positions `low..high` see along one spatial axis.
-
-    Args:
-        steps: What `stack_steps` made.
-        axis: 0 for height, 1 for width of the output.
-
-    Returns:
-        First and last input position; first above last where none is seen.
-    """
-    clip = False
-    for step in reversed(steps):
-        if step.layer.sees_everything(axis, step.input_shape):
-            clip = True
-            low, high = 0, step.input_size(step.input_axis(axis)) - 1
-        else:
-            low, high = step.layer.input_range(low, high, axis, step.input_shape)
-        axis = step.input_axis(axis)
-        if clip:
-            low, high = max(low, 0), min(high, step.input_size(axis) - 1)
-        if high < low:
-            return 0, -1
-    return low, high
-
-
-def receptive_field(stack: Sequence[tuple[Layer, Shape]]) -> tuple[int, int]:
-    """Height and width of the input region that one output position of a stack of layers sees.
-
-    Composes each layer's exact `input_range` from a central output position back to the input. Behind
-    layers that enlarge the image, positions differ, and the largest of up to 64 central ones counts. The
-    result is not clipped to the input (it may exceed it, as padding counts), except behind a layer that sees
-    everything (Flatten, global pooling), where it is the whole input at most.
-
-    Args:
-        stack: The layers in order, each with the shape that arrives at it; all `classes` resolved.
-    """
-    if not stack:
-        return 1, 1
-    steps = stack_steps(stack)
-    last = steps[-1]
-    output_shape = last.layer.output_shape(last.input_shape)
-    enlarges = any(layer.may_enlarge() for layer, _ in stack)
-    reach = _CENTRAL_POSITIONS // 2 if enlarges else 0
-    fields = {}
-    for axis, name in enumerate(_spatial_part(last.after)):
-        size = output_shape[last.after.index(name)] if len(output_shape) == 3 else 1
-        centre = size // 2
-        positions = range(max(centre - reach, 0), min(centre + reach, size - 1) + 1)
-        ranges = [stack_range(steps, position, position, axis) for position in positions]
-        fields[axis] = max(high - low + 1 for low, high in ranges)
-    if _spatial_part(steps[0].before) != _spatial_part(last.after):
-        return fields[1], fields[0]
-    return fields[0], fields[1]

@@ -178,7 +178,8 @@ class GroupNormalization(ScaledNormalization):
         return self.scale_and_offset((input_shape[positions(self.axis, input_shape)[0]],))
 
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
-        return len(input_shape) == 3
+        (grouped,) = positions(self.axis, input_shape)
+        return axis != grouped or self.groups not in (-1, input_shape[grouped])
 
 
 class UnitNormalization(Layer):
@@ -224,6 +225,9 @@ class LocalResponseNormalization(Layer):
     def tensors(self, input_shape: Shape) -> Iterator[tuple[str, Shape]]:
         yield from super().tensors(input_shape)
         yield "image with its padded channels", (*input_shape[:-1], input_shape[-1] + 2 * self.depth_radius)
+
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        return axis == len(input_shape) - 1
 
     def calls(self) -> tuple[Call, ...]:
         values = tuple(Argument(name, getattr(self, name)) for name in ("depth_radius", "bias", "alpha", "beta"))

@@ -88,7 +88,12 @@ class GlobalPooling(Layer):
         return image_shape(1, 1, count, self.data_format) if self.keepdims else (count,)
 
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
-        return True
+        return self._spatial_axis(axis, input_shape) is not None
+
+    def carries(self, axis: int, input_shape: Shape) -> int | None:
+        if self.keepdims:
+            return axis
+        return None if self.sees_everything(axis, input_shape) else 0
 
     @property
     def output_activation(self) -> str | None:

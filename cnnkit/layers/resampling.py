@@ -1,6 +1,7 @@
 """The layers that enlarge, pad, crop, resize or rescale an image."""
 
 import contextlib
+import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
@@ -8,6 +9,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 from cnnkit.config.base import NUMBER_SCHEMA, DataFormat, Number, Pair, Side, describe, invalid, is_number, list_schema
 from cnnkit.layers import geometry
 from cnnkit.layers.base import Layer, Shape, ShapeError, ShapeLayer, channels, format_shape, image_shape, spatial
+from cnnkit.layers.field import Bounds
 from cnnkit.layers.window import DATA_FORMAT, AmountsField
 
 Interpolation = Literal["bilinear", "nearest", "bicubic", "lanczos3", "lanczos5"]
@@ -17,8 +19,6 @@ class UpSampling2D(ShapeLayer):
     """Enlarges an image by whole factors."""
 
     leading: ClassVar[str | None] = "size"
-    enlarges: ClassVar[bool] = True
-
     size: Pair = Field(default=(2, 2), description="Factors for [height, width], from 1.")
     data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
     interpolation: Interpolation = Field(default="nearest", description="How values between pixels are found.")
@@ -31,6 +31,12 @@ class UpSampling2D(ShapeLayer):
     def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
         size = spatial(input_shape, self.data_format)[axis]
         return geometry.resize_range(low, high, size, size * self.size[axis], self.interpolation)
+
+    def turn(self, axis: int, input_shape: Shape) -> tuple[int, int]:
+        return self.size[axis], 1
+
+    def bounds(self, axis: int, input_shape: Shape) -> Bounds:
+        return Bounds(*geometry.resize_bounds(1, self.size[axis], self.interpolation))
 
 
 class ZeroPadding2D(ShapeLayer):
@@ -123,8 +129,6 @@ class Resizing(ShapeLayer):
     """Resizes an image to a fixed height and width."""
 
     leading: ClassVar[str | None] = "height"
-    enlarges: ClassVar[bool] = True
-
     height: Side = Field(description="The output's height, in pixels, from 1.")
     width: Side = Field(description="The output's width, in pixels, from 1.")
     interpolation: Interpolation = Field(default="bilinear", description="How values between pixels are found.")
@@ -168,3 +172,14 @@ class Resizing(ShapeLayer):
         output = (self.height, self.width)[axis]
         low, high = geometry.resize_range(low, high, size, output, self.interpolation, self.antialias)
         return low + start, high + start
+
+    def turn(self, axis: int, input_shape: Shape) -> tuple[int, int]:
+        size, output = self.source(axis, input_shape)[1], (self.height, self.width)[axis]
+        common = math.gcd(size, output)
+        return output // common, size // common
+
+    def bounds(self, axis: int, input_shape: Shape) -> Bounds:
+        start, size = self.source(axis, input_shape)
+        output = (self.height, self.width)[axis]
+        scale, first, last = geometry.resize_bounds(size, output, self.interpolation, self.antialias)
+        return Bounds(scale, first + start, last + start)

@@ -229,6 +229,9 @@ class WindowedLayer(Layer):
         before = self.padding_amounts(input_shape)[axis][0]
         return geometry.convolution_range(low, high, self.window[axis], self.step[axis], before, self.dilation[axis])
 
+    def turn(self, axis: int, input_shape: Shape) -> tuple[int, int]:
+        return 1, self.step[axis]
+
     def warnings(self, input_shape: Shape) -> tuple[str, ...]:
         """Rows and columns of the image that no window reads."""
         return self.skips(input_shape) + self.drops(input_shape)
@@ -238,7 +241,7 @@ class WindowedLayer(Layer):
         found: dict[str, list[int]] = {}
         for axis, values in enumerate(self._windows(input_shape)):
             size, window, stride, _, dilation = values
-            count = len(geometry.unread(*values))
+            count = geometry.unread(*values)
             if not count or not geometry.passes_over(window, stride, dilation):
                 continue
             cause = f"the stride {stride} is larger than the window {window}"

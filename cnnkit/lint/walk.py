@@ -8,7 +8,8 @@ from typing import Any
 
 from cnnkit.layers.base import Shape
 from cnnkit.layers.compound import Compound
-from cnnkit.layers.geometry import CHANNELS_LAST, arriving_order, receptive_field
+from cnnkit.layers.field import receptive_field
+from cnnkit.layers.geometry import CHANNELS_LAST, arriving_order
 from cnnkit.layers.pooling import GlobalPooling, Pooling
 from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer
@@ -58,7 +59,15 @@ class Item:
         if isinstance(self.layer, WindowedLayer):
             sizes = zip(self.layer.window, self.input_size, strict=True)
             return self.output_size == (1, 1) and all(window >= size for window, size in sizes)
-        return all(self.layer.sees_everything(axis, self.input_shape) for axis in (0, 1))
+        return all(self.sees_all_along)
+
+    @property
+    def sees_all_along(self) -> tuple[bool, bool]:
+        """Whether an output position depends on all rows, and on all columns, of what arrives."""
+        if len(self.input_shape) != 3:
+            return False, False
+        height, width = (self.layer.sees_everything(self.before.index(axis), self.input_shape) for axis in (0, 1))
+        return height, width
 
     @property
     def pools_globally(self) -> bool:
@@ -172,10 +181,6 @@ def field(items: Sequence[Item]) -> tuple[int, int]:
         [
             (item.layer, item.input_shape)
             for item in items
-            if item.input_shape != item.output_shape or not _sees_everything(item)
+            if item.input_shape != item.output_shape or not any(item.sees_all_along)
         ]
     )
-
-
-def _sees_everything(item: Item) -> bool:
-    return any(item.layer.sees_everything(axis, item.input_shape) for axis in (0, 1))

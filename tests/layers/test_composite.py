@@ -19,7 +19,7 @@ from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.errors import ConfigError
 from cnnkit.layers.base import Names, Scope, Seeds
 from cnnkit.layers.compound import Compound, leaves
-from cnnkit.layers.geometry import receptive_field
+from cnnkit.layers.field import receptive_field
 from cnnkit.layers.stack import trace
 from cnnkit.model import build_model, without_training_state
 from cnnkit.summary import summarize

@@ -1,0 +1,1 @@
+"""What the scripts that try damaged input have in common."""
