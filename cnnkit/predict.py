@@ -21,7 +21,7 @@ from cnnkit.data.images import read_for
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluate import aligned, probabilities_from_outputs
 from cnnkit.machine import usable_cores
-from cnnkit.rundir import Task
+from cnnkit.rundir import Task, outside_runs
 
 log = logging.getLogger("cnnkit")
 
@@ -67,7 +67,7 @@ def collect_images(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             try:
-                images, others = image_files(path)
+                images, others = (outside_runs(files, path) for files in image_files(path))
             except OSError as error:
                 raise CnnkitError(f"cannot read the folder {error.filename}: {error.strerror}") from None
             if not images:

@@ -15,6 +15,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -543,6 +544,17 @@ def holds_runs(folder: Path) -> bool:
     if _is_run(folder):
         return True
     return folder.name == RUNS and any(_is_run(path) for path in folder.iterdir())
+
+
+def outside_runs(files: Sequence[str], folder: str | Path) -> list[str]:
+    """The files that lie in no run below a folder: of those that do, none is an image that somebody put there."""
+    top = str(folder)
+
+    @cache
+    def in_run(place: str) -> bool:
+        return place != top and (_is_run(Path(place)) or in_run(os.path.dirname(place)))
+
+    return [file for file in files if not in_run(os.path.dirname(file))]
 
 
 def _is_run(folder: Path) -> bool:

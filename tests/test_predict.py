@@ -84,6 +84,14 @@ class TestCollectImages:
         assert caplog.messages == ["left out 4 files: 2 .heic, 1 .txt, 1 without an ending"]
         assert collect_images([tmp_path / "picture"]) == [tmp_path / "picture"]
 
+    def test_pictures_of_runs_are_no_images_to_predict(self, tmp_path: Path) -> None:
+        run = tmp_path / "runs" / "net-1"
+        (run / "plots").mkdir(parents=True)
+        for name in ("runs/net-1/plots/curves.png", "runs/net-1/config.yaml", "runs/net-1/environment.json", "a.png"):
+            (tmp_path / name).touch()
+        assert collect_images([tmp_path]) == [tmp_path / "a.png"]
+        assert collect_images([run / "plots"]) == [run / "plots" / "curves.png"]
+
     def test_arguments_keep_their_order_and_come_once(self, tmp_path: Path) -> None:
         for name in ("a.png", "b.png", "c.dat"):
             (tmp_path / name).touch()

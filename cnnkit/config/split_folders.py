@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.config.class_names import same_for
@@ -30,6 +31,21 @@ def test_split(available: Collection[str]) -> str | None:
     return next((name for name in ("test", "validation") if name in available), None)
 
 
+@dataclass(frozen=True)
+class _Named:
+    """A folder whose name stands for a split.
+
+    Attributes:
+        rest: What else the name says, such as `seg` of `seg_train`.
+        inside: The names of the folders in it.
+    """
+
+    path: Path
+    split: str
+    rest: frozenset[str]
+    inside: tuple[str, ...]
+
+
 def split_folders(root: Path) -> dict[str, Path]:
     """The folder of each split; none where the folders in `root` are those of classes.
 
@@ -41,42 +57,49 @@ def split_folders(root: Path) -> dict[str, Path]:
         OSError: if a folder cannot be read.
     """
     folders = class_folders(root)
-    read = {path: _read(path.name) for path in folders}
-    named = {path: found for path, found in read.items() if found is not None}
-    kinds = {split for split, _ in named.values()}
-    inside = {path: tuple(same_for(inner.name) for inner in class_folders(path)) for path in named}
-    alike = len(named) > 1 and "train" in kinds and len(set(inside.values())) == 1 and any(inside.values())
-    strangers = [path for path in folders if path not in named]
-    if strangers:
-        if alike or any(path.name.lower() == "train" and inside[path] for path in named):
-            raise _problem(
-                root,
-                named,
-                f"are folders of splits, but `{strangers[0].name}` is beside them; expected only folders such as "
-                "`train`, `validation` (or `val`) and `test`. Move it elsewhere",
-            )
+    named = [found for path in folders if (found := _read(path)) is not None]
+    names = ", ".join(f"`{one.path.name}`" for one in named)
+    certain = _are_splits(named)
+    strangers = set(folders) - {one.path for one in named}
+    if strangers and certain:
+        raise DataProblem(
+            f"in `{root}`, `{min(strangers).name}` is beside folders that stand for splits ({names}); expected only "
+            "such as `train`, `validation` (or `val`) and `test`. Move it elsewhere, or rename what is a class",
+            "folder",
+        )
+    if strangers or not (certain or len({one.rest for one in named}) == 1):
         return {}
-    if not alike and len({rest for _, rest in named.values()}) > 1:
-        return {}
-    if not any(inside.values()):
-        if len(kinds) > 1:
-            raise _problem(
-                root,
-                named,
-                "look like splits, but hold no class folders; expected `train/CLASS/...` and `test/CLASS/...`. "
-                "If they are classes, give one another name",
+    if not any(one.inside for one in named):
+        if len({one.split for one in named}) > 1:
+            raise DataProblem(
+                f"in `{root}`, {names} look like splits, but hold no class folders; expected `train/CLASS/...` and "
+                "`test/CLASS/...`. If they are classes, give one another name",
+                "folder",
             )
         return {}
     splits: dict[str, Path] = {}
-    for path, (split, _) in named.items():
-        if split in splits:
+    for one in named:
+        if one.split in splits:
             raise DataProblem(
-                f"`{root}` has two folders for the {split} split, `{splits[split].name}` and `{path.name}`; keep one, "
-                "or give one another name",
+                f"`{root}` has two folders for the {one.split} split, `{splits[one.split].name}` and "
+                f"`{one.path.name}`; keep one, or give one another name",
                 "folder",
             )
-        splits[split] = path
+        # Archives often hold a folder of their own name.
+        splits[one.split] = one.path / one.path.name if one.inside == (one.path.name,) else one.path
     return splits
+
+
+def _are_splits(named: Sequence[_Named]) -> bool:
+    """Whether folders with names of splits are nothing else, whatever is beside them."""
+    kinds = {one.split for one in named}
+    if len(named) > 1 and "train" in kinds and any(named[0].inside) and len({one.inside for one in named}) == 1:
+        return True
+    partners = {one.rest for one in named if one.split != "train"}
+    return any(
+        one.split == "train" and one.inside and (one.path.name.lower() == "train" or one.rest in partners)
+        for one in named
+    )
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -88,16 +111,12 @@ def class_folders(folder: Path) -> list[Path]:
     return [path for path in folders_in(folder)[0] if not holds_runs(path)]
 
 
-def _problem(root: Path, named: Collection[Path], what: str) -> DataProblem:
-    names = ", ".join(f"`{path.name}`" for path in named)
-    return DataProblem(f"in `{root}`, {names} {what}", "folder")
-
-
-def _read(name: str) -> tuple[str, frozenset[str]] | None:
-    """The split that a folder's name stands for, and what else the name says; None for another name."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+def _read(path: Path) -> _Named | None:
+    """What a folder's name says of a split; None for another name."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.name)
     words = [word.lower() for word in re.findall(r"[^\W\d_]+|\d+", spaced)]
     splits = [word for word in words if word in SPLIT_WORDS]
     if len(splits) != 1:
         return None
-    return SPLIT_WORDS[splits[0]], frozenset(words) - {splits[0]} - _FILLERS
+    inside = tuple(same_for(inner.name) for inner in class_folders(path))
+    return _Named(path, SPLIT_WORDS[splits[0]], frozenset(words) - {splits[0]} - _FILLERS, inside)

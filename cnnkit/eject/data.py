@@ -268,7 +268,7 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
 def _load_folder(listing: ImageFolder, split: str) -> str:
     """The call that loads a split of a folder."""
     folder = listing.split_folders.get(split)
-    place = f"Path(DATA, {literal(folder.name)})" if folder is not None else "DATA"
+    place = f"Path(DATA, {literal(folder.relative_to(listing.root).as_posix())})" if folder is not None else "DATA"
     names = _folder_names(listing, split)
     return f"load({place})" if names == list(listing.class_names) else f"load({place}, {literal(names)})"
 

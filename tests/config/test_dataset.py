@@ -367,14 +367,25 @@ def test_class_folders_that_only_resemble_splits_are_classes(tmp_path: Path, fol
         (["Training", "Testing"], "look like splits, but hold no class folders"),
         (["test", "val"], "look like splits"),
         (["test/a", "test/b", "val/a", "val/b"], "no training split"),
-        (["Training/a", "Training/b", "Testing/a", "Testing/b", "more"], "`more` is beside them"),
+        (["Training/a", "Training/b", "Testing/a", "Testing/b", "more"], "`more` is beside folders"),
         (["seg_train/a", "seg_train/b", "train/a", "train/b"], "two folders for the train split"),
+        (["seg_train/seg_train/a", "seg_test/seg_test/a", "seg_pred/seg_pred"], "`seg_pred` is beside folders"),
+        (["train/a", "train/b", "test1"], "test1` has no class folders"),
         (["training/a", "training/b", "testing/a", "testing/c"], "`b` is only in `training`, `c` is only in `testing`"),
     ],
 )
 def test_what_looks_like_splits_but_is_none_is_said(tmp_path: Path, folders: list[str], words: str) -> None:
     write_images(tmp_path, {f"{folder}/1.png": ("L", (5, 5)) for folder in folders})
     assert words in problem(folder=str(tmp_path)).message
+
+
+def test_folders_of_splits_may_hold_one_of_their_own_name(tmp_path: Path) -> None:
+    parts = ("seg_train/seg_train", "seg_test/seg_test")
+    write_images(tmp_path, {f"{part}/{name}/1.png": ("L", (5, 5)) for part in parts for name in "ab"})
+    assert list_image_folder(tmp_path).splits == {
+        "train": (("seg_train/seg_train/a/1.png",), ("seg_train/seg_train/b/1.png",)),
+        "test": (("seg_test/seg_test/a/1.png",), ("seg_test/seg_test/b/1.png",)),
+    }
 
 
 def test_a_network_is_measured_on_the_split_that_training_would_test_on(tmp_path: Path) -> None:
