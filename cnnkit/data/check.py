@@ -13,9 +13,10 @@ from typing import Any
 
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import describe_data_set
-from cnnkit.config.image_files import SYSTEM_FOLDERS, image_files, is_passed_over, left_out_text
-from cnnkit.config.image_folder import GRAYSCALE_MODES, list_image_folder
+from cnnkit.config.image_files import SYSTEM_FOLDERS, folders_in, image_files, is_passed_over, left_out_text
+from cnnkit.config.image_folder import list_image_folder
 from cnnkit.config.image_formats import IMAGE_SUFFIXES
+from cnnkit.config.split_folders import split_folders
 from cnnkit.data.catalog import undecoded
 from cnnkit.data.images import read_image
 from cnnkit.data.loading import load
@@ -100,22 +101,24 @@ class Report:
 
 @dataclass(frozen=True)
 class _Listed:
-    """The files of a folder, each with its split and its class; the splits that have folders; what stops `train`."""
+    """The files of a folder, each with its split and its class; the splits that have folders; what stops `train`; and
+    the folders that cannot be read, with the reason."""
 
     root: Path
     places: dict[str, tuple[str, str]]
     splits: frozenset[str]
     left_out: tuple[str, ...]
     problem: str | None = None
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_folder(config: DataConfig, seed: int, bar: Bar) -> Report:
     """Looks at every file of a folder, whatever is wrong with it.
 
-    The findings are `layout` (what `train` would stop at), `empty_folders`, `unreadable`, `left_out`,
-    `system_folders`, `copies_across_classes`, `copies_across_splits`, `copies`, `sizes`, `modes`, `orientation`,
-    `no_images`, `few_images` and `spelling`. Copies are files with the same pixels as the network gets them, or,
-    without `data.image_size`, in their own size and in colour.
+    The findings are `layout` (what `train` would stop at), `taken_as` (what it says), `unreadable_folders`,
+    `empty_folders`, `unreadable`, `left_out`, `system_folders`, `copies_across_classes`, `copies_across_splits`,
+    `copies`, `sizes`, `modes`, `orientation`, `no_images`, `few_images` and `spelling`. Copies are files with the same
+    pixels as the network gets them, or, without `data.image_size`, in their own size and in colour.
 
     Args:
         config: A `data` section with `folder`.
@@ -140,23 +143,12 @@ def check_folder(config: DataConfig, seed: int, bar: Bar) -> Report:
 
 
 def _list(config: DataConfig) -> _Listed:
-    """The folder's files as `train` takes them; where it takes none of them, all that are there, by their folders.
-
-    Raises:
-        CnnkitError: if the folder cannot be read.
-    """
+    """The folder's files as `train` takes them; where it takes none of them, all that are there, by their folders."""
     assert config.folder is not None
     try:
         listing = list_image_folder(config.folder)
     except DataProblem as problem:
-        root = Path(config.folder).expanduser()
-        try:
-            images, others = image_files(root)
-        except OSError as error:
-            raise CnnkitError(f"cannot read the folder `{error.filename}`: {error.strerror}") from None
-        files = [os.path.relpath(image, root) for image in images]
-        places = {file: ("train", printable(os.path.dirname(file))) for file in files}
-        return _Listed(root, places, frozenset(), tuple(others), problem.message)
+        return _list_all(Path(config.folder).expanduser(), problem.message)
     places = {
         file: (split, name)
         for split, classes in listing.splits.items()
@@ -164,6 +156,43 @@ def _list(config: DataConfig) -> _Listed:
         for file in files
     }
     return _Listed(listing.root, places, frozenset(listing.splits), listing.left_out)
+
+
+def _list_all(root: Path, problem: str) -> _Listed:
+    images: list[str] = []
+    left_out: list[str] = []
+    unreadable: dict[str, str] = {}
+
+    def walk(folder: Path) -> None:
+        try:
+            found, others = image_files(folder)
+        except OSError:
+            # What of it can be read is looked at all the same.
+            try:
+                folders, files = folders_in(folder)
+            except OSError as error:
+                unreadable[os.path.relpath(error.filename, root)] = error.strerror or ""
+                return
+            for inner in folders:
+                walk(inner)
+            names = list(map(str, files))
+            found = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+            others = [name for name in names if not name.lower().endswith(IMAGE_SUFFIXES)]
+        images.extend(found)
+        left_out.extend(others)
+
+    walk(root)
+    try:
+        splits = {path.name: split for split, path in split_folders(root).items()}
+    except (DataProblem, OSError):
+        splits = {}
+    places = {}
+    for file in (os.path.relpath(image, root) for image in images):
+        first, *below = Path(file).parts
+        split = splits.get(first, "train")
+        folders = below if first in splits else [first, *below]
+        places[file] = (split, printable(folders[0]) if len(folders) > 1 else "")
+    return _Listed(root, places, frozenset(splits.values()), tuple(left_out), problem, unreadable)
 
 
 def _reader(config: DataConfig) -> Callable[[str], Array]:
@@ -186,14 +215,18 @@ def _layout(config: DataConfig, seed: int, listed: _Listed) -> Iterator[Finding]
     problem = listed.problem
     if problem is None:
         try:
-            load(undecoded(config), seed)
+            notes = load(undecoded(config), seed).notes
+            yield from (Finding("taken_as", False, note) for note in notes if note != left_out_text(listed.left_out))
         except CnnkitError as error:
             problem = error.message
     if problem is not None:
         yield Finding("layout", True, printable(problem))
+    if listed.unreadable:
+        files = {printable(folder): printable(reason) for folder, reason in listed.unreadable.items()}
+        yield Finding("unreadable_folders", True, f"{_count(len(files), 'folder')} that cannot be read", files)
     if listed.problem is not None:
-        filled = {os.path.join(listed.root, str(part)) for file in listed.places for part in Path(file).parents}
-        empty = [folder for folder in _folders(listed.root) if os.path.normpath(folder) not in filled]
+        known = {part for file in (*listed.places, *listed.unreadable) for part in (Path(file), *Path(file).parents)}
+        empty = [folder for folder in _folders(listed.root) if Path(os.path.relpath(folder, listed.root)) not in known]
         if empty:
             files = {printable(os.path.relpath(folder, listed.root)): "" for folder in empty}
             yield Finding("empty_folders", True, f"{_count(len(files), 'folder')} without images", files)
@@ -277,10 +310,8 @@ def _sizes_and_modes(config: DataConfig, found: Sequence[FileFacts]) -> Iterator
         others = {
             printable(facts.file): facts.mode for facts in found if facts.mode is not None and facts.mode != usual
         }
-        mixed = len({mode in GRAYSCALE_MODES for mode in modes}) > 1
-        colour = "; gray and colour are mixed, and `data.channels` decides" if mixed and config.channels is None else ""
         counts = ", ".join(f"{mode} ({number:,})" for mode, number in modes.most_common())
-        yield Finding("modes", False, f"images of several modes: {counts}{colour}", others)
+        yield Finding("modes", False, f"images of several modes: {counts}", others)
     odd = {
         printable(facts.file): printable(facts.odd_orientation) for facts in found if facts.odd_orientation is not None
     }

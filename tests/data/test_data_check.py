@@ -162,6 +162,15 @@ class TestCheck:
         result = CliRunner().invoke(cli, ["data", "check", str(config), "--json"])
         assert [one["kind"] for one in json.loads(result.output)["findings"]] == list(found)
 
+    def test_a_folder_that_cannot_be_read_hides_no_other(self, tmp_path: Path) -> None:
+        for split in ("train", "test"):
+            fill(tmp_path / split, count=10)
+        (tmp_path / "train/dog/more").symlink_to(tmp_path / "nowhere")
+        found = findings(tmp_path)
+        assert set(found) == {"layout", "unreadable_folders", "copies_across_splits"}
+        assert found["unreadable_folders"].files == {"train/dog/more": "the link cannot be followed"}
+        assert len(found["copies_across_splits"].files) == 10
+
     def test_what_is_no_folder_of_images_is_said(self, tmp_path: Path) -> None:
         for source, part in (("nothing", "neither a config file nor a run"), ("x.yaml", "x.yaml")):
             assert part in str(CliRunner().invoke(cli, ["data", "check", source]).exception)
