@@ -682,6 +682,13 @@ class TestNew:
             assert "extends `cifar10_vgg.yaml`" in result.err
         assert os.listdir("fresh") == []
 
+    def test_a_dash_is_the_terminal(self, empty: Path, cnnkit: Cnnkit) -> None:
+        result = cnnkit("new", "digits", "-o", "-")
+        assert result.out == (CONFIGS / "digits.yaml").read_text(encoding="utf-8")
+        assert os.listdir() == []
+        result = cnnkit("new", "cifar10_vgg_small", "-o", "-")
+        assert result.err == "it extends cifar10_vgg.yaml: cnnkit new cifar10_vgg\n"
+
     def test_list_names_every_config(self, cnnkit: Cnnkit) -> None:
         result = cnnkit("new", "--list")
         assert result.code == 0

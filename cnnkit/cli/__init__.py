@@ -15,6 +15,7 @@ import click
 
 from cnnkit import __version__, garbage, plugins
 from cnnkit.cli.datasets import data
+from cnnkit.cli.examples import add_examples
 from cnnkit.cli.measuring import evaluate, predict, runs
 from cnnkit.cli.networks import diff, eject, inspect
 from cnnkit.cli.options import State, common
@@ -53,6 +54,7 @@ for _command in (
     doctor,
 ):
     cli.add_command(_command)
+add_examples(cli)
 
 
 def main() -> None:

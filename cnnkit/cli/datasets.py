@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cnnkit.cli.options import JSON, common
+from cnnkit.cli.options import JSON, common, complete_configs
 from cnnkit.errors import EXIT_FAILED, ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def data_prepare(name: str) -> None:
 
 
 @data.command("info")
-@click.argument("source", metavar="NAME|FOLDER|CONFIG")
+@click.argument("source", metavar="NAME|FOLDER|CONFIG", shell_complete=complete_configs)
 @JSON
 @common
 def data_info(source: str, as_json: bool) -> None:
@@ -73,7 +73,7 @@ def data_info(source: str, as_json: bool) -> None:
 
 
 @data.command("check")
-@click.argument("source", metavar="FOLDER|CONFIG")
+@click.argument("source", metavar="FOLDER|CONFIG", shell_complete=complete_configs)
 @JSON
 @common
 def data_check(source: str, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cnnkit.cli.options import JSON, MAX_MEGAPIXELS, TTA, common, named_file
+from cnnkit.cli.options import JSON, MAX_MEGAPIXELS, RUN, TTA, common, complete_runs, named_file
 from cnnkit.errors import CnnkitError, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ log = logging.getLogger("cnnkit")
 
 
 @click.command("eval")
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_runs)
 @click.option(
     "--split",
     type=click.Choice(["test", "validation", "train"]),
@@ -116,7 +116,7 @@ def _write_predictions(predictions: Predictions, title: str, table: Path | None,
 
 
 @click.command()
-@click.argument("run", metavar="RUN")
+@RUN
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option(
     "--top",

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from cnnkit.cli.options import JSON, SET, common, new_file
+from cnnkit.cli.options import CONFIG, JSON, SET, common, complete_configs, new_file
 
 
 @click.command()
-@click.argument("config", metavar="CONFIG")
+@CONFIG
 @SET
 @click.option(
     "--depth",
@@ -50,8 +50,8 @@ def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: 
 
 
 @click.command()
-@click.argument("first", metavar="A")
-@click.argument("second", metavar="B")
+@click.argument("first", metavar="A", shell_complete=complete_configs)
+@click.argument("second", metavar="B", shell_complete=complete_configs)
 @JSON
 @common
 def diff(first: str, second: str, as_json: bool) -> None:
@@ -63,7 +63,7 @@ def diff(first: str, second: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("config", metavar="CONFIG")
+@CONFIG
 @SET
 @click.option("--output", "-o", metavar="FILE", help="Where to write it, - for the terminal; by default NAME.py here.")
 @common

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import click
+from click.shell_completion import CompletionItem
 
 from cnnkit.errors import CnnkitError, UsageError
 
@@ -30,6 +31,25 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell: the names of runs under runs/, and folders."""
+    from cnnkit.rundir import list_runs
+
+    try:
+        names = [run.name for run in list_runs()]
+    except CnnkitError:
+        names = []
+    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [*found, CompletionItem(incomplete, type="dir")]
+
+
+def complete_configs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell: files, and what stands for a run."""
+    return [*complete_runs(context, parameter, incomplete)[:-1], CompletionItem(incomplete, type="file")]
+
+
+CONFIG = click.argument("config", metavar="CONFIG", shell_complete=complete_configs)
+RUN = click.argument("run", metavar="RUN", shell_complete=complete_runs)
 SET = click.option(
     "--set",
     "overrides",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from cnnkit.cli.options import ALLOW_HOST, HOST, common
+from cnnkit.cli.options import ALLOW_HOST, HOST, common, complete_runs
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=complete_runs)
 @HOST
 @ALLOW_HOST
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")
@@ -33,7 +33,7 @@ def serve(runs: tuple[str, ...], host: str, allowed_hosts: tuple[str, ...], port
 
 
 @click.command()
-@click.argument("run", metavar="[RUN]", required=False)
+@click.argument("run", metavar="[RUN]", required=False, shell_complete=complete_runs)
 @HOST
 @ALLOW_HOST
 @click.option("--port", type=click.IntRange(0, 65535), help="By default the first free one from 8017; 0 takes any.")

@@ -13,10 +13,16 @@ from cnnkit.cli.options import JSON, common, new_file
 from cnnkit.errors import EXIT_FAILED, UsageError
 
 
+def _complete_shipped(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from cnnkit import shipped
+
+    return [name for name in shipped.names() if name.startswith(incomplete)]
+
+
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_complete_shipped)
 @click.option("--list", "list_names", is_flag=True, help="List the configs that cnnkit ships.")
-@click.option("--output", "-o", metavar="FILE", help="Where to copy it; by default NAME.yaml here.")
+@click.option("--output", "-o", metavar="FILE", help="Where to copy it, - for the terminal; by default NAME.yaml here.")
 @common
 def new(name: str | None, list_names: bool, output: str | None) -> None:
     """Copy the shipped config NAME here, to edit."""
@@ -30,6 +36,11 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
             click.echo(f"{known.ljust(width)}  {shipped.purpose(known)}")
         return
     source = shipped.find(name)
+    if output == "-":
+        click.echo(source.read_text(encoding="utf-8"), nl=False)
+        for base in shipped.bases(name):
+            click.echo(f"it extends {base.name}: cnnkit new {base.stem}", err=True)
+        return
     target = Path(output or source.name)
     bases = shipped.bases(name)
     copies = [(base, target.parent / base.name) for base in bases]

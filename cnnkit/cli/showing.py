@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnnkit.cli.options import MAX_MEGAPIXELS, SET, common, named_file
+from cnnkit.cli.options import CONFIG, MAX_MEGAPIXELS, RUN, SET, common, complete_runs, named_file
 from cnnkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ _OUTPUT = click.option(
     "--output", "-o", metavar="FILE", help="Where to write the picture; by default in the run's plots/."
 )
 _OUTPUT_HERE = click.option("--output", "-o", metavar="FILE", help="Where to write the picture; by default here.")
-_RUN = click.argument("run", metavar="RUN")
 
 
 @click.group()
@@ -41,7 +40,7 @@ def _picture(output: str | None, default: Path, endings: tuple[str, ...] = (".pn
 
 
 @show.command()
-@_RUN
+@RUN
 @click.option(
     "--layer",
     metavar="NAME",
@@ -64,7 +63,7 @@ def filters(run: str, layer: str | None, output: str | None) -> None:
 
 
 @show.command()
-@_RUN
+@RUN
 @click.argument("image", metavar="IMAGE")
 @MAX_MEGAPIXELS
 @_OUTPUT
@@ -80,7 +79,7 @@ def features(run: str, image: str, max_megapixels: float | None, output: str | N
 
 
 @show.command()
-@_RUN
+@RUN
 @click.argument("image", metavar="[IMAGE]", required=False)
 @click.option("--mistakes", is_flag=True, help="Show the most confident mistakes instead of IMAGE.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Another class to look for. Repeatable.")
@@ -115,7 +114,7 @@ def gradcam(
 
 
 @show.command()
-@_RUN
+@RUN
 @click.option("--count", type=click.IntRange(1, 200), default=24, show_default=True, help="How many of the worst.")
 @_OUTPUT
 @common
@@ -129,7 +128,7 @@ def mistakes(run: str, count: int, output: str | None) -> None:
 
 
 @show.command()
-@click.argument("config", metavar="CONFIG")
+@CONFIG
 @SET
 @click.option("--images", type=click.IntRange(1, 32), default=4, show_default=True, help="How many training images.")
 @click.option("--draws", type=click.IntRange(1, 32), default=7, show_default=True, help="How often each is augmented.")
@@ -148,7 +147,7 @@ def augmentation(config: str, overrides: tuple[str, ...], images: int, draws: in
 
 
 @show.command()
-@click.argument("config", metavar="CONFIG")
+@CONFIG
 @SET
 @_OUTPUT_HERE
 @common
@@ -170,7 +169,7 @@ def architecture(config: str, overrides: tuple[str, ...], output: str | None) ->
 
 
 @show.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=complete_runs)
 @click.option(
     "--output", "-o", metavar="FILE", help="Where to write the picture; by default in the run's plots/, or here."
 )
@@ -200,7 +199,7 @@ def draw_curves(runs: Sequence[Run], output: str | None, option: str = "--output
 
 
 @click.command()
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=complete_runs)
 @click.option("--output", "-o", metavar="FILE", help="Where to write it; by default in the run, or here.")
 @common
 def report(runs: tuple[str, ...], output: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnnkit.cli.options import ALLOW_HOST, HOST, SET, common
+from cnnkit.cli.options import ALLOW_HOST, HOST, SET, common, complete_configs, complete_runs
 from cnnkit.errors import CnnkitError, UsageError
 
 if TYPE_CHECKING:
@@ -34,10 +34,12 @@ class _Options:
 
 
 @click.command()
-@click.argument("config", required=False, metavar="CONFIG")
+@click.argument("config", required=False, metavar="CONFIG", shell_complete=complete_configs)
 @SET
 @click.option("--run-dir", metavar="DIR", help="The run's directory; by default runs/<config name>-<n>.")
-@click.option("--resume", metavar="RUN", help="Continue an interrupted run from its checkpoint.")
+@click.option(
+    "--resume", metavar="RUN", shell_complete=complete_runs, help="Continue an interrupted run from its checkpoint."
+)
 @click.option("--no-eval", is_flag=True, help="Leave out the evaluation of the test split at the end.")
 @click.option("--no-report", is_flag=True, help="Leave out the report and the picture of the mistakes at the end.")
 @click.option(

@@ -10,6 +10,7 @@ import codecs
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -198,6 +199,7 @@ def parse(text: str, file: str, override: str | None = None) -> Node:
         ConfigError: for YAML that does not parse, duplicate keys, unknown tags and alias bombs.
     """
     converter = _Converter(file, override)
+    _check_characters(text, file, override)
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
@@ -219,6 +221,29 @@ def parse(text: str, file: str, override: str | None = None) -> Node:
     return node
 
 
+#: Characters that look like a new line, or like a space where one is needed, and are none. PyYAML ends lines at some
+#: where editors do not, so that a comment would go on as YAML, and all later places be wrong.
+_LOOKALIKES = re.compile(
+    "[\u0085\u2028\u2029]|(?m:^ *|(?<=[:-])|(?<=[:-] ))[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff]"
+)
+
+
+def _check_characters(text: str, file: str, override: str | None) -> None:
+    """Refuses what looks like a space or a new line and is none."""
+    problems = []
+    for match in _LOOKALIKES.finditer(text) if not text.isascii() else ():
+        position = match.end() - 1
+        place = Place(file, text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position), override)
+        character = text[position]
+        name = unicodedata.name(character, "next line").lower()
+        instead = "a new line" if character in "\u0085\u2028\u2029" else "a space"
+        problems.append(
+            Problem(place, "", f"the character U+{ord(character):04X} ({name}) stands here; write {instead}")
+        )
+    if problems:
+        raise ConfigError(problems)
+
+
 def _code(character: Any) -> int:
     """A character's code; PyYAML gives either of them."""
     return character if isinstance(character, int) else ord(character)
@@ -226,7 +251,6 @@ def _code(character: Any) -> int:
 
 #: What to do about a message of PyYAML's that contains the key.
 _SYNTAX_HINTS = {
-    "'\\t'": "YAML does not allow tabs for indentation, use spaces",
     "mapping values are not allowed": "check the indentation, and quote a value that holds `: `",
     "expected <block end>": "check the indentation",
     "could not find expected ':'": "is a colon missing?",
@@ -256,6 +280,10 @@ class _Converter:
         problem, context = error.problem or error.context or "", error.context
         if problem.startswith("but ") and context:
             problem, context = f"{context}, {problem}", None
+        if "'\\t'" in problem and mark is not None:
+            before = mark.buffer[: mark.pointer].rpartition("\n")[2] if mark.buffer is not None else ""
+            where = "YAML does not allow tabs for indentation; use spaces" if not before.strip() else "write a space"
+            return Problem(self.place(mark), "", f"YAML syntax: a tab stands here; {where}")
         message = f"YAML syntax: {problem}"
         if context and context != problem and error.context_mark is not None:
             message += f" ({context} at line {error.context_mark.line + 1})"
