@@ -47,3 +47,17 @@ def tfds_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("needs real data: set TFDS_DATA_DIR to a folder with prepared mnist and cifar10")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def made_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of prepared TFDS data sets: images of different sizes and of one, unlabelled tests, tests alone."""
+    from made_sets import examples, store
+
+    folder = tmp_path_factory.mktemp("made")
+    store(folder, "varied", {"train": examples(40, 0), "validation": examples(8, 1)})
+    store(folder, "blind", {"train": examples(40, 2), "test": examples(6, 3, label=-1)})
+    store(folder, "fixed", {"train": examples(30, 4, (6, 6)), "test": examples(10, 5, (6, 6))}, (6, 6, 3))
+    store(folder, "untrained", {"test": examples(10, 6, (6, 6))}, (6, 6, 3))
+    store(folder, "plain", {"train": examples(20, 7, (6, 6))}, (6, 6, 3), supervised=False)
+    return folder

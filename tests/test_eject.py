@@ -8,28 +8,22 @@ import io
 import re
 import subprocess
 import sys
-import unicodedata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from click.testing import CliRunner
-from PIL import Image
 from trainings import TIMING
 
 from cnnkit import shipped
 from cnnkit.cli import cli
-from cnnkit.config.image_formats import RESIZINGS
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.console import Console
-from cnnkit.data import load
 from cnnkit.eject import eject
 from cnnkit.errors import UsageError
 from cnnkit.model import build_model, measure_initial_weights, normalization_constants
-from cnnkit.preparation import load_data
 from cnnkit.train import train
 
 #: Composites, residuals with and without projections, branches, loops, dropout, whitening, LRN.
@@ -401,99 +395,6 @@ def test_blocks_become_functions() -> None:
     assert shown in script
     inception = eject(load_config(str(shipped.find("cifar10_googlenet"))))
     assert "def inception(x, one, reduce3, three, reduce5, five, pool):" in inception
-
-
-@pytest.mark.parametrize("resize", RESIZINGS)
-def test_a_folder_gives_the_same_images(tmp_path: Path, resize: str) -> None:
-    """Sizes, modes, an orientation, transparency, a hidden file: the script reads what cnnkit reads."""
-    random = np.random.RandomState(0)
-    for name in ("cat", "dog"):
-        (tmp_path / "pets" / name / "more").mkdir(parents=True)
-        for number in range(10):
-            pixels = random.randint(0, 256, (20 + number, 24, 3)).astype(np.uint8)
-            image = Image.fromarray(pixels)
-            if number == 3:
-                image = image.convert("L")
-            if number == 7:
-                image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
-            if number == 4:
-                image.putalpha(128)
-            exif = Image.Exif()
-            exif[0x0112] = 6 if number == 5 else 1
-            folder = tmp_path / "pets" / name / ("more" if number % 3 == 0 else "")
-            image.save(folder / f"{number}.{'tif' if number == 7 else 'png'}", exif=exif)
-    (tmp_path / "pets" / "cat" / ".hidden.png").write_text("")
-    (tmp_path / "pets" / "cat" / "__MACOSX").mkdir()
-    (tmp_path / "pets" / "cat" / "__MACOSX" / "shadow.png").write_text("")
-    (tmp_path / "pets" / "cat" / "folder.png").mkdir()
-    text = yaml.safe_dump(
-        {
-            "data": {"folder": str(tmp_path / "pets"), "image_size": [16, 12], "resize": resize, "validation": 0.25},
-            "model": {"layers": ["Flatten", {"Dense": "classes"}]},
-        }
-    )
-    loaded = written(tmp_path, text)
-    data = load_data(loaded.config)
-    module = as_module(eject(loaded))
-    images, labels = module.load(str(tmp_path / "pets"))
-    rest, held_out = module.divide(labels, 0.2, 0)
-    images, labels = images[rest], labels[rest]
-    rest, held_out = module.divide(labels, 0.25, module.seed_of("split"))
-    for split, places in ((data.train, rest), (data.validation, held_out)):
-        assert split is not None
-        np.testing.assert_array_equal(split.read(np.arange(split.size)), images[places])
-        np.testing.assert_array_equal(split.labels, labels[places])
-
-    (tmp_path / "pets" / "dog" / "broken.png").write_text("no image")
-    module = as_module(eject(load_config(loaded.file, ("data.skip_corrupt=true",))))
-    with contextlib.redirect_stdout(io.StringIO()) as shown:
-        images, _ = module.load(str(tmp_path / "pets"))
-    assert len(images) == 20
-    assert "left out" in shown.getvalue()
-    assert "broken.png" in shown.getvalue()
-
-
-def test_folders_of_splits_give_the_same_images_however_they_are_spelled(tmp_path: Path) -> None:
-    random = np.random.RandomState(0)
-    names = {"Training": unicodedata.normalize("NFD", "café"), "Testing": unicodedata.normalize("NFC", "café")}
-    for part, name in names.items():
-        for folder in (tmp_path / part / name, tmp_path / part / "cafz"):
-            folder.mkdir(parents=True)
-            for number in range(4):
-                Image.fromarray(random.randint(0, 256, (6, 5, 3)).astype(np.uint8)).save(folder / f"{number}.png")
-    data = {"folder": str(tmp_path), "validation": 0}
-    loaded = written(tmp_path, yaml.safe_dump({"data": data, "model": {"layers": ["Flatten", {"Dense": "classes"}]}}))
-    script = eject(loaded)
-    loading = {line.partition(" = ")[0].strip(): line for line in script.splitlines() if " = load(" in line}
-    module = as_module(script)
-    found = load(loaded.config.data, 0)
-    for split, variable in ((found.train, "images, labels"), (found.test, "test")):
-        assert split is not None
-        images, labels = eval(loading[variable].partition(" = ")[2], vars(module))
-        np.testing.assert_array_equal(images, split.images)
-        np.testing.assert_array_equal(labels, split.labels)
-
-
-@pytest.mark.parametrize("resize", RESIZINGS)
-def test_other_sizes_and_slices_of_tfds(tfds_as_stated: None, tmp_path: Path, resize: str) -> None:
-    text = f"""
-data:
-  name: mnist
-  image_size: [20, 24]
-  resize: {resize}
-  splits: {{train: "train[:1%]", validation: "train[99%:]"}}
-model: {{layers: [Flatten, {{Dense: classes}}]}}
-"""
-    loaded = written(tmp_path, text)
-    script = eject(loaded)
-    data = load_data(loaded.config)
-    module = as_module(script)
-    for spec, split in (("train[:1%]", data.train), ("train[99%:]", data.validation)):
-        assert f'load("{spec}")' in script
-        images, labels = module.load(spec)
-        assert split is not None
-        np.testing.assert_array_equal(images, split.read(np.arange(split.size)))
-        np.testing.assert_array_equal(labels, split.labels)
 
 
 def test_excluded_layers_are_called_as_in_the_script(tmp_path: Path) -> None:

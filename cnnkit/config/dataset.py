@@ -214,8 +214,9 @@ def read_prepared(folder: Path) -> dict[str, Any]:
     """What `dataset_info.json` and `features.json` of a prepared set say.
 
     Returns:
-        `image` and `label` (feature keys), `shape` (None for a size that differs), `dtype`, `classes` (None
-        where the label is no class label), `class_names` (or None) and `splits` (images of each).
+        `image` and `label` (feature keys), `is_supervised` (whether the set itself says which these are), `shape`
+        (None for a size that differs), `dtype`, `classes` (None where the label is no class label), `class_names`
+        (or None) and `splits` (images of each).
 
     Raises:
         DataProblem: if the set is not one of labelled images.
@@ -225,7 +226,8 @@ def read_prepared(folder: Path) -> dict[str, Any]:
     features = features.get("featuresDict", {}).get("features", {})
     items = info.get("supervisedKeys", {}).get("tuple", {}).get("items", [])
     keys = [item.get("featureKey") for item in items]
-    image_key, label_key = keys[:2] if len(keys) >= 2 and None not in keys[:2] else ("image", "label")
+    is_supervised = len(keys) >= 2 and None not in keys[:2]
+    image_key, label_key = keys[:2] if is_supervised else ("image", "label")
     image = features.get(image_key, {}).get("image")
     label = features.get(label_key, {})
     if image is None or not ("classLabel" in label or "tensor" in label):
@@ -244,6 +246,7 @@ def read_prepared(folder: Path) -> dict[str, Any]:
     return {
         "image": image_key,
         "label": label_key,
+        "is_supervised": is_supervised,
         "shape": (height, width, channels or 3),
         "dtype": image.get("dtype", "uint8"),
         "classes": classes,

@@ -2,8 +2,7 @@
 
 The script draws the same initial weights, visits the images in the same order and changes them in the same way, so that
 it learns what `cnnkit train` learns, up to rounding: cnnkit computes with faster forms of some of Keras' layers. It
-differs in two things: all images are held in memory; and image files that cannot be read are left out before the
-validation split is drawn, not after.
+differs in one thing: all images are held in memory.
 """
 
 from __future__ import annotations
@@ -29,10 +28,11 @@ if TYPE_CHECKING:
 
 #: Names that a script may use beside those of its layers: what it defines itself, imports or copies.
 _RESERVED = {
-    "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "DATA", "EPOCHS", "FORMATS",
-    "IMAGE_SUFFIXES", "NAMED", "SEED", "SYSTEM_FOLDERS", "BestModel", "augment", "build_model", "divide",
-    "draw_weights", "load", "main", "measure_kernels", "moments", "on_class_numbers", "order", "read_image",
-    "resized", "seed_of", "seeded", "smooth_training", "training_batches", *IMPORTS,
+    "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "DATA", "EPOCHS", "FORMATS", "IMAGE_SUFFIXES",
+    "MOST_PIXELS", "NAMED", "SEED", "SYSTEM_FOLDERS",
+    "BestModel", "augment", "build_model", "divide", "draw_weights", "image_paths", "load", "load_test", "main",
+    "measure_kernels", "moments", "on_class_numbers", "order", "read_image", "resized", "seed_of", "seeded",
+    "smooth_training", "training_batches", *IMPORTS,
 }  # fmt: skip
 _COPIED_FROM = (
     "cnnkit.augmentation.keras_layers",
@@ -248,7 +248,7 @@ def _main(
     body.append("keras.utils.set_random_seed(SEED)")
     if training.dtype_policy not in ("auto", "float32"):
         body.append(f"keras.config.set_dtype_policy({literal(training.dtype_policy)})")
-    body += [*data.lines, "", f"model = {model}", "draw_weights(model)"]
+    body += [*(line for one in data.lines for line in wrapped(one)), "", f"model = {model}", "draw_weights(model)"]
     if network.whitens:
         body.append("measure_kernels(model, train[0][:5000])")
     body += [

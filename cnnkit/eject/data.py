@@ -8,14 +8,11 @@ from dataclasses import dataclass
 
 from cnnkit.augmentation.base import Augmentation
 from cnnkit.config.data import DataConfig
-from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read_prepared, split_name
-from cnnkit.config.image_files import SYSTEM_FOLDERS
-from cnnkit.config.image_folder import ImageFolder, list_image_folder
-from cnnkit.config.image_formats import FORMATS, IMAGE_SUFFIXES
+from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.split_folders import test_split
-from cnnkit.data.images import RESIZERS
 from cnnkit.data.loading import FIXED_SEED, TEST_SHARE
-from cnnkit.eject.text import call_text, copied, literal, wrapped
+from cnnkit.eject.sources import SourceText, write_source
+from cnnkit.eject.text import call_text, copied, wrapped
 
 _SEEDS = '''\
 def seed_of(*path):
@@ -23,64 +20,6 @@ def seed_of(*path):
     text = "/".join(str(part) for part in (SEED, *path))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") & 0x7FFFFFFF
 '''
-
-_DIGITS = '''\
-def load():
-    """The 1,797 digits of scikit-learn: uint8 [n, 8, 8, 1], and labels, int64 [n]."""
-    images, labels = load_digits(return_X_y=True)
-    images = np.rint(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
-    return images, labels.astype(np.int64)
-'''
-
-_TFDS = '''\
-def load(split):
-    """The images of a slice in the order of its files, uint8 [n, %(shape)s], and labels, int64 [n]."""
-    config = tfds.ReadConfig(interleave_cycle_length=1)
-    data = tfds.load(DATA, split=split, as_supervised=True, read_config=config)
-    images, labels = next(iter(data%(resize)s.batch(len(data))))
-    return images.numpy(), labels.numpy()
-'''
-
-_RESIZE = """\
-def resized(image, label):
-    image = %(resize)s
-    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8), label
-"""
-
-#: For each `data.resize`; `%s` is the size.
-_RESIZES = {
-    "stretch": "tf.image.resize(image, %s, antialias=True)",
-    "pad": "keras.ops.image.resize(tf.cast(image, tf.float32), %s, antialias=True, pad_to_aspect_ratio=True)",
-    "crop": "keras.ops.image.resize(tf.cast(image, tf.float32), %s, antialias=True, crop_to_aspect_ratio=True)",
-}
-
-_FOLDER = '''\
-def read_image(path):
-    """An image file, uint8 [%(shape)s]."""
-    with Image.open(path, formats=FORMATS) as opened:
-        ImageOps.exif_transpose(opened, in_place=True)
-        image = _convert(opened, %(mode)s)
-    %(resize)sreturn np.asarray(image, np.uint8)%(grey)s
-
-
-def load(folder%(names)s):
-    """The images of a folder of class folders, uint8 [n, %(shape)s], and labels, int64 [n]."""
-    images, labels = [], []
-    for label, name in enumerate(%(in_order)s):
-        for path in image_files(Path(folder, name))[0]:
-            %(append)s
-    return np.stack(images), np.array(labels)
-'''
-
-_APPEND = """images.append(read_image(path))
-            labels.append(label)"""
-
-_APPEND_READABLE = """try:
-                images.append(read_image(path))
-            except Exception as error:
-                print(f"left out {path}: {error}")
-            else:
-                labels.append(label)"""
 
 _STRATIFIED = '''\
 def divide(labels, share, seed):
@@ -182,115 +121,42 @@ class DataText:
 
 
 def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
-    """The text that loads images and divides them into splits."""
-    constants: list[str] = []
-    functions = [_SEEDS]
-    height, width, channels = info.shape
-    shape = f"{height}, {width}, {channels}"
-    if config.folder is not None:
-        listing = list_image_folder(config.folder)
-        constants += [f"DATA = {literal(str(listing.root))}  # a folder of class folders"]
-        constants += wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}")
-        constants += ["CLASSES = len(CLASS_NAMES)", *wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")]
-        constants += wrapped(f"SYSTEM_FOLDERS = {literal(SYSTEM_FOLDERS)}")
-        constants += [
-            "# Others are not tried: some that Pillow knows start programs.",
-            f"FORMATS = {literal(tuple(FORMATS))}",
-        ]
-        resizer = RESIZERS[config.resize].__name__
-        resize = f"if image.size != ({width}, {height}):\n        image = {resizer}(image, {width}, {height})\n    "
-        respelled = any(_folder_names(listing, split) != list(listing.class_names) for split in listing.splits)
-        names = {
-            "shape": shape,
-            "mode": literal("L" if channels == 1 else "RGB"),
-            "resize": resize if config.image_size is not None else "",
-            "grey": "[..., None]" if channels == 1 else "",
-            "names": ", names=CLASS_NAMES" if respelled else "",
-            "in_order": "names" if respelled else "CLASS_NAMES",
-            "append": _APPEND_READABLE if config.skip_corrupt else _APPEND,
-        }
-        functions.append(copied("cnnkit.config.image_files", ["image_files"]) + "\n")
-        used = ["_convert", resizer] if config.image_size is not None else ["_convert"]
-        functions += [copied("cnnkit.data.images", used) + "\n", _FOLDER % names]
-        found = set(listing.splits)
-
-        def load(split: str) -> str:
-            return _load_folder(listing, split)
-
-    elif config.name == "digits":
-        functions.append(_DIGITS)
-        found = {"train"}
-
-        def load(split: str) -> str:
-            return "load()"
-
-    else:
-        assert config.name is not None
-        resize = ""
-        stored, found = _tfds_facts(config.name, info)
-        if stored != (height, width):
-            functions.append(_RESIZE % {"resize": _RESIZES[config.resize] % literal((height, width))})
-            resize = ".map(resized)"
-        functions.append(_TFDS % {"shape": shape, "resize": resize})
-        constants.append(f"DATA = {literal(_tfds_name(config.name))}  # a data set of tensorflow-datasets")
-
-        def load(split: str) -> str:
-            return f"load({literal(split)})"
-
-    train = config.splits.train or "train"
+    """The text that loads images and divides them into splits, as `cnnkit.data.loading` does."""
+    source = write_source(config, info)
     stated = (config.splits.train, config.splits.validation)
-    test = config.splits.test or test_split(found - set(stated))
+    test = config.splits.test or test_split(source.splits - set(stated))
     validation = config.splits.validation
-    if validation is None and config.folder is not None and "validation" in found and test != "validation":
+    if validation is None and config.folder is not None and "validation" in source.splits and test != "validation":
         validation = "validation" if config.validation > 0 else None
     share = config.validation if validation is None else 0.0
-    lines = [f"images, labels = {load(train)}"]
-    if test is None:
-        lines.append(f"# There is no test split: a fixed {TEST_SHARE:.0%} of every class is held out.")
-        lines.append(f"rest, held_out = divide(labels, {TEST_SHARE}, {FIXED_SEED})")
-        lines.append("test = images[held_out], labels[held_out]")
-        lines.append("images, labels = images[rest], labels[rest]")
+    lines = [f"{source.name}, labels = {source.listed(config.splits.train or 'train')}"]
+    if source.finds_test:
+        lines += ["test = load_test()", "if test is None:", *("    " + line for line in _held_out_test(source))]
+    elif test is None:
+        lines += _held_out_test(source)
     if share:
         lines.append(f'rest, held_out = divide(labels, {share}, seed_of("split"))')
-        lines.append("validation = images[held_out], labels[held_out]")
-        lines.append("train = images[rest], labels[rest]")
+        lines.append(f"validation = {source.images('held_out')}")
+        lines.append(f"train = {source.images('rest')}")
     else:
-        lines.append("train = images, labels")
+        lines.append(f"train = {source.images()}")
         if validation is not None:
-            lines.append(f"validation = {load(validation)}")
-    if test is not None:
-        lines.append(f"test = {load(test)}")
-    if test is None or share:
+            lines.append(f"validation = {source.images_of(validation)}")
+    if test is not None and not source.finds_test:
+        lines.append(f"test = {source.images_of(test)}")
+    functions = [_SEEDS, *source.functions]
+    if share or source.finds_test or test is None:
         functions.append(_STRATIFIED)
-    return DataText(constants, functions, lines, validated=bool(share) or validation is not None)
+    return DataText(source.constants, functions, lines, validated=bool(share) or validation is not None)
 
 
-def _load_folder(listing: ImageFolder, split: str) -> str:
-    """The call that loads a split of a folder."""
-    folder = listing.split_folders.get(split)
-    place = f"Path(DATA, {literal(folder.relative_to(listing.root).as_posix())})" if folder is not None else "DATA"
-    names = _folder_names(listing, split)
-    return f"load({place})" if names == list(listing.class_names) else f"load({place}, {literal(names)})"
-
-
-def _folder_names(listing: ImageFolder, split: str) -> list[str]:
-    """The names of a split's class folders, which may be spelled otherwise than those of the classes."""
-    return [path.name for path in listing.class_folders[split]]
-
-
-def _tfds_name(name: str) -> str:
-    """The name as TFDS wants it, with the configuration that is meant, and the version where it is stated."""
-    version = split_name(name)[2]
-    return known_name(name) + (f":{version}" if version else "")
-
-
-def _tfds_facts(name: str, info: DataSetInfo) -> tuple[tuple[int | None, int | None], set[str]]:
-    """Height and width as they are stored, and the splits; of a set that is not here, the usual ones."""
-    folder = prepared_folder(name)
-    if folder is None:
-        return info.shape[:2], {"train", "test"}
-    facts = read_prepared(folder)
-    return facts["shape"][:2], set(facts["splits"])
+def _held_out_test(source: SourceText) -> list[str]:
+    return [
+        f"# There is no test split: a fixed {TEST_SHARE:.0%} of every class is held out.",
+        f"rest, held_out = divide(labels, {TEST_SHARE}, {FIXED_SEED})",
+        f"test = {source.images('held_out')}",
+        f"{source.name}, labels = {source.name}[rest], labels[rest]",
+    ]
 
 
 def write_batches(

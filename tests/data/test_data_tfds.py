@@ -33,57 +33,10 @@ def load_named(name: str, seed: int = 0, memory_bytes: int | None = None, **fiel
     return load(DataConfig.model_validate({"name": name, **fields}), seed, memory_bytes=memory_bytes)
 
 
-def store(folder: Path, name: str, splits: dict[str, Any], shape: Any = (None, None, 3)) -> None:
-    """Prepare a TFDS data set of the given {split: [(image, label), ...]} with two classes."""
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
-
-    features = tfds.features.FeaturesDict(
-        {"image": tfds.features.Image(shape=shape), "label": tfds.features.ClassLabel(names=["no", "yes"])}
-    )
-
-    def make(examples: Any) -> Any:
-        signature = {"image": tf.TensorSpec(shape, tf.uint8), "label": tf.TensorSpec((), tf.int64)}
-        return tf.data.Dataset.from_generator(
-            lambda: ({"image": image, "label": label} for image, label in examples),
-            output_signature=signature,
-        )
-
-    tfds.disable_progress_bar()
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name,
-        version="1.0.0",
-        features=features,
-        split_datasets={split: make(examples) for split, examples in splits.items()},
-        data_dir=folder,
-    )
-
-
-def examples(count: int, seed: int, sizes: tuple[int, int] = (5, 9), label: int | None = None) -> Any:
-    random = np.random.default_rng(seed)
-    return [
-        (
-            random.integers(0, 256, (*random.integers(sizes[0], sizes[1] + 1, 2), 3)).astype(np.uint8),
-            number % 2 if label is None else label,
-        )
-        for number in range(count)
-    ]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    store(folder, "varied", {"train": examples(40, 0), "validation": examples(8, 1)})
-    store(folder, "blind", {"train": examples(40, 2), "test": examples(6, 3, label=-1)})
-    store(folder, "fixed", {"train": examples(30, 4, (6, 6)), "test": examples(10, 5, (6, 6))}, (6, 6, 3))
-    store(folder, "untrained", {"test": examples(10, 6, (6, 6))}, (6, 6, 3))
-    return folder
-
-
 @pytest.fixture
-def prepared(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TFDS_DATA_DIR", str(made))
-    return made
+def prepared(made_sets: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TFDS_DATA_DIR", str(made_sets))
+    return made_sets
 
 
 @pytest.mark.parametrize("memory_bytes", [None, 0])

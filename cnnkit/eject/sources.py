@@ -1,0 +1,220 @@
+"""Where a script's images come from, as Python: a folder, TensorFlow Datasets, or the digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cnnkit.config.data import DataConfig
+from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read_prepared, split_name
+from cnnkit.config.image_files import SYSTEM_FOLDERS
+from cnnkit.config.image_folder import ImageFolder, list_image_folder
+from cnnkit.config.image_formats import FORMATS, IMAGE_SUFFIXES, MEGAPIXEL
+from cnnkit.config.known_data_sets import KNOWN
+from cnnkit.data.images import RESIZERS
+from cnnkit.eject.text import copied, literal, wrapped
+
+_DIGITS = '''\
+def load():
+    """The 1,797 digits of scikit-learn: uint8 [n, 8, 8, 1], and labels, int64 [n]."""
+    images, labels = load_digits(return_X_y=True)
+    images = np.rint(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    return images, labels.astype(np.int64)
+'''
+
+_TFDS = '''\
+def load(split):
+    """The images of a slice in the order of its files, uint8 [n, %(shape)s], and labels, int64 [n]."""
+    config = tfds.ReadConfig(interleave_cycle_length=1)
+    data = tfds.load(DATA, split=split, %(supervised)sread_config=config)
+    images, labels = next(iter(data%(resize)s.batch(len(data))))
+    return images.numpy(), labels.numpy()
+'''
+
+_OWN_TEST = '''\
+def load_test():
+    """The images and labels of the first split for tests that has labels; None in a set without one."""
+    for split in %(candidates)s:
+        if split in tfds.builder(DATA).info.splits:
+            images, labels = load(split)
+            if labels.min() >= 0:
+                return images, labels
+    return None
+'''
+
+_RESIZE = """\
+def resized(image, label):
+    image = %(resize)s
+    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8), label
+"""
+
+#: For each `data.resize`; `%s` is the size.
+_RESIZES = {
+    "stretch": "tf.image.resize(image, %s, antialias=True)",
+    "pad": "keras.ops.image.resize(tf.cast(image, tf.float32), %s, antialias=True, pad_to_aspect_ratio=True)",
+    "crop": "keras.ops.image.resize(tf.cast(image, tf.float32), %s, antialias=True, crop_to_aspect_ratio=True)",
+}
+
+_FOLDER = '''\
+def image_paths(folder, class_folders=CLASS_NAMES):
+    """The image files of a folder of class folders, [n], and their labels, int64 [n]."""
+    found = [image_files(Path(folder, name))[0] for name in class_folders]
+    paths = np.array([path for paths in found for path in paths], object)
+    return paths, np.repeat(np.arange(CLASSES), [len(paths) for paths in found])
+
+
+def read_image(path):
+    """An image file, uint8 [%(shape)s]."""
+    if not Path(path).is_file():
+        raise OSError(f"{path!a} is no file")
+    with Image.open(path, formats=FORMATS) as opened:
+        if opened.width * opened.height > MOST_PIXELS:
+            raise ValueError(f"{path!a} has too many pixels: {opened.width}x{opened.height}")
+        ImageOps.exif_transpose(opened, in_place=True)
+        image = _convert(opened, %(mode)s)
+    %(resize)sreturn np.asarray(image, np.uint8)%(grey)s
+
+
+'''
+
+_LOAD = '''\
+def load(paths, labels):
+    """The images of files, uint8 [n, %(shape)s], and their labels."""
+    return np.stack([read_image(path) for path in paths]), labels
+'''
+
+_LOAD_READABLE = '''\
+def load(paths, labels):
+    """The images of files, uint8 [n, %(shape)s], and their labels, without files that cannot be read."""
+    images, places = [], []
+    for place, path in enumerate(paths):
+        try:
+            images.append(read_image(path))
+        except Exception as error:
+            print(f"left out {path!a}: {error!a}")
+        else:
+            places.append(place)
+    return np.stack(images), labels[places]
+'''
+
+
+@dataclass(frozen=True)
+class SourceText:
+    """What a script needs to read images.
+
+    Attributes:
+        constants: Assignments.
+        functions: Those that read.
+        splits: The splits that the data set brings itself, as far as they are known.
+        finds_test: Whether the script finds out which split is for tests, by `load_test()`.
+        listed: For a split or slice, an expression of two values: something that can be indexed by place (images, or
+            the paths of files), and labels.
+        name: What the first of the two is called.
+        reader: The function that makes images of files, which are divided before they are read; None where the images
+            are there already.
+    """
+
+    constants: list[str]
+    functions: list[str]
+    splits: set[str]
+    listed: Callable[[str], str]
+    finds_test: bool = False
+    name: str = "images"
+    reader: str | None = None
+
+    def images(self, places: str | None = None) -> str:
+        """The images and labels at some places of what is listed, or all, as an expression."""
+        index = f"[{places}]" if places else ""
+        pair = f"{self.name}{index}, labels{index}"
+        return f"{self.reader}({pair})" if self.reader else pair
+
+    def images_of(self, split: str) -> str:
+        """The images and labels of a split, as an expression."""
+        return f"{self.reader}(*{self.listed(split)})" if self.reader else self.listed(split)
+
+
+def write_source(config: DataConfig, info: DataSetInfo) -> SourceText:
+    """The text that reads the images of a config."""
+    if config.folder is not None:
+        return _folder(config, list_image_folder(config.folder), info)
+    if config.name == "digits":
+        return SourceText([], [_DIGITS], {"train"}, lambda split: "load()")
+    return _tfds(config, info)
+
+
+def _folder(config: DataConfig, listing: ImageFolder, info: DataSetInfo) -> SourceText:
+    height, width, channels = info.shape
+    constants = [f"DATA = {literal(str(listing.root))}  # a folder of class folders"]
+    constants += wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}")
+    constants += ["CLASSES = len(CLASS_NAMES)", *wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")]
+    constants += wrapped(f"SYSTEM_FOLDERS = {literal(SYSTEM_FOLDERS)}")
+    constants += [
+        "# Others are not tried: some that Pillow knows start programs.",
+        f"FORMATS = {literal(tuple(FORMATS))}",
+        f"MOST_PIXELS = {round(config.max_megapixels * MEGAPIXEL)}",
+        "Image.MAX_IMAGE_PIXELS = None  # in place of Pillow's own limit",
+    ]
+    resizer = RESIZERS[config.resize].__name__
+    resize = f"if image.size != ({width}, {height}):\n        image = {resizer}(image, {width}, {height})\n    "
+    names = {
+        "shape": f"{height}, {width}, {channels}",
+        "mode": literal("L" if channels == 1 else "RGB"),
+        "resize": resize if config.image_size is not None else "",
+        "grey": "[..., None]" if channels == 1 else "",
+    }
+    used = ["_convert", resizer] if config.image_size is not None else ["_convert"]
+    functions = [
+        copied("cnnkit.config.image_files", ["image_files"]) + "\n",
+        copied("cnnkit.data.images", used) + "\n",
+        (_FOLDER + (_LOAD_READABLE if config.skip_corrupt else _LOAD)) % names,
+    ]
+
+    def listed(split: str) -> str:
+        folder = listing.split_folders.get(split)
+        place = f"Path(DATA, {literal(folder.relative_to(listing.root).as_posix())})" if folder is not None else "DATA"
+        # A folder may be spelled otherwise than its class is shown, and otherwise in each split.
+        names = [path.name for path in listing.class_folders[split]]
+        return f"image_paths({place}{'' if names == list(listing.class_names) else f', {literal(names)}'})"
+
+    return SourceText(constants, functions, set(listing.splits), listed, name="paths", reader="load")
+
+
+def _tfds(config: DataConfig, info: DataSetInfo) -> SourceText:
+    assert config.name is not None
+    height, width, channels = info.shape
+    folder = prepared_folder(config.name)
+    known = KNOWN.get(known_name(config.name))
+    facts = read_prepared(folder) if folder is not None else None
+    stored = facts["shape"] if facts else known.shape if known else (None, None)
+    functions = []
+    resize = ""
+    if config.image_size is not None and stored[:2] != config.image_size:
+        functions.append(_RESIZE % {"resize": _RESIZES[config.resize] % literal((height, width))})
+        resize = ".map(resized)"
+    supervised = "as_supervised=True, "
+    if facts is not None and not facts["is_supervised"]:
+        supervised = ""
+        resize = f".map(lambda row: (row[{literal(facts['image'])}], row[{literal(facts['label'])}]))" + resize
+    names = {"shape": f"{height}, {width}, {channels}", "resize": resize, "supervised": supervised}
+    functions.append(_TFDS % names)
+    splits = set(facts["splits"]) if facts else set()
+    candidates = [
+        name for name in ("test", "validation") if name not in (config.splits.train, config.splits.validation)
+    ]
+    # Of a set that is not here, nobody knows the splits; and where there are two for tests, one may have no labels.
+    finds_test = config.splits.test is None and (facts is None or known is None or splits.issuperset(candidates))
+    if finds_test:
+        functions.append(_OWN_TEST % {"candidates": literal(tuple(candidates))})
+    return SourceText(
+        [f"DATA = {literal(_tfds_name(config.name))}  # a data set of tensorflow-datasets"],
+        functions,
+        splits,
+        lambda split: f"load({literal(split)})",
+        finds_test,
+    )
+
+
+def _tfds_name(name: str) -> str:
+    """The name as TFDS wants it, with the configuration that is meant, and the version where it is stated."""
+    version = split_name(name)[2]
+    return known_name(name) + (f":{version}" if version else "")
