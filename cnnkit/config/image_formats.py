@@ -34,11 +34,14 @@ class Format:
         plugin: Pillow's module that reads it.
         suffixes: The endings of its files, lower case.
         start: Matches the first bytes of its files.
+        pixel_bytes: The most memory that a pixel takes while it is decoded: Pillow's four bytes and as many for a
+            turned or converted copy, and what the format's library holds besides.
     """
 
     plugin: str
     suffixes: tuple[str, ...]
     start: re.Pattern[bytes]
+    pixel_bytes: int = 8
 
 
 #: By Pillow's names. What is not here is never tried: some of Pillow's formats start programs (EPS: Ghostscript).
@@ -47,9 +50,9 @@ FORMATS = {
     "JPEG": Format("JpegImagePlugin", (".jpg", ".jpeg", ".jfif"), re.compile(rb"\xff\xd8\xff")),
     "BMP": Format("BmpImagePlugin", (".bmp",), re.compile(rb"BM")),
     "GIF": Format("GifImagePlugin", (".gif",), re.compile(rb"GIF8[79]a")),
-    "WEBP": Format("WebPImagePlugin", (".webp",), re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    "WEBP": Format("WebPImagePlugin", (".webp",), re.compile(rb"RIFF....WEBP", re.DOTALL), 16),
     "TIFF": Format("TiffImagePlugin", (".tif", ".tiff"), re.compile(rb"II[*+]\0|MM\0[*+]")),
-    "AVIF": Format("AvifImagePlugin", (".avif",), re.compile(rb"....ftyp(avi[fs]|m[is]f1)", re.DOTALL)),
+    "AVIF": Format("AvifImagePlugin", (".avif",), re.compile(rb"....ftyp(avi[fs]|m[is]f1)", re.DOTALL), 16),
 }
 
 #: The endings of image files, lower case.
@@ -70,9 +73,6 @@ RESIZINGS = ("stretch", "pad", "crop")
 #: Memory for images that are decoded at the same time: for each core enough for one of 16 megapixels.
 _CORE_BYTES = 128 << 20
 _LEAST_BYTES = 1 << 30
-
-#: The most that a pixel takes while it is decoded: Pillow's four bytes, and as many for a turned or converted copy.
-_PIXEL_BYTES = 8
 
 _ORIENTATION = 0x0112
 _TIFF_SIZE = (256, 257)
@@ -117,11 +117,12 @@ def open_image(
     try:
         with contextlib.ExitStack() as stack:
             content = stack.enter_context(_open_regular(file)) if isinstance(file, str | os.PathLike) else file
-            image = stack.enter_context(_identify(content, formats))
+            name, image = _identify(content, formats)
+            stack.enter_context(image)
             width, height = _decoded_size(image)
             if width * height > most_megapixels * MEGAPIXEL:
                 raise _too_many(what, width, height, most_megapixels)
-            stack.enter_context(_memory().share(width * height * _PIXEL_BYTES))
+            stack.enter_context(_memory().share(width * height * FORMATS[name].pixel_bytes))
             yield image
     except CnnkitError:
         raise
@@ -172,7 +173,7 @@ def _open_regular(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _identify(content: IO[bytes], formats: Collection[str]) -> ImageFile:
+def _identify(content: IO[bytes], formats: Collection[str]) -> tuple[str, ImageFile]:
     pillow = _pillow()
     content.seek(0)
     start = content.read(START_BYTES)
@@ -183,7 +184,7 @@ def _identify(content: IO[bytes], formats: Collection[str]) -> ImageFile:
     if not getattr(plugin, "SUPPORTED", True):
         raise ValueError(f"this installation of Pillow was built without {name}")
     try:
-        return pillow.open(content, formats=(name,))
+        return name, pillow.open(content, formats=(name,))
     except pillow.UnidentifiedImageError:
         raise ValueError(f"a {name} file of a kind that Pillow does not know, or damaged from its start") from None
 

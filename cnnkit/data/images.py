@@ -113,38 +113,45 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
     """The image in mode `L` or `RGB`."""
     from PIL import Image
 
-    if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_to_bytes(image))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image if image.mode == mode else image.convert(mode)
+    is_plain = not image.mode.startswith(("I", "F")) and not image.has_transparency_data
+    if is_plain:
+        return image if image.mode == mode else image.convert(mode)
+    # Tags of TIFF files: the bits of a value, and whether 0 is white, which Pillow turns over only where it has 8 bits.
+    tags = getattr(image, "tag_v2", {})
+    white = 4095 if 12 in tags.get(258, ()) else 65535
+    is_negative = tags.get(262) == 0
+    # In strips, since what lies between takes several times the memory of the image.
+    found = Image.new(mode, image.size)
+    rows = max(1, 1_000_000 // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        if strip.mode.startswith(("I", "F")):
+            scaled = _to_bytes(np.asarray(strip), white)
+            strip = Image.fromarray(255 - scaled if is_negative else scaled)
+        if strip.has_transparency_data:
+            strip = strip.convert("RGBA")
+            strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
+        found.paste(strip.convert(mode), (0, top))
+    return found
 
 
-def _to_bytes(image: Image.Image) -> np.ndarray:
-    """Pixels of 12 or 16 bits, or floating-point numbers from 0 to 1, scaled to 0..255 and rounded.
+def _to_bytes(values: np.ndarray, white: int) -> np.ndarray:
+    """Whole numbers from 0 to `white`, or floating-point numbers from 0 to 1, scaled to 0..255 and rounded.
+
+    Args:
+        values: [rows, columns].
 
     Raises:
         ValueError: if they are others; which of them is white, no format says.
     """
-    values = np.asarray(image)
     low, high = values.min(), values.max()
-    # Tags of TIFF files: the bits of each value, and whether 0 is black (1) or white (0).
-    tags = getattr(image, "tag_v2", {})
-    bits, counts_from = tags.get(258, ()), tags.get(262, 1)
-    if image.mode == "F":
+    if values.dtype.kind == "f":
         if not (low >= 0 and high <= 1):
             raise ValueError(f"its floating-point values are {low:g} to {high:g}; expected 0 (black) to 1 (white)")
-        scaled = np.rint(values * np.float32(255)).astype(np.uint8)
-    else:
-        white = 4095 if 12 in bits else 65535
-        if not (low >= 0 and high <= white):
-            raise ValueError(f"its values are {low} to {high}; expected 0 (black) to {white:,} (white)")
-        # Divided and rounded without the memory of floating-point numbers.
-        scaled = ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
-    # Pillow turns over what counts from white only where it has 8 bits.
-    return 255 - scaled if counts_from == 0 else scaled
+        return np.rint(values * np.float32(255)).astype(np.uint8)
+    if not (low >= 0 and high <= white):
+        raise ValueError(f"its values are {low} to {high}; expected 0 (black) to {white:,} (white)")
+    return ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
 
 
 def _stretched(image: Image.Image, width: int, height: int) -> Image.Image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,117 @@ def test_a_truncated_file_is_corrupt(tmp_path: Path) -> None:
     (tmp_path / "image.jpg").write_bytes(data[: len(data) // 2])
     with pytest.raises(CorruptImage, match=r"image\.jpg"):
         read_image(tmp_path / "image.jpg", None, 3)
+
+
+# --- TIFF, written by hand and so read independently ----------------------------------------------------
+
+
+def tiff(
+    strips: list[bytes], size: tuple[int, int], bits: tuple[int, ...], order: str = "<", **changes: int
+) -> io.BytesIO:
+    """A TIFF file without compression.
+
+    Args:
+        strips: Its strips or tiles.
+        size: (height, width).
+        bits: Of each sample.
+        order: `<` for little endian, `>` for big.
+        changes: Tags, by names: `t262=0`.
+    """
+    tags: dict[int, tuple[int, ...]] = {
+        256: (size[1],), 257: (size[0],), 258: bits, 259: (1,), 262: (2 if len(bits) >= 3 else 1,), 277: (len(bits),),
+    }  # fmt: skip
+    tags |= {int(name[1:]): (value,) for name, value in changes.items()}
+    places, counts = (324, 325) if 322 in tags else (273, 279)
+    if 322 not in tags:
+        tags[278] = (size[0],)
+    tags |= {places: (0,) * len(strips), counts: tuple(map(len, strips))}
+    start = 8 + 2 + 12 * len(tags) + 4
+    extra, data_start = b"", start + sum(4 * len(values) for values in tags.values() if len(values) > 1)
+    tags[places] = tuple(data_start + sum(map(len, strips[:index])) for index in range(len(strips)))
+    entries = b""
+    for tag in sorted(tags):
+        values = tags[tag]
+        packed = struct.pack(f"{order}{len(values)}I", *values)
+        where = packed if len(values) == 1 else struct.pack(f"{order}I", start + len(extra))
+        extra += packed if len(values) > 1 else b""
+        entries += struct.pack(f"{order}HHI", tag, 4, len(values)) + where
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8) + struct.pack(f"{order}H", len(tags))
+    return io.BytesIO(head + entries + bytes(4) + extra + b"".join(strips))
+
+
+DEEP = np.random.default_rng(1).integers(0, 65536, (20, 18)).astype(np.uint16)
+
+
+@pytest.mark.parametrize(("order", "photometric"), [("<", 0), ("<", 1), (">", 1)])
+def test_gray_tiff_of_16_bits(order: str, photometric: int) -> None:
+    file = tiff([DEEP.astype(f"{order}u2").tobytes()], DEEP.shape, (16,), order, t262=photometric)
+    expected = np.rint((DEEP if photometric else 65535 - DEEP) / 257)
+    np.testing.assert_array_equal(read_image(file, None, 1)[..., 0], expected)
+
+
+def test_gray_tiff_of_12_bits() -> None:
+    values = DEEP >> 4
+    first, second = values[:, ::2].astype(int), values[:, 1::2].astype(int)
+    packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], -1).astype(np.uint8)
+    found = read_image(tiff([packed.tobytes()], values.shape, (12,)), None, 1)
+    np.testing.assert_array_equal(found[..., 0], np.rint(values / 4095 * 255))
+
+
+@pytest.mark.parametrize(("kind", "sample"), [("<f4", 3), ("<i4", 2), ("<u4", 1)])
+def test_tiff_of_32_bits_needs_a_known_white(kind: str, sample: int) -> None:
+    values = DEEP / np.float32(65535) if kind == "<f4" else DEEP
+    file = tiff([values.astype(kind).tobytes()], DEEP.shape, (32,), t339=sample)
+    found = read_image(file, None, 1)[..., 0]
+    np.testing.assert_array_equal(found, np.rint(DEEP / 257))
+    for outside in (-1, float("nan") if kind == "<f4" else 70_000):
+        other = values.astype(np.float64)
+        other[3, 3] = outside
+        with np.errstate(invalid="ignore"):
+            content = other.astype(np.int64).astype(kind) if kind != "<f4" else other.astype(kind)
+        with pytest.raises(CorruptImage, match=r"expected 0 \(black\) to [16].* \(white\)"):
+            read_image(tiff([content.tobytes()], DEEP.shape, (32,), t339=sample), None, 1)
+
+
+COLOUR = np.random.default_rng(2).integers(0, 256, (16, 32, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("layout", ["together", "planes", "tiles", "negative"])
+def test_layouts_of_tiff(layout: str) -> None:
+    expected = COLOUR
+    if layout == "together":
+        file = tiff([COLOUR.tobytes()], (16, 32), (8, 8, 8))
+    elif layout == "planes":
+        file = tiff([COLOUR[..., plane].tobytes() for plane in range(3)], (16, 32), (8, 8, 8), t284=2)
+    elif layout == "tiles":
+        parts = [COLOUR[:, :16].tobytes(), COLOUR[:, 16:].tobytes()]
+        file = tiff(parts, (16, 32), (8, 8, 8), t322=16, t323=16)
+    else:
+        file = tiff([COLOUR[..., 0].tobytes()], (16, 32), (8,), t262=0)
+        expected = np.repeat(255 - COLOUR[..., :1], 3, -1)
+    np.testing.assert_array_equal(read_image(file, None, 3), expected)
+
+
+def test_colours_of_16_bits_lose_no_more_than_a_step() -> None:
+    deep = np.random.default_rng(3).integers(0, 65536, (16, 32, 3)).astype(np.uint16)
+    found = read_image(tiff([deep.tobytes()], (16, 32), (16, 16, 16)), None, 3)
+    assert np.abs(found - deep / 257).max() <= 1
+
+
+def test_the_first_page_and_printers_colours(tmp_path: Path) -> None:
+    pages = [Image.new("CMYK", (6, 4), (0, 255, 255, 0)), Image.new("RGB", (9, 9))]
+    pages[0].save(tmp_path / "pages.tiff", save_all=True, append_images=pages[1:])
+    np.testing.assert_array_equal(read_image(tmp_path / "pages.tiff", None, 3), np.full((4, 6, 3), (255, 0, 0)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_strips_leave_no_seams(channels: int) -> None:
+    pixels = np.random.default_rng(4).integers(0, 256, (1300, 1000, 4)).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    white = Image.new("RGBA", image.size, "white")
+    expected = np.asarray(Image.alpha_composite(white, image).convert("L" if channels == 1 else "RGB"))
+    found = read_image(file_of(pixels, "TIFF"), None, channels)
+    np.testing.assert_array_equal(found, expected.reshape(found.shape))
 
 
 # --- Folders ------------------------------------------------------------------------------------------
