@@ -21,6 +21,7 @@ from cnnkit.data.images import read_for
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluate import aligned, probabilities_from_outputs
 from cnnkit.machine import usable_cores
+from cnnkit.printable import printable
 from cnnkit.rundir import Task, outside_runs
 
 log = logging.getLogger("cnnkit")
@@ -180,11 +181,11 @@ def as_table(predictions: Sequence[Prediction]) -> str:
         for prediction in read:
             (name, probability), *others = prediction.ranked()
             following = ", ".join(f"{other} {value:.4f}" for other, value in others)
-            lines.append([str(prediction.file), name, f"{probability:.4f}", following])
+            lines.append([printable(str(prediction.file)), name, f"{probability:.4f}", following])
         parts.append(aligned(lines, "<<><"))
     if failed:
         heading = f"{len(failed)} of {len(predictions)} files could not be read:"
-        parts.append("\n".join([heading, *(f"  {item.error}" for item in failed)]))
+        parts.append("\n".join([heading, *(f"  {printable(item.error or '')}" for item in failed)]))
     return "\n\n".join(parts)
 
 

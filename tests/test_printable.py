@@ -12,6 +12,7 @@ from cnnkit.config.data import DataConfig
 from cnnkit.mistakes import Predictions, read_predictions
 from cnnkit.plots.several_runs import curves_of_runs_figure
 from cnnkit.plots.sheets import Picture, Row, sheet
+from cnnkit.predict import Prediction, as_table
 from cnnkit.printable import printable
 from cnnkit.rundir import Run
 
@@ -79,5 +80,14 @@ def test_pictures_show_names_of_runs_escaped(tmp_path: Path) -> None:
     sheet("Mistakes of \\udce9-1", [Row("of a\\x1b", [picture])], tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     rows = [{"epoch": 1.0, "loss": 1.0, "accuracy": 0.5}]
-    (legend,) = curves_of_runs_figure({"caf\udce9\n$x$": rows}).legends
+    (legend,) = curves_of_runs_figure({"caf\udce9\n$x$": rows}, [1]).legends
     assert legend.get_texts()[0].get_text() == r"caf\udce9\n\$x\$"
+
+
+def test_the_table_of_predictions_has_one_line_for_each_file() -> None:
+    name = "a\nb\x1b[31m\udce9.jpg"
+    read = Prediction(Path(name), ["cat", "dog"], np.array([0.75, 0.25]))
+    failed = Prediction(Path(name), ["cat", "dog"], error=f"cannot read `{name}`")
+    lines = as_table([read, failed]).encode("utf-8").decode().splitlines()
+    assert lines[1].split()[:2] == [r"a\nb\x1b[31m\udce9.jpg", "cat"]
+    assert len(lines) == 5
