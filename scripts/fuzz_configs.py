@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -206,7 +205,7 @@ def _start_worker() -> None:
     os.environ["TFDS_DATA_DIR"] = os.devnull
 
 
-def run(seed: int, inputs: int, jobs: int, report: Callable[[Figures], None]) -> Figures:
+def run(seed: int, inputs: int, jobs: int, report: Callable[[Figures, list[Failure]], None]) -> Figures:
     """The figures of all inputs, in processes of their own, so that one that ends is noticed."""
     figures = Figures()
     chunks = [range(first, min(first + CHUNK, inputs)) for first in range(0, inputs, CHUNK)]
@@ -215,9 +214,10 @@ def run(seed: int, inputs: int, jobs: int, report: Callable[[Figures], None]) ->
             pending = {chunk: pool.submit(check_many, seed, chunk) for chunk in chunks}
             try:
                 for chunk, future in pending.items():
-                    figures.add(future.result())
+                    found = future.result()
+                    figures.add(found)
                     chunks.remove(chunk)
-                    report(figures)
+                    report(figures, found.failures)
             except BrokenProcessPool:
                 chunks.remove(chunk)
                 figures.failures.append(
@@ -253,11 +253,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if figures.failures else 0
 
 
-def _report(figures: Figures) -> None:
-    kinds = Counter(f"{one.step} {one.what}"[:80] for one in figures.failures)
+def _report(figures: Figures, failures: list[Failure]) -> None:
+    for failure in failures:
+        sys.stderr.write(f"\n{failure.number} {failure.step}: {failure.what}\n")
     sys.stderr.write(
         f"\r{figures.inputs:,} inputs: {figures.accepted:,} valid, slowest {figures.slowest_seconds:.2f} s, "
-        f"most {figures.most_bytes >> 20} MB, {len(figures.failures)} failures of {len(kinds)} kinds "
+        f"most {figures.most_bytes >> 20} MB, {len(figures.failures)} failures "
     )
 
 

@@ -27,6 +27,9 @@ _CENTRAL_POSITIONS = 64
 #: Positions after which a pattern has to repeat; otherwise its bounds are kept.
 LONGEST_PATTERN = 256
 
+#: What lies further away is as far: strides beyond any image multiply to numbers that nobody can read.
+_FARTHEST = 2**40
+
 #: Patterns that move at different speeds beside each other; beyond so many, all of the image counts.
 _MOST_PATTERNS = 8
 
@@ -113,10 +116,15 @@ def _behind(old: Pattern | Bounds, new: Pattern | Bounds) -> Pattern | Bounds:
     if isinstance(old, Pattern) and isinstance(new, Pattern):
         turns = old.period // math.gcd(old.period, new.step)
         if turns * new.period <= LONGEST_PATTERN:
-            ranges = tuple(old.hull(*new.at(position)) for position in range(turns * new.period))
-            return Pattern(ranges, turns * new.step * old.step // old.period)
+            ranges = (old.hull(*new.at(position)) for position in range(turns * new.period))
+            step = turns * new.step * old.step // old.period
+            return Pattern(tuple((_near(first), _near(last)) for first, last in ranges), _near(step))
     one, other = old.bounds(), new.bounds()
     return Bounds(one.scale * other.scale, one.scale * other.first + one.first, one.scale * other.last + one.last)
+
+
+def _near(position: int) -> int:
+    return max(-_FARTHEST, min(position, _FARTHEST))
 
 
 def _together(one: Pattern | Bounds, other: Pattern | Bounds) -> Pattern | Bounds:

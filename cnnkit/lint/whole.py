@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from cnnkit.layers.base import Shape, format_shape
 from cnnkit.layers.convolution import Convolution
@@ -120,8 +121,9 @@ def _narrow_places(images: Sequence[Item], known: Sequence[Item]) -> Iterator[Ad
         known: Items of which the advice is given already.
     """
     narrow: list[list[int]] = []
+    around = _around(images)
     for number in range(len(images)):
-        if _is_narrow(images, number):
+        if _is_narrow(images, number, around):
             if not narrow or narrow[-1][-1] != number - 1:
                 narrow.append([])
             narrow[-1].append(number)
@@ -129,7 +131,7 @@ def _narrow_places(images: Sequence[Item], known: Sequence[Item]) -> Iterator[Ad
         first = min(run, key=lambda number: math.prod(images[number].output_shape))
         if any(images[number] in known for number in run):
             continue
-        most, later = _around(images, first)
+        most, later = around[first]
         item = images[first]
         share = math.prod(item.output_shape) / math.prod(most)
         yield advice.BOTTLENECK.at(
@@ -141,17 +143,23 @@ def _narrow_places(images: Sequence[Item], known: Sequence[Item]) -> Iterator[Ad
         )
 
 
-def _is_narrow(images: Sequence[Item], number: int) -> bool:
+def _is_narrow(images: Sequence[Item], number: int, around: Sequence[tuple[Shape, Shape]]) -> bool:
     if number == len(images) - 1:
         return False
-    limit = SMALLEST_REMAINDER * min(math.prod(shape) for shape in _around(images, number))
+    limit = SMALLEST_REMAINDER * min(math.prod(shape) for shape in around[number])
     return math.prod(images[number].output_shape) < limit
 
 
-def _around(images: Sequence[Item], number: int) -> tuple[Shape, Shape]:
-    """The largest shape before an item, and the largest behind it."""
-    before = max((item.input_shape for item in images[: number + 1]), key=math.prod)
-    return before, max((item.output_shape for item in images[number + 1 :]), key=math.prod)
+def _around(images: Sequence[Item]) -> list[tuple[Shape, Shape]]:
+    """For each item the largest shape before it, and the largest behind it; behind the last, its own output."""
+    before = accumulate((item.input_shape for item in images), _larger)
+    outputs: list[Shape] = [item.output_shape for item in (*images[1:], *images[-1:])]
+    behind = list(accumulate(reversed(outputs), lambda later, earlier: _larger(earlier, later)))
+    return list(zip(before, reversed(behind), strict=True))
+
+
+def _larger(one: Shape, other: Shape) -> Shape:
+    return max(one, other, key=math.prod)
 
 
 def narrow_dense(chain: Chain, classes: int) -> Iterator[Advice]:

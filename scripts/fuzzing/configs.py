@@ -115,9 +115,9 @@ KEYS = (
 
 
 def config(seed: int, number: int) -> bytes:
-    """The damaged config of a number: odd ones have broken bytes, even ones a broken structure."""
+    """The damaged config of a number: bytes of a good one are broken, its structure, or it is one of random layers."""
     draw = random.Random(f"{seed}/{number}")
-    return _broken_bytes(draw) if number % 2 else _broken_structure(draw)
+    return (_broken_bytes, _broken_structure, _network)[number % 3](draw)
 
 
 def _broken_bytes(draw: random.Random) -> bytes:
@@ -190,6 +190,65 @@ def _layer(draw: random.Random, depth: int = 0) -> Any:
     if cls.leading in arguments and len(arguments) == 1 and draw.random() < 0.5:
         return {name: arguments[cls.leading]}
     return {name: arguments} if arguments else name
+
+
+def _network(draw: random.Random) -> bytes:
+    """A network of layers at random, most of which take what arrives; sizes may be large, and repetitions many."""
+    size = draw.choice([4, 8, 31, 32, 224, 5000])
+    layers = [_plausible(draw) for _ in range(draw.choice([1, 2, 3, 5, 8, 20]))]
+    if draw.random() < 0.3:
+        some = [_plausible(draw) for _ in range(draw.choice([1, 2, 3]))]
+        layers.append({"Repeat": {"times": draw.choice([2, 7, 40, 300, 1500, 4900]), "layers": some}})
+    document = {
+        "data": {"name": "none", "shape": [size, draw.choice([size, 17]), draw.choice([1, 3])], "classes": 10},
+        "model": {"layers": [*layers, draw.choice(["GlobalAveragePooling2D", "Flatten"]), {"Dense": "classes"}]},
+    }
+    return yaml.dump(document, Dumper=_PlainDumper, sort_keys=False, default_flow_style=None).encode()
+
+
+def _plausible(draw: random.Random, depth: int = 0) -> Any:
+    """A layer that takes an image, whose numbers are usual, or at the ends of their ranges."""
+    few = draw.choice([1, 2, 3, 3, 5, 7] if draw.random() < 0.9 else [50, 999, 65_536])
+    pair = [draw.choice([1, 2, 3]), draw.choice([1, 2, 3])]
+    padding = draw.choice(["valid", "same", "same", "same", "full", 1, [[0, 2], [3, 0]], few])
+    window = {"strides": draw.choice([1, 1, 2, few, pair]), "padding": padding}
+    kernel = {"kernel_size": draw.choice([few, pair]), **window}
+    if draw.random() < 0.2:
+        kernel |= {"strides": 1, "dilation_rate": few}
+    filters = draw.choice([4, 8, 16, "$channels", "$channels * 2"] if draw.random() < 0.95 else [100_000, 1_000_000])
+    kinds: list[Any] = [
+        {"Conv2D": {"filters": filters, **kernel}},
+        {"SeparableConv2D": {"filters": filters, **kernel}},
+        {"DepthwiseConv2D": {"depth_multiplier": draw.choice([1, 1, 2]), **kernel}},
+        {"Conv2DTranspose": {"filters": filters, **kernel}},
+        {draw.choice(["MaxPooling2D", "AveragePooling2D"]): {"pool_size": draw.choice([few, pair]), **window}},
+        {"UpSampling2D": {"size": few, "interpolation": draw.choice(["nearest", "bilinear", "bicubic", "lanczos5"])}},
+        {"Resizing": {"height": draw.randrange(1, 400), "width": few * 31, "antialias": draw.random() < 0.5}},
+        {"ZeroPadding2D": few},
+        {"Cropping2D": [[1, 0], [0, draw.choice([0, 1])]]},
+        {"Permute": draw.choice([[2, 1, 3], [3, 1, 2], [2, 3, 1], [1, 3, 2]])},
+        *(
+            "BatchNormalization",
+            "LayerNormalization",
+            "ReLU",
+            "PReLU",
+            "Softmax",
+            {"Dropout": 0.5},
+            {"GroupNormalization": 1},
+        ),
+        {"LocalResponseNormalization": few},
+    ]
+    if depth < draw.choice([1, 2, 6]):
+        inside = [_plausible(draw, depth + 1) for _ in range(draw.choice([1, 2, 4]))]
+        gate = [{"GlobalAveragePooling2D": {"keepdims": True}}, {"Conv2D": {"filters": "$channels", "kernel_size": 1}}]
+        kinds += [
+            {"Residual": inside},
+            {"Branches": [inside, []]},
+            {"Branches": {"paths": [inside, inside, inside], "merge": draw.choice(["add", "concatenate", "maximum"])}},
+            {"Branches": {"paths": [[], gate], "merge": "multiply"}},
+            {"Repeat": {"times": draw.choice([0, 1, 3, 20]), "layers": inside}},
+        ]
+    return draw.choice(kinds)
 
 
 class _Dumper(yaml.SafeDumper):
