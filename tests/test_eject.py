@@ -397,6 +397,32 @@ def test_blocks_become_functions() -> None:
     assert "def inception(x, one, reduce3, three, reduce5, five, pool):" in inception
 
 
+def test_parameters_of_blocks_hold_what_they_are_called_after(tmp_path: Path) -> None:
+    """A parameter with a name from the config has its values, whatever comes first; a shape is no height."""
+    text = """
+data: {name: digits}
+model:
+  blocks:
+    shuffle:
+      parameters: {height: required, filters: $channels}
+      layers:
+        - Reshape: [-1, 2, $filters // 2]
+        - Permute: [1, 3, 2]
+        - Reshape: [$height, $height, $filters]
+    unit:
+      parameters: {filters: required, height: required}
+      layers:
+        - Conv2D: {filters: $filters * 2, kernel_size: 1}
+        - Conv2D: {filters: $filters, kernel_size: 1}
+        - shuffle: $height
+  layers: [{unit: {filters: 8, height: 8}}, MaxPooling2D, {unit: {filters: 16, height: 4}}, Flatten, {Dense: classes}]
+"""
+    script = eject(written(tmp_path, text))
+    assert "def unit(x, filters_2, filters, target_shape, target_shape_2):" in script
+    assert "unit(x, 16, filters=8, target_shape=(-1, 2, 4), target_shape_2=(8, 8, 8))" in script
+    assert "def shuffle(x, target_shape, target_shape_2):" in script
+
+
 def test_excluded_layers_are_called_as_in_the_script(tmp_path: Path) -> None:
     """Muon leaves out layers by name; Keras names them otherwise than cnnkit."""
 

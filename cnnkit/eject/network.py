@@ -254,21 +254,27 @@ class _Function:
         """
         found = literals(self.template)
         columns = [tuple(map(literal, column)) for column in zip(*self.uses, strict=True)]
-        given = {name: tuple(literal(dict(use.values).get(name)) for use in called) for name, _ in self.template.values}
+        given = {name: [dict(use.values).get(name) for use in called] for name, _ in self.template.values}
+        texts = {name: tuple(map(literal, values)) for name, values in given.items()}
         classes: dict[tuple[str, tuple[str, ...]], str] = {}
         taken = set(reserved)
+        # What has the values of one of the config's parameters is called like it, and nothing else is.
+        kept = {name for name, column in texts.items() if column in columns}
         for place, (one, column) in enumerate(zip(found, columns, strict=True)):
             if len(set(column)) == 1:
                 self.names.append(None)
                 continue
-            name = next((name for name, values in given.items() if values == column), None)
-            if name is None:
-                # What follows from one of the config's parameters is called like it.
-                alike = (name for name, values in given.items() if name not in taken and _together(values, column))
-                name = one.name if one.name not in taken else next(alike, one.name)
+            same = [name for name, values in texts.items() if values == column]
+            name = one.name if one.name in same or not same else same[0]
+            free = taken if same else taken | kept
+            if not same and name in free:
+                # A number that follows from a parameter may be called like that, if nothing has the parameter itself.
+                numbers = (name for name, values in given.items() if all(isinstance(value, int) for value in values))
+                alike = (name for name in numbers if name not in free and _together(texts[name], column))
+                name = next(alike, name) if isinstance(one.value, int) else name
             key = one.name, column
             if key not in classes:
-                classes[key] = numbered(name, taken)
+                classes[key] = numbered(name, free)
                 taken.add(classes[key])
                 self.parameters.append((classes[key], place))
             self.names.append(classes[key])
