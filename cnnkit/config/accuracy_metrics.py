@@ -4,9 +4,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from cnnkit.config.base import Axis, Fraction, PositiveInteger
+from cnnkit.config.base import ClassAxis, PositiveInteger, Rate
 from cnnkit.config.losses import FROM_LOGITS
-from cnnkit.config.metrics import Metric
+from cnnkit.config.metrics import Metric, Misfit, too_many
 
 
 class CategoricalAccuracy(Metric):
@@ -17,20 +17,23 @@ class TopKCategoricalAccuracy(Metric):
     """Share of images whose true class is among the k most probable."""
 
     leading: ClassVar[str | None] = "k"
-    k: PositiveInteger = Field(default=5, description="How many classes count.")
+    k: PositiveInteger = Field(default=5, description="How many classes count; fewer than there are.")
+
+    def misfit(self, classes: int) -> Misfit | None:
+        return too_many("k", self.k, classes)
 
 
 class _Crossentropy(Metric):
     better: ClassVar[Literal["max", "min"]] = "min"
 
     from_logits: bool | None = Field(default=None, description=FROM_LOGITS)
-    label_smoothing: Fraction = Field(default=0, description="How far labels are moved towards uniform.")
+    label_smoothing: Rate = Field(default=0, description="How far labels are moved towards uniform.")
 
 
 class CategoricalCrossentropy(_Crossentropy):
     """Cross-entropy between one-hot labels and class probabilities."""
 
-    axis: Axis = Field(default=-1, description="The axis of the classes.")
+    axis: ClassAxis = Field(default=-1, description="The axis of the classes.")
 
 
 class BinaryCrossentropy(_Crossentropy):

@@ -477,5 +477,17 @@ Axis = Annotated[int, Field(ge=-MOST_AXES, le=MOST_AXES)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 #: A share or a factor from 0 to 1, both included.
 Fraction = Annotated[float, Field(ge=0, le=1)]
+#: A threshold of probabilities: at 0 or 1, everything or nothing would lie above it.
+Threshold = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _class_axis(value: Any) -> int:
+    if is_whole(value) and value in (-1, 1):
+        return int(value)
+    raise invalid(f"expected -1 or 1, the axis of the classes in [batch, classes], got {describe(value)}")
+
+
+#: The axis of the classes where losses and metrics see outputs of shape [batch, classes].
+ClassAxis = Annotated[int, PlainValidator(_class_axis), WithJsonSchema({"enum": [-1, 1]})]
 DataFormat = Literal["channels_last", "channels_first"]
 DtypeName = Literal["float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"]

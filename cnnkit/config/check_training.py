@@ -38,10 +38,9 @@ def check_training(
             report(path, f"`{name}` is measured already; give this one another `name`")
         elif name in _OTHER_COLUMNS or name.startswith(("val_", "learning_rate")):
             report(path, f"`{name}` is a column of metrics.csv already; give this metric another `name`")
-        class_id = getattr(training.metrics[index], "class_id", None)
-        if class_id is not None and class_id >= info.classes:
-            message = f"there is no class {class_id}; the data have {info.classes}, counted from 0"
-            report((*path[:-1], "class_id"), message, False)
+        misfit = training.metrics[index].misfit(info.classes)
+        if misfit is not None:
+            report((*path[:-1], misfit.argument), misfit.message, False)
     known = [*measured, *(f"val_{name}" for name in measured)]
     monitors: list[tuple[Path, str]] = []
     if training.monitor is not None:
@@ -62,6 +61,10 @@ def check_training(
     if training.label_smoothing and training.loss is not None:
         _check_smoothing(training.loss, report)
     _check_class_weights(training.class_weights, info, report)
+    if training.class_weights is not None and training.loss is not None and not training.loss.is_per_image:
+        kind = type(training.loss).__name__
+        message = f"`{kind}` is not one number per image, which weights could weigh; give it `axis: [1]`"
+        report(("training", "class_weights"), message)
 
 
 def _check_class_weights(weights: object, info: DataSetInfo, report: Report) -> None:

@@ -2,17 +2,17 @@
 
 from pydantic import Field
 
-from cnnkit.config.base import Axis, Fraction, NonNegativeNumber
+from cnnkit.config.base import ClassAxis, Fraction, NonNegativeNumber, Rate
 from cnnkit.config.losses import FROM_LOGITS, Loss
 
 
 class _Crossentropy(Loss):
     from_logits: bool | None = Field(default=None, description=FROM_LOGITS)
-    label_smoothing: Fraction = Field(
+    label_smoothing: Rate = Field(
         default=0.0,
         description="Smoothing in training and validation alike; `training.label_smoothing` leaves validation alone.",
     )
-    axis: Axis = Field(default=-1, description="The axis of the classes.")
+    axis: ClassAxis = Field(default=-1, description="The axis of the classes.")
 
 
 class CategoricalCrossentropy(_Crossentropy):
@@ -26,7 +26,7 @@ class BinaryCrossentropy(_Crossentropy):
 class CategoricalFocalCrossentropy(_Crossentropy):
     """Cross-entropy that weighs easy images down (Lin 2017)."""
 
-    alpha: Fraction = Field(default=0.25, description="Weight of each class.")
+    alpha: float = Field(default=0.25, gt=0, le=1, description="Weight of each class.")
     gamma: NonNegativeNumber = Field(default=2.0, description="How much easy images are weighed down.")
 
 

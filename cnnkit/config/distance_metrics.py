@@ -1,10 +1,10 @@
 """Metrics of the distance between outputs and one-hot labels."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
-from cnnkit.config.base import Axis, NonNegativeInteger
+from cnnkit.config.base import ClassAxis, describe, invalid, is_whole
 from cnnkit.config.metrics import Metric
 
 
@@ -29,7 +29,7 @@ class Poisson(Metric):
 
 
 class _AlongAxis(Metric):
-    axis: Axis = Field(default=-1, description="The axis of the classes.")
+    axis: ClassAxis = Field(default=-1, description="The axis of the classes.")
 
 
 class CosineSimilarity(_AlongAxis):
@@ -92,10 +92,21 @@ class LogCoshError(Metric):
     better: ClassVar[Literal["max", "min"]] = "min"
 
 
+def _no_regressors(value: Any) -> int:
+    if is_whole(value) and value == 0:
+        return 0
+    raise invalid(
+        "Keras cannot compute the adjusted score inside a compiled training step; leave it out, or write 0, got "
+        f"{describe(value)}"
+    )
+
+
 class R2Score(Metric):
     """Coefficient of determination."""
 
     class_aggregation: Literal["uniform_average", "variance_weighted_average"] = Field(
         default="uniform_average", description="How the classes become one number."
     )
-    num_regressors: NonNegativeInteger = Field(default=0, description="For the adjusted score; 0 for the plain one.")
+    num_regressors: Annotated[int, PlainValidator(_no_regressors), WithJsonSchema({"const": 0})] = Field(
+        default=0, description="0: Keras cannot adjust the score while a network trains."
+    )

@@ -1,10 +1,10 @@
 """The losses beside cross-entropy."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.config.base import Axis, Fraction, NonNegativeNumber, PositiveNumber
+from cnnkit.config.base import ClassAxis, Fraction, PositiveNumber, describe, invalid, is_whole
 from cnnkit.config.losses import Loss
 
 
@@ -86,30 +86,59 @@ class Huber(Loss):
 class CosineSimilarity(Loss):
     """Negative cosine between output and one-hot labels."""
 
-    axis: Axis = Field(default=-1, description="The axis of the classes.")
+    axis: ClassAxis = Field(default=-1, description="The axis of the classes.")
 
 
-class Dice(Loss):
+def _axes(value: Any) -> Any:
+    """Some of the axes of [batch, classes], each once, or None."""
+    if value is None:
+        return None
+    if (
+        isinstance(value, list)
+        and all(is_whole(axis) and -2 <= axis <= 1 for axis in value)
+        and len({axis % 2 for axis in value}) == len(value)
+    ):
+        return value
+    raise invalid(
+        "expected [0] (one value for each class, over the batch), [1] (one for each image) or null (one in all), the "
+        f"axes of [batch, classes]; got {describe(value)}"
+    )
+
+
+class _OverAxes(Loss):
+    needs_probabilities: ClassVar[bool] = True
+
+    axis: Annotated[
+        list[int] | None,
+        PlainValidator(_axes),
+        WithJsonSchema({"anyOf": [{"type": "array", "items": {"enum": [-2, -1, 0, 1]}}, {"type": "null"}]}),
+    ] = Field(default=None, description="Axes of [batch, classes] over which it is taken; null for all.")
+
+    @property
+    def is_per_image(self) -> bool:
+        return self.axis in ([1], [-1])
+
+
+class Dice(_OverAxes):
     """One minus the Dice coefficient."""
 
-    needs_probabilities: ClassVar[bool] = True
 
-    axis: list[Axis] | None = Field(default=None, description="Axes over which it is taken; null for all.")
-
-
-class Tversky(Loss):
+class Tversky(_OverAxes):
     """One minus the Tversky index."""
-
-    needs_probabilities: ClassVar[bool] = True
 
     alpha: Fraction = Field(default=0.5, description="Weight of false positives.")
     beta: Fraction = Field(default=0.5, description="Weight of false negatives.")
-    axis: list[Axis] | None = Field(default=None, description="Axes over which it is taken; null for all.")
+
+    @model_validator(mode="after")
+    def _weighs_something(self) -> Self:
+        if not self.alpha and not self.beta:
+            raise invalid("`alpha` and `beta` are both 0: the loss would be 0 whatever the network says")
+        return self
 
 
 class Circle(_OnClassNumbers):
     """Circle loss (Sun 2020)."""
 
-    gamma: NonNegativeNumber = Field(default=80.0, description="Scale of the similarities.")
+    gamma: PositiveNumber = Field(default=80.0, description="Scale of the similarities.")
     margin: Fraction = Field(default=0.4, description="Margin between classes.")
     remove_diagonal: bool = Field(default=True, description="Leave out each image's similarity to itself.")

@@ -89,6 +89,11 @@ class Loss(NamedObject):
         default="sum_over_batch_size", description="How the images' losses become one number."
     )
 
+    @property
+    def is_per_image(self) -> bool:
+        """Whether it is one number for each image, which class weights can weigh."""
+        return True
+
     def build(self, from_logits: bool) -> Any:
         """The Keras loss; `from_logits` holds where the config does not say."""
         import keras

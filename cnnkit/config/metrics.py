@@ -1,6 +1,6 @@
 """Metrics by Keras' names, arguments and defaults. Labels are one-hot inside cnnkit."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -108,6 +108,28 @@ _IRREGULAR_NAMES = {
 }
 
 
+class Misfit(NamedTuple):
+    """Why an argument of a metric cannot be meant for the data's classes."""
+
+    argument: str
+    message: str
+
+
+def too_many(argument: str, received: int | None, classes: int) -> Misfit | None:
+    """The misfit of a number of classes that leaves none out."""
+    if received is None or received < classes:
+        return None
+    message = f"expected fewer than the {classes} classes of the data, got {received}: the metric would be a constant"
+    return Misfit(argument, message)
+
+
+def no_class(class_id: int | None, classes: int) -> Misfit | None:
+    """The misfit of a class's number."""
+    if class_id is None or class_id < classes:
+        return None
+    return Misfit("class_id", f"there is no class {class_id}; the data have {classes}, counted from 0")
+
+
 class Metric(NamedObject):
     """What each epoch measures on training and validation batches, beside loss and accuracy."""
 
@@ -128,6 +150,10 @@ class Metric(NamedObject):
         kind = type(self).__name__
         words = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in kind)
         return self.name or _IRREGULAR_NAMES.get(kind) or words.lstrip("_")
+
+    def misfit(self, classes: int) -> Misfit | None:
+        """Why an argument cannot be meant for so many classes; None if all can."""
+        return None
 
     def build(self, from_logits: bool) -> Any:
         """The Keras metric; `from_logits` is for those that need probabilities told apart from logits.

@@ -277,6 +277,28 @@ HINTS = [
         edited(("metrics: [AUC]", "loss: {CategoricalCrossentropy: {from_logits: true}}")),
         {"21:49": ("its outputs are no logits", "leave `from_logits` out")},
     ),
+    edit("as many as there are", "[AUC]", "[{TopKCategoricalAccuracy: 50}]", "21:39", "fewer than the 10 classes"),
+    edit(
+        "as many most probable", "[AUC]", "[{Precision: {top_k: 10}}]", "21:33", "fewer than the 10 classes", "got 10"
+    ),
+    edit("other classes", "[AUC]", "[{AUC: {multi_label: true, num_labels: 3}}]", "21:51", "10 classes, got 3"),
+    edit("weights of other classes", "[AUC]", "[{AUC: {label_weights: [1, 2]}}]", "21:20", "10 weights", "got 2"),
+    edit("axis of a metric", "[AUC]", "[{CosineSimilarity: {axis: 3}}]", "21:39", "-1 or 1", "got 3"),
+    edit("regressors", "[AUC]", "[{R2Score: {num_regressors: 2}}]", "21:40", "compiled training step", "got 2"),
+    edit("threshold of all", "[AUC]", "[{Recall: {thresholds: 1}}]", "21:35", "below 1", "got 1"),
+    edit(
+        "axis of the batch", "metrics: [AUC]", "loss: {CategoricalCrossentropy: {axis: 0}}", "21:42", "-1 or 1", "got 0"
+    ),
+    edit("axes of Dice", "metrics: [AUC]", "loss: {Dice: {axis: [5]}}", "21:17", "[batch, classes]", "[5]"),
+    edit("nothing weighed", "metrics: [AUC]", "loss: {Tversky: {alpha: 0, beta: 0}}", "21:10", "both 0"),
+    edit(
+        "weights of no images",
+        "metrics: [AUC]",
+        "loss: Dice\n  class_weights: balanced",
+        "22:3",
+        "`Dice` is not one number per image",
+        "`axis: [1]`",
+    ),
     edit("metric twice", "[AUC]", "[AUC, AUC]", "21:18", "`auc` is measured already", "`name`"),
     edit("metric with a column's name", "[AUC]", "[{AUC: {name: epoch}}]", "21:20", "`epoch`", "another `name`"),
     edit("unknown monitor", "patience: 2", "monitor: f1", "20:29", "unknown metric `f1`", "`val_auc`"),
