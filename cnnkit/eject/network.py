@@ -268,10 +268,10 @@ class _Function:
             name = one.name if one.name in same or not same else same[0]
             free = taken if same else taken | kept
             if not same and name in free:
-                # A number that follows from a parameter may be called like that, if nothing has the parameter itself.
-                numbers = (name for name, values in given.items() if all(isinstance(value, int) for value in values))
-                alike = (name for name in numbers if name not in free and _together(texts[name], column))
-                name = next(alike, name) if isinstance(one.value, int) else name
+                # A multiple of a parameter may be called like it, if nothing has the parameter itself.
+                numbers = [values[place] for values in self.uses]
+                multiples = (name for name, values in given.items() if _are_proportional(values, numbers))
+                name = next((name for name in multiples if name not in free), name)
             key = one.name, column
             if key not in classes:
                 classes[key] = numbered(name, free)
@@ -280,10 +280,11 @@ class _Function:
             self.names.append(classes[key])
 
 
-def _together(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    """Whether two columns change at the same places."""
-    pairs = set(zip(first, second, strict=True))
-    return len(pairs) == len(set(first)) == len(set(second))
+def _are_proportional(first: Sequence[Any], second: Sequence[Any]) -> bool:
+    """Whether two sequences hold numbers of which each is the same multiple of the other's."""
+    if not all(isinstance(value, int | float) for value in (*first, *second)):
+        return False
+    return all(one * second[0] == other * first[0] for one, other in zip(first, second, strict=True))
 
 
 def numbered(name: str, taken: Collection[str]) -> str:
