@@ -64,7 +64,7 @@ def open_side(name: str) -> Side:
     Raises:
         CnnkitError: if it cannot be read.
     """
-    loaded = load_config(config_file(name))
+    loaded = load_config(config_file(name), to_train=False)
     run = None if is_config(name) else run_of(name)
     accuracy = None if run is None else number_in(run, run.evaluation, "accuracy")
     return Side(name, loaded, summarize(loaded), accuracy)

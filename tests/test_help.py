@@ -1,4 +1,4 @@
-"""`--help` and completion in the shell: every command has examples that its own options take, and names are completed."""
+"""`--help` and completion in the shell: examples that each command takes, and names that are completed."""
 
 from __future__ import annotations
 

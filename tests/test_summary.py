@@ -11,6 +11,7 @@ import pytest
 
 from cnnkit.cli import main
 from cnnkit.config.load import load_config
+from cnnkit.errors import ConfigError
 from cnnkit.summary import Summary, format_bytes, summarize
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -196,3 +197,51 @@ def test_set_changes_what_is_inspected(monkeypatch: pytest.MonkeyPatch, capsys: 
 )
 def test_bytes_read_as_people_write_them(count: int, text: str) -> None:
     assert format_bytes(count) == text
+
+
+class TestNotToBeTrained:
+    """What a training needs and a look does not: images, and one value per class at the end."""
+
+    DATA = "data: {folder: nowhere, shape: [32, 32, 3], classes: 4}\n"
+
+    @pytest.mark.parametrize(
+        ("text", "output", "notes"),
+        [
+            (
+                "data: {name: cifar10}\nmodel: {layers: [Conv2D: {filters: 3, kernel_size: 3}]}\n",
+                [30, 30, 3],
+                ["30x30x3"],
+            ),
+            ("data: {name: cifar10}\nmodel: {layers: [GlobalAveragePooling2D]}\n", [3], ["puts out 3, but"]),
+            (f"{DATA}model: {{layers: [Flatten, Dense: classes]}}\n", [4], ["nowhere` does not exist"]),
+            (f"{DATA}model: {{layers: [Softmax]}}\n", [32, 32, 3], ["nowhere` does not exist", "puts out 32x32x3"]),
+        ],
+    )
+    def test_such_a_network_is_inspected_with_a_note_and_not_trained(
+        self,
+        text: str,
+        output: list[int],
+        notes: list[str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        file = tmp_path / "net.yaml"
+        file.write_text(text)
+        report = json.loads(run_inspect([str(file), "--json", "--lint"], monkeypatch, capsys)[0])
+        assert report["layers"][-1]["output_shape"] == output
+        assert len(report["notes"]) == len(notes)
+        for note, words in zip(report["notes"], notes, strict=True):
+            assert words in note
+        assert "\nnote: it cannot be trained as it is: " in run_inspect([str(file)], monkeypatch, capsys)[0]
+        with pytest.raises(ConfigError) as caught:
+            load_config(str(file))
+        assert {problem.message for problem in caught.value.problems} == {
+            note.removeprefix("it cannot be trained as it is: ") for note in report["notes"]
+        }
+
+    def test_a_wrong_number_of_units_is_a_mistake_for_both(self, tmp_path: Path) -> None:
+        file = tmp_path / "net.yaml"
+        file.write_text("data: {name: cifar10}\nmodel: {layers: [Flatten, Dense: 11]}\n")
+        with pytest.raises(ConfigError, match="puts out 11, but the data have 10 classes"):
+            load_config(str(file), to_train=False)

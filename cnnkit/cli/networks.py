@@ -30,7 +30,9 @@ def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: 
     from cnnkit.rundir import config_file
     from cnnkit.summary import summarize
 
-    loaded = load_config(config_file(config), overrides)
+    loaded = load_config(config_file(config), overrides, to_train=False)
+    notes = [f"it cannot be trained as it is: {note}" for note in loaded.notes]
+    notes += [loaded.info.note] if loaded.info.note else []
     summary = summarize(loaded)
     advice = []
     if linted:
@@ -39,12 +41,12 @@ def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: 
         advice = lint(loaded)
     if as_json:
         listed = {"lint": [asdict(one) for one in advice]} if linted else {}
-        click.echo(json.dumps(summary.as_json() | listed, indent=2))
+        click.echo(json.dumps(summary.as_json() | {"notes": notes} | listed, indent=2))
         return
     # What the table warns of, the advice says with the fix.
     click.echo(summary.as_table(depth, warnings=not linted))
-    if loaded.info.note:
-        click.echo(f"\nnote: {loaded.info.note}")
+    if notes:
+        click.echo("\n" + "\n".join(f"note: {note}" for note in notes))
     if linted:
         click.echo("\n" + ("\n".join(map(str, advice)) if advice else "lint: nothing to say"))
 

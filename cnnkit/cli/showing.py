@@ -160,7 +160,10 @@ def architecture(config: str, overrides: tuple[str, ...], output: str | None) ->
 
     run = run_of(config)
     # A run knows its shapes and classes even where its images are no longer here.
-    loaded = load_config(config_file(config), overrides) if run is None or overrides else read_config(run)
+    if run is None or overrides:
+        loaded = load_config(config_file(config), overrides, to_train=False)
+    else:
+        loaded = read_config(run)
     endings = (".svg", ".png")
     name = run.name if run is not None else loaded.name
     names = [output] if output is not None else [f"{name}-architecture{ending}" for ending in endings]

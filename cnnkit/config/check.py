@@ -21,6 +21,7 @@ from cnnkit.layers.base import Layer, Names, ShapeError, format_shape
 from cnnkit.layers.blocks import BlockConfig, calls_in
 from cnnkit.layers.compound import leaves
 from cnnkit.layers.convolution import Conv2D
+from cnnkit.layers.core import Dense
 from cnnkit.layers.stack import StackError, Step, head, trace
 from cnnkit.layers.weight_paths import weight_paths
 
@@ -69,8 +70,8 @@ def check_parts(parts: Parts, root: Node) -> tuple[DataSetInfo | None, list[Prob
     """
     problems: list[Problem] = []
 
-    def report(path: Path, message: str, of_key: bool = True) -> None:
-        problems.append(Problem(locate(root, path, of_key), format_path(path), message))
+    def report(path: Path, message: str, of_key: bool = True, of_training: bool = False) -> None:
+        problems.append(Problem(locate(root, path, of_key), format_path(path), message, of_training))
 
     data = parts.data
     try:
@@ -78,6 +79,8 @@ def check_parts(parts: Parts, root: Node) -> tuple[DataSetInfo | None, list[Prob
     except DataProblem as error:
         report(("data", error.argument), error.message, of_key=False)
         return None, problems
+    if info.missing is not None:
+        report(("data", "folder"), info.missing, of_key=False, of_training=True)
     channels = info.shape[-1]
     if isinstance(data.normalization, ChannelStatistics) and len(data.normalization.mean) not in (1, channels):
         received = len(data.normalization.mean)
@@ -85,16 +88,19 @@ def check_parts(parts: Parts, root: Node) -> tuple[DataSetInfo | None, list[Prob
     steps: list[Step] | None = None
     if _check_blocks(parts.blocks, report) and parts.layers:
 
-        def report_inside(path: Path, message: str, inside: Sequence[tuple[str, Path]] = ()) -> None:
+        def report_inside(
+            path: Path, message: str, inside: Sequence[tuple[str, Path]] = (), of_training: bool = False
+        ) -> None:
             for name, inner in inside:
                 block: Path = ("model", "blocks", name, *inner)
                 message += f"\n  at {format_path(block)}, {locate(root, block)}"
-            report(path, message)
+            report(path, message, of_training=of_training)
 
         steps = _check_layers(parts, info, report_inside)
     _check_augmentation(parts.augmentation, info, report)
     if parts.training is not None:
-        ending = head([step.layer for step in steps]) if steps and parts.whole and parts.ending_known else None
+        ends = steps and parts.whole and parts.ending_known and steps[-1].output_shape == (info.classes,)
+        ending = head([step.layer for step in steps]) if steps and ends else None
         check_training(parts.training, data, info, ending, report)
         if steps and parts.whole:
             check_weight_names(parts.training, list(weight_paths(steps)), report)
@@ -160,6 +166,7 @@ def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) 
         report(
             ("model", "layers", index, layers[index].kind),
             f"the network puts out {format_shape(output)}, but the data have {info.classes} classes; {fix}",
+            of_training=len(output) > 1 or not isinstance(next(iter(leaves([steps[-1].layer]))), Dense),
         )
     return steps
 

@@ -45,6 +45,7 @@ class DataSetInfo:
         class_names: Names in the order of the labels, where they are known.
         source: Where this was found: `known`, `prepared`, `folder` or `config`.
         note: A line about a choice that the user may want otherwise; None where there was none.
+        missing: Why the images themselves cannot be read, where only the config says what they are.
     """
 
     shape: tuple[int, int, int]
@@ -52,6 +53,7 @@ class DataSetInfo:
     class_names: tuple[str, ...] | None
     source: str
     note: str | None = None
+    missing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class _Found:
     class_names: tuple[str, ...] | None
     source: str
     note: str | None = None
+    missing: str | None = None
 
 
 def describe_data_set(config: DataConfig) -> DataSetInfo:
@@ -88,7 +91,7 @@ def describe_data_set(config: DataConfig) -> DataSetInfo:
             "`digits` are 8x8 and never resized; let the network begin with a `Resizing` layer instead", "image_size"
         )
     if config.folder is not None:
-        found = _describe_folder(config.folder, config.image_size, config.max_megapixels)
+        found = _stated_folder(config) or _describe_folder(config.folder, config.image_size, config.max_megapixels)
     else:
         assert config.name is not None
         found = _describe_name(config)
@@ -108,7 +111,7 @@ def describe_data_set(config: DataConfig) -> DataSetInfo:
     classes = found.classes if found.classes is not None else config.classes
     assert classes is not None
     note = found.note if stated_channels is None else None
-    return DataSetInfo((height, width, channels), classes, found.class_names, found.source, note)
+    return DataSetInfo((height, width, channels), classes, found.class_names, found.source, note, found.missing)
 
 
 def _check_test_is_stated(splits: Splits) -> None:
@@ -316,6 +319,24 @@ def _version_key(path: Path) -> tuple[int, ...]:
 
 
 # --- Image folders --------------------------------------------------------------------------------------
+
+
+def _stated_folder(config: DataConfig) -> _Found | None:
+    """What the config says of a folder that is not there (yet); None where it is.
+
+    Raises:
+        DataProblem: if it is not, and the config does not say what its images are.
+    """
+    if config.folder is None or os.path.lexists(config.folder):
+        return None
+    try:
+        list_image_folder(config.folder)
+    except DataProblem as problem:
+        if config.shape is None or config.classes is None:
+            hint = "; with `data.shape` and `data.classes`, the network can be inspected without it"
+            raise DataProblem(problem.message + hint, problem.argument) from None
+        return _Found(config.shape, config.classes, None, "config", missing=problem.message)
+    return None
 
 
 def _describe_folder(folder: str, image_size: tuple[int, int] | None, most_megapixels: float) -> _Found:

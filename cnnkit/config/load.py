@@ -38,6 +38,7 @@ class LoadedConfig:
         tree: The values as they were written, each with its place, `extends` and `--set` merged in.
         text: What the file holds.
         piped: Whether it came through a pipe and can be read no more.
+        notes: What keeps the network from being trained, where one only looks at it.
     """
 
     config: RunConfig
@@ -46,6 +47,7 @@ class LoadedConfig:
     tree: Node
     text: str
     piped: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -63,12 +65,14 @@ class LoadedConfig:
         return run[1] if run[2] or os.path.exists(os.path.join(folder, "environment.json")) else stem
 
 
-def load_config(file: str, overrides: Sequence[str] = ()) -> LoadedConfig:
+def load_config(file: str, overrides: Sequence[str] = (), *, to_train: bool = True) -> LoadedConfig:
     """Reads, merges and validates a config.
 
     Args:
         file: Path of the YAML file, or `-` for the standard input.
         overrides: `path=value` texts, applied in order after `extends`.
+        to_train: Whether it has to be one that can be trained. Else the images may be missing where the config says
+            what they are, and the network may end otherwise than in one value per class.
 
     Raises:
         ConfigError: with every problem that was found.
@@ -90,9 +94,11 @@ def load_config(file: str, overrides: Sequence[str] = ()) -> LoadedConfig:
         problems = [*failed, *(explain(mistake, root) for mistake in found)]
         raise ConfigError([*problems, *_further_problems(plain, found, root)]) from None
     info, problems = check_config(config, root)
+    notes = () if to_train else tuple(problem.message for problem in problems if problem.of_training)
+    problems = [problem for problem in problems if to_train or not problem.of_training]
     if failed or problems or info is None:
         raise ConfigError([*failed, *problems])
-    return LoadedConfig(config, info, shown_name(file), root, text, is_stream(file))
+    return LoadedConfig(config, info, shown_name(file), root, text, is_stream(file), notes)
 
 
 def _merged(found: list[Mistake]) -> list[Mistake]:
