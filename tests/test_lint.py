@@ -268,6 +268,7 @@ def test_both_paths_of_a_residual_connection_may_pass_over_the_same_pixels(tmp_p
     )
 
 
+STOCHASTIC_DEPTH = {"Dropout": {"rate": 0.2, "noise_shape": [None, 1, 1, 1]}}
 WIDE: list[Any] = ["BatchNormalization", "ReLU", conv(use_bias=False)]
 
 
@@ -280,6 +281,12 @@ WIDE: list[Any] = ["BatchNormalization", "ReLU", conv(use_bias=False)]
             [conv(), {"Residual": [conv(), {"SpatialDropout2D": 0.2}]}, conv(use_bias=False), *WIDE],
             "model.layers[1].Residual, layers.1.SpatialDropout2D",
         ),
+        # A whole path is dropped where nothing goes beside it, and values of a path that has another one.
+        ([conv(), STOCHASTIC_DEPTH, conv(use_bias=False), *WIDE], "model.layers[1].Dropout"),
+        (
+            [conv(), {"Residual": [conv(), {"Dropout": {"rate": 0.2, "noise_shape": [None, 1, 1, None]}}, *WIDE]}],
+            "model.layers[1].Residual, layers.1.Dropout",
+        ),
         (
             [{"Branches": [[{"Dropout": 0.2}], []]}, conv(use_bias=False), *WIDE],
             "model.layers[0].Branches, paths.0.0.Dropout",
@@ -289,6 +296,12 @@ WIDE: list[Any] = ["BatchNormalization", "ReLU", conv(use_bias=False)]
 def test_dropout_before_normalization_is_found_across_composites(tmp_path: Path, layers: list[Any], place: str) -> None:
     found = only(tmp_path, [*layers, {"MaxPooling2D": 2}, conv(32), conv(32), *HEAD])
     assert (found.rule, found.places) == ("dropout-before-normalization", (place,))
+
+
+def test_a_path_may_be_dropped_before_the_normalizations_of_later_ones(tmp_path: Path) -> None:
+    """Stochastic depth (Huang et al. 2016) has a batch normalization in every later residual function."""
+    unit = {"Residual": [conv(use_bias=False), "BatchNormalization", STOCHASTIC_DEPTH]}
+    assert advice(tmp_path, [conv(), unit, unit, {"MaxPooling2D": 2}, conv(32), conv(32), *HEAD]) == []
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,8 @@ BIAS_BEFORE_NORMALIZATION = Rule(
 )
 DROPOUT_BEFORE_NORMALIZATION = Rule(
     "dropout-before-normalization",
-    "A dropout with a BatchNormalization anywhere behind it.",
+    "A dropout with a BatchNormalization anywhere behind it. Not: one that drops a whole path beside others, as "
+    "stochastic depth does (Huang et al. 2016, arXiv:1603.09382).",
     "Dropout changes the variance in training alone; the BatchNormalization learns one that inference does not have.",
     "Move it behind the last BatchNormalization.",
     "Li et al. 2018, arXiv:1801.05134",

@@ -7,7 +7,7 @@ from typing import Any
 
 from cnnkit.layers.activation import Activation
 from cnnkit.layers.axes import positions
-from cnnkit.layers.base import Shape, format_shape
+from cnnkit.layers.base import Layer, Shape, format_shape
 from cnnkit.layers.composite import PaddedChannels
 from cnnkit.layers.convolution import Conv2DTranspose, Convolution
 from cnnkit.layers.core import Dense, Flatten, Permute
@@ -109,15 +109,20 @@ def dropout_before_normalization(chain: Chain) -> Iterator[Advice]:
     """Dropouts that a BatchNormalization lies behind, however far."""
     followed: set[Item] = set()
 
-    def flow(items: Chain, dropouts: frozenset[Item]) -> frozenset[Item]:
-        """The dropouts that what leaves the items has passed, given those before them."""
+    def flow(items: Chain, dropouts: frozenset[Item], beside: bool = False) -> frozenset[Item]:
+        """The dropouts that what leaves the items has passed, given those before them.
+
+        Args:
+            beside: Whether the items are added to other paths.
+        """
         for item in items:
             if item.paths:
-                dropouts = dropouts.union(*(flow(path, dropouts) for path in item.paths))
+                added = item.layer.merge in ("add", "average")
+                dropouts = dropouts.union(*(flow(path, dropouts, added) for path in item.paths))
             elif isinstance(item.layer, BatchNormalization) and item.layer.trainable:
                 followed.update(dropouts)
             elif isinstance(item.layer, _DROPOUTS) and item.layer.rate > 0:
-                dropouts |= {item}
+                dropouts |= set() if beside and _drops_all_at_once(item.layer) else {item}
         return dropouts
 
     flow(chain, frozenset())
@@ -128,6 +133,11 @@ def dropout_before_normalization(chain: Chain) -> Iterator[Advice]:
                 "dropout changes the variance in training alone; the BatchNormalization behind it learns one that "
                 "inference does not have (Li et al. 2018, arXiv:1801.05134)",
             )
+
+
+def _drops_all_at_once(layer: Layer) -> bool:
+    """Whether a dropout drops all values of an image or none: stochastic depth, where other paths go beside it."""
+    return isinstance(layer, Dropout) and layer.noise_shape is not None and set(layer.noise_shape[1:]) == {1}
 
 
 def warnings(chain: Chain) -> Iterator[Advice]:
