@@ -151,7 +151,8 @@ def set_environment() -> None:
                 value = "0"
             elif _Process.onednn == "auto" and not onednn_helps():
                 continue
-        if name not in os.environ:
+        # An empty variable says nothing, to Keras neither.
+        if not os.environ.get(name):
             os.environ[name] = _Process.set_here[name] = value
 
 
@@ -198,6 +199,8 @@ def _wanted_threads() -> int:
 def load_tensorflow() -> Any:
     """TensorFlow, imported with the right environment, and Keras in its standard state."""
     set_environment()
+    # Before Keras is imported: without the other backend's package, that would fail.
+    _check_backend(os.environ["KERAS_BACKEND"])
     if not _Process.loaded and "tensorflow" not in sys.modules and os.environ.get(ONEDNN) in ("0", "1"):
         _Process.onednn_when_loaded = os.environ[ONEDNN] == "1"
     _Process.loaded = True
@@ -209,11 +212,8 @@ def load_tensorflow() -> Any:
 
     absl.logging.set_verbosity(absl.logging.ERROR)
 
-    if keras.backend.backend() != "tensorflow":
-        raise CnnkitError(
-            f"Keras runs on the backend `{keras.backend.backend()}`, but cnnkit needs tensorflow",
-            "Unset KERAS_BACKEND, or set it to tensorflow.",
-        )
+    # Somebody may have imported it before.
+    _check_backend(keras.backend.backend())
     if threads_in_use(tensorflow) != _wanted_threads():
         # After the first operation it is too late; `choose` says so where it matters.
         with contextlib.suppress(RuntimeError):
@@ -224,6 +224,15 @@ def load_tensorflow() -> Any:
     keras.config.set_image_data_format("channels_last")
     garbage.look_as_usual()
     return tensorflow
+
+
+def _check_backend(name: str) -> None:
+    """Raises CnnkitError where Keras runs, or is to run, on something else than TensorFlow."""
+    if name != "tensorflow":
+        raise CnnkitError(
+            f"Keras is to run on the backend `{name}`, but cnnkit needs tensorflow",
+            "Unset the environment variable KERAS_BACKEND, or set it to tensorflow.",
+        )
 
 
 @contextlib.contextmanager

@@ -235,3 +235,22 @@ def test_variables_that_the_user_has_set_win() -> None:
     found = load("on", 2, TF_ENABLE_ONEDNN_OPTS="0", TF_NUM_INTRAOP_THREADS="3")
     assert (found["onednn"], found["threads"], found["set"]) == (False, 3, 0)
     assert found["given_to_children"] == "0"
+
+
+@pytest.mark.parametrize("name", ["jax", "numpy"])
+def test_another_backend_of_keras_is_refused_before_keras_is_imported(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras' import would fail where the backend's package is missing."""
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    monkeypatch.setitem(sys.modules, "keras", None)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(CnnkitError, match=f"backend `{name}`, but cnnkit needs tensorflow") as caught:
+        runtime.load_tensorflow()
+    assert "Unset the environment variable KERAS_BACKEND" in str(caught.value.hint)
+
+
+def test_an_empty_variable_leaves_the_backend_to_cnnkit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    runtime.set_environment()
+    assert os.environ["KERAS_BACKEND"] == "tensorflow"
