@@ -138,8 +138,11 @@ def message_of(mistake: Mistake) -> str:
         least = context.get("min_length")
         return f"expected at least {least} entr{'y' if least == 1 else 'ies'}, got {received}"
     if kind == "string_pattern_mismatch":
-        signs = "`_`, `.` and `-`" if "." in context.get("pattern", "") else "and `_`"
-        return f"expected a name of letters, digits, {signs}, got {received}"
+        of_layer = "." in context.get("pattern", "")
+        signs = "`_`, `.` and `-` that begins with none of `_` and `-`" if of_layer else "and `_`"
+        return f"expected a name of letters (A to Z, small or large), digits, {signs}, got {received}"
+    if kind == "string_too_long":
+        return f"expected at most {context.get('max_length')} characters, got {received}"
     return mistake.message
 
 

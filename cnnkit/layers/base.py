@@ -178,7 +178,8 @@ class Layer(NamedObject):
 
     #: Arguments whose value is drawn at random from the run's seed, by Keras' argument name (`seed`).
     takes_seed: ClassVar[bool] = False
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")] | None = Field(
+    # TensorFlow refuses a scope that begins with another character, once the network is evaluated.
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.-]*$", max_length=100)] | None = Field(
         default=None, description="The layer's name in the model; also fixes its initial weights' seed."
     )
     trainable: bool = Field(default=True, description="Whether training changes the layer's weights.")

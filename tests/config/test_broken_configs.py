@@ -249,6 +249,9 @@ HINTS = [
     edit("sparse metric", "[AUC]", "[SparseCategoricalAccuracy]", "21:13", "one-hot", "leave `Sparse` out"),
     edit("schedule in Python", SCHEDULE, "LearningRateScheduler", "19:13", "Python code", "PiecewiseConstantDecay"),
     edit("binary metric on a softmax", "[AUC]", "[BinaryCrossentropy]", "21:13", "does not go with the softmax"),
+    edit("layer name that is no scope", "filters: 8", "name: _stem, filters: 8", "9:22", "begins with none of `_`"),
+    edit("block's layer name", "BatchNormalization", "Residual: [{ReLU: {name: -in}}]", "10:32", 'got "-in"'),
+    edit("long layer name", "filters: 8", f"name: {'x' * 101}, filters: 8", "9:22", "at most 100 characters"),
     edit("taken layer name", "filters: 8", "name: image, filters: 8", "9:16", "`image`", "another part"),
     edit("misspelt monitor", "epochs: 3", "epochs: 3\n  monitor: val_acuracy", "18:12", "did you mean `val_accuracy`?"),
     Case(
