@@ -10,7 +10,9 @@ from cnnkit.config.base import Table
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "Pipeline"]
 
-_SIZE_HINT = "it would change training images only; write `data.image_size: [height, width]` instead"
+_SIZE_HINT = (
+    "it would change training images only; write `data.image_size: [height, width]` (and `data.resize`) instead"
+)
 _MODEL_HINT = "it must act on every split; write it as the first of `model.layers`, or use `data.normalization`"
 
 AUGMENTATIONS = Table(

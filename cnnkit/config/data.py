@@ -127,8 +127,8 @@ class DataConfig(StrictModel):
     )
     max_megapixels: Annotated[float, Field(ge=0.001, le=100_000)] = Field(
         default=MOST_MEGAPIXELS,
-        description="Image files of more megapixels are refused before they are decoded; decoding takes up to 8 bytes "
-        "of memory per pixel.",
+        description="Image files of more megapixels are refused before they are decoded; decoding takes up to 12 "
+        "bytes of memory per pixel (20 for WebP).",
     )
     channels: Annotated[Literal[1, 3], BeforeValidator(_one_or_three)] | None = Field(
         default=None,

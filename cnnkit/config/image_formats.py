@@ -34,14 +34,14 @@ class Format:
         plugin: Pillow's module that reads it.
         suffixes: The endings of its files, lower case.
         start: Matches the first bytes of its files.
-        pixel_bytes: The most memory that a pixel takes while it is decoded: Pillow's four bytes and as many for a
-            turned or converted copy, and what the format's library holds besides.
+        pixel_bytes: The most memory that a pixel takes while it is decoded: four bytes in Pillow's image, as many in
+            each of two copies, turned or converted and cut, and what the format's library holds besides.
     """
 
     plugin: str
     suffixes: tuple[str, ...]
     start: re.Pattern[bytes]
-    pixel_bytes: int = 8
+    pixel_bytes: int = 12
 
 
 #: By Pillow's names. What is not here is never tried: some of Pillow's formats start programs (EPS: Ghostscript).
@@ -50,7 +50,7 @@ FORMATS = {
     "JPEG": Format("JpegImagePlugin", (".jpg", ".jpeg", ".jfif"), re.compile(rb"\xff\xd8\xff")),
     "BMP": Format("BmpImagePlugin", (".bmp",), re.compile(rb"BM")),
     "GIF": Format("GifImagePlugin", (".gif",), re.compile(rb"GIF8[79]a")),
-    "WEBP": Format("WebPImagePlugin", (".webp",), re.compile(rb"RIFF....WEBP", re.DOTALL), 16),
+    "WEBP": Format("WebPImagePlugin", (".webp",), re.compile(rb"RIFF....WEBP", re.DOTALL), 20),
     "TIFF": Format("TiffImagePlugin", (".tif", ".tiff"), re.compile(rb"II[*+]\0|MM\0[*+]")),
     "AVIF": Format("AvifImagePlugin", (".avif",), re.compile(rb"....ftyp(avi[fs]|m[is]f1)", re.DOTALL), 16),
 }
@@ -71,7 +71,7 @@ MOST_MEGAPIXELS = 300
 RESIZINGS = ("stretch", "pad", "crop")
 
 #: Memory for images that are decoded at the same time: for each core enough for one of 16 megapixels.
-_CORE_BYTES = 128 << 20
+_CORE_BYTES = 192 << 20
 _LEAST_BYTES = 1 << 30
 
 _ORIENTATION = 0x0112

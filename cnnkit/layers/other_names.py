@@ -76,7 +76,9 @@ _COMBINED = {
     ),
     "InstanceNormalization": _write("GroupNormalization: {groups: -1}"),
     "InstanceNorm2d": _write("GroupNormalization: {groups: -1}"),
-    "CenterCrop": _write("Cropping2D: 2", "the rows and columns to cut off, or `data.image_size` for another size"),
+    "CenterCrop": _write(
+        "Cropping2D: 2", "the rows and columns to cut off, or `data.image_size` with `data.resize: crop`"
+    ),
     "AdaptiveAvgPool2d": _write("GlobalAveragePooling2D", "for an output size of 1; cnnkit has no others"),
     "AdaptiveAveragePooling2D": _write("GlobalAveragePooling2D", "for an output size of 1; cnnkit has no others"),
     "AdaptiveMaxPool2d": _write("GlobalMaxPooling2D", "for an output size of 1; cnnkit has no others"),

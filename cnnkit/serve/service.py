@@ -27,7 +27,7 @@ from cnnkit.serve.worker import Worker
 
 log = logging.getLogger("cnnkit")
 
-#: Threads that decode images and draw pictures: an image of the most pixels that are accepted takes 400 MB in each.
+#: Threads that decode images and draw pictures; `open_image` lets no more be decoded at once than memory allows.
 MOST_THREADS = 4
 
 
