@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
 from pathlib import Path
 from typing import Any, TextIO
+
+import click
+
+from cnnkit.printable import printable_text
+
+
+def echo(text: str, *, err: bool = False, nl: bool = True, file: TextIO | None = None) -> None:
+    """Prints text; the only way in which cnnkit does.
+
+    Names in it may come from anybody: what would control the terminal is escaped, see `printable_text`.
+
+    Args:
+        err: Whether it goes to standard error.
+        nl: Whether a new line follows.
+        file: Where it goes instead.
+    """
+    try:
+        click.echo(printable_text(text), err=err, nl=nl, file=file)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard error" if err else "standard output") from None
+
+
+class Warnings(logging.Handler):
+    """Shows what is logged on standard error, a line for each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Nobody may be listening there.
+        with contextlib.suppress(OSError):
+            echo(record.getMessage(), err=True)
 
 
 class Console:
@@ -24,11 +57,12 @@ class Console:
 
     def line(self, text: str = "") -> None:
         """One finished line."""
+        text = printable_text(text)
         self.record(text)
         if self.closed:
             return
         try:
-            print(text, file=self.stream, flush=True)
+            echo(text, file=self.stream)
         except OSError:
             # Whoever read the output has gone (`| head`), or its disk is full; the run and its log go on.
             self.closed = True
@@ -36,8 +70,9 @@ class Console:
     def record(self, text: str) -> None:
         """A line for log.txt alone."""
         if self.log is not None:
-            with self.log.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-                stream.write(text + "\n")
+            from cnnkit.files import append_line
+
+            append_line(self.log, printable_text(text))
 
     def begin_epoch(self, title: str, steps: int) -> None:
         """Starts the live bar of an epoch; does nothing where nobody watches."""

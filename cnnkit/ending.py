@@ -6,7 +6,7 @@ import contextlib
 import shlex
 from typing import Any
 
-from cnnkit.errors import EXIT_INTERRUPTED, CnnkitError
+from cnnkit.errors import EXIT_INTERRUPTED, CnnkitError, of_the_system
 from cnnkit.rundir import Run
 
 _NO_CHECKPOINT = "There is no checkpoint to resume yet; start again with `cnnkit train`."
@@ -20,6 +20,28 @@ class Interrupted(CnnkitError):
 
 def resume_hint(run: Run) -> str:
     return f"Continue with: cnnkit train --resume {shlex.quote(str(run.path))}"
+
+
+def failed_write(error: OSError, run: Run, epochs: int) -> CnnkitError:
+    """What a file that cannot be written becomes while a run is trained: how its user goes on.
+
+    Args:
+        epochs: All epochs of the run.
+    """
+    found = of_the_system(error)
+    assert found is not None
+    hint = (found.hint or "Mend that, then try again.").removesuffix(", then try again.")
+    done = 0
+    with contextlib.suppress(CnnkitError):
+        done = len(run.read_metrics())
+    name = shlex.quote(str(run.path))
+    if done >= epochs:
+        next_step = f"The trained network is kept. {hint}, then: cnnkit eval {name}; cnnkit report {name}"
+    elif run.checkpoint.exists():
+        next_step = f"What was learned is kept. {hint}, then: cnnkit train --resume {name}"
+    else:
+        next_step = f"{hint}, then start again with `cnnkit train`."
+    return CnnkitError(found.message, next_step)
 
 
 def count_epochs(number: int) -> str:

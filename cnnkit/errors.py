@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,47 @@ class UsageError(CnnkitError):
     """The command line is wrong (exit code 2)."""
 
     exit_code = EXIT_USAGE
+
+
+#: What to do about a file that cannot be written or read, by the system's reason.
+_FILE_HINTS = {
+    errno.ENOSPC: "Free some space there",
+    errno.EDQUOT: "Free some space in your quota",
+    errno.EFBIG: "Raise the limit on the size of files (`ulimit -f`)",
+    errno.EROFS: "Make its file system writable, or use another folder",
+    errno.EACCES: "Ask for the right to it, or use another folder",
+    errno.EPERM: "Ask for the right to it, or use another folder",
+    errno.ENAMETOOLONG: "Use a shorter name",
+    errno.EIO: "The disk may be damaged: copy what is on it to another",
+    errno.EMFILE: "Raise the limit on open files (`ulimit -n`)",
+}
+
+
+def of_the_system(error: BaseException) -> CnnkitError | None:
+    """What the system refused, as an error for the user; None for any other error.
+
+    That is a file that cannot be read or written, or memory, or a thread.
+    """
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if _is_of_memory(error):
+        return CnnkitError(
+            f"there is not enough memory: {text}",
+            "Close other programs, raise a limit (`ulimit -v`, the container's), or use less: a smaller "
+            "`data.batch_size`, fewer `training.threads`, `data.memory: stream`.",
+        )
+    if not isinstance(error, OSError):
+        return None
+    hint = _FILE_HINTS.get(error.errno or 0)
+    file = f"`{error.filename}`: " if error.filename else ""
+    return CnnkitError(f"{file}{error.strerror or text}", f"{hint}, then try again." if hint else None)
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    # TensorFlow's has a class of its own, and a library that does not fit is an ImportError.
+    words = ("cannot allocate memory", "failed to map segment", "can't start new thread", "bad_alloc", "out of memory")
+    return type(error).__name__ == "ResourceExhaustedError" or any(word in str(error).lower() for word in words)
 
 
 @dataclass(frozen=True)

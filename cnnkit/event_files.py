@@ -5,6 +5,10 @@ This module imports Keras; only training imports it.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +43,10 @@ class EventFiles(keras.callbacks.Callback):
         self._tested = dict(logs or {})
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        with _writing_to(self.folder):
+            self._write(epoch, logs)
+
+    def _write(self, epoch: int, logs: Any) -> None:
         if self._writer is None:
             self._writer = _Writer(log_dir=str(self.folder), write_graph=False, update_freq="epoch")
             self._writer.set_params(self.params)
@@ -52,4 +60,22 @@ class EventFiles(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         if self._writer is not None:
-            self._writer.on_train_end(logs)
+            with _writing_to(self.folder):
+                self._writer.on_train_end(logs)
+
+
+@contextlib.contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """What TensorFlow says of a file that it cannot write becomes what Python says of one.
+
+    A full disk is a ResourceExhaustedError to it, as is too little memory.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = error.message.strip().splitlines()[0]
+        known = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+        number = next((one for one in known if os.strerror(one) in reason), errno.EIO)
+        raise OSError(number, reason, str(folder)) from error

@@ -35,7 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
     except OSError as error:
         # The user knows nothing of the temporary name.
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        raise _named(error, path) from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -43,6 +43,11 @@ def replacing(path: Path) -> Iterator[Path]:
         # mkstemp makes private files; a run is as readable as any file the user makes.
         temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.filename not in (None, name):
+            raise
+        raise _named(error, path) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -115,6 +120,24 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
     # A name may become another one after the look at it.
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     return os.open(path, flags, 0o666)
+
+
+def append_line(path: Path, text: str) -> None:
+    """Adds a line to a regular file, which is made where it is not there.
+
+    Raises:
+        OSError: naming the file, if it cannot be written, or is something else.
+    """
+    try:
+        with os.fdopen(open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as stream:
+            stream.write(encode(text + "\n"))
+    except OSError as error:
+        raise _named(error, path) from None
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """The error with the file that it is about: a write says no name."""
+    return OSError(error.errno, error.strerror or str(error), str(path))
 
 
 def read_regular(path: Path, most_bytes: int) -> bytes:

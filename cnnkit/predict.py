@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from cnnkit.data.images import read_for
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluate import aligned, probabilities_from_outputs
 from cnnkit.machine import usable_cores
-from cnnkit.printable import printable
+from cnnkit.printable import printable, printable_json
 from cnnkit.rundir import Task, outside_runs
 
 log = logging.getLogger("cnnkit")
@@ -202,7 +201,7 @@ def as_json(predictions: Sequence[Prediction]) -> str:
         else:
             entry |= as_entry(prediction.probabilities, prediction.class_names)
         entries.append(entry)
-    return json.dumps(entries, indent=2, ensure_ascii=False)
+    return printable_json(entries)
 
 
 def as_entry(probabilities: NDArray[np.float64], class_names: Sequence[str]) -> dict[str, Any]:

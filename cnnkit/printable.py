@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from typing import Any
 
 #: Control characters, halves of surrogate pairs, and characters that end a line or a paragraph.
 _CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
@@ -23,6 +25,24 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(repr(one)[1:-1] if _is_control(one) else one for one in text)
+
+
+def printable_text(text: str) -> str:
+    """Text of several lines, each of them `printable`; tabs stay."""
+    return "".join(part if part in ("\n", "\t") else printable(part) for part in re.split(r"([\n\t])", text))
+
+
+def printable_json(value: Any) -> str:
+    r"""Plain values as indented JSON in which control characters of any kind are JSON's own escapes, `\u009b`."""
+    import json
+
+    lines = json.dumps(value, indent=2, ensure_ascii=False, default=str).split("\n")
+    return "\n".join(line if line.isprintable() else _in_json(line) for line in lines)
+
+
+def _in_json(line: str) -> str:
+    # What is no character in the text of JSON stands in a string, and all of it has four digits.
+    return "".join(f"\\u{ord(one):04x}" if _is_control(one) else one for one in line)
 
 
 def _is_control(character: str) -> bool:

@@ -47,6 +47,9 @@ LARGEST_INFERENCE_BATCH = 500
 INFERENCE_BYTES = 768 * 1024**2
 
 
+#: Bytes of virtual memory without which TensorFlow 2.21 does not load, start its threads and train a small network.
+LEAST_ADDRESS_SPACE = 3 * 10**9
+
 #: Fields of the `training` section that say how to compute, not what.
 FIELDS = ("jit", "steps_per_execution", "dtype_policy", "threads", "onednn")
 
@@ -198,6 +201,7 @@ def _wanted_threads() -> int:
 
 def load_tensorflow() -> Any:
     """TensorFlow, imported with the right environment, and Keras in its standard state."""
+    _check_address_space()
     set_environment()
     # Before Keras is imported: without the other backend's package, that would fail.
     _check_backend(os.environ["KERAS_BACKEND"])
@@ -232,6 +236,21 @@ def _check_backend(name: str) -> None:
         raise CnnkitError(
             f"Keras is to run on the backend `{name}`, but cnnkit needs tensorflow",
             "Unset the environment variable KERAS_BACKEND, or set it to tensorflow.",
+        )
+
+
+def _check_address_space() -> None:
+    """Where a limit leaves TensorFlow too little room, it ends the process from within, or hangs when it ends."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
+        raise CnnkitError(
+            f"the limit on virtual memory is {limit / 1e9:.1f} GB, but TensorFlow needs "
+            f"{LEAST_ADDRESS_SPACE / 1e9:.0f} GB, most of which it does not use",
+            "Raise it in this shell: ulimit -v unlimited. What limits memory in earnest is a container or a cgroup.",
         )
 
 

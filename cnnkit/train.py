@@ -16,7 +16,7 @@ from cnnkit.config.base import StrictModel
 from cnnkit.config.document import dump
 from cnnkit.config.provenance import as_texts, written
 from cnnkit.console import Console, format_duration
-from cnnkit.ending import Interrupted, after_stop, count_epochs, interruption, resume_hint
+from cnnkit.ending import Interrupted, after_stop, count_epochs, failed_write, interruption, resume_hint
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import replacing, write_atomically
 from cnnkit.live.state import Reporter, StopRequested
@@ -163,9 +163,14 @@ def _logged(console: Console, run: Run, reporter: Reporter) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        console.record(str(error))
-        reporter.end("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
-        raise
+        told = failed_write(error, run, reporter.epochs) if isinstance(error, OSError) else error
+        # The log may lie on the disk that is full.
+        with contextlib.suppress(OSError):
+            console.record(str(told))
+        reporter.end("interrupted" if isinstance(told, Interrupted) else "failed", str(told))
+        if told is error:
+            raise
+        raise told from error
     except KeyboardInterrupt:
         # Outside `fit`: before the first epoch, or while the pictures are drawn.
         if run.checkpoint.exists():
@@ -182,11 +187,16 @@ def _logged(console: Console, run: Run, reporter: Reporter) -> Iterator[None]:
 def _train(
     prepared: Preparation, run: Run, console: Console, reporter: Reporter, checkpoint: Checkpoint | None
 ) -> None:
-    with contextlib.ExitStack() as stack:
-        # However training ends, the curves show what it did.
-        stack.callback(_write_curves, run)
+    # However training ends, the curves show what it did.
+    try:
         keeper = _fit(prepared, run, console, reporter, checkpoint)
         reporter.end_training()
+    except BaseException:
+        # The reason why it ended is the one to be told.
+        with contextlib.suppress(CnnkitError, OSError):
+            _write_curves(run)
+        raise
+    _write_curves(run)
     seconds = sum(row["seconds"] for row in keeper.rows)
     by = f" by {keeper.monitor.metric}" if prepared.config.training.monitor is not None else ""
     best = f"; best epoch {keeper.best_epoch}{by}" if keeper.best_epoch is not None else ""

@@ -801,6 +801,57 @@ class TestErrors:
         assert "Traceback" not in result.err
         assert "Traceback" in cnnkit("runs", "--debug").err
 
+    @pytest.mark.parametrize(
+        ("error", "part"),
+        [
+            (MemoryError(), "not enough memory"),
+            (ImportError("x.so: failed to map segment from shared object"), "not enough memory: x.so"),
+            (RuntimeError("can't start new thread"), "not enough memory"),
+            (OSError(12, "Cannot allocate memory"), "not enough memory"),
+            (OSError(28, "No space left on device", "a/b.csv"), "`a/b.csv`: No space left on device\nFree some space"),
+            (OSError(30, "Read-only file system", "a"), "`a`: Read-only file system\nMake its file system writable"),
+            (OSError(36, "File name too long", "aa"), "`aa`: File name too long\nUse a shorter name"),
+        ],
+    )
+    def test_what_the_system_refuses_is_no_mistake_in_cnnkit(
+        self, error: Exception, part: str, empty: Path, cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail() -> None:
+            raise error
+
+        monkeypatch.setattr("cnnkit.listing.run_rows", fail)
+        result = cnnkit("runs")
+        assert (result.code, result.out) == (1, "")
+        assert part in result.err
+        assert "mistake in cnnkit" not in result.err
+
+    @pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+    def test_closed_streams_are_harmless(self, closed: str, empty: Path) -> None:
+        """The next file that is opened would get the number of a closed one, and what is written there."""
+        code = "import os, sys; from cnnkit.cli import main; sys.argv = ['cnnkit', 'eval', 'x']\n"
+        code += "try: main()\nfinally: open('number', 'w').write(str(os.open('file', os.O_WRONLY | os.O_CREAT)))"
+        done = subprocess.run(["bash", "-c", f'exec "{sys.executable}" -c "$0" {closed}', code], capture_output=True)
+        assert done.returncode == 2
+        assert int(Path("number").read_text()) > 2
+
+    def test_names_reach_no_terminal_as_commands_to_it(self, empty: Path, cnnkit: Cnnkit) -> None:
+        name = "\x1b[31mred\x9b\u202e-1"
+        Path("runs", name).mkdir(parents=True)
+        Path("runs", name, "config.yaml").write_text("training: {epochs: 3}")
+        shown = r"\x1b[31mred\x9b\u202e-1"
+        assert shown in cnnkit("runs").out
+        assert shown in cnnkit("eval", "no run").err
+        assert json.loads(cnnkit("runs", "--json").out)[0]["run"] == name
+        for arguments in (
+            ("runs",),
+            ("runs", "--json"),
+            ("eval", name),
+            ("eval", f"--{name}"),
+            ("--debug", "eval", name),
+        ):
+            result = cnnkit(*arguments)
+            assert set("\x1b\x9b\u202e").isdisjoint(result.out + result.err)
+
     def test_ctrl_c_exits_with_130(self, empty: Path, cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupt() -> None:
             os.kill(os.getpid(), signal.SIGINT)
@@ -842,7 +893,7 @@ class TestErrors:
                 [sys.executable, "-m", "cnnkit", "new", "--list"], stdout=full, stderr=subprocess.PIPE, text=True
             )
         assert done.returncode == 1
-        assert done.stderr.splitlines() == ["cnnkit: [Errno 28] No space left on device"]
+        assert done.stderr.splitlines()[0] == "cnnkit: `standard output`: No space left on device"
 
     def test_output_that_the_terminal_cannot_encode(self, empty: Path) -> None:
         Path("runs/猫-1").mkdir(parents=True)

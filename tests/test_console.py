@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import pty
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit.console import Console, format_duration
+from cnnkit.console import Console, Warnings, format_duration
 
 #: One epoch with its bar, as training drives it.
 EPOCH = """
@@ -161,3 +162,31 @@ console.line("two")
 )
 def test_durations_read_as_people_write_them(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
+
+
+def test_lines_of_others_do_not_control_the_terminal(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    console = Console(tmp_path / "log.txt", stream)
+    console.line("data      \x1b]0;title\x07 \x9b2J\ttab\nsecond")
+    assert stream.getvalue() == "data      \\x1b]0;title\\x07 \\x9b2J\ttab\nsecond\n"
+    assert (tmp_path / "log.txt").read_text() == stream.getvalue()
+
+
+def test_a_warning_goes_to_standard_error_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    Warnings().emit(logging.LogRecord("cnnkit", logging.WARNING, "", 0, "left out: %s", ("\x1b[2J",), None))
+    assert capsys.readouterr() == ("", "left out: \\x1b[2J\n")
+
+
+def test_the_log_is_no_link(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("mine")
+    (tmp_path / "log.txt").symlink_to(tmp_path / "target")
+    with pytest.raises(OSError, match="it is a link") as caught:
+        Console(tmp_path / "log.txt", io.StringIO()).line("added")
+    assert caught.value.filename == str(tmp_path / "log.txt")
+    assert (tmp_path / "target").read_text() == "mine"
+
+
+def test_all_text_goes_through_one_function() -> None:
+    package = Path(__file__).parent.parent / "cnnkit"
+    found = [file.name for file in package.rglob("*.py") if "click.echo(" in file.read_text(encoding="utf-8")]
+    assert found == ["console.py"]

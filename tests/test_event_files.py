@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,19 @@ def test_a_run_without_an_epoch_leaves_no_event_files(tmp_path: Path) -> None:
     files.on_train_begin()
     files.on_train_end()
     assert not (tmp_path / "events").exists()
+
+
+def test_a_full_disk_is_no_lack_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow has one error for both."""
+    tf = runtime.load_tensorflow()
+    from cnnkit.event_files import EventFiles
+
+    callback = EventFiles(tmp_path / "tensorboard")
+
+    def fail(*_: Any) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "/x/events.out.tfevents.1; No space left on device\nstack")
+
+    monkeypatch.setattr(callback, "_write", fail)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        callback.on_epoch_end(0)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "tensorboard"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cnnkit.mistakes import Predictions, read_predictions
 from cnnkit.plots.several_runs import curves_of_runs_figure
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.predict import Prediction, as_table
-from cnnkit.printable import printable
+from cnnkit.printable import printable, printable_json
 from cnnkit.rundir import Run
 
 
@@ -91,3 +92,11 @@ def test_the_table_of_predictions_has_one_line_for_each_file() -> None:
     lines = as_table([read, failed]).encode("utf-8").decode().splitlines()
     assert lines[1].split()[:2] == [r"a\nb\x1b[31m\udce9.jpg", "cat"]
     assert len(lines) == 5
+
+
+def test_json_stays_json_with_its_own_escapes() -> None:
+    value = {"name\u202e": ["\x1b[2J", "\x9b", "\u2028", "caf\udce9", "caf\u00e9 \u732b \U0001f600", 'a"b\\'], "n": 1.5}
+    text = printable_json(value)
+    assert json.loads(text) == value
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert "caf\u00e9 \u732b \U0001f600" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from cnnkit.ending import failed_write
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.files import replacing, to_csv, write_atomically
+from cnnkit.files import append_line, replacing, to_csv, write_atomically
 from cnnkit.rundir import Run, check_outside, create_run, find_run, list_runs
 
 
@@ -305,3 +307,43 @@ def test_a_run_is_not_made_inside_the_folder_of_its_images(
             check_outside(directory, folder)
     else:
         check_outside(directory, folder)
+
+
+class TestFullDisks:
+    def test_a_file_that_cannot_be_finished_is_named_and_the_old_one_kept(self) -> None:
+        """A limit on the size of files stops a write in its midst, as a full disk does."""
+        resource = pytest.importorskip("resource")
+        path = Path("metrics.csv")
+        path.write_text("old")
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large") as caught:
+                write_atomically(path, "x" * 5000)
+            assert caught.value.filename == "metrics.csv"
+            with pytest.raises(OSError, match="File too large") as caught:
+                append_line(Path("log.txt"), "x" * 5000)
+            assert caught.value.filename == "log.txt"
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert path.read_text() == "old"
+        assert sorted(os.listdir()) == ["log.txt", "metrics.csv"]
+
+    @pytest.mark.parametrize(
+        ("epochs", "way_on"),
+        [
+            (0, "Free some space there, then start again with `cnnkit train`."),
+            (1, "What was learned is kept. Free some space there, then: cnnkit train --resume 'a run'"),
+            (2, "The trained network is kept. Free some space there, then: cnnkit eval 'a run'; cnnkit report 'a run'"),
+        ],
+    )
+    def test_training_says_how_to_go_on(self, epochs: int, way_on: str) -> None:
+        run = Run(Path("a run"))
+        run.checkpoint.parent.mkdir(parents=True)
+        if epochs:
+            run.checkpoint.write_text("")
+            run.write_metrics([{"epoch": number, "loss": 1.0} for number in range(1, epochs + 1)])
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(run.model))
+        told = failed_write(error, run, 2)
+        assert (told.message, told.hint) == ("`a run/model.keras`: No space left on device", way_on)
+        assert told.exit_code == 1

@@ -254,3 +254,12 @@ def test_an_empty_variable_leaves_the_backend_to_cnnkit(monkeypatch: pytest.Monk
     monkeypatch.setenv("KERAS_BACKEND", "")
     runtime.set_environment()
     assert os.environ["KERAS_BACKEND"] == "tensorflow"
+
+
+def test_a_limit_that_would_end_the_process_from_within_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (2_000_000_000, resource.RLIM_INFINITY))
+    with pytest.raises(CnnkitError, match=r"virtual memory is 2\.0 GB, but TensorFlow needs 3 GB"):
+        runtime.load_tensorflow()
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    runtime._check_address_space()

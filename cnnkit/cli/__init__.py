@@ -6,6 +6,7 @@ TensorFlow is imported only by commands that compute, so that `--help` and confi
 from __future__ import annotations
 
 import io
+import logging
 import os
 import signal
 import sys
@@ -23,7 +24,8 @@ from cnnkit.cli.serving import serve, watch
 from cnnkit.cli.setting_up import doctor, new, schema
 from cnnkit.cli.showing import report, show
 from cnnkit.cli.training import train
-from cnnkit.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnkitError, ConfigError
+from cnnkit.console import Warnings, echo
+from cnnkit.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnkitError, ConfigError, of_the_system
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -65,7 +67,9 @@ def main() -> None:
         sys.stdout.flush()
         sys.exit(result if isinstance(result, int) else 0)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        echo(shown.getvalue(), err=True, nl=False)
         sys.exit(error.exit_code)
     except ConfigError as error:
         # Its lines begin with a place, `file:line:column`, which editors find at a line's start.
@@ -77,12 +81,13 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our output has gone (`| head`).
         sys.exit(EXIT_FAILED)
-    except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), EXIT_FAILED)
     except Exception as error:
         if State.interrupted:
             # Compiled modules turn an interrupt into errors of their own, numpy's import into an ImportError.
             _fail("interrupted", EXIT_INTERRUPTED)
+        known = of_the_system(error)
+        if known is not None:
+            _fail(str(known), known.exit_code)
         _fail(
             f"unexpected {type(error).__name__}: {error}\n"
             "This is a mistake in cnnkit; run the command again with --debug to see where.",
@@ -91,18 +96,34 @@ def main() -> None:
 
 
 def _prepare_process() -> None:
-    """Makes any text printable whatever the encoding, a closed standard output harmless, and notes Ctrl-C."""
+    """Makes any text printable whatever the encoding, closed standard streams harmless, and notes Ctrl-C."""
     State.debug = State.interrupted = False
     garbage.look_rarely()
     plugins.search_for_none()
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (it stays open to the end)
+    _open_closed_streams()
+    logger = logging.getLogger("cnnkit")
+    if not any(isinstance(handler, Warnings) for handler in logger.handlers):
+        logger.addHandler(Warnings(logging.WARNING))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     # Where the shell has Ctrl-C ignored, it stays so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+
+
+def _open_closed_streams() -> None:
+    """Opens what the shell has closed (`2>&-`): the next file would get its number, and native code writes there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    # They stay open to the end.
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _interrupt(number: int, frame: Any) -> None:
@@ -114,6 +135,6 @@ def _fail(message: str, code: int, prefix: str = "cnnkit: ") -> NoReturn:
     if State.debug:
         import traceback
 
-        traceback.print_exc()
-    click.echo(prefix + message, err=True)
+        echo(traceback.format_exc(), err=True, nl=False)
+    echo(prefix + message, err=True)
     sys.exit(code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cnnkit.cli.options import JSON, common, complete_configs
+from cnnkit.console import echo
 from cnnkit.errors import EXIT_FAILED, ConfigError, UsageError
+from cnnkit.printable import printable_json
 
 if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig
@@ -37,9 +38,9 @@ def data_list(as_json: bool) -> None:
 
     rows = [asdict(row) for row in list_data_sets()]
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False, default=str))
+        echo(printable_json(rows))
     else:
-        click.echo(as_table(rows))
+        echo(as_table(rows))
 
 
 @data.command("prepare")
@@ -51,7 +52,7 @@ def data_prepare(name: str) -> None:
 
     # A child process downloads; this one needs no TensorFlow.
     folder = prepare(name)
-    click.echo(f"`{name}` is ready in {folder}" if folder else f"`{name}` is bundled; it needs no download")
+    echo(f"`{name}` is ready in {folder}" if folder else f"`{name}` is bundled; it needs no download")
 
 
 @data.command("info")
@@ -66,10 +67,10 @@ def data_info(source: str, as_json: bool) -> None:
     config, seed = _data_source(source)
     summary = data_set_summary(config, seed)
     if as_json:
-        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+        echo(printable_json(summary))
         return
     notes = summary.pop("notes", [])
-    click.echo("\n".join([as_lines(summary), *(f"note: {note}" for note in notes)]))
+    echo("\n".join([as_lines(summary), *(f"note: {note}" for note in notes)]))
 
 
 @data.command("check")
@@ -82,7 +83,7 @@ def data_check(source: str, as_json: bool) -> None:
 
     config, seed = _folder_source(source)
     report = check_folder(config, seed, _bar)
-    click.echo(json.dumps(report.as_json(), indent=2, ensure_ascii=False) if as_json else report.as_text())
+    echo(printable_json(report.as_json()) if as_json else report.as_text())
     sys.exit(EXIT_FAILED if report.needs_decision else 0)
 
 
@@ -102,7 +103,7 @@ def data_clear_cache() -> None:
     """Remove the decoded images that are kept for the next start."""
     from cnnkit.data.cache import cache_folder, clear_cache
 
-    click.echo(f"freed {clear_cache() / 1e6:,.1f} MB in {cache_folder()}")
+    echo(f"freed {clear_cache() / 1e6:,.1f} MB in {cache_folder()}")
 
 
 def _folder_source(source: str) -> tuple[DataConfig, int]:

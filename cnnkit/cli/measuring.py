@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cnnkit.cli.options import JSON, MAX_MEGAPIXELS, RUN, TTA, common, complete_runs, named_file
+from cnnkit.console import echo
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.printable import printable_json
 
 if TYPE_CHECKING:
     from cnnkit.mistakes import Predictions
@@ -80,21 +81,21 @@ def evaluate(
     else:
         metrics = evaluate_ensemble(found, split, folder, views, keep, skip_corrupt, max_megapixels)
     if as_json:
-        click.echo(json.dumps(metrics, indent=2, ensure_ascii=False))
+        echo(printable_json(metrics))
         return
     from cnnkit.evaluate import evaluation_table
 
     augmented = f", test-time augmentation: {', '.join(views)}" if views else ""
-    click.echo(f"{title}, {folder or split + ' split'}{augmented}\n\n{evaluation_table(metrics)}")
+    echo(f"{title}, {folder or split + ' split'}{augmented}\n\n{evaluation_table(metrics)}")
     if len(found) > 1:
         members = metrics["members"]
         best = max(member["accuracy"] for member in members)
         width = max(len(member["run"]) for member in members)
         lines = [f"{member['run'].ljust(width)}  {member['accuracy']:.2%}" for member in members]
-        click.echo("\nmembers\n" + "\n".join(lines))
-        click.echo(f"the ensemble is {100 * (metrics['accuracy'] - best):+.2f} points from its best member")
+        echo("\nmembers\n" + "\n".join(lines))
+        echo(f"the ensemble is {100 * (metrics['accuracy'] - best):+.2f} points from its best member")
     for path in written:
-        click.echo(f"wrote {path}")
+        echo(f"wrote {path}")
 
 
 def _write_predictions(predictions: Predictions, title: str, table: Path | None, sheet: Path | None) -> list[Path]:
@@ -164,9 +165,9 @@ def predict(
     )
     if task.head != "softmax":
         done = "scaled to a sum of 1" if task.head == "sigmoid" else "put through a softmax"
-        click.echo(f"note: the network ends in {task.head}; its outputs were {done}", err=True)
+        echo(f"note: the network ends in {task.head}; its outputs were {done}", err=True)
     show = prediction.as_json if as_json else prediction.as_csv if as_csv else prediction.as_table
-    click.echo(show(predictions).rstrip("\n"))
+    echo(show(predictions).rstrip("\n"))
     failed = sum(one.error is not None for one in predictions)
     if failed:
         raise CnnkitError(f"{failed} of {len(predictions)} files could not be read")
@@ -206,12 +207,12 @@ def runs(compare: bool, plot: str | None, as_json: bool) -> None:
         from cnnkit.groups import as_text, comparison, read_results
 
         found = read_results()
-        click.echo(json.dumps(comparison(found), indent=2, ensure_ascii=False) if as_json else as_text(found))
+        echo(printable_json(comparison(found)) if as_json else as_text(found))
         return
     from cnnkit.listing import as_table, run_rows
 
     rows = run_rows()
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo(printable_json(rows))
     else:
-        click.echo(as_table(rows) if rows else "there are no runs yet; make one: cnnkit train CONFIG")
+        echo(as_table(rows) if rows else "there are no runs yet; make one: cnnkit train CONFIG")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 import click
 
 from cnnkit.cli.options import CONFIG, JSON, SET, common, complete_configs, new_file
+from cnnkit.console import echo
+from cnnkit.printable import printable_json
 
 
 @click.command()
@@ -41,14 +42,14 @@ def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: 
         advice = lint(loaded)
     if as_json:
         listed = {"lint": [asdict(one) for one in advice]} if linted else {}
-        click.echo(json.dumps(summary.as_json() | {"notes": notes} | listed, indent=2))
+        echo(printable_json(summary.as_json() | {"notes": notes} | listed))
         return
     # What the table warns of, the advice says with the fix.
-    click.echo(summary.as_table(depth, warnings=not linted))
+    echo(summary.as_table(depth, warnings=not linted))
     if notes:
-        click.echo("\n" + "\n".join(f"note: {note}" for note in notes))
+        echo("\n" + "\n".join(f"note: {note}" for note in notes))
     if linted:
-        click.echo("\n" + ("\n".join(map(str, advice)) if advice else "lint: nothing to say"))
+        echo("\n" + ("\n".join(map(str, advice)) if advice else "lint: nothing to say"))
 
 
 @click.command()
@@ -61,7 +62,7 @@ def diff(first: str, second: str, as_json: bool) -> None:
     from cnnkit.compare import as_text, compare, open_side
 
     sides = open_side(first), open_side(second)
-    click.echo(json.dumps(compare(*sides), indent=2, ensure_ascii=False) if as_json else as_text(*sides))
+    echo(printable_json(compare(*sides)) if as_json else as_text(*sides))
 
 
 @click.command()
@@ -78,9 +79,9 @@ def eject(config: str, overrides: tuple[str, ...], output: str | None) -> None:
     loaded = load_config(config_file(config), overrides)
     script = script_of(loaded)
     if output == "-":
-        click.echo(script, nl=False)
+        echo(script, nl=False)
         return
     target = Path(output or f"{loaded.name}.py")
     with new_file(target) as stream:
         stream.write(script)
-    click.echo(f"wrote {target}; run it: python {shlex.quote(str(target))}")
+    echo(f"wrote {target}; run it: python {shlex.quote(str(target))}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -10,7 +9,9 @@ from pathlib import Path
 import click
 
 from cnnkit.cli.options import JSON, common, new_file
+from cnnkit.console import echo
 from cnnkit.errors import EXIT_FAILED, UsageError
+from cnnkit.printable import printable_json
 
 
 def _complete_shipped(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -33,13 +34,13 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
             raise UsageError("which config? expected: cnnkit new NAME", "`cnnkit new --list` names them.")
         width = max(len(known) for known in shipped.names())
         for known in shipped.names():
-            click.echo(f"{known.ljust(width)}  {shipped.purpose(known)}")
+            echo(f"{known.ljust(width)}  {shipped.purpose(known)}")
         return
     source = shipped.find(name)
     if output == "-":
-        click.echo(source.read_text(encoding="utf-8"), nl=False)
+        echo(source.read_text(encoding="utf-8"), nl=False)
         for base in shipped.bases(name):
-            click.echo(f"it extends {base.name}: cnnkit new {base.stem}", err=True)
+            echo(f"it extends {base.name}: cnnkit new {base.stem}", err=True)
         return
     target = Path(output or source.name)
     bases = shipped.bases(name)
@@ -61,7 +62,7 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
         for base, copy in copies:
             copy.write_bytes(base.read_bytes())
     extended = f", and {', '.join(str(copy) for _, copy in copies)}, which it extends" if copies else ""
-    click.echo(f"wrote {target}{extended}; train it: cnnkit train {shlex.quote(str(target))}")
+    echo(f"wrote {target}{extended}; train it: cnnkit train {shlex.quote(str(target))}")
 
 
 @click.command()
@@ -71,7 +72,7 @@ def schema() -> None:
     from cnnkit.config.run import RunConfig
     from cnnkit.config.schema import json_schema
 
-    click.echo(json.dumps(json_schema(RunConfig), indent=2))
+    echo(printable_json(json_schema(RunConfig)))
 
 
 @click.command()
@@ -82,6 +83,6 @@ def doctor(as_json: bool) -> None:
     from cnnkit.doctor import as_text, examine
 
     report = examine()
-    click.echo(json.dumps(report, indent=2) if as_json else as_text(report))
+    echo(printable_json(report) if as_json else as_text(report))
     if report["problems"]:
         sys.exit(EXIT_FAILED)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cnnkit.cli.options import CONFIG, MAX_MEGAPIXELS, RUN, SET, common, complete_runs, named_file
+from cnnkit.console import echo
 from cnnkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def show() -> None:
 
 def _write(draw: Callable[[Path], Any], path: Path) -> None:
     draw(path)
-    click.echo(f"wrote {path}")
+    echo(f"wrote {path}")
 
 
 def _picture(output: str | None, default: Path, endings: tuple[str, ...] = (".png",), option: str = "--output") -> Path:
@@ -213,6 +214,6 @@ def report(runs: tuple[str, ...], output: str | None) -> None:
     found = [find_run(run) for run in runs] or [find_run(None)]
     path = None if output is None else _picture(output, Path(output), (".html", ".htm"))
     if len(found) == 1:
-        click.echo(f"wrote {write_report(found[0], path=path)}")
+        echo(f"wrote {write_report(found[0], path=path)}")
     else:
-        click.echo(f"wrote {compare_report(found, path or Path('comparison.html'))}")
+        echo(f"wrote {compare_report(found, path or Path('comparison.html'))}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cnnkit.cli.options import ALLOW_HOST, HOST, SET, common, complete_configs, complete_runs
+from cnnkit.console import echo
 from cnnkit.errors import CnnkitError, UsageError
 
 if TYPE_CHECKING:
@@ -97,13 +98,13 @@ def _train_seeds(config: str | None, overrides: tuple[str, ...], options: _Optio
         )
     made = []
     for seed in range(first, first + count):
-        click.echo(f"seed {seed} ({seed - first + 1} of {count})")
+        echo(f"seed {seed} ({seed - first + 1} of {count})")
         made.append(_train_one(config, (*overrides, f"seed={seed}"), options))
     (group,) = group_runs(read_results(made))
-    click.echo(f"\n{group.name}: test accuracy {group} over {count} seeds")
+    echo(f"\n{group.name}: test accuracy {group} over {count} seeds")
     for other in group_runs(read_results()):
         if other.task == group.task and other.config != group.config:
-            click.echo(verdict(other, group))
+            echo(verdict(other, group))
 
 
 def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options) -> Run:
@@ -180,6 +181,10 @@ def _evaluate(run: Run, console: Console) -> None:
             f"interrupted in the evaluation; the trained run is in {run.path}",
             f"Evaluate it: cnnkit eval {shlex.quote(str(run.path))}",
         ) from None
+    except OSError as error:
+        from cnnkit.ending import failed_write
+
+        raise failed_write(error, run, epochs=0) from error
 
 
 def _report(run: Run, console: Console) -> None:

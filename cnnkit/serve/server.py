@@ -8,9 +8,9 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import click
 import uvicorn
 
+from cnnkit.console import echo
 from cnnkit.errors import CnnkitError
 from cnnkit.pages.connections import BoundedConnection, backlog
 from cnnkit.pages.listening import address, is_loopback, listen
@@ -38,7 +38,7 @@ def serve(
         if not is_loopback(listener):
             log.warning("whoever reaches this machine's %s can use this server; it asks for no password", host)
         app = create_app(runs, own_names(host, allowed_hosts), max_megapixels)
-        server = server_of(app, lambda: click.echo(f"serving {shown}  (Ctrl-C ends it)"))
+        server = server_of(app, lambda: echo(f"serving {shown}  (Ctrl-C ends it)"))
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
         if not server.started:
