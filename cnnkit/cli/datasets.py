@@ -112,6 +112,11 @@ def _folder_source(source: str) -> tuple[DataConfig, int]:
 
     if os.path.isdir(source) and not _is_config(source):
         return DataConfig(folder=source), 0
+    if not os.path.exists(source) and not _is_config(source):
+        raise UsageError(
+            f"there is neither a folder of images nor a config or a run `{source}`",
+            "Data sets that are known by a name are looked at by `cnnkit data info`.",
+        )
     from cnnkit.rundir import config_file
 
     config, seed = _written_section(config_file(source))

@@ -143,12 +143,19 @@ def check_folder(config: DataConfig, seed: int, bar: Bar) -> Report:
 
 
 def _list(config: DataConfig) -> _Listed:
-    """The folder's files as `train` takes them; where it takes none of them, all that are there, by their folders."""
+    """The folder's files as `train` takes them; where it takes none of them, all that are there, by their folders.
+
+    Raises:
+        CnnkitError: if there is no such folder.
+    """
     assert config.folder is not None
     try:
         listing = list_image_folder(config.folder)
     except DataProblem as problem:
-        return _list_all(Path(config.folder).expanduser(), problem.message)
+        root = Path(config.folder).expanduser()
+        if not root.is_dir():
+            raise CnnkitError(problem.message) from None
+        return _list_all(root, problem.message)
     places = {
         file: (split, name)
         for split, classes in listing.splits.items()
@@ -287,8 +294,8 @@ def _copies(found: Sequence[FileFacts], listed: _Listed) -> Iterator[Finding]:
         yield Finding("copies_across_splits", True, message, across_splits)
     if others:
         drawn = not {"train", "validation", "test"} <= listed.splits
-        message = f"{_count(len(others), 'image')} more than once in a class"
-        message += ", so that a split that is drawn can share it with another" if drawn else ""
+        message = f"{_count(len(others), 'image')} in a class more than once"
+        message += "; where splits are drawn, two of them may get the same" if drawn else ""
         yield Finding("copies", drawn, message, others)
 
 
@@ -326,7 +333,7 @@ def _few_images(found: Sequence[FileFacts], listed: _Listed) -> Iterator[Finding
     few = {
         f"{split}: {name}" if len(listed.splits) > 1 else name: f"{readable[split, name]:,}"
         for split, name in counts
-        if readable[split, name] < _FEW_IMAGES
+        if name and readable[split, name] < _FEW_IMAGES
     }
     empty = {name: count for name, count in few.items() if count == "0"}
     if empty:

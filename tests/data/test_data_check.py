@@ -16,6 +16,7 @@ from cnnkit.cli import cli
 from cnnkit.config.data import DataConfig
 from cnnkit.data import data_set_summary
 from cnnkit.data.check import Finding, Report, check_folder
+from cnnkit.errors import CnnkitError
 
 
 def write(path: Path, value: int | np.ndarray, size: tuple[int, int] = (6, 5), **options: Any) -> None:
@@ -172,8 +173,10 @@ class TestCheck:
         assert len(found["copies_across_splits"].files) == 10
 
     def test_what_is_no_folder_of_images_is_said(self, tmp_path: Path) -> None:
-        for source, part in (("nothing", "neither a config file nor a run"), ("x.yaml", "x.yaml")):
+        for source, part in (("nothing", "neither a folder of images"), ("x.yaml", "x.yaml")):
             assert part in str(CliRunner().invoke(cli, ["data", "check", source]).exception)
+        with pytest.raises(CnnkitError, match="does not exist"):
+            check(tmp_path / "gone")
         config = tmp_path / "net.yaml"
         config.write_text("data: {name: digits}\nmodel: {layers: [Flatten, Dense: classes]}\n")
         assert "`digits`" in str(CliRunner().invoke(cli, ["data", "check", os.fspath(config)]).exception)
