@@ -99,7 +99,7 @@ def compile_model(
     model.compile(
         optimizer=make_optimizer(training, rate, model),
         loss=task.make_loss(training, head),
-        metrics=task.make_metrics(training, head),
+        metrics=task.make_metrics(training, head, config.mixes_labels),
         jit_compile=chosen.jit_compile,
         steps_per_execution=chosen.steps_per_execution,
         auto_scale_loss=False,

@@ -1,4 +1,4 @@
-"""Label smoothing in training alone.
+"""Labels that are not one class alone: smoothed ones in training's loss, and what metrics make of mixed ones.
 
 This module imports Keras; only training imports it.
 """
@@ -33,3 +33,15 @@ class SmoothedTraining(keras.Sequential):
         if training:
             y = y * (1.0 - self.smoothing) + self.smoothing * self.uniform
         return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+
+def on_hard_labels(metric: Any) -> Any:
+    """A metric that counts a mixed image as the class with the larger share, as accuracy does."""
+    update = metric.update_state
+
+    def update_state(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        hard = keras.ops.one_hot(keras.ops.argmax(y_true, axis=-1), y_true.shape[-1], dtype=y_true.dtype)
+        return update(hard, y_pred, sample_weight=sample_weight)
+
+    metric.update_state = update_state
+    return metric

@@ -136,10 +136,10 @@ def test_a_script_keeps_the_epoch_that_a_run_keeps() -> None:
 
     for monitor in ("accuracy", "val_loss", "val_false_negatives"):
         training = parsed(f"{{monitor: {monitor}, metrics: [FalseNegatives]}}")
-        text = write_training(training, "softmax", "False", False, ())
+        text = write_training(training, "softmax", "False", False, (), False)
         if monitor.startswith("val_"):
             assert text.callbacks[-1].startswith("keras.callbacks.ModelCheckpoint")
-            text = write_training(training, "softmax", "False", True, ())
+            text = write_training(training, "softmax", "False", True, (), False)
         sign = "" if monitor == "accuracy" else "-"
         tie = "val_loss" if monitor.startswith("val_") else "loss"
         assert f'score = {sign}logs["{monitor}"], -logs["{tie}"]' in "".join(text.functions)

@@ -170,3 +170,39 @@ def test_the_validation_images_give_the_figures_of_the_best_epoch(head: str, tmp
     else:
         assert both["loss"] < found["loss"]
         assert both["metrics"] == pytest.approx(found["metrics"], rel=1e-5)
+
+
+def test_mixed_images_count_as_the_class_with_the_larger_share() -> None:
+    """Of mixed labels, every class with a share would be a true one: recall and the area under the curve are wrong."""
+    from sklearn.metrics import precision_score, recall_score
+
+    from cnnkit.tasks.classification import make_metrics
+
+    probabilities, labels = figures()
+    one_hot = np.eye(CLASSES, dtype=np.float32)[labels]
+    mixed = 0.7 * one_hot + 0.3 * np.roll(one_hot, 1, axis=1)
+    decided = ["BinaryAccuracy", "AUC", "Precision", "Recall", "TruePositives", "F1Score", "Hinge"]
+    training = TrainingConfig.model_validate({"metrics": [*decided, "MeanSquaredError"]})
+    of_mixed = {one.name: one for one in make_metrics(training, "softmax", mixed=True)}
+    of_hard = {one.name: one for one in make_metrics(training, "softmax", mixed=False)}
+    for name, metric in of_mixed.items():
+        metric.update_state(mixed, probabilities)
+        of_hard[name].update_state(one_hot, probabilities)
+        same = float(metric.result()) == pytest.approx(float(of_hard[name].result()), rel=1e-6)
+        # A distance to the mixed label is what MixUp trains for.
+        assert same == (name != "mean_squared_error"), name
+    truth, guesses = one_hot.ravel() > 0, probabilities.ravel() > 0.5
+    assert float(of_mixed["recall"].result()) == pytest.approx(recall_score(truth, guesses), abs=1e-6)
+    assert float(of_mixed["precision"].result()) == pytest.approx(precision_score(truth, guesses), abs=1e-6)
+
+
+def test_a_script_measures_mixed_images_as_a_run_does() -> None:
+    from cnnkit.eject.training import write_training
+
+    training = TrainingConfig.model_validate({"metrics": ["Recall", "MeanSquaredError"]})
+    for mixed in (False, True):
+        text = write_training(training, "softmax", "False", True, (), mixed)
+        compiled = " ".join(text.compiled)
+        assert ('on_hard_labels(keras.metrics.Recall(name="recall"))' in compiled) == mixed
+        assert any("def on_hard_labels" in function for function in text.functions) == mixed
+        assert 'keras.metrics.MeanSquaredError(name="mean_squared_error")]' in compiled

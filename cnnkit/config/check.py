@@ -98,6 +98,8 @@ def check_parts(parts: Parts, root: Node) -> tuple[DataSetInfo | None, list[Prob
 
         steps = _check_layers(parts, info, report_inside)
     _check_augmentation(parts.augmentation, info, report)
+    if parts.training is not None and parts.training.loss is not None and parts.training.loss.needs_hard_labels:
+        _check_mixing(parts.augmentation, type(parts.training.loss).__name__, report)
     if parts.training is not None:
         ends = steps and parts.whole and parts.ending_known and steps[-1].output_shape == (info.classes,)
         ending = head([step.layer for step in steps]) if steps and ends else None
@@ -206,6 +208,13 @@ def _misplaced_kernel(initializer: str, layer: Layer, first: bool, info: DataSet
             f"{info.shape[-1]} channels; got {filters} filters"
         )
     return None
+
+
+def _check_mixing(augmentations: Sequence[tuple[int, Augmentation]], loss: str, report: Report) -> None:
+    for index, augmentation in augmentations:
+        if augmentation.mixes_labels:
+            message = f"`{loss}` knows labels of 0 and 1 alone, and mixed ones are neither; choose another loss"
+            report(("augmentation", index, type(augmentation).__name__), message)
 
 
 def _check_augmentation(augmentations: Sequence[tuple[int, Augmentation]], info: DataSetInfo, report: Report) -> None:

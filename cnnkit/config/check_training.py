@@ -130,5 +130,9 @@ def _check_smoothing(loss: Loss, report: Report) -> None:
     path: Path = ("training", "label_smoothing")
     if loss.ignores_smoothing:
         report(path, f"`{type(loss).__name__}` takes the class number, so that smoothing has no effect; leave it out")
+    elif loss.needs_hard_labels:
+        report(
+            path, f"`{type(loss).__name__}` knows labels of 0 and 1 alone, and smoothed ones are neither; leave it out"
+        )
     elif getattr(loss, "label_smoothing", 0):
         report(path, "the loss smooths the labels too; keep one of the two")

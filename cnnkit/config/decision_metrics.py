@@ -19,7 +19,11 @@ from cnnkit.config.metrics import Metric, Misfit, no_class, too_many
 _THRESHOLDS = "Probability, or probabilities, from which a class counts as predicted; null for 0.5 or `top_k`."
 
 
-class BinaryAccuracy(Metric):
+class _Decision(Metric):
+    needs_hard_labels: ClassVar[bool] = True
+
+
+class BinaryAccuracy(_Decision):
     """Share of right yes-or-no decisions over all classes."""
 
     needs_probabilities: ClassVar[bool] = True
@@ -31,7 +35,7 @@ class BinaryAccuracy(Metric):
 MOST_THRESHOLDS = 100_000
 
 
-class AUC(Metric):
+class AUC(_Decision):
     """Area under the ROC or precision-recall curve."""
 
     num_thresholds: int = Field(default=200, ge=3, le=MOST_THRESHOLDS, description="Points of the curve.")
@@ -69,7 +73,7 @@ class AUC(Metric):
         return None
 
 
-class _PrecisionOrRecall(Metric):
+class _PrecisionOrRecall(_Decision):
     needs_probabilities: ClassVar[bool] = True
 
     thresholds: Threshold | None = Field(default=None, description=_THRESHOLDS)
@@ -90,7 +94,7 @@ class Recall(_PrecisionOrRecall):
     """Share of true classes that are predicted."""
 
 
-class _AtValue(Metric):
+class _AtValue(_Decision):
     needs_probabilities: ClassVar[bool] = True
 
     num_thresholds: int = Field(default=200, ge=3, le=MOST_THRESHOLDS, description="Thresholds that are tried.")
@@ -128,7 +132,7 @@ class SpecificityAtSensitivity(_AtValue):
     sensitivity: float = Field(gt=0, le=1, description="The sensitivity that must be reached.")
 
 
-class _Count(Metric):
+class _Count(_Decision):
     needs_probabilities: ClassVar[bool] = True
 
     thresholds: Threshold | None = Field(default=None, description=_THRESHOLDS)
@@ -154,7 +158,7 @@ class FalseNegatives(_Count):
     better: ClassVar[Literal["max", "min"]] = "min"
 
 
-class FBetaScore(Metric):
+class FBetaScore(_Decision):
     """Weighted harmonic mean of precision and recall."""
 
     # Keras' default, one number per class, is no single column of metrics.csv.
@@ -165,7 +169,7 @@ class FBetaScore(Metric):
     threshold: Threshold | None = Field(default=None, description="Null counts the most probable class.")
 
 
-class F1Score(Metric):
+class F1Score(_Decision):
     """Harmonic mean of precision and recall."""
 
     average: Literal["micro", "macro", "weighted"] = Field(

@@ -47,12 +47,14 @@ class ConcordanceCorrelation(_AlongAxis):
 class Hinge(Metric):
     """Hinge loss of each class on its own."""
 
+    needs_hard_labels: ClassVar[bool] = True
     better: ClassVar[Literal["max", "min"]] = "min"
 
 
 class SquaredHinge(Metric):
     """Squared hinge loss of each class on its own."""
 
+    needs_hard_labels: ClassVar[bool] = True
     better: ClassVar[Literal["max", "min"]] = "min"
 
 

@@ -40,9 +40,13 @@ class CategoricalHinge(Loss):
 class Hinge(Loss):
     """Hinge loss of each class on its own."""
 
+    needs_hard_labels: ClassVar[bool] = True
+
 
 class SquaredHinge(Loss):
     """Squared hinge loss of each class on its own."""
+
+    needs_hard_labels: ClassVar[bool] = True
 
 
 class KLDivergence(Loss):

@@ -135,6 +135,8 @@ class Metric(NamedObject):
 
     #: Whether it is meaningless on a network that ends without softmax or sigmoid.
     needs_probabilities: ClassVar[bool] = False
+    #: Whether it tells positive labels from negative ones: a mixed label (MixUp, CutMix) is neither.
+    needs_hard_labels: ClassVar[bool] = False
     #: Whether its largest or its smallest value is the best.
     better: ClassVar[Literal["max", "min"]] = "max"
 

@@ -80,3 +80,8 @@ class RunConfig(StrictModel):
     )
     model: ModelConfig = Field(description="The network.")
     training: TrainingConfig = Field(default=TrainingConfig.with_defaults(), description="How it learns.")
+
+    @property
+    def mixes_labels(self) -> bool:
+        """Whether training images are mixed, and their labels with them."""
+        return any(one.mixes_labels for one in self.augmentation)

@@ -42,6 +42,7 @@ _COPIED_FROM = (
     "cnnkit.layers.keras_initializers",
     "cnnkit.muon",
     "cnnkit.schedules",
+    "cnnkit.smoothing",
 )
 
 _MOMENTS = '''\
@@ -131,7 +132,8 @@ def eject(loaded: LoadedConfig) -> str:
     front, measured = _front(config, info.shape)
     network = write_network(steps, info.shape, policy, front, _RESERVED | defined_names(_COPIED_FROM))
     data = write_data(config.data, info)
-    written = write_training(training, head, _jit(training, steps, policy), data.validated, network.leaves)
+    jit, mixed = _jit(training, steps, policy), config.mixes_labels
+    written = write_training(training, head, jit, data.validated, network.leaves, mixed)
     weights = _class_weights(training, info.class_names)
     batches = write_batches(config.data, config.augmentation, weighted=weights is not None)
     model = _model_functions(network, measured)

@@ -75,7 +75,7 @@ class TrainingText:
 
 
 def write_training(
-    training: TrainingConfig, head: str, jit: str, validated: bool, leaves: Sequence[Leaf]
+    training: TrainingConfig, head: str, jit: str, validated: bool, leaves: Sequence[Leaf], mixed: bool
 ) -> TrainingText:
     """The text of everything between a model and `fit`.
 
@@ -84,6 +84,7 @@ def write_training(
         head: `softmax`, `sigmoid` or `logits`.
         jit: Whether XLA compiles the training step, as an expression.
         validated: Whether there is a validation split.
+        mixed: Whether training images are mixed, and their labels with them.
     """
     text = TrainingText()
     _write_rate(training, text)
@@ -96,12 +97,16 @@ def write_training(
         text.functions.append(_SMOOTH_TRAINING % {"share": training.label_smoothing, "parts": parts})
     if loss.ignores_smoothing:
         text.functions.append(_ON_CLASS_NUMBERS)
-    metrics = [named("keras.metrics.CategoricalAccuracy", name="accuracy")]
-    metrics += [_object("keras.metrics", one, from_logits, {"name": one.column}) for one in training.metrics]
+    metrics = [call_text(named("keras.metrics.CategoricalAccuracy", name="accuracy"))]
+    for one in training.metrics:
+        metric = call_text(_object("keras.metrics", one, from_logits, {"name": one.column}))
+        metrics.append(f"on_hard_labels({metric})" if mixed and one.needs_hard_labels else metric)
+    if mixed and any(one.needs_hard_labels for one in training.metrics):
+        text.functions.append(copied("cnnkit.smoothing", ["on_hard_labels"]) + "\n")
     steps = training.steps_per_execution
     text.compiled = [
         f"loss={f'on_class_numbers({objective})' if loss.ignores_smoothing else objective}",
-        f"metrics=[{', '.join(map(call_text, metrics))}]",
+        f"metrics=[{', '.join(metrics)}]",
         f"steps_per_execution={'min(8, steps)' if steps == 'auto' else steps}",
         f"jit_compile={jit}",
     ]

@@ -32,12 +32,21 @@ def make_loss(training: TrainingConfig, head: str) -> Any:
     return configured_loss(training, head).build(from_logits=head == "logits")
 
 
-def make_metrics(training: TrainingConfig, head: str) -> list[Any]:
-    """Accuracy, and the metrics that the config names."""
+def make_metrics(training: TrainingConfig, head: str, mixed: bool) -> list[Any]:
+    """Accuracy, and the metrics that the config names.
+
+    Args:
+        mixed: Whether training images are mixed, and their labels with them.
+    """
     import keras
 
-    accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
-    return [accuracy, *(metric.build(from_logits=head == "logits") for metric in training.metrics)]
+    from cnnkit.smoothing import on_hard_labels
+
+    metrics = [keras.metrics.CategoricalAccuracy(name="accuracy")]
+    for one in training.metrics:
+        metric = one.build(from_logits=head == "logits")
+        metrics.append(on_hard_labels(metric) if mixed and one.needs_hard_labels else metric)
+    return metrics
 
 
 def class_weights(training: TrainingConfig, labels: numpy.ndarray, class_names: Sequence[str]) -> numpy.ndarray | None:

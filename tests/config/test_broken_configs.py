@@ -302,6 +302,12 @@ HINTS = [
         "`Dice` is not one number per image",
         "`axis: [1]`",
     ),
+    edit("smoothed hinge", "metrics: [AUC]", "loss: Hinge\n  label_smoothing: 0.1", "22:3", "labels of 0 and 1 alone"),
+    Case(
+        "mixed hinge",
+        edited(("RandomFlip: horizontal", "MixUp"), ("metrics: [AUC]", "loss: SquaredHinge")),
+        {"6:5": ("`SquaredHinge` knows labels of 0 and 1 alone",)},
+    ),
     edit("metric twice", "[AUC]", "[AUC, AUC]", "21:18", "`auc` is measured already", "`name`"),
     edit("metric with a column's name", "[AUC]", "[{AUC: {name: epoch}}]", "21:20", "`epoch`", "another `name`"),
     edit("unknown monitor", "patience: 2", "monitor: f1", "20:29", "unknown metric `f1`", "`val_auc`"),
