@@ -7,6 +7,8 @@ import functools
 import io
 import itertools
 import os
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 from types import ModuleType
@@ -125,6 +127,27 @@ def test_a_folder_is_divided_resized_and_read_the_same(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_all_folders_are_divided_resized_and_read_the_same(tmp_path: Path) -> None:
     check_folders(tmp_path, FOLDERS)
+
+
+def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
+    """Of the config, of folders and of classes; also where ASCII is all that the system is said to know."""
+    root = os.path.join(os.fsencode(tmp_path), b"d\xff")
+    for name in (b"caf\xe9", "käse".encode()):
+        os.makedirs(os.path.join(root, name))
+        for number in range(4):
+            file = os.path.join(root, name, b"%d.png" % number)
+            Image.new("RGB", (4, 3), (number, 0, 0)).save(os.fsdecode(file))
+    config = os.path.join(root, b"b\xe9.yaml")
+    with open(config, "w") as stream:
+        stream.write("data: {folder: ., validation: 0}\nmodel: {layers: [Flatten, {Dense: classes}]}\n")
+    ascii_alone = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "cnnkit", "eject", config, "-o", "script.py"]
+    done = subprocess.run(command, env=ascii_alone, cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    for script in ((tmp_path / "script.py").read_text("utf-8"), eject(load_config(os.fsdecode(config)))):
+        assert 'BEST = "b_.keras"' in script
+        found = splits_of(script)
+        assert (len(found["train"][0]), len(found["test"][0])) == (6, 2)
 
 
 def test_digits_are_divided_the_same(tmp_path: Path) -> None:

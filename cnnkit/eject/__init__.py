@@ -145,7 +145,7 @@ def eject(loaded: LoadedConfig) -> str:
         f"BATCH_SIZE = {config.data.batch_size}",
         f"EPOCHS = {training.epochs}",
         *([] if config.data.folder else [f"CLASSES = {info.classes}"]),
-        f"BEST = {literal(loaded.name + '.keras')}  # the best epoch's model",
+        f"BEST = {literal(_plain_name(loaded) + '.keras')}  # the best epoch's model",
         *data.constants,
         *([f"NAMED = {literal(network.explicit)}"] if network.explicit else []),
     ]
@@ -161,12 +161,16 @@ def eject(loaded: LoadedConfig) -> str:
     return "\n".join([*top, body])
 
 
+def _plain_name(loaded: LoadedConfig) -> str:
+    """The config's name without what could not stand in a docstring, or in the name of a file anywhere."""
+    return re.sub(r"[^\w .-]", "_", loaded.name)
+
+
 def _docstring(loaded: LoadedConfig) -> str:
     data = loaded.config.data
-    name = re.sub(r"[^\w .-]", "_", loaded.name)
     needs = "Pillow" if data.folder else "scikit-learn" if data.name == "digits" else "tensorflow-datasets"
     return (
-        f'"""{name}: a convolutional network in plain Keras, written by `cnnkit eject`.\n\n'
+        f'"""{_plain_name(loaded)}: a convolutional network in plain Keras, written by `cnnkit eject`.\n\n'
         f"Needs tensorflow, keras, numpy and {needs}. All images are held in memory.\n"
         '"""\n'
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.layers.calls import Argument, Call
+from cnnkit.printable import printable
 
 #: Columns of a line.
 WIDTH = 100
@@ -56,8 +57,8 @@ def literal(value: Any) -> str:
     if isinstance(value, Call):
         return call_text(value)
     if isinstance(value, str):
-        # JSON's strings are Python's, too.
-        return json.dumps(value, ensure_ascii=False)
+        # JSON's strings are Python's, too; but for halves of surrogate pairs, which stand for bytes of file names.
+        return printable(json.dumps(value, ensure_ascii=False))
     if isinstance(value, float) and not math.isfinite(value):
         return f"np.{value!r}" if value != -math.inf else "-np.inf"
     if isinstance(value, list):
