@@ -70,6 +70,10 @@ class RandomSaturation(Augmentation):
 class RandomColorJitter(Augmentation):
     """Random brightness, contrast, saturation and hue, in this order, each image on its own."""
 
+    needs_one_of: ClassVar[tuple[str, ...]] = (
+        *("brightness_factor", "contrast_factor", "saturation_factor", "hue_factor"),
+    )
+
     own_layer: ClassVar[bool] = True
 
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)

@@ -74,6 +74,8 @@ class RandomCrop(Augmentation):
     https://arxiv.org/abs/1512.03385, section 4.2), there with `padding: 4`.
     """
 
+    needs_one_of: ClassVar[tuple[str, ...]] = ("height", "width", "padding")
+
     own_layer: ClassVar[bool] = True
 
     height: Side | None = Field(
@@ -185,6 +187,8 @@ class RandomZoom(Augmentation):
 
 class RandomShear(Augmentation):
     """Shears each image by its own random amount, with the top left corner fixed (as Keras does)."""
+
+    needs_one_of: ClassVar[tuple[str, ...]] = ("x_factor", "y_factor")
 
     leading: ClassVar[str | None] = "x_factor"
 

@@ -58,9 +58,11 @@ class NamedObject(StrictModel):
 
     Class attributes:
         leading: The argument that a scalar or a list stands for (`Dropout: 0.5`); None where there is none.
+        needs_one_of: Arguments of which at least one has to be written.
     """
 
     leading: ClassVar[str | None] = None
+    needs_one_of: ClassVar[tuple[str, ...]] = ()
 
     def arguments(self) -> dict[str, Any]:
         """The arguments that the user wrote, as plain YAML values."""
@@ -353,13 +355,21 @@ class Choice:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        alternatives: list[dict[str, Any]] = [{"enum": [*self.table.names(), *self.table.aliases]}]
+        bare, alternatives = [], []
         for name in self.table.names():
             cls = self.table.get(name)
             assert cls is not None
-            arguments: list[dict[str, Any]] = [handler(cls.__pydantic_core_schema__), {"type": "null"}]
-            if cls.leading is not None:
-                arguments.append({"type": ["array", "boolean", "number", "string"]})
+            arguments = [handler(cls.__pydantic_core_schema__)]
+            required = {field for field, info in cls.model_fields.items() if info.is_required()}
+            if cls.needs_one_of:
+                arguments[0]["anyOf"] = [{"required": [argument]} for argument in cls.needs_one_of]
+            if not required and not cls.needs_one_of:
+                bare.append(name)
+                arguments.append({"type": "null"})
+            if cls.leading is not None and required <= {cls.leading}:
+                # A mapping is one of arguments, and nothing is no leading argument.
+                leading = {"allOf": [arguments[0]["properties"][cls.leading], {"not": {"type": ["object", "null"]}}]}
+                arguments.append(leading)
             alternatives.append(
                 {
                     "type": "object",
@@ -368,7 +378,8 @@ class Choice:
                     "additionalProperties": False,
                 }
             )
-        return {"title": self.table.kind, "anyOf": alternatives}
+        names = [*bare, *(alias for alias, name in self.table.aliases.items() if name in bare)]
+        return {"title": self.table.kind, "anyOf": [*([{"enum": names}] if names else []), *alternatives]}
 
 
 # --- Shared field types -------------------------------------------------------------------------------

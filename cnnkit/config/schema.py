@@ -67,6 +67,28 @@ def class_schema(cls: type[NamedObject]) -> Schema:
 
 #: Strings that `expressions.py` may evaluate.
 _EXPRESSION = {"type": "string", "pattern": r"\$|\bclasses\b|[0-9)]\s*[-+*/]"}
+#: Lists with such a string in them, or in lists in them.
+_WITH_EXPRESSION = {
+    "type": "array",
+    "contains": {"anyOf": [_EXPRESSION, {"type": "array", "contains": _EXPRESSION}]},
+}
+#: The one expression that may stand for text, and for a named object.
+_NAME = {"type": "string", "pattern": r"^\$[A-Za-z_][A-Za-z0-9_]*$"}
+
+
+def _or_expression(argument: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a layer's argument that may hold expressions."""
+    parts = argument.get("anyOf", [argument])
+    if all(_takes_a_name(part) for part in parts):
+        return {"anyOf": [argument, _NAME]}
+    return {"anyOf": [argument, _EXPRESSION, _WITH_EXPRESSION]}
+
+
+def _takes_a_name(part: dict[str, Any]) -> bool:
+    """Whether no arithmetic may stand in the place of a value: text, named objects, and lists of layers."""
+    while part.get("type") == "array":
+        part = part["items"]
+    return "$ref" in part or "enum" in part or part.get("type") in ("string", "null")
 
 
 def json_schema(model: type[StrictModel]) -> dict[str, Any]:
@@ -95,5 +117,8 @@ def json_schema(model: type[StrictModel]) -> dict[str, Any]:
         for layer in alternative.get("properties", {}).values():
             arguments = layer["anyOf"][0]["properties"]
             for key, argument in arguments.items():
-                arguments[key] = {"anyOf": [argument, _EXPRESSION]}
-    return dict(schema)
+                arguments[key] = _or_expression(argument)
+            for short in layer["anyOf"][1:]:
+                if "allOf" in short:
+                    short["allOf"][0] = _or_expression(short["allOf"][0])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

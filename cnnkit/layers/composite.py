@@ -34,6 +34,8 @@ from cnnkit.layers.window import compute_dtype
 
 #: A list of layers inside a layer; its JSON Schema is that of `model.layers`, by reference.
 Layers = Annotated[list[LayerField], WithJsonSchema({"type": "array", "items": {"recursive": "layer"}})]
+_SOME = {"type": "array", "items": {"recursive": "layer"}, "minItems": 1}
+SomeLayers = Annotated[list[LayerField], Field(min_length=1), WithJsonSchema(_SOME)]
 
 
 _SHORTCUTS = ("auto", "identity", "pad")
@@ -68,7 +70,7 @@ class Repeat(Layer):
     """The layers one after another, so many times."""
 
     times: int = Field(ge=0, le=MOST_LAYERS, description="How often, from 0 (which passes the input on).")
-    layers: Annotated[Layers, Field(min_length=1)] = Field(description="The layers that are repeated.")
+    layers: SomeLayers = Field(description="The layers that are repeated.")
 
     def resolve(self, names: Names, input_shape: Shape) -> Layer:
         steps: list[Step] = []
@@ -146,7 +148,7 @@ class Residual(Layer):
 
     leading: ClassVar[str | None] = "layers"
 
-    layers: Annotated[Layers, Field(min_length=1)] = Field(description="The main path.")
+    layers: SomeLayers = Field(description="The main path.")
     shortcut: Shortcut = Field(
         default="auto",  # type: ignore[arg-type]
         description="How the input reaches the sum. `identity`: as it is. `auto`: as it is, or, where the shape "

@@ -107,7 +107,7 @@ class Reshape(ShapeLayer):
     target_shape: Annotated[
         tuple[int, ...],
         PlainValidator(_target_shape),
-        WithJsonSchema(list_schema(whole_schema(-1, MOST_VALUES), 1, MOST_AXES)),
+        WithJsonSchema(list_schema({"anyOf": [whole_schema(1, MOST_VALUES), {"const": -1}]}, 1, MOST_AXES)),
     ] = Field(description="The new shape without the batch axis; one size may be -1, what remains.")
 
     def output_shape(self, input_shape: Shape) -> Shape:

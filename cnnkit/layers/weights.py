@@ -40,7 +40,7 @@ def _axes(value: Any) -> Any:
 
 
 _ONE = whole_schema(-MOST_AXES, MOST_AXES)
-_AXES_SCHEMA = {"anyOf": [_ONE, list_schema(_ONE)]}
+_AXES_SCHEMA = {"anyOf": [_ONE, {**list_schema(_ONE), "uniqueItems": True}]}
 
 #: One axis of a weight tensor, or several; counted from 0, from the end where negative.
 WeightAxes = Annotated[int | list[int], PlainValidator(_axes), WithJsonSchema(_AXES_SCHEMA)]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,7 @@ from cnnkit.config.load import load_config
 from cnnkit.config.losses import LOSSES
 from cnnkit.config.metrics import METRICS
 from cnnkit.config.optimizers import OPTIMIZERS, Optimizer
-from cnnkit.config.run import RunConfig
 from cnnkit.config.schedules import SCHEDULES, Schedule
-from cnnkit.config.schema import json_schema
 
 #: The table, Keras' module of the same things, and the classes there that nobody names in a config.
 KINDS: dict[str, tuple[Table, Any, set[str]]] = {
@@ -394,128 +390,7 @@ def test_an_object_with_every_argument_survives_being_written_out() -> None:
         assert again.to_plain() == first.to_plain()
 
 
-# --- The JSON schema ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def schema() -> dict[str, Any]:
-    return json.loads(json.dumps(json_schema(RunConfig)))
-
-
-def fits(schema: dict[str, Any], value: Any, definitions: dict[str, Any]) -> bool:
-    """Whether a value fits a JSON schema; for the keywords that the config's schema uses, and no others."""
-    if "$ref" in schema:
-        return fits(definitions[schema["$ref"].removeprefix("#/$defs/")], value, definitions)
-    checks = {
-        "type": lambda names: any(_has_type(name, value) for name in ([names] if isinstance(names, str) else names)),
-        "anyOf": lambda parts: any(fits(part, value, definitions) for part in parts),
-        "oneOf": lambda parts: sum(fits(part, value, definitions) for part in parts) == 1,
-        "allOf": lambda parts: all(fits(part, value, definitions) for part in parts),
-        "enum": lambda values: any(value == one and type(value) is type(one) for one in values),
-        "const": lambda one: value == one and type(value) is type(one),
-        "minimum": lambda bound: not _is_number(value) or value >= bound,
-        "maximum": lambda bound: not _is_number(value) or value <= bound,
-        "exclusiveMinimum": lambda bound: not _is_number(value) or value > bound,
-        "exclusiveMaximum": lambda bound: not _is_number(value) or value < bound,
-        "minItems": lambda count: not isinstance(value, list) or len(value) >= count,
-        "maxItems": lambda count: not isinstance(value, list) or len(value) <= count,
-        "minLength": lambda count: not isinstance(value, str) or len(value) >= count,
-        "pattern": lambda pattern: not isinstance(value, str) or re.search(pattern, value) is not None,
-        "items": lambda item: not isinstance(value, list) or all(fits(item, one, definitions) for one in value),
-        "minProperties": lambda count: not isinstance(value, dict) or len(value) >= count,
-        "maxProperties": lambda count: not isinstance(value, dict) or len(value) <= count,
-        "propertyNames": lambda names: (
-            not isinstance(value, dict) or all(fits(names, key, definitions) for key in value)
-        ),
-        "required": lambda keys: not isinstance(value, dict) or all(key in value for key in keys),
-        "properties": lambda fields: (
-            not isinstance(value, dict)
-            or all(fits(part, value[key], definitions) for key, part in fields.items() if key in value)
-        ),
-        "additionalProperties": lambda allowed: (
-            allowed is True
-            or not isinstance(value, dict)
-            or all(
-                allowed is not False and fits(allowed, value[key], definitions)
-                for key in value.keys() - schema.get("properties", {}).keys()
-            )
-        ),
-    }
-    silent = {"title", "description", "default", "$defs"}
-    assert not schema.keys() - checks.keys() - silent, schema.keys()
-    return all(checks[keyword](argument) for keyword, argument in schema.items() if keyword in checks)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _has_type(name: str, value: Any) -> bool:
-    types: dict[str, Any] = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
-    if name == "number":
-        return _is_number(value)
-    if name == "integer":
-        return _is_number(value) and value == int(value)
-    return isinstance(value, types[name])
-
-
-def plain_text(text: str) -> Any:
-    from cnnkit.config.document import parse
-
-    return parse(text, "f.yaml").plain()
-
-
-@pytest.mark.parametrize("name", shipped.names())
-def test_the_schema_accepts_a_shipped_config(name: str, schema: dict[str, Any]) -> None:
-    assert fits(schema, plain_text(shipped.find(name).read_text("utf-8")), schema["$defs"])
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("seed: 0", "sead: 0"),
-        ("batch_size", "batchsize"),
-        ("RandomFlip", "RandomFlop"),
-        ("BatchNormalization", "BatchNormalisation"),
-        ("kernel_size", "kernal_size"),
-        ("filters: 8", "filters: eight"),
-        ("filters: 8", "filters: 0"),
-        ("SGD", "SDG"),
-        ("momentum", "momentm"),
-        ("factor: 0.5", "factor: 5"),
-        ("patience", "patiense"),
-        ("[AUC]", "[AUCC]"),
-        ("epochs: 3", "epochs: 0"),
-        ("epochs: 3", "epochs: three"),
-        ("data:", "dta:"),
-        ("softmax", "softmx"),
-        ("Dropout: 0.5", "Dropout: {rate: 0.5, seed: 1}"),
-    ],
-)
-def test_the_schema_refuses_what_the_config_refuses(old: str, new: str, schema: dict[str, Any]) -> None:
-    from .broken import BASE, edited
-
-    assert fits(schema, plain_text(BASE), schema["$defs"])
-    assert not fits(schema, plain_text(edited((old, new))), schema["$defs"])
-
-
-def test_the_schema_knows_extends(schema: dict[str, Any]) -> None:
-    assert fits(schema, {"extends": "base.yaml", "training": {"epochs": 3}}, schema["$defs"])
-    assert not fits(schema, {"extends": 3}, schema["$defs"])
-    assert not fits(schema, {"training": {"epochs": 3}}, schema["$defs"])
-
-
-def test_the_schema_knows_names_in_the_place_of_layers(schema: dict[str, Any]) -> None:
-    """As in the reference, which shows them in a config of its own."""
-    text = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
-    shown = next(block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "Residual: $main" in block)
-    plain = {"extends": "base.yaml", **plain_text(shown)}
-    assert fits(schema, plain, schema["$defs"])
-    plain["model"]["blocks"]["unit"]["layers"][0] = "$no-name"
-    assert not fits(schema, plain, schema["$defs"])
-
-
-def test_every_field_has_a_description(schema: dict[str, Any]) -> None:
+def test_every_field_has_a_description() -> None:
     for kind, name in OBJECTS:
         cls = KINDS[kind][0].get(name)
         assert cls is not None
