@@ -16,6 +16,8 @@ from cnnkit.config.base import (
 from cnnkit.config.losses import FROM_LOGITS
 from cnnkit.config.metrics import Metric, Misfit, no_class, too_many
 
+_CLASS_ID = "Only this class, by its place among the classes, from 0 (folders: their names sorted as text)."
+
 _THRESHOLDS = "Probability, or probabilities, from which a class counts as predicted; null for 0.5 or `top_k`."
 
 
@@ -80,7 +82,7 @@ class _PrecisionOrRecall(_Decision):
     top_k: PositiveInteger | None = Field(
         default=None, description="Count the k most probable classes; fewer than there are."
     )
-    class_id: NonNegativeInteger | None = Field(default=None, description="Only this class, by number.")
+    class_id: NonNegativeInteger | None = Field(default=None, description=_CLASS_ID)
 
     def misfit(self, classes: int) -> Misfit | None:
         return too_many("top_k", self.top_k, classes) or no_class(self.class_id, classes)
@@ -98,7 +100,7 @@ class _AtValue(_Decision):
     needs_probabilities: ClassVar[bool] = True
 
     num_thresholds: int = Field(default=200, ge=3, le=MOST_THRESHOLDS, description="Thresholds that are tried.")
-    class_id: NonNegativeInteger | None = Field(default=None, description="Only this class, by number.")
+    class_id: NonNegativeInteger | None = Field(default=None, description=_CLASS_ID)
 
     def misfit(self, classes: int) -> Misfit | None:
         return no_class(self.class_id, classes)
