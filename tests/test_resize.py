@@ -22,7 +22,7 @@ from cnnkit.errors import CnnkitError
 from cnnkit.predict import predict_images
 from cnnkit.rundir import Run, Task
 from cnnkit.score import labelled_images
-from cnnkit.serve.decoding import decode
+from cnnkit.serve.decoding import MOST_MEGAPIXELS, decode
 from cnnkit.serve.refusals import Refused
 from cnnkit.serve.uploads import Upload
 from cnnkit.show import read_input
@@ -108,6 +108,23 @@ def test_the_limit_of_a_run_is_that_of_its_images(folder: Path, tmp_path: Path, 
     run = made_run(tmp_path / "run", max_megapixels=0.003)
     with pytest.raises((CnnkitError, Refused), match=r"3,200 pixels; at most 3,000 are accepted"):
         consumer(folder / "a" / "0.png", run)
+
+
+def test_the_cache_keeps_ways_of_resizing_apart(folder: Path) -> None:
+    config: dict[str, Any] = {"folder": str(folder), "image_size": SIZE, "validation": 0, "memory": "cache"}
+    found = {}
+    for resize in (*RESIZINGS, *RESIZINGS):
+        data = load(DataConfig.model_validate(config | {"resize": resize}), 0, splits=("test",))
+        assert data.test is not None
+        expected = read_image(folder / data.test.ids[0], SIZE, 3, resize=resize)
+        np.testing.assert_array_equal(data.test.read([0])[0], expected)
+        found[resize] = expected
+    assert len({image.tobytes() for image in found.values()}) == 3
+
+
+def test_the_limit_of_the_server_is_in_its_help() -> None:
+    text = CliRunner().invoke(cli, ["serve", "--help"]).output
+    assert f"by default {MOST_MEGAPIXELS}." in " ".join(text.split())
 
 
 def test_a_run_of_an_earlier_version_stretches(tmp_path: Path) -> None:

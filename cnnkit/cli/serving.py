@@ -15,13 +15,13 @@ from cnnkit.cli.options import ALLOW_HOST, HOST, common, complete_runs
 @click.option(
     "--max-megapixels",
     type=click.FloatRange(0.001, 100_000),
-    default=64,
-    show_default=True,
     metavar="N",
-    help="Refuse images of more megapixels.",
+    help="Refuse images of more megapixels; by default 64.",
 )
 @common
-def serve(runs: tuple[str, ...], host: str, allowed_hosts: tuple[str, ...], port: int, max_megapixels: float) -> None:
+def serve(
+    runs: tuple[str, ...], host: str, allowed_hosts: tuple[str, ...], port: int, max_megapixels: float | None
+) -> None:
     """Serve a page and a JSON endpoint that classify images with runs.
 
     POST /predict takes image files or JSON; /openapi.json describes it. Ctrl-C ends the server.

@@ -19,7 +19,7 @@ from cnnkit.config.base import (
     suggestion,
     whole_schema,
 )
-from cnnkit.config.image_formats import MOST_MEGAPIXELS
+from cnnkit.config.image_formats import MOST_MEGAPIXELS, Resizing
 
 
 class DataProblem(Exception):
@@ -119,7 +119,7 @@ class DataConfig(StrictModel):
     image_size: Pair | None = Field(
         default=None, description="[height, width] in pixels to resize every image to, before augmentation."
     )
-    resize: Literal["stretch", "pad", "crop"] = Field(
+    resize: Resizing = Field(
         default="stretch",
         description="How an image of other proportions reaches `image_size`: `stretch` changes them; `pad` keeps them "
         "and the whole image, centred between black borders; `crop` keeps them and the middle of the image. As "

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 from cnnkit.errors import CnnkitError
 from cnnkit.machine import usable_cores
@@ -68,7 +68,8 @@ MEGAPIXEL = 1_000_000
 MOST_MEGAPIXELS = 300
 
 #: How an image of other proportions is resized, see `data.images.read_image`.
-RESIZINGS = ("stretch", "pad", "crop")
+Resizing = Literal["stretch", "pad", "crop"]
+RESIZINGS: tuple[str, ...] = get_args(Resizing)
 
 #: Memory for images that are decoded at the same time: for each core enough for one of 16 megapixels.
 _CORE_BYTES = 192 << 20
@@ -128,10 +129,9 @@ def open_image(
         raise
     except MemoryError:
         raise CorruptImage(f"cannot read {what}: there is not enough memory for its pixels") from None
-    except OSError as error:
-        raise CorruptImage(f"cannot read {what}: {error.strerror or error or 'it cannot be decoded'}") from None
     except Exception as error:
-        raise CorruptImage(f"cannot read {what}: {str(error) or type(error).__name__}") from None
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise CorruptImage(f"cannot read {what}: {reason}") from None
 
 
 def _too_many(what: str, width: int, height: int, most_megapixels: float) -> TooManyPixels:
