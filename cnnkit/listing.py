@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from cnnkit.best import Monitor
 from cnnkit.config.base import is_number, is_whole
 from cnnkit.console import format_duration
 from cnnkit.errors import CnnkitError
-from cnnkit.rundir import Run, list_runs
+from cnnkit.rundir import LARGEST_ARCHIVE, Run, list_runs
 
 
 def run_rows() -> list[dict[str, Any]]:
@@ -26,6 +27,7 @@ def _run_row(run: Run) -> dict[str, Any]:
     best = Monitor.of_run(run).best_epoch(metrics)
     return {
         "run": run.name,
+        **run_state(run),
         "epochs": len(metrics),
         "planned_epochs": planned_epochs(plain_config(run)),
         "best_epoch": best,
@@ -34,6 +36,68 @@ def _run_row(run: Run) -> dict[str, Any]:
         "parameters": number_in(run, run.environment, "model", "parameters"),
         "seconds": round(sum((row.get("seconds", 0.0) for row in metrics), 0.0), 1),
     }
+
+
+def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of runs as a terminal shows them."""
+    if not rows:
+        return "there are no runs yet; make one: cnnkit train CONFIG"
+    shown = []
+    for row in rows:
+        state = ": ".join([row["state"], ", ".join(row["damaged"])]) if row["state"] == "damaged" else row["state"]
+        shown.append({key: value for key, value in row.items() if key != "damaged"} | {"state": state})
+    return as_table(shown)
+
+
+def run_state(run: Run) -> dict[str, Any]:
+    """What a run is at this moment.
+
+    Returns:
+        `damaged`: the names of the files that cannot be read, of those that are quickly looked at. `state`: `training`
+        while a process trains it; `damaged` if there are such files; `started` before the first epoch has ended, when
+        there is nothing to resume; `interrupted` after fewer epochs than planned, to be resumed; `trained`;
+        `evaluated`, where the test split was measured, too.
+    """
+    damaged = [path.name for path in _damaged_files(run)]
+    if run.is_training():
+        state = "training"
+    elif damaged:
+        state = "damaged"
+    else:
+        state = _progress(run)
+    return {"state": state, "damaged": damaged}
+
+
+def _progress(run: Run) -> str:
+    done, planned = len(run.read_metrics()), planned_epochs(plain_config(run))
+    # Early stopping, which ends a training before its last epoch, is not an interruption.
+    ended = value_in(run, run.live_state, "status") == "finished"
+    if not done or (planned is not None and done < planned and not ended):
+        return "interrupted" if done and run.checkpoint.exists() else "started"
+    return "evaluated" if run.evaluation.exists() else "trained"
+
+
+def _damaged_files(run: Run) -> Iterator[Path]:
+    checks: list[tuple[Path, Callable[[], Any]]] = [
+        (run.environment, run.read_environment),
+        (run.metrics, run.read_metrics),
+        (run.evaluation, run.read_evaluation),
+        (run.checkpoint, lambda: run.check_archive(run.checkpoint, LARGEST_ARCHIVE)),
+        (run.model, lambda: run.check_archive(run.model, LARGEST_ARCHIVE)),
+    ]
+    try:
+        run.check_own()
+    except OSError as error:
+        yield Path(error.filename)
+        return
+    if plain_config(run) is None:
+        yield run.config
+    for path, check in checks:
+        if os.path.lexists(path):
+            try:
+                check()
+            except CnnkitError:
+                yield path
 
 
 def number_in(run: Run, path: Path, *keys: str) -> Any:

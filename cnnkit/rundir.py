@@ -39,6 +39,7 @@ HEADS = ("softmax", "logits", "sigmoid")
 LARGEST_JSON = 1 << 28
 LARGEST_METRICS = 1 << 27
 LARGEST_PREDICTIONS = 1 << 32
+LARGEST_ARCHIVE = 1 << 40
 
 #: What environment.json may say, as far as it is read again.
 ENVIRONMENT: Form = {
@@ -268,19 +269,23 @@ class Run:
             CnnkitError: naming what is not.
         """
         try:
-            check_regular(self.config)
-            for folder in (self.checkpoint.parent, self.curves.parent, self.live, self.tensorboard):
-                if os.path.lexists(folder):
-                    check_folder(folder)
-            for name in os.listdir(self.tensorboard) if self.tensorboard.is_dir() else []:
-                check_folder(self.tensorboard / name)
-            if os.path.lexists(self.log):
-                check_regular(self.log)
+            self.check_own()
         except OSError as error:
             raise CnnkitError(
                 f"`{error.filename}` cannot be used: {error.strerror}",
                 f"`{self.path}` is to hold files and folders of its own alone; put there what it should be.",
             ) from None
+
+    def check_own(self) -> None:
+        """As `check`, with an OSError that names what is not."""
+        check_regular(self.config)
+        for folder in (self.checkpoint.parent, self.curves.parent, self.live, self.tensorboard):
+            if os.path.lexists(folder):
+                check_folder(folder)
+        for name in os.listdir(self.tensorboard) if self.tensorboard.is_dir() else []:
+            check_folder(self.tensorboard / name)
+        if os.path.lexists(self.log):
+            check_regular(self.log)
 
     def open(self, path: Path, most_bytes: int) -> BinaryIO:
         """One of the run's files, to be read: a regular file in folders of the run's own.
@@ -354,7 +359,8 @@ class Run:
         """
         found = self.read_json(self.evaluation, EVALUATION)
         # Before losses had names of their own, the loss was the cross-entropy, and no metric was measured.
-        found = {"cross_entropy": found["loss"], "metrics": {}} | found
+        found["cross_entropy"] = found["loss"] if found.get("cross_entropy") is None else found["cross_entropy"]
+        found["metrics"] = found.get("metrics") or {}
         classes, matrix = len(found["per_class"]), found["confusion_matrix"]
         if len(matrix) != classes or any(len(row) != classes for row in matrix):
             raise damaged(self.evaluation, f"`confusion_matrix` should have {classes} rows of as many numbers")
@@ -437,13 +443,16 @@ class Run:
             CnnkitError: if the file is broken, or may not be read.
         """
         try:
-            rows = list(csv.DictReader(io.StringIO(self.read(self.metrics, LARGEST_METRICS))))
+            text = self.read(self.metrics, LARGEST_METRICS)
+            rows = list(csv.DictReader(io.StringIO(text)))
             found = [{key: float(value) for key, value in row.items()} for row in rows]
         except FileNotFoundError:
             return []
         except (TypeError, ValueError, csv.Error):
-            found = [{}]
-        if not all("loss" in row and row.get("epoch", math.nan).is_integer() for row in found):
+            found = []
+        # It is written when an epoch has ended, and whole lines of it.
+        whole = bool(found) and text.endswith("\n")
+        if not whole or not all("loss" in row and row.get("epoch", math.nan).is_integer() for row in found):
             raise CnnkitError(f"`{self.metrics}` should hold one row of numbers per epoch")
         return found
 

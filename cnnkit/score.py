@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from cnnkit import inference, machine, runtime
 from cnnkit.config.class_names import same_names
@@ -120,7 +121,12 @@ def read_config(run: Run) -> LoadedConfig:
         text = read_file(file)
         tree = read_tree(file, Schema("model", model=RunConfig), text)
         info = DataSetInfo(task.image_shape, len(task.class_names), task.class_names, "config")
-        return LoadedConfig(RunConfig.model_validate(tree.plain()), info, file, tree, text)
+        try:
+            config = RunConfig.model_validate(tree.plain())
+        except ValidationError:
+            # It is not that the data are elsewhere: the config itself is wrong.
+            raise error from None
+        return LoadedConfig(config, info, file, tree, text)
 
 
 def _is_of_data(error: ConfigError) -> bool:

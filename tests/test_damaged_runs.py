@@ -17,7 +17,7 @@ import pytest
 from damages import KINDS, bytes_of, run_command, values_of
 from report_runs import written
 
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.live import server
 from cnnkit.live.state import read_state as read_live_state
 from cnnkit.live.state import request_stop
@@ -234,3 +234,55 @@ class TestSizes:
         np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (1 << 44,)})
         run.initial_filters.write_bytes(stream.getvalue() + bytes(64))
         assert server.filters_png(run, "before") is None
+
+
+def listed(name: str = NAME) -> tuple[str, list[str]]:
+    """A run's state in the list, and the files that are damaged."""
+    rows = {row["run"]: row for row in json.loads(run_command("runs", "--json").stdout)}
+    return rows[name]["state"], rows[name]["damaged"]
+
+
+class TestStates:
+    @pytest.fixture
+    def run(self, run: Run) -> Run:
+        with zipfile.ZipFile(run.model, "w") as archive:
+            archive.writestr("config.json", "{}")
+        return run
+
+    def test_a_run_from_its_beginning_to_its_end(self, run: Run) -> None:
+        assert listed() == ("evaluated", [])
+        with run.training():
+            assert listed() == ("training", [])
+        run.evaluation.unlink()
+        assert listed() == ("trained", [])
+        text = run.config.read_text()
+        run.config.write_text(text.replace("epochs: 2", "epochs: 3"))
+        assert listed() == ("interrupted", [])
+        run.write_json(run.live_state, run.read_json(run.live_state) | {"status": "finished"})
+        # Early stopping.
+        assert listed() == ("trained", [])
+        run.live_state.unlink()
+        run.checkpoint.unlink()
+        assert listed() == ("started", [])
+        run.metrics.unlink()
+        assert listed() == ("started", [])
+
+    @pytest.mark.parametrize("name", [*FILES[:4], "checkpoints/last.npz", "model.keras"])
+    def test_a_file_that_is_cut_is_named(self, run: Run, name: str) -> None:
+        path = run.path / name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] + (b"[" if name == "config.yaml" else b""))
+        assert listed() == ("damaged", [path.name])
+        assert f"damaged: {path.name}" in run_command("runs").stdout
+
+    def test_a_link_is_named(self, run: Run) -> None:
+        shutil.rmtree(run.curves.parent)
+        run.curves.parent.symlink_to("/")
+        assert listed() == ("damaged", ["plots"])
+
+
+def test_a_misspelt_key_of_data_is_no_missing_data_set(run: Run) -> None:
+    from cnnkit.score import read_config
+
+    run.config.write_text(run.config.read_text().replace("name: digits", "nome: digits"))
+    with pytest.raises(ConfigError, match="nome"):
+        read_config(run)

@@ -209,10 +209,7 @@ def runs(compare: bool, plot: str | None, as_json: bool) -> None:
         found = read_results()
         echo(printable_json(comparison(found)) if as_json else as_text(found))
         return
-    from cnnkit.listing import as_table, run_rows
+    from cnnkit import listing
 
-    rows = run_rows()
-    if as_json:
-        echo(printable_json(rows))
-    else:
-        echo(as_table(rows) if rows else "there are no runs yet; make one: cnnkit train CONFIG")
+    rows = listing.run_rows()
+    echo(printable_json(rows) if as_json else listing.as_text(rows))

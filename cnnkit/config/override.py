@@ -42,7 +42,8 @@ def read_tree(file: str, schema: Schema, text: str | None = None, seen: tuple[st
     chain = (*seen, os.path.realpath(file))
     tree: Node | None = None
     for name in _extended(extends):
-        base = read_tree(_base_file(name, folder, chain), schema, seen=chain)
+        base_file = _base_file(name, folder, chain)
+        base = read_tree(base_file, schema, _base_text(name, base_file, schema), chain)
         tree = base if tree is None else merge(tree, base, schema)
     assert tree is not None
     return merge(tree, root, schema)
@@ -57,6 +58,21 @@ def _extended(extends: Node) -> list[Node]:
             message = f"expected the path of another config, or a list of such, got {describe(name.plain())}"
             raise ConfigError([Problem(name.place, "extends", message)])
     return list(names)
+
+
+def _base_text(extends: Node, file: str, schema: Schema) -> str:
+    """What an extended file holds, if it may be a config.
+
+    Whoever wrote `extends` may be a stranger, and the file one that is nobody's business (`/etc/passwd`): what is found
+    wrong with a config is quoted, so nothing but a config is looked at.
+    """
+    text = read_file(file)
+    assert schema.model is not None
+    names = "|".join([*schema.model.model_fields, "extends"])
+    if not re.search(rf"""^[ {{,]*["']?({names})["']?[ \t]*:""", text, re.MULTILINE):
+        message = f"`{shorten(file, 200)}` is no config: it has no section such as `data:` or `model:`"
+        raise ConfigError([Problem(extends.place, "extends", message)])
+    return text
 
 
 def _base_file(extends: Node, folder: str, chain: tuple[str, ...]) -> str:

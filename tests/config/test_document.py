@@ -250,9 +250,10 @@ def test_columns_count_characters_after_a_byte_order_mark(tmp_path: Any) -> None
     assert [(node.place.line, node.place.column) for node in nodes(root)[1:]] == [(1, 4), (2, 4)]
 
 
-def test_invalid_bytes_are_counted_in_characters(tmp_path: Any) -> None:
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_invalid_bytes_are_counted_in_characters(mark: bytes, tmp_path: Any) -> None:
     file = tmp_path / "c.yaml"
-    file.write_bytes("a: 1\nénergie: é".encode() + b"\xff")
+    file.write_bytes(mark + "a: 1\nénergie: é".encode() + b"\xff")
     with pytest.raises(ConfigError) as caught:
         read_file(str(file))
     place = caught.value.problems[0].place

@@ -11,6 +11,7 @@ from cnnkit.config.load import load_config
 from cnnkit.config.override import read_tree
 from cnnkit.config.run import RunConfig
 from cnnkit.config.schema import Schema
+from cnnkit.errors import ConfigError
 
 from .broken import BASE, edited
 
@@ -188,3 +189,24 @@ def tree(folder: Path, text: str) -> Any:
     file = folder / "child.yaml"
     file.write_text(text)
     return read_tree(str(file), Schema("model", model=RunConfig)).plain()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "root:x:0:0:root:/root:/bin/bash\nsecret:x:1:1::/:/bin/sh\n",
+        "secret: hunter2\n",
+        "- secret\n",
+        "[secret]\nsecret = &secret\n",
+        "secret: *secret\nsecret: 1\n",
+        "",
+        "-----BEGIN SECRET KEY-----\nsecret\n",
+    ],
+)
+def test_what_is_no_config_is_extended_without_a_word_of_it(content: str, tmp_path: Path) -> None:
+    (tmp_path / "private").write_text(content)
+    (tmp_path / "net.yaml").write_text("extends: private\ndata: {name: digits}\n")
+    with pytest.raises(ConfigError, match="private` is no config: it has no section") as caught:
+        load_config(str(tmp_path / "net.yaml"))
+    assert "secret" not in str(caught.value).lower().replace(str(tmp_path).lower(), "")
+    assert [problem.path for problem in caught.value.problems] == ["extends"]
