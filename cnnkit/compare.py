@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from cnnkit.config.base import NamedObject, StrictModel, to_plain
 from cnnkit.config.load import LoadedConfig, load_config
+from cnnkit.footprint import format_bytes
 from cnnkit.layers.base import Layer, format_shape
 from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.compound import Compound
 from cnnkit.layers.deferred import Deferred
 from cnnkit.listing import number_in
 from cnnkit.rundir import config_file, is_config, run_of
-from cnnkit.summary import LayerRow, Summary, format_bytes, summarize
+from cnnkit.summary import LayerRow, Summary, summarize
 
 #: What it costs to change a layer into one of its kind, by share of its arguments, against 1 for leaving one out.
 _CHANGE = 1.5

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import os
 import platform
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 #: Processor flags that decide how fast convolutions run, as /proc/cpuinfo writes them.
 VECTOR_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 
 CPUINFO = Path("/proc/cpuinfo")
+MEMINFO = Path("/proc/meminfo")
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 
@@ -40,23 +43,57 @@ def schedulable_cores() -> int:
 
 def cpu_quota() -> float | None:
     """Cores' worth of time that the control groups of a container give this process; None without a limit."""
+    found = [_quota(folder) for folder in _own_groups("cpu")]
+    return min((quota for quota in found if quota is not None), default=None)
+
+
+def reachable_memory() -> int:
+    """Bytes of memory that this process can have at most: what is free, what caches would give back, and swap."""
+    try:
+        rows = [line.split() for line in MEMINFO.read_text("ascii").splitlines()]
+        sizes = {row[0]: int(row[1]) * 1024 for row in rows}
+        swap = sizes.get("SwapFree:", 0)
+        limits = [sizes["MemAvailable:"] + swap]
+    except (OSError, ValueError, KeyError, IndexError):
+        # Elsewhere than on Linux, all that is built in.
+        try:
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, OSError, ValueError):
+            return sys.maxsize
+    rooms = [_room(folder) for folder in _own_groups("memory")]
+    return max(0, min(limits + [room + swap for room in rooms if room is not None]))
+
+
+def _own_groups(controller: str) -> Iterator[Path]:
+    """The control groups that this process is in, and those around them."""
     try:
         lines = OWN_CGROUPS.read_text("ascii", errors="replace").splitlines()
     except OSError:
-        return None
-    found = []
+        return
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
         # Version 2 has no controllers in its line, and one tree; version 1 has a tree per controller.
-        root = CGROUPS / "cpu" if controllers else CGROUPS
+        root = CGROUPS / controller if controllers else CGROUPS
         # Inside a container the path may be that of the host: its top folder then stands for the container.
         here = root / path.lstrip("/")
         for folder in (here, *here.parents):
             if folder == root or root in folder.parents:
-                found.append(_quota(folder))
-    return min((quota for quota in found if quota is not None), default=None)
+                yield folder
+
+
+def _room(folder: Path) -> int | None:
+    """Bytes that a control group still gives, its caches counted as free; None without a limit."""
+    try:
+        name, held = (
+            ("memory.max", "anon") if (folder / "memory.max").exists() else ("memory.limit_in_bytes", "total_rss")
+        )
+        limit = (folder / name).read_text("ascii").strip()
+        stated = dict(line.split() for line in (folder / "memory.stat").read_text("ascii").splitlines())
+        return None if limit == "max" else int(limit) - int(stated[held])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def usable_cores() -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnnkit import runtime
+from cnnkit.footprint import Footprint, check_training, of_training
 from cnnkit.layers.stack import head as head_of
 from cnnkit.layers.weight_paths import meant
 from cnnkit.model import build_model, measure_initial_weights, normalization_constants, weights_by_path
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from cnnkit.config.run import RunConfig
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data import DataSets
+    from cnnkit.layers.stack import Step
 
 
 @dataclass
@@ -61,6 +64,8 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
     chosen = runtime.choose(config.training, stack, steps)
     config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
     config = resolved(config, chosen)
+    if chosen.device == "CPU":
+        check_training(_footprint(config, data, stack))
     measured = None
     if config.data.normalization == "standardize":
         with data_module.naming_corrupt_files(data.train, data.validation):
@@ -70,6 +75,13 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
     measure_initial_weights(model, data.train)
     names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
     return Preparation(config, data, chosen, model, head, steps, names, plateau)
+
+
+def _footprint(config: RunConfig, data: DataSets, stack: Sequence[Step]) -> Footprint:
+    splits = [split for split in (data.train, data.validation) if split is not None and data.memory == "cache"]
+    images = sum(split.size * math.prod(split.shape) for split in splits)
+    batch = config.data.batch_size if data.train is None else min(config.data.batch_size, data.train.size)
+    return of_training(stack, config.training, batch, images)
 
 
 def compile_model(

@@ -293,6 +293,11 @@ def _standard_error_on_failure() -> Iterator[None]:
             os.close(kept)
 
 
+def has_gpu() -> bool:
+    """Whether TensorFlow computes on a GPU, whose memory is its own."""
+    return bool(load_tensorflow().config.list_physical_devices("GPU"))
+
+
 def choose(training: TrainingConfig, stack: Sequence[Step], steps_per_epoch: int) -> Runtime:
     """The settings for a run: the user's where given, else a fixed rule for the device.
 

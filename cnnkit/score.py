@@ -23,6 +23,7 @@ from cnnkit.config.run import RunConfig
 from cnnkit.config.schema import Schema
 from cnnkit.errors import CnnkitError, ConfigError, UsageError
 from cnnkit.files import write_atomically
+from cnnkit.footprint import check_inference, of_inference
 from cnnkit.listing import plain_config, within
 from cnnkit.rundir import Run
 from cnnkit.summary import summarize
@@ -58,7 +59,10 @@ def open_model(run: Run) -> Any:
     import keras
 
     task = run.read_task()
-    run.check_archive(run.model, _BYTES_PER_PARAMETER * summarize(read_config(run)).parameters + _BYTES_BESIDE)
+    loaded = read_config(run)
+    run.check_archive(run.model, _BYTES_PER_PARAMETER * summarize(loaded).parameters + _BYTES_BESIDE)
+    if not runtime.has_gpu():
+        check_inference(of_inference(loaded.config.model.trace(loaded.info.shape, loaded.info.classes)))
     try:
         model = keras.models.load_model(run.model, compile=False, safe_mode=True)
     except MemoryError:

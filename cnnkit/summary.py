@@ -10,14 +10,12 @@ from functools import cached_property
 from typing import Any
 
 from cnnkit.config.load import LoadedConfig
+from cnnkit.footprint import ACTIVATION_BYTES, Footprint, format_bytes, of_training
 from cnnkit.layers.base import format_shape
 from cnnkit.layers.compound import Compound
 from cnnkit.layers.field import View
 from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer
-
-#: Bytes of one activation, a 32-bit float.
-ACTIVATION_BYTES = 4
 
 #: Rows of the table that fit a screen, where layers can be folded.
 SCREEN_LINES = 45
@@ -94,6 +92,7 @@ class Summary:
     input_shape: tuple[int, int, int]
     classes: int
     rows: tuple[LayerRow, ...]
+    training: Footprint
 
     @property
     def parameters(self) -> int:
@@ -129,6 +128,7 @@ class Summary:
             "trainable_parameters": self.trainable_parameters,
             "macs": self.macs,
             "activation_bytes": self.activation_bytes,
+            "training_bytes": self.training.total,
             "receptive_field": list(self.receptive_field),
             "layers": [row.as_json() for row in self.rows],
             "warnings": self.warnings,
@@ -193,6 +193,7 @@ class Summary:
             f"parameters       {self.parameters:,}" + (f" ({fixed:,} not trainable)" if fixed else ""),
             f"MACs             {self.macs:,} per image",
             f"activations      {format_bytes(self.activation_bytes)} per image, 32-bit",
+            f"training memory  at least {self.training.as_text()}",
             f"receptive field  {format_shape(self.receptive_field)} of {format_shape(self.input_shape[:2])}",
         ]
         chosen = Counter(row.shortcut for _, row in self.lines(self.depth()) if row.shortcut is not None)
@@ -210,7 +211,8 @@ def summarize(loaded: LoadedConfig) -> Summary:
     info = loaded.info
     steps = loaded.config.model.trace(info.shape, info.classes)
     rows = _rows(steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)], View.of(info.shape))
-    return Summary(loaded.file, info.shape, info.classes, rows)
+    training = of_training(steps, loaded.config.training, loaded.config.data.batch_size)
+    return Summary(loaded.file, info.shape, info.classes, rows, training)
 
 
 def _rows(
@@ -292,13 +294,3 @@ def _row(
         if isinstance(layer, Compound)
         else None,
     )
-
-
-def format_bytes(count: int) -> str:
-    """A number of bytes as people read it: 512 B, 12.0 KiB, 3.4 MiB."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    raise AssertionError("unreachable")

@@ -214,7 +214,11 @@ def run(seed: int, inputs: int, jobs: int, report: Callable[[Figures, list[Failu
             pending = {chunk: pool.submit(check_many, seed, chunk) for chunk in chunks}
             try:
                 for chunk, future in pending.items():
-                    found = future.result()
+                    try:
+                        found = future.result()
+                    except Exception:
+                        pool.shutdown(cancel_futures=True)
+                        raise
                     figures.add(found)
                     chunks.remove(chunk)
                     report(figures, found.failures)

@@ -1,5 +1,7 @@
 """The optimizers that few configs use; a module of their own keeps the start of all others quick."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from cnnkit.config.base import LARGEST_NUMBER, LARGEST_STEPS, Fraction, NonNegativeNumber, Number, PositiveNumber, Rate
@@ -9,6 +11,8 @@ from cnnkit.config.optimizers import BETA, BETA_2, EPSILON, Optimizer
 class RMSprop(Optimizer):
     """RMSprop (Hinton 2012)."""
 
+    state_of_momentum: ClassVar[bool] = True
+
     rho: Fraction = Field(default=0.9, description=BETA_2)
     momentum: Fraction = Field(default=0.0, description="Share of the last step that is kept.")
     epsilon: NonNegativeNumber = Field(default=1e-7, description=EPSILON)
@@ -17,6 +21,8 @@ class RMSprop(Optimizer):
 
 class Adadelta(Optimizer):
     """Adadelta (Zeiler 2012)."""
+
+    states: ClassVar[int] = 2
 
     rho: Fraction = Field(default=0.95, description=BETA_2)
     epsilon: NonNegativeNumber = Field(default=1e-7, description=EPSILON)
@@ -31,6 +37,8 @@ class Adagrad(Optimizer):
 
 class Adamax(Optimizer):
     """Adam with the infinity norm (Kingma & Ba 2014)."""
+
+    states: ClassVar[int] = 2
 
     beta_1: Rate = Field(default=0.9, description=BETA)
     beta_2: Rate = Field(default=0.999, description="Decay of the running maximum of the gradient.")
@@ -50,6 +58,8 @@ class Adafactor(Optimizer):
 class Nadam(Optimizer):
     """Adam with Nesterov momentum (Dozat 2016)."""
 
+    states: ClassVar[int] = 2
+
     beta_1: Rate = Field(default=0.9, description=BETA)
     beta_2: Rate = Field(default=0.999, description=BETA_2)
     epsilon: NonNegativeNumber = Field(default=1e-7, description=EPSILON)
@@ -57,6 +67,8 @@ class Nadam(Optimizer):
 
 class Ftrl(Optimizer):
     """Follow the regularized leader (McMahan 2013)."""
+
+    states: ClassVar[int] = 2
 
     learning_rate_power: float = Field(
         default=-0.5, ge=-LARGEST_NUMBER, le=0, description="How the rate falls; 0 for a fixed rate."
@@ -78,6 +90,8 @@ class Lion(Optimizer):
 class Lamb(Optimizer):
     """LAMB (You 2019)."""
 
+    states: ClassVar[int] = 2
+
     beta_1: Rate = Field(default=0.9, description=BETA)
     beta_2: Rate = Field(default=0.999, description=BETA_2)
     epsilon: NonNegativeNumber = Field(default=1e-7, description=EPSILON)
@@ -85,6 +99,8 @@ class Lamb(Optimizer):
 
 class ScheduleFreeAdamW(Optimizer):
     """AdamW that needs no schedule (Defazio 2024)."""
+
+    states: ClassVar[int] = 2
 
     learning_rate: PositiveNumber = Field(default=0.0025, description="Step size.")
     beta_1: Rate = Field(default=0.9, gt=0, description="Share of the average in the point of the gradient.")

@@ -80,6 +80,9 @@ class Optimizer(NamedObject):
     """The arguments that every Keras optimizer has."""
 
     leading: ClassVar[str | None] = "learning_rate"
+    #: Variables of each weight's shape that it makes whatever its arguments, and whether momentum is one more.
+    states: ClassVar[int] = 1
+    state_of_momentum: ClassVar[bool] = False
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("clipnorm", "clipvalue", "global_clipnorm"),)
 
     learning_rate: PositiveNumber = Field(default=0.001, description="Step size; the base rate of a schedule.")
@@ -117,6 +120,13 @@ class Optimizer(NamedObject):
             raise invalid(f"has {' and '.join(f'`{name}`' for name in given)}; Keras takes one of them")
         return self
 
+    def copies(self) -> int:
+        """Variables of each trainable weight's shape that the optimizer makes, at the least."""
+        momentum = getattr(self, "momentum", 0) > 0
+        further = (self.use_ema, self.gradient_accumulation_steps is not None)
+        states = self.states + (momentum and self.state_of_momentum) + getattr(self, "amsgrad", False)
+        return states + getattr(self, "centered", False) + sum(further)
+
     def build(self, learning_rate: Any) -> Any:
         """The Keras optimizer with the given rate: a number or a Keras schedule."""
         import keras
@@ -134,6 +144,9 @@ EPSILON = "Added to a denominator for numerical stability."
 class SGD(Optimizer):
     """Gradient descent, with momentum where it is above 0."""
 
+    states: ClassVar[int] = 0
+    state_of_momentum: ClassVar[bool] = True
+
     learning_rate: PositiveNumber = Field(default=0.01, description="Step size; the base rate of a schedule.")
     momentum: Fraction = Field(default=0.0, description="Share of the last step that is kept.")
     nesterov: bool = Field(default=False, description="Nesterov's form of momentum.")
@@ -141,6 +154,8 @@ class SGD(Optimizer):
 
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2014)."""
+
+    states: ClassVar[int] = 2
 
     beta_1: Rate = Field(default=0.9, description=BETA)
     beta_2: Rate = Field(default=0.999, description=BETA_2)

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 from cnnkit.console import format_duration
 from cnnkit.errors import CnnkitError
+from cnnkit.footprint import format_bytes
 from cnnkit.pages import style_sheet
-from cnnkit.summary import format_bytes
 
 log = logging.getLogger("cnnkit")
 

@@ -251,6 +251,10 @@ def _plausible(draw: random.Random, depth: int = 0) -> Any:
     return draw.choice(kinds)
 
 
+#: Values of a document that is written; writing more takes longer than reading them.
+_MOST_VALUES = 25_000
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes a value that stands in several places once, with an anchor."""
 
@@ -265,9 +269,11 @@ def _broken_structure(draw: random.Random) -> bytes:
     for _ in range(draw.choice([1, 1, 1, 2, 2, 3, 6, 15])):
         try:
             document = _changed(draw, document)
-        except (KeyError, IndexError, TypeError, AttributeError):
-            # An earlier change took away what this one looks for.
+        except (KeyError, IndexError, TypeError, AttributeError, RecursionError):
+            # An earlier change took away what this one looks for, or made a circle.
             continue
+    if sum(1 for _ in islice(_all_paths(document, ()), _MOST_VALUES + 1)) > _MOST_VALUES:
+        return b"a: " + b"[" * draw.choice([1, 100, 5000])
     dumper = _Dumper if draw.random() < 0.1 else _PlainDumper
     try:
         text: str = yaml.dump(
