@@ -81,8 +81,8 @@ def data_check(source: str, as_json: bool) -> None:
     """List what is odd in a folder of images: damage, copies, sizes. Exit 1 if it needs a decision."""
     from cnnkit.data.check import check_folder
 
-    config, seed = _folder_source(source)
-    report = check_folder(config, seed, _bar)
+    config, seed, refused = _folder_source(source)
+    report = check_folder(config, seed, _bar, refused)
     echo(printable_json(report.as_json()) if as_json else report.as_text())
     sys.exit(EXIT_FAILED if report.needs_decision else 0)
 
@@ -106,12 +106,16 @@ def data_clear_cache() -> None:
     echo(f"freed {clear_cache() / 1e6:,.1f} MB in {cache_folder()}")
 
 
-def _folder_source(source: str) -> tuple[DataConfig, int]:
-    """The `data` section and the seed of a folder, or of a config or a run whose images are in one, right or wrong."""
+def _folder_source(source: str) -> tuple[DataConfig, int, str | None]:
+    """The `data` section and the seed of a folder, or of a config or a run whose images are in one.
+
+    Returns:
+        Both; and what is wrong with the images of a config, or None.
+    """
     from cnnkit.config.data import DataConfig
 
     if os.path.isdir(source) and not _is_config(source):
-        return DataConfig(folder=source), 0
+        return DataConfig(folder=source), 0, None
     if not os.path.exists(source) and not _is_config(source):
         raise UsageError(
             f"there is neither a folder of images nor a config or a run `{source}`",
@@ -119,17 +123,17 @@ def _folder_source(source: str) -> tuple[DataConfig, int]:
         )
     from cnnkit.rundir import config_file
 
-    config, seed = _written_section(config_file(source))
+    config, seed, refused = _written_section(config_file(source))
     if config.folder is None:
         raise UsageError(
             f"`{source}` takes the data set `{config.name}`; `data check` looks at folders of images",
             "Name a folder, or a config with `data.folder`.",
         )
-    return config, seed
+    return config, seed, refused
 
 
-def _written_section(file: str) -> tuple[DataConfig, int]:
-    """The `data` section and the seed of a config that is right in itself; its images may be wrong in any way."""
+def _written_section(file: str) -> tuple[DataConfig, int, str | None]:
+    """The `data` section and the seed of a config that is right in itself; and what is wrong with its images."""
     from pydantic import ValidationError
 
     from cnnkit.config.load import load_config
@@ -140,11 +144,15 @@ def _written_section(file: str) -> tuple[DataConfig, int]:
     try:
         config = load_config(file).config
     except ConfigError as error:
+        about_images = all(problem.path.startswith("data") for problem in error.problems)
         try:
             config = RunConfig.model_validate(read_tree(file, Schema("model", model=RunConfig)).plain())
         except ValidationError:
-            raise error from None
-    return config.data, config.seed
+            about_images = False
+        if not about_images:
+            raise
+        return config.data, config.seed, error.problems[0].message
+    return config.data, config.seed, None
 
 
 def _is_config(source: str) -> bool:

@@ -122,7 +122,8 @@ def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
 
 def undecoded(config: DataConfig) -> DataConfig:
     """A folder of images of any sizes, such that loading divides it and decodes nothing."""
-    return config.model_copy(update={"image_size": (1, 1), "memory": "stream", "skip_corrupt": False})
+    changes = {"image_size": (1, 1), "shape": None, "memory": "stream", "skip_corrupt": False}
+    return config.model_copy(update=changes)
 
 
 def _look_at_files(config: DataConfig) -> list[FileFacts]:

@@ -112,7 +112,7 @@ class _Listed:
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
-def check_folder(config: DataConfig, seed: int, bar: Bar) -> Report:
+def check_folder(config: DataConfig, seed: int, bar: Bar, refused: str | None = None) -> Report:
     """Looks at every file of a folder, whatever is wrong with it.
 
     The findings are `layout` (what `train` would stop at), `taken_as` (what it says), `unreadable_folders`,
@@ -123,13 +123,14 @@ def check_folder(config: DataConfig, seed: int, bar: Bar) -> Report:
     Args:
         config: A `data` section with `folder`.
         bar: Shows how far the decoding is.
+        refused: Why `train` does not take the config, where it does not.
     """
     listed = _list(config)
     read = _reader(config)
     with bar(survey(listed.root, list(listed.places), read, config.max_megapixels), len(listed.places)) as facts:
         found = list(facts)
     findings = [
-        *_layout(config, seed, listed),
+        *_layout(config, seed, listed, refused),
         *_unreadable(config, found),
         *_left_out(listed),
         *_copies(found, listed),
@@ -218,8 +219,8 @@ def _reader(config: DataConfig) -> Callable[[str], Array]:
 # --- What may be found -----------------------------------------------------------------------------------
 
 
-def _layout(config: DataConfig, seed: int, listed: _Listed) -> Iterator[Finding]:
-    problem = listed.problem
+def _layout(config: DataConfig, seed: int, listed: _Listed, refused: str | None) -> Iterator[Finding]:
+    problem = listed.problem or refused
     if problem is None:
         try:
             notes = load(undecoded(config), seed).notes

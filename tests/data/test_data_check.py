@@ -164,6 +164,21 @@ class TestCheck:
         result = CliRunner().invoke(cli, ["data", "check", str(config), "--json"])
         assert [one["kind"] for one in json.loads(result.output)["findings"]] == list(found)
 
+    def test_a_config_is_right_or_not(self, tmp_path: Path) -> None:
+        fill(tmp_path / "d")
+        write(tmp_path / "d/cat/large.png", 77, (40, 30))
+        config = tmp_path / "net.yaml"
+
+        def kinds(data: str) -> dict[str, bool]:
+            config.write_text(f"data: {{folder: d, {data}}}\nmodel: {{layers: [Flatten, Dense: classes]}}\n")
+            result = CliRunner().invoke(cli, ["data", "check", str(config), "--json"])
+            found = {one["kind"]: one["decide"] for one in json.loads(result.output)["findings"]}
+            assert result.exit_code == any(found.values())
+            return found
+
+        assert kinds("image_size: 6, shape: [6, 6, 3]") == {"sizes": False}
+        assert kinds("validation: 0.1") == {"layout": True, "sizes": False}
+
     def test_a_folder_that_cannot_be_read_hides_no_other(self, tmp_path: Path) -> None:
         for split in ("train", "test"):
             fill(tmp_path / split, count=10)
