@@ -20,6 +20,11 @@ from cnnkit.layers.window import WindowedLayer
 #: Rows of the table that fit a screen, where layers can be folded.
 SCREEN_LINES = 45
 
+_HEADER = ("layer", "output", "parameters", "MACs", "activations", "receptive field")
+#: Columns that give way where the table is wider than the screen, in this order; before them, long names do.
+_GIVE_WAY = ("activations", "receptive field", "MACs")
+_SHORTEST_NAME = 16
+
 
 @dataclass(frozen=True)
 class LayerRow:
@@ -158,16 +163,16 @@ class Summary:
         depths = range(self.depth(), 1, -1)
         return next((depth for depth in depths if len(self.lines(depth)) <= SCREEN_LINES), 1)
 
-    def as_table(self, depth: int | None = None, *, warnings: bool = True) -> str:
+    def as_table(self, depth: int | None = None, *, warnings: bool = True, width: int = 0) -> str:
         """The summary as aligned text.
 
         Args:
+            width: Characters of a line, where names and columns are to give way; 0 for as many as it takes.
             depth: How deep to unfold layers that are made of others, from 1; by default as far as fits a screen.
             warnings: Whether they stand below it.
         """
         if depth is None:
             depth = self.readable_depth()
-        header = ("layer", "output", "parameters", "MACs", "activations", "receptive field")
         lines = [("input", format_shape(self.input_shape), "", "", "", "")]
         lines += [
             (
@@ -180,14 +185,8 @@ class Summary:
             )
             for level, row in self.lines(depth)
         ]
-        widths = [max(len(line[column]) for line in (header, *lines)) for column in range(len(header))]
-
-        def text(line: tuple[str, ...]) -> str:
-            cells = [line[0].ljust(widths[0]), line[1].ljust(widths[1])]
-            cells += [cell.rjust(width) for cell, width in zip(line[2:], widths[2:], strict=True)]
-            return "  ".join(cells).rstrip()
-
-        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+        table, left_out = _fitted([_HEADER, *lines], width)
+        rule = "-" * max(map(len, table))
         fixed = self.parameters - self.trainable_parameters
         totals = [
             f"parameters       {self.parameters:,}" + (f" ({fixed:,} not trainable)" if fixed else ""),
@@ -202,8 +201,56 @@ class Summary:
             totals.append("auto shortcuts   " + ("\n" + " " * 17).join(texts))
         if depth < self.depth():
             totals.append(f"folded at depth {depth} of {self.depth()}; `--depth {self.depth()}` shows all layers")
+        if left_out:
+            totals.append(f"left out for {width} columns: {', '.join(left_out)}")
         lines_below = [f"warning: {warning}" for warning in self.warnings] if warnings else []
-        return "\n".join([text(header), rule, *(text(line) for line in lines), rule, *totals, *lines_below])
+        return "\n".join([table[0], rule, *table[1:], rule, *totals, *lines_below])
+
+
+def _fitted(lines: Sequence[Sequence[str]], width: int) -> tuple[list[str], list[str]]:
+    """A table's lines, the first its header, as text; names are cut and columns left out until it fits a width.
+
+    Returns:
+        The lines, and the names of the columns that are left out.
+    """
+    columns = list(range(len(lines[0])))
+    left_out: list[str] = []
+    name_width = max(len(line[0]) for line in lines)
+    waiting = [_HEADER.index(name) for name in _GIVE_WAY]
+    while True:
+        widths = {column: max(len(line[column]) for line in lines) for column in columns}
+        widths[0] = name_width
+        over = sum(widths.values()) + 2 * (len(columns) - 1) - width if width else 0
+        if over <= 0:
+            break
+        if name_width > _SHORTEST_NAME:
+            name_width = max(_SHORTEST_NAME, name_width - over)
+        elif waiting:
+            column = waiting.pop(0)
+            columns.remove(column)
+            left_out.append(lines[0][column])
+        else:
+            break
+    # What the columns that gave way leave, names take back.
+    widths[0] = min(max(len(line[0]) for line in lines), name_width - min(over, 0))
+
+    def text(line: Sequence[str]) -> str:
+        cells = [cell.ljust(widths[column]) for column, cell in ((0, _cut(line[0], widths[0])), (1, line[1]))]
+        cells += [line[column].rjust(widths[column]) for column in columns[2:]]
+        return "  ".join(cells).rstrip()
+
+    return [text(line) for line in lines], left_out
+
+
+def _cut(name: str, width: int) -> str:
+    """A layer's name in a width: of one inside another, whose name begins with its place, the end."""
+    if len(name) <= width:
+        return name
+    inner = name.lstrip()
+    indent = len(name) - len(inner)
+    if indent > 1 and width - indent - 3 > 0:
+        return name[:indent] + "..." + inner[-(width - indent - 3) :]
+    return name[: width - 3] + "..."
 
 
 def summarize(loaded: LoadedConfig) -> Summary:

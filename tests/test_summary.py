@@ -246,3 +246,25 @@ class TestNotToBeTrained:
         file.write_text("data: {name: cifar10}\nmodel: {layers: [Flatten, Dense: 11]}\n")
         with pytest.raises(ConfigError, match="puts out 11, but the data have 10 classes"):
             load_config(str(file), to_train=False)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_a_narrow_terminal_gets_a_narrow_table(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Long names give way, then columns, which are named below; the totals stay."""
+    file = str(CONFIGS / "cifar10_resnet18.yaml")
+    wide = run_inspect([file], monkeypatch, capsys)[0].splitlines()
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = run_inspect([file], monkeypatch, capsys)[0].splitlines()
+    table, rule = lines[: lines.index(lines[1], 2)], lines[1]
+    assert max(map(len, table)) == len(rule) <= width
+    assert len(table) == len(wide[: wide.index(wide[1], 2)])
+    assert table[4].split()[0].endswith("Conv2D")
+    left_out = [line for line in lines if line.startswith(f"left out for {width} columns: ")]
+    header = table[0]
+    for column in ("activations", "receptive field", "MACs"):
+        assert (column in header) != any(column in line for line in left_out)
+    for column in ("layer", "output", "parameters"):
+        assert column in header
+    assert "parameters       11,183,562 (9,600 not trainable)" in lines

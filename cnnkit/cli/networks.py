@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from cnnkit.cli.options import CONFIG, JSON, SET, common, complete_configs, new_file
+from cnnkit.cli.options import CONFIG, JSON, SET, common, complete_configs, line_width, new_file
 from cnnkit.console import echo
 from cnnkit.printable import printable_json
 
@@ -45,7 +45,7 @@ def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: 
         echo(printable_json(summary.as_json() | {"notes": notes} | listed))
         return
     # What the table warns of, the advice says with the fix.
-    echo(summary.as_table(depth, warnings=not linted))
+    echo(summary.as_table(depth, warnings=not linted, width=line_width()))
     if notes:
         echo("\n" + "\n".join(f"note: {note}" for note in notes))
     if linted:

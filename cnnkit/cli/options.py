@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -96,6 +98,17 @@ def named_file(name: str, endings: tuple[str, ...], option: str) -> Path:
     if not path.parent.is_dir():
         raise UsageError(f"{option}: there is no folder `{path.parent}`")
     return path
+
+
+def line_width() -> int:
+    """Characters of a line on the terminal; 0 where the output goes elsewhere, unless COLUMNS says how many."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit():
+        return int(columns)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
+    except (OSError, ValueError):
+        return 0
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ def numbers(schema: Any) -> Iterator[dict[str, Any]]:
             yield from numbers(item)
     elif isinstance(schema, Mapping):
         kind = schema.get("type")
-        if {"integer", "number"} & set(kind if isinstance(kind, list) else [kind]):
+        if "enum" not in schema and {"integer", "number"} & set(kind if isinstance(kind, list) else [kind]):
             yield dict(schema)
         for key in ("anyOf", "items", "additionalProperties"):
             yield from numbers(schema.get(key))
@@ -129,7 +129,7 @@ training: {{epochs: 1{training}}}
         ({"layer": "UpSampling2D: 60000"}, ["output for one image would be 1920000x1920000x3"]),
         ({"layer": "Repeat: {times: 6000, layers: [ReLU]}"}, ["times", "at most 5,000"]),
         ({"layer": "unit: 2000"}, ["filters", "from 1 to 1,000,000", "got 2000000", "(from `$size * 1000`)"]),
-        ({"layer": "unit: 9223372036854775807"}, ["is too large; whole numbers reach 2^63 - 1"]),
+        ({"layer": "unit: 9223372036854775807"}, ["is too large; numbers reach 2^63 - 1"]),
         ({"layer": "Conv2D: {filters: $channels + 9999999999999, kernel_size: 1}"}, ["from 1 to 1,000,000"]),
         (
             {"layer": "Conv2D: {filters: 9, kernel_size: 3, strides: 999, padding: [60000, 60000]}"},
