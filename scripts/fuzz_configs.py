@@ -21,14 +21,14 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fuzzing import configs
+from fuzzing.processes import in_processes, largest_size, reset_largest_size
 
 #: Bounds of one step: CPU seconds, and bytes that the process may grow by.
 MOST_SECONDS = 1.0
@@ -37,9 +37,6 @@ MOST_BYTES = 300 << 20
 #: CPU seconds after which a step is given up, and the address space that a process may take.
 HANGS_AFTER = 20.0
 ADDRESS_SPACE = 4 << 30
-
-#: Inputs between two reports.
-CHUNK = 250
 
 
 class Hangs(BaseException):
@@ -96,7 +93,7 @@ class Checker:
         self.file.write_bytes(configs.config(self.seed, number))
         self.figures.inputs += 1
         self.number = number
-        base = _reset_peak()
+        base = reset_largest_size()
         try:
             loaded = self._timed("load", lambda: load_config(str(self.file)))
             self.figures.accepted += 1
@@ -111,7 +108,7 @@ class Checker:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(frame.filename).name}:{frame.lineno}"
             self._fail("", f"{type(error).__name__} at {place}: {str(error)[:200]}")
-        grown = _peak() - base
+        grown = largest_size() - base
         if grown > self.figures.most_bytes:
             self.figures.most_bytes, self.figures.most_bytes_input = grown, number
         if grown > MOST_BYTES:
@@ -166,30 +163,6 @@ def _time_limit() -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-def _reset_peak() -> int:
-    """Forgets the largest size that the process had (on Linux); its size now, in bytes."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return _peak()
-    return _status("VmRSS")
-
-
-def _peak() -> int:
-    """The largest size of the process, in bytes."""
-    try:
-        return _status("VmHWM")
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _status(name: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024
-    raise OSError(name)
-
-
 def check_many(seed: int, numbers: range) -> Figures:
     """The figures of some inputs, in this process."""
     with tempfile.TemporaryDirectory() as folder:
@@ -208,25 +181,13 @@ def _start_worker() -> None:
 def run(seed: int, inputs: int, jobs: int, report: Callable[[Figures, list[Failure]], None]) -> Figures:
     """The figures of all inputs, in processes of their own, so that one that ends is noticed."""
     figures = Figures()
-    chunks = [range(first, min(first + CHUNK, inputs)) for first in range(0, inputs, CHUNK)]
-    while chunks:
-        with ProcessPoolExecutor(jobs, initializer=_start_worker) as pool:
-            pending = {chunk: pool.submit(check_many, seed, chunk) for chunk in chunks}
-            try:
-                for chunk, future in pending.items():
-                    try:
-                        found = future.result()
-                    except Exception:
-                        pool.shutdown(cancel_futures=True)
-                        raise
-                    figures.add(found)
-                    chunks.remove(chunk)
-                    report(figures, found.failures)
-            except BrokenProcessPool:
-                chunks.remove(chunk)
-                figures.failures.append(
-                    Failure(chunk.start, "", f"a process ended in inputs {chunk.start} to {chunk.stop - 1}")
-                )
+    for chunk, found in in_processes(partial(check_many, seed), inputs, jobs, _start_worker):
+        if found is None:
+            what = f"a process ended in inputs {chunk.start} to {chunk.stop - 1}"
+            figures.failures.append(Failure(chunk.start, "", what))
+        else:
+            figures.add(found)
+            report(figures, found.failures)
     return figures
 
 

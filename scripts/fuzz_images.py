@@ -16,20 +16,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import resource
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fuzzing import images
+from fuzzing.processes import in_processes, largest_size, reset_largest_size
 
 from cnnkit.config.image_folder import image_header
 from cnnkit.config.image_formats import RESIZINGS, CorruptImage
@@ -41,9 +40,6 @@ MOST_MEGAPIXELS = 16
 #: Bounds of one input: CPU seconds, and bytes that the process may grow by.
 MOST_SECONDS = 2.0
 MOST_BYTES = 600 << 20
-
-#: Inputs that one process takes before it is replaced.
-CHUNK = 250
 
 
 @dataclass
@@ -104,12 +100,12 @@ def check(seed: int, number: int, folder: Path, figures: Figures) -> None:
 def check_many(seed: int, numbers: range) -> Figures:
     """The figures of some inputs, in this process."""
     figures = Figures()
-    before = _peak()
+    before = reset_largest_size()
     with tempfile.TemporaryDirectory() as folder, _watched() as noticed:
         for number in numbers:
             check(seed, number, Path(folder), figures)
             figures.failures += [(number, what) for what in noticed()]
-    figures.most_bytes = _peak() - before
+    figures.most_bytes = largest_size() - before
     if figures.most_bytes > MOST_BYTES:
         figures.failures.append((numbers.start, f"the process grew by {figures.most_bytes >> 20} MB from here on"))
     return figures
@@ -140,27 +136,15 @@ def _watched() -> Iterator[Callable[[], list[str]]]:
         yield noticed
 
 
-def _peak() -> int:
-    """The largest size that the process had, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 def run(seed: int, inputs: int, jobs: int) -> Figures:
     """The figures of all inputs, in processes of their own, so that one that ends is noticed."""
     figures = Figures()
-    chunks = [range(first, min(first + CHUNK, inputs)) for first in range(0, inputs, CHUNK)]
-    while chunks:
-        with ProcessPoolExecutor(jobs, max_tasks_per_child=1) as pool:
-            pending = {chunk: pool.submit(check_many, seed, chunk) for chunk in chunks}
-            for chunk, future in pending.items():
-                try:
-                    figures.add(future.result())
-                except BrokenProcessPool:
-                    figures.failures.append((chunk.start, f"a process ended between this and {chunk.stop}"))
-                    chunks.remove(chunk)
-                    break
-                chunks.remove(chunk)
-                sys.stderr.write(f"\r{sum(figures.inputs.values()):,} inputs, {len(figures.failures)} failures ")
+    for chunk, found in in_processes(partial(check_many, seed), inputs, jobs):
+        if found is None:
+            figures.failures.append((chunk.start, f"a process ended in inputs {chunk.start} to {chunk.stop - 1}"))
+        else:
+            figures.add(found)
+        sys.stderr.write(f"\r{sum(figures.inputs.values()):,} inputs, {len(figures.failures)} failures ")
     return figures
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ def fuzz_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import fuzz_images
 
     yield fuzz_images
-    for name in ("fuzz_images", "fuzzing", "fuzzing.images"):
+    for name in ("fuzz_images", "fuzzing", "fuzzing.images", "fuzzing.processes"):
         sys.modules.pop(name, None)
 
 
@@ -48,3 +49,15 @@ def test_what_goes_wrong_is_reported(fuzz_images: Any, monkeypatch: pytest.Monke
     monkeypatch.setattr(fuzz_images, "read_image", read)
     found = [what for _, what in fuzz_images.check_many(0, range(1)).failures]
     assert [what.split()[0] for what in found] == ["KeyError", "writes", "starts"]
+
+
+def _ends_at_300(chunk: range) -> int:
+    if 300 in chunk:
+        os._exit(3)
+    return len(chunk)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_that_ends_is_noticed(fuzz_images: Any) -> None:
+    found = dict(fuzz_images.in_processes(_ends_at_300, 600, 1))
+    assert found == {range(250): 250, range(250, 500): None, range(500, 600): 100}
