@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import struct
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ QUARTERS[4:, 3:] = 255
 def load_folder(folder: Path, seed: int = 0, memory_bytes: int | None = None, **fields: Any) -> DataSets:
     config = DataConfig.model_validate({"folder": str(folder), "validation": 0, **fields})
     return load(config, seed, memory_bytes=memory_bytes)
+
+
+def make_folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path
 
 
 def write_classes(folder: Path, count: int = 5, classes: str = "ab", size: tuple[int, int] = (6, 4)) -> None:
@@ -496,6 +502,14 @@ def test_another_labelled_folder_takes_the_networks_classes_and_shape(tmp_path: 
     write_classes(tmp_path / "other", classes="ax")
     with pytest.raises(CnnkitError, match="`x`"):
         labelled_folder(tmp_path / "other", class_names=("a", "b"), shape=(7, 8, 1))
+
+
+def test_a_labelled_folder_finds_its_classes_in_either_spelling(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    for known, there in ((composed, decomposed), (decomposed, composed)):
+        Image.new("L", (4, 4)).save(make_folder(tmp_path / there[-1] / there) / "1.png")
+        split = labelled_folder(tmp_path / there[-1], class_names=("a", known), shape=(4, 4, 1))
+        assert split.labels.tolist() == [1]
 
 
 def test_a_folder_that_is_not_there_is_an_error_of_the_config(tmp_path: Path) -> None:
