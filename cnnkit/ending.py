@@ -78,6 +78,30 @@ def after_stop(keeper: Any, run: Run) -> str:
     raise CnnkitError("stopped from the live page before anything was learned", _NO_CHECKPOINT)
 
 
+def non_finite(error: CnnkitError, keeper: Any, run: Run) -> CnnkitError:
+    """What a loss or a weight that is not finite becomes: where it was, what may help, and what is kept.
+
+    Args:
+        error: What was found, with what helps most networks.
+        keeper, run: As for `interruption`.
+    """
+    hint = _half_precision(keeper.model) or error.hint or ""
+    if keeper.kept:
+        hint += f" The checkpoint and model of epoch {keeper.kept} are kept in {run.path}."
+    return CnnkitError(f"{error.message} in epoch {keeper.kept + 1}", hint)
+
+
+def _half_precision(model: Any) -> str:
+    """What helps a network with layers that compute and keep their weights in float16; empty without such layers."""
+    for layer in model._flatten_layers(include_self=False):
+        if layer.dtype_policy.name == "float16":
+            return (
+                f"The layer `{layer.name}` has `dtype: float16`, in which a number below 5e-8 may be 0 and one above "
+                "65,504 infinite: leave its `dtype` out, or write `mixed_float16`, which keeps weights in float32."
+            )
+    return ""
+
+
 def _kept(keeper: Any) -> str:
     return f"{count_epochs(keeper.kept)} {'is' if keeper.kept == 1 else 'are'} kept"
 

@@ -16,7 +16,7 @@ from cnnkit.config.base import StrictModel
 from cnnkit.config.document import dump
 from cnnkit.config.provenance import as_texts, written
 from cnnkit.console import Console, format_duration
-from cnnkit.ending import Interrupted, after_stop, count_epochs, failed_write, interruption, resume_hint
+from cnnkit.ending import Interrupted, after_stop, count_epochs, failed_write, interruption, non_finite, resume_hint
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import replacing, write_atomically
 from cnnkit.live.state import Reporter, StopRequested
@@ -92,7 +92,7 @@ def resume(
     Args:
         path: The run.
         config: A config file that must agree with the run's, or None.
-        overrides: `--set` texts; only `training.epochs` may change.
+        overrides: `--set` texts; those of `check_same_config` may change.
         opened: As for `train`.
 
     Raises:
@@ -279,8 +279,15 @@ def _describe(prepared: Preparation, run: Run, console: Console) -> None:
 
 def _check_unfinished(state: dict[str, Any], config: RunConfig, run: Run) -> None:
     done = state["epochs_done"]
-    if state["stopped"]:
-        raise UsageError(f"the run `{run.path}` ended by early stopping after epoch {done}; there is nothing to resume")
+    stopping = config.training.early_stopping
+    waited = state["callbacks"].get("early_stopping", {}).get("wait", 0)
+    # With more patience than it has waited, the run would not have stopped.
+    if state["stopped"] and stopping is not None and waited >= stopping.patience:
+        raise UsageError(
+            f"the run `{run.path}` ended by early stopping after epoch {done}: {stopping.monitor} had not improved for "
+            f"{count_epochs(waited)}",
+            f"To go on with more patience: --set training.early_stopping.patience={2 * waited + 1}",
+        )
     if done >= config.training.epochs:
         raise UsageError(
             f"the run `{run.path}` has trained all its {config.training.epochs} epochs",
@@ -348,8 +355,7 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
     except KeyboardInterrupt:
         raise interruption(keeper, run) from None
     except callbacks.NonFiniteLoss as error:
-        kept = f" The checkpoint and model of epoch {keeper.kept} are kept in {run.path}." if keeper.kept else ""
-        raise CnnkitError(f"{error.message} in epoch {keeper.kept + 1}", f"{error.hint}{kept}") from None
+        raise non_finite(error, keeper, run) from None
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise CnnkitError(
             f"training in batches of {batch_size} does not fit in memory",
@@ -392,20 +398,20 @@ def _write_filters(run: Run, best_model: Any) -> None:
 
 
 def check_same_config(before: RunConfig, now: RunConfig) -> None:
-    """A resumed run keeps its config; only the number of epochs, and where the images are, may change.
+    """A resumed run keeps its config; how long it may train, and where the images are, may change.
 
     Raises:
         UsageError: naming what differs.
     """
     runtime_fields = {f"training.{name}" for name in runtime.FIELDS if getattr(now.training, name) == "auto"}
     # The batches are the same whether images are kept in memory or decoded as they are read.
-    free = {"training.epochs", "data.memory", *runtime_fields}
+    free = {"training.epochs", "training.early_stopping.patience", "data.memory", *runtime_fields}
     differences = [path for path in _differences(before, now, "") if path not in free]
     if differences:
         raise UsageError(
             f"the run was made with another config: {', '.join(differences[:5])} differ",
-            "A resumed run goes on as it began; only training.epochs and data.memory may change. Start a new run for "
-            "the rest.",
+            "A resumed run goes on as it began; only training.epochs, training.early_stopping.patience and data.memory "
+            "may change. Start a new run for the rest.",
         )
 
 

@@ -216,5 +216,22 @@ def test_early_stopping_stops_and_cannot_be_resumed(tmp_path: Path) -> None:
     stopping = {"monitor": "val_loss", "patience": 1, "min_delta": 100}
     run = run_training(tmp_path, config(training={"early_stopping": stopping, "schedule": None}), "run")
     assert len(rows(run)) == 2
-    with pytest.raises(UsageError, match="early stopping"):
+    with pytest.raises(UsageError, match="early stopping") as caught:
         resume(str(run.path), None, (), Console())
+    assert "training.early_stopping.patience=3" in str(caught.value.hint)
+
+
+@pytest.mark.long
+def test_with_more_patience_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    def content(patience: int) -> dict[str, Any]:
+        stopping = {"monitor": "val_loss", "patience": patience, "min_delta": 100}
+        return config(training={"early_stopping": stopping})
+
+    whole = run_training(tmp_path, content(2), "whole")
+    assert len(rows(whole)) == 3
+    run = run_training(tmp_path, content(1), "run")
+    assert len(rows(run)) == 2
+    resume(str(run.path), None, ("training.early_stopping.patience=2",), Console(stream=io.StringIO()))
+    assert rows(run) == rows(whole)
+    assert state(run) | {"rows": []} == state(whole) | {"rows": []}
+    assert yaml.safe_load(run.config.read_text())["training"]["early_stopping"]["patience"] == 2
