@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Literal
 
 from cnnkit.config.base import NamedObject, StrictModel, to_plain
@@ -19,6 +20,9 @@ from cnnkit.summary import LayerRow, Summary, summarize
 
 #: What it costs to change a layer into one of its kind, by share of its arguments, against 1 for leaving one out.
 _CHANGE = 1.5
+
+#: Pairs of layers that are weighed against each other in one list.
+_MOST_CELLS = 250_000
 
 _Sign = Literal["=", "~", "-", "+"]
 
@@ -74,46 +78,97 @@ def open_side(name: str) -> Side:
 def align(first: Sequence[LayerRow], second: Sequence[LayerRow]) -> list[Pair]:
     """The cheapest way from one list of layers to another: keep, change, leave out, insert.
 
-    Only layers of one kind are changed into each other. As in the alignment of sequences (Needleman and Wunsch 1970).
+    Only layers of one kind are changed into each other. Lists that differ in very many layers are compared place by
+    place.
     """
-    marks = [_signature(one) for one in first], [_signature(one) for one in second]
-    costs = [[0.0] * (len(second) + 1) for _ in range(len(first) + 1)]
-    for row in range(len(first) + 1):
-        for column in range(len(second) + 1):
-            options = []
-            if row:
-                options.append(costs[row - 1][column] + 1)
-            if column:
-                options.append(costs[row][column - 1] + 1)
-            if row and column and first[row - 1].type == second[column - 1].type:
-                same = marks[0][row - 1] == marks[1][column - 1]
-                change = 0.0 if same else _distance(first[row - 1], second[column - 1])
-                options.append(costs[row - 1][column - 1] + change)
-            costs[row][column] = min(options, default=0.0)
-    pairs: list[Pair] = []
-    row, column = len(first), len(second)
-    while row or column:
-        here = costs[row][column]
-        a, b = (first[row - 1] if row else None), (second[column - 1] if column else None)
-        # From the end: among equal layers the first ones are kept, and what was removed stands before what came for it.
-        if b and here == costs[row][column - 1] + 1:
-            pairs.append(Pair("+", None, b))
-            column -= 1
-        elif a and here == costs[row - 1][column] + 1:
-            pairs.append(Pair("-", a, None))
-            row -= 1
-        else:
-            assert a is not None
-            assert b is not None
-            same = marks[0][row - 1] == marks[1][column - 1]
-            pairs.append(Pair("=", a, b) if same else Pair("~", a, b, tuple(align(a.rows, b.rows))))
-            row, column = row - 1, column - 1
-    return pairs[::-1]
+    return _Alignment().pairs(first, second)
 
 
-def _signature(row: LayerRow) -> Any:
-    """What makes two layers the same: their kind, their arguments and what they are made of; not their sizes."""
-    return row.type, repr(sorted(_full_arguments(row).items())), tuple(_signature(one) for one in row.rows)
+class _Alignment:
+    """The alignment of sequences of Needleman and Wunsch (1970); what equal layers cost is worked out once."""
+
+    def __init__(self) -> None:
+        self._marks: dict[int, int] = {}
+        self._numbers: dict[Any, int] = {}
+        self._changes: dict[tuple[int, int], float] = {}
+
+    def pairs(self, first: Sequence[LayerRow], second: Sequence[LayerRow]) -> list[Pair]:
+        # Equal beginnings are kept whatever follows.
+        begun = 0
+        for one, other in zip(first, second, strict=False):
+            if self._mark(one) != self._mark(other):
+                break
+            begun += 1
+        kept = [Pair("=", one, other) for one, other in zip(first[:begun], second[:begun], strict=True)]
+        first, second = first[begun:], second[begun:]
+        if len(first) * len(second) > _MOST_CELLS:
+            return [
+                *kept,
+                *(pair for one, other in zip_longest(first, second) for pair in self._at_one_place(one, other)),
+            ]
+        return [*kept, *self._walk(first, second, self._costs(first, second))]
+
+    def _mark(self, row: LayerRow) -> int:
+        """What makes two layers the same: their kind, their arguments and what they are made of; not their sizes."""
+        if id(row) not in self._marks:
+            inside = tuple(self._mark(one) for one in row.rows)
+            key = (row.type, repr(sorted(_full_arguments(row).items())), inside)
+            self._marks[id(row)] = self._numbers.setdefault(key, len(self._numbers))
+        return self._marks[id(row)]
+
+    def _change(self, first: LayerRow, second: LayerRow) -> float:
+        marks = self._mark(first), self._mark(second)
+        if marks[0] == marks[1]:
+            return 0.0
+        if marks not in self._changes:
+            self._changes[marks] = _distance(first, second)
+        return self._changes[marks]
+
+    def _costs(self, first: Sequence[LayerRow], second: Sequence[LayerRow]) -> list[list[float]]:
+        """What it costs at the least to get from the first layers of one list to those of the other."""
+        costs = [[float(column) for column in range(len(second) + 1)]]
+        for row, one in enumerate(first, 1):
+            before, here = costs[-1], [float(row)]
+            for column, other in enumerate(second, 1):
+                least = min(before[column], here[column - 1]) + 1
+                if one.type == other.type:
+                    least = min(least, before[column - 1] + self._change(one, other))
+                here.append(least)
+            costs.append(here)
+        return costs
+
+    def _walk(self, first: Sequence[LayerRow], second: Sequence[LayerRow], costs: list[list[float]]) -> list[Pair]:
+        pairs: list[Pair] = []
+        row, column = len(first), len(second)
+        while row or column:
+            here = costs[row][column]
+            a, b = (first[row - 1] if row else None), (second[column - 1] if column else None)
+            # From the end: among equal layers the first ones are kept, and what was removed stands before what came
+            # for it.
+            if b and here == costs[row][column - 1] + 1:
+                pairs.append(Pair("+", None, b))
+                column -= 1
+            elif a and here == costs[row - 1][column] + 1:
+                pairs.append(Pair("-", a, None))
+                row -= 1
+            else:
+                assert a is not None
+                assert b is not None
+                pairs.append(self._changed(a, b))
+                row, column = row - 1, column - 1
+        return pairs[::-1]
+
+    def _changed(self, first: LayerRow, second: LayerRow) -> Pair:
+        same = self._mark(first) == self._mark(second)
+        return (
+            Pair("=", first, second) if same else Pair("~", first, second, tuple(self.pairs(first.rows, second.rows)))
+        )
+
+    def _at_one_place(self, first: LayerRow | None, second: LayerRow | None) -> list[Pair]:
+        if first is not None and second is not None and first.type == second.type:
+            return [self._changed(first, second)]
+        removed = [Pair("-", first, None)] if first is not None else []
+        return removed + ([Pair("+", None, second)] if second is not None else [])
 
 
 def _written_arguments(row: LayerRow) -> dict[str, Any]:

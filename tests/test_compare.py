@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,15 @@ def test_a_broken_config_is_reported_with_its_place(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["diff", str(broken), str(shipped.find("mnist"))])
     assert done.exit_code != 0
     assert "did you mean `Flatten`" in str(done.exception)
+
+
+def test_very_long_lists_are_compared_place_by_place() -> None:
+    """What begins alike is kept; of the rest, thousands by thousands of pairs would take minutes to weigh."""
+    first = [row("A", 1), *(row("A" if place % 2 else "B", place) for place in range(2000))]
+    second = [row("A", 1), *(row("A" if place % 3 else "B", place) for place in range(1, 1800))]
+    start = time.process_time()
+    found = align(first, second)
+    assert time.process_time() - start < 1
+    assert found[0].sign == "="
+    assert [pair.first for pair in found if pair.first] == first
+    assert [pair.second for pair in found if pair.second] == second
