@@ -40,6 +40,10 @@ class Warnings(logging.Handler):
             echo(record.getMessage(), err=True)
 
 
+#: Columns that a terminal needs for the bar and the remaining time beside the figures.
+_WIDTH_WITH_BAR = 70
+
+
 class Console:
     """Prints lines and the progress of an epoch.
 
@@ -81,15 +85,18 @@ class Console:
         from rich.console import Console as RichConsole
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-        self._bar = Progress(
+        terminal = RichConsole(file=self.stream)
+        if terminal.is_dumb_terminal:
+            # It cannot take a line back.
+            return
+        parts: list[Any] = [
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
             TaskProgressColumn(),
             TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=RichConsole(file=self.stream),
-            transient=True,
-        )
+        ]
+        if terminal.width >= _WIDTH_WITH_BAR:
+            parts = [parts[0], BarColumn(bar_width=24), *parts[1:], TimeRemainingColumn()]
+        self._bar = Progress(*parts, console=terminal, transient=True)
         self._task = self._bar.add_task(title, total=steps, figures="")
         self._bar.start()
 

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,10 +54,10 @@ def test_the_log_gets_every_line_and_no_bar(tmp_path: Path) -> None:
     assert log.read_text(encoding="utf-8") == "first ü\n\nlast\n"
 
 
-def on_terminal(code: str) -> str:
-    """What a program writes on a terminal of 80 columns."""
+def on_terminal(code: str, columns: int = 80, kind: str = "xterm") -> str:
+    """What a program writes on a terminal."""
     parent, child = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    environment = {**os.environ, "TERM": kind, "COLUMNS": str(columns), "LINES": "24"}
     process = subprocess.Popen([sys.executable, "-c", code], stdout=child, stderr=child, stdin=child, env=environment)
     os.close(child)
     parts = []
@@ -73,8 +74,6 @@ class Screen:
     """Just enough of a terminal to know what is left on it."""
 
     def __init__(self, text: str) -> None:
-        import re
-
         self.lines: list[str] = [""]
         self.row = self.column = 0
         for token in re.findall(r"\x1b\[\??[0-9;]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", text):
@@ -105,6 +104,16 @@ def test_a_terminal_gets_a_live_bar_that_goes_away() -> None:
     assert Screen(text).shown() == ["before", "after"]
     # The cursor is hidden under the bar, and comes back.
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l") >= 0
+
+
+def test_a_narrow_terminal_gets_the_share_and_the_figures() -> None:
+    text = on_terminal(EPOCH, columns=40)
+    assert "epoch 1/3  50% loss 0.20" in re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert Screen(text).shown() == ["before", "after"]
+
+
+def test_a_terminal_that_takes_no_line_back_gets_lines_alone() -> None:
+    assert on_terminal(EPOCH, kind="dumb").replace("\r", "") == "before\nafter\n"
 
 
 def test_a_reader_that_goes_away_stops_neither_the_run_nor_the_log(tmp_path: Path) -> None:
