@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnkit.config.image_formats import IMAGE_SUFFIXES
+from cnnkit.printable import printable
 
 #: Folders that systems make beside what a person puts there, in small letters: shadow files and thumbnails that look
 #: like images, and what was thrown away. Those whose names begin with a dot are hidden anyway.
@@ -117,4 +118,4 @@ def left_out_counts(files: Sequence[str]) -> dict[str, int]:
 def left_out_text(files: Sequence[str]) -> str:
     """`left_out_counts` as a line."""
     counts = ", ".join(f"{count:,} {kind}" for kind, count in left_out_counts(files).items())
-    return f"left out {len(files):,} file{'' if len(files) == 1 else 's'}: {counts}"
+    return printable(f"left out {len(files):,} file{'' if len(files) == 1 else 's'}: {counts}")

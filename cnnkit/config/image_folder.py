@@ -166,7 +166,7 @@ def _folder(
         splits,
         {split: classes.folders for split, classes in found.items()},
         left_out,
-        tuple(notes),
+        tuple(map(printable, notes)),
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cnnkit.config.data import DataProblem
 from cnnkit.config.image_files import folders_in, image_files, left_out_text
-from cnnkit.config.image_folder import list_image_folder
+from cnnkit.config.image_folder import list_image_folder, list_labelled_folder
 from cnnkit.errors import CnnkitError
 from cnnkit.predict import collect_images
 
@@ -99,6 +99,15 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
         list_image_folder(tmp_path)
     with pytest.raises(CnnkitError, match=message):
         collect_images([tmp_path])
+
+
+def test_no_name_of_a_file_controls_the_terminal(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "b/1.png", "b/x.\x1b[2J", "b\x1b[2J/1.png")
+    notes = [*list_image_folder(tmp_path).notes, left_out_text(image_files(tmp_path)[1])]
+    (tmp_path / "b\x1b[2J" / "1.png").unlink()
+    notes += list_labelled_folder(tmp_path).notes
+    assert len(notes) == 4
+    assert all(note.isprintable() and r"\x1b[2" in note for note in notes)
 
 
 def test_what_a_listing_leaves_out_is_counted(tmp_path: Path) -> None:
