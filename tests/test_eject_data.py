@@ -89,8 +89,10 @@ def make_folder(root: Path, layout: tuple[str, ...], *, sizes: bool, corrupt: bo
             image = image.convert("L") if number == 3 else image
             if number == 4:
                 image.putalpha(128)
-            exif = Image.Exif()
+            exif: Any = Image.Exif()
             exif[0x0112] = 6 if number == 5 and sizes else 1
+            if number == 4:
+                exif = b"Exif\0\0of no use"
             folder = root / part / name / ("more" if number % 3 == 0 else "")
             image.save(folder / f"{number}.{'tif' if number == 2 else 'png'}", exif=exif)
         if corrupt:

@@ -150,8 +150,11 @@ def header_size(image: ImageFile) -> tuple[int, int]:
         # Pillow turns these itself, and says the size before or after that, depending on its version.
         tags: Any = image.tag_v2  # type: ignore[attr-defined]
         width, height = (tags[tag] for tag in _TIFF_SIZE)
-    # As in ImageOps.exif_transpose: what is none of its numbers, and be it a text, turns nothing.
-    turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    try:
+        # As in ImageOps.exif_transpose: what is none of its numbers, and be it a text, turns nothing.
+        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    except SyntaxError:  # the EXIF block is damaged
+        turned = False
     return (width, height) if turned else (height, width)
 
 

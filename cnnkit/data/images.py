@@ -81,10 +81,8 @@ def read_image(
         TooManyPixels: if it has more pixels.
         CorruptImage: if the file cannot be decoded, see `open_image`.
     """
-    from PIL import ImageOps
-
     with open_image(file, most_megapixels, formats) as opened:
-        ImageOps.exif_transpose(opened, in_place=True)
+        _turn(opened)
         image = _convert(opened, "L" if channels == 1 else "RGB")
         if size is not None and image.size != (size[1], size[0]):
             image = RESIZERS[resize](image, size[1], size[0])
@@ -107,6 +105,17 @@ def read_for(
     height, width, channels = task.image_shape
     limit = task.max_megapixels if most_megapixels is None else most_megapixels
     return read_image(file, (height, width), channels, most_megapixels=limit, resize=task.resize, formats=formats)
+
+
+def _turn(image: Image.Image) -> None:
+    """Turns an image as its EXIF orientation says; one whose EXIF block is damaged stays as it is."""
+    from PIL import ImageOps
+
+    image.load()
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except SyntaxError:  # of EXIF alone: the pixels are there
+        return
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:

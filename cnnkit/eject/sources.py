@@ -70,7 +70,7 @@ def read_image(path):
     with Image.open(path, formats=FORMATS) as opened:
         if opened.width * opened.height > MOST_PIXELS:
             raise ValueError(f"{path!a} has too many pixels: {opened.width}x{opened.height}")
-        ImageOps.exif_transpose(opened, in_place=True)
+        _turn(opened)
         image = _convert(opened, %(mode)s)
     %(resize)sreturn np.asarray(image, np.uint8)%(grey)s
 
@@ -162,7 +162,7 @@ def _folder(config: DataConfig, listing: ImageFolder, info: DataSetInfo) -> Sour
         "resize": resize if config.image_size is not None else "",
         "grey": "[..., None]" if channels == 1 else "",
     }
-    used = ["_convert", resizer] if config.image_size is not None else ["_convert"]
+    used = ["_turn", "_convert", *([resizer] if config.image_size is not None else [])]
     functions = [
         copied("cnnkit.config.image_files", ["image_files"]) + "\n",
         copied("cnnkit.data.images", used) + "\n",

@@ -154,6 +154,15 @@ def test_orientations_that_are_none_are_ignored_as_pillow_does(tmp_path: Path, s
                 assert (found.shape[0] == 48) == (5 <= orientation <= 8)
 
 
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_a_damaged_exif_block_turns_nothing(format: str) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (6, 8), (250, 0, 0)).save(content, format, exif=b"Exif\0\0no TIFF header", quality=95)
+    found = read_image(content, None, 3)
+    assert found.shape == (8, 6, 3) == image_header(content)  # type: ignore[arg-type]
+    assert found[..., 0].min() > 240
+
+
 def test_large_images_wait_for_each_other_in_the_order_of_their_coming() -> None:
     memory = image_formats._Memory(10)
     log: list[str] = []
