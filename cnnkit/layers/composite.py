@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
-from cnnkit.config.base import LARGEST_SIDE, describe, invalid
+from cnnkit.config.base import LARGEST_COUNT, LARGEST_SIDE, describe, invalid
 from cnnkit.layers import geometry
 from cnnkit.layers.axes import AxisField
 from cnnkit.layers.base import (
@@ -211,6 +211,11 @@ class Residual(Layer):
                     "shortcut",
                 )
             strides.append(stride)
+        if filters > LARGEST_COUNT:
+            raise ShapeError(
+                f"{changed}; a shortcut has at most {LARGEST_COUNT:,} filters; name the layers of the shortcut",
+                "shortcut",
+            )
         if self.shortcut == "pad":
             if filters < channels(before, data_format) or data_format == "channels_first":
                 raise ShapeError(

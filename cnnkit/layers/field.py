@@ -168,6 +168,7 @@ class View:
         before: The same before the last of these layers; None for the input itself.
         layer: That layer.
         input_shape: What arrives at it; of the input itself, its shape.
+        image: The shape of the input.
         axes: For each axis of the input, the axis that holds it now; None where none does.
         whole: For each axis of the input, whether every position sees all of it.
         paths: What is seen behind each path of a layer that is made of several.
@@ -185,6 +186,7 @@ class View:
         self.before = before
         self.layer = layer
         self.input_shape = input_shape
+        self.image: Shape = input_shape if before is None else before.image
         self.axes = axes
         self.whole = whole
         self.paths = paths
@@ -243,13 +245,13 @@ class View:
                 return before
             return (Pattern((self.before.trace(axis, 0, self.before.output_size(axis) - 1, clip=True),), 0),)
         if self.paths:
-            return _all_of([self._of_path(path, axis) for path in self.paths], self._input_size(axis))
+            return _all_of([self._of_path(path, axis) for path in self.paths], self.image[axis])
         place = self.before.axes[axis]
         assert place is not None
         pattern = self.layer.pattern(place, self.input_shape)
         if pattern == SAME:
             return before
-        return _all_of([tuple(_behind(old, pattern) for old in before)], self._input_size(axis))
+        return _all_of([tuple(_behind(old, pattern) for old in before)], self.image[axis])
 
     def _of_path(self, path: View, axis: int) -> Reach:
         """What is seen by a path; a merge stretches what has one row or column to the size of the others."""
@@ -257,12 +259,6 @@ class View:
         if path.output_size(axis) == 1 < self.output_size(axis):
             return tuple(Pattern((one.at(0),), 0) for one in reach)
         return reach
-
-    def _input_size(self, axis: int) -> int:
-        view = self
-        while view.before is not None:
-            view = view.before
-        return view.input_shape[axis]
 
     def trace(self, axis: int, low: int, high: int, *, clip: bool = False, until: View | None = None) -> Range:
         """Which input positions the positions low..high behind these layers see along an axis of the input.

@@ -638,6 +638,10 @@ def test_a_block_may_have_the_name_of_a_value_in_it(tmp_path: Path) -> None:
         ([{"Residual": ["Flatten"]}], ["only images can be projected"]),
         ([{"Residual": [{"UpSampling2D": 2}]}], ["no convolution enlarges an image"]),
         (
+            [{"Residual": [{"Reshape": [1, 1, -1]}, *[{"Branches": [[], []]}] * 13, {"MaxPooling2D": 1}]}],
+            ["Residual.shortcut", "a shortcut has at most 1,000,000 filters"],
+        ),
+        (
             [{"Repeat": {"times": 3, "layers": [{"Conv2D": {"filters": 3, "kernel_size": 4}}]}}],
             ["model.layers[0].Repeat.layers[0].Conv2D.kernel_size", "does not fit the 2x2 input"],
         ),
