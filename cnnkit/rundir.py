@@ -41,6 +41,9 @@ LARGEST_METRICS = 1 << 27
 LARGEST_PREDICTIONS = 1 << 32
 LARGEST_ARCHIVE = 1 << 40
 
+#: More values than an image has that a network takes.
+LARGEST_IMAGE = 1 << 28
+
 #: What environment.json may say, as far as it is read again.
 ENVIRONMENT: Form = {
     "started": str,
@@ -423,8 +426,10 @@ class Run:
             # Runs of earlier versions say nothing of these two.
             resize = data.get("resize") or "stretch"
             max_megapixels = float(data.get("max_megapixels") or MOST_MEGAPIXELS)
-            if min(height, width, channels) < 1 or not names or head not in HEADS or resize not in RESIZINGS:
-                raise ValueError(head)
+            if min(height, width, channels) < 1 or height * width * channels > LARGEST_IMAGE or not names:
+                raise ValueError("no image is like that")
+            if head not in HEADS or resize not in RESIZINGS:
+                raise ValueError("there is no such head, or no such way to resize")
             return Task((height, width, channels), names, head, resize, max_megapixels)
         except (KeyError, TypeError, ValueError):
             raise CnnkitError(

@@ -21,6 +21,7 @@ from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.config.override import read_tree
 from cnnkit.config.run import RunConfig
 from cnnkit.config.schema import Schema
+from cnnkit.config.training import MOST_THREADS
 from cnnkit.errors import CnnkitError, ConfigError, UsageError
 from cnnkit.files import write_atomically
 from cnnkit.footprint import check_inference, of_inference
@@ -87,7 +88,7 @@ def check_model(run: Run) -> None:
     Raises:
         CnnkitError: if it has none.
     """
-    if not run.model.exists():
+    if not os.path.lexists(run.model):
         raise CnnkitError(
             f"the run `{run.path}` has no model: no epoch of it has ended",
             f"Train it again: cnnkit train {shlex.quote(str(run.config))}",
@@ -104,8 +105,11 @@ def request_settings(run: Run) -> None:
     here = (machine.processor(), machine.usable_cores())
     if (environment.get("processor"), environment.get("usable_cores")) == here:
         onednn = settings.get("onednn")
+        threads = settings.get("threads") or 0
+        # Whoever sent the run may have written any number.
         runtime.request(
-            "auto" if onednn is None else runtime.on_or_off(bool(onednn)), settings.get("threads") or "auto"
+            "auto" if onednn is None else runtime.on_or_off(onednn),
+            threads if 1 <= threads <= MOST_THREADS else "auto",
         )
 
 

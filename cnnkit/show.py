@@ -75,7 +75,9 @@ def features(run: Run, image: str, path: Path, max_megapixels: float | None = No
     found = stages(places(read_config(run)))
     if not found:
         raise CnnkitError(f"no layer of `{run.path}` puts out an image; there are no feature maps to show")
-    (pixels, name), model = read_input(run, image, max_megapixels), load_model(run)
+    # The model is opened first: it shows whether the size that the run tells for its images is true.
+    model = load_model(run)
+    pixels, name = read_input(run, image, max_megapixels)
     outputs, maps = compile_stages(model, found, jit_compile=uses_xla(run))(pixels[None])
     probabilities = probabilities_from_outputs(outputs, run.read_task().head)[0]
     best = int(probabilities.argmax())

@@ -205,7 +205,11 @@ def _train(
         stopped = after_stop(keeper, run)
         console.line(stopped)
     console.line(trained)
-    _write_filters(run, keeper.saved_model)
+    try:
+        _write_filters(run, keeper.saved_model)
+    except CnnkitError as error:
+        # An earlier process wrote what it is drawn from, and that is damaged; the training is not.
+        console.line(f"note: the filters are not drawn: {error.message}")
     reporter.end("stopped" if reporter.stopped else "finished", stopped if reporter.stopped else trained)
 
 

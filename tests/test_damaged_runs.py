@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 from damages import KINDS, bytes_of, run_command, values_of
 from report_runs import written
+from trainings import run_training
 
 from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.live import server
 from cnnkit.live.state import read_state as read_live_state
 from cnnkit.live.state import request_stop
 from cnnkit.rundir import Run
+from cnnkit.score import evaluate_run
 
 NAME = "a-1"
 
@@ -286,3 +288,55 @@ def test_a_misspelt_key_of_data_is_no_missing_data_set(run: Run) -> None:
     run.config.write_text(run.config.read_text().replace("name: digits", "nome: digits"))
     with pytest.raises(ConfigError, match="nome"):
         read_config(run)
+
+
+# --- The commands that load TensorFlow ----------------------------------------------------------------
+
+RESUME = ("train", "--resume", "run", "--set", "training.epochs=2", "--no-eval", "--no-report")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an evaluated run of one epoch."""
+    layers: list[Any] = [{"Conv2D": {"filters": 2, "kernel_size": 3}}, "Flatten"]
+    model = {"layers": [*layers, {"Dense": {"units": "classes", "activation": "softmax"}}]}
+    content = {"data": {"name": "digits", "batch_size": 256}, "model": model}
+    folder = tmp_path_factory.mktemp("trained")
+    run = run_training(folder, content | {"training": {"epochs": 1, "tensorboard": False}}, "run")
+    evaluate_run(run)
+    return folder
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "commands", "count"),
+    [
+        ("model.keras", [("predict", "run", "image.png"), ("eval", "run")], 12),
+        ("environment.json", [("predict", "run", "image.png"), ("show", "features", "run", "image.png")], 30),
+        ("checkpoints/last.npz", [RESUME], 12),
+        ("config.yaml", [("show", "gradcam", "run", "image.png")], 12),
+        ("predictions.csv", [("show", "mistakes", "run")], 9),
+        ("checkpoints/initial_filters.npy", [("show", "filters", "run")], 9),
+    ],
+)
+def test_commands_that_load_tensorflow_name_the_file(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, commands: Any, count: int
+) -> None:
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (8, 8)).save("image.png")
+    content = (trained / "run" / name).read_bytes()
+    damages: list[Any] = list(bytes_of(content, count))
+    if name.endswith(".json"):
+        values = list(values_of(content))
+        damages += values[:: len(values) // count]
+    for damage in (*damages, *KINDS.values()):
+        for command in commands:
+            shutil.rmtree("run", ignore_errors=True)
+            shutil.copytree(trained / "run", "run")
+            path = Path("run", name)
+            path.unlink()
+            path.write_bytes(damage) if isinstance(damage, bytes) else damage(path)
+            result = run_command(*command)
+            assert result.exit_code == 0 or Path(name).name in str(result.exception), result.exception
