@@ -198,13 +198,14 @@ def _tfds(config: DataConfig, info: DataSetInfo) -> SourceText:
     names = {"shape": f"{height}, {width}, {channels}", "resize": resize, "supervised": supervised}
     functions.append(_TFDS % names)
     splits = set(facts["splits"]) if facts else set()
-    candidates = [
-        name for name in ("test", "validation") if name not in (config.splits.train, config.splits.validation)
-    ]
-    # Of a set that is not here, nobody knows the splits; and where there are two for tests, one may have no labels.
-    finds_test = config.splits.test is None and (facts is None or known is None or splits.issuperset(candidates))
+    stated = (config.splits.train, config.splits.validation)
+    # Of a set that is not here, nobody knows the splits.
+    tests = [name for name in ("test", "validation") if name not in stated and (facts is None or name in splits)]
+    # Where there are two, the first may have no labels; and so may that of a set that is hardly known.
+    is_sure = facts is not None and known is not None and len(tests) < 2
+    finds_test = bool(config.splits.test is None and tests and not is_sure)
     if finds_test:
-        functions.append(_OWN_TEST % {"candidates": literal(tuple(candidates))})
+        functions.append(_OWN_TEST % {"candidates": literal(tuple(tests))})
     return SourceText(
         [f"DATA = {literal(_tfds_name(config.name))}  # a data set of tensorflow-datasets"],
         functions,

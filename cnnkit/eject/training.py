@@ -12,7 +12,7 @@ from cnnkit.best import Monitor
 from cnnkit.config.further_schedules import PiecewiseConstantDecay
 from cnnkit.config.schedules import ReduceLROnPlateau, Schedule
 from cnnkit.config.training import TrainingConfig
-from cnnkit.eject.network import Leaf
+from cnnkit.eject.nodes import Leaf
 from cnnkit.eject.text import Raw, call_text, copied, keras_name, literal, named, number, wrapped
 from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.weight_paths import keras_path, meant
