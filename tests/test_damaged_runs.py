@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -280,6 +281,25 @@ class TestStates:
         shutil.rmtree(run.curves.parent)
         run.curves.parent.symlink_to("/")
         assert listed() == ("damaged", ["plots"])
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The superuser may read anything, so the refusal is played."""
+    from cnnkit.score import open_model
+
+    run.model.write_bytes(b"")
+    opened = os.open
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> int:
+        if Path(path).name in ("model.keras", "metrics.csv"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    for read in (lambda: open_model(run), run.read_metrics):
+        with pytest.raises(CnnkitError, match="Permission denied\\nAsk its owner") as caught:
+            read()
+        assert "damaged" not in str(caught.value)
 
 
 def test_a_misspelt_key_of_data_is_no_missing_data_set(run: Run) -> None:

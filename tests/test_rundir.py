@@ -347,3 +347,12 @@ class TestFullDisks:
         told = failed_write(error, run, 2)
         assert (told.message, told.hint) == ("`a run/model.keras`: No space left on device", way_on)
         assert told.exit_code == 1
+
+
+def test_a_folder_of_runs_that_is_a_loop_of_links_is_none() -> None:
+    Path("runs").symlink_to("runs")
+    assert list_runs() == []
+    with pytest.raises(UsageError, match="there are no runs"):
+        find_run(None)
+    with pytest.raises(CnnkitError, match="cannot make a run directory in"):
+        create_run("digits")

@@ -115,9 +115,15 @@ def line_width() -> int:
 def new_file(target: Path) -> Iterator[TextIO]:
     """A file to write into that was not there before."""
     try:
-        with target.open("x", encoding="utf-8") as stream:
-            yield stream
+        stream = target.open("x", encoding="utf-8")
     except FileExistsError:
         raise UsageError(f"`{target}` is there already", "Name another file with --output.") from None
     except OSError as error:
         raise CnnkitError(f"cannot write `{target}`: {error.strerror}") from None
+    try:
+        with stream:
+            yield stream
+    except OSError as error:
+        # What a full disk has left of it is of no use.
+        target.unlink(missing_ok=True)
+        raise CnnkitError(f"cannot write `{target}`: {error.strerror}", "Nothing of it is left; try again.") from None
