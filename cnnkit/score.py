@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import ValidationError
 
-from cnnkit import inference, machine, runtime
-from cnnkit.config.class_names import same_names
+from cnnkit import ensemble, inference, machine, runtime
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.document import read_file
 from cnnkit.config.load import LoadedConfig, load_config
@@ -261,22 +258,14 @@ def evaluate_ensemble(
     """
     from cnnkit import evaluate
 
-    _check_different(runs)
+    ensemble.check_members(runs)
     for run in runs:
         check_model(run)
     # One process has one setting of oneDNN and threads; the first run's decides.
     request_settings(runs[0])
     first = runs[0].read_task()
-    for run in runs[1:]:
-        task = run.read_task()
-        same_images = (task.image_shape, task.resize) == (first.image_shape, first.resize)
-        if not same_images or not same_names(task.class_names, first.class_names):
-            raise UsageError(
-                f"the runs `{runs[0].path}` and `{run.path}` do not see the same images and classes",
-                "An ensemble needs networks of one task.",
-            )
     if folder is None:
-        _check_same_split(runs, split)
+        ensemble.check_same_split(runs, split)
     inference.check_views(tta, first.image_shape)
     images = labelled_images(runs[0], split, folder, skip_corrupt, max_megapixels)
     if folder is not None:
@@ -288,11 +277,19 @@ def evaluate_ensemble(
         answers.append(_answers(run, images, tta))
     labels = answers[0].labels
     mean = sum(one.probabilities for one in answers) / len(runs)
+    alike = ensemble.measure_alike(
+        [read_config(run).config.training for run in runs],
+        [run.read_task().head for run in runs],
+        [one.outputs for one in answers],
+        mean,
+        labels,
+        answers[0].batch_size,
+    )
     metrics = {
         "split": folder or split,
         **({"tta": list(tta)} if tta else {}),
         **evaluate.classification_metrics(mean, labels, first.class_names),
-        **_measured_alike(runs, answers, mean),
+        **alike,
         "members": [
             {"run": run.name, "accuracy": float((one.probabilities.argmax(axis=1) == labels).mean())}
             for run, one in zip(runs, answers, strict=True)
@@ -301,22 +298,6 @@ def evaluate_ensemble(
     if keep is not None:
         keep(_predictions(images, first.class_names, labels, mean))
     return metrics
-
-
-def _check_different(runs: Sequence[Run]) -> None:
-    """Whether no run is named twice.
-
-    Raises:
-        UsageError: if one is.
-    """
-    seen = set()
-    for run in runs:
-        place = os.path.realpath(run.path)
-        if place in seen:
-            raise UsageError(
-                f"the run `{run.path}` is named twice", "An ensemble needs different runs; name each once."
-            )
-        seen.add(place)
 
 
 @dataclass(frozen=True, eq=False)
@@ -356,49 +337,12 @@ def _answers(run: Run, images: Any, tta: Sequence[str]) -> _Answers:
     return _Answers(outputs, probabilities, labels, batch_size, objectives.penalty_of(model, batches(batch_size)))
 
 
-def _measured_alike(runs: Sequence[Run], answers: Sequence[_Answers], probabilities: Any) -> dict[str, Any]:
-    """The loss and the metrics that all runs of an ensemble have, of their mean; no network's weights are in it."""
-    from cnnkit import objectives
-
-    heads = [run.read_task().head for run in runs]
-    training = objectives.common([read_config(run).config.training for run in runs], heads)
-    if training is None:
-        return {}
-    # A sigmoid's outputs are no distribution: their own mean, not that of what is made of them.
-    outputs = sum(one.outputs for one in answers) / len(runs) if heads[0] == "sigmoid" else probabilities
-    if heads[0] == "logits":
-        outputs = np.log(np.maximum(outputs, np.finfo(np.float32).tiny))
-    return objectives.measure(training, heads[0], outputs, answers[0].labels, batch_size=answers[0].batch_size)
-
-
 def _predictions(images: Any, class_names: Sequence[str], labels: Any, probabilities: Any) -> Predictions:
     """What a network says of each image of a `data.Split`."""
     from cnnkit.mistakes import Predictions
 
     guesses = probabilities.argmax(axis=1)
     return Predictions(tuple(class_names), tuple(images.ids), labels, guesses, probabilities, lambda: images)
-
-
-def _check_same_split(runs: Sequence[Run], split: str) -> None:
-    """Whether a split has the same images in all runs: another's may be among those that a run has learned from.
-
-    Raises:
-        UsageError: if it has not.
-    """
-
-    def decides(run: Run) -> tuple[Any, ...]:
-        config = load_config(str(run.config)).config
-        drawn = (config.data.validation, config.seed) if split != "test" else ()
-        return (config.data.name, config.data.folder, config.data.splits, *drawn)
-
-    for run in runs[1:]:
-        if decides(run) != decides(runs[0]):
-            what = "`data.splits`, `data.validation` or `seed`" if split != "test" else "`data.splits`"
-            raise UsageError(
-                f"the {split} images of `{runs[0].path}` and of `{run.path}` are not the same, because {what} differs",
-                "One of them may have learned from images of the other's. Measure them on the test split, or on a "
-                "folder of other images with `--data`.",
-            )
 
 
 def _tell_copies(runs: Sequence[Run], images: Any, folder: str) -> None:
