@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
