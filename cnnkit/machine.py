@@ -12,6 +12,9 @@ from pathlib import Path
 #: Processor flags that decide how fast convolutions run, as /proc/cpuinfo writes them.
 VECTOR_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 
+#: More threads than any machine has cores for; TensorFlow dies where it cannot start as many as it is told to.
+MOST_THREADS = 1024
+
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
 CGROUPS = Path("/sys/fs/cgroup")

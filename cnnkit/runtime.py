@@ -24,6 +24,9 @@ ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 #: TensorFlow's own variable for the number of threads; cnnkit reads it and does not set it.
 THREADS = "TF_NUM_INTRAOP_THREADS"
 
+#: The same for operations that run beside each other.
+INTEROP_THREADS = "TF_NUM_INTEROP_THREADS"
+
 #: Set before TensorFlow loads, unless the user has set them.
 ENVIRONMENT = {
     # ~/.keras/keras.json may name another backend.
@@ -195,12 +198,28 @@ def _threads_variable() -> int:
     return int(value) if value.isdecimal() else 0
 
 
+def _check_threads_variables() -> None:
+    """TensorFlow starts as many threads as its variables say, and dies of too many.
+
+    Raises:
+        UsageError: if one says more than a config may.
+    """
+    for name in (THREADS, INTEROP_THREADS):
+        value = os.environ.get(name, "")
+        if value.isdecimal() and (len(value) > 9 or int(value) > machine.MOST_THREADS):
+            raise UsageError(
+                f"the environment variable {name} is {value[:30]}; expected at most {machine.MOST_THREADS:,} threads",
+                "Unset it: cnnkit starts a thread for each core that it may use.",
+            )
+
+
 def _wanted_threads() -> int:
     return _threads_variable() or (machine.usable_cores() if _Process.threads == "auto" else _Process.threads)
 
 
 def load_tensorflow() -> Any:
     """TensorFlow, imported with the right environment, and Keras in its standard state."""
+    _check_threads_variables()
     _check_address_space()
     set_environment()
     # Before Keras is imported: without the other backend's package, that would fail.

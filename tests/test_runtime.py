@@ -263,3 +263,11 @@ def test_a_limit_that_would_end_the_process_from_within_is_an_error(monkeypatch:
         runtime.load_tensorflow()
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     runtime._check_address_space()
+
+
+@pytest.mark.parametrize("name", ["TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"])
+def test_more_threads_than_any_machine_has_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow takes the variables at their word, and ends with a segmentation fault."""
+    monkeypatch.setenv(name, "1000000000")
+    with pytest.raises(UsageError, match=f"{name} is 1000000000; expected at most 1,024 threads"):
+        runtime.load_tensorflow()

@@ -23,6 +23,7 @@ from cnnkit.config.losses import LOSSES, Loss
 from cnnkit.config.metrics import METRICS, Metric
 from cnnkit.config.optimizers import OPTIMIZERS, Adam, Optimizer
 from cnnkit.config.schedules import SCHEDULES, ReduceLROnPlateau, Schedule
+from cnnkit.machine import MOST_THREADS
 
 
 class EarlyStopping(StrictModel):
@@ -52,10 +53,6 @@ def _class_weights(value: Any) -> Any:
         "expected `balanced`, a list with one weight per class, or a mapping from class name to weight "
         f"(numbers of at least 0), got {describe(value)}"
     )
-
-
-#: More threads than any machine has cores for.
-MOST_THREADS = 1024
 
 
 def _auto_or_count(most: int) -> Any:
