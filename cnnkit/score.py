@@ -19,7 +19,6 @@ from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.config.override import read_tree
 from cnnkit.config.run import RunConfig
 from cnnkit.config.schema import Schema
-from cnnkit.config.training import MOST_THREADS
 from cnnkit.errors import CnnkitError, ConfigError, UsageError
 from cnnkit.files import write_atomically
 from cnnkit.footprint import check_inference, of_inference
@@ -107,7 +106,7 @@ def request_settings(run: Run) -> None:
         # Whoever sent the run may have written any number.
         runtime.request(
             "auto" if onednn is None else runtime.on_or_off(onednn),
-            threads if 1 <= threads <= MOST_THREADS else "auto",
+            threads if 1 <= threads <= machine.MOST_THREADS else "auto",
         )
 
 
