@@ -61,7 +61,7 @@ class Monitor:
         Returns:
             None where no row has a finite value of the metric, as without a validation split.
         """
-        measured = [row for row in rows if _is_finite(row.get(self.metric))]
+        measured = [row for row in rows if _is_finite(row.get("epoch")) and _is_finite(row.get(self.metric))]
         return int(min(measured, key=self._rank)["epoch"] or 0) if measured else None
 
     def _rank(self, row: Mapping[str, float | None]) -> tuple[float, float]:

@@ -31,7 +31,7 @@ def _run_row(run: Run) -> dict[str, Any]:
         "epochs": len(metrics),
         "planned_epochs": planned_epochs(plain_config(run)),
         "best_epoch": best,
-        "best_val_accuracy": next((row.get("val_accuracy") for row in metrics if row["epoch"] == best), None),
+        "best_val_accuracy": next((row.get("val_accuracy") for row in metrics if row.get("epoch", 0) == best), None),
         "test_accuracy": number_in(run, run.evaluation, "accuracy"),
         "parameters": number_in(run, run.environment, "model", "parameters"),
         "seconds": round(sum((row.get("seconds", 0.0) for row in metrics), 0.0), 1),

@@ -178,3 +178,9 @@ def test_a_run_is_kept_listed_and_evaluated_by_its_monitor(tmp_path: Path, monke
     metric = keras.metrics.Poisson()
     metric.update_state(keras.ops.one_hot(validation.labels, 10), model.predict(validation.images, verbose=0))
     assert float(metric.result()) == pytest.approx(min(values), rel=1e-5)
+
+
+def test_rows_without_a_number_of_an_epoch_are_passed_over() -> None:
+    """A metrics.csv that somebody has edited must not hide the other runs from a list."""
+    assert Monitor().best_epoch([{"val_accuracy": 0.9}, {"epoch": 2, "val_accuracy": 0.5}]) == 2
+    assert Monitor().best_epoch([{"val_accuracy": 0.9}]) is None

@@ -133,6 +133,9 @@ def test_the_cross_entropy_is_shown_beside_another_loss(tmp_path: Path) -> None:
     page = Page(write_report(run)).text
     for words in ("Test loss 0.1234 Huber", "recall_of_b 0.2500", f"Cross-entropy {evaluation['cross_entropy']:.4f}"):
         assert words in page
+    # A file that somebody has changed.
+    run.write_json(run.evaluation, other | {"metrics": 3})
+    assert "recall_of_b" not in Page(write_report(run)).text
 
 
 @pytest.mark.long
