@@ -15,7 +15,7 @@ from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.compound import Compound
 from cnnkit.layers.deferred import Deferred
 from cnnkit.listing import number_in
-from cnnkit.rundir import config_file, is_config, run_of
+from cnnkit.runs import config_file, is_config, run_of
 from cnnkit.summary import LayerRow, Summary, summarize
 
 #: What it costs to change a layer into one of its kind, by share of its arguments, against 1 for leaving one out.

@@ -15,7 +15,8 @@ from cnnkit.config.base import is_whole
 from cnnkit.config.load import load_config
 from cnnkit.errors import CnnkitError
 from cnnkit.listing import number_in, plain_config, planned_epochs, value_in, within
-from cnnkit.rundir import Run, list_runs
+from cnnkit.rundir import Run
+from cnnkit.runs import list_runs
 from cnnkit.summary import Summary, summarize
 
 #: A difference as large as this or larger would come from seeds alone less often than so.

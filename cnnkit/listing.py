@@ -11,7 +11,8 @@ from cnnkit.best import Monitor
 from cnnkit.config.base import is_number, is_whole
 from cnnkit.console import format_duration
 from cnnkit.errors import CnnkitError
-from cnnkit.rundir import LARGEST_ARCHIVE, Run, list_runs
+from cnnkit.rundir import LARGEST_ARCHIVE, Run
+from cnnkit.runs import list_runs
 
 
 def run_rows() -> list[dict[str, Any]]:

@@ -21,7 +21,8 @@ from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.evaluate import aligned, probabilities_from_outputs
 from cnnkit.machine import usable_cores
 from cnnkit.printable import printable, printable_json
-from cnnkit.rundir import Task, outside_runs
+from cnnkit.rundir import Task
+from cnnkit.runs import outside_runs
 
 log = logging.getLogger("cnnkit")
 

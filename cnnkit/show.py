@@ -18,7 +18,8 @@ from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.places import Place, input_window, places, stages, way_to
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.printable import printable
-from cnnkit.rundir import Run, damaged, distinct_names
+from cnnkit.rundir import Run, damaged
+from cnnkit.runs import distinct_names
 from cnnkit.score import labelled_images, load_model, read_config, request_settings, uses_xla
 
 if TYPE_CHECKING:

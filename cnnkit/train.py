@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit import rundir, runtime
+from cnnkit import runtime
 from cnnkit.best import Monitor
 from cnnkit.config.base import StrictModel
 from cnnkit.config.document import dump
@@ -23,6 +23,7 @@ from cnnkit.live.state import Reporter, StopRequested
 from cnnkit.model import first_kernel
 from cnnkit.preparation import Preparation, datasets, prepare
 from cnnkit.rundir import Run
+from cnnkit.runs import create_run, find_run
 from cnnkit.summary import summarize
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def train(
     prepared = prepare(loaded)
     if tuning is not None and "jit" in tuning.tried:
         prepared.runtime = replace(prepared.runtime, reason="measured")
-    run = rundir.create_run(loaded.name, run_dir)
+    run = create_run(loaded.name, run_dir)
     console.log = run.log
     console.record(f"config    {loaded.file}")
     if tuning is not None:
@@ -99,7 +100,7 @@ def resume(
         UsageError: if anything else differs, or nothing is left to do.
         CnnkitError: if another process trains the run.
     """
-    run = rundir.find_run(path)
+    run = find_run(path)
     with run.training():
         _resume(run, config, overrides, console, opened)
     return run

@@ -121,7 +121,7 @@ def _folder_source(source: str) -> tuple[DataConfig, int, str | None]:
             f"there is neither a folder of images nor a config or a run `{source}`",
             "Data sets that are known by a name are looked at by `cnnkit data info`.",
         )
-    from cnnkit.rundir import config_file
+    from cnnkit.runs import config_file
 
     config, seed, refused = _written_section(config_file(source))
     if config.folder is None:
@@ -156,7 +156,7 @@ def _written_section(file: str) -> tuple[DataConfig, int, str | None]:
 
 
 def _is_config(source: str) -> bool:
-    from cnnkit.rundir import is_config, run_of
+    from cnnkit.runs import is_config, run_of
 
     return is_config(source) or source.endswith((".yaml", ".yml")) or run_of(source) is not None
 
@@ -166,7 +166,7 @@ def _data_source(source: str) -> tuple[DataConfig, int]:
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataProblem, describe_data_set
     from cnnkit.config.load import load_config
-    from cnnkit.rundir import config_file
+    from cnnkit.runs import config_file
 
     if _is_config(source):
         loaded = load_config(config_file(source)).config

@@ -57,7 +57,7 @@ def evaluate(
     if max_megapixels is not None and folder is None:
         raise UsageError("--max-megapixels is for the images of --data", "Those of a run have `data.max_megapixels`.")
     from cnnkit.inference import parse_tta
-    from cnnkit.rundir import find_run
+    from cnnkit.runs import find_run
 
     if skip_corrupt and folder is None:
         raise UsageError(
@@ -144,7 +144,7 @@ def predict(
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other")
     from cnnkit.inference import check_views, parse_tta
-    from cnnkit.rundir import find_run
+    from cnnkit.runs import find_run
 
     views = parse_tta(tta)
     found = find_run(run)
@@ -175,7 +175,7 @@ def predict(
 
 def _runs_with_epochs() -> list[Run]:
     """The runs that have curves: at least one epoch has ended."""
-    from cnnkit.rundir import list_runs
+    from cnnkit.runs import list_runs
 
     found = []
     for run in list_runs():

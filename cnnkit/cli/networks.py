@@ -28,7 +28,7 @@ from cnnkit.printable import printable_json
 def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: bool, as_json: bool) -> None:
     """Show the layers of CONFIG: shapes, parameters, MACs, memory, receptive field."""
     from cnnkit.config.load import load_config
-    from cnnkit.rundir import config_file
+    from cnnkit.runs import config_file
     from cnnkit.summary import summarize
 
     loaded = load_config(config_file(config), overrides, to_train=False)
@@ -74,7 +74,7 @@ def eject(config: str, overrides: tuple[str, ...], output: str | None) -> None:
     """Write CONFIG as one plain Keras script: data, augmentation, network, training."""
     from cnnkit.config.load import load_config
     from cnnkit.eject import eject as script_of
-    from cnnkit.rundir import config_file
+    from cnnkit.runs import config_file
 
     loaded = load_config(config_file(config), overrides)
     script = script_of(loaded)

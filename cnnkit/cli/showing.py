@@ -53,7 +53,7 @@ def _picture(output: str | None, default: Path, endings: tuple[str, ...] = (".pn
 def filters(run: str, layer: str | None, output: str | None) -> None:
     """Draw the first layer's filters before and after training."""
     from cnnkit import show as pictures
-    from cnnkit.rundir import find_run
+    from cnnkit.runs import find_run
 
     found = find_run(run)
     if layer is None:
@@ -72,7 +72,7 @@ def filters(run: str, layer: str | None, output: str | None) -> None:
 def features(run: str, image: str, max_megapixels: float | None, output: str | None) -> None:
     """Draw the feature maps of each stage for IMAGE: a file, or the number of a test image, from 0."""
     from cnnkit import show as pictures
-    from cnnkit.rundir import find_run
+    from cnnkit.runs import find_run
 
     found = find_run(run)
     target = _picture(output, found.plot_of("features", image))
@@ -99,7 +99,7 @@ def gradcam(
 ) -> None:
     """Draw what in IMAGE (a file, or the number of a test image) speaks for a class."""
     from cnnkit import show as pictures
-    from cnnkit.rundir import find_run
+    from cnnkit.runs import find_run
 
     if (image is None) != mistakes:
         raise UsageError("expected an image, or --mistakes", "Such as: cnnkit show gradcam RUN photo.jpg")
@@ -122,7 +122,7 @@ def gradcam(
 def mistakes(run: str, count: int, output: str | None) -> None:
     """Draw the most confident mistakes on the test images, and the classes confused most."""
     from cnnkit import show as pictures
-    from cnnkit.rundir import find_run
+    from cnnkit.runs import find_run
 
     found = find_run(run)
     _write(lambda path: pictures.mistakes(found, count, path), _picture(output, found.mistakes))
@@ -139,7 +139,7 @@ def augmentation(config: str, overrides: tuple[str, ...], images: int, draws: in
     """Draw training images as the network of CONFIG receives them."""
     from cnnkit import show as pictures
     from cnnkit.config.load import load_config
-    from cnnkit.rundir import config_file, run_of
+    from cnnkit.runs import config_file, run_of
 
     loaded = load_config(config_file(config), overrides)
     run = run_of(config)
@@ -156,7 +156,7 @@ def architecture(config: str, overrides: tuple[str, ...], output: str | None) ->
     """Draw the network of CONFIG, as SVG and PNG."""
     from cnnkit.config.load import load_config
     from cnnkit.plots.architecture import architecture as draw
-    from cnnkit.rundir import config_file, run_of
+    from cnnkit.runs import config_file, run_of
     from cnnkit.score import read_config
 
     run = run_of(config)
@@ -180,7 +180,7 @@ def architecture(config: str, overrides: tuple[str, ...], output: str | None) ->
 @common
 def curves(runs: tuple[str, ...], output: str | None) -> None:
     """Draw loss, accuracy and learning rate of one run, or of several on one plot."""
-    from cnnkit.rundir import find_run
+    from cnnkit.runs import find_run
 
     draw_curves([find_run(run) for run in runs], output)
 
@@ -209,7 +209,7 @@ def draw_curves(runs: Sequence[Run], output: str | None, option: str = "--output
 def report(runs: tuple[str, ...], output: str | None) -> None:
     """Write a run, or a comparison of several, as one HTML file that needs nothing else."""
     from cnnkit.report import compare_report, write_report
-    from cnnkit.rundir import find_run
+    from cnnkit.runs import find_run
 
     found = [find_run(run) for run in runs] or [find_run(None)]
     path = None if output is None else _picture(output, Path(output), (".html", ".htm"))

@@ -140,7 +140,7 @@ def _fit(
     opened: Callable[[Run], None] | None,
 ) -> Run:
     from cnnkit.config.load import load_config
-    from cnnkit.rundir import check_free, check_outside
+    from cnnkit.runs import check_free, check_outside
 
     if options.resume is not None:
         if options.run_dir is not None:

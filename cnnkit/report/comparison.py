@@ -20,7 +20,8 @@ from cnnkit.plots import style
 from cnnkit.report import results
 from cnnkit.report.facts import Facts, read_facts
 from cnnkit.report.page import Missing, attempt, figure, render, yaml_text
-from cnnkit.rundir import Run, distinct_names
+from cnnkit.rundir import Run
+from cnnkit.runs import distinct_names
 
 #: A difference that chance makes more rarely is called one.
 SIGNIFICANCE = 0.05

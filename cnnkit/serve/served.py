@@ -17,7 +17,8 @@ from cnnkit.gradcam import GradCam, compile_gradcam
 from cnnkit.listing import number_in
 from cnnkit.places import gradcam_place, places, stages
 from cnnkit.predict import check_usable
-from cnnkit.rundir import Run, distinct_names
+from cnnkit.rundir import Run
+from cnnkit.runs import distinct_names
 from cnnkit.serve.examples import read_examples
 
 
