@@ -8,6 +8,7 @@ uses are ever built.
 
 import importlib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -103,25 +104,50 @@ def nearest(name: object, names: Iterable[str]) -> str | None:
         return by_fold[folded]
     import difflib
 
-    candidates = [one for one in by_fold if not _means_another(name, folded, one)]
-    close = difflib.get_close_matches(folded, candidates, n=1, cutoff=0.66)
-    # Else one that is abbreviated, or that is written longer than it is.
-    close += sorted((one for one in candidates if len(folded) >= 3 and one.startswith(folded)), key=len)
-    close += sorted((one for one in candidates if len(one) >= 3 and folded.startswith(one)), key=len, reverse=True)
+    candidates = [one for one in by_fold if _may_mean(name, by_fold[one])]
+    close = difflib.get_close_matches(folded, candidates, n=1, cutoff=0)
     return by_fold[close[0]] if close else None
 
 
-def _means_another(name: str, folded: str, known: str) -> bool:
-    """Whether a name is no misspelling of a known one.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+[A-Za-z]?")
 
-    It is none with other digits (conv1d, conv2d), with a word before (QuickGELU) or after (Conv2DLSTM) what is known.
+
+def _may_mean(name: str, known: str) -> bool:
+    """Whether a name is a misspelling, or the beginning, of a known one.
+
+    It is none where a word of it is another one, such as that of `Conv1D` in `Conv2D` or of `XavierUniform` in
+    `HeUniform`, or where it lacks the first word: then it may mean something else.
     """
-    digits, known_digits = ("".join(filter(str.isdigit, text)) for text in (folded, known))
-    if len(digits) == len(known_digits) and digits != known_digits:
+    import difflib
+
+    folded, known_fold = fold(name), fold(known)
+    if len(folded) > 3 and len(folded) == len(known_fold) and sorted(folded) == sorted(known_fold):
         return True
-    further = len(folded) - len(known)
-    after = name[-further:] if further > 0 else ""
-    return further >= 3 and (folded.endswith(known) or (folded.startswith(known) and not after.islower()))
+    if difflib.SequenceMatcher(None, folded, known_fold).ratio() >= 0.9:
+        return _digits(folded) == _digits(known_fold)
+    words, known_words = (_WORD.findall(text) for text in (name, known))
+    if known_words[:1] == ["Random"] and words[:1] != ["Random"]:
+        known_words = known_words[1:]
+    return 0 < len(words) <= len(known_words) and all(map(_same_word, words, known_words))
+
+
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdigit, text))
+
+
+def _same_word(word: str, known: str) -> bool:
+    """Whether a word is another one misspelt, shortened or lengthened."""
+    import difflib
+
+    word, known = word.lower(), known.lower()
+    if min(len(word), len(known)) >= 3 and (word.startswith(known) or known.startswith(word)):
+        return True
+    if sorted(word) == sorted(known):
+        return True
+    if _digits(word):
+        # The letter O for a zero.
+        word = word.replace("o", "0")
+    return _digits(word) == _digits(known) and difflib.SequenceMatcher(None, word, known).ratio() >= 0.74
 
 
 def suggestion(name: object, names: Iterable[str]) -> str:

@@ -102,6 +102,9 @@ def meant_key(key: str, owner: type[StrictModel]) -> str | None:
     """The field of a section or a named object that a key it does not have stands for; None if that is unknown."""
     if key in DROPPED:
         return None
+    head = key.partition(":")[0]
+    if head in owner.model_fields:
+        return head
     other = renamed(key, owner)
     if other is not None:
         return other

@@ -70,6 +70,12 @@ OPTIMIZERS = Table(
         "muon": "Muon",
     },
     unavailable={
+        "SGDW": "write `SGD: {learning_rate: 0.1, weight_decay: 0.0005}`, whose decay is decoupled",
+        "NAG": "write `SGD: {learning_rate: 0.1, momentum: 0.9, nesterov: true}`",
+        "Momentum": "write `SGD: {learning_rate: 0.1, momentum: 0.9}`",
+        "RAdam": "the nearest is `Adam` with `training.warmup_epochs`",
+        "Adan": "cnnkit has the optimizers of Keras",
+        "LARS": "cnnkit has the optimizers of Keras, among them `Lamb`",
         "LossScaleOptimizer": "`dtype_policy: mixed_float16` puts it around the optimizer",
         "MultiOptimizer": "it needs one optimizer per group of variables, which the format cannot name yet",
     },

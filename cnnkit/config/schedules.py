@@ -38,6 +38,14 @@ SCHEDULES = Table(
         ),
     },
     unavailable={
+        "StepLR": "write `PiecewiseConstantDecay: {boundaries_epochs: [30, 60], values: [0.1, 0.01, 0.001]}`",
+        "MultiStepLR": "write `PiecewiseConstantDecay: {boundaries_epochs: [30, 60], values: [0.1, 0.01, 0.001]}`",
+        "ExponentialLR": "write `ExponentialDecay: {decay_epochs: 1, decay_rate: 0.9}`",
+        "CosineAnnealingLR": "write `CosineDecay`",
+        "CosineAnnealingWarmRestarts": "write `CosineDecayRestarts: {first_decay_epochs: 10}`",
+        "PolynomialLR": "write `PolynomialDecay`",
+        "LinearLR": "write `PolynomialDecay: {end_learning_rate: 0}`",
+        "OneCycleLR": "the nearest is `CosineDecay` with `training.warmup_epochs`",
         "LearningRateScheduler": "it needs Python code; PiecewiseConstantDecay takes a list of rates",
     },
 )

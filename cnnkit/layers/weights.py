@@ -128,7 +128,13 @@ INITIALIZERS = Table(
         "he_normal": "HeNormal", "he_uniform": "HeUniform",
         "lecun_normal": "LecunNormal", "lecun_uniform": "LecunUniform",
     },
-    unavailable={"STFT": _STFT, "stft": _STFT, "STFTInitializer": _STFT},
+    unavailable={
+        "Xavier": "write `GlorotUniform`", "XavierUniform": "write `GlorotUniform`",
+        "XavierNormal": "write `GlorotNormal`", "Kaiming": "write `HeNormal`", "KaimingNormal": "write `HeNormal`",
+        "KaimingUniform": "write `HeUniform`", "He": "write `HeNormal`", "Glorot": "write `GlorotUniform`",
+        "Gaussian": "write `RandomNormal`", "Normal": "write `RandomNormal`", "Uniform": "write `RandomUniform`",
+        "STFT": _STFT, "stft": _STFT, "STFTInitializer": _STFT,
+    },
 )  # fmt: skip
 
 REGULARIZERS = Table(

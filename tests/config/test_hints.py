@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from pydantic_core import PydanticCustomError
 
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.config.base import StrictModel, fold
+from cnnkit.config.base import Choice, StrictModel, Table, fold, split_named
 from cnnkit.config.data import DataConfig, Splits
+from cnnkit.config.document import parse
 from cnnkit.config.hints import DROPPED, RENAMED, meant_key, of_key, renamed
 from cnnkit.config.load import load_config
 from cnnkit.config.losses import LOSSES
@@ -21,6 +24,7 @@ from cnnkit.config.training import EarlyStopping, TrainingConfig
 from cnnkit.errors import ConfigError
 from cnnkit.layers import LAYERS
 from cnnkit.layers.blocks import BlockConfig
+from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS
 
 from .broken import edited
 
@@ -140,6 +144,41 @@ def test_a_section_as_others_write_it(edit: tuple[str, str], words: str, tmp_pat
     text = problems(edited(edit), tmp_path)
     assert words in text
     assert text.count("\n") == 1, text
+
+
+@pytest.mark.parametrize(
+    "table", [*TABLES.values(), INITIALIZERS, REGULARIZERS, CONSTRAINTS], ids=lambda table: table.kind
+)
+def test_what_an_answer_to_a_name_says_to_write_is_valid(table: Table) -> None:
+    """Layers have a test of their own."""
+    for name, reason in table.unavailable.items():
+        assert table.get(name) is None
+        for text in re.findall(r"write `([A-Z][^`]+)`", reason):
+            other = LAYERS if "model.layers" in reason else table
+            Choice(other).validate(parse(text, "answer").plain())
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "words"),
+    [
+        (INITIALIZERS, "XavierUniform", "write `GlorotUniform`"),
+        (AUGMENTATIONS, "RandomAffine", "write `RandomRotation: 0.1`"),
+        (AUGMENTATIONS, "ColorJitter", "did you mean `RandomColorJitter`?"),
+        (AUGMENTATIONS, "RandomFog", "unknown augmentation `RandomFog`"),
+        (OPTIMIZERS, "RAdam", "the nearest is `Adam`"),
+        (OPTIMIZERS, "adm", "did you mean `Adam`?"),
+        (METRICS, "BalancedAccuracy", "unknown metric `BalancedAccuracy`"),
+        (SCHEDULES, "CosineAnnealingLR", "write `CosineDecay`"),
+        (REGULARIZERS, "L2Regularizer", "unknown regularizer `L2Regularizer`"),
+        (LOSSES, "CrossEntropyLoss", "write `CategoricalCrossentropy`"),
+    ],
+)
+def test_no_neighbour_that_means_something_else_is_named(table: Table, name: str, words: str) -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        split_named(name, table)
+    text = caught.value.message()
+    assert words in text
+    assert ("did you mean" in text) == ("did you mean" in words)
 
 
 def test_a_parameter_without_its_dollar_is_one_of_the_block_around_it(tmp_path: Path) -> None:
