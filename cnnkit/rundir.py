@@ -319,11 +319,12 @@ class Run:
     def write_json(self, path: Path, value: Any) -> None:
         write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
-    def read_json(self, path: Path, form: Form = ANY) -> dict[str, Any]:
+    def read_json(self, path: Path, form: Form = ANY, hint: str | None = None) -> dict[str, Any]:
         """A JSON file of the run.
 
         Args:
             form: What it should hold, see `plain.mismatch`.
+            hint: What to do where it does not.
 
         Raises:
             CnnkitError: if it is missing or damaged, or may not be read.
@@ -339,7 +340,7 @@ class Run:
             raise CnnkitError(f"`{path}` should hold a JSON object")
         wrong = mismatch(value, form)
         if wrong is not None:
-            raise damaged(path, wrong)
+            raise damaged(path, wrong, hint)
         return value
 
     def read_environment(self) -> dict[str, Any]:
@@ -356,13 +357,14 @@ class Run:
         Raises:
             CnnkitError: if it is missing or damaged, or may not be read.
         """
-        found = self.read_json(self.evaluation, EVALUATION)
+        hint = f"Write it anew: cnnkit eval {shlex.quote(str(self.path))}"
+        found = self.read_json(self.evaluation, EVALUATION, hint)
         # Before losses had names of their own, the loss was the cross-entropy, and no metric was measured.
         found["cross_entropy"] = found["loss"] if found.get("cross_entropy") is None else found["cross_entropy"]
         found["metrics"] = found.get("metrics") or {}
         classes, matrix = len(found["per_class"]), found["confusion_matrix"]
         if len(matrix) != classes or any(len(row) != classes for row in matrix):
-            raise damaged(self.evaluation, f"`confusion_matrix` should have {classes} rows of as many numbers")
+            raise damaged(self.evaluation, f"`confusion_matrix` should have {classes} rows of as many numbers", hint)
         return found
 
     def read_fingerprint(self) -> str | None:
@@ -458,12 +460,14 @@ class Run:
         return found
 
 
-def damaged(path: Path, reason: str) -> CnnkitError:
-    """The error for a file of a run that does not hold what it should."""
-    return CnnkitError(
-        f"`{path}` is damaged: {reason}",
-        "Bring back a copy of it, or train the run's config again with `cnnkit train`.",
-    )
+def damaged(path: Path, reason: str, hint: str | None = None) -> CnnkitError:
+    """The error for a file of a run that does not hold what it should.
+
+    Args:
+        hint: What to do; by default to bring back a copy, or to train again.
+    """
+    hint = hint or "Bring back a copy of it, or train the run's config again with `cnnkit train`."
+    return CnnkitError(f"`{path}` is damaged: {reason}", hint)
 
 
 def _hint_for(error: OSError) -> str | None:
