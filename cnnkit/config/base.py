@@ -94,9 +94,13 @@ def fold(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 
+#: Longer than any name of Keras'; comparing texts takes the square of their length.
+_LONGEST_NAME = 100
+
+
 def nearest(name: object, names: Iterable[str]) -> str | None:
     """The name that the user most likely meant, or None if nothing is close; of equals, the last."""
-    if not isinstance(name, str):
+    if not isinstance(name, str) or len(name) > _LONGEST_NAME:
         return None
     by_fold = {fold(candidate): candidate for candidate in names}
     folded = fold(name)

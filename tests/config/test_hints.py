@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.config.base import Choice, StrictModel, Table, fold, split_named
+from cnnkit.config.base import Choice, StrictModel, Table, fold, nearest, split_named
 from cnnkit.config.data import DataConfig, Splits
 from cnnkit.config.document import parse
 from cnnkit.config.hints import DROPPED, RENAMED, meant_key, of_key, renamed
@@ -179,6 +179,10 @@ def test_no_neighbour_that_means_something_else_is_named(table: Table, name: str
     text = caught.value.message()
     assert words in text
     assert ("did you mean" in text) == ("did you mean" in words)
+
+
+def test_a_very_long_name_is_compared_with_nothing() -> None:
+    assert nearest("batch_size" * 100_000, ["batch_size"]) is None
 
 
 def test_a_parameter_without_its_dollar_is_one_of_the_block_around_it(tmp_path: Path) -> None:
