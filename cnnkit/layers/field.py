@@ -208,16 +208,15 @@ class View:
         if paths is None:
             paths = layer.paths_behind(self)
         if paths:
-            axes = tuple(_agreed([path.axes[axis] for path in paths]) for axis in range(len(self.axes)))
-            whole = tuple(any(path.whole[axis] for path in paths) for axis in range(len(self.axes)))
+            tracked = range(len(self.axes))
+            axes = tuple(_agreed([path.axes[axis] for path in paths]) for axis in tracked)
+            seen = tuple(any(path.whole[axis] for path in paths) for axis in tracked)
         else:
             axes = tuple(None if axis is None else layer.carries(axis, input_shape) for axis in self.axes)
-            whole = tuple(
-                seen or (axis is not None and (after is None or layer.sees_everything(axis, input_shape)))
-                for axis, after, seen in zip(self.axes, axes, self.whole, strict=True)
-            )
-        lost = tuple(seen or after is None for after, seen in zip(axes, whole, strict=True))
-        return View(self, layer, input_shape, axes, lost, paths)
+            seen = tuple(axis is not None and layer.sees_everything(axis, input_shape) for axis in self.axes)
+        # What no axis holds any more is in every value.
+        whole = tuple(before or here or axis is None for before, here, axis in zip(self.whole, seen, axes, strict=True))
+        return View(self, layer, input_shape, axes, whole, paths)
 
     def output_size(self, axis: int) -> int:
         """How many positions hold an axis of the input; 1 where none does."""

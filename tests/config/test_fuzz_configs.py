@@ -12,7 +12,7 @@ import pytest
 from cnnkit.config import load
 
 SCRIPTS = Path(__file__).parent.parent.parent / "scripts"
-INPUTS = 45
+INPUTS = 30
 
 
 @pytest.fixture(autouse=True)
