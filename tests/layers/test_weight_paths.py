@@ -98,7 +98,12 @@ def in_script(config: LoadedConfig, batches: int, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("optimizer", "batches", "names", "left_alone"),
     [
-        ("SGD: {learning_rate: 0.01, weight_decay: 1}", 13, ["bias", "gamma", "beta"], "/(bias|gamma|beta)$"),
+        (
+            "SGD: {learning_rate: 0.01, weight_decay: 1}",
+            13,
+            ["bias", "gamma", "beta", "5.Dense"],
+            "/(bias|gamma|beta)$|^5.Dense/",
+        ),
         pytest.param(
             "AdamW: {learning_rate: 0.01, weight_decay: 1, use_ema: true}",
             2,
@@ -106,11 +111,12 @@ def in_script(config: LoadedConfig, batches: int, monkeypatch: pytest.MonkeyPatc
             "^(bias_stem|6.Dense)/",
             marks=pytest.mark.long,
         ),
-        (
+        pytest.param(
             "Muon: {learning_rate: 0.01, weight_decay: 1, adam_weight_decay: 1, convolutions: true}",
             2,
             ["1.biasfree", "mix/kernel", "alpha"],
             "^1.biasfree/|/mix/kernel$|/alpha$",
+            marks=pytest.mark.long,
         ),
         pytest.param(
             "Muon: {learning_rate: 0.01, weight_decay: null, adam_weight_decay: 1, gradient_accumulation_steps: 2}",
