@@ -182,7 +182,13 @@ def test_test_images_that_cannot_be_read_do_not_disturb_the_training(
             for index in range(number):
                 Image.fromarray(random.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / f"{index}.png")
     (tmp_path / "photos" / "test" / "a" / "0.png").write_bytes(b"no picture")
-    overrides = ("data.name=null", f"data.folder={tmp_path / 'photos'}", "data.batch_size=8", "training.epochs=1")
+    overrides = (
+        f"data.folder={tmp_path / 'photos'}",
+        "data.batch_size=8",
+        "training.epochs=1",
+        # What is kept in memory is decoded, test images too, before training begins.
+        "data.memory=stream",
+    )
     run = run_training(tmp_path, overrides)
     assert "the live page shows no test images: cannot read the image file" in caplog.text
     assert "cannot read the image file" in read_state(run)["images_problem"]
