@@ -6,6 +6,7 @@ import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from cnnkit.config.base import Choice, NamedObject, StrictModel, Table
@@ -26,10 +27,13 @@ class Schema:
         """The schema of a section's field, or of a mapping's value; None if it has no such field."""
         if self.kind == "mapping":
             return self.item
-        if self.model is None or name not in self.model.model_fields:
-            return None
-        info = self.model.model_fields[name]
-        return schema_of(info.annotation, info.metadata)
+        return None if self.model is None else _of_field(self.model, name)
+
+
+@lru_cache(maxsize=1024)
+def _of_field(model: type[StrictModel], name: str) -> Schema | None:
+    info = model.model_fields.get(name)
+    return None if info is None else schema_of(info.annotation, info.metadata)
 
 
 VALUE = Schema("value")

@@ -63,7 +63,7 @@ class Pattern:
         """What positions low..high see together."""
         if low == high or low > high:
             return self.at(low) if low == high else NOTHING
-        if self._grows:
+        if self.grows:
             return self.at(low)[0], self.at(high)[1]
         # Behind a whole period, the same comes again, further on.
         some = range(low, min(high, low + self.period - 1) + 1)
@@ -73,7 +73,7 @@ class Pattern:
         return (min(firsts), max(lasts)) if firsts and lasts else NOTHING
 
     @cached_property
-    def _grows(self) -> bool:
+    def grows(self) -> bool:
         """Whether each position sees no less far than the one before it, and none sees nothing."""
         following = [*self.ranges[1:], self.at(self.period)]
         return all(
@@ -82,6 +82,10 @@ class Pattern:
         )
 
     def bounds(self) -> Bounds:
+        return self._bounds
+
+    @cached_property
+    def _bounds(self) -> Bounds:
         seen = [(place, *found) for place, found in enumerate(self.ranges) if found[0] <= found[1]]
         first = min((first - place * self.scale for place, first, _ in seen), default=0.0)
         last = max((last - place * self.scale for place, _, last in seen), default=0.0)
@@ -116,11 +120,28 @@ def _behind(old: Pattern | Bounds, new: Pattern | Bounds) -> Pattern | Bounds:
     if isinstance(old, Pattern) and isinstance(new, Pattern):
         turns = old.period // math.gcd(old.period, new.step)
         if turns * new.period <= LONGEST_PATTERN:
-            ranges = (old.hull(*new.at(position)) for position in range(turns * new.period))
             step = turns * new.step * old.step // old.period
-            return Pattern(tuple((_near(first), _near(last)) for first, last in ranges), _near(step))
+            ranges = _composed(old, new, turns * new.period)
+            if min(map(min, ranges)) < -_FARTHEST or max(map(max, ranges)) > _FARTHEST:
+                ranges = [(_near(first), _near(last)) for first, last in ranges]
+            return Pattern(tuple(ranges), _near(step))
     one, other = old.bounds(), new.bounds()
     return Bounds(one.scale * other.scale, one.scale * other.first + one.first, one.scale * other.last + one.last)
+
+
+def _composed(old: Pattern, new: Pattern, positions: int) -> list[Range]:
+    """What the first positions of a layer's output see by the layer, and then by those before it."""
+    if not old.grows or any(first > last for first, last in new.ranges):
+        return [old.hull(*new.at(position)) for position in range(positions)]
+    # What follows is the same, without a call for every position: in a network of thousands of layers they are many.
+    period, step = old.period, old.step
+    found = []
+    for turn in range(positions // new.period):
+        for low, high in new.ranges:
+            low_turns, low_rest = divmod(low + turn * new.step, period)
+            high_turns, high_rest = divmod(high + turn * new.step, period)
+            found.append((old.ranges[low_rest][0] + low_turns * step, old.ranges[high_rest][1] + high_turns * step))
+    return found
 
 
 def _near(position: int) -> int:
@@ -191,6 +212,8 @@ class View:
         self.whole = whole
         self.paths = paths
         self._reaches: dict[int, Reach] = {}
+        #: Those of the layers before, for one layer often stands in many places; it is kept by the views.
+        self._patterns: dict[tuple[int, int, Shape], Pattern | Bounds] = {} if before is None else before._patterns
 
     @classmethod
     def of(cls, input_shape: Shape) -> View:
@@ -247,10 +270,16 @@ class View:
             return _all_of([self._of_path(path, axis) for path in self.paths], self.image[axis])
         place = self.before.axes[axis]
         assert place is not None
-        pattern = self.layer.pattern(place, self.input_shape)
+        pattern = self._pattern_of(self.layer, place)
         if pattern == SAME:
             return before
         return _all_of([tuple(_behind(old, pattern) for old in before)], self.image[axis])
+
+    def _pattern_of(self, layer: Layer, place: int) -> Pattern | Bounds:
+        key = (id(layer), place, self.input_shape)
+        if key not in self._patterns:
+            self._patterns[key] = layer.pattern(place, self.input_shape)
+        return self._patterns[key]
 
     def _of_path(self, path: View, axis: int) -> Reach:
         """What is seen by a path; a merge stretches what has one row or column to the size of the others."""
