@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from cnnkit.layers.base import Layer, Shape
@@ -126,7 +126,11 @@ def _behind(old: Pattern | Bounds, new: Pattern | Bounds) -> Pattern | Bounds:
                 ranges = [(_near(first), _near(last)) for first, last in ranges]
             return Pattern(tuple(ranges), _near(step))
     one, other = old.bounds(), new.bounds()
-    return Bounds(one.scale * other.scale, one.scale * other.first + one.first, one.scale * other.last + one.last)
+    return Bounds(
+        _near(one.scale * other.scale),
+        _near(one.scale * other.first + one.first),
+        _near(one.scale * other.last + one.last),
+    )
 
 
 def _composed(old: Pattern, new: Pattern, positions: int) -> list[Range]:
@@ -144,8 +148,11 @@ def _composed(old: Pattern, new: Pattern, positions: int) -> list[Range]:
     return found
 
 
-def _near(position: int) -> int:
-    return max(-_FARTHEST, min(position, _FARTHEST))
+_Number = TypeVar("_Number", int, float)
+
+
+def _near(number: _Number) -> _Number:
+    return max(-_FARTHEST, min(number, _FARTHEST))
 
 
 def _together(one: Pattern | Bounds, other: Pattern | Bounds) -> Pattern | Bounds:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from cnnkit.config.run import ModelConfig
 from cnnkit.layers.base import Names, Scope, Seeds, Shape, ShapeError
 from cnnkit.layers.compound import Compound
 from cnnkit.layers.deferred import LAYER_CHOICE
@@ -217,3 +218,16 @@ def test_an_image_of_no_axis_is_no_error() -> None:
     with pytest.raises(ShapeError):
         LAYER_CHOICE.validate("GlobalAveragePooling2D").output_shape((3,))
     assert receptive_field([]) == (1, 1)
+
+
+def test_strides_and_resizes_beyond_any_image_stay_numbers() -> None:
+    resized = [
+        {"ZeroPadding2D": 50},
+        {"Cropping2D": [[1, 0], [0, 0]]},
+        {"Resizing": {"height": 143, "width": 31}},
+    ]
+    model = ModelConfig.model_validate({"layers": [{"Repeat": {"times": 600, "layers": resized}}]})
+    (step,) = model.trace((4, 4, 1), classes=2)
+    rows, columns = receptive_field([(step.layer, step.input_shape)])
+    assert rows > 10**9
+    assert columns > 4
