@@ -80,7 +80,8 @@ from cnnkit.lock import exclusive
 with exclusive(Path({str(path)!r} + "2")):
     child = os.fork()
     if child == 0:
-        time.sleep(30)
+        os.close(1)  # or who reads it would wait for the child
+        time.sleep(60)
         os._exit(0)
 print(child, flush=True)
 os._exit(0)
