@@ -8,14 +8,15 @@ from itertools import zip_longest
 from typing import Any, Literal
 
 from cnnkit.config.base import NamedObject, StrictModel, to_plain
-from cnnkit.config.load import LoadedConfig, load_config
+from cnnkit.config.load import LoadedConfig
 from cnnkit.footprint import format_bytes
 from cnnkit.layers.base import Layer, format_shape
 from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.compound import Compound
 from cnnkit.layers.deferred import Deferred
 from cnnkit.listing import number_in
-from cnnkit.runs import config_file, is_config, run_of
+from cnnkit.run_config import load_named
+from cnnkit.runs import is_config, run_of
 from cnnkit.summary import LayerRow, Summary, summarize
 
 #: What it costs to change a layer into one of its kind, by share of its arguments, against 1 for leaving one out.
@@ -69,7 +70,7 @@ def open_side(name: str) -> Side:
     Raises:
         CnnkitError: if it cannot be read.
     """
-    loaded = load_config(config_file(name), to_train=False)
+    loaded = load_named(name)
     run = None if is_config(name) else run_of(name)
     accuracy = None if run is None else number_in(run, run.evaluation, "accuracy")
     return Side(name, loaded, summarize(loaded), accuracy)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkit.config.class_names import same_names
-from cnnkit.config.load import load_config
 from cnnkit.errors import UsageError
+from cnnkit.run_config import config_of_images
 from cnnkit.rundir import Run
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def check_same_split(runs: Sequence[Run], split: str) -> None:
     """
 
     def decides(run: Run) -> tuple[Any, ...]:
-        config = load_config(str(run.config)).config
+        config = config_of_images(run)
         drawn = (config.data.validation, config.seed) if split != "test" else ()
         return (config.data.name, config.data.folder, config.data.splits, *drawn)
 

@@ -100,14 +100,15 @@ class Place:
 class Problem:
     """One thing that is wrong with a config: where, and what to do about it.
 
-    `path` is the place in the document, such as `model.layers[3].Conv2D.kernel_size`. Where `of_training` holds, the
-    network can be looked at all the same.
+    `path` is the place in the document, such as `model.layers[3].Conv2D.kernel_size`, and `keys` the same in parts;
+    both are empty where it is the file itself. Where `of_training` holds, the network can be looked at all the same.
     """
 
     place: Place
     path: str
     message: str
     of_training: bool = False
+    keys: tuple[str | int, ...] = ()
 
     def __str__(self) -> str:
         first = f"{self.place}  {self.path}" if self.path else str(self.place)

@@ -12,8 +12,9 @@ from cnnkit.errors import CnnkitError
 from cnnkit.evaluate import probabilities_from_outputs
 from cnnkit.inference import before_activation
 from cnnkit.places import Place, gradcam_place, places
+from cnnkit.run_config import read_config
 from cnnkit.rundir import Run
-from cnnkit.score import load_model, read_config, uses_xla
+from cnnkit.score import load_model, uses_xla
 from cnnkit.taps import taps
 
 #: From images and a class for each to probabilities and maps.

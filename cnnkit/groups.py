@@ -12,9 +12,9 @@ from typing import Any
 
 from cnnkit.compare import Pair, align, as_json, differences, pair_lines, shown
 from cnnkit.config.base import is_whole
-from cnnkit.config.load import load_config
 from cnnkit.errors import CnnkitError
 from cnnkit.listing import number_in, plain_config, planned_epochs, value_in, within
+from cnnkit.run_config import read_config
 from cnnkit.rundir import Run
 from cnnkit.runs import list_runs
 from cnnkit.summary import Summary, summarize
@@ -113,9 +113,9 @@ class Group:
 
     @cached_property
     def summary(self) -> Summary | None:
-        """The network's layers; None where the config can no longer be read, such as without its data."""
+        """The network's layers; None where the config can no longer be read."""
         try:
-            return summarize(load_config(str(self.runs[0].config)))
+            return summarize(read_config(self.runs[0]))
         except CnnkitError:
             return None
 

@@ -86,11 +86,16 @@ def compile_network(
     weights = view_weights(tta)
     call = model if jit_compile or _weight_bytes(model) > MOST_CONSTANT_BYTES else _with_constant_weights(model)
 
+    def scoped(images: Any) -> Any:
+        # A layer may have a name that TensorFlow allows inside a scope alone.
+        with tf.name_scope("network"):
+            return call(images, training=False)
+
     def network(images: Any) -> Any:
         if not tta:
-            return call(images, training=False)
+            return scoped(images)
         views = _views(images, tta)
-        scores = before_activation(tf.cast(call(tf.concat(views, axis=0), training=False), tf.float32), head)
+        scores = before_activation(tf.cast(scoped(tf.concat(views, axis=0)), tf.float32), head)
         scores = tf.reshape(scores, [len(views), tf.shape(images)[0], scores.shape[-1]])
         return _activate(tf.tensordot(tf.constant(weights), scores, axes=1), head)
 

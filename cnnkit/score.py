@@ -10,19 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from cnnkit import ensemble, inference, machine, runtime
-from cnnkit.config.dataset import DataSetInfo
-from cnnkit.config.document import read_file
-from cnnkit.config.load import LoadedConfig, load_config
-from cnnkit.config.override import read_tree
-from cnnkit.config.run import RunConfig
-from cnnkit.config.schema import Schema
-from cnnkit.errors import CnnkitError, ConfigError, UsageError
+from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import write_atomically
 from cnnkit.footprint import check_inference, of_inference
 from cnnkit.listing import plain_config, within
+from cnnkit.run_config import config_of_images, read_config
 from cnnkit.rundir import Run
 from cnnkit.summary import summarize
 
@@ -108,34 +101,6 @@ def request_settings(run: Run) -> None:
             "auto" if onednn is None else runtime.on_or_off(onednn),
             threads if 1 <= threads <= machine.MOST_THREADS else "auto",
         )
-
-
-def read_config(run: Run) -> LoadedConfig:
-    """The run's config; where its data set is not here, with the shape and the classes that the run has noted.
-
-    Raises:
-        ConfigError: if the config is wrong for another reason.
-    """
-    file = str(run.config)
-    try:
-        return load_config(file)
-    except ConfigError as error:
-        if not _is_of_data(error):
-            raise
-        task = run.read_task()
-        text = read_file(file)
-        tree = read_tree(file, Schema("model", model=RunConfig), text)
-        info = DataSetInfo(task.image_shape, len(task.class_names), task.class_names, "config")
-        try:
-            config = RunConfig.model_validate(tree.plain())
-        except ValidationError:
-            # It is not that the data are elsewhere: the config itself is wrong.
-            raise error from None
-        return LoadedConfig(config, info, file, tree, text)
-
-
-def _is_of_data(error: ConfigError) -> bool:
-    return all(problem.path.startswith("data") for problem in error.problems)
 
 
 def compile_run(run: Run, model: Any, tta: Sequence[str] = ()) -> tuple[Callable[[Any], Any], int]:
@@ -355,8 +320,8 @@ def _tell_copies(runs: Sequence[Run], images: Any, folder: str) -> None:
         return
     for run in runs:
         try:
-            config = load_config(str(run.config)).config
-        except ConfigError:
+            config = config_of_images(run)
+        except CnnkitError:
             continue
         training = training_images(config.data, config.seed)
         found = find_copies(training, measured_images) if training is not None else None
@@ -392,15 +357,7 @@ def labelled_images(
             skip_corrupt=skips,
             most_megapixels=max_megapixels or task.max_megapixels,
         )
-    try:
-        config = load_config(str(run.config)).config
-    except ConfigError as error:
-        if not _is_of_data(error):
-            raise
-        raise CnnkitError(
-            f"the images of the run `{run.path}` are not here: {error.problems[0].message}",
-            "Bring them back, or measure others with `cnnkit eval --data FOLDER`.",
-        ) from None
+    config = config_of_images(run)
     section = config.data
     if section.folder is not None:
         # Whatever the files would make of them today: these are the channels that the network takes.

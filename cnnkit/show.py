@@ -18,9 +18,10 @@ from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.places import Place, input_window, places, stages, way_to
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.printable import printable
+from cnnkit.run_config import read_config
 from cnnkit.rundir import Run, damaged
 from cnnkit.runs import distinct_names
-from cnnkit.score import labelled_images, load_model, read_config, request_settings, uses_xla
+from cnnkit.score import labelled_images, load_model, request_settings, uses_xla
 
 if TYPE_CHECKING:
     from cnnkit.data import Split

@@ -115,8 +115,9 @@ def _resume(
 ) -> None:
     from cnnkit.checkpoint import read_checkpoint
     from cnnkit.config.load import load_config
+    from cnnkit.run_config import config_to_train
 
-    before = load_config(str(run.config))
+    before = config_to_train(run)
     loaded = load_config(config or str(run.config), overrides)
     check_same_config(before.config, loaded.config)
     loaded = _with_settings_of(before, loaded)

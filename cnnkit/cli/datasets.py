@@ -14,12 +14,13 @@ import click
 
 from cnnkit.cli.options import JSON, common, complete_configs
 from cnnkit.console import echo
-from cnnkit.errors import EXIT_FAILED, ConfigError, UsageError
+from cnnkit.errors import EXIT_FAILED, CnnkitError, ConfigError, UsageError
 from cnnkit.printable import printable_json
 
 if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig
     from cnnkit.data.survey import FileFacts
+    from cnnkit.rundir import Run
 
 
 @click.group()
@@ -121,15 +122,28 @@ def _folder_source(source: str) -> tuple[DataConfig, int, str | None]:
             f"there is neither a folder of images nor a config or a run `{source}`",
             "Data sets that are known by a name are looked at by `cnnkit data info`.",
         )
-    from cnnkit.runs import config_file
+    from cnnkit.runs import config_file, is_config, run_of
 
-    config, seed, refused = _written_section(config_file(source))
+    run = None if is_config(source) else run_of(source)
+    config, seed, refused = _written_section(config_file(source)) if run is None else _section_of(run)
     if config.folder is None:
         raise UsageError(
             f"`{source}` takes the data set `{config.name}`; `data check` looks at folders of images",
             "Name a folder, or a config with `data.folder`.",
         )
     return config, seed, refused
+
+
+def _section_of(run: Run) -> tuple[DataConfig, int, str | None]:
+    """The `data` section and the seed of a run; and what is wrong with its images."""
+    from cnnkit.run_config import config_of_images, read_config
+
+    config = read_config(run).config
+    try:
+        config_of_images(run)
+    except CnnkitError as error:
+        return config.data, config.seed, error.message
+    return config.data, config.seed, None
 
 
 def _written_section(file: str) -> tuple[DataConfig, int, str | None]:
@@ -165,11 +179,10 @@ def _data_source(source: str) -> tuple[DataConfig, int]:
     """The `data` section that a config, a run, a folder or a name stands for, and the seed."""
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataProblem, describe_data_set
-    from cnnkit.config.load import load_config
-    from cnnkit.runs import config_file
+    from cnnkit.run_config import load_named
 
     if _is_config(source):
-        loaded = load_config(config_file(source)).config
+        loaded = load_named(source, with_images=True).config
         return loaded.data, loaded.seed
     is_folder = Path(source).is_dir()
     config = DataConfig.model_validate({"folder" if is_folder else "name": source})

@@ -27,11 +27,10 @@ from cnnkit.printable import printable_json
 @common
 def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: bool, as_json: bool) -> None:
     """Show the layers of CONFIG: shapes, parameters, MACs, memory, receptive field."""
-    from cnnkit.config.load import load_config
-    from cnnkit.runs import config_file
+    from cnnkit.run_config import load_named
     from cnnkit.summary import summarize
 
-    loaded = load_config(config_file(config), overrides, to_train=False)
+    loaded = load_named(config, overrides)
     notes = [f"it cannot be trained as it is: {note}" for note in loaded.notes]
     notes += [loaded.info.note] if loaded.info.note else []
     summary = summarize(loaded)

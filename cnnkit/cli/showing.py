@@ -138,10 +138,10 @@ def mistakes(run: str, count: int, output: str | None) -> None:
 def augmentation(config: str, overrides: tuple[str, ...], images: int, draws: int, output: str | None) -> None:
     """Draw training images as the network of CONFIG receives them."""
     from cnnkit import show as pictures
-    from cnnkit.config.load import load_config
-    from cnnkit.runs import config_file, run_of
+    from cnnkit.run_config import load_named
+    from cnnkit.runs import run_of
 
-    loaded = load_config(config_file(config), overrides)
+    loaded = load_named(config, overrides, with_images=True)
     run = run_of(config)
     target = _picture(output, Path(f"{run.name if run else loaded.name}-augmentation.png"))
     _write(lambda path: pictures.augmentation(loaded, images, draws, path), target)
@@ -154,17 +154,12 @@ def augmentation(config: str, overrides: tuple[str, ...], images: int, draws: in
 @common
 def architecture(config: str, overrides: tuple[str, ...], output: str | None) -> None:
     """Draw the network of CONFIG, as SVG and PNG."""
-    from cnnkit.config.load import load_config
     from cnnkit.plots.architecture import architecture as draw
-    from cnnkit.runs import config_file, run_of
-    from cnnkit.score import read_config
+    from cnnkit.run_config import load_named
+    from cnnkit.runs import run_of
 
     run = run_of(config)
-    # A run knows its shapes and classes even where its images are no longer here.
-    if run is None or overrides:
-        loaded = load_config(config_file(config), overrides, to_train=False)
-    else:
-        loaded = read_config(run)
+    loaded = load_named(config, overrides)
     endings = (".svg", ".png")
     name = run.name if run is not None else loaded.name
     names = [output] if output is not None else [f"{name}-architecture{ending}" for ending in endings]

@@ -50,20 +50,23 @@ class Parts:
     training: TrainingConfig | None
 
 
-def check_config(config: RunConfig, root: Node) -> tuple[DataSetInfo | None, list[Problem]]:
+def check_config(
+    config: RunConfig, root: Node, info: DataSetInfo | None = None
+) -> tuple[DataSetInfo | None, list[Problem]]:
     """Finds what no single section of a valid config can see; see `check_parts`."""
     augmentation = list(enumerate(config.augmentation))
     model = config.model
     parts = Parts(config.data, model.blocks, model.layers, True, True, augmentation, config.training)
-    return check_parts(parts, root)
+    return check_parts(parts, root, info)
 
 
-def check_parts(parts: Parts, root: Node) -> tuple[DataSetInfo | None, list[Problem]]:
+def check_parts(parts: Parts, root: Node, info: DataSetInfo | None = None) -> tuple[DataSetInfo | None, list[Problem]]:
     """Finds what no single section can see.
 
     Args:
         parts: The whole config; or, where something in it is broken, what is not.
         root: The tree, for places.
+        info: What is known of the data set, where it is not to be looked at.
 
     Returns:
         What is known of the data set (None if nothing is), and the problems.
@@ -71,11 +74,11 @@ def check_parts(parts: Parts, root: Node) -> tuple[DataSetInfo | None, list[Prob
     problems: list[Problem] = []
 
     def report(path: Path, message: str, of_key: bool = True, of_training: bool = False) -> None:
-        problems.append(Problem(locate(root, path, of_key), format_path(path), message, of_training))
+        problems.append(Problem(locate(root, path, of_key), format_path(path), message, of_training, path))
 
     data = parts.data
     try:
-        info = describe_data_set(data)
+        info = info or describe_data_set(data)
     except DataProblem as error:
         report(("data", error.argument), error.message, of_key=False)
         return None, problems

@@ -92,7 +92,7 @@ def explain(mistake: Mistake, root: Node) -> Problem:
     path = mistake.path
     refused_seed = "argument" in mistake.context and mistake.path[-1] == "seed"
     of_key = mistake.kind == "extra_forbidden" or refused_seed
-    return Problem(locate(root, path, of_key), format_path(path), message)
+    return Problem(locate(root, path, of_key), format_path(path), message, keys=path)
 
 
 def _parameters(path: Path, root: Node) -> Mapping[str, Any]:

@@ -39,6 +39,7 @@ class LoadedConfig:
         text: What the file holds.
         piped: Whether it came through a pipe and can be read no more.
         notes: What keeps the network from being trained, where one only looks at it.
+        left_out: What the config of a run holds that is refused today, see `load_recorded`.
     """
 
     config: RunConfig
@@ -48,6 +49,7 @@ class LoadedConfig:
     text: str
     piped: bool = False
     notes: tuple[str, ...] = ()
+    left_out: tuple[Problem, ...] = ()
 
     @property
     def name(self) -> str:
@@ -86,6 +88,24 @@ def load_config(file: str, overrides: Sequence[str] = (), *, to_train: bool = Tr
             apply_override(root, override, schema)
         except ConfigError as error:
             failed.extend(error.problems)
+    config, info, notes = validate(root, failed, to_train=to_train)
+    return LoadedConfig(config, info, shown_name(file), root, text, is_stream(file), notes)
+
+
+def validate(
+    root: Node, failed: Sequence[Problem] = (), info: DataSetInfo | None = None, *, to_train: bool = True
+) -> tuple[RunConfig, DataSetInfo, tuple[str, ...]]:
+    """What a tree holds: a valid config, what is known of its data set, and the notes of a `LoadedConfig`.
+
+    Args:
+        root: With `extends` and `--set` merged in.
+        failed: What went wrong with that.
+        info: What is known of the data set, where it is not to be looked at.
+        to_train: As for `load_config`.
+
+    Raises:
+        ConfigError: with every problem that was found.
+    """
     plain = root.plain()
     try:
         config = RunConfig.model_validate(plain)
@@ -93,12 +113,12 @@ def load_config(file: str, overrides: Sequence[str] = (), *, to_train: bool = Tr
         found = _merged(list(mistakes(error.errors(include_url=False), RunConfig)))
         problems = [*failed, *(explain(mistake, root) for mistake in found)]
         raise ConfigError([*problems, *_further_problems(plain, found, root)]) from None
-    info, problems = check_config(config, root)
+    info, problems = check_config(config, root, info)
     notes = () if to_train else tuple(problem.message for problem in problems if problem.of_training)
     problems = [problem for problem in problems if to_train or not problem.of_training]
     if failed or problems or info is None:
         raise ConfigError([*failed, *problems])
-    return LoadedConfig(config, info, shown_name(file), root, text, is_stream(file), notes)
+    return config, info, notes
 
 
 def _merged(found: list[Mistake]) -> list[Mistake]:
@@ -187,7 +207,7 @@ def _valid_layers(mended: dict[str, Any], broken: list[Mistake]) -> tuple[list[A
         return [], False
     end = len(written)
     for mistake in broken:
-        if mistake.path[:2] == ("model", "layers") and len(mistake.path) > 2 and not _keeps_shape(mistake):
+        if mistake.path[:2] == ("model", "layers") and len(mistake.path) > 2 and not keeps_shape(mistake.path):
             end = min(end, int(mistake.path[2]))
     layers = []
     for value in written[:end]:
@@ -208,12 +228,12 @@ def _valid_entries(written: Any, table: Table) -> list[tuple[int, Any]]:
     return entries
 
 
-def _keeps_shape(mistake: Mistake) -> bool:
-    """Whether the layer's output is known although one of its arguments is not."""
-    if len(mistake.path) <= 4:
+def keeps_shape(path: tuple[str | int, ...]) -> bool:
+    """Whether the output of the layer that a path leads into is known although the argument there is not."""
+    if len(path) <= 4:
         return False
-    argument = str(mistake.path[4])
-    cls = LAYERS.get(str(mistake.path[3]))
+    argument = str(path[4])
+    cls = LAYERS.get(str(path[3]))
     if cls is None or argument not in cls.model_fields:
         return False
     info = cls.model_fields[argument]

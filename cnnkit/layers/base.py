@@ -7,11 +7,12 @@ input positions an output position sees; `build` makes the Keras layer.
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, WrapValidator
 
 from cnnkit.config.base import DtypeName, NamedObject, StrictModel
 from cnnkit.layers.calls import Argument, Call
@@ -168,6 +169,14 @@ class Scope:
     ending: bool = False
 
 
+#: Whether layers may have any name: those of a network that was trained when it was allowed.
+any_name: ContextVar[bool] = ContextVar("any_name", default=False)
+
+
+def _name(name: Any, check: Callable[[Any], str]) -> str:
+    return name if any_name.get() and isinstance(name, str) else check(name)
+
+
 class Layer(NamedObject):
     """One layer of `model.layers`: Keras' arguments, plus what the arithmetic of CNNs says about it.
 
@@ -179,9 +188,9 @@ class Layer(NamedObject):
     #: Arguments whose value is drawn at random from the run's seed, by Keras' argument name (`seed`).
     takes_seed: ClassVar[bool] = False
     # TensorFlow refuses a scope that begins with another character, once the network is evaluated.
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.-]*$", max_length=100)] | None = Field(
-        default=None, description="The layer's name in the model; also fixes its initial weights' seed."
-    )
+    name: (
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.-]*$", max_length=100), WrapValidator(_name)] | None
+    ) = Field(default=None, description="The layer's name in the model; also fixes its initial weights' seed.")
     trainable: bool = Field(default=True, description="Whether training changes the layer's weights.")
     dtype: DtypeName | None = Field(default=None, description="The layer's dtype policy; by default that of the run.")
 

@@ -10,8 +10,8 @@ from cnnkit.config.load import LoadedConfig
 from cnnkit.console import format_duration
 from cnnkit.mistakes import Predictions, read_predictions
 from cnnkit.report.page import Missing, attempt
+from cnnkit.run_config import read_config
 from cnnkit.rundir import Run
-from cnnkit.score import read_config
 from cnnkit.summary import Summary, summarize
 
 

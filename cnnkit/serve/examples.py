@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cnnkit import data
-from cnnkit.config.load import load_config
 from cnnkit.errors import CnnkitError, ConfigError
+from cnnkit.run_config import config_of_images
 from cnnkit.rundir import Run
 from cnnkit.serve.pictures import png
 
@@ -68,7 +68,7 @@ def read_examples(run: Run) -> Examples:
 
 
 def _read(run: Run) -> data.Samples:
-    config = load_config(str(run.config)).config
+    config = config_of_images(run)
     samples = data.sample_test_images(config.data, config.seed, COUNT)
     run.check_data(samples.fingerprint)
     return samples

@@ -17,6 +17,7 @@ from cnnkit.gradcam import GradCam, compile_gradcam
 from cnnkit.listing import number_in
 from cnnkit.places import gradcam_place, places, stages
 from cnnkit.predict import check_usable
+from cnnkit.run_config import read_config
 from cnnkit.rundir import Run
 from cnnkit.runs import distinct_names
 from cnnkit.serve.examples import read_examples
@@ -37,7 +38,7 @@ class Served:
         self.run = run
         self.name = name
         self.task = run.read_task()
-        found = places(score.read_config(run))
+        found = places(read_config(run))
         self.stages = stages(found)
         self.gradcam_place = gradcam_place(found)
         self.model = score.load_model(run)
