@@ -88,12 +88,17 @@ class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml
         yaml.parser.Parser.__init__(self)
         yaml.composer.Composer.__init__(self)
         _Resolver.__init__(self)
-        self.depth = 0
+        self.depth = self.count = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         # Every bracket costs PyYAML a look at all that are open. What is a little too deep is refused with its place.
         if self.depth > 2 * MAXIMUM_DEPTH:
             raise RecursionError
+        self.count += 1
+        if self.count > MAXIMUM_NODES:
+            # Reading the rest would take seconds.
+            problem = f"the document has more than {MAXIMUM_NODES:,} values, which no config needs"
+            raise yaml.composer.ComposerError(None, None, problem, self.peek_event().start_mark)
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1

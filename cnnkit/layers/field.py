@@ -55,7 +55,7 @@ class Pattern:
         return self.step / self.period
 
     def at(self, position: int) -> Range:
-        turns, rest = divmod(position, self.period)
+        turns, rest = divmod(position, len(self.ranges))
         first, last = self.ranges[rest]
         return (first + turns * self.step, last + turns * self.step) if first <= last else NOTHING
 
