@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,6 +58,10 @@ def of_the_system(error: BaseException) -> CnnkitError | None:
     """
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if _is_of_memory(error):
+        # TensorFlow says more of its own operations and devices than of what did not fit.
+        shape = re.search(r"OOM when allocating tensor with shape(\[[\d,]*\]) and type (\w+)", text)
+        if shape is not None:
+            text = f"TensorFlow found none for {shape[1]} values of type {shape[2]}"
         return CnnkitError(
             f"there is not enough memory: {text}",
             "Close other programs, raise a limit (`ulimit -v`, the container's), or use less: a smaller "

@@ -64,7 +64,21 @@ def reachable_memory() -> int:
         except (AttributeError, OSError, ValueError):
             return sys.maxsize
     rooms = [_room(folder) for folder in _own_groups("memory")]
-    return max(0, min(limits + [room + swap for room in rooms if room is not None]))
+    limits += [room + swap for room in rooms if room is not None]
+    addresses = address_space()
+    if addresses is not None:
+        limits.append(addresses)
+    return max(0, min(limits))
+
+
+def address_space() -> int | None:
+    """Bytes of addresses that this process may have (`ulimit -v`); None without a limit."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _own_groups(controller: str) -> Iterator[Path]:

@@ -260,12 +260,8 @@ def _check_backend(name: str) -> None:
 
 def _check_address_space() -> None:
     """Where a limit leaves TensorFlow too little room, it ends the process from within, or hangs when it ends."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
+    limit = machine.address_space()
+    if limit is not None and limit < LEAST_ADDRESS_SPACE:
         raise CnnkitError(
             f"the limit on virtual memory is {limit / 1e9:.1f} GB, but TensorFlow needs "
             f"{LEAST_ADDRESS_SPACE / 1e9:.0f} GB, most of which it does not use",

@@ -808,6 +808,13 @@ class TestErrors:
             (ImportError("x.so: failed to map segment from shared object"), "not enough memory: x.so"),
             (RuntimeError("can't start new thread"), "not enough memory"),
             (OSError(12, "Cannot allocate memory"), "not enough memory"),
+            (
+                type("ResourceExhaustedError", (Exception,), {})(
+                    "{{function_node __wrapped__Mul_device_/job:localhost}} OOM when allocating tensor with "
+                    "shape[30000,2] and type float on /job:localhost/device:CPU:0 by allocator mklcpu [Op:Mul] name: "
+                ),
+                "not enough memory: TensorFlow found none for [30000,2] values of type float\n",
+            ),
             (OSError(28, "No space left on device", "a/b.csv"), "`a/b.csv`: No space left on device\nFree some space"),
             (OSError(30, "Read-only file system", "a"), "`a`: Read-only file system\nMake its file system writable"),
             (OSError(36, "File name too long", "aa"), "`aa`: File name too long\nUse a shorter name"),

@@ -146,6 +146,12 @@ def test_the_memory_that_can_be_had(
     assert machine.reachable_memory() == expected
 
 
+def test_a_limit_on_addresses_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (5000, -1) if kind == resource.RLIMIT_AS else (-1, -1))
+    assert machine.reachable_memory() == 5000
+
+
 def test_a_system_that_does_not_say_has_what_is_built_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "MEMINFO", tmp_path / "none")
     assert machine.reachable_memory() >= 1 << 28

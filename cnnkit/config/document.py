@@ -169,9 +169,11 @@ def read_file(file: str) -> str:
 
 
 def neighbours(file: str) -> str:
-    """A hint for a missing file: a config beside it with a close name."""
+    """A hint for a missing file: that an address is none, or a config beside it with a close name."""
     import difflib
 
+    if "://" in file:
+        return "; download what is at the address first"
     folder = os.path.dirname(file) or "."
     try:
         names = [name for name in os.listdir(folder) if name.endswith((".yaml", ".yml"))]

@@ -682,6 +682,11 @@ def test_missing_folder_of_the_file(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "nor the folder `nowhere`" in capsys.readouterr().err
 
 
+def test_address_instead_of_a_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", "https://example.org/digits.yaml"], monkeypatch) == 2
+    assert "no such file; download what is at the address first" in capsys.readouterr().err
+
+
 def test_folder_instead_of_a_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     Path("folder").mkdir()
     assert run(["train", "folder"], monkeypatch) == 2
