@@ -15,6 +15,9 @@ VECTOR_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "
 #: More threads than any machine has cores for; TensorFlow dies where it cannot start as many as it is told to.
 MOST_THREADS = 1024
 
+#: Bytes of virtual memory without which TensorFlow 2.21 does not load, start its threads and train a small network.
+LEAST_ADDRESS_SPACE = 3 * 10**9
+
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -65,10 +68,7 @@ def reachable_memory() -> int:
             return sys.maxsize
     rooms = [_room(folder) for folder in _own_groups("memory")]
     limits += [room + swap for room in rooms if room is not None]
-    addresses = address_space()
-    if addresses is not None:
-        limits.append(addresses)
-    return max(0, min(limits))
+    return max(0, min([*limits, *address_rooms()]))
 
 
 def address_space() -> int | None:
@@ -79,6 +79,12 @@ def address_space() -> int | None:
         return None
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return None if limit == resource.RLIM_INFINITY else limit
+
+
+def address_rooms() -> list[int]:
+    """Bytes of addresses that are left beside TensorFlow, where `ulimit -v` limits them."""
+    limit = address_space()
+    return [] if limit is None else [max(0, limit - LEAST_ADDRESS_SPACE)]
 
 
 def _own_groups(controller: str) -> Iterator[Path]:

@@ -49,10 +49,6 @@ STEPS_PER_EXECUTION = {"CPU": 8, "GPU": 32}
 LARGEST_INFERENCE_BATCH = 500
 INFERENCE_BYTES = 768 * 1024**2
 
-
-#: Bytes of virtual memory without which TensorFlow 2.21 does not load, start its threads and train a small network.
-LEAST_ADDRESS_SPACE = 3 * 10**9
-
 #: Fields of the `training` section that say how to compute, not what.
 FIELDS = ("jit", "steps_per_execution", "dtype_policy", "threads", "onednn")
 
@@ -261,10 +257,10 @@ def _check_backend(name: str) -> None:
 def _check_address_space() -> None:
     """Where a limit leaves TensorFlow too little room, it ends the process from within, or hangs when it ends."""
     limit = machine.address_space()
-    if limit is not None and limit < LEAST_ADDRESS_SPACE:
+    if limit is not None and limit < machine.LEAST_ADDRESS_SPACE:
         raise CnnkitError(
             f"the limit on virtual memory is {limit / 1e9:.1f} GB, but TensorFlow needs "
-            f"{LEAST_ADDRESS_SPACE / 1e9:.0f} GB, most of which it does not use",
+            f"{machine.LEAST_ADDRESS_SPACE / 1e9:.0f} GB, most of which it does not use",
             "Raise it in this shell: ulimit -v unlimited. What limits memory in earnest is a container or a cgroup.",
         )
 

@@ -14,6 +14,7 @@ from cnnkit.cli import cli
 from cnnkit.config.load import load_config
 from cnnkit.config.optimizers import OPTIMIZERS
 from cnnkit.console import Console
+from cnnkit.data.memory import available_memory
 from cnnkit.errors import CnnkitError
 from cnnkit.footprint import Footprint, of_inference, of_training
 from cnnkit.layers.stack import Step
@@ -148,8 +149,10 @@ def test_the_memory_that_can_be_had(
 
 def test_a_limit_on_addresses_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     resource = pytest.importorskip("resource")
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (5000, -1) if kind == resource.RLIMIT_AS else (-1, -1))
+    limit = machine.LEAST_ADDRESS_SPACE + 5000
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit if kind == resource.RLIMIT_AS else -1, -1))
     assert machine.reachable_memory() == 5000
+    assert available_memory() == 5000
 
 
 def test_a_system_that_does_not_say_has_what_is_built_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

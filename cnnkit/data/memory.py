@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cnnkit.machine import usable_cores
+from cnnkit.machine import address_rooms, usable_cores
 
 #: Share of the free memory that decoded images may fill.
 MEMORY_SHARE = 1 / 3
@@ -18,8 +18,8 @@ PARALLEL_BYTES = 512 << 20
 
 
 def available_memory() -> int:
-    """Bytes of memory that are free for use: what the system and the container still give."""
-    limits = []
+    """Bytes of memory that are free for use: what the system, the container and `ulimit -v` still give."""
+    limits = address_rooms()
     try:
         for line in Path("/proc/meminfo").read_text("ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -30,7 +30,7 @@ def available_memory() -> int:
             limits.append(max(0, int(maximum) - used))
     except (OSError, ValueError):
         pass
-    if not limits:
+    if not limits:  # elsewhere than on Linux
         try:
             limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
         except (AttributeError, OSError, ValueError):
