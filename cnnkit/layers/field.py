@@ -139,6 +139,10 @@ def _composed(old: Pattern, new: Pattern, positions: int) -> list[Range]:
         return [old.hull(*new.at(position)) for position in range(positions)]
     # What follows is the same, without a call for every position: in a network of thousands of layers they are many.
     period, step = old.period, old.step
+    if (new.period, new.step, positions) == (1, 1, period):
+        low, high = new.ranges[0]
+        firsts, lasts = [first for first, _ in old.ranges], [last for _, last in old.ranges]
+        return list(zip(_moved(firsts, low, step), _moved(lasts, high, step), strict=True))
     found = []
     for turn in range(positions // new.period):
         for low, high in new.ranges:
@@ -146,6 +150,12 @@ def _composed(old: Pattern, new: Pattern, positions: int) -> list[Range]:
             high_turns, high_rest = divmod(high + turn * new.step, period)
             found.append((old.ranges[low_rest][0] + low_turns * step, old.ranges[high_rest][1] + high_turns * step))
     return found
+
+
+def _moved(ends: list[int], by: int, step: int) -> list[int]:
+    """The ends of a pattern's ranges from another position on."""
+    turns, rest = divmod(by, len(ends))
+    return [end + turns * step for end in ends[rest:]] + [end + (turns + 1) * step for end in ends[:rest]]
 
 
 _Number = TypeVar("_Number", int, float)
