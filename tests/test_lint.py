@@ -457,3 +457,9 @@ def test_the_command_shows_it_below_the_table_and_in_json(tmp_path: Path) -> Non
     assert {one["rule"] for one in data["lint"]} == {"dense-holds-most"}
     assert set(data["lint"][0]) == {"rule", "places", "message", "fix"}
     assert "lint" not in json.loads(CliRunner().invoke(cli, ["inspect", file, "--json"]).output)
+
+
+@pytest.mark.parametrize("layer", [{"Residual": {"layers": ["ReLU"], "shortcut": []}}, {"Branches": [["ReLU"], []]}])
+def test_paths_behind_a_global_pooling_see_no_window(tmp_path: Path, layer: Any) -> None:
+    layers = [conv(), "BatchNormalization", "ReLU", "GlobalAveragePooling2D", layer, {"Dense": "classes"}, "Softmax"]
+    assert "receptive field" not in " ".join(one.message for one in advice(tmp_path, layers))

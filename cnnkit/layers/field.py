@@ -344,6 +344,9 @@ class View:
         return height, width
 
     def _width(self, axis: int) -> int:
+        if axis >= len(self.axes):
+            # What arrives is no image, as in a residual behind a global pooling.
+            return 1
         patterns = self.reach(axis)
         size = self.output_size(axis)
         around = 0 if all(isinstance(one, Pattern) and one.period == 1 for one in patterns) else _CENTRAL_POSITIONS // 2

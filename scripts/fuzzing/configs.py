@@ -291,7 +291,7 @@ def _broken_structure(draw: random.Random) -> bytes:
 def _changed(draw: random.Random, document: Any) -> Any:
     layers = document["model"]["layers"] if draw.random() < 0.4 else None
     if layers is not None:
-        place = draw.randrange(len(layers))
+        place = draw.randrange(len(layers) + 1)
         layers[place : place + draw.randrange(2)] = [_layer(draw) for _ in range(draw.choice([1, 1, 2, 5]))]
         return document
     paths = _paths(document)
