@@ -63,7 +63,7 @@ A command that takes CONFIG takes a file, a run, a pipe, and `-`, the standard i
 
 Every number has a range, far beyond what any network needs, so that a slip of the hand is no crash: it stands beside
 the type where it is not all numbers from -1e30 to 1e30. Axes are counted from -8 to 8. What a layer makes of one image,
-and each weight, holds at most 2,147,483,647 values; a network has at most 5,000 layers. What training needs beyond the
+and each weight, holds at most 2,147,483,647 values; a network has at most 4,000 layers. What training needs beyond the
 free memory is refused before it starts.
 
 Layers can be made of layers (`Residual`, `Branches`, `Repeat`), and `model.blocks` gives layers a name with parameters,

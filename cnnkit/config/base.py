@@ -251,6 +251,26 @@ def invalid(message: str, **context: Any) -> PydanticCustomError:
     return PydanticCustomError("cnnkit", "{text}", {"text": message, **context})
 
 
+class _Inner(list[Any]):
+    """pydantic makes a text of every value of an error's context, of all of a config's again at each depth."""
+
+    def __str__(self) -> str:
+        return f"{len(self)} errors"
+
+    __repr__ = __str__
+
+
+def nested(name: str, cls: type[BaseModel], errors: Iterable[Any]) -> PydanticCustomError:
+    """The errors of an inner object as one of the outer; `explain.mistakes` unfolds them.
+
+    Args:
+        name: The key under which the inner object stands.
+        cls: Its class.
+        errors: As `ValidationError.errors` lists them.
+    """
+    return PydanticCustomError("nested", "a mistake in {name}", {"name": name, "class": cls, "errors": _Inner(errors)})
+
+
 @dataclass(frozen=True, eq=False)  # compared by identity, so that `X | None` can hash a Choice of it
 class Table:
     """Which YAML names exist, and the module of `package` that defines each name's class.
@@ -390,17 +410,11 @@ class Choice:
         try:
             return cls.model_validate(keyword_arguments(cls, name, raw))
         except ValidationError as error:
-            context = {"name": name, "class": cls, "errors": error.errors(include_url=False)}
-            raise PydanticCustomError("nested", "a mistake in {name}", context) from None
+            raise nested(name, cls, error.errors(include_url=False)) from None
         except PydanticCustomError as error:
-            context = {
-                "name": name,
-                "class": cls,
-                "errors": [
-                    {"type": error.type, "loc": (), "msg": error.message(), "input": raw, "ctx": error.context or {}}
-                ],
-            }
-            raise PydanticCustomError("nested", "a mistake in {name}", context) from None
+            ctx = error.context or {}
+            found = {"type": error.type, "loc": (), "msg": error.message(), "input": raw, "ctx": ctx}
+            raise nested(name, cls, [found]) from None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(self.validate)

@@ -171,7 +171,7 @@ def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) 
         report(
             ("model", "layers", index, layers[index].kind),
             f"the network puts out {format_shape(output)}, but the data have {info.classes} classes; {fix}",
-            of_training=len(output) > 1 or not isinstance(next(iter(leaves([steps[-1].layer]))), Dense),
+            of_training=len(output) > 1 or not isinstance(next(iter(leaves([steps[-1].layer])), None), Dense),
         )
     return steps
 

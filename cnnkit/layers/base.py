@@ -59,7 +59,7 @@ class ShapeError(ValueError):
 #: Values of one tensor of one image, and of one weight: TensorFlow's kernels count many of them with 32 bits.
 MOST_VALUES = 2**31 - 1
 #: A network has no more layers than this, and no blocks nested deeper: beyond lies a mistake.
-MOST_LAYERS = 5000
+MOST_LAYERS = 4000
 DEEPEST_CALLS = 40
 
 

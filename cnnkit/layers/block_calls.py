@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from cnnkit.config.base import describe, invalid, nearest, suggestion, to_plain
+from cnnkit.config.base import describe, invalid, nearest, nested, suggestion, to_plain
 from cnnkit.config.explain import message_of, mistakes
 from cnnkit.config.expressions import SIZES, check_expression
 from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names, Shape, ShapeError, format_shape
@@ -67,7 +67,7 @@ def read_call(name: str, raw: Any, known: Known) -> "BlockCall":
     except ValidationError as error:
         errors += error.errors(include_url=False)
     if errors:
-        raise PydanticCustomError("nested", "a mistake in {name}", {"name": name, "class": BlockCall, "errors": errors})
+        raise nested(name, BlockCall, errors)
     return call
 
 

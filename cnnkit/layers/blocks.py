@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from cnnkit.config.base import StrictModel, invalid, to_plain
+from cnnkit.config.base import StrictModel, invalid, nested, to_plain
 from cnnkit.config.expressions import CHANNELS, CLASSES, SIZES
 from cnnkit.config.schema import class_schema
 from cnnkit.layers import LAYERS
@@ -78,8 +77,7 @@ class BlockConfig(StrictModel):
             errors += [as_listed(error, (name,), default) for error in found]
             before.add(name)
         if errors:
-            context = {"name": "parameters", "class": BlockConfig, "errors": errors}
-            raise PydanticCustomError("nested", "a mistake in {name}", context)
+            raise nested("parameters", BlockConfig, errors)
         return self
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import GetJsonSchemaHandler, ValidationError
 from pydantic_core import PydanticCustomError, core_schema
 
-from cnnkit.config.base import Choice, StrictModel, keyword_arguments, split_named, to_plain
+from cnnkit.config.base import Choice, StrictModel, keyword_arguments, nested, split_named, to_plain
 from cnnkit.config.explain import message_of, mistakes
 from cnnkit.config.expressions import CLASSES, NAME, check_expression, is_expression, is_whole_name
 from cnnkit.config.schema import Schema, class_schema
@@ -61,9 +61,7 @@ class LayerChoice(Choice):
             return found
         errors = _mistakes_in_part(cls, schema, arguments, named, known)
         if errors:
-            raise PydanticCustomError(
-                "nested", "a mistake in {name}", {"name": name, "class": cls, "errors": errors}
-            ) from None
+            raise nested(name, cls, errors) from None
         return Deferred.model_construct(written=name, values=arguments, known=known, **_common(arguments, named))
 
     def __get_pydantic_json_schema__(

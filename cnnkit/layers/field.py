@@ -25,7 +25,7 @@ NOTHING: Range = (0, -1)
 _CENTRAL_POSITIONS = 64
 
 #: Positions after which a pattern has to repeat; otherwise its bounds are kept.
-LONGEST_PATTERN = 256
+LONGEST_PATTERN = 32
 
 #: What lies further away is as far: strides beyond any image multiply to numbers that nobody can read.
 _FARTHEST = 2**40
@@ -136,7 +136,7 @@ def _behind(old: Pattern | Bounds, new: Pattern | Bounds) -> Pattern | Bounds:
 def _composed(old: Pattern, new: Pattern, positions: int) -> list[Range]:
     """What the first positions of a layer's output see by the layer, and then by those before it."""
     if not old.grows or any(first > last for first, last in new.ranges):
-        return [old.hull(*new.at(position)) for position in range(positions)]
+        return _hulls(old, [new.at(position) for position in range(positions)])
     # What follows is the same, without a call for every position: in a network of thousands of layers they are many.
     period, step = old.period, old.step
     if (new.period, new.step, positions) == (1, 1, period):
@@ -149,6 +149,26 @@ def _composed(old: Pattern, new: Pattern, positions: int) -> list[Range]:
             low_turns, low_rest = divmod(low + turn * new.step, period)
             high_turns, high_rest = divmod(high + turn * new.step, period)
             found.append((old.ranges[low_rest][0] + low_turns * step, old.ranges[high_rest][1] + high_turns * step))
+    return found
+
+
+def _hulls(old: Pattern, spans: list[Range]) -> list[Range]:
+    """What each of several spans of positions sees together."""
+    seen = [span for span in spans if span[0] <= span[1]]
+    start, end = min((low for low, _ in seen), default=0), max((high for _, high in seen), default=0)
+    if end - start > 16 * LONGEST_PATTERN:
+        return [old.hull(*span) for span in spans]
+    # Each position is looked at once, however many spans hold it. What sees nothing bounds nothing.
+    turns = range(start // old.period, end // old.period + 1)
+    once = [(first, last) if first <= last else (math.inf, -math.inf) for first, last in old.ranges]
+    firsts = [first + turn * old.step for turn in turns for first, _ in once]
+    lasts = [last + turn * old.step for turn in turns for _, last in once]
+    start = turns[0] * old.period
+    found = []
+    for low, high in spans:
+        first = min(firsts[low - start : high - start + 1], default=math.inf)
+        last = max(lasts[low - start : high - start + 1], default=-math.inf)
+        found.append((int(first), int(last)) if first <= last else NOTHING)
     return found
 
 

@@ -15,6 +15,7 @@ receptive fields Araujo, Norris and Sim, "Computing Receptive Fields of Convolut
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -199,6 +200,7 @@ def _resize_reach(position: int, size: int, output: int, interpolation: str, ant
     return (centre - radius) // parts + 1, -(-(centre + radius) // parts) - 1
 
 
+@lru_cache(maxsize=1 << 12)
 def resize_range(
     low: int, high: int, size: int, output: int, interpolation: str, antialias: bool = False
 ) -> tuple[int, int]:

@@ -198,7 +198,7 @@ def _network(draw: random.Random) -> bytes:
     layers = [_plausible(draw) for _ in range(draw.choice([1, 2, 3, 5, 8, 20]))]
     if draw.random() < 0.3:
         some = [_plausible(draw) for _ in range(draw.choice([1, 2, 3]))]
-        layers.append({"Repeat": {"times": draw.choice([2, 7, 40, 300, 1500, 4900]), "layers": some}})
+        layers.append({"Repeat": {"times": draw.choice([2, 7, 40, 300, 1500, 3900]), "layers": some}})
     document = {
         "data": {"name": "none", "shape": [size, draw.choice([size, 17]), draw.choice([1, 3])], "classes": 10},
         "model": {"layers": [*layers, draw.choice(["GlobalAveragePooling2D", "Flatten"]), {"Dense": "classes"}]},

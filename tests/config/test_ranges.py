@@ -127,7 +127,7 @@ training: {{epochs: 1{training}}}
         ({"layer": "ZeroPadding2D: 100000"}, ["padding", "all from 0 to 65,536"]),
         ({"layer": "ZeroPadding2D: 60000"}, ["120032x120032x3, 43,223,043,072 values", "2,147,483,647"]),
         ({"layer": "UpSampling2D: 60000"}, ["output for one image would be 1920000x1920000x3"]),
-        ({"layer": "Repeat: {times: 6000, layers: [ReLU]}"}, ["times", "at most 5,000"]),
+        ({"layer": "Repeat: {times: 6000, layers: [ReLU]}"}, ["times", "at most 4,000"]),
         ({"layer": "unit: 2000"}, ["filters", "from 1 to 1,000,000", "got 2000000", "(from `$size * 1000`)"]),
         ({"layer": "unit: 9223372036854775807"}, ["is too large; numbers reach 2^63 - 1"]),
         ({"layer": "Conv2D: {filters: $channels + 9999999999999, kernel_size: 1}"}, ["from 1 to 1,000,000"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from keras import layers as kl
+from pydantic_core import PydanticCustomError
 
 from cnnkit.config.document import dump
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.errors import ConfigError
 from cnnkit.layers.base import Names, Scope, Seeds
 from cnnkit.layers.compound import Compound, leaves
+from cnnkit.layers.deferred import LAYER_CHOICE
 from cnnkit.layers.field import receptive_field
 from cnnkit.layers.stack import trace
 from cnnkit.model import build_model, without_training_state
@@ -648,7 +651,7 @@ def test_a_block_may_have_the_name_of_a_value_in_it(tmp_path: Path) -> None:
         ([{"Repeat": {"times": 2, "layers": [conv(3, "a")]}}], ["Repeat.layers[0].Conv2D.name", "`a` 2 times"]),
         ([{"Residual": [conv(3, "a"), conv(3, "a")]}], ["has the name `a` already"]),
         ([{"Residual": [conv(3, "add")]}], ["has the name `add` already"]),
-        ([{"Repeat": {"times": 5000, "layers": ["ReLU", "ReLU"]}}], ["Repeat", "more than 5,000 layers"]),
+        ([{"Repeat": {"times": 4000, "layers": ["ReLU", "ReLU"]}}], ["Repeat", "more than 4,000 layers"]),
         (
             [{"Branches": {"axis": 1, "paths": [["ReLU"], [conv(4, "a")]]}}],
             ["agree on all axes but axis 1"],
@@ -836,3 +839,18 @@ def test_all_parameters_with_mistakes_are_reported_at_once(tmp_path: Path) -> No
     text = problems(tmp_path, {"blocks": {"b": {"parameters": parameters, "layers": ["ReLU"]}}, "layers": ["b", *HEAD]})
     for name in ("channels", "name", "3x", "classes", "my-f", "late"):
         assert f"model.blocks.b.parameters.{name}\n" in text
+
+
+@pytest.mark.parametrize(
+    "last", [{"Branches": [[], []]}, {"Repeat": {"times": 0, "layers": ["ReLU"]}}, {"Residual": []}]
+)
+def test_a_network_that_ends_in_nothing_is_told_what_it_puts_out(tmp_path: Path, last: Any) -> None:
+    (tmp_path / "c.yaml").write_text(json.dumps({"data": {"name": "digits"}, "model": {"layers": ["Flatten", last]}}))
+    with pytest.raises(ConfigError, match="the network puts out"):
+        load_config(str(tmp_path / "c.yaml"))
+
+
+def test_the_text_of_errors_inside_errors_does_not_grow_with_what_was_written() -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        LAYER_CHOICE.validate({"Residual": [{"Conv2D": {"filters": 0, "kernel_size": ["x" * 1000] * 1000}}]})
+    assert len(str((caught.value.context or {})["errors"])) < 100
