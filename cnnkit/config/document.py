@@ -23,8 +23,8 @@ from cnnkit.errors import ConfigError, Place, Problem
 #: What may stand in a tuple of Python's.
 _IN_A_TUPLE = re.compile(r"[-+]?[0-9][0-9.e]*|\$\w+|None|True|False")
 
-#: More nodes than this, aliases expanded, is no config but an alias bomb.
-MAXIMUM_NODES = 20_000
+#: More nodes than this, aliases expanded, is no config but an alias bomb: Inception-ResNet-v2 can be written in 434.
+MAXIMUM_NODES = 10_000
 MAXIMUM_BYTES = 1_000_000
 #: Deeper than this, aliases expanded, is no config; Python's own recursion limit lies beyond it.
 MAXIMUM_DEPTH = 60

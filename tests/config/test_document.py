@@ -310,7 +310,7 @@ def test_the_number_of_values_is_capped(extra: int) -> None:
     """One list and its entries."""
     text = f"[{', '.join(['1'] * (MAXIMUM_NODES - 1 + extra))}]"
     if extra:
-        assert "more than 20,000 values" in problem_of(text).message
+        assert "more than 10,000 values" in problem_of(text).message
     else:
         assert len(value_of(text)) == MAXIMUM_NODES - 1
 
