@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import augmentation, configs, evaluation, figures, networks, scaling, throughput
 from benchmarks.pool import CONTESTANT, BenchmarkError, Measured
 
-from cnnkit import shipped
+from cnnkit.config import shipped
 from cnnkit.errors import CnnkitError
 
 SERIES = ("images", "size", "batch")

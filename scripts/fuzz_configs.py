@@ -115,9 +115,9 @@ class Checker:
             self._fail("", f"the process grew by {grown >> 20} MB")
 
     def _show(self, loaded: Any) -> None:
-        from cnnkit.compare import Side, as_text, compare
-        from cnnkit.lint import lint
-        from cnnkit.summary import summarize
+        from cnnkit.comparing.difference import Side, as_text, compare
+        from cnnkit.network.lint import lint
+        from cnnkit.network.summary import summarize
 
         summary = self._timed("summary", lambda: summarize(loaded))
         self._timed("table", lambda: summary.as_table())

@@ -17,20 +17,20 @@ from pydantic import TypeAdapter, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.config.base import LARGEST_NUMBER, NamedObject, StrictModel, Table, to_plain
 from cnnkit.config.data import ChannelStatistics, DataConfig, Splits
-from cnnkit.config.losses import LOSSES
-from cnnkit.config.metrics import METRICS
-from cnnkit.config.optimizers import OPTIMIZERS
+from cnnkit.config.objectives.losses import LOSSES
+from cnnkit.config.objectives.metrics import METRICS
+from cnnkit.config.optimization.optimizers import OPTIMIZERS
+from cnnkit.config.optimization.schedules import SCHEDULES
 from cnnkit.config.run import ModelConfig, RunConfig
-from cnnkit.config.schedules import SCHEDULES
-from cnnkit.config.schema import schema_of
 from cnnkit.config.training import EarlyStopping, TrainingConfig
+from cnnkit.format.base import LARGEST_NUMBER, NamedObject, StrictModel, Table, to_plain
+from cnnkit.format.schema import schema_of
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer
 from cnnkit.layers.blocks import BlockConfig
 from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS
-from cnnkit.lint import RULES, Advice
+from cnnkit.network.lint import RULES, Advice
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "reference.md"

@@ -127,7 +127,7 @@ def written(name: str, arguments: Any) -> str:
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """The median CPU milliseconds per batch of every augmentation, what a pipeline without any takes taken off."""
     from cnnkit.augmentation import AUGMENTATIONS
-    from cnnkit.config.base import Choice
+    from cnnkit.format.base import Choice
 
     choice = Choice(AUGMENTATIONS)
     names = arguments.only or AUGMENTATIONS.names()

@@ -27,7 +27,7 @@ import numpy as np
 TOLERANCE = 1e-3
 
 SERVER = (
-    "import sys; from pathlib import Path; from cnnkit.rundir import Run; from cnnkit.serve import serve\n"
+    "import sys; from pathlib import Path; from cnnkit.runs.directory import Run; from cnnkit.serve import serve\n"
     "serve([Run(Path(sys.argv[1]))], port=0)"
 )
 
@@ -89,11 +89,12 @@ def as_png(image: np.ndarray) -> bytes:
 
 def prepare(run_directory: Path, count: int) -> list[Sent]:
     """Images of the run's test split, else random ones, with the truth."""
-    from cnnkit import data, evaluate
+    from cnnkit import data
     from cnnkit.config.load import load_config
     from cnnkit.errors import CnnkitError
-    from cnnkit.rundir import Run
-    from cnnkit.score import load_model
+    from cnnkit.runs.directory import Run
+    from cnnkit.runs.evaluation import load_model
+    from cnnkit.tasks.classification import metrics as evaluate
 
     run = Run(run_directory)
     task = run.read_task()

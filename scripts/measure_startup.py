@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnkit.runtime import ENVIRONMENT
+from cnnkit.machine.tensorflow import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"

@@ -113,13 +113,13 @@ def resident_megabytes(process: int | str = "self", field: str = "VmRSS") -> flo
 
 def stream(folder: Path, epochs: int, batch_size: int) -> dict[str, Any]:
     """Epochs of augmented training batches, as `fit` gets them, in this process."""
-    from cnnkit import runtime
+    from cnnkit.machine import tensorflow as runtime
 
     tf = runtime.load_tensorflow()
     from cnnkit import data
     from cnnkit.augmentation import AUGMENTATIONS, Pipeline
-    from cnnkit.config.base import Choice
     from cnnkit.config.data import DataConfig
+    from cnnkit.format.base import Choice
 
     samples = [Sample("start", 0.0, resident_megabytes())]
     config = DataConfig.model_validate({"folder": str(folder), "memory": "stream", "validation": 0})

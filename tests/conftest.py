@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit import runtime
-from cnnkit.rundir import Run
+from cnnkit.machine import tensorflow as runtime
+from cnnkit.runs.directory import Run
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -30,9 +30,9 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of configs/digits.yaml, shortened, that has been evaluated; tests may add pictures, and nothing else."""
     from cnnkit.config.load import load_config
-    from cnnkit.console import Console
-    from cnnkit.score import evaluate_run
-    from cnnkit.train import train
+    from cnnkit.runs.evaluation import evaluate_run
+    from cnnkit.terminal.console import Console
+    from cnnkit.training.train import train
 
     loaded = load_config(str(CONFIGS / "digits.yaml"), ["training.epochs=5"])
     run = train(loaded, Console(), str(tmp_path_factory.mktemp("runs") / "digits"))

@@ -36,7 +36,7 @@ def written(folder: Path, text: str) -> LoadedConfig:
 
 def built(loaded: LoadedConfig) -> Any:
     """Its network as it is saved, with random weights."""
-    from cnnkit.model import build_model, without_training_state
+    from cnnkit.training.model import build_model, without_training_state
 
     channels = loaded.info.shape[-1]
     constants = ([120.0] * channels, [4000.0] * channels)

@@ -12,11 +12,11 @@ import numpy as np
 import yaml
 
 from cnnkit.config.load import load_config
-from cnnkit.console import Console
-from cnnkit.evaluate import classification_metrics, predictions_rows
 from cnnkit.files import to_csv, write_atomically
-from cnnkit.rundir import Run
-from cnnkit.train import resume, train
+from cnnkit.runs.directory import Run
+from cnnkit.tasks.classification.metrics import classification_metrics, predictions_rows
+from cnnkit.terminal.console import Console
+from cnnkit.training.train import resume, train
 
 BASE = """\
 seed: 1
@@ -48,7 +48,7 @@ _TRAINED: list[Run] = []
 def trained(folder: Path) -> Run:
     """A run on the digits, interrupted after one epoch and resumed for another; the first call makes it."""
     if not _TRAINED:
-        from cnnkit.score import evaluate_run
+        from cnnkit.runs.evaluation import evaluate_run
 
         (folder / "base.yaml").write_text(BASE)
         (folder / "net.yaml").write_text(CONFIG)

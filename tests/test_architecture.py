@@ -15,11 +15,11 @@ import pytest
 from cnnkit import plots
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.layers.base import format_shape
+from cnnkit.network.summary import summarize
 from cnnkit.plots.drawing import Polygon, flattened
 from cnnkit.plots.network_boxes import Boxes, Scale, shapes_of
 from cnnkit.plots.network_nodes import Fork, Group, Volume
 from cnnkit.plots.network_tree import ALL_BLOCKS, INNERMOST_MERGES, NOTHING, tree
-from cnnkit.summary import summarize
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 

@@ -98,7 +98,7 @@ def test_a_failing_contestant_is_reported_with_what_it_wrote() -> None:
 def test_contestants_get_none_of_cnnkits_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks.pool import plain_environment
 
-    from cnnkit import runtime
+    from cnnkit.machine import tensorflow as runtime
 
     for name in runtime.ENVIRONMENT:
         monkeypatch.setenv(name, "1")
@@ -117,8 +117,8 @@ def test_all_sides_train_the_same_network(network: str, tmp_path: Path) -> None:
     from benchmarks import keras_side, networks, torch_side
 
     from cnnkit.config.load import load_config
-    from cnnkit.runtime import load_tensorflow
-    from cnnkit.summary import summarize
+    from cnnkit.machine.tensorflow import load_tensorflow
+    from cnnkit.network.summary import summarize
 
     summary = summarize(load_config(str(networks.write_config(network, "none", tmp_path))))
     load_tensorflow()
@@ -169,7 +169,7 @@ def test_pytorch_flips_and_shifts_each_image_by_itself() -> None:
 def test_every_shipped_config_can_be_measured(asked: int) -> None:
     from benchmarks.configs import overrides_for
 
-    from cnnkit import shipped
+    from cnnkit.config import shipped
     from cnnkit.config.load import load_config
 
     for name in shipped.names():
@@ -188,8 +188,8 @@ def test_plain_keras_augments_with_its_own_layers() -> None:
     from benchmarks.keras_side import keras_augmentation
 
     from cnnkit.augmentation import AUGMENTATIONS
-    from cnnkit.config.base import Choice
-    from cnnkit.runtime import load_tensorflow
+    from cnnkit.format.base import Choice
+    from cnnkit.machine.tensorflow import load_tensorflow
 
     load_tensorflow()
     import keras

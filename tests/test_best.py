@@ -12,11 +12,11 @@ import pytest
 import yaml
 from trainings import config, rows, run_training, state
 
-from cnnkit.best import Monitor
 from cnnkit.config.load import load_config
-from cnnkit.config.metrics import METRICS
+from cnnkit.config.objectives.metrics import METRICS
 from cnnkit.config.training import TrainingConfig
-from cnnkit.rundir import Run
+from cnnkit.runs.best import Monitor
+from cnnkit.runs.directory import Run
 
 ROWS: list[dict[str, float | None]] = [
     {"epoch": 1, "loss": 2.0, "val_loss": 0.1, "val_accuracy": 0.5, "val_auc": math.nan, "auc": 0.5},
@@ -91,7 +91,7 @@ def test_a_run_that_has_noted_none_is_judged_by_validation_accuracy(tmp_path: Pa
 
 def test_the_model_of_the_epoch_that_the_metric_chooses_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each epoch's figures are given; what is written is only counted."""
-    from cnnkit import callbacks
+    from cnnkit.training import callbacks
 
     class Clock:
         epoch_seconds, training_seconds = 1.0, 1.0
@@ -151,7 +151,7 @@ def test_a_run_is_kept_listed_and_evaluated_by_its_monitor(tmp_path: Path, monke
     import keras
 
     from cnnkit import data
-    from cnnkit.listing import run_rows
+    from cnnkit.runs.listing import run_rows
 
     content = config(
         training={

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnnkit.checkpoint import read_checkpoint, save_checkpoint
-from cnnkit.config.optimizers import OPTIMIZERS
+from cnnkit.config.optimization.optimizers import OPTIMIZERS
 from cnnkit.config.training import TrainingConfig
-from cnnkit.preparation import make_optimizer
-from cnnkit.rundir import Run
+from cnnkit.runs.directory import Run
+from cnnkit.training.checkpoint import read_checkpoint, save_checkpoint
+from cnnkit.training.preparation import make_optimizer
 
 WITH_EXTRAS = {"gradient_accumulation_steps": 2, "use_ema": True, "ema_momentum": 0.5, "clipnorm": 1.0}
 

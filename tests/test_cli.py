@@ -219,14 +219,14 @@ class TestTrain:
     def test_ctrl_c_in_the_last_evaluation_says_that_the_run_is_trained(
         self, here: Path, tmp_path: Path, cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from cnnkit.rundir import Run
+        from cnnkit.runs.directory import Run
 
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
         (tmp_path / "a run").mkdir()
-        monkeypatch.setattr("cnnkit.train.train", lambda *_: Run(tmp_path / "a run"))
-        monkeypatch.setattr("cnnkit.score.evaluate_run", interrupt)
+        monkeypatch.setattr("cnnkit.training.train.train", lambda *_: Run(tmp_path / "a run"))
+        monkeypatch.setattr("cnnkit.runs.evaluation.evaluate_run", interrupt)
         result = cnnkit("train", "net.yaml")
         assert result.code == 130
         assert f"cnnkit eval '{tmp_path}/a run'" in result.err
@@ -240,7 +240,7 @@ class TestTrain:
             monkeypatch.setattr(console, "end_epoch", lambda: ended.append(True))
             raise RuntimeError("a damaged record")
 
-        monkeypatch.setattr("cnnkit.train.train", fail)
+        monkeypatch.setattr("cnnkit.training.train.train", fail)
         assert cnnkit("train", "net.yaml").code == 1
         assert ended
 
@@ -385,7 +385,7 @@ class TestEvaluation:
             raise PermissionError(13, "Permission denied", str(path))
 
         # The superuser may write anywhere, so the refusal is played.
-        monkeypatch.setattr("cnnkit.rundir.write_atomically", refuse)
+        monkeypatch.setattr("cnnkit.runs.directory.write_atomically", refuse)
         result = cnnkit("eval", "--json")
         assert result.code == 0
         assert json.loads(result.out)["images"] == 360
@@ -793,7 +793,7 @@ class TestErrors:
         def fail() -> None:
             raise ZeroDivisionError("division by zero")
 
-        monkeypatch.setattr("cnnkit.listing.run_rows", fail)
+        monkeypatch.setattr("cnnkit.runs.listing.run_rows", fail)
         result = cnnkit("runs")
         assert (result.code, result.out) == (1, "")
         assert "ZeroDivisionError" in result.err
@@ -826,7 +826,7 @@ class TestErrors:
         def fail() -> None:
             raise error
 
-        monkeypatch.setattr("cnnkit.listing.run_rows", fail)
+        monkeypatch.setattr("cnnkit.runs.listing.run_rows", fail)
         result = cnnkit("runs")
         assert (result.code, result.out) == (1, "")
         assert part in result.err
@@ -872,7 +872,7 @@ class TestErrors:
                 raise ImportError("numpy failed to load") from None
 
         for function in (interrupt, disguised):
-            monkeypatch.setattr("cnnkit.listing.run_rows", function)
+            monkeypatch.setattr("cnnkit.runs.listing.run_rows", function)
             result = cnnkit("runs")
             assert (result.code, result.out) == (130, "")
             assert result.err.strip() == "cnnkit: interrupted"

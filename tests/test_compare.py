@@ -15,14 +15,14 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnkit import shipped
 from cnnkit.cli import cli
-from cnnkit.compare import Pair, align, compare, differences, open_side
-from cnnkit.config.document import dump
+from cnnkit.comparing.difference import Pair, align, compare, differences, open_side
+from cnnkit.config import shipped
 from cnnkit.errors import UsageError
+from cnnkit.format.document import dump
 from cnnkit.layers.field import View
-from cnnkit.rundir import Run
-from cnnkit.summary import LayerRow
+from cnnkit.network.summary import LayerRow
+from cnnkit.runs.directory import Run
 
 HEAD: list[Any] = ["GlobalAveragePooling2D", {"Dense": {"units": "classes", "activation": "softmax"}}]
 

@@ -10,10 +10,10 @@ import pytest
 from cnnkit.config.load import load_config
 from cnnkit.data import split_from_arrays
 from cnnkit.layers.stack import head
-from cnnkit.model import measure_initial_weights, normalization_constants, without_training_state
-from cnnkit.preparation import compile_model, resolved
-from cnnkit.runtime import choose
-from cnnkit.summary import summarize
+from cnnkit.machine.tensorflow import choose
+from cnnkit.network.summary import summarize
+from cnnkit.training.model import measure_initial_weights, normalization_constants, without_training_state
+from cnnkit.training.preparation import compile_model, resolved
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 

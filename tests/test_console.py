@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit.console import Console, Warnings, format_duration
+from cnnkit.terminal.console import Console, Warnings, format_duration
 
 #: One epoch with its bar, as training drives it.
 EPOCH = """

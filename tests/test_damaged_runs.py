@@ -21,10 +21,10 @@ from trainings import run_training
 
 from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.live import server
-from cnnkit.live.state import read_state as read_live_state
-from cnnkit.live.state import request_stop
-from cnnkit.rundir import Run
-from cnnkit.score import evaluate_run
+from cnnkit.runs.directory import Run
+from cnnkit.runs.evaluation import evaluate_run
+from cnnkit.runs.progress import read_state as read_live_state
+from cnnkit.runs.progress import request_stop
 
 NAME = "a-1"
 
@@ -214,7 +214,7 @@ class TestSizes:
         run.check_archive(run.model, 1 << 21)
 
     def test_a_compressed_checkpoint_is_refused(self, run: Run) -> None:
-        from cnnkit.checkpoint import read_checkpoint
+        from cnnkit.training.checkpoint import read_checkpoint
 
         with np.load(run.checkpoint) as archive:
             arrays = dict(archive)
@@ -285,7 +285,7 @@ class TestStates:
 
 def test_a_file_that_may_not_be_read_is_not_called_damaged(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The superuser may read anything, so the refusal is played."""
-    from cnnkit.score import open_model
+    from cnnkit.runs.evaluation import open_model
 
     run.model.write_bytes(b"")
     opened = os.open
@@ -303,7 +303,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(run: Run, monkeypatch
 
 
 def test_a_misspelt_key_of_data_is_no_missing_data_set(run: Run) -> None:
-    from cnnkit.score import read_config
+    from cnnkit.runs.evaluation import read_config
 
     run.config.write_text(run.config.read_text().replace("name: digits", "nome: digits"))
     with pytest.raises(ConfigError, match="nome"):

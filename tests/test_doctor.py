@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from cnnkit import doctor, machine, runtime
-from cnnkit.cli import main
+from cnnkit.cli import doctor, main
+from cnnkit.machine import processor
+from cnnkit.machine import tensorflow as runtime
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +24,8 @@ def _healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     # Whatever processor tests run on, this one has AVX2.
-    monkeypatch.setattr(machine, "vector_flags", lambda: ("avx", "avx2", "fma"))
-    monkeypatch.setattr(machine, "is_x86", lambda: True)
+    monkeypatch.setattr(processor, "vector_flags", lambda: ("avx", "avx2", "fma"))
+    monkeypatch.setattr(processor, "is_x86", lambda: True)
     monkeypatch.chdir(tmp_path)
 
 
@@ -74,19 +75,19 @@ def test_onednn_turned_off_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_onednn_turned_off_is_no_problem_where_it_does_not_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "vector_flags", lambda: ("avx",))
+    monkeypatch.setattr(processor, "vector_flags", lambda: ("avx",))
     assert problems_with(monkeypatch, TF_ENABLE_ONEDNN_OPTS="0") == []
 
 
 def test_fewer_threads_than_cores_by_the_users_variable_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "usable_cores", lambda: 4)
+    monkeypatch.setattr(processor, "usable_cores", lambda: 4)
     monkeypatch.setattr(runtime, "threads_in_use", lambda tensorflow: 1)
     (problem,) = problems_with(monkeypatch, TF_NUM_INTRAOP_THREADS="1")
     assert "leaves 3 of 4 cores idle" in problem
 
 
 def test_a_quota_below_one_core_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "cpu_quota", lambda: 0.5)
+    monkeypatch.setattr(processor, "cpu_quota", lambda: 0.5)
     (problem,) = problems_with(monkeypatch)
     assert "0.50 of a core" in problem
 

@@ -17,14 +17,14 @@ import pytest
 from click.testing import CliRunner
 from trainings import TIMING
 
-from cnnkit import shipped
 from cnnkit.cli import cli
+from cnnkit.config import shipped
 from cnnkit.config.load import LoadedConfig, load_config
-from cnnkit.console import Console
 from cnnkit.eject import eject
 from cnnkit.errors import UsageError
-from cnnkit.model import build_model, measure_initial_weights, normalization_constants
-from cnnkit.train import train
+from cnnkit.terminal.console import Console
+from cnnkit.training.model import build_model, measure_initial_weights, normalization_constants
+from cnnkit.training.train import train
 
 #: Composites, residuals with and without projections, branches, loops, dropout, whitening, LRN.
 NAMES = (

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from cnnkit.callbacks import NonFiniteLoss
-from cnnkit.ending import non_finite
-from cnnkit.rundir import Run
+from cnnkit.runs.directory import Run
+from cnnkit.training.callbacks import NonFiniteLoss
+from cnnkit.training.ending import non_finite
 
 
 @pytest.mark.parametrize("dtype", [None, "mixed_float16", "float16"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnnkit.errors import CnnkitError
-from cnnkit.evaluate import (
+from cnnkit.tasks.classification.metrics import (
     calibration_bins,
     calibration_error,
     classification_metrics,

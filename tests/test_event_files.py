@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit import runtime
+from cnnkit.machine import tensorflow as runtime
 
 Figures = dict[tuple[str, str, int], float]
 
@@ -46,7 +46,7 @@ def compare(tmp_path: Path, *, validate: bool) -> Figures:
     runtime.load_tensorflow()
     import keras
 
-    from cnnkit.event_files import EventFiles
+    from cnnkit.training.event_files import EventFiles
 
     train(keras.callbacks.TensorBoard(str(tmp_path / "keras"), write_graph=False), validate=validate)
     train(EventFiles(tmp_path / "cnnkit"), validate=validate)
@@ -64,8 +64,8 @@ def test_event_files_are_those_of_keras(tmp_path: Path) -> None:
 def test_the_rate_is_that_of_the_epochs_first_update(tmp_path: Path) -> None:
     """As in metrics.csv; Keras' own callback writes the one behind the epoch's three updates."""
     runtime.load_tensorflow()
-    from cnnkit.event_files import EventFiles
-    from cnnkit.schedules import EpochRate
+    from cnnkit.training.event_files import EventFiles
+    from cnnkit.training.schedules import EpochRate
 
     train(EpochRate(), EventFiles(tmp_path), validate=False)
     rates = {step: rate for (_, tag, step), rate in figures(tmp_path).items() if tag == "epoch_learning_rate"}
@@ -78,7 +78,7 @@ def test_event_files_without_validation(tmp_path: Path) -> None:
 
 def test_a_run_without_an_epoch_leaves_no_event_files(tmp_path: Path) -> None:
     runtime.load_tensorflow()
-    from cnnkit.event_files import EventFiles
+    from cnnkit.training.event_files import EventFiles
 
     files = EventFiles(tmp_path / "events")
     files.on_train_begin()
@@ -89,7 +89,7 @@ def test_a_run_without_an_epoch_leaves_no_event_files(tmp_path: Path) -> None:
 def test_a_full_disk_is_no_lack_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """TensorFlow has one error for both."""
     tf = runtime.load_tensorflow()
-    from cnnkit.event_files import EventFiles
+    from cnnkit.training.event_files import EventFiles
 
     callback = EventFiles(tmp_path / "tensorboard")
 

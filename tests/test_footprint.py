@@ -9,18 +9,21 @@ from typing import Any
 import keras
 import pytest
 
-from cnnkit import footprint, machine, preparation, score
 from cnnkit.cli import cli
 from cnnkit.config.load import load_config
-from cnnkit.config.optimizers import OPTIMIZERS
-from cnnkit.console import Console
+from cnnkit.config.optimization.optimizers import OPTIMIZERS
 from cnnkit.data.memory import available_memory
 from cnnkit.errors import CnnkitError
-from cnnkit.footprint import Footprint, of_inference, of_training
 from cnnkit.layers.stack import Step
-from cnnkit.rundir import Run
-from cnnkit.summary import summarize
-from cnnkit.train import train
+from cnnkit.machine import processor
+from cnnkit.network import footprint
+from cnnkit.network.footprint import Footprint, of_inference, of_training
+from cnnkit.network.summary import summarize
+from cnnkit.runs import evaluation
+from cnnkit.runs.directory import Run
+from cnnkit.terminal.console import Console
+from cnnkit.training import preparation
+from cnnkit.training.train import train
 
 ARGUMENTS: list[dict[str, Any]] = [
     {},
@@ -114,7 +117,7 @@ def test_what_exceeds_the_memory_is_refused_before_it_is_made(
 def test_a_run_that_does_not_fit_is_not_opened(digits_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footprint, "reachable_memory", lambda: 100)
     with pytest.raises(CnnkitError, match="the network needs more memory than there is"):
-        score.load_model(digits_run)
+        evaluation.load_model(digits_run)
 
 
 def test_inspect_says_what_training_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,20 +144,20 @@ def test_the_memory_that_can_be_had(
     (tmp_path / "cgroup").write_text("0::/\n")
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(machine, "CGROUPS", tmp_path)
-    assert machine.reachable_memory() == expected
+    monkeypatch.setattr(processor, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(processor, "OWN_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(processor, "CGROUPS", tmp_path)
+    assert processor.reachable_memory() == expected
 
 
 def test_a_limit_on_addresses_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     resource = pytest.importorskip("resource")
-    limit = machine.LEAST_ADDRESS_SPACE + 5000
+    limit = processor.LEAST_ADDRESS_SPACE + 5000
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit if kind == resource.RLIMIT_AS else -1, -1))
-    assert machine.reachable_memory() == 5000
+    assert processor.reachable_memory() == 5000
     assert available_memory() == 5000
 
 
 def test_a_system_that_does_not_say_has_what_is_built_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "none")
-    assert machine.reachable_memory() >= 1 << 28
+    monkeypatch.setattr(processor, "MEMINFO", tmp_path / "none")
+    assert processor.reachable_memory() >= 1 << 28

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cnnkit import garbage
+from cnnkit.machine import garbage
 
 
 @pytest.fixture(autouse=True)

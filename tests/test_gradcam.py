@@ -10,8 +10,8 @@ import pytest
 from networks import built, written
 
 from cnnkit.config.load import LoadedConfig
-from cnnkit.gradcam import compile_gradcam
-from cnnkit.places import gradcam_place, places
+from cnnkit.inside.gradcam import compile_gradcam
+from cnnkit.inside.outputs import gradcam_place, places
 
 CLASSES = [3, 1, 7, 7]
 

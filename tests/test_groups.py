@@ -13,11 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from cnnkit.cli import cli
-from cnnkit.config.document import dump
+from cnnkit.comparing.seeds import Group, group_runs, probability_of_noise, read_results, verdict
 from cnnkit.errors import UsageError
-from cnnkit.groups import Group, group_runs, probability_of_noise, read_results, verdict
-from cnnkit.mistakes import Predictions
-from cnnkit.rundir import Run
+from cnnkit.format.document import dump
+from cnnkit.runs.directory import Run
+from cnnkit.tasks.classification.predictions import Predictions
 
 
 def make_run(
@@ -203,7 +203,7 @@ training: {epochs: 2}
 @pytest.mark.long
 def test_seeds_make_runs_and_say_what_they_have_in_common(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are the runs that `--set seed=` makes, and an ensemble of them averages their probabilities."""
-    from cnnkit.score import evaluate_ensemble
+    from cnnkit.runs.evaluation import evaluate_ensemble
 
     monkeypatch.chdir(tmp_path)
     Path("net.yaml").write_text(CONFIG)
@@ -254,7 +254,7 @@ def test_seeds_that_there_are_not_are_refused_before_the_first_training(
 
 
 def test_an_ensemble_needs_one_task(tmp_path: Path) -> None:
-    from cnnkit.score import evaluate_ensemble
+    from cnnkit.runs.evaluation import evaluate_ensemble
 
     runs = []
     for name, classes in (("a", ["0", "1"]), ("b", ["0", "1", "2"])):

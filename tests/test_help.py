@@ -11,9 +11,9 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-from cnnkit import shipped
 from cnnkit.cli import cli
 from cnnkit.cli.examples import EXAMPLES
+from cnnkit.config import shipped
 
 
 def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:

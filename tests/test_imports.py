@@ -141,7 +141,7 @@ def test_what_keras_does_not_get_can_be_imported_afterwards() -> None:
     code = (
         "import sys\n"
         "import matplotlib\n"
-        "from cnnkit.runtime import UNUSED_BY_KERAS, load_tensorflow\n"
+        "from cnnkit.machine.tensorflow import UNUSED_BY_KERAS, load_tensorflow\n"
         "load_tensorflow()\n"
         "before = [name for name in UNUSED_BY_KERAS if name in sys.modules]\n"
         "import scipy, sklearn\n"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnkit.errors import UsageError
-from cnnkit.inference import check_views, compile_network, parse_tta
+from cnnkit.runs.inference import check_views, compile_network, parse_tta
 
 SHAPE = (6, 5, 3)
 CLASSES = 4
@@ -123,7 +123,7 @@ def test_mixed_precision_and_seeded_layers(images: np.ndarray) -> None:
 
 def test_weights_too_large_for_a_graph_stay_variables(images: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     model = network("softmax")
-    monkeypatch.setattr("cnnkit.inference.MOST_CONSTANT_BYTES", 100)
+    monkeypatch.setattr("cnnkit.runs.inference.MOST_CONSTANT_BYTES", 100)
     compiled = compile_network(model, head="softmax", tta=("flip",))
     before = compiled(images).numpy()
     model.set_weights([weight * 1.5 for weight in model.get_weights()])

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from cnnkit import shipped
 from cnnkit.cli import cli
-from cnnkit.config.document import dump
+from cnnkit.config import shipped
 from cnnkit.config.load import load_config
+from cnnkit.format.document import dump
 from cnnkit.layers.base import Scope, Seeds
-from cnnkit.lint import RULES, Advice, Rule, lint
-from cnnkit.lint import advice as advice_module
-from cnnkit.summary import summarize
+from cnnkit.network.lint import RULES, Advice, Rule, lint
+from cnnkit.network.lint import advice as advice_module
+from cnnkit.network.summary import summarize
 
 ROOT = Path(__file__).parent.parent
 

@@ -21,17 +21,18 @@ import yaml
 from click.testing import CliRunner
 from trainings import rows
 
-from cnnkit import callbacks
-from cnnkit.best import Monitor
 from cnnkit.cli import cli
 from cnnkit.config.load import load_config
-from cnnkit.console import Console
 from cnnkit.errors import CnnkitError
-from cnnkit.live import serving, snapshots, state
-from cnnkit.live.state import Reporter, evaluating, read_state, request_stop
+from cnnkit.live import serving
 from cnnkit.pages import listening
-from cnnkit.rundir import Run
-from cnnkit.train import resume, train
+from cnnkit.runs import progress
+from cnnkit.runs.best import Monitor
+from cnnkit.runs.directory import Run
+from cnnkit.runs.progress import Reporter, evaluating, read_state, request_stop
+from cnnkit.terminal.console import Console
+from cnnkit.training import callbacks, snapshots
+from cnnkit.training.train import resume, train
 
 
 def config(folder: Path, **training: Any) -> str:
@@ -68,7 +69,7 @@ def eagerness() -> Iterator[None]:
     """Every look is written, and every epoch has a snapshot, however short it is."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks, "SECONDS_BETWEEN_LOOKS", 0)
-        patch.setattr(state, "SECONDS_BETWEEN_WRITES", 0)
+        patch.setattr(progress, "SECONDS_BETWEEN_WRITES", 0)
         patch.setattr(snapshots, "FIRST_SECONDS", 0)
         patch.setattr(snapshots, "SHARE", 0)
         yield
@@ -105,7 +106,7 @@ def unwatched(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same training where nothing is written for the page."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(snapshots.Snapshots, "take", lambda *_: None)
-        patch.setattr(state, "_write", lambda *_: None)
+        patch.setattr(progress, "_write", lambda *_: None)
         return run_training(tmp_path_factory.mktemp("unwatched"))
 
 
@@ -132,8 +133,8 @@ def test_the_state_follows_a_training_from_start_to_end(tmp_path: Path, monkeypa
     import keras
 
     written: list[dict[str, Any]] = []
-    write = state._write
-    monkeypatch.setattr(state, "_write", lambda run, fields: (written.append(dict(fields)), write(run, fields)))
+    write = progress._write
+    monkeypatch.setattr(progress, "_write", lambda run, fields: (written.append(dict(fields)), write(run, fields)))
     seen: list[str] = []
     run = run_training(
         tmp_path, ("data.validation=0",), opened=lambda opened: seen.append(read_state(opened)["status"])
@@ -228,7 +229,7 @@ def test_a_stopped_run_is_measured_and_can_be_resumed(
 
 @pytest.mark.usefixtures("eager")
 def test_a_run_stopped_in_its_first_epoch_keeps_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnnkit.score import evaluate_run
+    from cnnkit.runs.evaluation import evaluate_run
 
     stop_in_epoch(1, monkeypatch)
     run = run_training(tmp_path)
@@ -330,7 +331,7 @@ def test_a_folder_that_cannot_be_written_does_not_end_the_training(tmp_path: Pat
 
 @pytest.fixture(scope="module")
 def finished(watched: Run) -> Run:
-    from cnnkit.score import evaluate_run
+    from cnnkit.runs.evaluation import evaluate_run
 
     with evaluating(watched):
         evaluate_run(watched)

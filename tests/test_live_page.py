@@ -16,8 +16,8 @@ import pytest
 import yaml
 from browser import PageAt, browser, overflow, page_at, serious_findings
 
-from cnnkit.live.state import Reporter, read_state
-from cnnkit.rundir import Run
+from cnnkit.runs.directory import Run
+from cnnkit.runs.progress import Reporter, read_state
 
 pytest.importorskip("uvicorn", reason="needs the extra `serve`: pip install cnnkit[serve]")
 
@@ -220,7 +220,7 @@ def test_a_training_is_stopped_from_the_page(
 def test_a_page_connects_again_and_sees_that_a_training_was_killed(page_at: PageAt, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     run.path.mkdir()
-    code = "from cnnkit.rundir import Run; from pathlib import Path\nwith Run(Path('run')).training(): input()"
+    code = "from cnnkit.runs.directory import Run; from pathlib import Path\nwith Run(Path('run')).training(): input()"
     trained = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, cwd=tmp_path)
     reporter = Reporter(run, 5, 10)
     reporter._fields["pid"] = trained.pid

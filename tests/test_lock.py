@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit import lock
 from cnnkit.errors import CnnkitError
-from cnnkit.rundir import Run
+from cnnkit.runs import lock
+from cnnkit.runs.directory import Run
 
 #: Holds the lock of a file until its input ends.
 HOLDER = """

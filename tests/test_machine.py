@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit import machine
+from cnnkit.machine import processor
 
 
 @pytest.fixture
 def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A system with eight cores and no limits; files that tests write stand for those of the kernel."""
-    monkeypatch.setattr(machine, "CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(machine, "OWN_CGROUPS", tmp_path / "own")
-    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(processor, "OWN_CGROUPS", tmp_path / "own")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     return tmp_path
 
@@ -26,8 +26,8 @@ def write(path: Path, text: str) -> None:
 
 
 def test_without_control_groups_all_schedulable_cores_are_usable(system: Path) -> None:
-    assert machine.cpu_quota() is None
-    assert machine.usable_cores() == 8
+    assert processor.cpu_quota() is None
+    assert processor.usable_cores() == 8
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_without_control_groups_all_schedulable_cores_are_usable(system: Path) -
 def test_version_2(system: Path, content: str, quota: float | None, cores: int) -> None:
     write(system / "own", "0::/\n")
     write(system / "cgroup" / "cpu.max", content + "\n")
-    assert machine.cpu_quota() == quota
-    assert machine.usable_cores() == cores
+    assert processor.cpu_quota() == quota
+    assert processor.usable_cores() == cores
 
 
 def test_the_smallest_quota_on_the_way_to_the_top_counts(system: Path) -> None:
@@ -55,7 +55,7 @@ def test_the_smallest_quota_on_the_way_to_the_top_counts(system: Path) -> None:
     write(system / "cgroup" / "user" / "cpu.max", "300000 100000\n")
     # A sibling's does not.
     write(system / "cgroup" / "other" / "cpu.max", "100000 100000\n")
-    assert machine.cpu_quota() == 3.0
+    assert processor.cpu_quota() == 3.0
 
 
 @pytest.mark.parametrize(("quota", "expected"), [("-1", None), ("250000", 2.5)])
@@ -63,27 +63,27 @@ def test_version_1_in_a_container_with_the_path_of_its_host(system: Path, quota:
     write(system / "own", "5:memory:/host/a\n4:cpu,cpuacct:/host/a\n2:cpuset:/\n0::/\n")
     write(system / "cgroup" / "cpu" / "cpu.cfs_quota_us", quota + "\n")
     write(system / "cgroup" / "cpu" / "cpu.cfs_period_us", "100000\n")
-    assert machine.cpu_quota() == expected
+    assert processor.cpu_quota() == expected
 
 
 def test_affinity_counts_as_well_as_the_quota(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3}, raising=False)
     write(system / "own", "0::/\n")
     write(system / "cgroup" / "cpu.max", "200000 100000\n")
-    assert machine.usable_cores() == 1
+    assert processor.usable_cores() == 1
 
 
 def test_a_system_without_affinity_has_all_its_cores(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert machine.schedulable_cores() == 6
+    assert processor.schedulable_cores() == 6
 
 
 def test_flags_of_the_processor(system: Path) -> None:
-    assert machine.vector_flags() is None
+    assert processor.vector_flags() is None
     write(system / "cpuinfo", "processor\t: 0\nmodel name\t: A Chip\nflags\t\t: fpu avx2 avx sse avx512_bf16\n")
-    assert machine.vector_flags() == ("avx", "avx2", "avx512_bf16")
-    assert machine.processor() == "A Chip"
+    assert processor.vector_flags() == ("avx", "avx2", "avx512_bf16")
+    assert processor.processor() == "A Chip"
     # No word of another flag's name counts.
     write(system / "cpuinfo", "flags : avx512f avx2x\n")
-    assert machine.vector_flags() == ("avx512f",)
+    assert processor.vector_flags() == ("avx512f",)

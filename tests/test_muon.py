@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from cnnkit.config.base import Choice
-from cnnkit.config.optimizers import OPTIMIZERS, Optimizer
+from cnnkit.config.optimization.optimizers import OPTIMIZERS, Optimizer
+from cnnkit.format.base import Choice
 
 
 def muon(rate: float = 0.1, **arguments: Any) -> Any:

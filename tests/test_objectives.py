@@ -11,10 +11,10 @@ import pytest
 from report_runs import written
 from trainings import config, rows, run_training, state
 
-from cnnkit import objectives
 from cnnkit.config.training import TrainingConfig
-from cnnkit.evaluate import evaluation_table
-from cnnkit.score import evaluate_ensemble, evaluate_run, one_line
+from cnnkit.runs import objectives
+from cnnkit.runs.evaluation import evaluate_ensemble, evaluate_run, one_line
+from cnnkit.tasks.classification.metrics import evaluation_table
 
 CLASSES = 4
 
@@ -179,7 +179,7 @@ def test_mixed_images_count_as_the_class_with_the_larger_share() -> None:
     """Of mixed labels, every class with a share would be a true one: recall and the area under the curve are wrong."""
     from sklearn.metrics import precision_score, recall_score
 
-    from cnnkit.tasks.classification import make_metrics
+    from cnnkit.tasks.classification.training import make_metrics
 
     probabilities, labels = figures()
     one_hot = np.eye(CLASSES, dtype=np.float32)[labels]

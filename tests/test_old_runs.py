@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from damages import run_command
 
-from cnnkit.config.document import dump
 from cnnkit.config.load import load_config
 from cnnkit.config.recorded import load_recorded
 from cnnkit.errors import EXIT_FAILED, CnnkitError, ConfigError, UsageError
-from cnnkit.run_config import config_of_images, load_named, read_config
-from cnnkit.rundir import Run
+from cnnkit.format.document import dump
+from cnnkit.runs.config import config_of_images, load_named, read_config
+from cnnkit.runs.directory import Run
 
 DENSE = {"Dense": {"units": "classes", "activation": "softmax"}}
 BASE: dict[str, Any] = {
@@ -140,12 +140,12 @@ def change(run: Run, content: dict[str, Any]) -> None:
 
 
 def test_it_is_measured_as_before(run: Run, digits_run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    from cnnkit.score import evaluate_run
+    from cnnkit.runs.evaluation import evaluate_run
 
     before, now = digits_run.read_evaluation(), evaluate_run(run)
     assert (now["accuracy"], now["cross_entropy"]) == (before["accuracy"], before["cross_entropy"])
     # Hinge of Keras: the mean of max(1 - y p, 0) for y of -1 and 1, over images and classes.
-    from cnnkit.mistakes import read_predictions
+    from cnnkit.tasks.classification.predictions import read_predictions
 
     told = read_predictions(run)
     signs = 2 * np.eye(10)[told.labels] - 1
@@ -209,7 +209,7 @@ def test_a_run_is_described_by_what_it_noted_of_its_images(run: Run) -> None:
 def test_a_network_with_such_a_name_is_computed() -> None:
     import keras
 
-    from cnnkit.inference import compile_network
+    from cnnkit.runs.inference import compile_network
 
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax", name="_stem")])
     images = np.ones((2, 4), np.float32)

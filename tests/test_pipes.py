@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 
 from cnnkit import cli
-from cnnkit.config import document
 from cnnkit.config.load import load_config
+from cnnkit.format import document
 
 TEXT = """\
 # Kept as it is.

@@ -11,7 +11,7 @@ from networks import UNET, built, written
 
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.places import Place, gradcam_place, input_window, places, stages, way_to
+from cnnkit.inside.outputs import Place, gradcam_place, input_window, places, stages, way_to
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -54,7 +54,7 @@ def test_taps_read_what_the_network_computes(name: str, tmp_path: Path) -> None:
     """The last image of the network, put through Keras' own rest of it, gives the network's output."""
     import keras
 
-    from cnnkit.taps import taps
+    from cnnkit.inside.taps import taps
 
     loaded = (
         written(tmp_path, UNET)
@@ -79,7 +79,7 @@ def test_taps_read_what_the_network_computes(name: str, tmp_path: Path) -> None:
 
 def test_taps_inside_composites_read_every_path(tmp_path: Path) -> None:
     """The paths of a branch, concatenated with NumPy, are what the branch puts out."""
-    from cnnkit.taps import taps
+    from cnnkit.inside.taps import taps
 
     loaded = written(tmp_path, UNET)
     model = built(loaded)
@@ -94,7 +94,7 @@ def test_taps_inside_composites_read_every_path(tmp_path: Path) -> None:
 
 
 def test_a_name_that_does_not_exist_gets_the_nearest_one(tmp_path: Path) -> None:
-    from cnnkit.taps import taps
+    from cnnkit.inside.taps import taps
 
     loaded = written(tmp_path, UNET)
     with pytest.raises(CnnkitError, match=r"no layer `4\.Residul`") as error:
@@ -165,7 +165,7 @@ def check_windows(loaded: LoadedConfig, way: Sequence[Place]) -> None:
     """The windows of the last place against the gradient of its output with respect to the input, by TensorFlow."""
     import tensorflow as tf
 
-    from cnnkit.taps import taps
+    from cnnkit.inside.taps import taps
 
     place = way[-1]
     network = taps(built(loaded), [place.name])

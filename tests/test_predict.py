@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.predict import Prediction, as_csv, as_json, as_table, collect_images, predict_images
-from cnnkit.rundir import Task
+from cnnkit.runs.directory import Task
+from cnnkit.tasks.classification.answers import Prediction, as_csv, as_json, as_table, collect_images, predict_images
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 NAMES = ["red", "green", "blue"]

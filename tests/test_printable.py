@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from cnnkit.config.data import DataConfig
-from cnnkit.mistakes import Predictions, read_predictions
 from cnnkit.plots.several_runs import curves_of_runs_figure
 from cnnkit.plots.sheets import Picture, Row, sheet
-from cnnkit.predict import Prediction, as_table
-from cnnkit.printable import printable, printable_json
-from cnnkit.rundir import Run
+from cnnkit.runs.directory import Run
+from cnnkit.tasks.classification.answers import Prediction, as_table
+from cnnkit.tasks.classification.predictions import Predictions, read_predictions
+from cnnkit.terminal.printable import printable, printable_json
 
 
 @pytest.mark.parametrize(

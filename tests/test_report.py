@@ -17,7 +17,7 @@ from report_runs import BASE, CONFIG, Page, read_json, trained, written
 
 from cnnkit.errors import UsageError
 from cnnkit.report import compare_report, write_report
-from cnnkit.rundir import Run
+from cnnkit.runs.directory import Run
 
 SPACE = "\N{NO-BREAK SPACE}"
 
@@ -169,7 +169,7 @@ class TestFile:
         assert run.report.stat().st_size < 3_000_000
 
     def test_is_the_same_for_the_same_run(self, run: Run, page: Page) -> None:
-        from cnnkit.score import load_model
+        from cnnkit.runs.evaluation import load_model
 
         assert write_report(run, load_model(run)).read_text(encoding="utf-8") == page.source
 

@@ -19,13 +19,13 @@ from cnnkit.config.data import DataConfig
 from cnnkit.config.image_formats import RESIZINGS, CorruptImage
 from cnnkit.data import labelled_folder, load, read_image
 from cnnkit.errors import CnnkitError
-from cnnkit.predict import predict_images
-from cnnkit.rundir import Run, Task
-from cnnkit.score import labelled_images
+from cnnkit.inside.show import read_input
+from cnnkit.runs.directory import Run, Task
+from cnnkit.runs.evaluation import labelled_images
 from cnnkit.serve.decoding import MOST_MEGAPIXELS, decode
 from cnnkit.serve.refusals import Refused
 from cnnkit.serve.uploads import Upload
-from cnnkit.show import read_input
+from cnnkit.tasks.classification.answers import predict_images
 
 SIZE = (12, 12)
 

@@ -15,11 +15,11 @@ import yaml
 from trainings import config, rows, run_training, state, weights, write
 
 from cnnkit.config.load import load_config
-from cnnkit.console import Console
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.preparation import prepare
-from cnnkit.rundir import Run
-from cnnkit.train import resume, train
+from cnnkit.runs.directory import Run
+from cnnkit.terminal.console import Console
+from cnnkit.training.preparation import prepare
+from cnnkit.training.train import resume, train
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @contextmanager
 def raised_in_third_epoch(monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> Iterator[None]:
     """Inside the block, trainings end with the error where their third epoch begins."""
-    from cnnkit import callbacks
+    from cnnkit.training import callbacks
 
     original = callbacks.EpochClock.on_epoch_begin
 
@@ -65,7 +65,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
         return prepare(loaded)
 
     with monkeypatch.context() as patch:
-        patch.setattr("cnnkit.train.prepare", prepare_late)
+        patch.setattr("cnnkit.training.train.prepare", prepare_late)
         resume(str(stopped.path), None, (), Console(stream=io.StringIO()))
     assert rows(stopped) == rows(uninterrupted)
     for ours, theirs in zip(weights(stopped), weights(uninterrupted), strict=True):
@@ -144,7 +144,7 @@ def test_a_resumed_run_with_other_options_equals_the_uninterrupted_one(
 def test_a_changed_data_set_is_neither_resumed_nor_evaluated(tmp_path: Path) -> None:
     from PIL import Image
 
-    from cnnkit.score import evaluate_run
+    from cnnkit.runs.evaluation import evaluate_run
 
     random = np.random.default_rng(0)
 

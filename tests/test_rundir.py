@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit.ending import failed_write
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import append_line, replacing, to_csv, write_atomically
-from cnnkit.rundir import Run
-from cnnkit.runs import check_outside, create_run, find_run, list_runs
+from cnnkit.runs.directory import Run
+from cnnkit.runs.finding import check_outside, create_run, find_run, list_runs
+from cnnkit.training.ending import failed_write
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ class TestNumbers:
         assert sorted(names) == sorted(f"digits-{number}" for number in range(1, 41))
 
     def test_processes_get_different_directories(self) -> None:
-        code = "from cnnkit.runs import create_run\nfor _ in range(30): print(create_run('digits').name)"
+        code = "from cnnkit.runs.finding import create_run\nfor _ in range(30): print(create_run('digits').name)"
         children = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
         names = [name for child in children for name in child.communicate(timeout=60)[0].split()]
         assert sorted(names) == sorted(f"digits-{number}" for number in range(1, 91))

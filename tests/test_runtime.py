@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from cnnkit import machine, runtime
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.layers.base import Shape
 from cnnkit.layers.convolution import Conv2D, DepthwiseConv2D
 from cnnkit.layers.stack import Step
-from cnnkit.runtime import Runtime, choose
+from cnnkit.machine import processor
+from cnnkit.machine import tensorflow as runtime
+from cnnkit.machine.tensorflow import Runtime, choose
 
 
 class Machine:
@@ -38,7 +39,7 @@ class Machine:
         )
         patch.setattr(runtime, "load_tensorflow", lambda: SimpleNamespace(config=config))
         patch.setattr(runtime, "onednn_in_use", lambda: onednn)
-        patch.setattr(machine, "schedulable_cores", lambda: 6)
+        patch.setattr(processor, "schedulable_cores", lambda: 6)
         patch.setattr(runtime._Process, "onednn_when_loaded", onednn)
         for name in (runtime.ONEDNN, runtime.THREADS):
             patch.delenv(name, raising=False)
@@ -210,9 +211,9 @@ def test_strided_points_of_few_channels_turn_xla_on(
 def test_a_new_process_has_onednn_and_a_thread_per_core() -> None:
     found = load()
     assert found["onednn"] is True
-    assert found["threads"] == machine.usable_cores()
+    assert found["threads"] == processor.usable_cores()
     assert found["given_to_children"] is None
-    if machine.usable_cores() == machine.schedulable_cores():
+    if processor.usable_cores() == processor.schedulable_cores():
         assert found["set"] == 0  # left to TensorFlow, whose own default it is
 
 
@@ -226,7 +227,7 @@ def test_a_config_turns_onednn_off_and_sets_the_threads() -> None:
 
 
 def test_where_the_usable_cores_are_not_tensorflows_default_they_are_set() -> None:
-    cores = machine.schedulable_cores() + 1
+    cores = processor.schedulable_cores() + 1
     assert load(cores=cores)["set"] == cores
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnnkit.config.training import TrainingConfig
-from cnnkit.schedules import make_rate
+from cnnkit.training.schedules import make_rate
 
 STEPS = 10
 
@@ -105,7 +105,7 @@ def test_an_epochs_rate_is_that_of_its_first_update(batches: int, scaled: bool) 
     """Against the weights: under SGD with a gradient of -1, an update adds the rate."""
     import keras
 
-    from cnnkit.schedules import EpochRate
+    from cnnkit.training.schedules import EpochRate
 
     steps = 5
     config = TrainingConfig.model_validate(

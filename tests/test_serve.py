@@ -27,7 +27,7 @@ from serving import served
 from cnnkit import serve
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.pages.listening import PACKAGES
-from cnnkit.rundir import Run
+from cnnkit.runs.directory import Run
 
 PNG = {"Content-Type": "image/png"}
 
@@ -750,7 +750,8 @@ class TestStarting:
 
     def test_it_prints_its_address_and_ends_with_ctrl_c(self, digits_run: Run) -> None:
         code = (
-            "import sys; from pathlib import Path; from cnnkit.rundir import Run; from cnnkit.serve import serve\n"
+            "import sys; from pathlib import Path; from cnnkit.runs.directory import Run\n"
+            "from cnnkit.serve import serve\n"
             "serve([Run(Path(sys.argv[1]))], port=0)"
         )
         process = subprocess.Popen(

@@ -16,7 +16,7 @@ from browser import PageAt, browser, overflow, page_at, serious_findings
 from serving import served
 
 from cnnkit import serve
-from cnnkit.rundir import Run
+from cnnkit.runs.directory import Run
 
 __all__ = ["browser", "page_at"]
 
@@ -320,8 +320,8 @@ def trained(folder: Path, name: str, epochs: int) -> Run:
     from conftest import CONFIGS
 
     from cnnkit.config.load import load_config
-    from cnnkit.console import Console
-    from cnnkit.train import train
+    from cnnkit.terminal.console import Console
+    from cnnkit.training.train import train
 
     return train(load_config(str(CONFIGS / name), [f"training.epochs={epochs}"]), Console(), str(folder / "run"))
 
@@ -338,7 +338,7 @@ def test_test_images_of_cifar_10_are_dropped(page_at: PageAt, tfds_data: Path, t
     import keras
     from PIL import Image
 
-    from cnnkit.score import labelled_images
+    from cnnkit.runs.evaluation import labelled_images
 
     run = trained(tmp_path, "cifar10_convnetjs_small.yaml", 1)
     images = labelled_images(run, "test").read([3, 5, 8])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnkit import shipped
+from cnnkit.config import shipped
 from cnnkit.errors import UsageError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -43,7 +43,7 @@ def test_an_installed_package_holds_them_inside(tmp_path: Path, monkeypatch: pyt
     inside = tmp_path / "cnnkit" / "shipped_configs"
     inside.mkdir(parents=True)
     (inside / "mine.yaml").write_text("# Mine.\n")
-    monkeypatch.setattr(shipped, "__file__", str(tmp_path / "cnnkit" / "shipped.py"))
+    monkeypatch.setattr(shipped, "__file__", str(tmp_path / "cnnkit" / "config" / "shipped.py"))
     assert shipped.names() == ["mine"]
     assert shipped.purpose("mine") == "Mine."
 

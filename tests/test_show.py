@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from cnnkit.cli import cli
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.rundir import Run
+from cnnkit.runs.directory import Run
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -49,7 +49,7 @@ def wrong(run: Run) -> list[dict[str, str]]:
 def test_the_worst_mistakes_are_those_of_the_predictions_file(digits_run: Run) -> None:
     from sklearn.datasets import load_digits
 
-    from cnnkit.mistakes import read_predictions, worst_mistakes
+    from cnnkit.tasks.classification.predictions import read_predictions, worst_mistakes
 
     predictions = read_predictions(digits_run)
     found = worst_mistakes(predictions, 5)
@@ -68,7 +68,7 @@ def test_the_worst_mistakes_are_those_of_the_predictions_file(digits_run: Run) -
 
 
 def test_the_confused_pairs_are_counted(digits_run: Run) -> None:
-    from cnnkit.mistakes import confused_pairs, read_predictions
+    from cnnkit.tasks.classification.predictions import confused_pairs, read_predictions
 
     counts = Counter((row["true_class"], row["predicted_class"]) for row in wrong(digits_run))
     support = Counter(row["true_class"] for row in rows_of(digits_run))
@@ -86,10 +86,10 @@ def test_patches_come_from_where_a_filter_responds_most(digits_run: Run) -> None
     import keras
 
     from cnnkit.config.load import load_config
-    from cnnkit.feature_maps import compile_stages
-    from cnnkit.places import way_to
-    from cnnkit.score import labelled_images, load_model
-    from cnnkit.show import strongest
+    from cnnkit.inside.feature_maps import compile_stages
+    from cnnkit.inside.outputs import way_to
+    from cnnkit.inside.show import strongest
+    from cnnkit.runs.evaluation import labelled_images, load_model
 
     model = load_model(digits_run)
     split = labelled_images(digits_run, "test")
@@ -105,7 +105,7 @@ def test_patches_come_from_where_a_filter_responds_most(digits_run: Run) -> None
 
 
 def test_feature_maps_are_normalised_and_sorted_by_activity() -> None:
-    from cnnkit.feature_maps import most_active, normalised
+    from cnnkit.inside.feature_maps import most_active, normalised
 
     maps = np.stack([np.full((2, 3), level, np.float32) for level in (1, 5, 3)], axis=-1)
     assert most_active(maps, 2) == [1, 2]
@@ -143,8 +143,8 @@ def test_each_picture_is_written_and_named(
 def test_a_file_is_looked_at_as_the_test_image_is(show: Any, digits_run: Run, tmp_path: Path) -> None:
     from PIL import Image
 
-    from cnnkit.score import labelled_images
-    from cnnkit.show import read_input
+    from cnnkit.inside.show import read_input
+    from cnnkit.runs.evaluation import labelled_images
 
     image = labelled_images(digits_run, "test").read([5])[0]
     Image.fromarray(image[..., 0]).save(tmp_path / "five.png")
@@ -184,7 +184,7 @@ def test_augmentation_shows_what_the_pipeline_makes(show: Any, tmp_path: Path) -
     assert picture(tmp_path / "a.png").shape[1] >= 900
     rows = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cnnkit.show.sheet", lambda title, found, path, **_: rows.extend(found))
+        patch.setattr("cnnkit.inside.show.sheet", lambda title, found, path, **_: rows.extend(found))
         show("augmentation", config, "--images", 4, "--draws", 8, "-o", tmp_path / "a.png")
     captions = [picture.caption for row in rows for picture in row.pictures]
     shares = [dict(line.split()[::-1] for line in one.splitlines()) for one in captions if "%" in one]
@@ -221,7 +221,7 @@ def test_kernels_of_every_convolution_are_filters() -> None:
     """By what the layers compute: an impulse in one channel gives the mirrored kernel."""
     import keras
 
-    from cnnkit.model import first_kernel
+    from cnnkit.training.model import first_kernel
 
     draws = np.random.default_rng(0)
     for layer, channels in (
@@ -276,7 +276,7 @@ def test_what_cannot_be_shown_is_said(show: Any, digits_run: Run, arguments: lis
 
 
 def test_a_run_without_evaluation_says_how_to_make_one(digits_run: Run, tmp_path: Path) -> None:
-    from cnnkit.mistakes import read_predictions, worst_mistakes
+    from cnnkit.tasks.classification.predictions import read_predictions, worst_mistakes
 
     copy = Run(tmp_path / "copy")
     shutil.copytree(digits_run.path, copy.path)

@@ -12,8 +12,8 @@ import pytest
 from cnnkit.cli import main
 from cnnkit.config.load import load_config
 from cnnkit.errors import ConfigError
-from cnnkit.footprint import format_bytes
-from cnnkit.summary import Summary, summarize
+from cnnkit.network.footprint import format_bytes
+from cnnkit.network.summary import Summary, summarize
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

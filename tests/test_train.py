@@ -19,8 +19,8 @@ from trainings import config, rows, run_training, state, weights, write
 
 from cnnkit.config.load import load_config
 from cnnkit.errors import CnnkitError
-from cnnkit.preparation import prepare
-from cnnkit.rundir import Run
+from cnnkit.runs.directory import Run
+from cnnkit.training.preparation import prepare
 
 
 def initial_weights(folder: Path, content: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -53,7 +53,7 @@ def test_an_inserted_layer_leaves_the_other_initial_weights(tmp_path: Path, plac
 def first_batches(folder: Path, content: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
     import tensorflow as tf
 
-    from cnnkit.preparation import datasets
+    from cnnkit.training.preparation import datasets
 
     training, _ = datasets(prepare(load_config(write(folder, content))), tf.Variable(1, dtype=tf.int64))
     return [(np.asarray(images), np.asarray(labels)) for images, labels in training.take(3)]
@@ -155,7 +155,7 @@ def test_model_keras_opens_in_plain_keras_without_cnnkit(tmp_path: Path) -> None
     ]
     content = config(model={"layers": layers}, training={"epochs": 1, "warmup_epochs": 0.5, "schedule": "CosineDecay"})
     run = run_training(tmp_path, content, "run")
-    from cnnkit.score import evaluate_run
+    from cnnkit.runs.evaluation import evaluate_run
 
     metrics = evaluate_run(run)
     from cnnkit import data
@@ -181,7 +181,7 @@ def test_model_keras_opens_in_plain_keras_without_cnnkit(tmp_path: Path) -> None
 
 def test_class_weights_find_their_class_in_either_spelling() -> None:
     from cnnkit.config.training import TrainingConfig
-    from cnnkit.tasks.classification import class_weights
+    from cnnkit.tasks.classification.training import class_weights
 
     training = TrainingConfig.model_validate({"class_weights": {unicodedata.normalize("NFC", "café"): 3}})
     weights = class_weights(training, np.array([0, 1]), ("a", unicodedata.normalize("NFD", "café")))
@@ -194,7 +194,7 @@ def test_balanced_class_weights_are_scikit_learns() -> None:
     from sklearn.utils.class_weight import compute_class_weight
 
     from cnnkit.config.training import TrainingConfig
-    from cnnkit.tasks.classification import class_weights, finish_targets
+    from cnnkit.tasks.classification.training import class_weights, finish_targets
 
     labels = np.asarray([0] * 5 + [1] * 20 + [2] * 75)
     training = TrainingConfig.model_validate({"class_weights": "balanced"})
@@ -340,7 +340,7 @@ def test_no_step_waits_for_its_figures(tmp_path: Path, monkeypatch: pytest.Monke
     import keras
     import tensorflow as tf
 
-    from cnnkit import callbacks
+    from cnnkit.training import callbacks
 
     reads: list[int] = []
     executions: list[str] = []
@@ -405,9 +405,9 @@ def test_a_missing_data_set_is_reported_before_tensorflow_loads(tmp_path: Path) 
     script = (
         "import sys, io\n"
         "from cnnkit.config.load import load_config\n"
-        "from cnnkit.console import Console\n"
+        "from cnnkit.terminal.console import Console\n"
         "from cnnkit.errors import CnnkitError\n"
-        "from cnnkit.train import train\n"
+        "from cnnkit.training.train import train\n"
         "try:\n"
         "    train(load_config(sys.argv[1]), Console(stream=io.StringIO()))\n"
         "except CnnkitError as error:\n"

@@ -15,14 +15,16 @@ import pytest
 import yaml
 from trainings import rows
 
-from cnnkit import machine, runtime, tune
 from cnnkit.cli import main
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.config.training import TrainingConfig
-from cnnkit.console import Console
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.rundir import Run
-from cnnkit.tune import Measurement, Tuning
+from cnnkit.machine import processor
+from cnnkit.machine import tensorflow as runtime
+from cnnkit.runs.directory import Run
+from cnnkit.terminal.console import Console
+from cnnkit.training import tune
+from cnnkit.training.tune import Measurement, Tuning
 
 RULE = {"jit": "off", "steps_per_execution": 8, "dtype_policy": "float32", "threads": 2, "onednn": "on"}
 
@@ -45,9 +47,9 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings of the developer's, on a processor where everything can be chosen."""
     for name in (runtime.ONEDNN, runtime.THREADS):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
-    monkeypatch.setattr(machine, "vector_flags", lambda: ("avx2",))
-    monkeypatch.setattr(machine, "is_x86", lambda: True)
+    monkeypatch.setattr(processor, "usable_cores", lambda: 2)
+    monkeypatch.setattr(processor, "vector_flags", lambda: ("avx2",))
+    monkeypatch.setattr(processor, "is_x86", lambda: True)
 
 
 def measured(seconds_per_step: float | None, start: float | None = 0.0, **settings: Any) -> Measurement:
@@ -208,7 +210,7 @@ def test_xla_and_steps_are_measured_side_by_side(file: str, monkeypatch: pytest.
 
 
 def test_a_setting_that_fails_is_reported_beside_those_that_work(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnnkit import preparation
+    from cnnkit.training import preparation
 
     quick(monkeypatch)
     original = preparation.compile_model

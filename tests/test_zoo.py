@@ -10,13 +10,13 @@ import keras
 import numpy as np
 import pytest
 
-from cnnkit import shipped
-from cnnkit.config.base import to_plain
+from cnnkit.config import shipped
 from cnnkit.config.load import LoadedConfig, load_config
-from cnnkit.layers.compound import Compound, leaves
+from cnnkit.format.base import to_plain
+from cnnkit.layers.resolved import Compound, leaves
 from cnnkit.layers.stack import Step
-from cnnkit.model import build_model
-from cnnkit.summary import Summary, summarize
+from cnnkit.network.summary import Summary, summarize
+from cnnkit.training.model import build_model
 
 
 def load(name: str, *overrides: str) -> LoadedConfig:

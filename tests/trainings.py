@@ -11,9 +11,9 @@ import numpy as np
 import yaml
 
 from cnnkit.config.load import load_config
-from cnnkit.console import Console
-from cnnkit.rundir import Run
-from cnnkit.train import train
+from cnnkit.runs.directory import Run
+from cnnkit.terminal.console import Console
+from cnnkit.training.train import train
 
 TIMING = ("seconds", "images_per_second")
 
@@ -75,6 +75,6 @@ def weights(run: Run) -> list[np.ndarray]:
 
 
 def state(run: Run) -> dict[str, Any]:
-    from cnnkit.checkpoint import read_state
+    from cnnkit.training.checkpoint import read_state
 
     return read_state(run)

@@ -6,7 +6,7 @@ Left out on purpose: layers that change the image's size or scale for every spli
 
 from cnnkit.augmentation.base import Augmentation
 from cnnkit.augmentation.pipeline import Pipeline
-from cnnkit.config.base import Table
+from cnnkit.format.base import Table
 
 __all__ = ["AUGMENTATIONS", "Augmentation", "Pipeline"]
 

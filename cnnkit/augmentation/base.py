@@ -5,9 +5,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from cnnkit.config.base import NUMBER_SCHEMA, NamedObject, describe, invalid, is_number, is_whole, list_schema
+from cnnkit.format.base import NUMBER_SCHEMA, NamedObject, describe, invalid, is_number, is_whole, list_schema
+from cnnkit.format.script import Argument, Call
 from cnnkit.layers.base import Shape, ShapeError, format_shape
-from cnnkit.layers.calls import Argument, Call
 
 
 class Augmentation(NamedObject):

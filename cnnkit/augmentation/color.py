@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.augmentation.base import VALUE_RANGE, Augmentation, BitsFactor, SignedFactor, UnitFactor, ValueRange
-from cnnkit.config.base import Fraction, NonNegativeNumber, Pair, describe, invalid, is_whole, whole_schema
+from cnnkit.format.base import Fraction, NonNegativeNumber, Pair, describe, invalid, is_whole, whole_schema
 from cnnkit.layers.base import Shape, ShapeError, format_shape
 
 

@@ -18,9 +18,9 @@ from cnnkit.augmentation.base import (
     ValueRange,
     ZoomFactor,
 )
-from cnnkit.config.base import LARGEST_SIDE, Fraction, Side, describe, invalid, is_whole, list_schema, whole_schema
+from cnnkit.format.base import LARGEST_SIDE, Fraction, Side, describe, invalid, is_whole, list_schema, whole_schema
+from cnnkit.format.script import Argument, Call
 from cnnkit.layers.base import Shape, ShapeError, format_shape
-from cnnkit.layers.calls import Argument, Call
 
 
 class RandomFlip(Augmentation):

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
-from cnnkit import __version__, garbage, plugins
+from cnnkit import __version__
 from cnnkit.cli.datasets import data
 from cnnkit.cli.examples import add_examples
 from cnnkit.cli.measuring import evaluate, predict, runs
@@ -24,8 +24,9 @@ from cnnkit.cli.serving import serve, watch
 from cnnkit.cli.setting_up import doctor, new, schema
 from cnnkit.cli.showing import report, show
 from cnnkit.cli.training import train
-from cnnkit.console import Warnings, echo
 from cnnkit.errors import EXIT_FAILED, EXIT_INTERRUPTED, CnnkitError, ConfigError, of_the_system
+from cnnkit.machine import garbage, pydantic_start
+from cnnkit.terminal.console import Warnings, echo
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -99,7 +100,7 @@ def _prepare_process() -> None:
     """Makes any text printable whatever the encoding, closed standard streams harmless, and notes Ctrl-C."""
     State.debug = State.interrupted = False
     garbage.look_rarely()
-    plugins.search_for_none()
+    pydantic_start.search_for_none()
     _open_closed_streams()
     logger = logging.getLogger("cnnkit")
     if not any(isinstance(handler, Warnings) for handler in logger.handlers):

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import click
 
 from cnnkit.cli.options import JSON, common, complete_configs
-from cnnkit.console import echo
 from cnnkit.errors import EXIT_FAILED, CnnkitError, ConfigError, UsageError
-from cnnkit.printable import printable_json
+from cnnkit.terminal.console import echo
+from cnnkit.terminal.printable import printable_json
 
 if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig
     from cnnkit.data.survey import FileFacts
-    from cnnkit.rundir import Run
+    from cnnkit.runs.directory import Run
 
 
 @click.group()
@@ -35,7 +35,7 @@ def data() -> None:
 def data_list(as_json: bool) -> None:
     """List the data sets that are here, and those that cnnkit knows."""
     from cnnkit.data.catalog import list_data_sets
-    from cnnkit.listing import as_table
+    from cnnkit.runs.listing import as_table
 
     rows = [asdict(row) for row in list_data_sets()]
     if as_json:
@@ -63,7 +63,7 @@ def data_prepare(name: str) -> None:
 def data_info(source: str, as_json: bool) -> None:
     """Show the splits, classes and pixel statistics of a data set."""
     from cnnkit.data.catalog import data_set_summary
-    from cnnkit.listing import as_lines
+    from cnnkit.runs.listing import as_lines
 
     config, seed = _data_source(source)
     summary = data_set_summary(config, seed)
@@ -122,7 +122,7 @@ def _folder_source(source: str) -> tuple[DataConfig, int, str | None]:
             f"there is neither a folder of images nor a config or a run `{source}`",
             "Data sets that are known by a name are looked at by `cnnkit data info`.",
         )
-    from cnnkit.runs import config_file, is_config, run_of
+    from cnnkit.runs.finding import config_file, is_config, run_of
 
     run = None if is_config(source) else run_of(source)
     config, seed, refused = _written_section(config_file(source)) if run is None else _section_of(run)
@@ -136,7 +136,7 @@ def _folder_source(source: str) -> tuple[DataConfig, int, str | None]:
 
 def _section_of(run: Run) -> tuple[DataConfig, int, str | None]:
     """The `data` section and the seed of a run; and what is wrong with its images."""
-    from cnnkit.run_config import config_of_images, read_config
+    from cnnkit.runs.config import config_of_images, read_config
 
     config = read_config(run).config
     try:
@@ -151,9 +151,9 @@ def _written_section(file: str) -> tuple[DataConfig, int, str | None]:
     from pydantic import ValidationError
 
     from cnnkit.config.load import load_config
-    from cnnkit.config.override import read_tree
     from cnnkit.config.run import RunConfig
-    from cnnkit.config.schema import Schema
+    from cnnkit.format.override import read_tree
+    from cnnkit.format.schema import Schema
 
     try:
         config = load_config(file).config
@@ -170,7 +170,7 @@ def _written_section(file: str) -> tuple[DataConfig, int, str | None]:
 
 
 def _is_config(source: str) -> bool:
-    from cnnkit.runs import is_config, run_of
+    from cnnkit.runs.finding import is_config, run_of
 
     return is_config(source) or source.endswith((".yaml", ".yml")) or run_of(source) is not None
 
@@ -179,7 +179,7 @@ def _data_source(source: str) -> tuple[DataConfig, int]:
     """The `data` section that a config, a run, a folder or a name stands for, and the seed."""
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataProblem, describe_data_set
-    from cnnkit.run_config import load_named
+    from cnnkit.runs.config import load_named
 
     if _is_config(source):
         loaded = load_named(source, with_images=True).config

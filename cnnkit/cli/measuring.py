@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from cnnkit.cli.options import JSON, MAX_MEGAPIXELS, RUN, TTA, common, complete_runs, named_file
-from cnnkit.console import echo
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.printable import printable_json
+from cnnkit.terminal.console import echo
+from cnnkit.terminal.printable import printable_json
 
 if TYPE_CHECKING:
-    from cnnkit.mistakes import Predictions
-    from cnnkit.rundir import Run
+    from cnnkit.runs.directory import Run
+    from cnnkit.tasks.classification.predictions import Predictions
 
 log = logging.getLogger("cnnkit")
 
@@ -56,8 +56,8 @@ def evaluate(
     """
     if max_megapixels is not None and folder is None:
         raise UsageError("--max-megapixels is for the images of --data", "Those of a run have `data.max_megapixels`.")
-    from cnnkit.inference import parse_tta
-    from cnnkit.runs import find_run
+    from cnnkit.runs.finding import find_run
+    from cnnkit.runs.inference import parse_tta
 
     if skip_corrupt and folder is None:
         raise UsageError(
@@ -74,7 +74,7 @@ def evaluate(
     def keep(predictions: Predictions) -> None:
         written.extend(_write_predictions(predictions, f"Mistakes of {title}, {folder or split}", table, sheet))
 
-    from cnnkit.score import evaluate_ensemble, evaluate_run
+    from cnnkit.runs.evaluation import evaluate_ensemble, evaluate_run
 
     if len(found) == 1:
         metrics = evaluate_run(found[0], split, folder, views, keep, skip_corrupt, max_megapixels)
@@ -83,7 +83,7 @@ def evaluate(
     if as_json:
         echo(printable_json(metrics))
         return
-    from cnnkit.evaluate import evaluation_table
+    from cnnkit.tasks.classification.metrics import evaluation_table
 
     augmented = f", test-time augmentation: {', '.join(views)}" if views else ""
     echo(f"{title}, {folder or split + ' split'}{augmented}\n\n{evaluation_table(metrics)}")
@@ -107,7 +107,7 @@ def _write_predictions(predictions: Predictions, title: str, table: Path | None,
         write_atomically(table, predictions.as_csv())
         written.append(table)
     if sheet is not None and predictions.wrong.size:
-        from cnnkit.show import WORST, mistakes_sheet
+        from cnnkit.inside.show import WORST, mistakes_sheet
 
         mistakes_sheet(predictions, title, WORST, sheet)
         written.append(sheet)
@@ -143,13 +143,13 @@ def predict(
     """Classify image files, and folders of them, with a run's model."""
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other")
-    from cnnkit.inference import check_views, parse_tta
-    from cnnkit.runs import find_run
+    from cnnkit.runs.finding import find_run
+    from cnnkit.runs.inference import check_views, parse_tta
 
     views = parse_tta(tta)
     found = find_run(run)
-    from cnnkit import predict as prediction
-    from cnnkit.score import compile_run, load_model
+    from cnnkit.runs.evaluation import compile_run, load_model
+    from cnnkit.tasks.classification import answers as prediction
 
     files = prediction.collect_images([Path(path) for path in paths])
     task = found.read_task()
@@ -175,7 +175,7 @@ def predict(
 
 def _runs_with_epochs() -> list[Run]:
     """The runs that have curves: at least one epoch has ended."""
-    from cnnkit.runs import list_runs
+    from cnnkit.runs.finding import list_runs
 
     found = []
     for run in list_runs():
@@ -204,12 +204,12 @@ def runs(compare: bool, plot: str | None, as_json: bool) -> None:
         draw_curves(_runs_with_epochs(), plot, "--plot")
         return
     if compare:
-        from cnnkit.groups import as_text, comparison, read_results
+        from cnnkit.comparing.seeds import as_text, comparison, read_results
 
         found = read_results()
         echo(printable_json(comparison(found)) if as_json else as_text(found))
         return
-    from cnnkit import listing
+    from cnnkit.runs import listing
 
     rows = listing.run_rows()
     echo(printable_json(rows) if as_json else listing.as_text(rows))

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from cnnkit.cli.options import CONFIG, JSON, SET, common, complete_configs, line_width, new_file
-from cnnkit.console import echo
-from cnnkit.printable import printable_json
+from cnnkit.terminal.console import echo
+from cnnkit.terminal.printable import printable_json
 
 
 @click.command()
@@ -27,8 +27,8 @@ from cnnkit.printable import printable_json
 @common
 def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: bool, as_json: bool) -> None:
     """Show the layers of CONFIG: shapes, parameters, MACs, memory, receptive field."""
-    from cnnkit.run_config import load_named
-    from cnnkit.summary import summarize
+    from cnnkit.network.summary import summarize
+    from cnnkit.runs.config import load_named
 
     loaded = load_named(config, overrides)
     notes = [f"it cannot be trained as it is: {note}" for note in loaded.notes]
@@ -36,7 +36,7 @@ def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: 
     summary = summarize(loaded)
     advice = []
     if linted:
-        from cnnkit.lint import lint
+        from cnnkit.network.lint import lint
 
         advice = lint(loaded)
     if as_json:
@@ -58,7 +58,7 @@ def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: 
 @common
 def diff(first: str, second: str, as_json: bool) -> None:
     """Compare two configs or runs layer by layer: what changed, and what that costs."""
-    from cnnkit.compare import as_text, compare, open_side
+    from cnnkit.comparing.difference import as_text, compare, open_side
 
     sides = open_side(first), open_side(second)
     echo(printable_json(compare(*sides)) if as_json else as_text(*sides))
@@ -73,7 +73,7 @@ def eject(config: str, overrides: tuple[str, ...], output: str | None) -> None:
     """Write CONFIG as one plain Keras script: data, augmentation, network, training."""
     from cnnkit.config.load import load_config
     from cnnkit.eject import eject as script_of
-    from cnnkit.runs import config_file
+    from cnnkit.runs.finding import config_file
 
     loaded = load_config(config_file(config), overrides)
     script = script_of(loaded)

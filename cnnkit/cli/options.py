@@ -35,7 +35,7 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """For the shell: the names of runs under runs/, and folders."""
-    from cnnkit.runs import list_runs
+    from cnnkit.runs.finding import list_runs
 
     try:
         names = [run.name for run in list_runs()]

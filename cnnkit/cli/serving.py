@@ -26,7 +26,7 @@ def serve(
 
     POST /predict takes image files or JSON; /openapi.json describes it. Ctrl-C ends the server.
     """
-    from cnnkit.runs import find_run
+    from cnnkit.runs.finding import find_run
     from cnnkit.serve import serve as serve_runs
 
     serve_runs([find_run(run) for run in runs], host, port, allowed_hosts, max_megapixels)
@@ -41,6 +41,6 @@ def serve(
 def watch(run: str | None, host: str, allowed_hosts: tuple[str, ...], port: int | None) -> None:
     """Show a run on a page while it trains (the latest by default)."""
     from cnnkit.live.serving import watch as watch_run
-    from cnnkit.runs import find_run
+    from cnnkit.runs.finding import find_run
 
     watch_run(find_run(run), host, port, allowed_hosts=allowed_hosts)

@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 
 from cnnkit.cli.options import JSON, common, new_file
-from cnnkit.console import echo
 from cnnkit.errors import EXIT_FAILED, UsageError
-from cnnkit.printable import printable_json
+from cnnkit.terminal.console import echo
+from cnnkit.terminal.printable import printable_json
 
 
 def _complete_shipped(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from cnnkit import shipped
+    from cnnkit.config import shipped
 
     return [name for name in shipped.names() if name.startswith(incomplete)]
 
@@ -27,7 +27,7 @@ def _complete_shipped(context: click.Context, parameter: click.Parameter, incomp
 @common
 def new(name: str | None, list_names: bool, output: str | None) -> None:
     """Copy the shipped config NAME here, to edit."""
-    from cnnkit import shipped
+    from cnnkit.config import shipped
 
     if list_names or name is None:
         if not list_names:
@@ -70,7 +70,7 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
 def schema() -> None:
     """Print the JSON Schema of the config format, for editors."""
     from cnnkit.config.run import RunConfig
-    from cnnkit.config.schema import json_schema
+    from cnnkit.format.schema import json_schema
 
     echo(printable_json(json_schema(RunConfig)))
 
@@ -80,7 +80,7 @@ def schema() -> None:
 @common
 def doctor(as_json: bool) -> None:
     """Show versions, devices, settings and data folders, and what is wrong with them."""
-    from cnnkit.doctor import as_text, examine
+    from cnnkit.cli.doctor import as_text, examine
 
     report = examine()
     echo(printable_json(report) if as_json else as_text(report))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cnnkit.cli.options import CONFIG, MAX_MEGAPIXELS, RUN, SET, common, complete_runs, named_file
-from cnnkit.console import echo
 from cnnkit.errors import UsageError
+from cnnkit.terminal.console import echo
 
 if TYPE_CHECKING:
-    from cnnkit.rundir import Run
+    from cnnkit.runs.directory import Run
 
 _OUTPUT = click.option(
     "--output", "-o", metavar="FILE", help="Where to write the picture; by default in the run's plots/."
@@ -52,8 +52,8 @@ def _picture(output: str | None, default: Path, endings: tuple[str, ...] = (".pn
 @common
 def filters(run: str, layer: str | None, output: str | None) -> None:
     """Draw the first layer's filters before and after training."""
-    from cnnkit import show as pictures
-    from cnnkit.runs import find_run
+    from cnnkit.inside import show as pictures
+    from cnnkit.runs.finding import find_run
 
     found = find_run(run)
     if layer is None:
@@ -71,8 +71,8 @@ def filters(run: str, layer: str | None, output: str | None) -> None:
 @common
 def features(run: str, image: str, max_megapixels: float | None, output: str | None) -> None:
     """Draw the feature maps of each stage for IMAGE: a file, or the number of a test image, from 0."""
-    from cnnkit import show as pictures
-    from cnnkit.runs import find_run
+    from cnnkit.inside import show as pictures
+    from cnnkit.runs.finding import find_run
 
     found = find_run(run)
     target = _picture(output, found.plot_of("features", image))
@@ -98,8 +98,8 @@ def gradcam(
     output: str | None,
 ) -> None:
     """Draw what in IMAGE (a file, or the number of a test image) speaks for a class."""
-    from cnnkit import show as pictures
-    from cnnkit.runs import find_run
+    from cnnkit.inside import show as pictures
+    from cnnkit.runs.finding import find_run
 
     if (image is None) != mistakes:
         raise UsageError("expected an image, or --mistakes", "Such as: cnnkit show gradcam RUN photo.jpg")
@@ -121,8 +121,8 @@ def gradcam(
 @common
 def mistakes(run: str, count: int, output: str | None) -> None:
     """Draw the most confident mistakes on the test images, and the classes confused most."""
-    from cnnkit import show as pictures
-    from cnnkit.runs import find_run
+    from cnnkit.inside import show as pictures
+    from cnnkit.runs.finding import find_run
 
     found = find_run(run)
     _write(lambda path: pictures.mistakes(found, count, path), _picture(output, found.mistakes))
@@ -137,9 +137,9 @@ def mistakes(run: str, count: int, output: str | None) -> None:
 @common
 def augmentation(config: str, overrides: tuple[str, ...], images: int, draws: int, output: str | None) -> None:
     """Draw training images as the network of CONFIG receives them."""
-    from cnnkit import show as pictures
-    from cnnkit.run_config import load_named
-    from cnnkit.runs import run_of
+    from cnnkit.inside import show as pictures
+    from cnnkit.runs.config import load_named
+    from cnnkit.runs.finding import run_of
 
     loaded = load_named(config, overrides, with_images=True)
     run = run_of(config)
@@ -155,8 +155,8 @@ def augmentation(config: str, overrides: tuple[str, ...], images: int, draws: in
 def architecture(config: str, overrides: tuple[str, ...], output: str | None) -> None:
     """Draw the network of CONFIG, as SVG and PNG."""
     from cnnkit.plots.architecture import architecture as draw
-    from cnnkit.run_config import load_named
-    from cnnkit.runs import run_of
+    from cnnkit.runs.config import load_named
+    from cnnkit.runs.finding import run_of
 
     run = run_of(config)
     loaded = load_named(config, overrides)
@@ -175,7 +175,7 @@ def architecture(config: str, overrides: tuple[str, ...], output: str | None) ->
 @common
 def curves(runs: tuple[str, ...], output: str | None) -> None:
     """Draw loss, accuracy and learning rate of one run, or of several on one plot."""
-    from cnnkit.runs import find_run
+    from cnnkit.runs.finding import find_run
 
     draw_curves([find_run(run) for run in runs], output)
 
@@ -189,7 +189,7 @@ def draw_curves(runs: Sequence[Run], output: str | None, option: str = "--output
     Raises:
         UsageError: if there are no runs, or the file cannot be one.
     """
-    from cnnkit import show as pictures
+    from cnnkit.inside import show as pictures
 
     if not runs:
         raise UsageError("there are no runs to draw yet", "Make one: cnnkit train CONFIG")
@@ -204,7 +204,7 @@ def draw_curves(runs: Sequence[Run], output: str | None, option: str = "--output
 def report(runs: tuple[str, ...], output: str | None) -> None:
     """Write a run, or a comparison of several, as one HTML file that needs nothing else."""
     from cnnkit.report import compare_report, write_report
-    from cnnkit.runs import find_run
+    from cnnkit.runs.finding import find_run
 
     found = [find_run(run) for run in runs] or [find_run(None)]
     path = None if output is None else _picture(output, Path(output), (".html", ".htm"))

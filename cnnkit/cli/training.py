@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cnnkit.cli.options import ALLOW_HOST, HOST, SET, common, complete_configs, complete_runs
-from cnnkit.console import echo
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.terminal.console import echo
 
 if TYPE_CHECKING:
-    from cnnkit.console import Console
-    from cnnkit.rundir import Run
+    from cnnkit.runs.directory import Run
+    from cnnkit.terminal.console import Console
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ def train(config: str | None, overrides: tuple[str, ...], seeds: int | None, **o
 
 def _train_seeds(config: str | None, overrides: tuple[str, ...], options: _Options, count: int) -> None:
     """Runs that differ in the seed alone, and what they say together."""
+    from cnnkit.comparing.seeds import group_runs, read_results, verdict
     from cnnkit.config.load import load_config
     from cnnkit.config.run import LARGEST_SEED
-    from cnnkit.groups import group_runs, read_results, verdict
 
     if config is None:
         raise UsageError("which config? expected: cnnkit train CONFIG", "`cnnkit new --list` names some.")
@@ -108,7 +108,7 @@ def _train_seeds(config: str | None, overrides: tuple[str, ...], options: _Optio
 
 
 def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options) -> Run:
-    from cnnkit.console import Console
+    from cnnkit.terminal.console import Console
 
     console = Console()
     with contextlib.ExitStack() as stack:
@@ -122,7 +122,7 @@ def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options
         finally:
             # Whatever ended the training, the terminal gets its cursor back.
             console.end_epoch()
-        from cnnkit.live.state import evaluating
+        from cnnkit.runs.progress import evaluating
 
         with evaluating(run):
             if not options.no_eval:
@@ -140,7 +140,7 @@ def _fit(
     opened: Callable[[Run], None] | None,
 ) -> Run:
     from cnnkit.config.load import load_config
-    from cnnkit.runs import check_free, check_outside
+    from cnnkit.runs.finding import check_free, check_outside
 
     if options.resume is not None:
         if options.run_dir is not None:
@@ -150,7 +150,7 @@ def _fit(
                 "--resume goes on with the settings that the run began with, for others would change its figures; "
                 "leave out --tune"
             )
-        from cnnkit.train import resume
+        from cnnkit.training.train import resume
 
         return resume(options.resume, config, overrides, console, opened)
     if config is None:
@@ -161,34 +161,34 @@ def _fit(
     check_outside(options.run_dir, loaded.config.data.folder)
     tuning = None
     if options.tune:
-        from cnnkit.tune import tune as time_settings
+        from cnnkit.training.tune import tune as time_settings
 
         loaded, tuning = time_settings(loaded, overrides, console)
-    from cnnkit.train import train as train_config
+    from cnnkit.training.train import train as train_config
 
     return train_config(loaded, console, options.run_dir, tuning, opened)
 
 
 def _evaluate(run: Run, console: Console) -> None:
-    from cnnkit.score import evaluate_run, one_line
+    from cnnkit.runs.evaluation import evaluate_run, one_line
 
     try:
         console.line(f"test      {one_line(evaluate_run(run))}")
     except KeyboardInterrupt:
-        from cnnkit.ending import Interrupted
+        from cnnkit.training.ending import Interrupted
 
         raise Interrupted(
             f"interrupted in the evaluation; the trained run is in {run.path}",
             f"Evaluate it: cnnkit eval {shlex.quote(str(run.path))}",
         ) from None
     except OSError as error:
-        from cnnkit.ending import failed_write
+        from cnnkit.training.ending import failed_write
 
         raise failed_write(error, run, epochs=0) from error
 
 
 def _report(run: Run, console: Console) -> None:
-    from cnnkit import show
+    from cnnkit.inside import show
     from cnnkit.report import write_report
 
     try:
@@ -200,7 +200,7 @@ def _report(run: Run, console: Console) -> None:
         # The run itself is complete.
         console.line(f"report    not written: {error.filename}: {error.strerror}")
     except KeyboardInterrupt:
-        from cnnkit.ending import Interrupted
+        from cnnkit.training.ending import Interrupted
 
         raise Interrupted(
             f"interrupted while the report was made; the trained and evaluated run is in {run.path}",

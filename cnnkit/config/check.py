@@ -11,17 +11,17 @@ from cnnkit.config.check_training import Report, check_training
 from cnnkit.config.check_weights import check_weight_names
 from cnnkit.config.data import ChannelStatistics, DataConfig
 from cnnkit.config.dataset import DataProblem, DataSetInfo, describe_data_set
-from cnnkit.config.document import Node
-from cnnkit.config.explain import Path, format_path, locate
 from cnnkit.config.run import RunConfig
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import Problem
+from cnnkit.format.document import Node
+from cnnkit.format.explain import Path, format_path, locate
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Names, ShapeError, format_shape
 from cnnkit.layers.blocks import BlockConfig, calls_in
-from cnnkit.layers.compound import leaves
 from cnnkit.layers.convolution import Conv2D
 from cnnkit.layers.core import Dense
+from cnnkit.layers.resolved import leaves
 from cnnkit.layers.stack import StackError, Step, head, trace
 from cnnkit.layers.weight_paths import weight_paths
 

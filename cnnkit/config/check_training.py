@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cnnkit.config.base import suggestion
 from cnnkit.config.class_names import in_human_order, place_of
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
-from cnnkit.config.explain import Path
-from cnnkit.config.losses import Loss
-from cnnkit.config.metrics import Metric
+from cnnkit.config.objectives.losses import Loss
+from cnnkit.config.objectives.metrics import Metric
 from cnnkit.config.training import TrainingConfig
+from cnnkit.format.base import suggestion
+from cnnkit.format.explain import Path
 
 Report = Callable[..., None]
 

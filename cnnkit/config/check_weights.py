@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from cnnkit.config.base import suggestion
 from cnnkit.config.check_training import Report
-from cnnkit.config.explain import Path
 from cnnkit.config.training import TrainingConfig
+from cnnkit.format.base import suggestion
+from cnnkit.format.explain import Path
 from cnnkit.layers.weight_paths import SEPARATOR, keras_path, meant, weight_names
 
 

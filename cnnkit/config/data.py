@@ -4,7 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.config.base import (
+from cnnkit.config.image_formats import MOST_MEGAPIXELS, Resizing
+from cnnkit.format.base import (
     LARGEST_SIDE,
     NonNegativeNumber,
     Number,
@@ -19,7 +20,6 @@ from cnnkit.config.base import (
     suggestion,
     whole_schema,
 )
-from cnnkit.config.image_formats import MOST_MEGAPIXELS, Resizing
 
 
 class DataProblem(Exception):

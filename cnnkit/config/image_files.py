@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnkit.config.image_formats import IMAGE_SUFFIXES
-from cnnkit.printable import printable
+from cnnkit.terminal.printable import printable
 
 #: Folders that systems make beside what a person puts there, in small letters: shadow files and thumbnails that look
 #: like images, and what was thrown away. Those whose names begin with a dot are hidden anyway.

@@ -12,7 +12,7 @@ from cnnkit.config.data import DataProblem
 from cnnkit.config.image_files import folders_in, image_files, left_out_text
 from cnnkit.config.image_formats import IMAGE_SUFFIXES, MOST_MEGAPIXELS, header_size, open_image
 from cnnkit.config.split_folders import class_folders, split_folders, test_split
-from cnnkit.printable import printable
+from cnnkit.terminal.printable import printable
 
 #: Pillow's modes without colour; a palette (`P`) may hold any colour.
 GRAYSCALE_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")

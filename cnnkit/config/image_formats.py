@@ -20,7 +20,7 @@ from functools import cache
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 from cnnkit.errors import CnnkitError
-from cnnkit.machine import usable_cores
+from cnnkit.machine.processor import usable_cores
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile

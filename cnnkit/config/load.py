@@ -14,20 +14,20 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.config.base import Choice, Table
 from cnnkit.config.check import Parts, check_config, check_parts
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
-from cnnkit.config.document import Node, is_stream, read_file, shown_name
-from cnnkit.config.explain import Mistake, explain, mistakes
-from cnnkit.config.override import apply_override, read_tree
 from cnnkit.config.run import RunConfig
-from cnnkit.config.schema import Schema, schema_of
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import ConfigError, Problem
+from cnnkit.format.base import Choice, Table
+from cnnkit.format.document import Node, is_stream, read_file, shown_name
+from cnnkit.format.explain import Mistake, explain, mistakes
+from cnnkit.format.override import apply_override, read_tree
+from cnnkit.format.schema import Schema, schema_of
 from cnnkit.layers import LAYERS
 from cnnkit.layers.blocks import BlockConfig, known_blocks
-from cnnkit.layers.deferred import LAYER_CHOICE
+from cnnkit.layers.unresolved import LAYER_CHOICE
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _merged(found: list[Mistake]) -> list[Mistake]:
 
 
 def _nearest(mistake: Mistake) -> str | None:
-    from cnnkit.config.hints import meant_key
+    from cnnkit.format.hints import meant_key
 
     return meant_key(str(mistake.path[-1]), mistake.owner) if mistake.owner is not None else None
 

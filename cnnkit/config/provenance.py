@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from cnnkit.config.document import Node
-from cnnkit.config.explain import Path, format_path
 from cnnkit.config.run import RunConfig
-from cnnkit.config.schema import Schema, class_schema
 from cnnkit.errors import Place
+from cnnkit.format.document import Node
+from cnnkit.format.explain import Path, format_path
+from cnnkit.format.schema import Schema, class_schema
 
 
 def written(root: Node) -> dict[str, Place]:

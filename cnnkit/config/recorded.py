@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cnnkit.config.dataset import DataSetInfo
-from cnnkit.config.document import Node, read_file
-from cnnkit.config.explain import Path
 from cnnkit.config.load import LoadedConfig, keeps_shape, validate
-from cnnkit.config.override import read_tree
 from cnnkit.config.run import RunConfig
-from cnnkit.config.schema import Schema
 from cnnkit.errors import ConfigError, Problem
+from cnnkit.format.document import Node, read_file
+from cnnkit.format.explain import Path
+from cnnkit.format.override import read_tree
+from cnnkit.format.schema import Schema
 from cnnkit.layers.base import any_name
 
 #: What is left out as a whole, by how many parts of the path: with another argument it would be another quantity.

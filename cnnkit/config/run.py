@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, model_validator
 
 from cnnkit.augmentation import AUGMENTATIONS, Augmentation
-from cnnkit.config.base import Choice, StrictModel
 from cnnkit.config.data import DataConfig
 from cnnkit.config.training import TrainingConfig
+from cnnkit.format.base import Choice, StrictModel
 from cnnkit.layers.base import Layer, Names, Shape
 from cnnkit.layers.blocks import BlockConfig, known_blocks, without_required
-from cnnkit.layers.deferred import LayerField
 from cnnkit.layers.stack import Step, trace
+from cnnkit.layers.unresolved import LayerField
 
 
 class ModelConfig(StrictModel):

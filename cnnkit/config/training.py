@@ -4,7 +4,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.config.base import (
+from cnnkit.config.objectives.losses import LOSSES, Loss
+from cnnkit.config.objectives.metrics import METRICS, Metric
+from cnnkit.config.optimization.optimizers import OPTIMIZERS, Adam, Optimizer
+from cnnkit.config.optimization.schedules import SCHEDULES, ReduceLROnPlateau, Schedule
+from cnnkit.format.base import (
     LARGEST_COUNT,
     Choice,
     NonNegativeInteger,
@@ -19,11 +23,7 @@ from cnnkit.config.base import (
     is_whole,
     whole_schema,
 )
-from cnnkit.config.losses import LOSSES, Loss
-from cnnkit.config.metrics import METRICS, Metric
-from cnnkit.config.optimizers import OPTIMIZERS, Adam, Optimizer
-from cnnkit.config.schedules import SCHEDULES, ReduceLROnPlateau, Schedule
-from cnnkit.machine import MOST_THREADS
+from cnnkit.machine.processor import MOST_THREADS
 
 
 class EarlyStopping(StrictModel):

@@ -23,7 +23,7 @@ from cnnkit.data.loading import load
 from cnnkit.data.splits import Array
 from cnnkit.data.survey import FileFacts, survey
 from cnnkit.errors import CnnkitError
-from cnnkit.printable import printable
+from cnnkit.terminal.printable import printable
 
 #: Endings of images that no one can train on before they are converted.
 _FOREIGN_IMAGES = (

@@ -16,13 +16,13 @@ import numpy as np
 from cnnkit.config.image_formats import FORMATS, MOST_MEGAPIXELS, CorruptImage, open_image
 from cnnkit.data.splits import Array, chunk_size
 from cnnkit.errors import CnnkitError
-from cnnkit.machine import usable_cores
-from cnnkit.printable import printable
+from cnnkit.machine.processor import usable_cores
+from cnnkit.terminal.printable import printable
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from cnnkit.rundir import Task
+    from cnnkit.runs.directory import Task
 
 
 class CorruptFiles(CorruptImage):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from cnnkit.machine import address_rooms, usable_cores
+from cnnkit.machine.processor import address_rooms, usable_cores
 
 #: Share of the free memory that decoded images may fill.
 MEMORY_SHARE = 1 / 3

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.config.base import suggestion
 from cnnkit.data.splits import Array
 from cnnkit.errors import CnnkitError
+from cnnkit.format.base import suggestion
 
 #: A name, and perhaps a slice: `train`, `train[:90%]`, `train[10:20]`, `train[2shard]`.
 _SLICE = re.compile(r"([\w-]+)(?:\[([\d\w%:.-]+)\])?")

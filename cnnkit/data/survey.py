@@ -15,7 +15,7 @@ import numpy as np
 
 from cnnkit.config.image_formats import MOST_MEGAPIXELS, CorruptImage, header_size, open_image
 from cnnkit.data.splits import CHUNK, Array
-from cnnkit.machine import usable_cores
+from cnnkit.machine.processor import usable_cores
 
 #: The EXIF tag of the orientation, and its values.
 _ORIENTATION = 0x0112

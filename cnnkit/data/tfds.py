@@ -18,7 +18,7 @@ from cnnkit.data.memory import parallel_calls
 from cnnkit.data.records import find_records, read_record_files
 from cnnkit.data.splits import Array
 from cnnkit.errors import CnnkitError
-from cnnkit.runtime import load_tensorflow
+from cnnkit.machine.tensorflow import load_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -40,9 +40,9 @@ _COPIED_FROM = (
     "cnnkit.data.images",
     "cnnkit.layers.functions",
     "cnnkit.layers.keras_initializers",
-    "cnnkit.muon",
-    "cnnkit.schedules",
-    "cnnkit.smoothing",
+    "cnnkit.config.optimization.muon",
+    "cnnkit.training.schedules",
+    "cnnkit.training.smoothing",
 )
 
 _MOMENTS = '''\
@@ -191,8 +191,8 @@ def _front(config: RunConfig, input_shape: Shape) -> tuple[str | None, bool]:
 
 
 def _jit(training: TrainingConfig, stack: Sequence[Step], policy: str) -> str:
-    """Whether XLA compiles, as an expression, by the rules of `cnnkit.runtime.choose`."""
-    from cnnkit.runtime import needing_xla
+    """Whether XLA compiles, as an expression, by the rules of `cnnkit.machine.tensorflow.choose`."""
+    from cnnkit.machine.tensorflow import needing_xla
 
     if training.jit != "auto":
         return str(training.jit == "on")

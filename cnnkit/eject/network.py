@@ -17,12 +17,12 @@ from typing import Any
 
 from cnnkit.eject.nodes import Block, Leaf, Loop, Node, Paths, literals, literals_of, skeleton
 from cnnkit.eject.text import Raw, call_text, keras_name, literal, wrapped
+from cnnkit.format.script import Argument, Call
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Scope, Seeds, format_shape
 from cnnkit.layers.block_calls import BlockCall
-from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.composite import Repeat
-from cnnkit.layers.compound import Compound, scopes
+from cnnkit.layers.resolved import Compound, scopes
 from cnnkit.layers.stack import Step
 from cnnkit.layers.weight_paths import SEPARATOR
 

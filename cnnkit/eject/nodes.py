@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.layers.calls import Argument, Call
+from cnnkit.format.script import Argument, Call
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cnnkit.layers.calls import Argument, Call
-from cnnkit.printable import printable
+from cnnkit.format.script import Argument, Call
+from cnnkit.terminal.printable import printable
 
 #: Columns of a line.
 WIDTH = 100

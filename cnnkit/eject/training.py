@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cnnkit.best import Monitor
-from cnnkit.config.further_schedules import PiecewiseConstantDecay
-from cnnkit.config.schedules import ReduceLROnPlateau, Schedule
+from cnnkit.config.optimization.decays import PiecewiseConstantDecay
+from cnnkit.config.optimization.schedules import ReduceLROnPlateau, Schedule
 from cnnkit.config.training import TrainingConfig
 from cnnkit.eject.nodes import Leaf
 from cnnkit.eject.text import Raw, call_text, copied, keras_name, literal, named, number, wrapped
-from cnnkit.layers.calls import Argument, Call
+from cnnkit.format.script import Argument, Call
 from cnnkit.layers.weight_paths import keras_path, meant
-from cnnkit.tasks.classification import configured_loss
+from cnnkit.runs.best import Monitor
+from cnnkit.tasks.classification.training import configured_loss
 
 _BEST_MODEL = '''\
 class BestModel(keras.callbacks.Callback):
@@ -102,7 +102,7 @@ def write_training(
         metric = call_text(_object("keras.metrics", one, from_logits, {"name": one.column}))
         metrics.append(f"on_hard_labels({metric})" if mixed and one.needs_hard_labels else metric)
     if mixed and any(one.needs_hard_labels for one in training.metrics):
-        text.functions.append(copied("cnnkit.smoothing", ["on_hard_labels"]) + "\n")
+        text.functions.append(copied("cnnkit.training.smoothing", ["on_hard_labels"]) + "\n")
     steps = training.steps_per_execution
     text.compiled = [
         f"loss={f'on_class_numbers({objective})' if loss.ignores_smoothing else objective}",
@@ -117,7 +117,7 @@ def write_training(
         stopping = named("keras.callbacks.EarlyStopping", None, **training.early_stopping.to_plain())
         text.callbacks.append(call_text(stopping))
     if training.schedule is not None or training.warmup_epochs:
-        text.functions.append(copied("cnnkit.schedules", ["EpochRate"]) + "\n")
+        text.functions.append(copied("cnnkit.training.schedules", ["EpochRate"]) + "\n")
         text.callbacks.append("EpochRate()")
     monitor = Monitor.of_config(training)
     chooses = validated or not monitor.metric.startswith("val_")
@@ -149,7 +149,7 @@ def _object(module: str, one: Any, from_logits: bool, further: dict[str, Any] | 
 
 
 def _write_rate(training: TrainingConfig, text: TrainingText) -> None:
-    """As `cnnkit.schedules.make_rate`: Keras counts batches, the config updates."""
+    """As `cnnkit.training.schedules.make_rate`: Keras counts batches, the config updates."""
     batches = training.optimizer.gradient_accumulation_steps or 1
     updates, scale = _units(batches)
     warmup = training.warmup_epochs
@@ -165,7 +165,7 @@ def _write_rate(training: TrainingConfig, text: TrainingText) -> None:
     else:
         text.rate.append(f"rate = {call_text(_schedule(schedule, base, batches, bool(warmup)))}")
     if warmup:
-        text.functions.append(copied("cnnkit.schedules", ["WarmUp"]) + "\n")
+        text.functions.append(copied("cnnkit.training.schedules", ["WarmUp"]) + "\n")
         text.rate.append("rate = WarmUp(rate, warmup)")
 
 
@@ -175,7 +175,7 @@ def _write_plateau(plateau: ReduceLROnPlateau, warm: bool, base: str, text: Trai
         text.rate.append(f"rate = {base}")
         text.callbacks.append(call_text(named("keras.callbacks.ReduceLROnPlateau", None, **arguments)))
         return
-    text.functions.append(copied("cnnkit.schedules", ["WarmUp", "ReduceWarmedUpRate"]) + "\n")
+    text.functions.append(copied("cnnkit.training.schedules", ["WarmUp", "ReduceWarmedUpRate"]) + "\n")
     text.rate.append(f'base = keras.Variable({base}, trainable=False, dtype="float32", name="rate")')
     text.rate.append("rate = WarmUp(base, warmup)")
     text.callbacks.append(call_text(named("ReduceWarmedUpRate", "rate", rate=Raw("base"), **arguments)))
@@ -282,7 +282,7 @@ def _write_optimizer(training: TrainingConfig, text: TrainingText, leaves: Seque
         arguments.append(Argument(name, value))
     call = Call(f"keras.optimizers.{kind}", tuple(arguments), "learning_rate")
     if convolutions:
-        text.functions.append(copied("cnnkit.muon", ["ConvolutionMuon"]) + "\n")
+        text.functions.append(copied("cnnkit.config.optimization.muon", ["ConvolutionMuon"]) + "\n")
         # Ours takes its arguments by name.
         call = Call("ConvolutionMuon", tuple(arguments))
     text.optimizer.append(f"optimizer = {call_text(call)}")

@@ -1,6 +1,6 @@
 """One class per layer of the YAML format; `LAYERS` maps the YAML names to them."""
 
-from cnnkit.config.base import Table
+from cnnkit.format.base import Table
 
 LAYERS = Table(
     kind="layer",

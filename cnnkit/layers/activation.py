@@ -4,10 +4,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from cnnkit.config.base import Dimension, NonNegativeNumber, Number
+from cnnkit.format.base import Dimension, NonNegativeNumber, Number
+from cnnkit.format.script import Argument, Call
 from cnnkit.layers.axes import AxesField, as_list, covers, positions
 from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, Weight, format_shape
-from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.initializers import ZEROS
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.weights import (

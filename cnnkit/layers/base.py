@@ -14,8 +14,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, WrapValidator
 
-from cnnkit.config.base import DtypeName, NamedObject, StrictModel
-from cnnkit.layers.calls import Argument, Call
+from cnnkit.format.base import DtypeName, NamedObject, StrictModel
+from cnnkit.format.script import Argument, Call
 from cnnkit.layers.field import LONGEST_PATTERN, SAME, Bounds, Pattern, View
 from cnnkit.layers.geometry import CHANNELS_LAST
 

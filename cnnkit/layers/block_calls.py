@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from cnnkit.config.base import describe, invalid, nearest, nested, suggestion, to_plain
-from cnnkit.config.explain import message_of, mistakes
-from cnnkit.config.expressions import SIZES, check_expression
+from cnnkit.format.base import describe, invalid, nearest, nested, suggestion, to_plain
+from cnnkit.format.explain import message_of, mistakes
+from cnnkit.format.expressions import SIZES, check_expression
 from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names, Shape, ShapeError, format_shape
-from cnnkit.layers.compound import Compound, Part, leaves
 from cnnkit.layers.geometry import CHANNELS_LAST, arriving_order
-from cnnkit.layers.named import COMMON, Known, as_listed, parameters_in, substitute, values_for, wrong_expressions
+from cnnkit.layers.resolved import Compound, Part, leaves
 from cnnkit.layers.stack import StackError, Step, trace
+from cnnkit.layers.substitution import (
+    COMMON,
+    Known,
+    as_listed,
+    parameters_in,
+    substitute,
+    values_for,
+    wrong_expressions,
+)
 
 if TYPE_CHECKING:
     from cnnkit.layers.blocks import BlockConfig

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from cnnkit.config.base import StrictModel, invalid, nested, to_plain
-from cnnkit.config.expressions import CHANNELS, CLASSES, SIZES
-from cnnkit.config.schema import class_schema
+from cnnkit.format.base import StrictModel, invalid, nested, to_plain
+from cnnkit.format.expressions import CHANNELS, CLASSES, SIZES
+from cnnkit.format.schema import class_schema
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer
 from cnnkit.layers.block_calls import BlockCall
-from cnnkit.layers.deferred import Deferred, LayerField
-from cnnkit.layers.named import COMMON, KNOWN, Known, as_listed, holds_layers, knowing, wrong_expressions
+from cnnkit.layers.substitution import COMMON, KNOWN, Known, as_listed, holds_layers, knowing, wrong_expressions
+from cnnkit.layers.unresolved import Deferred, LayerField
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
-from cnnkit.config.base import LARGEST_COUNT, LARGEST_SIDE, describe, invalid
+from cnnkit.format.base import LARGEST_COUNT, LARGEST_SIDE, describe, invalid
+from cnnkit.format.script import Argument, Call
 from cnnkit.layers import geometry
 from cnnkit.layers.axes import AxisField
 from cnnkit.layers.base import (
@@ -21,14 +22,13 @@ from cnnkit.layers.base import (
     format_shape,
     spatial_sizes,
 )
-from cnnkit.layers.calls import Argument, Call
-from cnnkit.layers.compound import Compound, Merge, Part, leaves
 from cnnkit.layers.convolution import Conv2D
-from cnnkit.layers.deferred import LayerField
 from cnnkit.layers.normalization import BatchNormalization
 from cnnkit.layers.pooling import MaxPooling2D
+from cnnkit.layers.resolved import Compound, Merge, Part, leaves
 from cnnkit.layers.stack import StackError, Step, trace
 from cnnkit.layers.submodel import functional
+from cnnkit.layers.unresolved import LayerField
 from cnnkit.layers.weights import ActivationName
 from cnnkit.layers.window import compute_dtype
 

@@ -4,7 +4,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cnnkit.config.base import Fraction, NonNegativeNumber, invalid
+from cnnkit.format.base import Fraction, NonNegativeNumber, invalid
 from cnnkit.layers.weights import WeightAxes, WeightObject
 
 _NORM_AXIS = (

@@ -5,10 +5,10 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cnnkit.config.base import Dimension, Pair, PositiveInteger, describe, invalid
+from cnnkit.format.base import Dimension, Pair, PositiveInteger, describe, invalid
+from cnnkit.format.script import Call
 from cnnkit.layers import geometry
 from cnnkit.layers.base import Scope, Shape, ShapeError, Weight, channels, format_shape, image_shape, spatial
-from cnnkit.layers.calls import Call
 from cnnkit.layers.field import Bounds
 from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS
 from cnnkit.layers.weights import (

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.config.base import MOST_AXES, DataFormat, Dimension, describe, invalid, is_whole, list_schema, whole_schema
+from cnnkit.format.base import MOST_AXES, DataFormat, Dimension, describe, invalid, is_whole, list_schema, whole_schema
 from cnnkit.layers.base import MOST_VALUES, Layer, Shape, ShapeError, ShapeLayer, Weight, format_shape
 from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS
 from cnnkit.layers.weights import (

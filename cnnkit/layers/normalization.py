@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.config.base import (
+from cnnkit.format.base import (
     LARGEST_COUNT,
     NUMBER_SCHEMA,
     Fraction,
@@ -19,9 +19,9 @@ from cnnkit.config.base import (
     is_whole,
     whole_schema,
 )
+from cnnkit.format.script import Argument, Call
 from cnnkit.layers.axes import AxesField, AxisField, as_list, covers, positions
 from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, Weight, format_shape, spatial
-from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.initializers import ONES, ZEROS
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.weights import (

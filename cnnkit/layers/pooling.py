@@ -5,9 +5,9 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cnnkit.config.base import DataFormat, Pair, invalid
+from cnnkit.format.base import DataFormat, Pair, invalid
+from cnnkit.format.script import Argument, Call
 from cnnkit.layers.base import Layer, Scope, Shape, channels, image_shape, spatial
-from cnnkit.layers.calls import Argument, Call
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.window import DATA_FORMAT, Amounts, WindowedLayer, compute_dtype
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.config.base import NUMBER_SCHEMA, DataFormat, Number, Pair, Side, describe, invalid, is_number, list_schema
+from cnnkit.format.base import NUMBER_SCHEMA, DataFormat, Number, Pair, Side, describe, invalid, is_number, list_schema
 from cnnkit.layers import geometry
 from cnnkit.layers.base import Layer, Shape, ShapeError, ShapeLayer, channels, format_shape, image_shape, spatial
 from cnnkit.layers.field import Bounds

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from cnnkit.layers.compound import Compound
+from cnnkit.layers.resolved import Compound
 from cnnkit.layers.stack import Step
 
 #: Between the name of a layer and that of a layer or weight inside it.

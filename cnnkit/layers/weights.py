@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from cnnkit.config.base import (
+from cnnkit.format.base import (
     MOST_AXES,
     Choice,
     NamedObject,
@@ -18,7 +18,7 @@ from cnnkit.config.base import (
     suggestion,
     whole_schema,
 )
-from cnnkit.layers.calls import Argument, Call
+from cnnkit.format.script import Argument, Call
 
 SEED_IS_OF_THE_RUN = "`seed` comes from the run; write `seed:` at the top level of the file"
 
@@ -110,7 +110,7 @@ INITIALIZERS = Table(
     package="cnnkit.layers",
     modules={
         "initializers": ("Zeros", "Ones", "GlorotUniform", "HeNormal"),
-        "further_initializers": (
+        "other_initializers": (
             "Constant", "Identity", "Orthogonal",
             "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling",
             "GlorotNormal", "HeUniform", "LecunNormal", "LecunUniform",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from cnnkit.config.base import (
+from cnnkit.format.base import (
     LARGEST_SIDE,
     DataFormat,
     describe,
@@ -16,6 +16,7 @@ from cnnkit.config.base import (
     suggestion,
     whole_schema,
 )
+from cnnkit.format.script import Argument, Call
 from cnnkit.layers import geometry
 from cnnkit.layers.base import (
     Layer,
@@ -28,7 +29,6 @@ from cnnkit.layers.base import (
     image_shape,
     spatial,
 )
-from cnnkit.layers.calls import Argument, Call
 
 #: ((top, bottom), (left, right)), in pixels.
 Amounts = tuple[geometry.Amount, geometry.Amount]

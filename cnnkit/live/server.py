@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cnnkit.arrays import read_array, read_arrays
 from cnnkit.errors import CnnkitError
-from cnnkit.live.snapshots import MOST_KERNELS
-from cnnkit.live.state import read_state, request_stop
 from cnnkit.pages import style_sheet
 from cnnkit.pages.security import Application, Protected, own_names
-from cnnkit.rundir import Run
+from cnnkit.runs.arrays import read_array, read_arrays
+from cnnkit.runs.directory import Run
+from cnnkit.runs.progress import read_state, request_stop
+from cnnkit.training.snapshots import MOST_KERNELS
 
 Read = TypeVar("Read")
 

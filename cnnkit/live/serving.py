@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from cnnkit.console import Console
 from cnnkit.pages.listening import LOOPBACK, address, check_packages, listen
-from cnnkit.rundir import Run
+from cnnkit.runs.directory import Run
+from cnnkit.terminal.console import Console
 
 log = logging.getLogger("cnnkit")
 

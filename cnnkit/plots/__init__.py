@@ -5,9 +5,9 @@ may run in any thread. The same input makes the same bytes.
 """
 
 from cnnkit.plots.architecture import architecture, architecture_figure
-from cnnkit.plots.confusion import confusion_matrix
 from cnnkit.plots.kernels import filters
 from cnnkit.plots.learning_curves import curves
 from cnnkit.plots.several_runs import curves_of_runs
+from cnnkit.tasks.classification.confusion import confusion_matrix
 
 __all__ = ["architecture", "architecture_figure", "confusion_matrix", "curves", "curves_of_runs", "filters"]

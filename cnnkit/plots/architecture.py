@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnkit.config.base import shorten
 from cnnkit.config.load import LoadedConfig
+from cnnkit.format.base import shorten
 from cnnkit.layers.base import format_shape
+from cnnkit.network.summary import Summary, summarize
 from cnnkit.plots.drawing import (
     LINE_HEIGHT,
     POINTS,
@@ -30,7 +31,6 @@ from cnnkit.plots.network_nodes import Tree
 from cnnkit.plots.network_panels import column, panel_box, shelves
 from cnnkit.plots.network_tree import ALL_BLOCKS, INNERMOST_MERGES, NOTHING, has_merges, tree
 from cnnkit.plots.style import figure_of, save
-from cnnkit.summary import Summary, summarize
 
 #: A page on which the fonts are easy to read, in points: the shape of a slide.
 _PAGE_WIDTH, _PAGE_HEIGHT = 960.0, 540.0

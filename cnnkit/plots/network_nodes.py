@@ -8,7 +8,7 @@ from typing import Any
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Shape, format_shape
 from cnnkit.layers.composite import PaddedChannels
-from cnnkit.layers.compound import Compound
+from cnnkit.layers.resolved import Compound
 from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer
 

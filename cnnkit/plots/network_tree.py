@@ -12,7 +12,7 @@ from cnnkit.layers import geometry
 from cnnkit.layers.base import Layer, Shape, format_shape
 from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.composite import Repeat
-from cnnkit.layers.compound import Compound
+from cnnkit.layers.resolved import Compound
 from cnnkit.layers.stack import Step
 from cnnkit.plots.network_nodes import (
     Fork,

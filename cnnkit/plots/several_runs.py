@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, figure_of, save
-from cnnkit.printable import printable
+from cnnkit.terminal.printable import printable
 
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, GREY)
 _MARKERS = "osD^vPX"

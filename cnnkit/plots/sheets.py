@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnkit.plots.drawing import shortened, wrapped
 from cnnkit.plots.style import figure_of, save
-from cnnkit.printable import printable
+from cnnkit.terminal.printable import printable
 
 #: Colours of maps: from dark blue to yellow, even in steps for any colour vision (Nuñez, Anderton and Renslow 2018).
 MAP_COLOURS = "cividis"

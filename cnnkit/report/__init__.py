@@ -1,6 +1,6 @@
 """Reports: one self-contained HTML file for a run, or for several side by side."""
 
-from cnnkit.report.comparison import compare_report
+from cnnkit.comparing.report import compare_report
 from cnnkit.report.single import write_report
 
 __all__ = ["compare_report", "write_report"]

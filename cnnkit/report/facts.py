@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.best import Monitor
 from cnnkit.config.load import LoadedConfig
-from cnnkit.console import format_duration
-from cnnkit.mistakes import Predictions, read_predictions
+from cnnkit.network.summary import Summary, summarize
 from cnnkit.report.page import Missing, attempt
-from cnnkit.run_config import read_config
-from cnnkit.rundir import Run
-from cnnkit.summary import Summary, summarize
+from cnnkit.runs.best import Monitor
+from cnnkit.runs.config import read_config
+from cnnkit.runs.directory import Run
+from cnnkit.tasks.classification.predictions import Predictions, read_predictions
+from cnnkit.terminal.console import format_duration
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Facts:
         return f"Trained for {text} in {format_duration(self.seconds)}{best}."
 
     def _stopped(self) -> bool:
-        from cnnkit.checkpoint import read_state
+        from cnnkit.training.checkpoint import read_state
 
         state = attempt(read_state, self.run)
         return not isinstance(state, Missing) and bool(state.get("stopped"))

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cnnkit.layers.base import format_shape
+from cnnkit.network.summary import LayerRow, Summary
 from cnnkit.plots import style
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, Picture, drawing, figure, yaml_text
-from cnnkit.summary import LayerRow, Summary
 
 
 def architecture(facts: Facts) -> Any:
@@ -111,9 +111,9 @@ def filters(facts: Facts, model: Any) -> Filters | Missing:
     Args:
         model: The run's model, or why there is none.
     """
-    from cnnkit.arrays import read_array
-    from cnnkit.model import first_kernel
     from cnnkit.plots.kernels import MOST_FILTERS, kernel_picture
+    from cnnkit.runs.arrays import read_array
+    from cnnkit.training.model import first_kernel
 
     if not facts.run.initial_filters.exists():
         return Missing("The network has no convolution, or the run was made before it kept the initial filters.")

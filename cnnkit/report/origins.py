@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cnnkit.config.explain import Path, format_path
+from cnnkit.format.explain import Path, format_path
+from cnnkit.machine.tensorflow import FIELDS
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, yaml_text
-from cnnkit.runtime import FIELDS
 
 #: Values that come from one file, or share another origin, stand in one row up to this length.
 _ROW_LENGTH = 140

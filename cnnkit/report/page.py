@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, TypeVar
 
-from cnnkit.console import format_duration
 from cnnkit.errors import CnnkitError
-from cnnkit.footprint import format_bytes
+from cnnkit.network.footprint import format_bytes
 from cnnkit.pages import style_sheet
+from cnnkit.terminal.console import format_duration
 
 log = logging.getLogger("cnnkit")
 
@@ -138,8 +138,8 @@ def _encoded(image: Any, lossless: bool, pixelated: bool) -> Picture:
 
 def yaml_text(value: Any, length: int = 100) -> str:
     """A plain value as one line of YAML, its end left out where it is long."""
-    from cnnkit.config.base import shorten
-    from cnnkit.config.document import flow
+    from cnnkit.format.base import shorten
+    from cnnkit.format.document import flow
 
     # A named object reads as in a config: without the outermost braces.
     named = isinstance(value, Mapping) and len(value) == 1

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.config.document import MAXIMUM_BYTES
+from cnnkit.format.document import MAXIMUM_BYTES
 from cnnkit.layers.base import format_shape
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, flattened

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cnnkit.evaluate import differs_from_cross_entropy
 from cnnkit.files import write_atomically
-from cnnkit.report import examples, network, origins, results, setting
+from cnnkit.report import network, origins, setting
 from cnnkit.report.facts import Facts, read_facts
 from cnnkit.report.page import Missing, attempt, render
-from cnnkit.rundir import Run
+from cnnkit.runs.directory import Run
+from cnnkit.tasks.classification import report, report_examples
+from cnnkit.tasks.classification.metrics import differs_from_cross_entropy
 
 
 def write_report(run: Run, model: Any = None, path: Path | None = None) -> Path:
@@ -32,7 +33,7 @@ def write_report(run: Run, model: Any = None, path: Path | None = None) -> Path:
 
 
 def _model(run: Run) -> Any:
-    from cnnkit.score import load_model
+    from cnnkit.runs.evaluation import load_model
 
     return attempt(load_model, run)
 
@@ -45,16 +46,16 @@ def _context(facts: Facts, model: Any) -> dict[str, Any]:
 
     return {
         "facts": facts,
-        "result": of_evaluation(results.result),
+        "result": of_evaluation(report.result),
         "loss_apart": of_evaluation(differs_from_cross_entropy),
-        "curves": attempt(results.curve_drawings, facts.epochs, facts.best_epoch)
+        "curves": attempt(report.curve_drawings, facts.epochs, facts.best_epoch)
         if facts.epochs
         else Missing(facts.training),
-        "classes": of_evaluation(results.class_table),
-        "matrix": of_evaluation(results.confusion),
-        "calibration": attempt(results.calibration, facts.predictions),
-        "pairs": attempt(examples.pairs, facts),
-        "mistakes": attempt(examples.mistakes, facts, model),
+        "classes": of_evaluation(report.class_table),
+        "matrix": of_evaluation(report.confusion),
+        "calibration": attempt(report.calibration, facts.predictions),
+        "pairs": attempt(report_examples.pairs, facts),
+        "mistakes": attempt(report_examples.mistakes, facts, model),
         "architecture": attempt(network.architecture, facts),
         "layers": attempt(network.layer_table, facts),
         "filters": attempt(network.filters, facts, model),

@@ -14,7 +14,7 @@ from cnnkit.pages.security import own_names
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from cnnkit.rundir import Run
+    from cnnkit.runs.directory import Run
 
 
 def create_app(

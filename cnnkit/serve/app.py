@@ -12,7 +12,7 @@ from fastapi import FastAPI, Query, Request, Response
 from cnnkit import __version__
 from cnnkit.pages import style_sheet
 from cnnkit.pages.security import Protected
-from cnnkit.rundir import Run
+from cnnkit.runs.directory import Run
 from cnnkit.serve import answers, decoding, uploads
 from cnnkit.serve.refusals import NOT_FOUND, Refused, add_handlers
 from cnnkit.serve.served import Served, serve_runs

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnkit.config.image_formats import CorruptImage, TooManyPixels
 from cnnkit.data.images import read_for
-from cnnkit.rundir import Task
+from cnnkit.runs.directory import Task
 from cnnkit.serve.refusals import TOO_LARGE, UNPROCESSABLE, Refused
 from cnnkit.serve.uploads import Upload
 

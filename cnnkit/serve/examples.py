@@ -10,8 +10,8 @@ from PIL import Image
 
 from cnnkit import data
 from cnnkit.errors import CnnkitError, ConfigError
-from cnnkit.run_config import config_of_images
-from cnnkit.rundir import Run
+from cnnkit.runs.config import config_of_images
+from cnnkit.runs.directory import Run
 from cnnkit.serve.pictures import png
 
 COUNT = 24

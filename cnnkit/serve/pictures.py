@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cnnkit.feature_maps import most_active, normalised
+from cnnkit.inside.feature_maps import most_active, normalised
 
 #: A stage's sheet shows no more feature maps, and so many side by side.
 MOST_CHANNELS = 32

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit import score
 from cnnkit.errors import UsageError
-from cnnkit.evaluate import probabilities_from_outputs
-from cnnkit.feature_maps import Stages, compile_stages
-from cnnkit.gradcam import GradCam, compile_gradcam
-from cnnkit.listing import number_in
-from cnnkit.places import gradcam_place, places, stages
-from cnnkit.predict import check_usable
-from cnnkit.run_config import read_config
-from cnnkit.rundir import Run
-from cnnkit.runs import distinct_names
+from cnnkit.inside.feature_maps import Stages, compile_stages
+from cnnkit.inside.gradcam import GradCam, compile_gradcam
+from cnnkit.inside.outputs import gradcam_place, places, stages
+from cnnkit.runs import evaluation
+from cnnkit.runs.config import read_config
+from cnnkit.runs.directory import Run
+from cnnkit.runs.finding import distinct_names
+from cnnkit.runs.listing import number_in
 from cnnkit.serve.examples import read_examples
+from cnnkit.tasks.classification.answers import check_usable
+from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 
 
 class Served:
@@ -41,8 +41,8 @@ class Served:
         found = places(read_config(run))
         self.stages = stages(found)
         self.gradcam_place = gradcam_place(found)
-        self.model = score.load_model(run)
-        self.network, self.batch_size = score.compile_run(run, self.model)
+        self.model = evaluation.load_model(run)
+        self.network, self.batch_size = evaluation.compile_run(run, self.model)
         self.examples = read_examples(run)
         self.parameters = int(self.model.count_params())
 
@@ -85,13 +85,15 @@ class Served:
 
     @cached_property
     def _stages(self) -> Stages:
-        return compile_stages(self.model, self.stages, jit_compile=score.uses_xla(self.run))
+        return compile_stages(self.model, self.stages, jit_compile=evaluation.uses_xla(self.run))
 
     @cached_property
     def _gradcam(self) -> GradCam | None:
         if self.gradcam_place is None:
             return None
-        return compile_gradcam(self.model, self.gradcam_place, self.task.head, jit_compile=score.uses_xla(self.run))
+        return compile_gradcam(
+            self.model, self.gradcam_place, self.task.head, jit_compile=evaluation.uses_xla(self.run)
+        )
 
 
 def serve_runs(runs: Sequence[Run]) -> list[Served]:
@@ -105,5 +107,5 @@ def serve_runs(runs: Sequence[Run]) -> list[Served]:
         raise UsageError("which run? expected at least one to serve")
     names = distinct_names(runs)
     for run in runs:
-        score.check_model(run)
+        evaluation.check_model(run)
     return [Served(run, name) for name, run in zip(names, runs, strict=True)]

@@ -10,13 +10,13 @@ from typing import Any
 
 import uvicorn
 
-from cnnkit.console import echo
 from cnnkit.errors import CnnkitError
 from cnnkit.pages.connections import BoundedConnection, backlog
 from cnnkit.pages.listening import address, is_loopback, listen
 from cnnkit.pages.security import own_names
-from cnnkit.rundir import Run
-from cnnkit.score import check_model
+from cnnkit.runs.directory import Run
+from cnnkit.runs.evaluation import check_model
+from cnnkit.terminal.console import echo
 
 log = logging.getLogger("cnnkit")
 

@@ -14,9 +14,8 @@ import numpy as np
 from fastapi import Request
 from numpy.typing import NDArray
 
-from cnnkit.machine import usable_cores
-from cnnkit.places import Place
-from cnnkit.predict import as_entry
+from cnnkit.inside.outputs import Place
+from cnnkit.machine.processor import usable_cores
 from cnnkit.serve import answers, pictures
 from cnnkit.serve.decoding import decode
 from cnnkit.serve.load import Load
@@ -24,6 +23,7 @@ from cnnkit.serve.refusals import NOT_FOUND, Refused
 from cnnkit.serve.served import Served
 from cnnkit.serve.uploads import MOST_IMAGES, Upload, read_uploads, while_connected
 from cnnkit.serve.worker import Worker
+from cnnkit.tasks.classification.answers import as_entry
 
 log = logging.getLogger("cnnkit")
 

@@ -47,9 +47,9 @@ def training(gate: Gate, config: str, overrides: list[str], arrays: str | None =
     Args:
         arrays: Random images that stand in for the config's data set.
     """
-    from cnnkit import train as train_module
     from cnnkit.config.load import load_config
-    from cnnkit.console import Console
+    from cnnkit.terminal.console import Console
+    from cnnkit.training import train as train_module
 
     loaded = load_config(config, [*overrides, f"training.epochs={EPOCHS}"])
     if arrays is not None:
@@ -64,7 +64,7 @@ def pipeline(gate: Gate, config: str, overrides: list[str], arrays: str | None =
     from cnnkit import data as data_module
     from cnnkit.augmentation.pipeline import Pipeline
     from cnnkit.config.load import load_config
-    from cnnkit.runtime import load_tensorflow
+    from cnnkit.machine.tensorflow import load_tensorflow
 
     load_tensorflow()
     loaded = load_config(config, overrides).config
@@ -88,9 +88,9 @@ def pipeline(gate: Gate, config: str, overrides: list[str], arrays: str | None =
 
 def trained(gate: Gate, config: str, overrides: list[str], output: str, arrays: str | None = None) -> None:
     """Trains a config and leaves the run's folder at `output`."""
-    from cnnkit import train as train_module
     from cnnkit.config.load import load_config
-    from cnnkit.console import Console
+    from cnnkit.terminal.console import Console
+    from cnnkit.training import train as train_module
 
     if arrays is not None:
         stand_in(arrays)
@@ -100,8 +100,9 @@ def trained(gate: Gate, config: str, overrides: list[str], output: str, arrays: 
 
 def evaluation(gate: Gate, run: str, arrays: str | None = None) -> None:
     """`cnnkit eval` of the test split; what counts is the pass over its batches, `predict_batches`."""
-    from cnnkit import evaluate, score
-    from cnnkit.rundir import Run
+    from cnnkit.runs import evaluation
+    from cnnkit.runs.directory import Run
+    from cnnkit.tasks.classification import metrics as evaluate
 
     if arrays is not None:
         stand_in(arrays)
@@ -115,12 +116,12 @@ def evaluation(gate: Gate, run: str, arrays: str | None = None) -> None:
 
     evaluate.predict_batches = measured
     while True:
-        score.evaluate_run(Run(Path(run)))
+        evaluation.evaluate_run(Run(Path(run)))
 
 
 def _wait_in_fit(gate: Gate) -> None:
     """Puts the gate in front of the callbacks of every `fit` of this process."""
-    from cnnkit import runtime
+    from cnnkit.machine import tensorflow as runtime
 
     runtime.load_tensorflow()
     import keras

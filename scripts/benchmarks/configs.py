@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.figures import best_ratio, ratios, run_notes, spread, table
 from benchmarks.images import write_images
 from benchmarks.pool import Measured, race, say
-from cnnkit import shipped
+from cnnkit.config import shipped
 from cnnkit.config.load import LoadedConfig, load_config
 
 #: Above this height, images are large: few of them, in small batches, since a step takes seconds.

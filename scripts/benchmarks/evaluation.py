@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.figures import best_ratio, ratios, run_notes, spread, table
 from benchmarks.images import write_images
 from benchmarks.pool import ask, race, say
-from cnnkit import shipped
+from cnnkit.config import shipped
 
 CONFIG = "cifar10"
 

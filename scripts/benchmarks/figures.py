@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pool import BenchmarkError, Measured
-from cnnkit import machine, runtime
+from cnnkit.machine import processor
+from cnnkit.machine import tensorflow as runtime
 
 #: An idle contestant that takes more than this share of a core, and more than this CPU time in each repeat, disturbs
 #: the others. NumPy's BLAS waits actively for some hundredths of a second before its threads sleep.
@@ -97,7 +98,7 @@ def environment() -> dict[str, Any]:
     cpu = Path("/proc/cpuinfo")
     flags = cpu.read_text("ascii", "replace").split() if cpu.exists() else []
     return {
-        "processor": machine.processor(),
+        "processor": processor.processor(),
         "vectors": next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if flag in flags), None),
         "cores": cores(),
         "machine": platform.machine(),

@@ -139,8 +139,8 @@ def config_script(gate: Gate, config: str, overrides: list[str], arrays: str) ->
 
     from cnnkit.config.load import load_config
     from cnnkit.layers.stack import head
-    from cnnkit.model import normalization_constants
-    from cnnkit.tasks.classification import make_loss
+    from cnnkit.tasks.classification.training import make_loss
+    from cnnkit.training.model import normalization_constants
 
     loaded = load_config(config, overrides)
     shape, classes = loaded.info.shape, loaded.info.classes
@@ -164,7 +164,7 @@ def config_script(gate: Gate, config: str, overrides: list[str], arrays: str) ->
 
 def _plain_model(loaded: Any, constants: Any) -> Any:
     """A config's network of Keras' own layers, in float32; what cnnkit does its own way is no plain Keras."""
-    from cnnkit.model import build_model, without_training_state
+    from cnnkit.training.model import build_model, without_training_state
 
     # Keras smooths in the loss.
     plain = {"label_smoothing": 0.0, "dtype_policy": "float32"}
@@ -225,7 +225,7 @@ def predict_script(gate: Gate, model: str, arrays: str, tuned: bool) -> None:
         model: The saved model's file.
         tuned: Whether TensorFlow is set up as cnnkit does it; else as it comes.
     """
-    from cnnkit import runtime
+    from cnnkit.machine import tensorflow as runtime
 
     if tuned:
         runtime.load_tensorflow()

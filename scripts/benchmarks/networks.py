@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from cnnkit import shipped
+from cnnkit.config import shipped
 
 BATCH_SIZE = 128
 
@@ -107,7 +107,7 @@ def write_config(network: str, augmentation: str, folder: Path) -> Path:
 def training_flop(file: Path) -> int:
     """Floating-point operations of a training step, for one image."""
     from cnnkit.config.load import load_config
-    from cnnkit.summary import summarize
+    from cnnkit.network.summary import summarize
 
     summary = summarize(load_config(str(file)))
     rows = [row for _, row in summary.lines(summary.depth())]

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from cnnkit import runtime
+from cnnkit.machine import tensorflow as runtime
 
 SCRIPT = Path(__file__).parent.parent / "benchmark.py"
 

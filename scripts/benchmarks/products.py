@@ -35,7 +35,7 @@ def numpy_products(gate: Gate, count: int) -> None:
 
 def tensorflow_products(gate: Gate, count: int) -> None:
     """With TensorFlow and oneDNN, as cnnkit sets it up."""
-    from cnnkit.runtime import load_tensorflow
+    from cnnkit.machine.tensorflow import load_tensorflow
 
     tensorflow = load_tensorflow()
     left, right = map(tensorflow.constant, _matrices())

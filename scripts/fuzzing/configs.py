@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from cnnkit import shipped
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.config.base import Table
-from cnnkit.config.losses import LOSSES
-from cnnkit.config.metrics import METRICS
-from cnnkit.config.optimizers import OPTIMIZERS
-from cnnkit.config.schedules import SCHEDULES
+from cnnkit.config import shipped
+from cnnkit.config.objectives.losses import LOSSES
+from cnnkit.config.objectives.metrics import METRICS
+from cnnkit.config.optimization.optimizers import OPTIMIZERS
+from cnnkit.config.optimization.schedules import SCHEDULES
+from cnnkit.format.base import Table
 from cnnkit.layers import LAYERS
 from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.augmentation import AUGMENTATIONS, Augmentation
-from cnnkit.config.base import Choice
+from cnnkit.format.base import Choice
 
 ARGUMENTS: dict[str, Any] = {
     "RandomFlip": "horizontal",

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnkit.config.document import MAXIMUM_NODES, Node, dump, parse, read_file
 from cnnkit.errors import ConfigError, Problem
+from cnnkit.format.document import MAXIMUM_NODES, Node, dump, parse, read_file
 
 
 def value_of(text: str) -> Any:

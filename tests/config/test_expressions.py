@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from cnnkit.config.expressions import check_expression, evaluate, is_expression
+from cnnkit.format.expressions import check_expression, evaluate, is_expression
 
 VALUES = {"filters": 24, "n": 3, "rate": 0.3, "channels": 7, "classes": 10}
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from cnnkit.config.load import load_config
-from cnnkit.config.override import read_tree
 from cnnkit.config.run import RunConfig
-from cnnkit.config.schema import Schema
 from cnnkit.errors import ConfigError
+from cnnkit.format.override import read_tree
+from cnnkit.format.schema import Schema
 
 from .broken import BASE, edited
 

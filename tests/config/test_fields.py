@@ -10,15 +10,15 @@ import keras
 import numpy as np
 import pytest
 
-from cnnkit import shipped
-from cnnkit.config.base import Choice, NamedObject, Table
-from cnnkit.config.crossentropies import CategoricalCrossentropy
-from cnnkit.config.document import dump
+from cnnkit.config import shipped
 from cnnkit.config.load import load_config
-from cnnkit.config.losses import LOSSES
-from cnnkit.config.metrics import METRICS
-from cnnkit.config.optimizers import OPTIMIZERS, Optimizer
-from cnnkit.config.schedules import SCHEDULES, Schedule
+from cnnkit.config.objectives.crossentropies import CategoricalCrossentropy
+from cnnkit.config.objectives.losses import LOSSES
+from cnnkit.config.objectives.metrics import METRICS
+from cnnkit.config.optimization.optimizers import OPTIMIZERS, Optimizer
+from cnnkit.config.optimization.schedules import SCHEDULES, Schedule
+from cnnkit.format.base import Choice, NamedObject, Table
+from cnnkit.format.document import dump
 
 #: The table, Keras' module of the same things, and the classes there that nobody names in a config.
 KINDS: dict[str, tuple[Table, Any, set[str]]] = {

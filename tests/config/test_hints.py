@@ -10,18 +10,18 @@ from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.config.base import Choice, StrictModel, Table, fold, nearest, split_named
 from cnnkit.config.data import DataConfig, Splits
-from cnnkit.config.document import parse
-from cnnkit.config.hints import DROPPED, RENAMED, meant_key, of_key, renamed
 from cnnkit.config.load import load_config
-from cnnkit.config.losses import LOSSES
-from cnnkit.config.metrics import METRICS
-from cnnkit.config.optimizers import OPTIMIZERS
+from cnnkit.config.objectives.losses import LOSSES
+from cnnkit.config.objectives.metrics import METRICS
+from cnnkit.config.optimization.optimizers import OPTIMIZERS
+from cnnkit.config.optimization.schedules import SCHEDULES
 from cnnkit.config.run import ModelConfig, RunConfig
-from cnnkit.config.schedules import SCHEDULES
 from cnnkit.config.training import EarlyStopping, TrainingConfig
 from cnnkit.errors import ConfigError
+from cnnkit.format.base import Choice, StrictModel, Table, fold, nearest, split_named
+from cnnkit.format.document import parse
+from cnnkit.format.hints import DROPPED, RENAMED, meant_key, of_key, renamed
 from cnnkit.layers import LAYERS
 from cnnkit.layers.blocks import BlockConfig
 from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS

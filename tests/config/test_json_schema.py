@@ -11,18 +11,18 @@ import pytest
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from cnnkit import shipped
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.config.base import Choice
-from cnnkit.config.losses import LOSSES
-from cnnkit.config.metrics import METRICS
-from cnnkit.config.optimizers import OPTIMIZERS
+from cnnkit.config import shipped
+from cnnkit.config.objectives.losses import LOSSES
+from cnnkit.config.objectives.metrics import METRICS
+from cnnkit.config.optimization.optimizers import OPTIMIZERS
+from cnnkit.config.optimization.schedules import SCHEDULES
 from cnnkit.config.run import RunConfig
-from cnnkit.config.schedules import SCHEDULES
-from cnnkit.config.schema import json_schema
+from cnnkit.format.base import Choice
+from cnnkit.format.schema import json_schema
 from cnnkit.layers import LAYERS
-from cnnkit.layers.deferred import LAYER_CHOICE, Deferred
-from cnnkit.layers.named import Known, knowing
+from cnnkit.layers.substitution import Known, knowing
+from cnnkit.layers.unresolved import LAYER_CHOICE, Deferred
 from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS
 
 
@@ -92,7 +92,7 @@ def _has_type(name: str, value: Any) -> bool:
 
 
 def plain_text(text: str) -> Any:
-    from cnnkit.config.document import parse
+    from cnnkit.format.document import parse
 
     return parse(text, "f.yaml").plain()
 

@@ -15,9 +15,9 @@ import pytest
 import tensorflow as tf
 from pydantic_core import PydanticCustomError
 
-from cnnkit.config.base import Choice
-from cnnkit.config.losses import LOSSES
-from cnnkit.config.metrics import METRICS
+from cnnkit.config.objectives.losses import LOSSES
+from cnnkit.config.objectives.metrics import METRICS
+from cnnkit.format.base import Choice
 
 CLASSES = 4
 IMAGES = 24

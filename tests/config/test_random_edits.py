@@ -12,10 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cnnkit import shipped
-from cnnkit.config.document import dump, parse
+from cnnkit.config import shipped
 from cnnkit.config.load import load_config
 from cnnkit.errors import ConfigError, Problem
+from cnnkit.format.document import dump, parse
 
 from .broken import edited
 

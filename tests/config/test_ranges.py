@@ -10,16 +10,16 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.config.base import NamedObject, StrictModel, Table
 from cnnkit.config.data import ChannelStatistics, DataConfig
 from cnnkit.config.load import load_config
-from cnnkit.config.losses import LOSSES
-from cnnkit.config.metrics import METRICS
-from cnnkit.config.optimizers import OPTIMIZERS
+from cnnkit.config.objectives.losses import LOSSES
+from cnnkit.config.objectives.metrics import METRICS
+from cnnkit.config.optimization.optimizers import OPTIMIZERS
+from cnnkit.config.optimization.schedules import SCHEDULES
 from cnnkit.config.run import RunConfig
-from cnnkit.config.schedules import SCHEDULES
 from cnnkit.config.training import EarlyStopping, TrainingConfig
 from cnnkit.errors import ConfigError
+from cnnkit.format.base import NamedObject, StrictModel, Table
 from cnnkit.layers import LAYERS
 from cnnkit.layers.geometry import stride_between
 from cnnkit.layers.normalization import RenormClipping

@@ -45,7 +45,7 @@ def train_split(folder: Path, memory: str, **fields: Any) -> Split:
 
 def augmented(split: Split, epoch: int) -> list[tuple[Any, Any]]:
     from cnnkit.augmentation import AUGMENTATIONS, Pipeline
-    from cnnkit.config.base import Choice
+    from cnnkit.format.base import Choice
 
     choice = Choice(AUGMENTATIONS)
     layers: Any = [choice.validate(one) for one in AUGMENTATION]
@@ -208,8 +208,8 @@ def write_records(folder: Path, suffix: str, seed: int = 0) -> None:
 
 def run_training(folder: Path, name: str, images: Path, memory: str, epochs: int = 3) -> Any:
     from cnnkit.config.load import load_config
-    from cnnkit.console import Console
-    from cnnkit.train import train
+    from cnnkit.terminal.console import Console
+    from cnnkit.training.train import train
 
     config = {
         "data": {"folder": str(images), "image_size": 8, "batch_size": 16, "memory": memory},
@@ -233,8 +233,8 @@ def run_training(folder: Path, name: str, images: Path, memory: str, epochs: int
 @pytest.mark.long
 def test_runs_are_the_same_streamed_in_memory_and_resumed_the_other_way(folder: Path, tmp_path: Path) -> None:
     from cnnkit.config.load import load_config
-    from cnnkit.console import Console
-    from cnnkit.train import resume
+    from cnnkit.terminal.console import Console
+    from cnnkit.training.train import resume
 
     kept = run_training(tmp_path, "kept", folder, "auto")
     streamed = run_training(tmp_path, "streamed", folder, "stream")
@@ -250,7 +250,7 @@ def test_runs_are_the_same_streamed_in_memory_and_resumed_the_other_way(folder: 
 
 
 def test_a_streamed_test_split_is_evaluated_as_one_in_memory(folder: Path, tmp_path: Path) -> None:
-    from cnnkit.score import evaluate_run
+    from cnnkit.runs.evaluation import evaluate_run
 
     kept = evaluate_run(run_training(tmp_path, "kept", folder, "cache", epochs=1))
     streamed = evaluate_run(run_training(tmp_path, "streamed", folder, "stream", epochs=1))

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 import pytest
 
-from cnnkit import runtime
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Scope, Seeds, Shape
-from cnnkit.model import without_training_state
+from cnnkit.machine import tensorflow as runtime
+from cnnkit.training.model import without_training_state
 
 from .truth import make, random_images
 

@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from keras import layers as kl
 from pydantic_core import PydanticCustomError
 
-from cnnkit.config.document import dump
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.errors import ConfigError
+from cnnkit.format.document import dump
 from cnnkit.layers.base import Names, Scope, Seeds
-from cnnkit.layers.compound import Compound, leaves
-from cnnkit.layers.deferred import LAYER_CHOICE
 from cnnkit.layers.field import receptive_field
+from cnnkit.layers.resolved import Compound, leaves
 from cnnkit.layers.stack import trace
-from cnnkit.model import build_model, without_training_state
-from cnnkit.summary import summarize
+from cnnkit.layers.unresolved import LAYER_CHOICE
+from cnnkit.network.summary import summarize
+from cnnkit.training.model import build_model, without_training_state
 
 from .test_building import run_python
 from .truth import GRID, make, random_images

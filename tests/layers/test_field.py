@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from cnnkit.config.run import ModelConfig
 from cnnkit.layers.base import Names, Scope, Seeds, Shape, ShapeError
-from cnnkit.layers.compound import Compound
-from cnnkit.layers.deferred import LAYER_CHOICE
 from cnnkit.layers.field import Pattern, View, receptive_field
+from cnnkit.layers.resolved import Compound
 from cnnkit.layers.stack import StackError, Step, trace
+from cnnkit.layers.unresolved import LAYER_CHOICE
 
 from .truth import GRID
 

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import pytest
 
-from cnnkit.config.base import StrictModel
+from cnnkit.format.base import StrictModel
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer
-from cnnkit.layers.deferred import LAYER_CHOICE
+from cnnkit.layers.unresolved import LAYER_CHOICE
 
 from .truth import EXAMPLE_SHAPE, EXAMPLES, facts_of, make, our_facts, resolved, scope
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cnnkit.config.load import load_config
 from cnnkit.layers.fused import ActivatingMaxPooling2D, PooledConv2D, postpone_activations
-from cnnkit.model import build_model, without_training_state
+from cnnkit.training.model import build_model, without_training_state
 
 from .truth import GRID, random_images
 

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from cnnkit.layers.base import Shape, ShapeError
 from cnnkit.layers.fused import FusedBatchNormalization
-from cnnkit.model import plain_layer
+from cnnkit.training.model import plain_layer
 
 from .truth import GRID, check_agreement, image_shapes, make, optional, random_images, run, scope
 

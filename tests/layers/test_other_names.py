@@ -11,12 +11,12 @@ import pytest
 from pydantic_core import PydanticCustomError
 
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.config.base import fold, split_named
-from cnnkit.config.document import parse
+from cnnkit.format.base import fold, split_named
+from cnnkit.format.document import parse
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Names
-from cnnkit.layers.deferred import LAYER_CHOICE
 from cnnkit.layers.stack import trace
+from cnnkit.layers.unresolved import LAYER_CHOICE
 from cnnkit.layers.weights import OTHER_ACTIVATIONS
 
 OF_KERAS = sorted(name for name in dir(keras.layers) if inspect.isclass(getattr(keras.layers, name)))

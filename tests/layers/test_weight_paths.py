@@ -55,8 +55,8 @@ def ratios(model: Any, optimizer: Any, batches: int) -> list[float]:
 
 def trained(config: LoadedConfig, batches: int) -> dict[str, float]:
     """By path, as `train` makes model and optimizer."""
-    from cnnkit.model import build_model, weights_by_path
-    from cnnkit.preparation import make_optimizer
+    from cnnkit.training.model import build_model, weights_by_path
+    from cnnkit.training.preparation import make_optimizer
 
     training = config.config.training
     plain = config.config.model_copy(update={"training": training.model_copy(update={"dtype_policy": "float32"})})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic_core import PydanticCustomError
 
-from cnnkit.config.base import Choice, Table
+from cnnkit.format.base import Choice, Table
 from cnnkit.layers.weights import ACTIVATIONS, CONSTRAINTS, INITIALIZERS, REGULARIZERS, WeightObject
 
 from .truth import make, plain_config, random_images, run

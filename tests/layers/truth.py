@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
 from cnnkit.layers.base import Layer, Names, Scope, Seeds, Shape, ShapeError
-from cnnkit.layers.deferred import LAYER_CHOICE
+from cnnkit.layers.unresolved import LAYER_CHOICE
 
 #: The same examples in every run.
 GRID = settings(max_examples=60, deadline=None, derandomize=True, database=None)

@@ -1,0 +1,287 @@
+"""Runs of one config with several seeds: their mean, their spread, and whether two groups differ by more than noise."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from cnnkit.comparing.difference import Pair, align, as_json, differences, pair_lines, shown
+from cnnkit.errors import CnnkitError
+from cnnkit.format.base import is_whole
+from cnnkit.network.summary import Summary, summarize
+from cnnkit.runs.config import read_config
+from cnnkit.runs.directory import Run
+from cnnkit.runs.finding import list_runs
+from cnnkit.runs.listing import number_in, plain_config, planned_epochs, value_in, within
+
+#: A difference as large as this or larger would come from seeds alone less often than so.
+SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Result:
+    """An evaluated run.
+
+    Attributes:
+        config: As plain values without the seed.
+        task: What decides the test images: the data set's fingerprint, the slice, and how many they are.
+        accuracy: On the test split, 0..1.
+        epochs: How many have ended.
+        planned: How many the config asks for; None if it does not say.
+    """
+
+    run: Run
+    config: dict[str, Any]
+    seed: int
+    task: tuple[Any, ...]
+    accuracy: float
+    epochs: int
+    planned: int | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training came to its end, be it by early stopping."""
+        return self.planned is None or self.epochs >= self.planned or self._stopped_early()
+
+    def _stopped_early(self) -> bool:
+        if within(self.config, "training", "early_stopping") is None:
+            return False
+        from cnnkit.training.checkpoint import read_state
+
+        try:
+            return bool(read_state(self.run).get("stopped"))
+        except CnnkitError:
+            return False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Evaluated runs whose configs differ in the seed alone.
+
+    Attributes:
+        config: What they share, as plain values without the seed.
+        runs: In the order in which they were made.
+        seeds: One per run.
+        accuracies: On the test split, 0..1, one per run.
+        task: What decides the test images; only groups of one task can be compared.
+    """
+
+    config: dict[str, Any]
+    runs: tuple[Run, ...]
+    seeds: tuple[int, ...]
+    accuracies: tuple[float, ...]
+    task: tuple[Any, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The first and the last run."""
+        names = [run.name for run in self.runs]
+        return names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}"
+
+    @cached_property
+    def samples(self) -> tuple[float, ...]:
+        """The mean accuracy of each seed: a run that is repeated with its seed gives the same network again."""
+        by_seed: dict[int, list[float]] = {}
+        for seed, accuracy in zip(self.seeds, self.accuracies, strict=True):
+            by_seed.setdefault(seed, []).append(accuracy)
+        return tuple(statistics.fmean(found) for found in by_seed.values())
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.samples)
+
+    @property
+    def deviation(self) -> float | None:
+        """The sample standard deviation over seeds; None for a single seed."""
+        return statistics.stdev(self.samples) if len(self.samples) > 1 else None
+
+    @property
+    def data(self) -> str:
+        """The data set, as the config names it."""
+        return str(within(self.config, "data", "name") or within(self.config, "data", "folder"))
+
+    @property
+    def size(self) -> str:
+        """How many runs it has, and of how many seeds, where some have the same one."""
+        seeds = "" if len(self.samples) == len(self.runs) else f" of {_counted(len(self.samples), 'seed')}"
+        return _counted(len(self.runs), "run") + seeds
+
+    @cached_property
+    def summary(self) -> Summary | None:
+        """The network's layers; None where the config can no longer be read."""
+        try:
+            return summarize(read_config(self.runs[0]))
+        except CnnkitError:
+            return None
+
+    def as_json(self) -> dict[str, Any]:
+        """The group as plain JSON values."""
+        return {
+            "runs": [run.name for run in self.runs],
+            "seeds": list(self.seeds),
+            "accuracies": list(self.accuracies),
+            "data": self.data,
+            "mean": self.mean,
+            "standard_deviation": self.deviation,
+        }
+
+    def __str__(self) -> str:
+        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.2f}"
+        return f"{100 * self.mean:.2f}{spread} %"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def read_results(runs: Sequence[Run] | None = None) -> list[Result]:
+    """The evaluated runs (by default those under runs/) in the order in which they were made; broken ones are left out.
+
+    Unfinished ones, too, are among them.
+    """
+    found = (_read_result(run) for run in (list_runs() if runs is None else runs))
+    return [result for result in found if result is not None]
+
+
+def _read_result(run: Run) -> Result | None:
+    config, accuracy = plain_config(run), number_in(run, run.evaluation, "accuracy")
+    seed = 0 if config is None else config.get("seed", 0)
+    if config is None or accuracy is None or not is_whole(seed):
+        return None
+    try:
+        epochs = len(run.read_metrics())
+    except CnnkitError:
+        return None
+    data = value_in(run, run.environment, "data", "fingerprint")
+    if not isinstance(data, str):
+        data = json.dumps([within(config, "data", "name"), within(config, "data", "folder")])
+    task = (data, within(config, "data", "splits", "test"), number_in(run, run.evaluation, "images"))
+    shared = {key: value for key, value in config.items() if key != "seed"}
+    return Result(run, shared, seed, task, float(accuracy), epochs, planned_epochs(config))
+
+
+def group_runs(results: Sequence[Result]) -> list[Group]:
+    """The finished runs by config and test images, in the order in which they were made."""
+    found: dict[str, list[Result]] = {}
+    for result in results:
+        if result.finished:
+            found.setdefault(json.dumps([result.config, result.task], sort_keys=True), []).append(result)
+    return [
+        Group(
+            entries[0].config,
+            tuple(entry.run for entry in entries),
+            tuple(entry.seed for entry in entries),
+            tuple(entry.accuracy for entry in entries),
+            entries[0].task,
+        )
+        for entries in found.values()
+    ]
+
+
+def probability_of_noise(first: Group, second: Group) -> float | None:
+    """How often seeds alone would make a difference of means at least this large, 0..1.
+
+    Welch's t-test, which does not take the two spreads to be equal. None where nothing tells how much seeds differ: a
+    group has a single one, or those of neither differ at all.
+    """
+    if first.deviation is None or second.deviation is None:
+        return None
+    if not first.deviation and not second.deviation:
+        return 1.0 if first.mean == second.mean else None
+    from scipy.stats import ttest_ind_from_stats
+
+    measured = [(one.mean, one.deviation, len(one.samples)) for one in (first, second)]
+    return float(ttest_ind_from_stats(*measured[0], *measured[1], equal_var=False).pvalue)
+
+
+def verdict(first: Group, second: Group) -> str:
+    """One line: by how much the second is better or worse than the first, and whether that is more than noise."""
+    points = 100 * (second.mean - first.mean)
+    text = f"{second.name} ({second}) against {first.name} ({first}): {points:+.2f} points, "
+    noise = probability_of_noise(first, second)
+    if noise is None:
+        alone = min(len(first.samples), len(second.samples)) < 2
+        reason = "one seed cannot tell from noise" if alone else "seeds that differ in nothing cannot tell from noise"
+        return f"{text}which {reason}; train it with --seeds 3 or more"
+    odds = "below 0.001" if noise < 0.001 else f"{noise:.3f}"
+    larger = "larger than noise" if noise < SIGNIFICANCE else "within noise"
+    return text + f"{larger} (Welch's t-test, p {odds})"
+
+
+def comparison(results: Sequence[Result]) -> dict[str, Any]:
+    """All groups, all pairs of groups with the same test images, and the runs left out, as plain JSON values."""
+    groups = group_runs(results)
+    return {
+        "groups": [group.as_json() for group in groups],
+        "pairs": [
+            _pair_as_json(first, second)
+            for first, second in itertools.combinations(groups, 2)
+            if first.task == second.task
+        ],
+        "unfinished": [
+            {"run": one.run.name, "epochs": one.epochs, "planned_epochs": one.planned}
+            for one in results
+            if not one.finished
+        ],
+    }
+
+
+def _pair_as_json(first: Group, second: Group) -> dict[str, Any]:
+    sections, layers = _changes(first, second)
+    return {
+        "first": first.name,
+        "second": second.name,
+        "difference": second.mean - first.mean,
+        "probability_of_noise": probability_of_noise(first, second),
+        "config": {key: list(pair) for key, pair in sections.items()},
+        "layers": [as_json(pair) for pair in layers],
+    }
+
+
+def _changes(first: Group, second: Group) -> tuple[dict[str, tuple[Any, Any]], list[Pair]]:
+    """What differs: by key outside the network, and its layers; all by key where the layers are not known."""
+    found = differences(first.config, second.config)
+    if first.summary is None or second.summary is None:
+        return found, []
+    pairs = align(first.summary.rows, second.summary.rows)
+    outside = {key: pair for key, pair in found.items() if key.split(".")[0] != "model"}
+    return outside, [pair for pair in pairs if pair.sign != "="]
+
+
+def as_text(results: Sequence[Result]) -> str:
+    """The groups, each against the best one before it that has the same test images, and the runs left out."""
+    groups = group_runs(results)
+    lines = list(_group_lines(groups)) or ["there are no evaluated runs yet; make some: cnnkit train CONFIG"]
+    for place, group in enumerate(groups):
+        others = [one for one in groups[:place] if one.task == group.task]
+        if others:
+            best = max(others, key=lambda one: one.mean)
+            lines += ["", verdict(best, group), *_change_lines(best, group)]
+    unfinished = [f"{one.run.name} ({one.epochs} of {one.planned} epochs)" for one in results if not one.finished]
+    if unfinished:
+        lines += ["", f"left out, because their training has not ended: {', '.join(unfinished)}"]
+    return "\n".join(lines)
+
+
+def _group_lines(groups: Sequence[Group]) -> Iterator[str]:
+    names, sizes = (
+        max((len(text) for text in texts), default=0)
+        for texts in ([group.name for group in groups], [group.size for group in groups])
+    )
+    several = len({group.task for group in groups}) > 1
+    for group in groups:
+        data = f"  {group.data}" if several else ""
+        yield f"{group.name.ljust(names)}  {group.size.ljust(sizes)}  {group}{data}"
+
+
+def _change_lines(first: Group, second: Group) -> Iterator[str]:
+    sections, layers = _changes(first, second)
+    for pair in layers:
+        yield from (f"  {line}" for line in pair_lines(pair, changes_only=True))
+    for key, (one, other) in sections.items():
+        yield f"  {key}: {shown(one)} -> {shown(other)}"

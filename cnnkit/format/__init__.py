@@ -1,0 +1,1 @@
+"""What YAML is to cnnkit: documents with places, strict models, named objects, expressions, messages."""

@@ -1,0 +1,215 @@
+"""The places in a network where one can look at what it computes: layers by name, and the images that leave them.
+
+Without TensorFlow: the names are those that the config's layers get in the Keras model. `taps.py` reads the outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cnnkit.errors import UsageError
+from cnnkit.layers.base import Layer, Shape
+from cnnkit.layers.field import View
+from cnnkit.layers.geometry import CHANNELS_LAST, order_behind
+from cnnkit.layers.resolved import Compound, Part
+
+if TYPE_CHECKING:
+    from cnnkit.config.load import LoadedConfig
+    from cnnkit.layers.stack import Step
+
+#: Between the name of a layer and that of a layer inside it.
+SEPARATOR = "/"
+
+#: Where height (0), width (1) and channels (2) lie in Keras' usual order.
+_CHANNELS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A layer's output.
+
+    Attributes:
+        name: The layer's name in the Keras model, after those of the layers that it is inside of:
+            `2.stage/layers.0.basic`.
+        layer: The layer of the config.
+        input_shape: Without the batch axis, as the layer gets it.
+        output_shape: Likewise.
+        order: Where height (0), width (1) and channels (2) lie in the output.
+        has_kernel: Whether it, or a layer inside it, has weights of two dimensions or more.
+    """
+
+    name: str
+    layer: Layer
+    input_shape: Shape
+    output_shape: Shape
+    order: tuple[int, ...]
+    has_kernel: bool
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the output has rows and columns, more than one position of them."""
+        return len(self.output_shape) == 3 and self.size != (1, 1)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns; (1, 1) for a vector."""
+        if len(self.output_shape) != 3:
+            return 1, 1
+        height, width = (self.output_shape[self.order.index(axis)] for axis in (0, 1))
+        return height, width
+
+    @property
+    def channels(self) -> int:
+        return self.output_shape[self.order.index(_CHANNELS)] if len(self.output_shape) == 3 else self.output_shape[-1]
+
+    def as_images(self, outputs: Any) -> Any:
+        """The layer's outputs [batch, ...] as [batch, rows, columns, channels]."""
+        return outputs.transpose(0, *(1 + self.order.index(axis) for axis in range(3)))
+
+
+def places(loaded: LoadedConfig) -> list[Place]:
+    """The outputs that the image passes one after the other, from the first layer to the last.
+
+    Layers that only hold others in order, as blocks and repetitions do, stand for those; a residual or branches count
+    as one, since what is inside them is not passed by everything.
+    """
+    return _places(_passed(*_stack(loaded), "", None))
+
+
+def way_to(loaded: LoadedConfig, name: str) -> list[Place]:
+    """The outputs that the image passes on its way to a layer, which is the last of them.
+
+    Args:
+        name: The layer's name, at any depth, also inside a residual or branches: `4.Residual/layers.0.Conv2D`. A block
+            or a repetition stands for the last layer in it.
+
+    Raises:
+        UsageError: if no layer that puts out an image has that name.
+    """
+    import difflib
+
+    steps, labels = _stack(loaded)
+    known = list(_names(steps, labels, ""))
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        outer = ", ".join(one for one in known if SEPARATOR not in one)
+        hint = (
+            f"Did you mean `{near[0]}`?" if near else f"Its layers are {outer}; `cnnkit inspect` shows what is in them."
+        )
+        raise UsageError(f"the network has no layer `{name}`", hint)
+    way = _places(_passed(steps, labels, "", name))
+    if not way[-1].is_image:
+        raise UsageError(f"the layer `{name}` puts out no image", "Name one before it, such as a convolution.")
+    return way
+
+
+def _stack(loaded: LoadedConfig) -> tuple[Sequence[Step], Sequence[str]]:
+    """The layers of the network, and a name for each that has none of its own."""
+    steps = loaded.config.model.trace(loaded.info.shape, loaded.info.classes)
+    return steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
+
+
+def _places(passed: Sequence[tuple[str, Step]]) -> list[Place]:
+    order: tuple[int, ...] = CHANNELS_LAST
+    orders = [order := order_behind(step.layer, order) for _, step in passed]
+    return [
+        Place(
+            name,
+            step.layer,
+            step.input_shape,
+            step.output_shape,
+            here,
+            any(len(weight.shape) > 1 for weight in step.layer.weights(step.input_shape)),
+        )
+        for (name, step), here in zip(passed, orders, strict=True)
+    ]
+
+
+def _passed(steps: Sequence[Step], labels: Sequence[str], outer: str, end: str | None) -> list[tuple[str, Step]]:
+    """The layers that the image passes, as far as the one named `end`; into paths only where that is inside one."""
+    passed: list[tuple[str, Step]] = []
+    for step, label in zip(steps, labels, strict=True):
+        name = outer + (step.layer.name or label)
+        part = _part(step.layer, name, end)
+        passed += [(name, step)] if part is None else _passed(part.steps, part.labels, name + SEPARATOR, end)
+        if end is not None and end in (name, passed[-1][0]):
+            break
+    return passed
+
+
+def _part(layer: Layer, name: str, end: str | None) -> Part | None:
+    """The layers that a layer stands for, or that one of its paths which holds the layer named `end`."""
+    if not isinstance(layer, Compound):
+        return None
+    for part in layer.parts:
+        if end is not None and end in _names(part.steps, part.labels, name + SEPARATOR):
+            return part
+    return layer.parts[0] if layer.merge is None and layer.parts[0].steps else None
+
+
+def _names(steps: Sequence[Step], labels: Sequence[str], outer: str) -> Iterator[str]:
+    """The layers at any depth."""
+    for step, label in zip(steps, labels, strict=True):
+        name = outer + (step.layer.name or label)
+        yield name
+        for part in step.layer.parts if isinstance(step.layer, Compound) else ():
+            yield from _names(part.steps, part.labels, name + SEPARATOR)
+
+
+def stages(found: Sequence[Place]) -> list[Place]:
+    """From low level to high level: the first layer with a kernel, with its activation, and the last of each size."""
+    images = [place for place in found if place.is_image]
+    if not images:
+        return []
+    first = _first_stage(images)
+    # What comes before it, such as a permutation or dropout, shows nothing but the image.
+    images = images[images.index(first) :]
+    chosen = [first]
+    for place, after in zip(images, [*images[1:], None], strict=True):
+        if after is None or after.size != place.size:
+            chosen.append(place)
+    return list(dict.fromkeys(chosen))
+
+
+def _first_stage(images: Sequence[Place]) -> Place:
+    """The place before the second layer with a kernel, or the first change of size."""
+    first = next((index for index, place in enumerate(images) if place.has_kernel), 0)
+    end = images[first]
+    for place in images[first + 1 :]:
+        if place.size != end.size or place.has_kernel:
+            break
+        end = place
+    return end
+
+
+def gradcam_place(found: Sequence[Place]) -> Place | None:
+    """Where Grad-CAM looks: the last layer with a kernel whose output is an image, its activation included.
+
+    None where no layer puts out an image.
+    """
+    images = [place for place in found if place.is_image]
+    if not images:
+        return None
+    kernels = [index for index, place in enumerate(images) if place.has_kernel]
+    first = kernels[-1] if kernels else 0
+    chosen = images[first]
+    for place in images[first + 1 :]:
+        if place.size != chosen.size:
+            break
+        chosen = place
+    return chosen
+
+
+def input_window(found: Sequence[Place], place: Place, row: int, column: int) -> tuple[slice, slice]:
+    """The rows and columns of the network's input that one position of a place's output sees.
+
+    They may reach beyond the image, where its edges are padded.
+    """
+    until = found[: found.index(place) + 1]
+    view = View.of(until[0].input_shape)
+    for one in until:
+        view = view.behind(one.layer, one.input_shape)
+    rows, columns = (view.trace(axis, position, position) for axis, position in enumerate((row, column)))
+    return slice(rows[0], rows[1] + 1), slice(columns[0], columns[1] + 1)

@@ -1,0 +1,388 @@
+"""Pictures of what a network does: images, model and drawing brought together, one function for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit import plots
+from cnnkit.config.class_names import place_of
+from cnnkit.config.load import LoadedConfig
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.inside.outputs import Place, input_window, places, stages, way_to
+from cnnkit.plots.sheets import Picture, Row, sheet
+from cnnkit.runs.arrays import read_array
+from cnnkit.runs.best import Monitor
+from cnnkit.runs.config import read_config
+from cnnkit.runs.directory import Run, damaged
+from cnnkit.runs.evaluation import labelled_images, load_model, request_settings, uses_xla
+from cnnkit.runs.finding import distinct_names
+from cnnkit.terminal.printable import printable
+
+if TYPE_CHECKING:
+    from cnnkit.data import Split
+    from cnnkit.inside.feature_maps import Stages
+    from cnnkit.tasks.classification.predictions import Predictions
+
+#: Test images among which those are sought that excite a filter most.
+PATCH_IMAGES = 2000
+
+#: Mistakes on one sheet, where nothing else is said.
+WORST = 24
+
+_MOST_CHANNELS = 16
+_PATCHES = 8
+_BATCH = 128
+
+#: Images that are augmented together for a picture, at most.
+_MOST_IN_BATCH = 128
+
+
+def filters(run: Run, path: Path) -> None:
+    """Draws the kernels of the first convolution before and after training.
+
+    Raises:
+        CnnkitError: if the run has no model or no convolution.
+    """
+    from cnnkit.training.model import first_kernel
+
+    try:
+        before = read_array(run, run.initial_filters)
+    except FileNotFoundError:
+        raise CnnkitError(f"the run `{run.path}` has no convolution, so no filters that could be shown") from None
+    after = first_kernel(load_model(run))
+    if after is None or after.shape != before.shape:
+        raise damaged(run.initial_filters, "it does not hold the filters of the network's first layer")
+    plots.filters(before, after, path)
+
+
+def features(run: Run, image: str, path: Path, max_megapixels: float | None = None) -> None:
+    """Draws the feature maps of each stage for one image, low level to high level, the most active channels of each.
+
+    Args:
+        image: An image file, or the place of a test image.
+        path: The PNG file to write.
+        max_megapixels: As for `read_input`.
+
+    Raises:
+        CnnkitError: if the image cannot be read, or the run has no model or no layer that puts out an image.
+    """
+    from cnnkit.inside.feature_maps import compile_stages, most_active, normalised
+    from cnnkit.tasks.classification.metrics import probabilities_from_outputs
+
+    found = stages(places(read_config(run)))
+    if not found:
+        raise CnnkitError(f"no layer of `{run.path}` puts out an image; there are no feature maps to show")
+    # The model is opened first: it shows whether the size that the run tells for its images is true.
+    model = load_model(run)
+    pixels, name = read_input(run, image, max_megapixels)
+    outputs, maps = compile_stages(model, found, jit_compile=uses_xla(run))(pixels[None])
+    probabilities = probabilities_from_outputs(outputs, run.read_task().head)[0]
+    best = int(probabilities.argmax())
+    guess = f"says {run.read_task().class_names[best]}\n{probabilities[best]:.1%}"
+    rows = [Row("", [Picture(pixels, f"{name}\n{guess}")])]
+    for place, (channels,) in zip(found, maps, strict=True):
+        chosen = most_active(channels, _MOST_CHANNELS)
+        pictures = [Picture(normalised(channels[..., index]), f"channel {index}") for index in chosen]
+        size = "x".join(map(str, (*place.size, place.channels)))
+        part = f", the {len(chosen)} most active channels" if len(chosen) < place.channels else ""
+        rows.append(Row(f"{place.name}: {size}{part}", pictures))
+    note = "Each map from its smallest value (dark blue) to its largest (yellow)."
+    sheet(f"Feature maps of {run.name}", rows, path, note=note)
+
+
+def gradcam(run: Run, image: str, classes: Sequence[str], path: Path, max_megapixels: float | None = None) -> None:
+    """Draws what in an image speaks for the predicted class, and for any others.
+
+    Args:
+        image: An image file, or the place of a test image.
+        classes: Names of further classes.
+        path: The PNG file to write.
+        max_megapixels: As for `read_input`.
+
+    Raises:
+        CnnkitError: if the image cannot be read, or the run has no model or no layer that puts out an image.
+        UsageError: if there is no such class.
+    """
+    from cnnkit.inside.gradcam import gradcam_of
+
+    names = run.read_task().class_names
+    further = []
+    for name in classes:
+        number = place_of(name, names)
+        if number is None:
+            raise UsageError(f"the run has no class `{name}`", f"Its classes are {', '.join(names)}.")
+        further.append(number)
+    compute, place = gradcam_of(run)
+    pixels, title = read_input(run, image, max_megapixels)
+    probabilities, _ = compute(pixels[None], [0])
+    best = int(probabilities[0].argmax())
+    wanted = list(dict.fromkeys([best, *further]))
+    _, maps = compute(np.stack([pixels] * len(wanted)), wanted)
+    pictures = [Picture(pixels, title)]
+    for index, overlay in zip(wanted, maps, strict=True):
+        verb = "says" if index == best else "for"
+        pictures.append(Picture(pixels, f"{verb} {names[index]}:\n{probabilities[0, index]:.1%}", overlay))
+    _gradcam_sheet(run, place, [Row("", pictures)], path)
+
+
+def gradcam_mistakes(run: Run, count: int, path: Path) -> None:
+    """Draws the most confident mistakes, and what in each spoke for the predicted and for the true class.
+
+    Raises:
+        CnnkitError: if the run was not evaluated, or has no model.
+    """
+    from cnnkit.inside.gradcam import gradcam_of
+    from cnnkit.tasks.classification.predictions import read_predictions, worst_mistakes
+
+    names = run.read_task().class_names
+    predictions = read_predictions(run)
+    found = worst_mistakes(predictions, count)
+    compute, place = gradcam_of(run)
+    if not found:
+        raise CnnkitError(f"the run `{run.path}` made no mistake on its test images; there is none to show")
+    images = predictions.images(found)
+    sides = [
+        compute(images, [names.index(name) for name in chosen])[1]
+        for chosen in ([one.predicted_class for one in found], [one.true_class for one in found])
+    ]
+    pictures = []
+    for one, image, guess, truth in zip(found, images, *sides, strict=True):
+        pictures += [
+            Picture(image, f"{one.identity}\nis {one.true_class}"),
+            Picture(image, f"for {one.predicted_class}:\n{one.confidence:.1%}", guess),
+            Picture(image, f"for {one.true_class}:\n{one.true_probability:.1%}", truth),
+        ]
+    _gradcam_sheet(run, place, [Row("", pictures)], path, columns=6)
+
+
+def _gradcam_sheet(run: Run, place: Place, rows: Sequence[Row], path: Path, columns: int = 8) -> None:
+    size = "x".join(map(str, place.size))
+    note = f"At {place.name}, {size}: from nothing (black) to what speaks most for the class (yellow)."
+    sheet(f"Grad-CAM of {run.name}", rows, path, columns=columns, note=note)
+
+
+def mistakes(run: Run, count: int, path: Path) -> None:
+    """Draws the most confidently wrong test images, and the pairs of classes that are confused most, with examples.
+
+    Raises:
+        CnnkitError: if the run was not evaluated, or its test images are not there as they were.
+    """
+    from cnnkit.tasks.classification.predictions import read_predictions
+
+    predictions = read_predictions(run)
+    if not predictions.wrong.size:
+        raise CnnkitError(f"the run `{run.path}` made no mistake on its test images; there is none to show")
+    mistakes_sheet(predictions, f"Mistakes of {run.name}", count, path)
+
+
+def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path) -> None:
+    """Draws what `mistakes` does, for the images of any split, of which at least one was taken for another class.
+
+    Raises:
+        CnnkitError: if the images are not there as they were.
+    """
+    from cnnkit.tasks.classification.predictions import confused_pairs, worst_mistakes
+
+    worst = worst_mistakes(predictions, count)
+    pictures = []
+    for one, image in zip(worst, predictions.images(worst), strict=True):
+        shares = f"{one.confidence:.1%} to {one.true_probability:.1%}"
+        pictures.append(Picture(image, f"says {one.predicted_class}\nis {one.true_class}\n{shares}"))
+    rows = [Row("The most confident mistakes, with the probabilities of both classes", pictures)]
+    for pair in confused_pairs(predictions, 5, 8):
+        heading = (
+            f"{pair.true_class} taken for {pair.predicted_class}: {pair.count} image{'s' * (pair.count != 1)}, "
+            f"{pair.share:.1%} of the class"
+        )
+        images = predictions.images(pair.examples)
+        examples = [
+            Picture(image, f"{one.identity}\n{one.confidence:.1%}")
+            for one, image in zip(pair.examples, images, strict=True)
+        ]
+        rows.append(Row(heading, examples))
+    sheet(title, rows, path)
+
+
+def patches(run: Run, layer: str, path: Path) -> None:
+    """Draws, for each filter of a layer, the patches of test images that excite it most.
+
+    A patch is the part of the image that the position sees where the filter's output is largest, one per image, among
+    the first 2,000 test images (Zeiler and Fergus 2013, arXiv:1311.2901, show such patches).
+
+    Args:
+        layer: The layer's name, see `places.way_to`.
+        path: The PNG file to write; of more than 16 filters, it shows the first 16.
+
+    Raises:
+        UsageError: if there is no such layer.
+        CnnkitError: if the test images or the model are not there.
+    """
+    from cnnkit.inside.feature_maps import compile_stages
+
+    way = way_to(read_config(run), layer)
+    place = way[-1]
+    request_settings(run)
+    split = labelled_images(run, "test")
+    network = compile_stages(load_model(run), [place], jit_compile=uses_xla(run))
+    values, positions = strongest(network, split)
+    shown = min(place.channels, _MOST_CHANNELS)
+    rows = []
+    for channel in range(shown):
+        best = np.argsort(-values[:, channel], kind="stable")[:_PATCHES]
+        pictures = []
+        for index in map(int, best):
+            row, column = divmod(int(positions[index, channel]), place.size[1])
+            pixels = _cut(split.read([index])[0], input_window(way, place, row, column))
+            pictures.append(Picture(pixels, f"{split.ids[index]}\n{values[index, channel]:.3g}"))
+        rows.append(Row(f"filter {channel}", pictures))
+    part = f", the first {shown} of {place.channels} filters" if shown < place.channels else ""
+    note = f"The patches of {len(values):,} test images with the largest outputs{part}; below each, image and output."
+    sheet(f"What {place.name} of {run.name} responds to", rows, path, columns=_PATCHES, note=note, cell=0.9)
+
+
+def strongest(network: Stages, split: Split) -> tuple[Any, Any]:
+    """Each channel's largest output in each of the first 2,000 images, and its place among the positions, row by row.
+
+    Args:
+        network: From `feature_maps.compile_stages`, of one layer.
+
+    Returns:
+        Both [images, channels].
+    """
+    values, positions = [], []
+    for start in range(0, min(split.size, PATCH_IMAGES), _BATCH):
+        images = split.read(np.arange(start, min(start + _BATCH, split.size, PATCH_IMAGES)))
+        _, (maps,) = network(images)
+        flat = maps.reshape(len(images), -1, maps.shape[-1])
+        positions.append(flat.argmax(axis=1))
+        values.append(flat.max(axis=1))
+    return np.concatenate(values), np.concatenate(positions)
+
+
+def _cut(image: NDArray[np.uint8], window: tuple[slice, slice]) -> NDArray[np.uint8]:
+    """A part of an image; what lies beyond its edges is black."""
+    rows, columns = window
+    before = [(max(-part.start, 0), max(part.stop - size, 0)) for part, size in zip(window, image.shape, strict=False)]
+    padded = np.pad(image, [*before, (0, 0)])
+    top, left = rows.start + before[0][0], columns.start + before[1][0]
+    return padded[top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
+
+
+def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> None:
+    """Draws training images as the network receives them.
+
+    Args:
+        images: How many of the images of the first training batch.
+        draws: How often each is augmented.
+        path: The PNG file to write.
+
+    Raises:
+        UsageError: if the config has no augmentation.
+        CnnkitError: if the data are not there.
+    """
+    from cnnkit import data as data_module
+    from cnnkit.machine import tensorflow as runtime
+
+    config = loaded.config
+    if not config.augmentation:
+        raise UsageError(f"`{loaded.file}` has no augmentation", "Its network receives the images as they are.")
+    runtime.request(config.training.onednn, config.training.threads)
+    runtime.load_tensorflow()
+    # It imports Keras, and so TensorFlow, whose settings must stand by then.
+    from cnnkit.augmentation.pipeline import Pipeline
+
+    data = data_module.load(config.data, config.seed, splits=("train",))
+    assert data.train is not None
+    names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
+    # Whole batches, because some augmentations mix images with others of theirs.
+    size = min(max(images, config.data.batch_size), _MOST_IN_BATCH)
+    chosen = data_module.order(config.seed, 0, data.train.size)[:size].numpy()
+    images = min(images, len(chosen))
+    pixels, labels = data.train.read(chosen), data.train.labels[chosen]
+    one_hot = np.eye(data.info.classes, dtype=np.float32)[labels]
+
+    def drawn(augmentations: Sequence[Any], count: int) -> list[tuple[Any, Any]]:
+        pipeline = Pipeline(augmentations, config.seed)
+        return [pipeline.apply_numpy(pixels, one_hot, epoch=epoch, places=chosen) for epoch in range(count)]
+
+    kinds = [type(augmentation).__name__ for augmentation in config.augmentation]
+    together = drawn(config.augmentation, draws)
+    rows = []
+    for index in range(images):
+        pictures = [Picture(pixels[index], names[labels[index]])]
+        pictures += [Picture(_bytes(batch[index]), _mixture(mixed[index], names)) for batch, mixed in together]
+        rows.append(Row(f"{' → '.join(kinds)}" if index == 0 else "", pictures))
+    if len(kinds) > 1:
+        for kind, alone in zip(kinds, config.augmentation, strict=True):
+            made = drawn([alone], draws)
+            pictures = [Picture(pixels[0], names[labels[0]])]
+            pictures += [Picture(_bytes(batch[0]), _mixture(mixed[0], names)) for batch, mixed in made]
+            rows.append(Row(f"{kind} alone", pictures))
+    note = f"Left, the image as it is; then {draws} draws of it as the network receives it."
+    sheet(f"Augmentation of {loaded.name}", rows, path, columns=draws + 1, note=note)
+
+
+def _bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def _mixture(label: NDArray[np.float32], names: Sequence[str]) -> str:
+    """What a mixed label says; nothing for the label of one class."""
+    parts = [(float(share), names[index]) for index, share in enumerate(label) if share > 0.005]
+    if len(parts) < 2:
+        return ""
+    return "\n".join(f"{share:.0%} {name}" for share, name in sorted(parts, reverse=True)[:2])
+
+
+def read_input(run: Run, image: str, max_megapixels: float | None = None) -> tuple[NDArray[np.uint8], str]:
+    """An image as the run's network takes it, uint8 [height, width, channels], and what to call it.
+
+    Args:
+        image: An image file, or a whole number: the place of a test image, from 0.
+        max_megapixels: A file with more is refused; by default as the run's config says.
+
+    Raises:
+        UsageError: if there is neither.
+        CnnkitError: if the file cannot be read, or the test images are not there.
+    """
+    from cnnkit.data.images import read_for
+
+    task = run.read_task()
+    if Path(image).is_file():
+        return read_for(task, image, max_megapixels), printable(Path(image).name)
+    if not image.isdecimal():
+        raise UsageError(
+            f"expected an image file, or the place of a test image such as 0, but `{image}` is neither",
+            "Check the path; a relative one starts at the current folder.",
+        )
+    request_settings(run)
+    split = labelled_images(run, "test")
+    place = int(image)
+    if place >= split.size:
+        raise UsageError(f"there is no test image {place}: the run has {split.size:,}, the first is 0")
+    return split.read([place])[0], f"{split.ids[place]}\nis {task.class_names[split.labels[place]]}"
+
+
+def curves(runs: Sequence[Run], path: Path) -> None:
+    """Draws the learning curves of one run, or of several on one plot.
+
+    Raises:
+        UsageError: if a run comes twice.
+        CnnkitError: if a run has no epochs yet.
+    """
+    for run in runs:
+        if not run.read_metrics():
+            raise CnnkitError(f"no epoch of `{run.path}` has ended; there is nothing to draw")
+    if len(runs) == 1:
+        rows = runs[0].read_metrics()
+        plots.curves(rows, path, Monitor.of_run(runs[0]).best_epoch(rows))
+    else:
+        names = distinct_names(runs)
+        rows_of = {name: run.read_metrics() for name, run in zip(names, runs, strict=True)}
+        best = [Monitor.of_run(run).best_epoch(rows) for run, rows in zip(runs, rows_of.values(), strict=True)]
+        plots.curves_of_runs(rows_of, path, best)

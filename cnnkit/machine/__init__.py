@@ -1,0 +1,1 @@
+"""The processor, TensorFlow's settings on it, and what a start leaves out."""

@@ -1,0 +1,1 @@
+"""A network before it is trained: its table, its memory, advice on it."""

@@ -1,0 +1,343 @@
+"""The layer table of `inspect`: shapes, parameters, operations, memory and receptive field, without TensorFlow."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from cnnkit.config.load import LoadedConfig
+from cnnkit.layers.base import format_shape
+from cnnkit.layers.field import View
+from cnnkit.layers.resolved import Compound
+from cnnkit.layers.stack import Step
+from cnnkit.layers.window import WindowedLayer
+from cnnkit.network.footprint import ACTIVATION_BYTES, Footprint, format_bytes, of_training
+
+#: Rows of the table that fit a screen, where layers can be folded.
+SCREEN_LINES = 45
+
+_HEADER = ("layer", "output", "parameters", "MACs", "activations", "receptive field")
+#: Columns that give way where the table is wider than the screen, in this order; before them, long names do.
+_GIVE_WAY = ("activations", "receptive field", "MACs")
+_SHORTEST_NAME = 16
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """What `inspect` says of one layer, for one image.
+
+    Attributes:
+        index: The layer's place in `model.layers`, or that of the layer that it is inside of.
+        label: Its name in the model, which tells where it stands: `3.Residual`, and inside it `layers.0.Conv2D`.
+        macs: Multiply-accumulates of a forward pass.
+        activation_bytes: What leaves the layer; for a layer made of others, theirs too.
+        view: What is seen of the image behind this layer.
+        rows: The layers that it is made of.
+        shortcut: What became of a `shortcut: auto`, in words.
+    """
+
+    index: int
+    label: str
+    type: str
+    name: str
+    arguments: dict[str, Any]
+    output_shape: tuple[int, ...]
+    trainable_parameters: int
+    non_trainable_parameters: int
+    macs: int
+    activation_bytes: int
+    view: View
+    warnings: tuple[str, ...]
+    rows: tuple[LayerRow, ...] = ()
+    shortcut: str | None = None
+
+    @property
+    def parameters(self) -> int:
+        return self.trainable_parameters + self.non_trainable_parameters
+
+    @cached_property
+    def receptive_field(self) -> tuple[int, int]:
+        """Height and width of the input region that one output position sees."""
+        return self.view.field()
+
+    def all_warnings(self) -> list[str]:
+        """The warnings of this layer and of those inside it, each as the end of a text that names the layer."""
+        inside = [f", {row.label}{text}" for row in self.rows for text in row.all_warnings()]
+        return [*(f": {text}" for text in self.warnings), *inside]
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as plain JSON values."""
+        return {
+            "index": self.index,
+            "label": self.label,
+            "type": self.type,
+            "name": self.name,
+            "arguments": self.arguments,
+            "output_shape": list(self.output_shape),
+            "parameters": self.parameters,
+            "trainable_parameters": self.trainable_parameters,
+            "macs": self.macs,
+            "activation_bytes": self.activation_bytes,
+            "receptive_field": list(self.receptive_field),
+            "warnings": list(self.warnings),
+            **({"shortcut": self.shortcut} if self.shortcut is not None else {}),
+            **({"layers": [row.as_json() for row in self.rows]} if self.rows else {}),
+        }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All rows of a config's network with their totals."""
+
+    config: str
+    input_shape: tuple[int, int, int]
+    classes: int
+    rows: tuple[LayerRow, ...]
+    training: Footprint
+
+    @property
+    def parameters(self) -> int:
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def trainable_parameters(self) -> int:
+        return sum(row.trainable_parameters for row in self.rows)
+
+    @property
+    def macs(self) -> int:
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def activation_bytes(self) -> int:
+        return sum(row.activation_bytes for row in self.rows)
+
+    @property
+    def receptive_field(self) -> tuple[int, int]:
+        return self.rows[-1].receptive_field
+
+    @property
+    def warnings(self) -> list[str]:
+        return [f"model.layers[{row.index}].{row.type}{text}" for row in self.rows for text in row.all_warnings()]
+
+    def as_json(self) -> dict[str, Any]:
+        """The summary as plain JSON values."""
+        return {
+            "config": self.config,
+            "input_shape": list(self.input_shape),
+            "classes": self.classes,
+            "parameters": self.parameters,
+            "trainable_parameters": self.trainable_parameters,
+            "macs": self.macs,
+            "activation_bytes": self.activation_bytes,
+            "training_bytes": self.training.total,
+            "receptive_field": list(self.receptive_field),
+            "layers": [row.as_json() for row in self.rows],
+            "warnings": self.warnings,
+        }
+
+    def lines(self, depth: int) -> list[tuple[int, LayerRow]]:
+        """The rows down to a depth, 1 for the layers of the config alone, each with how deep it lies, from 0."""
+
+        def below(rows: Sequence[LayerRow], level: int) -> Iterator[tuple[int, LayerRow]]:
+            for row in rows:
+                yield level, row
+                if level + 1 < depth:
+                    yield from below(row.rows, level + 1)
+
+        return list(below(self.rows, 0))
+
+    def depth(self) -> int:
+        """How deep layers lie inside layers: 1 where none does."""
+
+        def deepest(rows: Sequence[LayerRow]) -> int:
+            return 1 + max((deepest(row.rows) for row in rows), default=0) if rows else 0
+
+        return deepest(self.rows)
+
+    def readable_depth(self) -> int:
+        """The largest depth at which the table still fits a screen."""
+        depths = range(self.depth(), 1, -1)
+        return next((depth for depth in depths if len(self.lines(depth)) <= SCREEN_LINES), 1)
+
+    def as_table(self, depth: int | None = None, *, warnings: bool = True, width: int = 0) -> str:
+        """The summary as aligned text.
+
+        Args:
+            width: Characters of a line, where names and columns are to give way; 0 for as many as it takes.
+            depth: How deep to unfold layers that are made of others, from 1; by default as far as fits a screen.
+            warnings: Whether they stand below it.
+        """
+        if depth is None:
+            depth = self.readable_depth()
+        lines = [("input", format_shape(self.input_shape), "", "", "", "")]
+        lines += [
+            (
+                f"{row.index:>2} {row.name}" if level == 0 else "   " + "  " * level + row.label,
+                format_shape(row.output_shape),
+                f"{row.parameters:,}",
+                f"{row.macs:,}",
+                format_bytes(row.activation_bytes),
+                format_shape(row.receptive_field),
+            )
+            for level, row in self.lines(depth)
+        ]
+        table, left_out = _fitted([_HEADER, *lines], width)
+        rule = "-" * max(map(len, table))
+        fixed = self.parameters - self.trainable_parameters
+        totals = [
+            f"parameters       {self.parameters:,}" + (f" ({fixed:,} not trainable)" if fixed else ""),
+            f"MACs             {self.macs:,} per image",
+            f"activations      {format_bytes(self.activation_bytes)} per image, 32-bit",
+            f"training memory  at least {self.training.as_text()}",
+            f"receptive field  {format_shape(self.receptive_field)} of {format_shape(self.input_shape[:2])}",
+        ]
+        chosen = Counter(row.shortcut for _, row in self.lines(self.depth()) if row.shortcut is not None)
+        if chosen:
+            texts = [f"{text} ({count} times)" if count > 1 else text for text, count in chosen.items()]
+            totals.append("auto shortcuts   " + ("\n" + " " * 17).join(texts))
+        if depth < self.depth():
+            totals.append(f"folded at depth {depth} of {self.depth()}; `--depth {self.depth()}` shows all layers")
+        if left_out:
+            totals.append(f"left out for {width} columns: {', '.join(left_out)}")
+        lines_below = [f"warning: {warning}" for warning in self.warnings] if warnings else []
+        return "\n".join([table[0], rule, *table[1:], rule, *totals, *lines_below])
+
+
+def _fitted(lines: Sequence[Sequence[str]], width: int) -> tuple[list[str], list[str]]:
+    """A table's lines, the first its header, as text; names are cut and columns left out until it fits a width.
+
+    Returns:
+        The lines, and the names of the columns that are left out.
+    """
+    columns = list(range(len(lines[0])))
+    left_out: list[str] = []
+    name_width = max(len(line[0]) for line in lines)
+    waiting = [_HEADER.index(name) for name in _GIVE_WAY]
+    while True:
+        widths = {column: max(len(line[column]) for line in lines) for column in columns}
+        widths[0] = name_width
+        over = sum(widths.values()) + 2 * (len(columns) - 1) - width if width else 0
+        if over <= 0:
+            break
+        if name_width > _SHORTEST_NAME:
+            name_width = max(_SHORTEST_NAME, name_width - over)
+        elif waiting:
+            column = waiting.pop(0)
+            columns.remove(column)
+            left_out.append(lines[0][column])
+        else:
+            break
+    # What the columns that gave way leave, names take back.
+    widths[0] = min(max(len(line[0]) for line in lines), name_width - min(over, 0))
+
+    def text(line: Sequence[str]) -> str:
+        cells = [cell.ljust(widths[column]) for column, cell in ((0, _cut(line[0], widths[0])), (1, line[1]))]
+        cells += [line[column].rjust(widths[column]) for column in columns[2:]]
+        return "  ".join(cells).rstrip()
+
+    return [text(line) for line in lines], left_out
+
+
+def _cut(name: str, width: int) -> str:
+    """A layer's name in a width: of one inside another, whose name begins with its place, the end."""
+    if len(name) <= width:
+        return name
+    inner = name.lstrip()
+    indent = len(name) - len(inner)
+    if indent > 1 and width - indent - 3 > 0:
+        return name[:indent] + "..." + inner[-(width - indent - 3) :]
+    return name[: width - 3] + "..."
+
+
+def summarize(loaded: LoadedConfig) -> Summary:
+    """The summary of a config's network."""
+    info = loaded.info
+    steps = loaded.config.model.trace(info.shape, info.classes)
+    rows = _rows(steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)], View.of(info.shape))
+    training = of_training(steps, loaded.config.training, loaded.config.data.batch_size)
+    return Summary(loaded.file, info.shape, info.classes, rows, training)
+
+
+def _rows(
+    steps: Sequence[Step],
+    labels: Sequence[str],
+    before: View,
+    outer: int | None = None,
+    implied: bool = False,
+    read_beside: bool = False,
+) -> tuple[LayerRow, ...]:
+    """The rows of layers in order.
+
+    Args:
+        before: What is seen of the image before them.
+        outer: The place in `model.layers` of what these layers are inside of.
+        implied: Whether the config does not write these layers, so that it can mend nothing in them.
+        read_beside: Whether another path reads the pixels that these layers leave out.
+    """
+    rows = []
+    view = before
+    for number, (step, label) in enumerate(zip(steps, labels, strict=True)):
+        index = number if outer is None else outer
+        inside, paths = _inside(step, view, index, implied, read_beside)
+        view = view.behind(step.layer, step.input_shape, paths)
+        silent = inside or implied or (read_beside and isinstance(step.layer, WindowedLayer))
+        warnings = () if silent else step.layer.warnings(step.input_shape)
+        rows.append(_row(step, index, label, view, inside, warnings))
+    return tuple(rows)
+
+
+def _inside(
+    step: Step, before: View, index: int, implied: bool, read_beside: bool
+) -> tuple[tuple[LayerRow, ...], tuple[View, ...]]:
+    """The rows of the layers that a layer is made of, and what is seen of the image behind each of its paths."""
+    if not isinstance(step.layer, Compound):
+        return (), ()
+    found: list[LayerRow] = []
+    paths: list[View] = []
+    for part in step.layer.parts:
+        beside = read_beside or step.layer.loses_nothing_in(part)
+        rows = _rows(part.steps, part.labels, before, index, implied or part.implied, beside)
+        paths.append(rows[-1].view if rows else before)
+        found += rows
+        if not part.steps:
+            label = f"{part.title}: the input"
+            found.append(LayerRow(index, label, "", label, {}, step.input_shape, 0, 0, 0, 0, before, ()))
+    return tuple(found), tuple(paths)
+
+
+def _row(
+    step: Step,
+    index: int,
+    label: str,
+    view: View,
+    inside: tuple[LayerRow, ...],
+    warnings: tuple[str, ...],
+) -> LayerRow:
+    layer = step.layer
+    trainable, fixed = layer.parameters(step.input_shape)
+    own = math.prod(step.output_shape) * ACTIVATION_BYTES
+    if isinstance(layer, Compound) and layer.merge is None:
+        # Its output is that of the last layer inside.
+        own = 0
+    return LayerRow(
+        index=index,
+        label=layer.name or label,
+        type=layer.kind,
+        name=layer.name or layer.kind,
+        arguments=layer.arguments(),
+        output_shape=step.output_shape,
+        trainable_parameters=trainable,
+        non_trainable_parameters=fixed,
+        macs=layer.macs(step.input_shape),
+        activation_bytes=own + sum(row.activation_bytes for row in inside),
+        view=view,
+        warnings=warnings,
+        rows=inside,
+        shortcut=next((part.chosen for part in layer.parts if part.chosen), None)
+        if isinstance(layer, Compound)
+        else None,
+    )

@@ -1,0 +1,1 @@
+"""Run directories: their names, reads and writes; a run measured and used."""

@@ -1,0 +1,74 @@
+"""Which epoch of a run is the best: the one rule for what is kept, shown, drawn and reported."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from cnnkit.errors import CnnkitError
+
+if TYPE_CHECKING:
+    from cnnkit.config.training import TrainingConfig
+    from cnnkit.runs.directory import Run
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """What chooses the best epoch.
+
+    Attributes:
+        metric: A column of metrics.csv.
+        mode: Whether its largest or its smallest value is the best.
+    """
+
+    metric: str = "val_accuracy"
+    mode: Literal["max", "min"] = "max"
+
+    @classmethod
+    def of_config(cls, training: TrainingConfig) -> Monitor:
+        """The monitor that a valid config asks for."""
+        if training.monitor is None:
+            return cls()
+        return cls(training.monitor, training.direction(training.monitor) or "max")
+
+    @classmethod
+    def of_run(cls, run: Run) -> Monitor:
+        """The monitor that a run has noted; the default one where it has not, as runs of older versions."""
+        try:
+            noted = run.read_json(run.environment).get("monitor")
+        except CnnkitError:
+            noted = None
+        metric, mode = (noted.get("metric"), noted.get("mode")) if isinstance(noted, dict) else (None, None)
+        return cls(metric, mode) if isinstance(metric, str) and mode in ("max", "min") else cls()
+
+    def as_json(self) -> dict[str, Any]:
+        """What environment.json notes."""
+        return asdict(self)
+
+    @property
+    def tie_breaker(self) -> str:
+        """The column that decides between epochs with the same value, the smaller the better."""
+        return "val_loss" if self.metric.startswith("val_") else "loss"
+
+    def best_epoch(self, rows: Sequence[Mapping[str, float | None]]) -> int | None:
+        """The best epoch's number: the best value, then the smaller loss of the same images, then the earlier epoch.
+
+        Args:
+            rows: One mapping per epoch, as in metrics.csv.
+
+        Returns:
+            None where no row has a finite value of the metric, as without a validation split.
+        """
+        measured = [row for row in rows if _is_finite(row.get("epoch")) and _is_finite(row.get(self.metric))]
+        return int(min(measured, key=self._rank)["epoch"] or 0) if measured else None
+
+    def _rank(self, row: Mapping[str, float | None]) -> tuple[float, float]:
+        value, loss = row[self.metric], row.get(self.tie_breaker)
+        assert value is not None
+        return (-value if self.mode == "max" else value, loss if loss is not None and _is_finite(loss) else math.inf)
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)

@@ -1,0 +1,474 @@
+"""The run directory: its names, reads and writes. No other module knows a file name in it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import hashlib
+import io
+import json
+import logging
+import math
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cnnkit.config.image_formats import MOST_MEGAPIXELS, RESIZINGS
+from cnnkit.errors import CnnkitError
+from cnnkit.files import check_folder, check_regular, open_stream, to_csv, write_atomically
+from cnnkit.runs.json_forms import ANY, REQUIRED, Form, mismatch
+from cnnkit.terminal.printable import printable
+
+#: Letters of an image's name that a picture's name has; a file system takes 255 bytes.
+_STEM_LENGTH = 40
+
+log = logging.getLogger("cnnkit")
+
+#: What a network may end in.
+HEADS = ("softmax", "logits", "sigmoid")
+
+#: More bytes than cnnkit writes into such a file: an evaluation of some thousand classes, a million epochs, ...
+LARGEST_JSON = 1 << 28
+LARGEST_METRICS = 1 << 27
+LARGEST_PREDICTIONS = 1 << 32
+LARGEST_ARCHIVE = 1 << 40
+
+#: More values than an image has that a network takes.
+LARGEST_IMAGE = 1 << 28
+
+#: What environment.json may say, as far as it is read again.
+ENVIRONMENT: Form = {
+    "started": str,
+    "config_file": str,
+    "git_commit": str,
+    "processor": str,
+    "usable_cores": int,
+    "command": [str],
+    "written": ANY,
+    "resumed": [{"after_epoch": int, "command": [str]}],
+    "settings": {"device": str, "jit_compile": bool, "dtype_policy": str, "threads": int, "onednn": bool},
+    "tuning": {},
+    "data": {"source": str, "fingerprint": str, "image_shape": [int], "class_names": [str], "resize": str}
+    | {"max_megapixels": float, "images": {}},
+    "model": {"head": str, "parameters": int},
+}
+
+_RATIOS = ("accuracy", "top_5_accuracy", "loss", "calibration_error", "macro_precision", "macro_recall", "macro_f1")
+
+#: What evaluation.json says; of other versions it may say more.
+EVALUATION: Form = {
+    "images": int,
+    "cross_entropy": float,
+    "metrics": {},
+    **dict.fromkeys(_RATIOS, float),
+    "per_class": [
+        {"class": str, "precision": float, "recall": float, "f1": float, "support": int}
+        | {REQUIRED: ("class", "precision", "recall", "f1", "support")}
+    ],
+    "confusion_matrix": [[int]],
+    REQUIRED: ("images", *_RATIOS, "per_class", "confusion_matrix"),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run's model takes and puts out.
+
+    Attributes:
+        image_shape: (height, width, channels).
+        class_names: In the order of the outputs.
+        head: `softmax`, `logits` or `sigmoid`.
+        resize: How images reach that shape: `stretch`, `pad` or `crop`.
+        max_megapixels: Image files with more are refused.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    head: str
+    resize: str = "stretch"
+    max_megapixels: float = MOST_MEGAPIXELS
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def config_source(self) -> Path:
+        return self.path / "config.source.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "last.npz"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.keras"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def augmented_evaluation(self) -> Path:
+        """The test metrics with test-time augmentation."""
+        return self.path / "evaluation.tta.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions.csv"
+
+    @property
+    def curves(self) -> Path:
+        return self.plot("curves")
+
+    @property
+    def confusion_matrix(self) -> Path:
+        return self.plot("confusion_matrix")
+
+    @property
+    def filters(self) -> Path:
+        return self.plot("filters")
+
+    @property
+    def mistakes(self) -> Path:
+        return self.plot("mistakes")
+
+    def plot(self, name: str) -> Path:
+        """The picture of a name."""
+        return self.path / "plots" / f"{name}.png"
+
+    def plot_of(self, kind: str, image: str, classes: Sequence[str] = ()) -> Path:
+        """The picture of an image, another one for each file and each choice of classes.
+
+        Args:
+            kind: What is drawn.
+            image: A file, or the number of a test image.
+        """
+        known_by = [*classes] if image.isdecimal() and not os.path.isfile(image) else [os.path.abspath(image), *classes]
+        name = f"{kind}-{Path(image).stem[:_STEM_LENGTH]}"
+        if known_by:
+            # Many photos are called 1.jpg, in folders of classes.
+            digest = hashlib.blake2b("\0".join(known_by).encode("utf-8", "surrogateescape"), digest_size=4)
+            name += f"-{digest.hexdigest()}"
+        return self.plot(name)
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def initial_filters(self) -> Path:
+        return self.path / "checkpoints" / "initial_filters.npy"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def live(self) -> Path:
+        """The folder of what the live page shows."""
+        return self.path / "live"
+
+    @property
+    def live_state(self) -> Path:
+        return self.live / "state.json"
+
+    @property
+    def live_samples(self) -> Path:
+        """The test images of the live page, with their labels."""
+        return self.live / "samples.npz"
+
+    @property
+    def live_snapshot(self) -> Path:
+        """What the network makes of them after an epoch, and its first kernels then."""
+        return self.live / "snapshot.npz"
+
+    @property
+    def lock(self) -> Path:
+        """There while a process trains the run; see `training`."""
+        return self.path / "lock"
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """No other process trains the run inside the block.
+
+        Where the file system has no locks, a warning says so.
+
+        Raises:
+            CnnkitError: if another process does, or if the run cannot be written.
+        """
+        from cnnkit.runs.lock import Held, exclusive
+
+        with contextlib.ExitStack() as stack:
+            try:
+                is_locked = stack.enter_context(exclusive(self.lock))
+            except Held as error:
+                raise CnnkitError(
+                    f"the run `{self.path}` is being trained by {error.holder}",
+                    "Two processes would destroy each other's work. Wait until it has ended, or stop it; "
+                    f"see how far it is: cnnkit watch {shlex.quote(str(self.path))}",
+                ) from None
+            except OSError as error:
+                raise CnnkitError(
+                    f"the run `{self.path}` cannot be written: `{self.lock}`: {error.strerror}",
+                    "Training goes on in a folder that you may write to: copy the run there.",
+                ) from None
+            if not is_locked:
+                log.warning("the file system of `%s` has no locks; take care that nobody else trains it", self.path)
+            yield
+
+    def is_training(self) -> bool | None:
+        """Whether a process trains the run at this moment; None where that cannot be known."""
+        from cnnkit.runs.lock import holder
+
+        try:
+            return holder(self.lock) is not None
+        except OSError:
+            return None
+
+    @property
+    def stop_request(self) -> Path:
+        """There while somebody asks the training process to stop."""
+        return self.live / "stop"
+
+    def check(self) -> None:
+        """Whether what a run is made of is its own: a run may come from anybody, and nothing leads out of it.
+
+        Its config, its log and its folders may be no links, pipes or devices. Other files are looked at when they are
+        read.
+
+        Raises:
+            CnnkitError: naming what is not.
+        """
+        try:
+            self.check_own()
+        except OSError as error:
+            raise CnnkitError(
+                f"`{error.filename}` cannot be used: {error.strerror}",
+                f"`{self.path}` is to hold files and folders of its own alone; put there what it should be.",
+            ) from None
+
+    def check_own(self) -> None:
+        """As `check`, with an OSError that names what is not."""
+        check_regular(self.config)
+        for folder in (self.checkpoint.parent, self.curves.parent, self.live, self.tensorboard):
+            if os.path.lexists(folder):
+                check_folder(folder)
+        for name in os.listdir(self.tensorboard) if self.tensorboard.is_dir() else []:
+            check_folder(self.tensorboard / name)
+        if os.path.lexists(self.log):
+            check_regular(self.log)
+
+    def open(self, path: Path, most_bytes: int) -> BinaryIO:
+        """One of the run's files, to be read: a regular file in folders of the run's own.
+
+        Raises:
+            FileNotFoundError: if it is not there.
+            CnnkitError: if it may not be read, is something else, or larger than any file of its kind.
+        """
+        try:
+            for folder in reversed(path.relative_to(self.path).parents):
+                if folder.name:
+                    check_folder(self.path / folder)
+            return open_stream(path, most_bytes)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise CnnkitError(f"cannot read `{path}`: {error.strerror}", _hint_for(error)) from None
+
+    def read(self, path: Path, most_bytes: int) -> str:
+        """The text of one of the run's files.
+
+        Raises:
+            FileNotFoundError: if it is not there.
+            CnnkitError: if it cannot be read, see `open`, or is not UTF-8.
+        """
+        with self.open(path, most_bytes) as stream:
+            try:
+                return stream.read().decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise damaged(path, f"the byte {error.start} is not UTF-8 text") from None
+
+    def write_json(self, path: Path, value: Any) -> None:
+        write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json(self, path: Path, form: Form = ANY, hint: str | None = None) -> dict[str, Any]:
+        """A JSON file of the run.
+
+        Args:
+            form: What it should hold, see `plain.mismatch`.
+            hint: What to do where it does not.
+
+        Raises:
+            CnnkitError: if it is missing or damaged, or may not be read.
+        """
+        try:
+            value = json.loads(self.read(path, LARGEST_JSON))
+        except FileNotFoundError:
+            raise CnnkitError(f"the run `{self.path}` has no {path.name}") from None
+        except (ValueError, RecursionError) as error:
+            reason = error if isinstance(error, ValueError) else "it is nested too deeply"
+            raise CnnkitError(f"`{path}` is not valid JSON: {reason}") from None
+        if not isinstance(value, dict):
+            raise CnnkitError(f"`{path}` should hold a JSON object")
+        wrong = mismatch(value, form)
+        if wrong is not None:
+            raise damaged(path, wrong, hint)
+        return value
+
+    def read_environment(self) -> dict[str, Any]:
+        """environment.json; what it does not say is missing, what it says has the right type.
+
+        Raises:
+            CnnkitError: if it is missing or damaged, or may not be read.
+        """
+        return self.read_json(self.environment, ENVIRONMENT)
+
+    def read_evaluation(self) -> dict[str, Any]:
+        """evaluation.json, with all that an evaluation says.
+
+        Raises:
+            CnnkitError: if it is missing or damaged, or may not be read.
+        """
+        hint = f"Write it anew: cnnkit eval {shlex.quote(str(self.path))}"
+        found = self.read_json(self.evaluation, EVALUATION, hint)
+        # Before losses had names of their own, the loss was the cross-entropy, and no metric was measured.
+        found["cross_entropy"] = found["loss"] if found.get("cross_entropy") is None else found["cross_entropy"]
+        found["metrics"] = found.get("metrics") or {}
+        classes, matrix = len(found["per_class"]), found["confusion_matrix"]
+        if len(matrix) != classes or any(len(row) != classes for row in matrix):
+            raise damaged(self.evaluation, f"`confusion_matrix` should have {classes} rows of as many numbers", hint)
+        return found
+
+    def read_fingerprint(self) -> str | None:
+        """What tells the run's data set from others; None where that was not noted.
+
+        Raises:
+            CnnkitError: if environment.json is missing or damaged.
+        """
+        return (self.read_environment().get("data") or {}).get("fingerprint")
+
+    def check_archive(self, path: Path, most_bytes: int) -> None:
+        """Whether a file is a zip archive that unpacks to at most so many bytes.
+
+        Raises:
+            CnnkitError: if it is not, or may not be read.
+        """
+        import zipfile
+
+        try:
+            with self.open(path, most_bytes) as stream, zipfile.ZipFile(stream) as archive:
+                unpacked = sum(one.file_size for one in archive.infolist())
+        except FileNotFoundError:
+            raise CnnkitError(f"the run `{self.path}` has no {path.name}") from None
+        except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+            raise CnnkitError(
+                f"`{path}` cannot be opened: {error}", "The file is damaged; train the run again."
+            ) from None
+        if unpacked > most_bytes:
+            raise damaged(path, f"it would unpack to {unpacked:,} bytes, more than its network can need")
+
+    def check_data(self, fingerprint: str | None) -> None:
+        """Compares a data set with the one that the run was made with.
+
+        Raises:
+            CnnkitError: if they differ: the run's splits, and so its test images, would be others.
+        """
+        before = self.read_fingerprint()
+        if before != fingerprint:
+            raise CnnkitError(
+                f"the data set has changed since the run `{self.path}` was made: it was {before}, "
+                f"now it is {fingerprint}",
+                "Images that the run trained on could be among its test images now. Bring the old data back, train "
+                "anew, or measure a folder of other images with `cnnkit eval --data FOLDER`.",
+            )
+
+    def read_task(self) -> Task:
+        """What environment.json says of the run's images and outputs.
+
+        Raises:
+            CnnkitError: if the file is missing or broken.
+        """
+        environment = self.read_environment()
+        try:
+            data, head = environment["data"], environment["model"]["head"]
+            height, width, channels = data["image_shape"]
+            names = tuple(printable(name) for name in data["class_names"])
+            # Runs of earlier versions say nothing of these two.
+            resize = data.get("resize") or "stretch"
+            max_megapixels = float(data.get("max_megapixels") or MOST_MEGAPIXELS)
+            if min(height, width, channels) < 1 or height * width * channels > LARGEST_IMAGE or not names:
+                raise ValueError("no image is like that")
+            if head not in HEADS or resize not in RESIZINGS:
+                raise ValueError("there is no such head, or no such way to resize")
+            return Task((height, width, channels), names, head, resize, max_megapixels)
+        except (KeyError, TypeError, ValueError):
+            raise CnnkitError(
+                f"`{self.environment}` does not say what the images, the classes and the head of the model are",
+                "The run was damaged, or stopped while it was made; train it again.",
+            ) from None
+
+    def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
+        """One row per epoch; the columns are those of the first row."""
+        write_atomically(self.metrics, to_csv(list(rows[0]), [list(row.values()) for row in rows]))
+
+    def read_metrics(self) -> list[dict[str, float]]:
+        """The rows of metrics.csv as numbers; none if no epoch has ended.
+
+        Raises:
+            CnnkitError: if the file is broken, or may not be read.
+        """
+        try:
+            text = self.read(self.metrics, LARGEST_METRICS)
+            rows = list(csv.DictReader(io.StringIO(text)))
+            found = [{key: float(value) for key, value in row.items()} for row in rows]
+        except FileNotFoundError:
+            return []
+        except (TypeError, ValueError, csv.Error):
+            found = []
+        # It is written when an epoch has ended, and whole lines of it.
+        whole = bool(found) and text.endswith("\n")
+        if not whole or not all("loss" in row and row.get("epoch", math.nan).is_integer() for row in found):
+            raise CnnkitError(f"`{self.metrics}` should hold one row of numbers per epoch")
+        return found
+
+
+def damaged(path: Path, reason: str, hint: str | None = None) -> CnnkitError:
+    """The error for a file of a run that does not hold what it should.
+
+    Args:
+        hint: What to do; by default to bring back a copy, or to train again.
+    """
+    hint = hint or "Bring back a copy of it, or train the run's config again with `cnnkit train`."
+    return CnnkitError(f"`{path}` is damaged: {reason}", hint)
+
+
+def _hint_for(error: OSError) -> str | None:
+    return "Ask its owner to let you read it." if error.errno in (errno.EACCES, errno.EPERM) else None

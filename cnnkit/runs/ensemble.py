@@ -1,0 +1,103 @@
+"""Several runs as one ensemble: whether they fit together, and what they measure alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnkit.config.class_names import same_names
+from cnnkit.errors import UsageError
+from cnnkit.runs.config import config_of_images
+from cnnkit.runs.directory import Run
+
+if TYPE_CHECKING:
+    from cnnkit.config.training import TrainingConfig
+
+
+def check_members(runs: Sequence[Run]) -> None:
+    """Whether all runs see the same images and classes, and none is named twice.
+
+    Raises:
+        UsageError: if not.
+    """
+    _check_different(runs)
+    first = runs[0].read_task()
+    for run in runs[1:]:
+        task = run.read_task()
+        same_images = (task.image_shape, task.resize) == (first.image_shape, first.resize)
+        if not same_images or not same_names(task.class_names, first.class_names):
+            raise UsageError(
+                f"the runs `{runs[0].path}` and `{run.path}` do not see the same images and classes",
+                "An ensemble needs networks of one task.",
+            )
+
+
+def _check_different(runs: Sequence[Run]) -> None:
+    """Whether no run is named twice.
+
+    Raises:
+        UsageError: if one is.
+    """
+    seen = set()
+    for run in runs:
+        place = os.path.realpath(run.path)
+        if place in seen:
+            raise UsageError(
+                f"the run `{run.path}` is named twice", "An ensemble needs different runs; name each once."
+            )
+        seen.add(place)
+
+
+def check_same_split(runs: Sequence[Run], split: str) -> None:
+    """Whether a split has the same images in all runs: another's may be among those that a run has learned from.
+
+    Raises:
+        UsageError: if it has not.
+    """
+
+    def decides(run: Run) -> tuple[Any, ...]:
+        config = config_of_images(run)
+        drawn = (config.data.validation, config.seed) if split != "test" else ()
+        return (config.data.name, config.data.folder, config.data.splits, *drawn)
+
+    for run in runs[1:]:
+        if decides(run) != decides(runs[0]):
+            what = "`data.splits`, `data.validation` or `seed`" if split != "test" else "`data.splits`"
+            raise UsageError(
+                f"the {split} images of `{runs[0].path}` and of `{run.path}` are not the same, because {what} differs",
+                "One of them may have learned from images of the other's. Measure them on the test split, or on a "
+                "folder of other images with `--data`.",
+            )
+
+
+def measure_alike(
+    trainings: Sequence[TrainingConfig],
+    heads: Sequence[str],
+    outputs: Sequence[Any],
+    probabilities: Any,
+    labels: Any,
+    batch_size: int,
+) -> dict[str, Any]:
+    """The loss and the metrics that all runs of an ensemble have, of their mean; no network's weights are in it.
+
+    Args:
+        trainings, heads, outputs: Of each run; its outputs are [images, classes].
+        probabilities: The mean of the runs' class probabilities, likewise.
+        labels, batch_size: As for `objectives.measure`.
+
+    Returns:
+        What `objectives.measure` does; nothing where the runs' losses differ.
+    """
+    from cnnkit.runs import objectives
+
+    training = objectives.common(trainings, heads)
+    if training is None:
+        return {}
+    # A sigmoid's outputs are no distribution: their own mean, not that of what is made of them.
+    mean = sum(outputs) / len(outputs) if heads[0] == "sigmoid" else probabilities
+    if heads[0] == "logits":
+        mean = np.log(np.maximum(mean, np.finfo(np.float32).tiny))
+    return objectives.measure(training, heads[0], mean, labels, batch_size=batch_size)

@@ -1,0 +1,185 @@
+"""Plain tables for the terminal: the runs, the data sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnnkit.errors import CnnkitError
+from cnnkit.format.base import is_number, is_whole
+from cnnkit.runs.best import Monitor
+from cnnkit.runs.directory import LARGEST_ARCHIVE, Run
+from cnnkit.runs.finding import list_runs
+from cnnkit.terminal.console import format_duration
+
+
+def run_rows() -> list[dict[str, Any]]:
+    """One row per run under runs/, the oldest first: what it is, how far it came, how good it is."""
+    return [_run_row(run) for run in list_runs()]
+
+
+def _run_row(run: Run) -> dict[str, Any]:
+    try:
+        metrics = run.read_metrics()
+    except CnnkitError:
+        metrics = []  # one broken run must not hide the others
+    best = Monitor.of_run(run).best_epoch(metrics)
+    return {
+        "run": run.name,
+        **run_state(run),
+        "epochs": len(metrics),
+        "planned_epochs": planned_epochs(plain_config(run)),
+        "best_epoch": best,
+        "best_val_accuracy": next((row.get("val_accuracy") for row in metrics if row.get("epoch", 0) == best), None),
+        "test_accuracy": number_in(run, run.evaluation, "accuracy"),
+        "parameters": number_in(run, run.environment, "model", "parameters"),
+        "seconds": round(sum((row.get("seconds", 0.0) for row in metrics), 0.0), 1),
+    }
+
+
+def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of runs as a terminal shows them."""
+    if not rows:
+        return "there are no runs yet; make one: cnnkit train CONFIG"
+    shown = []
+    for row in rows:
+        state = ": ".join([row["state"], ", ".join(row["damaged"])]) if row["state"] == "damaged" else row["state"]
+        shown.append({key: value for key, value in row.items() if key != "damaged"} | {"state": state})
+    return as_table(shown)
+
+
+def run_state(run: Run) -> dict[str, Any]:
+    """What a run is at this moment.
+
+    Returns:
+        `damaged`: the names of the files that cannot be read, of those that are quickly looked at. `state`: `training`
+        while a process trains it; `damaged` if there are such files; `started` before the first epoch has ended, when
+        there is nothing to resume; `interrupted` after fewer epochs than planned, to be resumed; `trained`;
+        `evaluated`, where the test split was measured, too.
+    """
+    damaged = [path.name for path in _damaged_files(run)]
+    if run.is_training():
+        state = "training"
+    elif damaged:
+        state = "damaged"
+    else:
+        state = _progress(run)
+    return {"state": state, "damaged": damaged}
+
+
+def _progress(run: Run) -> str:
+    done, planned = len(run.read_metrics()), planned_epochs(plain_config(run))
+    # Early stopping, which ends a training before its last epoch, is not an interruption.
+    ended = value_in(run, run.live_state, "status") == "finished"
+    if not done or (planned is not None and done < planned and not ended):
+        return "interrupted" if done and run.checkpoint.exists() else "started"
+    return "evaluated" if run.evaluation.exists() else "trained"
+
+
+def _damaged_files(run: Run) -> Iterator[Path]:
+    checks: list[tuple[Path, Callable[[], Any]]] = [
+        (run.environment, run.read_environment),
+        (run.metrics, run.read_metrics),
+        (run.evaluation, run.read_evaluation),
+        (run.checkpoint, lambda: run.check_archive(run.checkpoint, LARGEST_ARCHIVE)),
+        (run.model, lambda: run.check_archive(run.model, LARGEST_ARCHIVE)),
+    ]
+    try:
+        run.check_own()
+    except OSError as error:
+        yield Path(error.filename)
+        return
+    if plain_config(run) is None:
+        yield run.config
+    for path, check in checks:
+        if os.path.lexists(path):
+            try:
+                check()
+            except CnnkitError:
+                yield path
+
+
+def number_in(run: Run, path: Path, *keys: str) -> Any:
+    """A finite number in a JSON file of the run; None where the file is missing, half made, broken or closed to us."""
+    value = value_in(run, path, *keys)
+    return value if is_number(value) else None
+
+
+def value_in(run: Run, path: Path, *keys: str) -> Any:
+    """A value in a JSON file of the run; None where the file is missing, half made, broken or closed to us."""
+    try:
+        return within(run.read_json(path), *keys)
+    except CnnkitError:
+        return None
+
+
+def within(value: Any, *keys: str) -> Any:
+    """What lies in a mapping, and in the mappings in it, under keys; None if nothing does."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def plain_config(run: Run) -> dict[str, Any] | None:
+    """A run's config as plain values, not validated; None where it cannot be read."""
+    from cnnkit.format.document import parse, read_file
+
+    try:
+        run.check()
+        plain = parse(read_file(str(run.config)), str(run.config)).plain()
+    except CnnkitError:
+        return None
+    return plain if isinstance(plain, dict) else None
+
+
+def planned_epochs(config: dict[str, Any] | None) -> int | None:
+    """How many epochs a plain config asks for; None if it does not say."""
+    epochs = within(config, "training", "epochs")
+    return epochs if is_whole(epochs) else None
+
+
+def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same keys as aligned text."""
+    header = [name.replace("_", " ") for name in rows[0]]
+    lines = [header, *([_cell(name, value) for name, value in row.items()] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    numeric = [all(isinstance(row[name], int | float | None) for row in rows) for name in rows[0]]
+
+    def text(line: Sequence[str]) -> str:
+        cells = zip(line, widths, numeric, strict=True)
+        return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip()
+
+    return "\n".join(text(line) for line in lines)
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name == "seconds":
+        return format_duration(value)
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_cell('', item)}" for key, item in value.items()) or "-"
+    if isinstance(value, list | tuple):
+        return "x".join("?" if item is None else str(item) for item in value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def as_lines(summary: Mapping[str, Any], indent: str = "") -> str:
+    """A mapping as one line per key, nested ones indented."""
+    width = max((len(str(key)) for key in summary), default=0)
+    lines: list[str] = []
+    for key, value in summary.items():
+        if isinstance(value, Mapping):
+            lines.append(f"{indent}{key}")
+            lines.append(as_lines(value, indent + "  "))
+        else:
+            several = isinstance(value, list | tuple)
+            shown = (", ".join(_cell("", item) for item in value) or "-") if several else _cell("", value)
+            lines.append(f"{indent}{str(key).ljust(width)}  {shown}")
+    return "\n".join(lines)

@@ -1,0 +1,125 @@
+"""Test images that the network got wrong, and where it looked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.report.facts import Facts
+from cnnkit.report.page import Missing, Picture, attempt, drawing, picture
+from cnnkit.tasks.classification.predictions import ConfusedPair, Mistake, Predictions, confused_pairs, worst_mistakes
+
+PAIRS = 6
+EXAMPLES_PER_PAIR = 5
+MISTAKES = 12
+
+#: The size of an overlay, in pixels, at least; and how much of the image a full heat covers.
+_OVERLAY_SIDE = 96
+_OPACITY = 0.75
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pair of classes with a few of its images; with none, where they are not here."""
+
+    pair: ConfusedPair
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A mistake, and where Grad-CAM says that the network looked; None without the image, or without Grad-CAM."""
+
+    mistake: Mistake
+    picture: Picture | None
+    overlay: Picture | None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The worst mistakes.
+
+    Attributes:
+        layer: The layer that Grad-CAM looked at, or why there is no Grad-CAM.
+    """
+
+    examples: list[Example]
+    layer: str | Missing
+
+
+def pairs(facts: Facts) -> list[Pair] | Missing:
+    """The most confused pairs of classes."""
+    if isinstance(facts.predictions, Missing):
+        return facts.predictions
+    found = confused_pairs(facts.predictions, PAIRS, EXAMPLES_PER_PAIR)
+    return [Pair(pair, _pictures(facts.predictions, pair.examples)) for pair in found]
+
+
+def _pictures(predictions: Predictions, mistakes: Sequence[Mistake]) -> list[Picture]:
+    images = attempt(predictions.images, mistakes)
+    return [] if isinstance(images, Missing) else [picture(image) for image in images]
+
+
+def mistakes(facts: Facts, model: Any) -> Examples | Missing:
+    """The most confident mistakes with Grad-CAM for the class that was predicted.
+
+    Args:
+        model: The run's model, or why there is none.
+    """
+    if isinstance(facts.predictions, Missing):
+        return facts.predictions
+    found = worst_mistakes(facts.predictions, MISTAKES)
+    if not found:
+        return Examples([], "")
+    images = attempt(facts.predictions.images, found)
+    if isinstance(images, Missing):
+        return Examples([Example(mistake, None, None) for mistake in found], images)
+    maps = attempt(_maps, facts, model, found, images)
+    if isinstance(maps, Missing):
+        return Examples([Example(*one, None) for one in zip(found, map(picture, images), strict=True)], maps)
+    layer, heats = maps
+    examples = [
+        Example(mistake, picture(image), drawing(overlay(image, heat)))
+        for mistake, image, heat in zip(found, images, heats, strict=True)
+    ]
+    return Examples(examples, layer)
+
+
+def _maps(facts: Facts, model: Any, found: Sequence[Mistake], images: NDArray[np.uint8]) -> tuple[str, Any] | Missing:
+    """The layer's name, and for each mistake the map of its predicted class."""
+    from cnnkit.inside.gradcam import gradcam_of
+
+    if isinstance(model, Missing):
+        return model
+    compute, place = gradcam_of(facts.run, model)
+    class_names = facts.run.read_task().class_names
+    _, maps = compute(images, [class_names.index(mistake.predicted_class) for mistake in found])
+    return place.name, maps
+
+
+def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A Grad-CAM map over its image in grey, as colours from dark violet to yellow.
+
+    Args:
+        image: [height, width, channels].
+        heat: [rows, columns], 0..1.
+
+    Returns:
+        [height, width, 3], small images enlarged by a whole number.
+    """
+    import matplotlib
+    from PIL import Image
+
+    base = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image[..., :3]).convert("L")
+    zoom = -(-_OVERLAY_SIDE // max(base.size))
+    base = base.resize((base.width * zoom, base.height * zoom), Image.Resampling.NEAREST)
+    base.thumbnail((2 * _OVERLAY_SIDE, 2 * _OVERLAY_SIDE))
+    grey = np.asarray(base, np.float32)[..., None] / 255
+    spread = np.asarray(Image.fromarray(heat, "F").resize(base.size, Image.Resampling.BICUBIC)).clip(0, 1)
+    colours = matplotlib.colormaps["plasma"](spread)[..., :3]
+    opacity = _OPACITY * spread[..., None]
+    return np.round(255 * (grey * (1 - opacity) + colours * opacity)).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""What is printed: the console, and names that any output can hold."""

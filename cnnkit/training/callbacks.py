@@ -1,0 +1,297 @@
+"""Keras callbacks of a run: the epoch's number, the averaged weights, what is recorded, shown and kept.
+
+This module imports Keras; only training imports it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from cnnkit.errors import CnnkitError
+from cnnkit.files import replacing
+from cnnkit.runs.best import Monitor
+from cnnkit.runs.directory import Run
+from cnnkit.runs.progress import Reporter
+from cnnkit.terminal.console import Console, format_duration
+from cnnkit.training.checkpoint import CALLBACK_STATE, Checkpoint, save_checkpoint
+from cnnkit.training.model import without_training_state
+
+#: How often the running epoch's figures are read and shown.
+SECONDS_BETWEEN_LOOKS = 0.2
+
+
+class NonFiniteLoss(CnnkitError):
+    """The loss or a weight is NaN or infinite."""
+
+
+class CallbackList(keras.callbacks.CallbackList):
+    """Keras' list, which hands the figures of a batch on as the tensors that they are.
+
+    With TensorFlow, Keras' own turns them into numbers after every execution, and so waits for the device each time,
+    whatever the callbacks' `async_safe` says.
+    """
+
+    def __iter__(self) -> Iterator[keras.callbacks.Callback]:
+        return iter(self.callbacks)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        for callback in self.callbacks:
+            callback.on_train_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        for callback in self.callbacks:
+            callback.on_test_batch_begin(batch, logs)
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        for callback in self.callbacks:
+            callback.on_test_batch_end(batch, logs)
+
+
+class EpochClock(keras.callbacks.Callback):
+    """Tells the data pipeline which epoch it is, and measures the epoch. Stands first in the list.
+
+    Args:
+        variable: The int64 variable that the pipeline reads when an epoch's iteration starts.
+    """
+
+    def __init__(self, variable: Any) -> None:
+        super().__init__()
+        self.variable = variable
+        self.epoch_seconds = 0.0
+        self.training_seconds = 0.0
+        self._begin = 0.0
+        self._tested = False
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.variable.assign(epoch)
+        self._begin = time.perf_counter()
+        self._tested = False
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.training_seconds = time.perf_counter() - self._begin
+        self._tested = True
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.epoch_seconds = time.perf_counter() - self._begin
+        if not self._tested:
+            self.training_seconds = self.epoch_seconds
+
+
+class AveragedWeights(keras.callbacks.SwapEMAWeights):
+    """Keras' SwapEMAWeights with an exact swap.
+
+    With TensorFlow, Keras swaps by adding and subtracting, which rounds both the weights and their average.
+    """
+
+    def _tf_swap_variables(self, optimizer: Any) -> None:
+        self._backend_swap_variables(optimizer)
+
+    @contextlib.contextmanager
+    def in_model(self) -> Iterator[None]:
+        """The model holds the averaged weights inside the block."""
+        self.on_test_begin()
+        try:
+            yield
+        finally:
+            self.on_test_end()
+
+
+class Progress(keras.callbacks.Callback):
+    """Shows the running epoch, and stops the run at the first non-finite loss that it sees, or when asked to.
+
+    It looks at the figures a few times in a second: to read them is to wait for the device. The loss is the epoch's
+    mean so far, which stays non-finite once it is.
+    """
+
+    def __init__(self, console: Console, reporter: Reporter, epochs: int, steps: int, batch_size: int) -> None:
+        super().__init__()
+        self.console = console
+        self.reporter = reporter
+        self.epochs = epochs
+        self.steps = steps
+        self.batch_size = batch_size
+        self._begin = 0.0
+        self._shown = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._begin = self._shown = time.perf_counter()
+        self.console.begin_epoch(f"epoch {epoch + 1}/{self.epochs}", self.steps)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        now = time.perf_counter()
+        if now - self._shown < SECONDS_BETWEEN_LOOKS:
+            return
+        self._shown = now
+        logs = logs or {}
+        loss, accuracy = (float(logs.get(name, math.nan)) for name in ("loss", "accuracy"))
+        check_finite(loss)
+        # With several steps per execution, Keras' last batch number can lie beyond the epoch.
+        done = min(batch + 1, self.steps)
+        images, seconds = done * self.batch_size, now - self._begin
+        self.console.update(done, f"loss {loss:.4f}  accuracy {accuracy:.4f}  {images / seconds:,.0f} images/s")
+        self.reporter.look(done, seconds, images, loss, accuracy)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.console.end_epoch()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.console.end_epoch()
+
+
+def check_finite(loss: float, name: str = "training loss") -> None:
+    """Raises NonFiniteLoss if a loss is not a finite number."""
+    if not math.isfinite(loss):
+        raise NonFiniteLoss(
+            f"the {name} became {loss}",
+            "Lower the learning rate, add `warmup_epochs`, or clip the gradients with the optimizer's "
+            "`global_clipnorm`.",
+        )
+
+
+class Keeper(keras.callbacks.Callback):
+    """Keeps what an epoch brought: its row, the best model, the checkpoint. Stands behind all that change the model.
+
+    Args:
+        checkpoint: What to go on from, when a run is resumed.
+        stateful: Callbacks whose attributes belong to the checkpoint, by name.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        console: Console,
+        clock: EpochClock,
+        averaged: AveragedWeights | None,
+        stateful: dict[str, Any],
+        *,
+        epochs: int,
+        images: int,
+        monitor: Monitor,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        super().__init__()
+        self.run = run
+        self.console = console
+        self.clock = clock
+        self.averaged = averaged
+        self.stateful = stateful
+        self.epochs = epochs
+        self.images = images
+        self.monitor = monitor
+        self._checkpoint = checkpoint
+        state = checkpoint.state if checkpoint else None
+        self.rows: list[dict[str, Any]] = state["rows"] if state else []
+        #: None where nothing chooses one, as without validation.
+        self.best_epoch = monitor.best_epoch(self.rows)
+        #: Epochs that the checkpoint holds.
+        self.kept = state["epochs_done"] if state else 0
+        #: What model.keras holds, where it was written in this process.
+        self.saved_model: Any = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        # Only now: Keras' callbacks clear their state in their own on_train_begin.
+        if self._checkpoint is None:
+            return
+        self._checkpoint.restore(self.model)
+        for name, attributes in self._checkpoint.state["callbacks"].items():
+            callback = self.stateful[name]
+            for attribute, value in attributes.items():
+                if attribute == "rate":
+                    callback.rate.assign(value)
+                else:
+                    setattr(callback, attribute, value)
+        # The memory of its arrays is free again.
+        self._checkpoint = None
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        rate = logs.pop("learning_rate")
+        check_finite(logs["loss"])
+        self.check_variables()
+        check_finite(logs.get("val_loss", 0.0), "validation loss")
+        row: dict[str, Any] = {"epoch": epoch + 1, **_ordered(logs)}
+        row["learning_rate"] = rate
+        row["seconds"] = round(self.clock.epoch_seconds, 3)
+        row["images_per_second"] = round(self.images / self.clock.training_seconds, 1)
+        self.rows.append(row)
+        self.best_epoch = self.monitor.best_epoch(self.rows)
+        # Where nothing chooses an epoch, the last one is kept.
+        if self.best_epoch in (None, epoch + 1):
+            self.save_model()
+        self.run.write_metrics(self.rows)
+        save_checkpoint(self.run.checkpoint, self.model, self._state(epoch + 1))
+        self.kept = epoch + 1
+        self._show(row)
+
+    def save_model(self) -> None:
+        """Writes model.keras, with the averaged weights where there are any."""
+        with self.averaged.in_model() if self.averaged is not None else contextlib.nullcontext():
+            if self.saved_model is None:
+                self.saved_model = without_training_state(self.model)
+            else:
+                self.saved_model.set_weights(self.model.get_weights())
+            with replacing(self.run.model) as temporary:
+                self.saved_model.save(temporary)
+
+    def check_variables(self) -> None:
+        """Raises NonFiniteLoss if a weight or a moving statistic is not finite."""
+        for variable in self.model.variables:
+            value = np.asarray(variable.numpy())
+            if value.dtype.kind not in "iu" and not np.isfinite(value.astype(np.float32)).all():
+                raise NonFiniteLoss(
+                    f"the weight {variable.path} became non-finite",
+                    "Lower the learning rate, or clip the gradients with the optimizer's `global_clipnorm`.",
+                )
+
+    def _state(self, epochs_done: int) -> dict[str, Any]:
+        callbacks: dict[str, Any] = {}
+        for name, callback in self.stateful.items():
+            attributes = {key: _plain(getattr(callback, key)) for key in CALLBACK_STATE if hasattr(callback, key)}
+            if hasattr(callback, "rate"):
+                attributes["rate"] = float(callback.rate.numpy())
+            callbacks[name] = attributes
+        return {
+            "epochs_done": epochs_done,
+            "stopped": bool(self.model.stop_training),
+            "rows": self.rows,
+            "best_epoch": self.best_epoch,
+            "callbacks": callbacks,
+        }
+
+    def _show(self, row: dict[str, Any]) -> None:
+        shown = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy", self.monitor.metric))
+        measured = [f"{name} {row[name]:.4f}" for name in shown if name in row]
+        recent = [past["seconds"] for past in self.rows[-5:]]
+        left = (self.epochs - row["epoch"]) * sum(recent) / len(recent)
+        parts = [
+            f"epoch {row['epoch']:>{len(str(self.epochs))}}/{self.epochs}",
+            *measured,
+            f"rate {row['learning_rate']:.3g}",
+            f"{row['seconds']:.1f} s",
+            f"{row['images_per_second']:,.0f} images/s",
+        ]
+        if row["epoch"] < self.epochs:
+            parts.append(f"ETA {format_duration(left)}")
+        self.console.line("  ".join(parts) + ("  best" if self.best_epoch == row["epoch"] else ""))
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if isinstance(value, np.floating) else int(value) if isinstance(value, np.integer) else value
+
+
+def _ordered(logs: dict[str, float]) -> dict[str, float]:
+    """Training figures first, then validation, loss and accuracy in front."""
+    first = ["loss", "accuracy", "val_loss", "val_accuracy"]
+    names = [name for name in first if name in logs] + sorted(name for name in logs if name not in first)
+    return {name: logs[name] for name in names}

@@ -1,0 +1,156 @@
+"""A checkpoint holds all that the next epoch depends on.
+
+No Keras checkpoint does: dropout's seed state is in neither `.weights.h5` nor `.keras`, the callbacks' state in none.
+Here are all model variables (random seeds included), all optimizer variables, and each callback's attributes; order
+and augmentation need nothing, being functions of (seed, epoch, position).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnkit.errors import CnnkitError
+from cnnkit.files import replacing
+from cnnkit.runs.arrays import read_arrays
+from cnnkit.runs.directory import Run, damaged
+from cnnkit.runs.json_forms import REQUIRED, Form, mismatch
+
+#: Attributes that Keras' callbacks change during training; none of Keras' checkpoints holds them.
+CALLBACK_STATE = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
+
+#: What the JSON part of a checkpoint holds.
+_STATE: Form = {
+    "epochs_done": int,
+    "stopped": bool,
+    "rows": [{"epoch": int, "loss": float, "seconds": float, REQUIRED: ("epoch", "loss", "seconds")}],
+    "best": [float],
+    "best_epoch": int,
+    "callbacks": {"plateau": {}, "early_stopping": {}},
+    REQUIRED: ("epochs_done", "stopped", "rows", "callbacks"),
+}
+
+#: The optimizers keep at most four values for each weight, its average is a fifth, and float64 takes 8 bytes.
+_BYTES_PER_PARAMETER = 8 * 8
+_BYTES_BESIDE = 1 << 27
+LARGEST_CHECKPOINT = 1 << 40
+
+_NATIVE_KINDS = "biufc"
+
+#: Keras numbers what has no name of its own, such as seed generators, over all models of a process.
+_AUTOMATIC_NUMBER = re.compile(r"_\d+(?=/|$)")
+
+
+def _variables(model: Any) -> dict[str, Any]:
+    """Every variable by a unique name, in a fixed order."""
+    return {
+        f"{owner}/{index}/{_AUTOMATIC_NUMBER.sub('', variable.path)}": variable
+        for owner, variables in (("model", model.variables), ("optimizer", model.optimizer.variables))
+        for index, variable in enumerate(variables)
+    }
+
+
+def save_checkpoint(path: Path, model: Any, state: dict[str, Any]) -> None:
+    """Writes the checkpoint atomically.
+
+    Args:
+        model: A compiled model with a built optimizer.
+        state: What else the run needs, as JSON values.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for name, variable in _variables(model).items():
+        array = np.asarray(variable.numpy())
+        # NumPy files know no bfloat16: its bits are stored.
+        arrays[name] = array if array.dtype.kind in _NATIVE_KINDS else array.view(np.uint16)
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, state=np.asarray(json.dumps(state)), **arrays)  # type: ignore[arg-type]
+
+
+def read_state(run: Run) -> dict[str, Any]:
+    """The JSON part of a run's checkpoint.
+
+    Raises:
+        CnnkitError: if there is no checkpoint, or it is damaged.
+    """
+    return _read(run, ("state",), LARGEST_CHECKPOINT).state
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a checkpoint holds, all of it from one reading of one file.
+
+    Attributes:
+        path: The file.
+        state: Its JSON part.
+        arrays: Every variable by its name.
+    """
+
+    path: Path
+    state: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    def restore(self, model: Any) -> None:
+        """Sets every variable of a compiled model with a built optimizer to what the checkpoint holds.
+
+        Raises:
+            CnnkitError: if the checkpoint is not of this model and optimizer.
+        """
+        variables = _variables(model)
+        odd = sorted(self.arrays.keys() ^ variables.keys())
+        if odd:
+            raise self._of_another_model(f"{odd[0]} is only in one of them")
+        for name, variable in variables.items():
+            array, now = self.arrays[name], np.asarray(variable.numpy())
+            if array.shape != now.shape:
+                raise self._of_another_model(f"{name} has the shape {array.shape}, here {now.shape}")
+            variable.assign(array if now.dtype.kind in _NATIVE_KINDS else array.view(now.dtype))
+
+    def _of_another_model(self, difference: str) -> CnnkitError:
+        return CnnkitError(
+            f"the checkpoint `{self.path}` is not of this model: {difference}",
+            "Resume with the config and the versions that the run was made with.",
+        )
+
+
+def read_checkpoint(run: Run, parameters: int) -> Checkpoint:
+    """All of a run's checkpoint.
+
+    Args:
+        parameters: Of the run's network, which bound the size of the file.
+
+    Raises:
+        CnnkitError: if there is no checkpoint, or it is damaged.
+    """
+    return _read(run, None, _BYTES_PER_PARAMETER * parameters + _BYTES_BESIDE)
+
+
+def _read(run: Run, names: Sequence[str] | None, most_bytes: int) -> Checkpoint:
+    try:
+        arrays = read_arrays(run, run.checkpoint, names, most_bytes)
+    except FileNotFoundError:
+        raise CnnkitError(
+            f"there is no checkpoint `{run.checkpoint}`",
+            "No epoch of this run has ended; start it anew with `cnnkit train`.",
+        ) from None
+    try:
+        state = json.loads(str(arrays.pop("state")))
+    except (KeyError, ValueError, RecursionError):
+        raise damaged(run.checkpoint, "it does not say how far the training was") from None
+    wrong = mismatch(state, _STATE)
+    if wrong is None and len(state["rows"]) != state["epochs_done"]:
+        wrong = f"it should hold one row for each of {state['epochs_done']} epochs"
+    if wrong is None and not all(
+        key in (*CALLBACK_STATE, "rate") and isinstance(value, int | float | None)
+        for attributes in state["callbacks"].values()
+        for key, value in attributes.items()
+    ):
+        wrong = "`callbacks` should hold numbers that callbacks have"
+    if wrong is not None:
+        raise damaged(run.checkpoint, wrong)
+    return Checkpoint(run.checkpoint, state, arrays)

@@ -1,0 +1,63 @@
+"""The Keras callback that keeps the live page's files up to date between epochs.
+
+This module imports Keras; only training imports it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from cnnkit.runs.directory import Run
+from cnnkit.runs.progress import Reporter
+from cnnkit.training.callbacks import AveragedWeights, Keeper
+from cnnkit.training.model import first_kernel
+from cnnkit.training.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from cnnkit.training.preparation import Preparation
+
+
+class LiveFiles(keras.callbacks.Callback):
+    """Tells the reporter of epochs, and takes snapshots. Stands behind the Keeper, of whose rows it tells."""
+
+    def __init__(self, reporter: Reporter, keeper: Keeper, snapshots: Snapshots) -> None:
+        super().__init__()
+        self.reporter = reporter
+        self.keeper = keeper
+        self.snapshots = snapshots
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.reporter.begin_epoch(epoch + 1)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        is_last = epoch + 1 == self.reporter.epochs or self.model.stop_training
+        self.reporter.end_epoch(self.keeper.rows, self.keeper.best_epoch, self.keeper.monitor.metric)
+        self.snapshots.take(epoch + 1, is_last)
+        if not is_last:
+            self.reporter.check_stop()
+
+
+def snapshots_of(prepared: Preparation, run: Run, reporter: Reporter, averaged: AveragedWeights | None) -> Snapshots:
+    """The snapshots of a training's model, with the averaged weights where there are any."""
+    model = prepared.model
+
+    @tf.function(jit_compile=prepared.runtime.jit_compile, autograph=False)
+    def network(images: Any) -> Any:
+        return model(images, training=False)
+
+    in_model = averaged.in_model if averaged is not None else contextlib.nullcontext
+
+    def outputs(images: Any) -> Any:
+        with in_model():
+            return network(tf.constant(images))
+
+    def kernel() -> Any:
+        with in_model():
+            return first_kernel(model)
+
+    config = prepared.config
+    return Snapshots(run, reporter, config.data, config.seed, prepared.head, outputs, kernel)

@@ -1,0 +1,185 @@
+"""The layer list to a `keras.Sequential`, normalisation inside, every initial weight seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnkit.layers.base import Seeds, Shape
+from cnnkit.layers.resolved import scopes
+from cnnkit.layers.stack import head
+from cnnkit.layers.weight_paths import SEPARATOR
+from cnnkit.tasks.classification.training import make_model
+
+if TYPE_CHECKING:
+    from cnnkit.config.run import RunConfig
+    from cnnkit.data import Split
+
+#: Training images whose patches `PatchWhitening` measures.
+WHITENING_IMAGES = 5000
+
+
+def normalization_constants(
+    config: RunConfig, measured: tuple[Sequence[float], Sequence[float]] | None
+) -> tuple[list[float], list[float]] | None:
+    """Mean and variance per channel on the scale 0..255 for `Normalization`; None for no normalisation.
+
+    Args:
+        measured: What `standardize` uses: mean and variance of the training split.
+    """
+    wanted = config.data.normalization
+    if wanted == "none":
+        return None
+    if wanted == "scale":
+        return [0.0], [255.0**2]
+    if wanted == "standardize":
+        if measured is None:
+            raise ValueError("`standardize` needs the measured mean and variance")
+        return list(measured[0]), list(measured[1])
+    return list(wanted.mean), list(wanted.variance)
+
+
+def build_model(
+    config: RunConfig,
+    input_shape: Shape,
+    classes: int,
+    constants: tuple[Sequence[float], Sequence[float]] | None,
+) -> Any:
+    """An uncompiled `keras.Sequential` that takes raw images, 0..255, [batch, height, width, channels].
+
+    A layer is named after its place in the config (`3.Conv2D`) unless it has a name of its own.
+
+    Args:
+        constants: Mean and variance per channel for the normalisation in front; None for none.
+    """
+    import keras
+
+    policy = config.training.dtype_policy
+    seeds = Seeds(config.seed)
+    built: list[Any] = [keras.Input(shape=input_shape, name="image")]
+    if constants is not None:
+        mean, variance = constants
+        built.append(
+            keras.layers.Normalization(
+                mean=_per_channel(mean, input_shape),
+                variance=_per_channel(variance, input_shape),
+                name="normalization",
+                dtype="float32",
+            )
+        )
+    steps = config.model.trace(input_shape, classes)
+    labels = [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
+    for step, scope in zip(steps, scopes(steps, labels, seeds, policy, ending=True), strict=True):
+        built.append(step.layer.build(scope))
+    from cnnkit.layers.fused import postpone_activations
+
+    layers = [step.layer for step in steps]
+    return make_model(postpone_activations(built), config.training, head(layers), classes)
+
+
+def _per_channel(values: Sequence[float], input_shape: Shape) -> list[float]:
+    """One value per channel; Keras' Normalization does not spread a single one over several."""
+    return list(values) * input_shape[-1] if len(values) == 1 else list(values)
+
+
+def measure_initial_weights(model: Any, split: Split) -> None:
+    """Sets the kernels that `PatchWhitening` asks for, from the first images of the training split.
+
+    Args:
+        model: What `build_model` made.
+        split: The training images.
+    """
+    from cnnkit.layers.keras_initializers import PatchWhitening, whitening_kernel
+
+    for index, layer in enumerate(model.layers):
+        initializer = getattr(layer, "kernel_initializer", None)
+        if isinstance(initializer, PatchWhitening):
+            images = split.read(np.arange(min(split.size, WHITENING_IMAGES))).astype(np.float32)
+            for before in model.layers[:index]:
+                images = np.asarray(before(images))
+            kernel = whitening_kernel(images, layer.kernel_size, layer.filters, initializer.epsilon)
+            layer.kernel.assign(kernel)
+
+
+def first_kernel(model: Any) -> np.ndarray | None:
+    """The first convolution's kernel, float32 [height, width, channels, filters]; None without one.
+
+    A depthwise one counts as filters of one channel each.
+    """
+    import keras
+
+    for layer in _leaves(model):
+        kernel = next((weight for weight in layer.weights if len(weight.shape) == 4), None)
+        if kernel is None:
+            continue
+        values = np.asarray(kernel.numpy(), np.float32)
+        if isinstance(layer, keras.layers.Conv2DTranspose):
+            return values.transpose(0, 1, 3, 2)
+        if isinstance(layer, keras.layers.DepthwiseConv2D | keras.layers.SeparableConv2D):
+            return values.reshape(*values.shape[:2], 1, -1)
+        return values
+    return None
+
+
+def _leaves(model: Any) -> Iterator[Any]:
+    """The layers of a model, those of sub-models instead of these."""
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        else:
+            yield layer
+
+
+def weights_by_path(model: Any, outer: str = "") -> dict[str, Any]:
+    """The variables of a model's layers, at any depth, by the paths that `layers.weight_paths` gives them.
+
+    Keras' own `path` does not tell what a layer in a sub-model is inside of.
+    """
+    import keras
+
+    found: dict[str, Any] = {}
+    for layer in model.layers:
+        path = outer + layer.name + SEPARATOR
+        if isinstance(layer, keras.Model):
+            found |= weights_by_path(layer, path)
+        else:
+            found |= {path + weight.name: weight for weight in layer.weights}
+    return found
+
+
+def without_training_state(model: Any) -> Any:
+    """A model of Keras' own layers with the model's weights: what is saved for use opens without cnnkit, and is small.
+
+    Layers that only training needs (`layers/fused.py`) and initial weights that Keras cannot draw are replaced.
+    """
+    import keras
+
+    layers = [plain_layer(layer) for layer in model.layers]
+    plain = keras.Sequential([keras.Input(shape=model.input_shape[1:], name="image"), *layers], name=model.name)
+    plain.set_weights(model.get_weights())
+    return plain
+
+
+def plain_layer(layer: Any) -> Any:
+    """A new layer as Keras itself has it, from one that cnnkit built; sub-models layer by layer."""
+    import keras
+
+    from cnnkit.layers.fused import FusedLocalResponseNormalization
+
+    if isinstance(layer, FusedLocalResponseNormalization):
+        return layer.make_plain()
+    if isinstance(layer, keras.Model):
+        return keras.models.clone_model(layer, clone_function=plain_layer)
+    config = layer.get_config()
+    for name, value in list(config.items()):
+        # Without it, Keras takes its default; the weights are set anyway.
+        if name.endswith("_initializer") and str((value or {}).get("module", "")).startswith("cnnkit"):
+            del config[name]
+    cls = type(layer)
+    while cls.__module__.startswith("cnnkit"):
+        cls = cls.__bases__[0]
+    return cls.from_config(config)

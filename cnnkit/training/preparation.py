@@ -1,0 +1,176 @@
+"""From a config to what `fit` needs: data, runtime settings, and the compiled network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cnnkit.layers.stack import head as head_of
+from cnnkit.layers.weight_paths import meant
+from cnnkit.machine import tensorflow as runtime
+from cnnkit.machine.tensorflow import Runtime
+from cnnkit.network.footprint import Footprint, check_training, of_training
+from cnnkit.tasks.classification import training as task
+from cnnkit.training.model import build_model, measure_initial_weights, normalization_constants, weights_by_path
+
+if TYPE_CHECKING:
+    from cnnkit.config.dataset import DataSetInfo
+    from cnnkit.config.load import LoadedConfig
+    from cnnkit.config.run import RunConfig
+    from cnnkit.config.training import TrainingConfig
+    from cnnkit.data import DataSets
+    from cnnkit.layers.stack import Step
+
+
+@dataclass
+class Preparation:
+    """All that `fit` needs."""
+
+    config: RunConfig
+    data: DataSets
+    runtime: Runtime
+    model: Any
+    head: str
+    steps_per_epoch: int
+    class_names: tuple[str, ...]
+    plateau: Any
+
+
+def load_data(config: RunConfig) -> DataSets:
+    """The images that a run trains and validates on."""
+    from cnnkit import data as data_module
+
+    # Loading the data may load TensorFlow.
+    runtime.request(config.training.onednn, config.training.threads)
+    return data_module.load(config.data, config.seed, splits=("train", "validation"))
+
+
+def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
+    """Loads the data, chooses the runtime settings, builds and compiles the model.
+
+    Args:
+        data: What `load_data` returned, where it has been called.
+    """
+    from cnnkit import data as data_module
+
+    config = loaded.config
+    if data is None:
+        data = load_data(config)
+    assert data.train is not None
+    steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
+    stack = config.model.trace(data.info.shape, data.info.classes)
+    chosen = runtime.choose(config.training, stack, steps)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
+    config = resolved(config, chosen)
+    if chosen.device == "CPU":
+        check_training(_footprint(config, data, stack))
+    measured = None
+    if config.data.normalization == "standardize":
+        with data_module.naming_corrupt_files(data.train, data.validation):
+            measured = data_module.channel_statistics(data.train)
+    head = head_of([step.layer for step in stack])
+    model, plateau = compile_model(config, data.info, head, normalization_constants(config, measured), chosen, steps)
+    measure_initial_weights(model, data.train)
+    names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
+    return Preparation(config, data, chosen, model, head, steps, names, plateau)
+
+
+def _footprint(config: RunConfig, data: DataSets, stack: Sequence[Step]) -> Footprint:
+    splits = [split for split in (data.train, data.validation) if split is not None and data.memory == "cache"]
+    images = sum(split.size * math.prod(split.shape) for split in splits)
+    batch = config.data.batch_size if data.train is None else min(config.data.batch_size, data.train.size)
+    return of_training(stack, config.training, batch, images)
+
+
+def compile_model(
+    config: RunConfig,
+    info: DataSetInfo,
+    head: str,
+    constants: tuple[Sequence[float], Sequence[float]] | None,
+    chosen: Runtime,
+    steps_per_epoch: int,
+) -> tuple[Any, Any]:
+    """The compiled Keras model with a built optimizer, and the plateau callback (None without one).
+
+    Args:
+        config: With the settings that run in place of every `auto`.
+        head: What the network ends with, as `cnnkit.layers.stack.head` has it.
+        constants: Mean and variance per channel for the normalisation in front; None for none.
+    """
+    import keras
+
+    from cnnkit.training.schedules import make_rate
+
+    # Everything random has a seed of its own; this is for what a future Keras may add.
+    keras.utils.set_random_seed(config.seed)
+    training = config.training
+    model = build_model(config, info.shape, info.classes, constants)
+    rate, plateau = make_rate(training, steps_per_epoch)
+    model.compile(
+        optimizer=make_optimizer(training, rate, model),
+        loss=task.make_loss(training, head),
+        metrics=task.make_metrics(training, head, config.mixes_labels),
+        jit_compile=chosen.jit_compile,
+        steps_per_execution=chosen.steps_per_execution,
+        auto_scale_loss=False,
+    )
+    return model, plateau
+
+
+def make_optimizer(training: TrainingConfig, rate: Any, model: Any) -> Any:
+    """The Keras optimizer of a model, built, so that all its variables are there.
+
+    Args:
+        rate: The learning rate, a number or a Keras schedule.
+    """
+    import keras
+
+    optimizer = training.optimizer.build(rate)
+    if training.exclude_from_weight_decay:
+        weights = weights_by_path(model)
+        # Not by name: Keras would look for names anywhere in the names of layers, too.
+        left = {path for name in training.exclude_from_weight_decay for path in meant(name, weights)}
+        optimizer.exclude_from_weight_decay(var_list=[weights[path] for path in sorted(left)])
+    # Before it is wrapped: a LossScaleOptimizer builds it with Keras' tracking off, and a variable that an optimizer
+    # makes by itself (Nadam's product of momenta) would be missing from its variables, and so from the checkpoint.
+    optimizer.build(model.trainable_variables)
+    if training.dtype_policy == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def resolved(config: RunConfig, chosen: Runtime) -> RunConfig:
+    """The config with the settings that run in place of every `auto`."""
+    return config.model_copy(update={"training": config.training.model_copy(update=chosen.as_fields())})
+
+
+def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
+    """The training batches of whatever epoch the variable holds, and the validation batches."""
+    from cnnkit import data as data_module
+
+    config, data = prepared.config, prepared.data
+    assert data.train is not None
+    classes = data.info.classes
+    transform = None
+    if config.augmentation:
+        from cnnkit.augmentation.pipeline import Pipeline
+
+        transform = Pipeline(config.augmentation, config.seed)
+    weights = task.class_weights(config.training, data.train.labels, prepared.class_names)
+    training = data_module.training_batches(
+        data.train,
+        batch_size=config.data.batch_size,
+        classes=classes,
+        seed=config.seed,
+        epoch=epoch,
+        drop_remainder=config.data.drop_remainder,
+        transform=transform,
+        finish=task.finish_targets(weights),
+    )
+    if data.validation is None:
+        return training, None
+    batch_size = runtime.inference_batch_size(prepared.model)
+    return training, data_module.evaluation_batches(data.validation, batch_size=batch_size, classes=classes)

@@ -1,0 +1,443 @@
+"""Training: one `fit`, what it leaves in the run directory; and resuming that."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnkit.config.provenance import as_texts, written
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.files import replacing, write_atomically
+from cnnkit.format.base import StrictModel
+from cnnkit.format.document import dump
+from cnnkit.machine import tensorflow as runtime
+from cnnkit.network.summary import summarize
+from cnnkit.runs.best import Monitor
+from cnnkit.runs.directory import Run
+from cnnkit.runs.finding import create_run, find_run
+from cnnkit.runs.progress import Reporter, StopRequested
+from cnnkit.terminal.console import Console, format_duration
+from cnnkit.training.ending import (
+    Interrupted,
+    after_stop,
+    count_epochs,
+    failed_write,
+    interruption,
+    non_finite,
+    resume_hint,
+)
+from cnnkit.training.model import first_kernel
+from cnnkit.training.preparation import Preparation, datasets, prepare
+
+if TYPE_CHECKING:
+    from cnnkit.config.load import LoadedConfig
+    from cnnkit.config.run import RunConfig
+    from cnnkit.training.checkpoint import Checkpoint
+    from cnnkit.training.tune import Tuning
+
+
+_HEADER = """\
+# The config as it ran: sections with their defaults, every `auto` replaced, `extends` and `--set` merged in. Layers and
+# other named objects have Keras' defaults where nothing is written. Train it again as it is.
+"""
+
+
+def train(
+    loaded: LoadedConfig,
+    console: Console,
+    run_dir: str | None = None,
+    tuning: Tuning | None = None,
+    opened: Callable[[Run], None] | None = None,
+) -> Run:
+    """Trains the config's network and returns the run that holds what came of it.
+
+    The run gets config.yaml, environment.json, metrics.csv, model.keras (the best epoch's weights), the checkpoint and
+    the pictures. It is made only after the data are there and the model is built.
+
+    Args:
+        run_dir: The run's directory; by default the next free one under runs/.
+        tuning: What was measured to find the config's settings, for the record.
+        opened: Called with the run when its directory is there, before the first epoch.
+
+    Raises:
+        CnnkitError: if the data are missing or the loss becomes non-finite.
+        Interrupted: on Ctrl-C.
+    """
+    # TensorFlow takes seconds to load; say at once that the config is all right.
+    console.line(f"config    {loaded.file}")
+    prepared = prepare(loaded)
+    if tuning is not None and "jit" in tuning.tried:
+        prepared.runtime = replace(prepared.runtime, reason="measured")
+    run = create_run(loaded.name, run_dir)
+    console.log = run.log
+    console.record(f"config    {loaded.file}")
+    if tuning is not None:
+        console.record(tuning.as_text())
+    reporter = Reporter(run, prepared.config.training.epochs, prepared.steps_per_epoch)
+    with run.training(), _logged(console, run, reporter):
+        _write_start(loaded, prepared, run, tuning)
+        reporter.begin()
+        _describe(prepared, run, console)
+        if opened is not None:
+            opened(run)
+        _train(prepared, run, console, reporter, None)
+    return run
+
+
+def resume(
+    path: str,
+    config: str | None,
+    overrides: Sequence[str],
+    console: Console,
+    opened: Callable[[Run], None] | None = None,
+) -> Run:
+    """Continues a run from its last checkpoint, with the config that it was made with.
+
+    Args:
+        path: The run.
+        config: A config file that must agree with the run's, or None.
+        overrides: `--set` texts; those of `check_same_config` may change.
+        opened: As for `train`.
+
+    Raises:
+        UsageError: if anything else differs, or nothing is left to do.
+        CnnkitError: if another process trains the run.
+    """
+    run = find_run(path)
+    with run.training():
+        _resume(run, config, overrides, console, opened)
+    return run
+
+
+def _resume(
+    run: Run,
+    config: str | None,
+    overrides: Sequence[str],
+    console: Console,
+    opened: Callable[[Run], None] | None,
+) -> None:
+    from cnnkit.config.load import load_config
+    from cnnkit.runs.config import config_to_train
+    from cnnkit.training.checkpoint import read_checkpoint
+
+    before = config_to_train(run)
+    loaded = load_config(config or str(run.config), overrides)
+    check_same_config(before.config, loaded.config)
+    loaded = _with_settings_of(before, loaded)
+    checkpoint = read_checkpoint(run, summarize(loaded).parameters)
+    state = checkpoint.state
+    _check_unfinished(state, loaded.config, run)
+    prepared = prepare(loaded)
+    run.check_data(prepared.data.fingerprint)
+    _record_resume(run, state["epochs_done"], loaded)
+    if prepared.config != before.config:
+        write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
+    console.log = run.log
+    epochs = prepared.config.training.epochs
+    reporter = Reporter(run, epochs, prepared.steps_per_epoch)
+    with _logged(console, run, reporter):
+        reporter.begin(state["epochs_done"])
+        console.line(f"resuming {run.path} after epoch {state['epochs_done']} of {epochs}")
+        if epochs != before.config.training.epochs and prepared.config.training.schedule is not None:
+            console.line(f"note: the schedule is now that of a run of {epochs} epochs")
+        if opened is not None:
+            opened(run)
+        _train(prepared, run, console, reporter, checkpoint)
+
+
+def _with_settings_of(before: LoadedConfig, loaded: LoadedConfig) -> LoadedConfig:
+    """The config with what ran before in place of its `auto`, so that the figures go on as they would have."""
+    training = loaded.config.training
+    kept = {name: getattr(before.config.training, name) for name in runtime.FIELDS if getattr(training, name) == "auto"}
+    config = loaded.config.model_copy(update={"training": training.model_copy(update=kept)})
+    return replace(loaded, config=config)
+
+
+def _record_resume(run: Run, epoch: int, loaded: LoadedConfig) -> None:
+    environment = run.read_environment()
+    environment.setdefault("resumed", []).append({"after_epoch": epoch, **runtime.describe_environment()})
+    if "written" in environment:
+        changed = {path: place for path, place in written(loaded.tree).items() if place.override is not None}
+        environment["written"] |= as_texts(changed)
+    run.write_json(run.environment, environment)
+
+
+@contextlib.contextmanager
+def _logged(console: Console, run: Run, reporter: Reporter) -> Iterator[None]:
+    """Leaves the reason in log.txt and in the run's state when it ends early."""
+    try:
+        yield
+    except Exception as error:
+        told = failed_write(error, run, reporter.epochs) if isinstance(error, OSError) else error
+        # The log may lie on the disk that is full.
+        with contextlib.suppress(OSError):
+            console.record(str(told))
+        reporter.end("interrupted" if isinstance(told, Interrupted) else "failed", str(told))
+        if told is error:
+            raise
+        raise told from error
+    except KeyboardInterrupt:
+        # Outside `fit`: before the first epoch, or while the pictures are drawn.
+        if run.checkpoint.exists():
+            interrupted = Interrupted(f"interrupted; what was learned is kept in {run.path}", resume_hint(run))
+        else:
+            interrupted = Interrupted("interrupted before the first epoch", "Start again with: cnnkit train")
+        console.record(str(interrupted))
+        reporter.end("interrupted", str(interrupted))
+        raise interrupted from None
+    finally:
+        console.end_epoch()
+
+
+def _train(
+    prepared: Preparation, run: Run, console: Console, reporter: Reporter, checkpoint: Checkpoint | None
+) -> None:
+    # However training ends, the curves show what it did.
+    try:
+        keeper = _fit(prepared, run, console, reporter, checkpoint)
+        reporter.end_training()
+    except BaseException:
+        # The reason why it ended is the one to be told.
+        with contextlib.suppress(CnnkitError, OSError):
+            _write_curves(run)
+        raise
+    _write_curves(run)
+    seconds = sum(row["seconds"] for row in keeper.rows)
+    by = f" by {keeper.monitor.metric}" if prepared.config.training.monitor is not None else ""
+    best = f"; best epoch {keeper.best_epoch}{by}" if keeper.best_epoch is not None else ""
+    trained = f"trained {count_epochs(len(keeper.rows))} in {format_duration(seconds)}{best}"
+    if reporter.stopped:
+        stopped = after_stop(keeper, run)
+        console.line(stopped)
+    console.line(trained)
+    try:
+        _write_filters(run, keeper.saved_model)
+    except CnnkitError as error:
+        # An earlier process wrote what it is drawn from, and that is damaged; the training is not.
+        console.line(f"note: the filters are not drawn: {error.message}")
+    reporter.end("stopped" if reporter.stopped else "finished", stopped if reporter.stopped else trained)
+
+
+def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: Tuning | None) -> None:
+    write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
+    write_atomically(run.config_source, loaded.text)
+    data, model = prepared.data, prepared.model
+    assert data.train is not None
+    sizes = {"train": data.train.size, "validation": data.validation.size if data.validation else 0}
+    run.write_json(
+        run.environment,
+        {
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            **runtime.describe_environment(),
+            "config_file": loaded.file,
+            "written": as_texts(written(loaded.tree)),
+            "monitor": Monitor.of_config(prepared.config.training).as_json(),
+            "settings": prepared.runtime.as_json(),
+            **({"tuning": tuning.as_json()} if tuning is not None else {}),
+            "data": {
+                "source": data.info.source,
+                "fingerprint": data.fingerprint,
+                "image_shape": list(data.info.shape),
+                "resize": loaded.config.data.resize,
+                "max_megapixels": loaded.config.data.max_megapixels,
+                "class_names": list(prepared.class_names),
+                "images": sizes,
+            },
+            "model": {
+                "head": prepared.head,
+                "parameters": int(model.count_params()),
+                "normalization": _constants(model),
+            },
+        },
+    )
+    kernel = first_kernel(model)
+    if kernel is not None:
+        with replacing(run.initial_filters) as temporary:
+            np.save(temporary, kernel)
+
+
+def _constants(model: Any) -> dict[str, list[float]] | None:
+    for layer in model.layers:
+        if layer.name == "normalization":
+            return {
+                "mean": np.asarray(layer.input_mean, np.float64).ravel().tolist(),
+                "variance": np.asarray(layer.input_variance, np.float64).ravel().tolist(),
+            }
+    return None
+
+
+def _describe(prepared: Preparation, run: Run, console: Console) -> None:
+    data, config = prepared.data, prepared.config
+    assert data.train is not None
+    validation = f", {data.validation.size:,} to validate" if data.validation is not None else ""
+    shape = "x".join(str(size) for size in data.info.shape)
+    streamed = "; images are decoded as they are read" if data.memory == "stream" else ""
+    console.line(f"run       {run.path}")
+    console.line(
+        f"data      {config.data.name or config.data.folder}: {data.train.size:,} images {shape} to train{validation}, "
+        f"{data.info.classes} classes{streamed}"
+    )
+    for note in data.notes:
+        console.line(f"note: {note}")
+    console.line(
+        f"model     {prepared.model.count_params():,} parameters, {len(config.model.layers)} layers, "
+        f"{prepared.steps_per_epoch:,} steps of {config.data.batch_size} per epoch"
+    )
+    console.line(f"settings  {prepared.runtime.as_text()}")
+
+
+def _check_unfinished(state: dict[str, Any], config: RunConfig, run: Run) -> None:
+    done = state["epochs_done"]
+    stopping = config.training.early_stopping
+    waited = state["callbacks"].get("early_stopping", {}).get("wait", 0)
+    # With more patience than it has waited, the run would not have stopped.
+    if state["stopped"] and stopping is not None and waited >= stopping.patience:
+        raise UsageError(
+            f"the run `{run.path}` ended by early stopping after epoch {done}: {stopping.monitor} had not improved for "
+            f"{count_epochs(waited)}",
+            f"To go on with more patience: --set training.early_stopping.patience={2 * waited + 1}",
+        )
+    if done >= config.training.epochs:
+        raise UsageError(
+            f"the run `{run.path}` has trained all its {config.training.epochs} epochs",
+            f"To train longer: --set training.epochs={2 * config.training.epochs}",
+        )
+
+
+def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, checkpoint: Checkpoint | None) -> Any:
+    """One call of Keras' `fit`, up to a request to stop if one comes; returns the callback that kept the rows."""
+    import keras
+    import tensorflow as tf
+
+    from cnnkit.data import naming_corrupt_files
+    from cnnkit.training import callbacks
+    from cnnkit.training.live_files import LiveFiles, snapshots_of
+    from cnnkit.training.schedules import EpochRate
+
+    config, data, model = prepared.config, prepared.data, prepared.model
+    first_epoch = checkpoint.state["epochs_done"] if checkpoint else 0
+    epoch = tf.Variable(first_epoch, dtype=tf.int64, trainable=False, name="epoch")
+    clock = callbacks.EpochClock(epoch)
+    averaged = callbacks.AveragedWeights() if config.training.optimizer.use_ema else None
+    stateful: dict[str, Any] = {}
+    if prepared.plateau is not None:
+        stateful["plateau"] = prepared.plateau
+    if config.training.early_stopping is not None:
+        stateful["early_stopping"] = keras.callbacks.EarlyStopping(**config.training.early_stopping.to_plain())
+    assert data.train is not None
+    batch_size = config.data.batch_size
+    keeper = callbacks.Keeper(
+        run,
+        console,
+        clock,
+        averaged,
+        stateful,
+        epochs=config.training.epochs,
+        images=min(data.train.size, prepared.steps_per_epoch * batch_size),
+        monitor=Monitor.of_config(config.training),
+        checkpoint=checkpoint,
+    )
+    progress = callbacks.Progress(console, reporter, config.training.epochs, prepared.steps_per_epoch, batch_size)
+    live = LiveFiles(reporter, keeper, snapshots_of(prepared, run, reporter, averaged))
+    rate = EpochRate()
+    in_order = [clock, progress, averaged, *stateful.values(), rate, _tensorboard(config, run), keeper, live]
+    training, validation = datasets(prepared, epoch)
+    try:
+        with naming_corrupt_files(data.train, data.validation):
+            model.fit(
+                training,
+                validation_data=validation,
+                epochs=config.training.epochs,
+                initial_epoch=first_epoch,
+                callbacks=callbacks.CallbackList(
+                    [callback for callback in in_order if callback is not None],
+                    add_history=True,
+                    epochs=config.training.epochs,
+                    steps=prepared.steps_per_epoch,
+                    model=model,
+                ),
+                shuffle=False,
+                verbose=0,
+            )
+    except StopRequested:
+        console.end_epoch()
+    except KeyboardInterrupt:
+        raise interruption(keeper, run) from None
+    except callbacks.NonFiniteLoss as error:
+        raise non_finite(error, keeper, run) from None
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        raise CnnkitError(
+            f"training in batches of {batch_size} does not fit in memory",
+            f"Lower `data.batch_size`, or make the network smaller. Kept in {run.path}: {keeper.kept} epochs.",
+        ) from None
+    return keeper
+
+
+def _tensorboard(config: RunConfig, run: Run) -> Any:
+    if not config.training.tensorboard:
+        return None
+    from cnnkit.training.event_files import EventFiles
+
+    return EventFiles(run.tensorboard)
+
+
+def _write_curves(run: Run) -> None:
+    rows = run.read_metrics()
+    if rows:
+        from cnnkit import plots
+
+        plots.curves(rows, run.curves, Monitor.of_run(run).best_epoch(rows))
+
+
+def _write_filters(run: Run, best_model: Any) -> None:
+    """The first layer's filters before and after training, the best epoch's.
+
+    Args:
+        best_model: What model.keras holds, or None where an earlier process wrote it.
+    """
+    if not run.initial_filters.exists():
+        return
+    from cnnkit import plots
+    from cnnkit.runs.arrays import read_array
+    from cnnkit.runs.evaluation import open_model
+
+    after = first_kernel(open_model(run) if best_model is None else best_model)
+    if after is not None:
+        plots.filters(read_array(run, run.initial_filters), after, run.filters)
+
+
+def check_same_config(before: RunConfig, now: RunConfig) -> None:
+    """A resumed run keeps its config; how long it may train, and where the images are, may change.
+
+    Raises:
+        UsageError: naming what differs.
+    """
+    runtime_fields = {f"training.{name}" for name in runtime.FIELDS if getattr(now.training, name) == "auto"}
+    # The batches are the same whether images are kept in memory or decoded as they are read.
+    free = {"training.epochs", "training.early_stopping.patience", "data.memory", *runtime_fields}
+    differences = [path for path in _differences(before, now, "") if path not in free]
+    if differences:
+        raise UsageError(
+            f"the run was made with another config: {', '.join(differences[:5])} differ",
+            "A resumed run goes on as it began; only training.epochs, training.early_stopping.patience and data.memory "
+            "may change. Start a new run for the rest.",
+        )
+
+
+def _differences(before: Any, now: Any, path: str) -> Sequence[str]:
+    """The paths at which two configs mean something else, however they are written."""
+    if isinstance(before, StrictModel) and type(before) is type(now):
+        return [
+            found
+            for name in type(before).model_fields
+            for found in _differences(getattr(before, name), getattr(now, name), f"{path}.{name}" if path else name)
+        ]
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True))
+        return [found for index, (a, b) in pairs for found in _differences(a, b, f"{path}[{index}]")]
+    return [] if before == now else [path]
