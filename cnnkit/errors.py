@@ -133,3 +133,13 @@ class ConfigError(CnnkitError):
             )
         )
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Interrupted(CnnkitError):
+    """The user pressed Ctrl-C; what was learned is kept."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
+class NonFiniteLoss(CnnkitError):
+    """The loss or a weight is NaN or infinite."""

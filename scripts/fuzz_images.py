@@ -31,8 +31,8 @@ from fuzzing import images
 from fuzzing.processes import in_processes, largest_size, reset_largest_size
 
 from cnnkit.config.image_folder import image_header
-from cnnkit.config.image_formats import RESIZINGS, CorruptImage
 from cnnkit.data import read_image
+from cnnkit.images.formats import RESIZINGS, CorruptImage
 
 #: Larger images are refused; at 8 bytes a pixel they take an eighth of a gigabyte.
 MOST_MEGAPIXELS = 16

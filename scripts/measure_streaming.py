@@ -113,9 +113,9 @@ def resident_megabytes(process: int | str = "self", field: str = "VmRSS") -> flo
 
 def stream(folder: Path, epochs: int, batch_size: int) -> dict[str, Any]:
     """Epochs of augmented training batches, as `fit` gets them, in this process."""
-    from cnnkit.machine import tensorflow as runtime
+    from cnnkit.machine.tensorflow import load_tensorflow
 
-    tf = runtime.load_tensorflow()
+    tf = load_tensorflow()
     from cnnkit import data
     from cnnkit.augmentation import AUGMENTATIONS, Pipeline
     from cnnkit.config.data import DataConfig

@@ -7,7 +7,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 
 from cnnkit.format.base import NUMBER_SCHEMA, NamedObject, describe, invalid, is_number, is_whole, list_schema
 from cnnkit.format.script import Argument, Call
-from cnnkit.layers.base import Shape, ShapeError, format_shape
+from cnnkit.format.shapes import Shape, ShapeError, format_shape
 
 
 class Augmentation(NamedObject):

@@ -6,7 +6,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.augmentation.base import VALUE_RANGE, Augmentation, BitsFactor, SignedFactor, UnitFactor, ValueRange
 from cnnkit.format.base import Fraction, NonNegativeNumber, Pair, describe, invalid, is_whole, whole_schema
-from cnnkit.layers.base import Shape, ShapeError, format_shape
+from cnnkit.format.shapes import Shape, ShapeError, format_shape
 
 
 class RandomContrast(Augmentation):

@@ -20,7 +20,7 @@ from cnnkit.augmentation.base import (
 )
 from cnnkit.format.base import LARGEST_SIDE, Fraction, Side, describe, invalid, is_whole, list_schema, whole_schema
 from cnnkit.format.script import Argument, Call
-from cnnkit.layers.base import Shape, ShapeError, format_shape
+from cnnkit.format.shapes import Shape, ShapeError, format_shape
 
 
 class RandomFlip(Augmentation):

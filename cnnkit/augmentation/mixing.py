@@ -13,7 +13,7 @@ from cnnkit.augmentation.base import (
     ValueRange,
 )
 from cnnkit.format.base import PositiveNumber, Repetitions, describe, invalid, is_number, list_schema
-from cnnkit.layers.base import Shape, ShapeError, format_shape
+from cnnkit.format.shapes import Shape, ShapeError, format_shape
 
 _PIXEL = {"type": "number", "minimum": 0, "maximum": 255}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.augmentation.base import Augmentation
-from cnnkit.layers.base import derive_seed
+from cnnkit.format.seeds import derive_seed
 
 if TYPE_CHECKING:
     import numpy as np

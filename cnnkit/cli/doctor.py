@@ -12,7 +12,9 @@ from typing import Any
 from cnnkit import __version__
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.machine import processor
-from cnnkit.machine import tensorflow as runtime
+from cnnkit.machine.environment import describe_environment, variables
+from cnnkit.machine.tensorflow import ONEDNN, THREADS, on_or_off, onednn_helps, set_by_user
+from cnnkit.training.settings import Runtime, choose_settings
 
 #: Installed packages whose versions matter to a run.
 PACKAGES = (
@@ -34,7 +36,7 @@ def examine() -> dict[str, Any]:
     """Everything that decides how cnnkit works here, and a list of problems with what to do about each."""
     problems: list[str] = []
     try:
-        environment = runtime.describe_environment()
+        environment = describe_environment()
     except (ImportError, CnnkitError) as error:
         problems.append(f"TensorFlow cannot be used: {error}")
         environment = {}
@@ -80,13 +82,13 @@ def _settings(problems: list[str]) -> dict[str, Any]:
     """What a run without settings of its own would use, each with its reason."""
     from cnnkit.config.training import TrainingConfig
 
-    chosen = runtime.choose(TrainingConfig(), [], steps_per_epoch=1 << 30)
+    chosen = choose_settings(TrainingConfig(), [], steps_per_epoch=1 << 30)
     gpu = chosen.device == "GPU"
     growth = os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH") == "true"
     return {
         "device": chosen.device,
-        "xla": f"{runtime.on_or_off(chosen.jit_compile)} ({chosen.reason})",
-        "onednn": f"{runtime.on_or_off(chosen.onednn)} ({_onednn_reason(chosen.onednn)})",
+        "xla": f"{on_or_off(chosen.jit_compile)} ({chosen.reason})",
+        "onednn": f"{on_or_off(chosen.onednn)} ({_onednn_reason(chosen.onednn)})",
         "threads": f"{chosen.threads} ({_threads_reason(chosen.threads, problems)})",
         "steps_per_execution": chosen.steps_per_execution,
         "dtype_policy": f"{chosen.dtype_policy} ({_dtype_reason(chosen)})",
@@ -95,26 +97,26 @@ def _settings(problems: list[str]) -> dict[str, Any]:
 
 
 def _onednn_reason(in_use: bool) -> str:
-    if runtime.set_by_user(runtime.ONEDNN):
-        return f"{runtime.ONEDNN} is set"
-    if not runtime.onednn_helps():
+    if set_by_user(ONEDNN):
+        return f"{ONEDNN} is set"
+    if not onednn_helps():
         return "TensorFlow's own rule: the processor is not known to have AVX2"
     return "the processor has AVX2" if in_use else "this TensorFlow has none, or was loaded without"
 
 
 def _threads_reason(threads: int, problems: list[str]) -> str:
     usable = processor.usable_cores()
-    if runtime.set_by_user(runtime.THREADS):
+    if set_by_user(THREADS):
         if threads < usable:
-            problems.append(f"{runtime.THREADS} leaves {usable - threads} of {usable} cores idle; unset it")
-        return f"{runtime.THREADS} is set"
+            problems.append(f"{THREADS} leaves {usable - threads} of {usable} cores idle; unset it")
+        return f"{THREADS} is set"
     if threads != usable:
         return "TensorFlow was started before"
     limited = usable < processor.schedulable_cores()
     return "the cores that the container's quota allows" if limited else "one for each core it may run on"
 
 
-def _dtype_reason(chosen: runtime.Runtime) -> str:
+def _dtype_reason(chosen: Runtime) -> str:
     if chosen.device == "CPU":
         return "the rule for a CPU"
     return "no tensor cores" if chosen.dtype_policy == "float32" else "tensor cores"
@@ -122,13 +124,13 @@ def _dtype_reason(chosen: runtime.Runtime) -> str:
 
 def _variables(problems: list[str]) -> dict[str, str]:
     """The environment variables that matter, and who set them."""
-    if runtime.set_by_user(runtime.ONEDNN) and os.environ[runtime.ONEDNN] == "0" and runtime.onednn_helps():
+    if set_by_user(ONEDNN) and os.environ[ONEDNN] == "0" and onednn_helps():
         problems.append(
-            f"{runtime.ONEDNN}=0 turns oneDNN off, which makes training on this CPU slower by about a third; unset it"
+            f"{ONEDNN}=0 turns oneDNN off, which makes training on this CPU slower by about a third; unset it"
         )
     return {
-        name: "not set" if value is None else f"{value} (set by {'you' if runtime.set_by_user(name) else 'cnnkit'})"
-        for name, value in runtime.variables().items()
+        name: "not set" if value is None else f"{value} (set by {'you' if set_by_user(name) else 'cnnkit'})"
+        for name, value in variables().items()
     }
 
 

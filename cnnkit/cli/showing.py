@@ -203,7 +203,8 @@ def draw_curves(runs: Sequence[Run], output: str | None, option: str = "--output
 @common
 def report(runs: tuple[str, ...], output: str | None) -> None:
     """Write a run, or a comparison of several, as one HTML file that needs nothing else."""
-    from cnnkit.report import compare_report, write_report
+    from cnnkit.comparing.report import compare_report
+    from cnnkit.report.single import write_report
     from cnnkit.runs.finding import find_run
 
     found = [find_run(run) for run in runs] or [find_run(None)]

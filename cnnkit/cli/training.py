@@ -140,7 +140,8 @@ def _fit(
     opened: Callable[[Run], None] | None,
 ) -> Run:
     from cnnkit.config.load import load_config
-    from cnnkit.runs.finding import check_free, check_outside
+    from cnnkit.format.run_folders import check_outside
+    from cnnkit.runs.finding import check_free
 
     if options.resume is not None:
         if options.run_dir is not None:
@@ -175,7 +176,7 @@ def _evaluate(run: Run, console: Console) -> None:
     try:
         console.line(f"test      {one_line(evaluate_run(run))}")
     except KeyboardInterrupt:
-        from cnnkit.training.ending import Interrupted
+        from cnnkit.errors import Interrupted
 
         raise Interrupted(
             f"interrupted in the evaluation; the trained run is in {run.path}",
@@ -189,7 +190,7 @@ def _evaluate(run: Run, console: Console) -> None:
 
 def _report(run: Run, console: Console) -> None:
     from cnnkit.inside import show
-    from cnnkit.report import write_report
+    from cnnkit.report.single import write_report
 
     try:
         # Without an evaluation, or without a mistake, there is nothing to draw.
@@ -200,7 +201,7 @@ def _report(run: Run, console: Console) -> None:
         # The run itself is complete.
         console.line(f"report    not written: {error.filename}: {error.strerror}")
     except KeyboardInterrupt:
-        from cnnkit.training.ending import Interrupted
+        from cnnkit.errors import Interrupted
 
         raise Interrupted(
             f"interrupted while the report was made; the trained and evaluated run is in {run.path}",

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from cnnkit.config.load import LoadedConfig
 from cnnkit.format.base import NamedObject, StrictModel, to_plain
-from cnnkit.layers.base import Layer, format_shape
+from cnnkit.format.shapes import format_shape
+from cnnkit.layers.base import Layer
 from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.resolved import Compound
 from cnnkit.layers.unresolved import Deferred

@@ -16,8 +16,9 @@ from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import Problem
 from cnnkit.format.document import Node
 from cnnkit.format.explain import Path, format_path, locate
+from cnnkit.format.shapes import ShapeError, format_shape
 from cnnkit.layers import LAYERS
-from cnnkit.layers.base import Layer, Names, ShapeError, format_shape
+from cnnkit.layers.base import Layer, Names
 from cnnkit.layers.blocks import BlockConfig, calls_in
 from cnnkit.layers.convolution import Conv2D
 from cnnkit.layers.core import Dense

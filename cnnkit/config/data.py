@@ -4,7 +4,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.config.image_formats import MOST_MEGAPIXELS, Resizing
 from cnnkit.format.base import (
     LARGEST_SIDE,
     NonNegativeNumber,
@@ -20,6 +19,7 @@ from cnnkit.format.base import (
     suggestion,
     whole_schema,
 )
+from cnnkit.images.formats import MOST_MEGAPIXELS, Resizing
 
 
 class DataProblem(Exception):

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.config.data import DataConfig, DataProblem, Splits
-from cnnkit.config.image_files import folders_in
 from cnnkit.config.image_folder import image_header, list_image_folder
-from cnnkit.config.image_formats import CorruptImage
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
 from cnnkit.format.base import nearest
+from cnnkit.images.files import folders_in
+from cnnkit.images.formats import CorruptImage
 from cnnkit.terminal.printable import printable
 
 __all__ = [

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cnnkit.config.class_names import same_for
 from cnnkit.config.data import DataProblem
-from cnnkit.config.image_files import folders_in, image_files, left_out_text
-from cnnkit.config.image_formats import IMAGE_SUFFIXES, MOST_MEGAPIXELS, header_size, open_image
 from cnnkit.config.split_folders import class_folders, split_folders, test_split
+from cnnkit.images.files import folders_in, image_files, left_out_text
+from cnnkit.images.formats import IMAGE_SUFFIXES, MOST_MEGAPIXELS, header_size, open_image
 from cnnkit.terminal.printable import printable
 
 #: Pillow's modes without colour; a palette (`P`) may hold any colour.

@@ -138,7 +138,9 @@ def _merged(found: list[Mistake]) -> list[Mistake]:
 def _nearest(mistake: Mistake) -> str | None:
     from cnnkit.format.hints import meant_key
 
-    return meant_key(str(mistake.path[-1]), mistake.owner) if mistake.owner is not None else None
+    if mistake.owner is None:
+        return None
+    return meant_key(str(mistake.path[-1]), mistake.owner, mistake.document)
 
 
 #: Fields of `data` without which the images' shape, or the number of classes, is a guess.

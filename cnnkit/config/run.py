@@ -9,7 +9,8 @@ from cnnkit.augmentation import AUGMENTATIONS, Augmentation
 from cnnkit.config.data import DataConfig
 from cnnkit.config.training import TrainingConfig
 from cnnkit.format.base import Choice, StrictModel
-from cnnkit.layers.base import Layer, Names, Shape
+from cnnkit.format.shapes import Shape
+from cnnkit.layers.base import Layer, Names
 from cnnkit.layers.blocks import BlockConfig, known_blocks, without_required
 from cnnkit.layers.stack import Step, trace
 from cnnkit.layers.unresolved import LayerField

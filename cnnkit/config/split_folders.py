@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cnnkit.config.class_names import same_for
 from cnnkit.config.data import DataProblem
-from cnnkit.config.image_files import folders_in
-from cnnkit.runs.finding import holds_runs
+from cnnkit.format.run_folders import holds_runs
+from cnnkit.images.files import folders_in
 
 #: Words in the name of a folder that stands for a split, and the split.
 SPLIT_WORDS = {

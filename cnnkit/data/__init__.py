@@ -1,6 +1,5 @@
 """Data sets to uint8 images: TFDS by name, the bundled digits, and folders of class folders."""
 
-from cnnkit.config.image_formats import CorruptImage
 from cnnkit.data.batches import (
     channel_statistics,
     evaluation_batches,
@@ -14,6 +13,7 @@ from cnnkit.data.images import read_image
 from cnnkit.data.loading import labelled_folder, load
 from cnnkit.data.samples import Samples, sample_test_images
 from cnnkit.data.splits import DataSets, Split, split_from_arrays, stratified
+from cnnkit.images.formats import CorruptImage
 
 __all__ = [
     "CorruptImage",

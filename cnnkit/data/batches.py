@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.config.image_formats import CorruptImage
 from cnnkit.data.decoded import check_readable, image_moments, moments_of
 from cnnkit.data.memory import batches_ahead, parallel_calls
 from cnnkit.data.splits import ALIGNMENT, CHUNK, Array, Split
 from cnnkit.errors import CnnkitError
-from cnnkit.layers.base import derive_seed
+from cnnkit.format.seeds import derive_seed
+from cnnkit.images.formats import CorruptImage
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -11,7 +11,6 @@ import numpy as np
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataProblem, known_name, prepared_data_sets, read_prepared
 from cnnkit.config.image_folder import list_image_folder
-from cnnkit.config.image_formats import CorruptImage
 from cnnkit.config.known_data_sets import KNOWN
 from cnnkit.data.batches import channel_statistics
 from cnnkit.data.download import STALL_SECONDS, fetch
@@ -19,6 +18,7 @@ from cnnkit.data.loading import SPLITS, load
 from cnnkit.data.splits import DataSets
 from cnnkit.data.survey import FileFacts, sizes_and_modes, survey
 from cnnkit.errors import CnnkitError
+from cnnkit.images.formats import CorruptImage
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,7 @@ from typing import Any
 
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import describe_data_set
-from cnnkit.config.image_files import SYSTEM_FOLDERS, folders_in, image_files, is_passed_over, left_out_text
 from cnnkit.config.image_folder import list_image_folder
-from cnnkit.config.image_formats import IMAGE_SUFFIXES
 from cnnkit.config.split_folders import split_folders
 from cnnkit.data.catalog import undecoded
 from cnnkit.data.images import read_image
@@ -23,6 +21,8 @@ from cnnkit.data.loading import load
 from cnnkit.data.splits import Array
 from cnnkit.data.survey import FileFacts, survey
 from cnnkit.errors import CnnkitError
+from cnnkit.images.files import SYSTEM_FOLDERS, folders_in, image_files, is_passed_over, left_out_text
+from cnnkit.images.formats import IMAGE_SUFFIXES
 from cnnkit.terminal.printable import printable
 
 #: Endings of images that no one can train on before they are converted.

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnnkit.config.image_formats import CorruptImage
 from cnnkit.data.cache import Damaged, entry_key, opened, read_arrays, write_arrays, writing
 from cnnkit.data.images import CorruptFiles
 from cnnkit.data.splits import Array, Source, chunk_size, empty_images
+from cnnkit.images.formats import CorruptImage
 
 
 @dataclass(frozen=True)

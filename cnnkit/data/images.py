@@ -13,9 +13,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.config.image_formats import FORMATS, MOST_MEGAPIXELS, CorruptImage, open_image
 from cnnkit.data.splits import Array, chunk_size
 from cnnkit.errors import CnnkitError
+from cnnkit.images.formats import FORMATS, MOST_MEGAPIXELS, CorruptImage, open_image
 from cnnkit.machine.processor import usable_cores
 from cnnkit.terminal.printable import printable
 

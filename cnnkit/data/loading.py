@@ -14,7 +14,6 @@ from cnnkit.config.class_names import place_of
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
 from cnnkit.config.image_folder import list_labelled_folder
-from cnnkit.config.image_formats import MOST_MEGAPIXELS, CorruptImage
 from cnnkit.config.split_folders import test_split
 from cnnkit.data.collections import Collection, Folder, Prepared, open_collection
 from cnnkit.data.copies import Measured, copies_text, find_copies, measured, measured_in_cache
@@ -23,7 +22,8 @@ from cnnkit.data.images import CorruptFiles, FolderSource
 from cnnkit.data.memory import MEMORY_SHARE, available_memory
 from cnnkit.data.splits import Array, DataSets, Source, Split, stratified
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.layers.base import derive_seed
+from cnnkit.format.seeds import derive_seed
+from cnnkit.images.formats import MOST_MEGAPIXELS, CorruptImage
 
 log = logging.getLogger("cnnkit")
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.config.image_formats import CorruptImage
 from cnnkit.data.loading import load
 from cnnkit.errors import CnnkitError
+from cnnkit.images.formats import CorruptImage
 
 if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig

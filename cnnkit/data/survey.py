@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.config.image_formats import MOST_MEGAPIXELS, CorruptImage, header_size, open_image
 from cnnkit.data.splits import CHUNK, Array
+from cnnkit.images.formats import MOST_MEGAPIXELS, CorruptImage, header_size, open_image
 from cnnkit.machine.processor import usable_cores
 
 #: The EXIF tag of the orientation, and its values.

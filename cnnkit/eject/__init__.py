@@ -17,7 +17,7 @@ from cnnkit.eject.network import NetworkText, write_network
 from cnnkit.eject.text import IMPORTS, copied, defined_names, import_lines, literal, wrapped
 from cnnkit.eject.training import TrainingText, write_training
 from cnnkit.errors import UsageError
-from cnnkit.layers.base import Shape
+from cnnkit.format.shapes import Shape
 from cnnkit.layers.stack import Step
 from cnnkit.layers.stack import head as head_of
 
@@ -36,7 +36,7 @@ _RESERVED = {
 }  # fmt: skip
 _COPIED_FROM = (
     "cnnkit.augmentation.keras_layers",
-    "cnnkit.config.image_files",
+    "cnnkit.images.files",
     "cnnkit.data.images",
     "cnnkit.layers.functions",
     "cnnkit.layers.keras_initializers",
@@ -191,8 +191,8 @@ def _front(config: RunConfig, input_shape: Shape) -> tuple[str | None, bool]:
 
 
 def _jit(training: TrainingConfig, stack: Sequence[Step], policy: str) -> str:
-    """Whether XLA compiles, as an expression, by the rules of `cnnkit.machine.tensorflow.choose`."""
-    from cnnkit.machine.tensorflow import needing_xla
+    """Whether XLA compiles, as an expression, by the rules of `cnnkit.training.settings.choose`."""
+    from cnnkit.network.xla import needing_xla
 
     if training.jit != "auto":
         return str(training.jit == "on")

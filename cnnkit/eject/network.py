@@ -18,8 +18,9 @@ from typing import Any
 from cnnkit.eject.nodes import Block, Leaf, Loop, Node, Paths, literals, literals_of, skeleton
 from cnnkit.eject.text import Raw, call_text, keras_name, literal, wrapped
 from cnnkit.format.script import Argument, Call
+from cnnkit.format.shapes import format_shape
 from cnnkit.layers import LAYERS
-from cnnkit.layers.base import Layer, Scope, Seeds, format_shape
+from cnnkit.layers.base import Layer, Scope, Seeds
 from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.composite import Repeat
 from cnnkit.layers.resolved import Compound, scopes

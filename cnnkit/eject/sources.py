@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read_prepared, split_name
-from cnnkit.config.image_files import SYSTEM_FOLDERS
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
-from cnnkit.config.image_formats import FORMATS, IMAGE_SUFFIXES, MEGAPIXEL
 from cnnkit.config.known_data_sets import KNOWN
 from cnnkit.data.images import RESIZERS
 from cnnkit.eject.text import copied, literal, wrapped
+from cnnkit.images.files import SYSTEM_FOLDERS
+from cnnkit.images.formats import FORMATS, IMAGE_SUFFIXES, MEGAPIXEL
 
 _DIGITS = '''\
 def load():
@@ -164,7 +164,7 @@ def _folder(config: DataConfig, listing: ImageFolder, info: DataSetInfo) -> Sour
     }
     used = ["_turn", "_convert", *([resizer] if config.image_size is not None else [])]
     functions = [
-        copied("cnnkit.config.image_files", ["image_files"]) + "\n",
+        copied("cnnkit.images.files", ["image_files"]) + "\n",
         copied("cnnkit.data.images", used) + "\n",
         (_FOLDER + (_LOAD_READABLE if config.skip_corrupt else _LOAD)) % names,
     ]

@@ -19,6 +19,7 @@ import yaml
 
 from cnnkit.errors import ConfigError, Place, Problem
 from cnnkit.format.base import describe, shorten
+from cnnkit.format.run_folders import CONFIG_FILE
 
 #: What may stand in a tuple of Python's.
 _IN_A_TUPLE = re.compile(r"[-+]?[0-9][0-9.e]*|\$\w+|None|True|False")
@@ -187,7 +188,7 @@ def neighbours(file: str) -> str:
 
 def folder_hint(folder: str) -> str:
     """What a folder holds that is given as a config, and what to do with it; nothing if that is unknown."""
-    from cnnkit.config.image_formats import IMAGE_SUFFIXES
+    from cnnkit.images.formats import IMAGE_SUFFIXES
 
     try:
         names = sorted(os.listdir(folder))
@@ -196,7 +197,7 @@ def folder_hint(folder: str) -> str:
     configs = [name for name in names if name.endswith((".yaml", ".yml"))]
     if configs:
         return f"It holds configs; name one, such as {os.path.join(folder, configs[0])}"
-    runs = [name for name in names if os.path.isfile(os.path.join(folder, name, "config.yaml"))]
+    runs = [name for name in names if os.path.isfile(os.path.join(folder, name, CONFIG_FILE))]
     if runs:
         return f"It holds runs; name one, such as {os.path.join(folder, runs[0])}"
     for _, (where, _, files) in zip(range(MAXIMUM_DEPTH), os.walk(folder), strict=False):

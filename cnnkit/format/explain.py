@@ -17,7 +17,13 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Mistake:
-    """One error of pydantic's with its full path and the model that owns the last part of it."""
+    """One error of pydantic's.
+
+    Attributes:
+        path: From the document to what is wrong.
+        owner: The model that owns the last part of it.
+        document: The model of all that was validated.
+    """
 
     path: Path
     kind: str
@@ -25,21 +31,30 @@ class Mistake:
     received: Any
     context: dict[str, Any]
     owner: type[StrictModel] | None
+    document: type[StrictModel]
 
 
-def mistakes(errors: list[Any], model: type[StrictModel], prefix: Path = ()) -> Iterator[Mistake]:
-    """All errors, those inside named objects unfolded."""
+def mistakes(
+    errors: list[Any], model: type[StrictModel], prefix: Path = (), document: type[StrictModel] | None = None
+) -> Iterator[Mistake]:
+    """All errors, those inside named objects unfolded.
+
+    Args:
+        model: What was validated.
+        prefix: The path to it, where it is a part of `document`.
+    """
+    document = document or model
     for error in errors:
         path = prefix + tuple(error["loc"])
         context = error.get("ctx", {})
         if error["type"] == "nested":
-            yield from mistakes(context["errors"], context["class"], (*path, context["name"]))
+            yield from mistakes(context["errors"], context["class"], (*path, context["name"]), document)
         else:
             owner = _owner(model, tuple(error["loc"]))
             if "argument" in context:
                 argument = context["argument"]
                 path = (*path, *argument) if isinstance(argument, tuple) else (*path, argument)
-            yield Mistake(path, error["type"], error["msg"], error.get("input"), context, owner)
+            yield Mistake(path, error["type"], error["msg"], error.get("input"), context, owner, document)
 
 
 def _owner(model: type[StrictModel], location: Path) -> type[StrictModel] | None:
@@ -164,7 +179,7 @@ def _unknown_key(mistake: Mistake) -> str:
         return "unknown argument `seed`; all seeds come from the run's own `seed`"
     from cnnkit.format.hints import of_key
 
-    hint = of_key(key, mistake.owner, mistake.received) if mistake.owner is not None else ""
+    hint = of_key(key, mistake.owner, mistake.received, mistake.document) if mistake.owner is not None else ""
     return f"unknown {_noun(mistake)} `{shorten(key)}`{hint}"
 
 

@@ -81,11 +81,12 @@ DROPPED: Mapping[str, str] = {
 _OF_PYTORCH = ("num_features", "eps", "affine", "track_running_stats")
 
 
-def of_key(key: str, owner: type[StrictModel], received: Any) -> str:
+def of_key(key: str, owner: type[StrictModel], received: Any, document: type[StrictModel]) -> str:
     """What may be meant by a key that a section or a named object does not have; the end of a sentence.
 
     Args:
         received: The key's value.
+        document: The model of all that the section is a part of.
     """
     fields = owner.model_fields
     torch = "; PyTorch's `momentum: 0.1` is 0.9 in Keras" if key in _OF_PYTORCH and "momentum" in fields else ""
@@ -94,11 +95,11 @@ def of_key(key: str, owner: type[StrictModel], received: Any) -> str:
     other = renamed(key, owner)
     if other is not None:
         return f"; write `{other}`{', the share that is dropped' if key == 'keep_prob' else ''}{torch}"
-    place = elsewhere(key, owner, received)
+    place = elsewhere(key, owner, received, document)
     return f"; {place}" if place is not None else suggestion(key, fields)
 
 
-def meant_key(key: str, owner: type[StrictModel]) -> str | None:
+def meant_key(key: str, owner: type[StrictModel], document: type[StrictModel]) -> str | None:
     """The field of a section or a named object that a key it does not have stands for; None if that is unknown."""
     if key in DROPPED:
         return None
@@ -108,7 +109,7 @@ def meant_key(key: str, owner: type[StrictModel]) -> str | None:
     other = renamed(key, owner)
     if other is not None:
         return other
-    return nearest(key, owner.model_fields) if elsewhere(key, owner, None) is None else None
+    return nearest(key, owner.model_fields) if elsewhere(key, owner, None, document) is None else None
 
 
 def renamed(key: str, owner: type[StrictModel]) -> str | None:
@@ -117,26 +118,24 @@ def renamed(key: str, owner: type[StrictModel]) -> str | None:
     return next(found, None)
 
 
-def elsewhere(key: str, owner: type[StrictModel], received: Any) -> str | None:
+def elsewhere(key: str, owner: type[StrictModel], received: Any, document: type[StrictModel]) -> str | None:
     """Where a key belongs that is written at a wrong place; None if it is no misplaced one."""
     if issubclass(owner, NamedObject):
         belongs = key == "weight_decay" and owner.__module__.startswith("cnnkit.layers")
         return "write it as an argument of the optimizer, or `kernel_regularizer: {L2: ...}` here" if belongs else None
     if fold(key) in map(fold, owner.model_fields):
         return None
-    return next(_places(key, received), None)
+    return next(_places(key, received, document), None)
 
 
-def _places(key: str, received: Any) -> Iterator[str]:
+def _places(key: str, received: Any, document: type[StrictModel]) -> Iterator[str]:
     """Where a key may stand, from the schema of the config.
 
     A section's key comes first, then an argument of what a section has by default, then the name of an object.
     """
-    from cnnkit.config.run import RunConfig
-
     names = (key, *RENAMED.get(key, ()))
     value = "..." if isinstance(received, dict | list | None) else flow(received)
-    fields = list(_fields(Schema("model", model=RunConfig), ()))
+    fields = list(_fields(Schema("model", model=document), ()))
     for name in names:
         for path, _, _ in fields:
             if path[-1] == name:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import UsageError
-from cnnkit.layers.base import Layer, Shape
-from cnnkit.layers.field import View
-from cnnkit.layers.geometry import CHANNELS_LAST, order_behind
+from cnnkit.format.shapes import Shape
+from cnnkit.layers.base import Layer
+from cnnkit.layers.geometry import CHANNELS_LAST
+from cnnkit.layers.receptive_field import View
 from cnnkit.layers.resolved import Compound, Part
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _stack(loaded: LoadedConfig) -> tuple[Sequence[Step], Sequence[str]]:
 
 def _places(passed: Sequence[tuple[str, Step]]) -> list[Place]:
     order: tuple[int, ...] = CHANNELS_LAST
-    orders = [order := order_behind(step.layer, order) for _, step in passed]
+    orders = [order := step.layer.order_behind(order) for _, step in passed]
     return [
         Place(
             name,

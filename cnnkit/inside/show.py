@@ -286,13 +286,13 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
         CnnkitError: if the data are not there.
     """
     from cnnkit import data as data_module
-    from cnnkit.machine import tensorflow as runtime
+    from cnnkit.machine.tensorflow import load_tensorflow, request
 
     config = loaded.config
     if not config.augmentation:
         raise UsageError(f"`{loaded.file}` has no augmentation", "Its network receives the images as they are.")
-    runtime.request(config.training.onednn, config.training.threads)
-    runtime.load_tensorflow()
+    request(config.training.onednn, config.training.threads)
+    load_tensorflow()
     # It imports Keras, and so TensorFlow, whose settings must stand by then.
     from cnnkit.augmentation.pipeline import Pipeline
 

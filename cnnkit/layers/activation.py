@@ -6,8 +6,9 @@ from pydantic import Field
 
 from cnnkit.format.base import Dimension, NonNegativeNumber, Number
 from cnnkit.format.script import Argument, Call
+from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers.axes import AxesField, as_list, covers, positions
-from cnnkit.layers.base import Layer, Scope, Shape, ShapeError, Weight, format_shape
+from cnnkit.layers.base import Layer, Scope, Weight
 from cnnkit.layers.initializers import ZEROS
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.weights import (

@@ -5,7 +5,6 @@ A layer is a frozen pydantic model whose fields are Keras' arguments. From the s
 input positions an output position sees; `build` makes the Keras layer.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -16,45 +15,10 @@ from pydantic import Field, WrapValidator
 
 from cnnkit.format.base import DtypeName, NamedObject, StrictModel
 from cnnkit.format.script import Argument, Call
-from cnnkit.layers.field import LONGEST_PATTERN, SAME, Bounds, Pattern, View
-from cnnkit.layers.geometry import CHANNELS_LAST
-
-#: A tensor's shape without the batch axis, such as (32, 32, 3).
-Shape = tuple[int, ...]
-#: Keys and places in lists, as far as they lead to a value of the config.
-Path = tuple[str | int, ...]
-
-
-class ShapeError(ValueError):
-    """A layer cannot take the shape that arrives at it.
-
-    Args:
-        message: Both sizes, and what to do.
-        argument: The argument to blame, where there is one, or the path to it; the error then points at it.
-        inside: For each block of the config that the error lies in, from the outermost: its name, and the path to
-            blame in its definition.
-        blamed: The parameters of the block that the layer is in which gave what is refused; None where nobody has
-            looked yet.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        argument: str | Path | None = None,
-        inside: tuple[tuple[str, Path], ...] = (),
-        blamed: tuple[str, ...] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.path: Path = () if argument is None else (argument,) if isinstance(argument, str) else argument
-        self.inside = inside
-        self.blamed = blamed
-
-    @property
-    def argument(self) -> str | None:
-        """The layer's own argument to blame."""
-        return str(self.path[0]) if self.path else None
-
+from cnnkit.format.seeds import derive_seed
+from cnnkit.format.shapes import Shape, ShapeError, format_shape
+from cnnkit.layers.geometry import CHANNELS_FIRST, CHANNELS_LAST
+from cnnkit.layers.receptive_field import LONGEST_PATTERN, SAME, Bounds, Pattern, View
 
 #: Values of one tensor of one image, and of one weight: TensorFlow's kernels count many of them with 32 bits.
 MOST_VALUES = 2**31 - 1
@@ -114,15 +78,6 @@ class Weight:
     @property
     def size(self) -> int:
         return math.prod(self.shape)
-
-
-def derive_seed(seed: int, *path: object) -> int:
-    """A seed in 0..2^31-1 for one named stream of randomness, a pure function of `seed` and `path`.
-
-    Streams with different paths are independent, so that a draw in one never moves another.
-    """
-    text = "/".join(str(part) for part in (seed, *path))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") & 0x7FFFFFFF
 
 
 @dataclass
@@ -307,6 +262,23 @@ class Layer(NamedObject):
         """
         return ()
 
+    def arriving_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
+        """Where height (0), width (1) and channels (2) lie as the layer takes them; its `data_format` decides.
+
+        Args:
+            order: Where they lie in what comes before.
+        """
+        data_format = getattr(self, "data_format", None)
+        if data_format == "channels_first" and order[0] != 2:
+            return CHANNELS_FIRST
+        if data_format == "channels_last" and order[-1] != 2:
+            return CHANNELS_LAST
+        return order
+
+    def order_behind(self, order: tuple[int, ...]) -> tuple[int, ...]:
+        """Where height (0), width (1) and channels (2) lie behind the layer, given where they lie before it."""
+        return self.output_order(self.arriving_order(order))
+
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
         """Where height (0), width (1) and channels (2) lie in the output, given where they lie in the input."""
         return order
@@ -427,8 +399,3 @@ def image_shape(height: int, width: int, filters: int, data_format: str | None) 
     if data_format == "channels_first":
         return (filters, height, width)
     return (height, width, filters)
-
-
-def format_shape(shape: Shape) -> str:
-    """A shape as messages and tables write it: 32x32x3."""
-    return "x".join(str(size) for size in shape)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
@@ -10,8 +10,9 @@ from pydantic_core import PydanticCustomError
 from cnnkit.format.base import describe, invalid, nearest, nested, suggestion, to_plain
 from cnnkit.format.explain import message_of, mistakes
 from cnnkit.format.expressions import SIZES, check_expression
-from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names, Shape, ShapeError, format_shape
-from cnnkit.layers.geometry import CHANNELS_LAST, arriving_order
+from cnnkit.format.shapes import Shape, ShapeError, format_shape
+from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names
+from cnnkit.layers.geometry import CHANNELS_LAST
 from cnnkit.layers.resolved import Compound, Part, leaves
 from cnnkit.layers.stack import StackError, Step, trace
 from cnnkit.layers.substitution import (
@@ -23,9 +24,6 @@ from cnnkit.layers.substitution import (
     values_for,
     wrong_expressions,
 )
-
-if TYPE_CHECKING:
-    from cnnkit.layers.blocks import BlockConfig
 
 #: The default of a parameter that every call has to give.
 REQUIRED = "required"
@@ -116,11 +114,11 @@ class BlockCall(Layer):
             inner = replace(names, parameters=values, calls=(*names.calls, self.block))
             steps = trace(block.layers, input_shape, inner)
         except StackError as error:
-            given, defaults = self._origins(block, error.blamed or ())
+            given, defaults = self._origins(block.parameters, error.blamed or ())
             places = (("layers", *error.path), *(("parameters", key) for key in defaults))
             first, *others = ((self.block, place) for place in places)
             raise ShapeError(error.message, given, (first, *error.inside, *others)) from None
-        self._check_channels(block, steps, names, input_shape)
+        self._check_channels(block.parameters, steps, names, input_shape)
         return Compound.of(self._with_common(outer), [Part.of("layers", steps)], values=values)
 
     def named_in(self, argument: str | None) -> tuple[str, ...]:
@@ -132,28 +130,30 @@ class BlockCall(Layer):
             return ShapeError(message, key)
         return ShapeError(message, inside=((self.block, ("parameters", key)),))
 
-    def _origins(self, block: "BlockConfig", blamed: Iterable[str]) -> tuple[str | None, list[str]]:
+    def _origins(self, parameters: Mapping[str, Any], blamed: Iterable[str]) -> tuple[str | None, list[str]]:
         """Where parameters have their values from: the first that this call gives, and those left to their defaults."""
         given, defaults = None, []
-        waiting = [key for key in blamed if key in block.parameters]
+        waiting = [key for key in blamed if key in parameters]
         for key in waiting:
             if key in self.values:
                 given = given or key
             else:
                 defaults.append(key)
-                waiting += [one for one in parameters_in(block.parameters[key]) if one in block.parameters]
+                waiting += [one for one in parameters_in(parameters[key]) if one in parameters]
         return given, defaults
 
-    def _check_channels(self, block: "BlockConfig", steps: Sequence[Step], names: Names, input_shape: Shape) -> None:
+    def _check_channels(
+        self, parameters: Mapping[str, Any], steps: Sequence[Step], names: Names, input_shape: Shape
+    ) -> None:
         """Whether the block reads the channels where the layers before it leave them, if its parameters count them.
 
         Raises:
             ShapeError: if not, so that nobody knows which axis `$channels` means.
         """
         reader = next((layer for layer in leaves([step.layer for step in steps]) if _moves_axes(layer)), None)
-        if len(input_shape) != 3 or reader is None or arriving_order(reader, names.order) == names.order:
+        if len(input_shape) != 3 or reader is None or reader.arriving_order(names.order) == names.order:
             return
-        for key, default in block.parameters.items():
+        for key, default in parameters.items():
             counted = SIZES.intersection(parameters_in(self.values.get(key, default))) - names.parameters.keys()
             if counted:
                 message = (

@@ -8,20 +8,10 @@ from pydantic import Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapVa
 
 from cnnkit.format.base import LARGEST_COUNT, LARGEST_SIDE, describe, invalid
 from cnnkit.format.script import Argument, Call
+from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers import geometry
 from cnnkit.layers.axes import AxisField
-from cnnkit.layers.base import (
-    MOST_LAYERS,
-    Layer,
-    Names,
-    Scope,
-    Shape,
-    ShapeError,
-    ShapeLayer,
-    channels,
-    format_shape,
-    spatial_sizes,
-)
+from cnnkit.layers.base import MOST_LAYERS, Layer, Names, Scope, ShapeLayer, channels, spatial_sizes
 from cnnkit.layers.convolution import Conv2D
 from cnnkit.layers.normalization import BatchNormalization
 from cnnkit.layers.pooling import MaxPooling2D

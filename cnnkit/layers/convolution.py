@@ -7,10 +7,11 @@ from pydantic import Field, model_validator
 
 from cnnkit.format.base import Dimension, Pair, PositiveInteger, describe, invalid
 from cnnkit.format.script import Call
+from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers import geometry
-from cnnkit.layers.base import Scope, Shape, ShapeError, Weight, channels, format_shape, image_shape, spatial
-from cnnkit.layers.field import Bounds
+from cnnkit.layers.base import Scope, Weight, channels, image_shape, spatial
 from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS
+from cnnkit.layers.receptive_field import Bounds
 from cnnkit.layers.weights import (
     ActivationName,
     ConstraintField,

@@ -5,7 +5,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.format.base import DataFormat, Fraction, Rate, describe, invalid, is_whole, list_schema, whole_schema
-from cnnkit.layers.base import MOST_VALUES, Scope, Shape, ShapeError, ShapeLayer, spatial
+from cnnkit.format.shapes import Shape, ShapeError
+from cnnkit.layers.base import MOST_VALUES, Scope, ShapeLayer, spatial
 from cnnkit.layers.weights import refuse_seed
 from cnnkit.layers.window import DATA_FORMAT
 

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cnnkit.layers.base import Layer
+    pass
 
 #: How many rows (or columns) are added before and after.
 Amount = tuple[int, int]
@@ -230,22 +230,3 @@ def resize_bounds(size: int, output: int, interpolation: str, antialias: bool = 
 #: Where height (0), width (1) and channels (2) lie in a channels-last and a channels-first image.
 CHANNELS_LAST = (0, 1, 2)
 CHANNELS_FIRST = (2, 0, 1)
-
-
-def arriving_order(layer: Layer, order: tuple[int, ...]) -> tuple[int, ...]:
-    """Where height (0), width (1) and channels (2) lie as a layer takes them, whose `data_format` decides.
-
-    Args:
-        order: Where they lie in what comes before.
-    """
-    data_format = getattr(layer, "data_format", None)
-    if data_format == "channels_first" and order[0] != 2:
-        return CHANNELS_FIRST
-    if data_format == "channels_last" and order[-1] != 2:
-        return CHANNELS_LAST
-    return order
-
-
-def order_behind(layer: Layer, order: tuple[int, ...]) -> tuple[int, ...]:
-    """Where height (0), width (1) and channels (2) lie behind a layer, given where they lie before it."""
-    return layer.output_order(arriving_order(layer, order))

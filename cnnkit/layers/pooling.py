@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 
 from cnnkit.format.base import DataFormat, Pair, invalid
 from cnnkit.format.script import Argument, Call
-from cnnkit.layers.base import Layer, Scope, Shape, channels, image_shape, spatial
+from cnnkit.format.shapes import Shape
+from cnnkit.layers.base import Layer, Scope, channels, image_shape, spatial
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.window import DATA_FORMAT, Amounts, WindowedLayer, compute_dtype
 

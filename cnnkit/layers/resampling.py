@@ -7,9 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.format.base import NUMBER_SCHEMA, DataFormat, Number, Pair, Side, describe, invalid, is_number, list_schema
+from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers import geometry
-from cnnkit.layers.base import Layer, Shape, ShapeError, ShapeLayer, channels, format_shape, image_shape, spatial
-from cnnkit.layers.field import Bounds
+from cnnkit.layers.base import Layer, ShapeLayer, channels, image_shape, spatial
+from cnnkit.layers.receptive_field import Bounds
 from cnnkit.layers.window import DATA_FORMAT, AmountsField
 
 Interpolation = Literal["bilinear", "nearest", "bicubic", "lanczos3", "lanczos5"]

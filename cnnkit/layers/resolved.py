@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from cnnkit.layers import geometry
-from cnnkit.layers.base import Layer, Scope, Seeds, Shape, ShapeError, Weight, format_shape
-from cnnkit.layers.field import View
+from cnnkit.format.shapes import Shape, ShapeError, format_shape
+from cnnkit.layers.base import Layer, Scope, Seeds, Weight
+from cnnkit.layers.receptive_field import View
 from cnnkit.layers.stack import Step, last_activation
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.window import WindowedLayer, compute_dtype
@@ -202,7 +202,7 @@ class Compound(Layer):
 
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
         for step in self.parts[0].steps:
-            order = geometry.order_behind(step.layer, order)
+            order = step.layer.order_behind(order)
         return order
 
     def needs_xla_on_cpu(self) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cnnkit.layers.base import Layer, Names, Path, Shape, ShapeError
-from cnnkit.layers.geometry import order_behind
+from cnnkit.format.shapes import Path, Shape, ShapeError
+from cnnkit.layers.base import Layer, Names
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def trace(layers: Sequence[Layer], input_shape: Shape, names: Names) -> list[Ste
             raise StackError((index, layer.kind, *error.path), error) from None
         steps.append(Step(resolved, shape, output_shape))
         shape = output_shape
-        names = replace(names, order=order_behind(resolved, names.order))
+        names = replace(names, order=resolved.order_behind(names.order))
     return steps
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cnnkit.layers.base import Shape
+from cnnkit.format.shapes import Shape
 
 
 def functional(name: str, input_shape: Shape, dtype: str, body: Callable[[Any], Any]) -> Any:

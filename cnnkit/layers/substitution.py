@@ -22,8 +22,9 @@ from cnnkit.format.expressions import (
     is_whole_name,
 )
 from cnnkit.format.schema import Schema
+from cnnkit.format.shapes import Path, Shape
 from cnnkit.layers import LAYERS
-from cnnkit.layers.base import Layer, Names, Path, Shape
+from cnnkit.layers.base import Layer, Names
 
 #: What every layer takes, blocks included.
 COMMON = tuple(Layer.model_fields)

@@ -13,8 +13,9 @@ from cnnkit.format.base import Choice, StrictModel, keyword_arguments, nested, s
 from cnnkit.format.explain import message_of, mistakes
 from cnnkit.format.expressions import CLASSES, NAME, check_expression, is_expression, is_whole_name
 from cnnkit.format.schema import Schema, class_schema
+from cnnkit.format.shapes import Path, Shape, ShapeError
 from cnnkit.layers import LAYERS
-from cnnkit.layers.base import Layer, Names, Path, Shape, ShapeError
+from cnnkit.layers.base import Layer, Names
 from cnnkit.layers.block_calls import read_call
 from cnnkit.layers.geometry import CHANNELS_FIRST, CHANNELS_LAST
 from cnnkit.layers.resolved import Compound, Part

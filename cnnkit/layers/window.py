@@ -17,18 +17,9 @@ from cnnkit.format.base import (
     whole_schema,
 )
 from cnnkit.format.script import Argument, Call
+from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers import geometry
-from cnnkit.layers.base import (
-    Layer,
-    Scope,
-    Shape,
-    ShapeError,
-    as_argument,
-    channels,
-    format_shape,
-    image_shape,
-    spatial,
-)
+from cnnkit.layers.base import Layer, Scope, as_argument, channels, image_shape, spatial
 
 #: ((top, bottom), (left, right)), in pixels.
 Amounts = tuple[geometry.Amount, geometry.Amount]

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from cnnkit.config.load import LoadedConfig
-from cnnkit.layers.base import format_shape
-from cnnkit.layers.field import View
+from cnnkit.format.shapes import format_shape
+from cnnkit.layers.receptive_field import View
 from cnnkit.layers.resolved import Compound
 from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer

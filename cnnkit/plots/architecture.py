@@ -11,7 +11,7 @@ from typing import Any
 
 from cnnkit.config.load import LoadedConfig
 from cnnkit.format.base import shorten
-from cnnkit.layers.base import format_shape
+from cnnkit.format.shapes import format_shape
 from cnnkit.network.summary import Summary, summarize
 from cnnkit.plots.drawing import (
     LINE_HEIGHT,

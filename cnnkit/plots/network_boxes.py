@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cnnkit.layers.base import Shape
+from cnnkit.format.shapes import Shape
 from cnnkit.plots.drawing import (
     LINE_HEIGHT,
     Box,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from cnnkit.format.shapes import Shape, format_shape
 from cnnkit.layers import LAYERS
-from cnnkit.layers.base import Layer, Shape, format_shape
+from cnnkit.layers.base import Layer
 from cnnkit.layers.composite import PaddedChannels
 from cnnkit.layers.resolved import Compound
 from cnnkit.layers.stack import Step

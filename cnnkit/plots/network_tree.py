@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from cnnkit.format.shapes import Shape, format_shape
 from cnnkit.layers import geometry
-from cnnkit.layers.base import Layer, Shape, format_shape
+from cnnkit.layers.base import Layer
 from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.composite import Repeat
 from cnnkit.layers.resolved import Compound
@@ -110,7 +111,7 @@ def has_merges(steps: Sequence[Step]) -> bool:
 def _channels_first_after(layer: Layer, before: bool) -> bool:
     """Whether the channels come first in a layer's output, where they do or do not in what arrives."""
     order = geometry.CHANNELS_FIRST if before else geometry.CHANNELS_LAST
-    return geometry.order_behind(layer, order)[0] == geometry.CHANNELS_FIRST[0]
+    return layer.order_behind(order)[0] == geometry.CHANNELS_FIRST[0]
 
 
 def _is_block(step: Step) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cnnkit.layers.base import format_shape
+from cnnkit.format.shapes import format_shape
 from cnnkit.network.summary import LayerRow, Summary
 from cnnkit.plots import style
 from cnnkit.report.facts import Facts

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cnnkit.format.explain import Path, format_path
-from cnnkit.machine.tensorflow import FIELDS
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, yaml_text
+from cnnkit.training.settings import SETTINGS
 
 #: Values that come from one file, or share another origin, stand in one row up to this length.
 _ROW_LENGTH = 140
 
 #: What cnnkit chooses where the config says `auto`.
-_CHOSEN = {"data.memory", *(f"training.{name}" for name in FIELDS)}
+_CHOSEN = {"data.memory", *(f"training.{name}" for name in SETTINGS)}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnkit.format.document import MAXIMUM_BYTES
-from cnnkit.layers.base import format_shape
+from cnnkit.format.shapes import format_shape
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, flattened
 

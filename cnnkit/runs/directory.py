@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cnnkit.config.image_formats import MOST_MEGAPIXELS, RESIZINGS
 from cnnkit.errors import CnnkitError
 from cnnkit.files import check_folder, check_regular, open_stream, to_csv, write_atomically
+from cnnkit.format.run_folders import CONFIG_FILE, ENVIRONMENT_FILE
+from cnnkit.images.formats import MOST_MEGAPIXELS, RESIZINGS
 from cnnkit.runs.json_forms import ANY, REQUIRED, Form, mismatch
 from cnnkit.terminal.printable import printable
 
@@ -105,7 +106,7 @@ class Run:
 
     @property
     def config(self) -> Path:
-        return self.path / "config.yaml"
+        return self.path / CONFIG_FILE
 
     @property
     def config_source(self) -> Path:
@@ -113,7 +114,7 @@ class Run:
 
     @property
     def environment(self) -> Path:
-        return self.path / "environment.json"
+        return self.path / ENVIRONMENT_FILE
 
     @property
     def metrics(self) -> Path:

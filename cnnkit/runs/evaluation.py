@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import write_atomically
 from cnnkit.machine import processor
-from cnnkit.machine import tensorflow as runtime
+from cnnkit.machine.tensorflow import has_gpu, load_tensorflow, on_or_off, onednn_in_use, request
 from cnnkit.network.footprint import check_inference, of_inference
 from cnnkit.network.summary import summarize
+from cnnkit.network.xla import needing_xla
 from cnnkit.runs import ensemble, inference
 from cnnkit.runs.config import config_of_images, read_config
 from cnnkit.runs.directory import Run
+from cnnkit.runs.inference import inference_batch_size
 from cnnkit.runs.listing import plain_config, within
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def load_model(run: Run) -> Any:
     """
     check_model(run)
     request_settings(run)
-    runtime.load_tensorflow()
+    load_tensorflow()
     return open_model(run)
 
 
@@ -54,7 +56,7 @@ def open_model(run: Run) -> Any:
     task = run.read_task()
     loaded = read_config(run)
     run.check_archive(run.model, _BYTES_PER_PARAMETER * summarize(loaded).parameters + _BYTES_BESIDE)
-    if not runtime.has_gpu():
+    if not has_gpu():
         check_inference(of_inference(loaded.config.model.trace(loaded.info.shape, loaded.info.classes)))
     try:
         model = keras.models.load_model(run.model, compile=False, safe_mode=True)
@@ -99,8 +101,8 @@ def request_settings(run: Run) -> None:
         onednn = settings.get("onednn")
         threads = settings.get("threads") or 0
         # Whoever sent the run may have written any number.
-        runtime.request(
-            "auto" if onednn is None else runtime.on_or_off(onednn),
+        request(
+            "auto" if onednn is None else on_or_off(onednn),
             threads if 1 <= threads <= processor.MOST_THREADS else "auto",
         )
 
@@ -116,13 +118,13 @@ def compile_run(run: Run, model: Any, tta: Sequence[str] = ()) -> tuple[Callable
         The network as a function of uint8 images, and how many of them to give it at a time.
     """
     network = inference.compile_network(model, head=run.read_task().head, jit_compile=uses_xla(run), tta=tta)
-    return network, max(1, runtime.inference_batch_size(model) // len(inference.view_weights(tta)))
+    return network, max(1, inference_batch_size(model) // len(inference.view_weights(tta)))
 
 
 def uses_xla(run: Run) -> bool:
     """Whether XLA compiles the run's network: as in training; on another kind of device, as that device needs."""
     settings = run.read_environment().get("settings") or {}
-    device = "GPU" if runtime.load_tensorflow().config.list_physical_devices("GPU") else "CPU"
+    device = "GPU" if load_tensorflow().config.list_physical_devices("GPU") else "CPU"
     if settings.get("device") == device and settings.get("jit_compile"):
         return True
     if device == "GPU":
@@ -131,7 +133,7 @@ def uses_xla(run: Run) -> bool:
     loaded = read_config(run)
     stack = loaded.config.model.trace(loaded.info.shape, loaded.info.classes)
     policy = settings.get("dtype_policy") or "float32"
-    return runtime.needing_xla(stack, policy, runtime.onednn_in_use()) is not None
+    return needing_xla(stack, policy, onednn_in_use()) is not None
 
 
 def evaluate_run(
@@ -295,7 +297,7 @@ def _answers(run: Run, images: Any, tta: Sequence[str]) -> _Answers:
     task = run.read_task()
     model = load_model(run)
     network, at_once = compile_run(run, model, tta)
-    batch_size = runtime.inference_batch_size(model)
+    batch_size = inference_batch_size(model)
 
     def batches(size: int) -> Any:
         return data_module.evaluation_batches(images, batch_size=size, classes=len(task.class_names))

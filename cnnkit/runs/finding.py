@@ -6,13 +6,11 @@ import contextlib
 import os
 import re
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.format.run_folders import RUNS
 from cnnkit.runs.directory import Run
-
-RUNS = "runs"
 
 
 def create_run(name: str, directory: str | None = None) -> Run:
@@ -92,52 +90,6 @@ def _prepared(run: Run) -> Run:
     run.checkpoint.parent.mkdir()
     run.curves.parent.mkdir()
     return run
-
-
-def holds_runs(folder: Path) -> bool:
-    """Whether a folder is a run, or the one of all runs."""
-    if _is_run(folder):
-        return True
-    return folder.name == RUNS and any(_is_run(path) for path in folder.iterdir())
-
-
-def outside_runs(files: Sequence[str], folder: str | Path) -> list[str]:
-    """The files that lie in no run below a folder: of those that do, none is an image that somebody put there."""
-    top = str(folder)
-
-    @cache
-    def in_run(place: str) -> bool:
-        return place != top and (_is_run(Path(place)) or in_run(os.path.dirname(place)))
-
-    return [file for file in files if not in_run(os.path.dirname(file))]
-
-
-def _is_run(folder: Path) -> bool:
-    run = Run(folder)
-    # Unlike those of `Path`, these raise nothing.
-    return os.path.isfile(run.config) and os.path.isfile(run.environment)
-
-
-def check_outside(directory: str | None, folder: str | None) -> None:
-    """Whether a new run would lie outside the folder of its images, where its pictures would become images, too.
-
-    Args:
-        directory: The run's directory, as for `create_run`.
-        folder: The folder of images; None where there is none.
-
-    Raises:
-        UsageError: if it would lie inside.
-    """
-    if folder is None:
-        return
-    images = os.path.realpath(os.path.expanduser(folder))
-    place = os.path.realpath(directory if directory is not None else RUNS)
-    if os.path.normcase(os.path.join(place, "")).startswith(os.path.normcase(os.path.join(images, ""))):
-        run = f"the run directory `{directory}`" if directory is not None else f"`{RUNS}` in the current folder"
-        raise UsageError(
-            f"{run} would lie inside the folder of the images, `{folder}`",
-            "Name a directory outside it with `--run-dir`, or run cnnkit in another folder.",
-        )
 
 
 def list_runs(parent: str = RUNS) -> list[Run]:

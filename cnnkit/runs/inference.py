@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -168,3 +169,20 @@ def _activate(scores: Any, head: str) -> Any:
     import tensorflow as tf
 
     return {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}.get(head, tf.identity)(scores)
+
+
+#: Bounds of a batch in validation, evaluation and prediction: images, and bytes of all their activations.
+LARGEST_INFERENCE_BATCH = 500
+
+
+INFERENCE_BYTES = 768 * 1024**2
+
+
+def inference_batch_size(model: Any) -> int:
+    """Images per batch where nothing is learned: many, to save overhead, but with bounded memory.
+
+    Args:
+        model: A built Keras model.
+    """
+    values = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
+    return int(max(1, min(LARGEST_INFERENCE_BATCH, INFERENCE_BYTES // (4 * max(values, 1)))))

@@ -10,11 +10,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import CnnkitError, Interrupted
 from cnnkit.files import open_regular
 from cnnkit.runs.directory import Run
 from cnnkit.runs.json_forms import REQUIRED, Form
-from cnnkit.training.ending import Interrupted
 
 #: What a run may be doing, and how it may have ended. A reader adds `killed`, `silent` and `unknown`.
 RUNNING = ("starting", "training", "evaluating")

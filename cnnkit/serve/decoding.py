@@ -10,8 +10,8 @@ from concurrent.futures import Executor
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.config.image_formats import CorruptImage, TooManyPixels
 from cnnkit.data.images import read_for
+from cnnkit.images.formats import CorruptImage, TooManyPixels
 from cnnkit.runs.directory import Task
 from cnnkit.serve.refusals import TOO_LARGE, UNPROCESSABLE, Refused
 from cnnkit.serve.uploads import Upload

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import NonFiniteLoss
 from cnnkit.files import replacing
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
@@ -25,10 +25,6 @@ from cnnkit.training.model import without_training_state
 
 #: How often the running epoch's figures are read and shown.
 SECONDS_BETWEEN_LOOKS = 0.2
-
-
-class NonFiniteLoss(CnnkitError):
-    """The loss or a weight is NaN or infinite."""
 
 
 class CallbackList(keras.callbacks.CallbackList):

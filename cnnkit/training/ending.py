@@ -6,16 +6,10 @@ import contextlib
 import shlex
 from typing import Any
 
-from cnnkit.errors import EXIT_INTERRUPTED, CnnkitError, of_the_system
+from cnnkit.errors import CnnkitError, Interrupted, of_the_system
 from cnnkit.runs.directory import Run
 
 _NO_CHECKPOINT = "There is no checkpoint to resume yet; start again with `cnnkit train`."
-
-
-class Interrupted(CnnkitError):
-    """The user pressed Ctrl-C; what was learned is kept."""
-
-    exit_code = EXIT_INTERRUPTED
 
 
 def resume_hint(run: Run) -> str:
@@ -108,7 +102,7 @@ def _kept(keeper: Any) -> str:
 
 def _keep_weights(keeper: Any) -> bool:
     """Saves the weights of a first epoch that has not ended; False where there is nothing to keep."""
-    from cnnkit.training.callbacks import NonFiniteLoss
+    from cnnkit.errors import NonFiniteLoss
 
     # Averaged weights are all zero before the first update.
     if int(keeper.model.optimizer.iterations.numpy()) > 0:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.layers.base import Seeds, Shape
+from cnnkit.format.shapes import Shape
+from cnnkit.layers.base import Seeds
 from cnnkit.layers.resolved import scopes
 from cnnkit.layers.stack import head
 from cnnkit.layers.weight_paths import SEPARATOR

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkit.layers.stack import head as head_of
 from cnnkit.layers.weight_paths import meant
-from cnnkit.machine import tensorflow as runtime
-from cnnkit.machine.tensorflow import Runtime
+from cnnkit.machine.tensorflow import request
 from cnnkit.network.footprint import Footprint, check_training, of_training
+from cnnkit.runs.inference import inference_batch_size
 from cnnkit.tasks.classification import training as task
 from cnnkit.training.model import build_model, measure_initial_weights, normalization_constants, weights_by_path
+from cnnkit.training.settings import Runtime, choose_settings
 
 if TYPE_CHECKING:
     from cnnkit.config.dataset import DataSetInfo
@@ -43,7 +44,7 @@ def load_data(config: RunConfig) -> DataSets:
     from cnnkit import data as data_module
 
     # Loading the data may load TensorFlow.
-    runtime.request(config.training.onednn, config.training.threads)
+    request(config.training.onednn, config.training.threads)
     return data_module.load(config.data, config.seed, splits=("train", "validation"))
 
 
@@ -61,7 +62,7 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
     assert data.train is not None
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
     stack = config.model.trace(data.info.shape, data.info.classes)
-    chosen = runtime.choose(config.training, stack, steps)
+    chosen = choose_settings(config.training, stack, steps)
     config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
     config = resolved(config, chosen)
     if chosen.device == "CPU":
@@ -172,5 +173,5 @@ def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
     )
     if data.validation is None:
         return training, None
-    batch_size = runtime.inference_batch_size(prepared.model)
+    batch_size = inference_batch_size(prepared.model)
     return training, data_module.evaluation_batches(data.validation, batch_size=batch_size, classes=classes)

@@ -11,28 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkit.config.provenance import as_texts, written
-from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.errors import CnnkitError, Interrupted, NonFiniteLoss, UsageError
 from cnnkit.files import replacing, write_atomically
 from cnnkit.format.base import StrictModel
 from cnnkit.format.document import dump
-from cnnkit.machine import tensorflow as runtime
+from cnnkit.machine.environment import describe_environment
 from cnnkit.network.summary import summarize
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import create_run, find_run
 from cnnkit.runs.progress import Reporter, StopRequested
 from cnnkit.terminal.console import Console, format_duration
-from cnnkit.training.ending import (
-    Interrupted,
-    after_stop,
-    count_epochs,
-    failed_write,
-    interruption,
-    non_finite,
-    resume_hint,
-)
+from cnnkit.training.ending import after_stop, count_epochs, failed_write, interruption, non_finite, resume_hint
 from cnnkit.training.model import first_kernel
 from cnnkit.training.preparation import Preparation, datasets, prepare
+from cnnkit.training.settings import SETTINGS
 
 if TYPE_CHECKING:
     from cnnkit.config.load import LoadedConfig
@@ -153,14 +146,14 @@ def _resume(
 def _with_settings_of(before: LoadedConfig, loaded: LoadedConfig) -> LoadedConfig:
     """The config with what ran before in place of its `auto`, so that the figures go on as they would have."""
     training = loaded.config.training
-    kept = {name: getattr(before.config.training, name) for name in runtime.FIELDS if getattr(training, name) == "auto"}
+    kept = {name: getattr(before.config.training, name) for name in SETTINGS if getattr(training, name) == "auto"}
     config = loaded.config.model_copy(update={"training": training.model_copy(update=kept)})
     return replace(loaded, config=config)
 
 
 def _record_resume(run: Run, epoch: int, loaded: LoadedConfig) -> None:
     environment = run.read_environment()
-    environment.setdefault("resumed", []).append({"after_epoch": epoch, **runtime.describe_environment()})
+    environment.setdefault("resumed", []).append({"after_epoch": epoch, **describe_environment()})
     if "written" in environment:
         changed = {path: place for path, place in written(loaded.tree).items() if place.override is not None}
         environment["written"] |= as_texts(changed)
@@ -233,7 +226,7 @@ def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: 
         run.environment,
         {
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            **runtime.describe_environment(),
+            **describe_environment(),
             "config_file": loaded.file,
             "written": as_texts(written(loaded.tree)),
             "monitor": Monitor.of_config(prepared.config.training).as_json(),
@@ -368,7 +361,7 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
         console.end_epoch()
     except KeyboardInterrupt:
         raise interruption(keeper, run) from None
-    except callbacks.NonFiniteLoss as error:
+    except NonFiniteLoss as error:
         raise non_finite(error, keeper, run) from None
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise CnnkitError(
@@ -417,7 +410,7 @@ def check_same_config(before: RunConfig, now: RunConfig) -> None:
     Raises:
         UsageError: naming what differs.
     """
-    runtime_fields = {f"training.{name}" for name in runtime.FIELDS if getattr(now.training, name) == "auto"}
+    runtime_fields = {f"training.{name}" for name in SETTINGS if getattr(now.training, name) == "auto"}
     # The batches are the same whether images are kept in memory or decoded as they are read.
     free = {"training.epochs", "training.early_stopping.patience", "data.memory", *runtime_fields}
     differences = [path for path in _differences(before, now, "") if path not in free]

@@ -22,8 +22,9 @@ from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.format.document import STDIN
 from cnnkit.machine import processor
-from cnnkit.machine import tensorflow as runtime
+from cnnkit.machine.tensorflow import ONEDNN, THREADS, environment_of_user, on_or_off, onednn_helps, set_by_user
 from cnnkit.terminal.console import Console, format_duration
+from cnnkit.training.settings import SETTINGS, choose_settings
 
 if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
@@ -45,7 +46,7 @@ class Measurement:
     """One setting, and how fast it was.
 
     Attributes:
-        settings: The values of runtime.FIELDS.
+        settings: The values of SETTINGS.
         seconds_per_step: Of the fastest repeat; None where it failed.
         start_seconds: What the first execution took beyond its steps: tracing and compiling.
         error: Why it failed.
@@ -157,7 +158,7 @@ def tune(loaded: LoadedConfig, overrides: Sequence[str], console: Console) -> tu
     if not tried:
         raise UsageError(
             "--tune has nothing to choose: the config, or an environment variable, sets them all",
-            f"Set one of these to auto: {', '.join(f'training.{name}' for name in runtime.FIELDS)}",
+            f"Set one of these to auto: {', '.join(f'training.{name}' for name in SETTINGS)}",
         )
     begin = time.perf_counter()
     console.line("tuning    times the settings on this network and data; it takes a minute or two")
@@ -183,10 +184,10 @@ def tune(loaded: LoadedConfig, overrides: Sequence[str], console: Console) -> tu
 def _open_fields(training: TrainingConfig) -> list[str]:
     """The fields that are neither set by the config nor by the user's variables."""
     decided = {
-        "onednn": runtime.set_by_user(runtime.ONEDNN) or not runtime.onednn_helps(),
-        "threads": runtime.set_by_user(runtime.THREADS) or processor.usable_cores() == 1,
+        "onednn": set_by_user(ONEDNN) or not onednn_helps(),
+        "threads": set_by_user(THREADS) or processor.usable_cores() == 1,
     }
-    return [name for name in runtime.FIELDS if getattr(training, name) == "auto" and not decided.get(name)]
+    return [name for name in SETTINGS if getattr(training, name) == "auto" and not decided.get(name)]
 
 
 def _process_candidates(training: TrainingConfig, settings: dict[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -240,7 +241,7 @@ def _in_new_process(loaded: LoadedConfig, overrides: Sequence[str]) -> dict[str,
         file = STDIN if loaded.piped else loaded.file
         done = subprocess.run(
             [sys.executable, "-P", "-c", _START, root, str(result), file, *overrides],
-            env=runtime.environment_of_user(),
+            env=environment_of_user(),
             input=loaded.text if loaded.piped else "",
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -349,10 +350,10 @@ def measure(loaded: LoadedConfig) -> dict[str, Any]:
     assert data.train is not None
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
     stack = config.model.trace(data.info.shape, data.info.classes)
-    rule = runtime.choose(training, stack, steps)
+    rule = choose_settings(training, stack, steps)
     jits = [rule.as_fields()["jit"]]
     if training.jit == "auto":
-        jits.append(runtime.on_or_off(not rule.jit_compile))
+        jits.append(on_or_off(not rule.jit_compile))
     policies = list(
         dict.fromkeys([rule.dtype_policy, "float32" if training.dtype_policy == "auto" else rule.dtype_policy])
     )

@@ -121,9 +121,9 @@ def evaluation(gate: Gate, run: str, arrays: str | None = None) -> None:
 
 def _wait_in_fit(gate: Gate) -> None:
     """Puts the gate in front of the callbacks of every `fit` of this process."""
-    from cnnkit.machine import tensorflow as runtime
+    from cnnkit.machine.tensorflow import load_tensorflow
 
-    runtime.load_tensorflow()
+    load_tensorflow()
     import keras
 
     original = keras.Model.fit

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.pool import BenchmarkError, Measured
 from cnnkit.machine import processor
-from cnnkit.machine import tensorflow as runtime
+from cnnkit.machine.environment import git_commit
 
 #: An idle contestant that takes more than this share of a core, and more than this CPU time in each repeat, disturbs
 #: the others. NumPy's BLAS waits actively for some hundredths of a second before its threads sleep.
@@ -105,7 +105,7 @@ def environment() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": versions,
-        "git_commit": runtime.git_commit(),
+        "git_commit": git_commit(),
         "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
     }
 

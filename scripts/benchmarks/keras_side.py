@@ -225,15 +225,16 @@ def predict_script(gate: Gate, model: str, arrays: str, tuned: bool) -> None:
         model: The saved model's file.
         tuned: Whether TensorFlow is set up as cnnkit does it; else as it comes.
     """
-    from cnnkit.machine import tensorflow as runtime
+    from cnnkit.machine.tensorflow import load_tensorflow
+    from cnnkit.runs.inference import inference_batch_size
 
     if tuned:
-        runtime.load_tensorflow()
+        load_tensorflow()
     import keras
 
     images, _ = read_images(arrays)
     loaded = keras.models.load_model(model)
-    batch_size = runtime.inference_batch_size(loaded)
+    batch_size = inference_batch_size(loaded)
     while True:
         gate.enter()
         loaded.predict(images, batch_size=batch_size, verbose=0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from cnnkit.machine import tensorflow as runtime
+from cnnkit.machine.tensorflow import ENVIRONMENT
 
 SCRIPT = Path(__file__).parent.parent / "benchmark.py"
 
@@ -167,7 +167,7 @@ def plain_environment() -> dict[str, str]:
 
     `cnnkit train` sets its variables itself; a plain Keras script has none.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in runtime.ENVIRONMENT}
+    environment = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
     return {**environment, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""}
 
 

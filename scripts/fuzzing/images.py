@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cnnkit.config.image_formats import FORMATS, IMAGE_SUFFIXES
+from cnnkit.images.formats import FORMATS, IMAGE_SUFFIXES
 
 #: Numbers that headers are made to hold.
 NUMBERS = (0, 1, 2, 3, 7, 255, 256, 4_000, 30_000, 65_535, 65_536, 100_000, 2**31 - 1, 2**31, 2**32 - 1)

@@ -9,7 +9,7 @@ import pytest
 from pydantic_core import PydanticCustomError, PydanticUndefined
 
 from cnnkit.augmentation import AUGMENTATIONS, Augmentation, Pipeline
-from cnnkit.layers.base import ShapeError
+from cnnkit.format.shapes import ShapeError
 
 from .examples import ARGUMENTS, example, make, random_images
 

@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from broken import BASE, Case, edit, edited, override
 
 from cnnkit import cli
-
-from .broken import BASE, Case, edit, edited, override
 
 SCHEDULE = "{ReduceLROnPlateau: {factor: 0.5}}"
 

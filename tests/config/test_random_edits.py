@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from broken import edited
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -16,8 +17,6 @@ from cnnkit.config import shipped
 from cnnkit.config.load import load_config
 from cnnkit.errors import ConfigError, Problem
 from cnnkit.format.document import dump, parse
-
-from .broken import edited
 
 RICH = edited(
     ("cifar10", "cifar10\n  normalization: {mean: [1, 2, 3], variance: [1, 2, 3]}\n  image_size: [32, 32]"),

@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from cnnkit.layers.base import Names, Shape, ShapeError
+from cnnkit.format.shapes import Shape, ShapeError
+from cnnkit.layers.base import Names
 from cnnkit.layers.weights import ACTIVATIONS
 
 from .test_normalization import AXES, SHAPES, distinct

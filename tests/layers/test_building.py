@@ -13,8 +13,9 @@ import keras
 import numpy as np
 import pytest
 
+from cnnkit.format.shapes import Shape
 from cnnkit.layers import LAYERS
-from cnnkit.layers.base import Layer, Scope, Seeds, Shape
+from cnnkit.layers.base import Layer, Scope, Seeds
 from cnnkit.machine import tensorflow as runtime
 from cnnkit.training.model import without_training_state
 

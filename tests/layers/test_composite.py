@@ -20,7 +20,7 @@ from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.errors import ConfigError
 from cnnkit.format.document import dump
 from cnnkit.layers.base import Names, Scope, Seeds
-from cnnkit.layers.field import receptive_field
+from cnnkit.layers.receptive_field import receptive_field
 from cnnkit.layers.resolved import Compound, leaves
 from cnnkit.layers.stack import trace
 from cnnkit.layers.unresolved import LAYER_CHOICE

@@ -11,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from cnnkit.layers.base import Names, Shape, ShapeError
+from cnnkit.format.shapes import Shape, ShapeError
+from cnnkit.layers.base import Names
 
 from .truth import (
     GRID,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from cnnkit.layers.base import Names, Shape, ShapeError
+from cnnkit.format.shapes import Shape, ShapeError
+from cnnkit.layers.base import Names
 
 from .test_normalization import SHAPES
 from .truth import GRID, check_agreement, data_formats, make, optional

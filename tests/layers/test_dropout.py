@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from cnnkit.layers.base import Shape, ShapeError
+from cnnkit.format.shapes import Shape, ShapeError
 
 from .test_normalization import SHAPES
 from .truth import GRID, check_agreement, data_formats, image_shapes, make, random_images, scope

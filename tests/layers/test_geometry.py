@@ -11,9 +11,10 @@ import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from cnnkit.format.shapes import Shape
 from cnnkit.layers import geometry
-from cnnkit.layers.base import Layer, Scope, Seeds, Shape
-from cnnkit.layers.field import receptive_field
+from cnnkit.layers.base import Layer, Scope, Seeds
+from cnnkit.layers.receptive_field import receptive_field
 
 from .truth import GRID, make
 

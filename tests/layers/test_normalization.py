@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from cnnkit.layers.base import Shape, ShapeError
+from cnnkit.format.shapes import Shape, ShapeError
 from cnnkit.layers.fused import FusedBatchNormalization
 from cnnkit.training.model import plain_layer
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from cnnkit.layers.base import Shape, ShapeError
+from cnnkit.format.shapes import Shape, ShapeError
 
 from .truth import (
     GRID,

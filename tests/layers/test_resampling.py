@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
 from cnnkit.config.run import ModelConfig
-from cnnkit.layers.base import Shape, ShapeError
+from cnnkit.format.shapes import Shape, ShapeError
 
 from .test_normalization import SHAPES
 from .truth import (

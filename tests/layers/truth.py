@@ -14,7 +14,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from cnnkit.layers.base import Layer, Names, Scope, Seeds, Shape, ShapeError
+from cnnkit.format.shapes import Shape, ShapeError
+from cnnkit.layers.base import Layer, Names, Scope, Seeds
 from cnnkit.layers.unresolved import LAYER_CHOICE
 
 #: The same examples in every run.

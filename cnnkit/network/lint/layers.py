@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from cnnkit.format.shapes import Shape, format_shape
 from cnnkit.layers.activation import Activation
 from cnnkit.layers.axes import positions
-from cnnkit.layers.base import Layer, Shape, format_shape
+from cnnkit.layers.base import Layer
 from cnnkit.layers.composite import PaddedChannels
 from cnnkit.layers.convolution import Conv2DTranspose, Convolution
 from cnnkit.layers.core import Dense, Flatten, Permute

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.layers.base import Shape
-from cnnkit.layers.field import receptive_field
-from cnnkit.layers.geometry import CHANNELS_LAST, arriving_order
+from cnnkit.format.shapes import Shape
+from cnnkit.layers.geometry import CHANNELS_LAST
 from cnnkit.layers.pooling import GlobalPooling, Pooling
+from cnnkit.layers.receptive_field import receptive_field
 from cnnkit.layers.resolved import Compound
 from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer
@@ -110,7 +110,7 @@ def _items(
             )
             before, after = order, paths[0][-1].after if paths[0] else order
         else:
-            before = arriving_order(layer, order)
+            before = layer.arriving_order(order)
             after = layer.output_order(before)
         order = after
         if isinstance(layer, Compound) and layer.merge is None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from cnnkit.layers.base import Shape, format_shape
+from cnnkit.format.shapes import Shape, format_shape
 from cnnkit.layers.convolution import Convolution
 from cnnkit.layers.core import Dense
 from cnnkit.layers.window import WindowedLayer

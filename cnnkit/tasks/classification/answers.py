@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.config.image_files import image_files, left_out_text
-from cnnkit.config.image_formats import IMAGE_SUFFIXES, CorruptImage
 from cnnkit.data.images import read_for
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.format.run_folders import outside_runs
+from cnnkit.images.files import image_files, left_out_text
+from cnnkit.images.formats import IMAGE_SUFFIXES, CorruptImage
 from cnnkit.machine.processor import usable_cores
 from cnnkit.runs.directory import Task
-from cnnkit.runs.finding import outside_runs
 from cnnkit.tasks.classification.metrics import aligned, probabilities_from_outputs
 from cnnkit.terminal.printable import printable, printable_json
 

@@ -1,0 +1,71 @@
+"""Every shipped config loads, inspects, builds, trains a step, saves and opens again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnnkit.config.load import load_config
+from cnnkit.data import split_from_arrays
+from cnnkit.layers.stack import head
+from cnnkit.network.summary import summarize
+from cnnkit.training.model import measure_initial_weights, normalization_constants, without_training_state
+from cnnkit.training.preparation import compile_model, resolved
+from cnnkit.training.settings import choose_settings
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+#: Each of them takes longer than most other test files.
+LARGE = (
+    *("imagenet_alexnet", "imagenet_alexnet_towers", "imagenet_densenet121", "imagenet_googlenet", "imagenet_resnet50"),
+    *("imagenet_vgg16", "cifar10_densenet", "cifar10_densenet_small", "cifar10_googlenet", "cifar10_googlenet_small"),
+    *("cifar10_resnet18", "cifar10_resnet18_small"),
+)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(path, id=path.stem, marks=pytest.mark.long if path.stem in LARGE else ()) for path in CONFIGS],
+)
+def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
+    """On random images of the declared shape; layer by layer, Keras agrees with what `inspect` says."""
+    import keras
+
+    loaded = load_config(str(file))
+    config, info = loaded.config, loaded.info
+    summary = summarize(loaded)
+    stack = config.model.trace(info.shape, info.classes)
+    chosen = choose_settings(config.training, stack, 10)
+    config = resolved(config, chosen)
+    statistics = ([120.0] * info.shape[-1], [3600.0] * info.shape[-1])
+    constants = normalization_constants(config, statistics)
+    model, _ = compile_model(config, info, head([step.layer for step in stack]), constants, chosen, 10)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (4, *info.shape), dtype=np.uint8)
+    measure_initial_weights(model, split_from_arrays(images, np.arange(4)))
+
+    assert model.count_params() == summary.parameters
+    for row, layer in zip(summary.rows, model.layers[1:], strict=True):
+        assert tuple(layer.output.shape[1:]) == row.output_shape
+        assert layer.count_params() == row.parameters
+
+    labels = np.eye(info.classes, dtype=np.float32)[random.integers(0, info.classes, 4)]
+    before = [np.asarray(weight) for weight in model.trainable_variables]
+    history = model.fit(images, labels, batch_size=2, verbose=0, shuffle=False)
+    assert np.isfinite(history.history["loss"]).all()
+    changed = [not np.array_equal(a, np.asarray(b)) for a, b in zip(before, model.trainable_variables, strict=True)]
+    assert all(changed)
+
+    path = tmp_path / "model.keras"
+    without_training_state(model).save(path)
+    again = keras.models.load_model(path)
+    np.testing.assert_allclose(again.predict(images, verbose=0), model.predict(images, verbose=0), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_config_says_what_it_is_for(file: Path) -> None:
+    first = file.read_text().split("\n", 1)[0]
+    assert first.startswith("# ")
+    assert len(first) > 20
