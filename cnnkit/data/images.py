@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,8 +21,6 @@ from cnnkit.terminal.printable import printable
 
 if TYPE_CHECKING:
     from PIL import Image
-
-    from cnnkit.runs.directory import Task
 
 
 class CorruptFiles(CorruptImage):
@@ -90,8 +88,25 @@ def read_image(
     return array[..., None] if channels == 1 else array
 
 
+class TakesImages(Protocol):
+    """What takes images of one shape.
+
+    Attributes:
+        image_shape: (height, width, channels).
+        resize: How images reach that shape: `stretch`, `pad` or `crop`.
+        max_megapixels: Image files with more are refused.
+    """
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]: ...
+    @property
+    def resize(self) -> str: ...
+    @property
+    def max_megapixels(self) -> float: ...
+
+
 def read_for(
-    task: Task,
+    network: TakesImages,
     file: str | os.PathLike[str] | IO[bytes],
     most_megapixels: float | None = None,
     formats: Collection[str] = FORMATS.keys(),
@@ -99,12 +114,12 @@ def read_for(
     """An image file as a trained network takes it; see `read_image`.
 
     Args:
-        task: What the network takes.
+        network: What takes it.
         most_megapixels: By default what the network's images were allowed to have.
     """
-    height, width, channels = task.image_shape
-    limit = task.max_megapixels if most_megapixels is None else most_megapixels
-    return read_image(file, (height, width), channels, most_megapixels=limit, resize=task.resize, formats=formats)
+    height, width, channels = network.image_shape
+    limit = network.max_megapixels if most_megapixels is None else most_megapixels
+    return read_image(file, (height, width), channels, most_megapixels=limit, resize=network.resize, formats=formats)
 
 
 def _turn(image: Image.Image) -> None:

@@ -76,7 +76,7 @@ EVALUATION: Form = {
 
 
 @dataclass(frozen=True)
-class Task:
+class Interface:
     """What a run's model takes and puts out.
 
     Attributes:
@@ -411,7 +411,7 @@ class Run:
                 "anew, or measure a folder of other images with `cnnkit eval --data FOLDER`.",
             )
 
-    def read_task(self) -> Task:
+    def read_task(self) -> Interface:
         """What environment.json says of the run's images and outputs.
 
         Raises:
@@ -429,7 +429,7 @@ class Run:
                 raise ValueError("no image is like that")
             if head not in HEADS or resize not in RESIZINGS:
                 raise ValueError("there is no such head, or no such way to resize")
-            return Task((height, width, channels), names, head, resize, max_megapixels)
+            return Interface((height, width, channels), names, head, resize, max_megapixels)
         except (KeyError, TypeError, ValueError):
             raise CnnkitError(
                 f"`{self.environment}` does not say what the images, the classes and the head of the model are",

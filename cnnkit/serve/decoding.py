@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnkit.data.images import read_for
 from cnnkit.images.formats import CorruptImage, TooManyPixels
-from cnnkit.runs.directory import Task
+from cnnkit.runs.directory import Interface
 from cnnkit.serve.refusals import TOO_LARGE, UNPROCESSABLE, Refused
 from cnnkit.serve.uploads import Upload
 
@@ -29,7 +29,9 @@ _JPEG_START = b"\xff\xd8"
 _SCAN_START = b"\xff\xda"
 
 
-async def decode(uploads: Sequence[Upload], task: Task, most_megapixels: float, threads: Executor) -> NDArray[np.uint8]:
+async def decode(
+    uploads: Sequence[Upload], task: Interface, most_megapixels: float, threads: Executor
+) -> NDArray[np.uint8]:
     """The images as a network takes them, [images, height, width, channels].
 
     Args:
@@ -47,7 +49,7 @@ async def decode(uploads: Sequence[Upload], task: Task, most_megapixels: float, 
     return images
 
 
-def _decode_one(upload: Upload, task: Task, most_megapixels: float) -> NDArray[np.uint8]:
+def _decode_one(upload: Upload, task: Interface, most_megapixels: float) -> NDArray[np.uint8]:
     before = f"{upload.name}: " if upload.name else ""
     if not upload.content:
         raise Refused(UNPROCESSABLE, f"{before}cannot read the image: it is empty")

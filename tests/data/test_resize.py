@@ -20,7 +20,7 @@ from cnnkit.data import labelled_folder, load, read_image
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import RESIZINGS, CorruptImage
 from cnnkit.inside.show import read_input
-from cnnkit.runs.directory import Run, Task
+from cnnkit.runs.directory import Interface, Run
 from cnnkit.runs.evaluation import labelled_images
 from cnnkit.serve.decoding import MOST_MEGAPIXELS, decode
 from cnnkit.serve.refusals import Refused
@@ -134,7 +134,7 @@ def test_a_run_of_an_earlier_version_stretches(tmp_path: Path) -> None:
 
 
 def test_the_limit_can_be_raised_for_another_folder(folder: Path, tmp_path: Path) -> None:
-    task = Task((*SIZE, 3), ("a", "b"), "softmax", max_megapixels=0.003)
+    task = Interface((*SIZE, 3), ("a", "b"), "softmax", max_megapixels=0.003)
     arguments: dict[str, Any] = {"class_names": task.class_names, "shape": task.image_shape}
     with pytest.raises(CorruptImage, match="3,200 pixels") as caught:
         labelled_folder(folder, most_megapixels=0.003, **arguments)

@@ -20,7 +20,7 @@ from cnnkit.format.run_folders import outside_runs
 from cnnkit.images.files import image_files, left_out_text
 from cnnkit.images.formats import IMAGE_SUFFIXES, CorruptImage
 from cnnkit.machine.processor import usable_cores
-from cnnkit.runs.directory import Task
+from cnnkit.runs.directory import Interface
 from cnnkit.tasks.classification.metrics import aligned, probabilities_from_outputs
 from cnnkit.terminal.printable import printable, printable_json
 
@@ -95,7 +95,7 @@ def predict_images(
     network: Callable[[Any], Any],
     files: Sequence[Path],
     *,
-    task: Task,
+    task: Interface,
     batch_size: int,
     top: int = 5,
     most_megapixels: float | None = None,
@@ -134,7 +134,7 @@ def predict_images(
     return predictions
 
 
-def _read(file: Path, task: Task, most_megapixels: float | None) -> NDArray[np.uint8] | str:
+def _read(file: Path, task: Interface, most_megapixels: float | None) -> NDArray[np.uint8] | str:
     """The image, or one line that says why there is none."""
     try:
         return read_for(task, file, most_megapixels)
@@ -143,7 +143,7 @@ def _read(file: Path, task: Task, most_megapixels: float | None) -> NDArray[np.u
 
 
 def _probabilities(
-    network: Callable[[Any], Any], images: Sequence[NDArray[np.uint8]], task: Task
+    network: Callable[[Any], Any], images: Sequence[NDArray[np.uint8]], task: Interface
 ) -> NDArray[np.float64]:
     if not images:
         return np.empty((0, len(task.class_names)))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.runs.directory import Task
+from cnnkit.runs.directory import Interface
 from cnnkit.tasks.classification.answers import Prediction, as_csv, as_json, as_table, collect_images, predict_images
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -51,8 +51,8 @@ def plain(path: Path, colour: tuple[int, ...] | int, mode: str = "RGB", size: tu
 
 def predict(model: Any, files: list[Path], **changes: Any) -> list[Prediction]:
     task = {"image_shape": (6, 6, 3), "class_names": NAMES, "head": "sigmoid"}
-    task |= {name: changes.pop(name) for name in list(changes) if name in Task.__dataclass_fields__}
-    return predict_images(model, files, task=Task(**task), **({"batch_size": 4} | changes))
+    task |= {name: changes.pop(name) for name in list(changes) if name in Interface.__dataclass_fields__}
+    return predict_images(model, files, task=Interface(**task), **({"batch_size": 4} | changes))
 
 
 def probabilities_of(prediction: Prediction) -> np.ndarray:
