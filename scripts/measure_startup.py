@@ -36,13 +36,18 @@ CONFIGS = ROOT / "configs"
 #: Trains until Keras has run the first execution of training steps, names what is loaded, and ends the process there.
 FIRST_STEP = """
 import os, sys
-from cnnkit import cli, runtime
+from cnnkit import cli
+from cnnkit.machine import tensorflow as machine
 
-load_tensorflow = runtime.load_tensorflow
+load_tensorflow = machine.load_tensorflow
+watched = False
 
 def load_and_watch():
+    global watched
     tensorflow = load_tensorflow()
-    runtime.load_tensorflow = load_tensorflow
+    if watched:
+        return tensorflow
+    watched = True
     import keras
 
     class EndAfterFirstStep(keras.callbacks.Callback):
@@ -56,7 +61,8 @@ def load_and_watch():
     )
     return tensorflow
 
-runtime.load_tensorflow = load_and_watch
+# What loads TensorFlow is itself loaded by the command.
+machine.load_tensorflow = load_and_watch
 cli.main()
 """
 

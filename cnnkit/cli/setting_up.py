@@ -80,7 +80,7 @@ def schema() -> None:
 @common
 def doctor(as_json: bool) -> None:
     """Show versions, devices, settings and data folders, and what is wrong with them."""
-    from cnnkit.cli.doctor import as_text, examine
+    from cnnkit.cli.diagnosis import as_text, examine
 
     report = examine()
     echo(printable_json(report) if as_json else as_text(report))

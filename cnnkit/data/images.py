@@ -70,7 +70,7 @@ def read_image(
         channels: 1 for grayscale, 3 for colour.
         most_megapixels: An image with more is refused once its header is read, before its pixels are.
         resize: `stretch`, `pad` or `crop`: how an image of other proportions reaches `size`.
-        formats: Those that are accepted, of `image_formats.FORMATS`.
+        formats: Those that are accepted, of `images.formats.FORMATS`.
 
     Returns:
         uint8 [height, width, channels], 0..255.

@@ -62,7 +62,7 @@ def test_nothing_else_opens_images() -> None:
                 name = file.relative_to(PACKAGE).as_posix()
                 found[name] = found.get(name, 0) + 1
                 assert "formats" in {keyword.arg for keyword in node.keywords}
-    assert found == {"config/image_formats.py": 1}
+    assert found == {"images/formats.py": 1}
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -33,11 +33,11 @@ TRAIN = """
 import sys
 import time
 from cnnkit.config.load import load_config
-from cnnkit.console import Console
+from cnnkit.terminal.console import Console
 from cnnkit.live.serving import live_page
-from cnnkit.live.state import evaluating
-from cnnkit.score import evaluate_run
-from cnnkit.train import train
+from cnnkit.runs.progress import evaluating
+from cnnkit.runs.evaluation import evaluate_run
+from cnnkit.training.train import train
 
 console = Console()
 with live_page(console, port=0) as opened:
@@ -51,7 +51,7 @@ import sys
 import time
 from pathlib import Path
 from cnnkit.live.serving import watch
-from cnnkit.rundir import Run
+from cnnkit.runs.directory import Run
 
 watch(Run(Path(sys.argv[1])), port=int(sys.argv[2]))
 """

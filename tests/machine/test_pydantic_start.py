@@ -10,7 +10,7 @@ import pytest
 
 MODEL = """
 import sys
-from cnnkit.plugins import search_for_none
+from cnnkit.machine.pydantic_start import search_for_none
 search_for_none()
 from pydantic import BaseModel
 

@@ -19,6 +19,7 @@ from cnnkit.layers.convolution import Conv2D, DepthwiseConv2D
 from cnnkit.layers.stack import Step
 from cnnkit.machine import processor
 from cnnkit.machine import tensorflow as runtime
+from cnnkit.training import settings
 from cnnkit.training.settings import SETTINGS, Runtime, choose_settings
 
 
@@ -37,8 +38,8 @@ class Machine:
             experimental=SimpleNamespace(get_device_details=lambda gpu: details[gpu]),
             threading=threading,
         )
-        patch.setattr(runtime, "load_tensorflow", lambda: SimpleNamespace(config=config))
-        patch.setattr(runtime, "onednn_in_use", lambda: onednn)
+        patch.setattr(settings, "load_tensorflow", lambda: SimpleNamespace(config=config))
+        patch.setattr(settings, "onednn_in_use", lambda: onednn)
         patch.setattr(processor, "schedulable_cores", lambda: 6)
         patch.setattr(runtime._Process, "onednn_when_loaded", onednn)
         for name in (runtime.ONEDNN, runtime.THREADS):
@@ -160,10 +161,11 @@ def test_the_fields_of_the_settings_are_a_config_that_chooses_them_again(monkeyp
 
 LOAD = """
 import json, os, sys
-from cnnkit import machine, runtime
+from cnnkit.machine import processor
+from cnnkit.machine import tensorflow as runtime
 onednn, threads, cores = json.loads(sys.argv[1])
 if cores:
-    machine.usable_cores = lambda: cores
+    processor.usable_cores = lambda: cores
 runtime.request(onednn, threads)
 tensorflow = runtime.load_tensorflow()
 tensorflow.linalg.matmul(tensorflow.ones((512, 512)), tensorflow.ones((512, 512)))

@@ -12,6 +12,7 @@ import pytest
 
 from cnnkit import plots
 from cnnkit.errors import CnnkitError
+from cnnkit.tasks.classification import confusion
 
 
 def history(epochs: int, validation: bool = True) -> list[dict[str, float]]:
@@ -280,5 +281,5 @@ class TestFonts:
         # Of an alphabet that nobody writes any more, and no font here has.
         names = ["\U00016ac0\U00016ac1", "plain"]
         for kind in ("png", "svg", "png"):
-            plots.confusion.save(plots.confusion.confusion_figure(np.eye(2), names), tmp_path / f"a.{kind}")
+            confusion.save(confusion.confusion_figure(np.eye(2), names), tmp_path / f"a.{kind}")
         assert [record.message.count("\U00016ac0") for record in caplog.records] == [1]

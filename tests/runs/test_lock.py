@@ -19,7 +19,7 @@ from cnnkit.runs.directory import Run
 HOLDER = """
 import sys
 from pathlib import Path
-from cnnkit.lock import exclusive
+from cnnkit.runs.lock import exclusive
 with exclusive(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -76,7 +76,7 @@ def test_children_do_not_keep_it(tmp_path: Path) -> None:
         script = f"""
 import os, time
 from pathlib import Path
-from cnnkit.lock import exclusive
+from cnnkit.runs.lock import exclusive
 with exclusive(Path({str(path)!r} + "2")):
     child = os.fork()
     if child == 0:

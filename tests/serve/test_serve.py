@@ -427,8 +427,8 @@ from fastapi.testclient import TestClient
 
 from cnnkit import serve, show
 from cnnkit.config.load import load_config
-from cnnkit.console import Console
-from cnnkit.train import train
+from cnnkit.terminal.console import Console
+from cnnkit.training.train import train
 
 folder = Path(sys.argv[1])
 run = train(load_config(str(folder / "net.yaml")), Console(), str(folder / "run"))

@@ -19,7 +19,7 @@ from cnnkit.terminal.console import Console, Warnings, format_duration
 #: One epoch with its bar, as training drives it.
 EPOCH = """
 import time
-from cnnkit.console import Console
+from cnnkit.terminal.console import Console
 console = Console()
 console.line("before")
 console.begin_epoch("epoch 1/3", 40)
@@ -121,7 +121,7 @@ def test_a_reader_that_goes_away_stops_neither_the_run_nor_the_log(tmp_path: Pat
     code = f"""
 import time
 from pathlib import Path
-from cnnkit.console import Console
+from cnnkit.terminal.console import Console
 console = Console(Path({str(log)!r}))
 console.line("one")
 time.sleep(0.5)
@@ -143,7 +143,7 @@ def test_a_full_disk_under_the_output_does_not_stop_the_run(tmp_path: Path) -> N
     log = tmp_path / "log.txt"
     code = f"""
 from pathlib import Path
-from cnnkit.console import Console
+from cnnkit.terminal.console import Console
 console = Console(Path({str(log)!r}))
 console.line("one")
 console.line("two")

@@ -278,12 +278,12 @@ TRAIN_AND_EVALUATE = """
 import io, json, sys
 from collections.abc import Callable
 from pathlib import Path
-from cnnkit import runtime
+from cnnkit.machine import tensorflow as runtime
 from cnnkit.config.load import load_config
-from cnnkit.console import Console
-from cnnkit.rundir import Run
-from cnnkit.score import evaluate_run
-from cnnkit.train import train
+from cnnkit.terminal.console import Console
+from cnnkit.runs.directory import Run
+from cnnkit.runs.evaluation import evaluate_run
+from cnnkit.training.train import train
 if sys.argv[2] == "train":
     train(load_config(sys.argv[1]), Console(stream=io.StringIO()), "run")
 run = Run(Path("run"))

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from cnnkit.cli import doctor, main
-from cnnkit.machine import processor
-from cnnkit.machine import tensorflow as runtime
+from cnnkit.cli import diagnosis, main
+from cnnkit.machine import environment, processor
+from cnnkit.training import settings
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def _healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_healthy_machine_has_no_problems(tmp_path: Path) -> None:
-    report = doctor.examine()
+    report = diagnosis.examine()
     assert report["problems"] == []
     import keras
     import tensorflow
@@ -50,22 +50,22 @@ def test_a_healthy_machine_has_no_problems(tmp_path: Path) -> None:
 def test_the_cache_is_shown_with_its_size_and_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNNKIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("CNNKIT_CACHE_BYTES", str(2**30))
-    assert doctor.examine()["cache"] == {"folder": str(tmp_path / "cache"), "size_gib": 0.0, "limit_gib": 1.0}
+    assert diagnosis.examine()["cache"] == {"folder": str(tmp_path / "cache"), "size_gib": 0.0, "limit_gib": 1.0}
     entry = tmp_path / "cache" / "decoded" / "one.cnnkit-cache"
     entry.parent.mkdir(parents=True)
     entry.write_bytes(bytes(2**26))
-    report = doctor.examine()
+    report = diagnosis.examine()
     assert report["cache"]["size_gib"] == 0.06
-    assert "limit_gib" in doctor.as_text(report)
+    assert "limit_gib" in diagnosis.as_text(report)
     monkeypatch.setenv("CNNKIT_CACHE_BYTES", "much")
-    (problem,) = doctor.examine()["problems"]
+    (problem,) = diagnosis.examine()["problems"]
     assert "CNNKIT_CACHE_BYTES" in problem
 
 
 def problems_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    found: list[str] = doctor.examine()["problems"]
+    found: list[str] = diagnosis.examine()["problems"]
     return found
 
 
@@ -81,7 +81,7 @@ def test_onednn_turned_off_is_no_problem_where_it_does_not_help(monkeypatch: pyt
 
 def test_fewer_threads_than_cores_by_the_users_variable_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "usable_cores", lambda: 4)
-    monkeypatch.setattr(runtime, "threads_in_use", lambda tensorflow: 1)
+    monkeypatch.setattr(settings, "threads_in_use", lambda tensorflow: 1)
     (problem,) = problems_with(monkeypatch, TF_NUM_INTRAOP_THREADS="1")
     assert "leaves 3 of 4 cores idle" in problem
 
@@ -93,10 +93,10 @@ def test_a_quota_below_one_core_is_a_problem(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_who_set_a_variable_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    doctor.examine()
-    assert doctor.examine()["variables"]["TF_ENABLE_ONEDNN_OPTS"] == "1 (set by cnnkit)"
+    diagnosis.examine()
+    assert diagnosis.examine()["variables"]["TF_ENABLE_ONEDNN_OPTS"] == "1 (set by cnnkit)"
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    assert doctor.examine()["variables"]["TF_ENABLE_ONEDNN_OPTS"] == "0 (set by you)"
+    assert diagnosis.examine()["variables"]["TF_ENABLE_ONEDNN_OPTS"] == "0 (set by you)"
 
 
 def test_a_data_folder_that_is_not_there_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_a_data_folder_that_is_not_there_is_a_problem(monkeypatch: pytest.Monkey
 
 
 def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PACKAGES", (*doctor.PACKAGES, "no-such-package-here"))
-    report = doctor.examine()
+    monkeypatch.setattr(diagnosis, "PACKAGES", (*diagnosis.PACKAGES, "no-such-package-here"))
+    report = diagnosis.examine()
     assert report["versions"]["no-such-package-here"] is None
     (problem,) = report["problems"]
     assert "pip install no-such-package-here" in problem
@@ -116,12 +116,12 @@ def test_a_tensorflow_that_does_not_load_is_a_problem_not_a_crash(monkeypatch: p
     def fail() -> Any:
         raise ImportError("libtensorflow_framework.so.2: cannot open shared object file")
 
-    monkeypatch.setattr(runtime, "load_tensorflow", fail)
-    report = doctor.examine()
+    monkeypatch.setattr(environment, "load_tensorflow", fail)
+    report = diagnosis.examine()
     (problem,) = report["problems"]
     assert "libtensorflow_framework" in problem
     assert report["devices"] == []
-    assert "libtensorflow_framework" in doctor.as_text(report)
+    assert "libtensorflow_framework" in diagnosis.as_text(report)
 
 
 def test_a_full_disk_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,13 +131,13 @@ def test_a_full_disk_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(path)._replace(free=300 * 2**20)
 
     monkeypatch.setattr(shutil, "disk_usage", nearly_full)
-    (problem,) = doctor.examine()["problems"]
+    (problem,) = diagnosis.examine()["problems"]
     assert "0.3 GiB" in problem
 
 
 def test_prepared_data_sets_are_listed(tfds_folder_of_mnist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_folder_of_mnist))
-    assert doctor.examine()["data"]["prepared"] == ["mnist"]
+    assert diagnosis.examine()["data"]["prepared"] == ["mnist"]
 
 
 @pytest.fixture
