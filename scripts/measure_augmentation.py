@@ -72,8 +72,7 @@ def compiled(augmentations: list[Any], batch_size: int, size: int) -> Callable[[
     labels = tf.one_hot(tf.range(batch_size) % 10, 10)
     number = tf.TensorSpec((), tf.int64)
     signature = [
-        tf.TensorSpec((None, *images.shape[1:]), tf.uint8),
-        tf.TensorSpec((None, 10)),
+        {"images": tf.TensorSpec((None, *images.shape[1:]), tf.uint8), "labels": tf.TensorSpec((None, 10))},
         number,
         number,
         tf.TensorSpec((None,), tf.int64),
@@ -83,7 +82,8 @@ def compiled(augmentations: list[Any], batch_size: int, size: int) -> Callable[[
     places = tf.range(batch_size, dtype=tf.int64)
 
     def call(step: int) -> None:
-        function(images, labels, tf.constant(0, tf.int64), tf.constant(step, tf.int64), places)[0].numpy()
+        batch = {"images": images, "labels": labels}
+        function(batch, tf.constant(0, tf.int64), tf.constant(step, tf.int64), places)["images"].numpy()
 
     call(0)
     call(1)

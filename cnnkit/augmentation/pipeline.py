@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.augmentation.base import Augmentation
@@ -39,67 +39,54 @@ class Pipeline:
             keras_layers.drive(layer, stream)
             self._parts.append((augmentation, layer, stream))
 
-    def __call__(self, images: Any, labels: Any, epoch: Any, step: Any, places: Any) -> tuple[Any, Any]:
+    def __call__(self, batch: Mapping[str, Any], epoch: Any, step: Any, places: Any) -> dict[str, Any]:
         """Changes one batch; works eagerly and in a graph, with a batch size that need not be known.
 
         Args:
-            images: (batch, height, width, channels), 0 to 255, any numeric type.
-            labels: (batch, classes), one-hot or already mixed.
+            batch: `images`, (batch, height, width, channels), 0 to 255, any numeric type; and, where the target is
+                one vector per image, `labels`, (batch, outputs), one-hot or already mixed.
             epoch: The epoch's number, a scalar tensor or a whole number.
             step: The batch's position in the epoch, likewise.
             places: The images' places in the training split, int64 (batch,).
 
         Returns:
-            Images of the same shape, 0 to 255: as float32, not rounded, or as uint8 where nothing computes with the
-            pixels; and labels as float32.
+            The same entries. Images of the same shape, 0 to 255: as float32, not rounded, or as uint8 where nothing
+            computes with the pixels; and labels as float32.
         """
         import tensorflow as tf
 
         # Keras' layers are graph code already; AutoGraph would only rewrite, slowly, what it need not.
-        apply: Callable[..., tuple[Any, Any]] = tf.autograph.experimental.do_not_convert(self._apply)
-        return apply(images, labels, epoch, step, places)
+        apply: Callable[..., dict[str, Any]] = tf.autograph.experimental.do_not_convert(self._apply)
+        return apply(batch, epoch, step, places)
 
-    def _apply(self, images: Any, labels: Any, epoch: Any, step: Any, places: Any) -> tuple[Any, Any]:
+    def _apply(self, batch: Mapping[str, Any], epoch: Any, step: Any, places: Any) -> dict[str, Any]:
         import tensorflow as tf
 
-        images = tf.convert_to_tensor(images)
-        labels = tf.cast(labels, tf.float32)
+        images = tf.convert_to_tensor(batch["images"])
+        others = {name: tf.cast(value, tf.float32) for name, value in batch.items() if name != "images"}
         shape = images.shape
         for augmentation, layer, stream in self._parts:
             stream.start(epoch, step, places)
             if augmentation.mixes_labels:
-                mixed = layer({"images": tf.cast(images, tf.float32), "labels": labels}, training=True)
-                images, labels = mixed["images"], mixed["labels"]
+                others = layer({"images": tf.cast(images, tf.float32), **others}, training=True)
+                images = others.pop("images")
             elif augmentation.leaves_bytes():
                 # Not `layer(...)`, which makes numbers of bytes.
                 images = layer.call(images, training=True)
             else:
                 images = layer(tf.cast(images, tf.float32), training=True)
             images = tf.ensure_shape(images, shape)
-        return images, labels
+        return {"images": images, **others}
 
     def apply_numpy(
         self,
-        images: np.ndarray,
-        labels: np.ndarray | None = None,
+        batch: Mapping[str, np.ndarray],
         epoch: int = 0,
         step: int = 0,
         places: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The same on arrays, for pictures and tests.
-
-        Args:
-            images: (batch, height, width, channels), uint8.
-            labels: (batch, classes); by default one class that every image has.
-            epoch, step: As in `__call__`.
-            places: Likewise; by default the first ones.
-
-        Returns:
-            Images as `__call__` gives them, and labels as float32.
-        """
+    ) -> dict[str, np.ndarray]:
+        """The same on arrays, for pictures and tests; `places` are by default the first ones."""
         import numpy as np
 
-        if labels is None:
-            labels = np.ones((len(images), 1), np.float32)
-        changed, mixed = self(images, labels, epoch, step, np.arange(len(images)) if places is None else places)
-        return changed.numpy(), mixed.numpy()
+        changed = self(batch, epoch, step, np.arange(len(batch["images"])) if places is None else places)
+        return {name: value.numpy() for name, value in changed.items()}

@@ -66,8 +66,8 @@ def training_batches(
     seed: int,
     epoch: int | tf.Variable = 0,
     drop_remainder: bool = False,
-    transform: Callable[[Any, Any, Any, Any, Any], tuple[Any, Any]] | None = None,
-    finish: Callable[[Any, Any], tuple[Any, ...]] | None = None,
+    transform: Callable[[dict[str, Any], Any, Any, Any], dict[str, Any]] | None = None,
+    finish: Callable[[dict[str, Any]], tuple[Any, ...]] | None = None,
 ) -> tf.data.Dataset:
     """The batches of one epoch: every image once, `steps_per_epoch` batches.
 
@@ -82,10 +82,10 @@ def training_batches(
         epoch: The epoch's number, 0 for the first. A variable (int64) is read whenever iteration starts, so that
             one data set serves a whole `fit`.
         drop_remainder: Whether to leave out an epoch's smaller last batch.
-        transform: Augments a batch: (images, labels, epoch, step in the epoch, places in the split) to (images,
-            labels), where images are uint8 [batch, height, width, channels], labels float32 [batch, classes],
-            epoch and step int64 scalars, and places int64 [batch].
-        finish: Turns (images, labels) into the element, for label smoothing or sample weights.
+        transform: Augments a batch: (batch, epoch, step in the epoch, places in the split) to a batch, where a batch
+            is a dict as Keras' image layers take it: `images`, uint8 [batch, height, width, channels], and `labels`,
+            float32 [batch, classes]; epoch and step are int64 scalars, and places int64 [batch].
+        finish: Turns such a dict into the element, for label smoothing or sample weights.
 
     Returns:
         A data set of (images, one-hot labels), or of what `finish` returns.
@@ -106,10 +106,10 @@ def training_batches(
         return tf.data.Dataset.range(steps).map(_as_written(batch))
 
     def make(epoch: Any, step: Any, indices: Any) -> tuple[Any, ...]:
-        images, labels = gather(tf.ensure_shape(indices, [static]))
+        batch = gather(tf.ensure_shape(indices, [static]))
         if transform is not None:
-            images, labels = transform(images, labels, epoch, step, indices)
-        return (images, labels) if finish is None else finish(images, labels)
+            batch = transform(batch, epoch, step, indices)
+        return _element(batch) if finish is None else finish(batch)
 
     calls = parallel_calls(_batch_bytes(split, batch_size))
     batches = tf.data.Dataset.from_tensors(0).map(_as_written(lambda _: tf.cast(epoch, tf.int64)))
@@ -129,7 +129,7 @@ def evaluation_batches(split: Split, *, batch_size: int, classes: int) -> tf.dat
     def make(step: Any) -> tuple[Any, Any]:
         first = step * batch_size
         indices = tf.range(first, tf.minimum(first + batch_size, split.size))
-        return gather(tf.ensure_shape(indices, [static]))
+        return _element(gather(tf.ensure_shape(indices, [static])))
 
     batches = tf.data.Dataset.range(steps_per_epoch(split.size, batch_size))
     calls = parallel_calls(_batch_bytes(split, batch_size))
@@ -158,8 +158,13 @@ def naming_corrupt_files(*splits: Split | None) -> Iterator[None]:
         raise
 
 
-def _reader(split: Split, classes: int) -> Callable[[Any], tuple[Any, Any]]:
-    """Indices [batch] to (uint8 images, one-hot float32 labels), to be run inside tf.data."""
+def _element(batch: dict[str, Any]) -> tuple[Any, Any]:
+    """A batch as `fit` takes it."""
+    return batch["images"], batch["labels"]
+
+
+def _reader(split: Split, classes: int) -> Callable[[Any], dict[str, Any]]:
+    """Indices [batch] to uint8 `images` and one-hot float32 `labels`, to be run inside tf.data."""
     import tensorflow as tf
 
     # The map function captures these tensors; they stay in host memory and out of the graph, whose size
@@ -169,13 +174,13 @@ def _reader(split: Split, classes: int) -> Callable[[Any], tuple[Any, Any]]:
         all_images = None if split.images is None else _as_tensor(split.images)
         positions = tf.constant(split.positions, tf.int64)
 
-    def gather(indices: Any) -> tuple[Any, Any]:
+    def gather(indices: Any) -> dict[str, Any]:
         if all_images is not None:
             images = tf.gather(all_images, indices)
         else:
             images = split.source.read_in_graph(tf.gather(positions, indices))
             images = tf.ensure_shape(images, [indices.shape[0], *split.shape])
-        return images, tf.one_hot(tf.gather(all_labels, indices), classes)
+        return {"images": images, "labels": tf.one_hot(tf.gather(all_labels, indices), classes)}
 
     return gather
 

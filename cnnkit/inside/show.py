@@ -308,7 +308,9 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
 
     def drawn(augmentations: Sequence[Any], count: int) -> list[tuple[Any, Any]]:
         pipeline = Pipeline(augmentations, config.seed)
-        return [pipeline.apply_numpy(pixels, one_hot, epoch=epoch, places=chosen) for epoch in range(count)]
+        batch = {"images": pixels, "labels": one_hot}
+        changed = [pipeline.apply_numpy(batch, epoch=epoch, places=chosen) for epoch in range(count)]
+        return [(one["images"], one["labels"]) for one in changed]
 
     kinds = [type(augmentation).__name__ for augmentation in config.augmentation]
     together = drawn(config.augmentation, draws)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.augmentation import AUGMENTATIONS, Augmentation
+from cnnkit.augmentation import AUGMENTATIONS, Augmentation, Pipeline
 from cnnkit.format.base import Choice
 
 ARGUMENTS: dict[str, Any] = {
@@ -66,6 +66,15 @@ def random_images(count: int, size: int = 16, channels: int = 3, seed: int = 0) 
     coarse = generator.uniform(20, 220, (count, size // 4, size // 4, channels))
     fine = coarse.repeat(4, axis=1).repeat(4, axis=2) + generator.uniform(-15, 15, (count, size, size, channels))
     return np.clip(fine, 20, 220).astype(np.uint8)
+
+
+def augmented(
+    pipeline: Pipeline, images: np.ndarray, labels: np.ndarray | None = None, epoch: int = 0, step: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels after a pipeline; by default, all images have one class."""
+    labels = np.ones((len(images), 1), np.float32) if labels is None else labels
+    changed = pipeline.apply_numpy({"images": images, "labels": labels}, epoch, step)
+    return changed["images"], changed["labels"]
 
 
 def one_hot(count: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError, PydanticUndefined
 from cnnkit.augmentation import AUGMENTATIONS, Augmentation, Pipeline
 from cnnkit.format.shapes import ShapeError
 
-from .examples import ARGUMENTS, example, make, random_images
+from .examples import ARGUMENTS, augmented, example, make, random_images
 
 #: Keras' arguments that the run decides.
 FROM_THE_RUN = {"self", "seed", "data_format", "name", "kwargs"}
@@ -153,7 +153,7 @@ def test_an_augmentation_takes_the_channels_that_its_layer_can_compute(name: str
     pipeline = Pipeline([augmentation], seed=0)
     refusal = shape_error(augmentation, images.shape[1:])
     try:
-        changed, _ = pipeline.apply_numpy(images)
+        changed, _ = augmented(pipeline, images)
     except (ValueError, tf.errors.OpError):
         assert refusal is not None
         assert f"{channels} (here: 16x16x{channels})" in refusal.message

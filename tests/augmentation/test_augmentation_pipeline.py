@@ -9,7 +9,7 @@ import pytest
 
 from cnnkit.augmentation import Pipeline
 
-from .examples import ARGUMENTS, DETERMINISTIC, MIXING, RANDOM, example, make, one_hot, random_images
+from .examples import ARGUMENTS, DETERMINISTIC, MIXING, RANDOM, augmented, example, make, one_hot, random_images
 
 #: Layers that can only do a few things to an image, with how many different results 16 copies must show.
 FEW_RESULTS = {
@@ -38,7 +38,7 @@ def mixed_policy() -> Iterator[None]:
 def run(name: str, seed: int = 1, epoch: int = 2, step: int = 3) -> np.ndarray:
     """One batch of 16 images after one augmentation."""
     pipeline = Pipeline([example(name)], seed)
-    changed, _ = pipeline.apply_numpy(random_images(16), one_hot(16), epoch, step)
+    changed, _ = augmented(pipeline, random_images(16), one_hot(16), epoch, step)
     return changed
 
 
@@ -46,9 +46,9 @@ def run(name: str, seed: int = 1, epoch: int = 2, step: int = 3) -> np.ndarray:
 def test_the_same_seed_epoch_and_step_give_the_same_pixels(name: str) -> None:
     pipeline = Pipeline([example(name)], seed=1)
     images = random_images(16)
-    first, first_labels = pipeline.apply_numpy(images, one_hot(16), 2, 3)
-    pipeline.apply_numpy(images, one_hot(16), 5, 5)
-    again, again_labels = pipeline.apply_numpy(images, one_hot(16), 2, 3)
+    first, first_labels = augmented(pipeline, images, one_hot(16), 2, 3)
+    augmented(pipeline, images, one_hot(16), 5, 5)
+    again, again_labels = augmented(pipeline, images, one_hot(16), 2, 3)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(first_labels, again_labels)
     np.testing.assert_array_equal(first, run(name))
@@ -77,14 +77,14 @@ def test_a_layer_without_draws_always_gives_the_same_pixels(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(RANDOM) - MIXING))
 def test_copies_of_one_image_become_different(name: str) -> None:
     copies = random_images(1).repeat(16, axis=0)
-    changed, _ = Pipeline([example(name)], seed=0).apply_numpy(copies)
+    changed, _ = augmented(Pipeline([example(name)], seed=0), copies)
     different = np.unique(changed.reshape(16, -1).round(2), axis=0)
     assert len(different) >= FEW_RESULTS.get(name, 16)
 
 
 @pytest.mark.parametrize("name", sorted(MIXING))
 def test_each_image_is_mixed_by_its_own_share(name: str) -> None:
-    _, labels = Pipeline([example(name)], seed=0).apply_numpy(random_images(16), one_hot(16))
+    _, labels = augmented(Pipeline([example(name)], seed=0), random_images(16), one_hot(16))
     assert len(np.unique(np.diag(labels))) >= 14
 
 
@@ -93,16 +93,16 @@ def test_another_augmentation_in_front_leaves_the_draws_alone(name: str) -> None
     # Both draw for every image, and then change nothing.
     neutral = make("RandomContrast", 0) if name == "RandomBrightness" else make("RandomBrightness", 0)
     images, labels = random_images(16), one_hot(16)
-    alone, alone_labels = Pipeline([example(name)], seed=1).apply_numpy(images, labels, 2, 3)
-    both, both_labels = Pipeline([neutral, example(name)], seed=1).apply_numpy(images, labels, 2, 3)
+    alone, alone_labels = augmented(Pipeline([example(name)], seed=1), images, labels, 2, 3)
+    both, both_labels = augmented(Pipeline([neutral, example(name)], seed=1), images, labels, 2, 3)
     np.testing.assert_allclose(alone, both, atol=1e-3)
     np.testing.assert_array_equal(alone_labels, both_labels)
 
 
 def test_a_second_augmentation_of_the_same_kind_draws_for_itself() -> None:
     images = random_images(64)
-    once, _ = Pipeline([make("RandomFlip", "horizontal")], 0).apply_numpy(images)
-    twice, _ = Pipeline([make("RandomFlip", "horizontal")] * 2, 0).apply_numpy(images)
+    once, _ = augmented(Pipeline([make("RandomFlip", "horizontal")], 0), images)
+    twice, _ = augmented(Pipeline([make("RandomFlip", "horizontal")] * 2, 0), images)
     unchanged = [np.array_equal(twice[i], images[i]) for i in range(64)]
     assert 16 < sum(unchanged) < 48
     assert not np.array_equal(once, twice)
@@ -114,20 +114,20 @@ def test_a_parallel_data_pipeline_gives_the_pixels_of_eager_calls(name: str) -> 
 
     images, labels = random_images(20), one_hot(20)
     pipeline = Pipeline([example(name)], seed=1)
-    dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8).enumerate()
+    dataset = tf.data.Dataset.from_tensor_slices({"images": images, "labels": labels}).batch(8).enumerate()
     dataset = dataset.map(
-        lambda step, batch: (step, *pipeline(batch[0], batch[1], tf.constant(4, tf.int64), step, tf.range(8))),
+        lambda step, batch: (step, pipeline(batch, tf.constant(4, tf.int64), step, tf.range(8))),
         num_parallel_calls=3,
         deterministic=False,
     )
     dtype = tf.uint8 if name in BYTES else tf.float32
-    assert dataset.element_spec[1] == tf.TensorSpec((None, 16, 16, 3), dtype)
+    assert dataset.element_spec[1]["images"] == tf.TensorSpec((None, 16, 16, 3), dtype)
     seen = []
-    for step, changed, mixed in dataset.as_numpy_iterator():
+    for step, changed in dataset.as_numpy_iterator():
         part = slice(8 * step, 8 * step + 8)
-        expected, expected_labels = pipeline.apply_numpy(images[part], labels[part], 4, int(step))
-        np.testing.assert_allclose(changed, expected, atol=1e-3)
-        np.testing.assert_allclose(mixed, expected_labels, atol=1e-6)
+        expected, expected_labels = augmented(pipeline, images[part], labels[part], 4, int(step))
+        np.testing.assert_allclose(changed["images"], expected, atol=1e-3)
+        np.testing.assert_allclose(changed["labels"], expected_labels, atol=1e-6)
         seen.append(int(step))
     assert sorted(seen) == [0, 1, 2]
 
@@ -144,7 +144,7 @@ def test_a_mixed_policy_leaves_the_pixels_as_they_are(name: str, request: pytest
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_pixels_stay_between_0_and_255_and_labels_are_shares(name: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 3)).astype(np.uint8)
-    changed, labels = Pipeline([example(name)], seed=0).apply_numpy(images, one_hot(32))
+    changed, labels = augmented(Pipeline([example(name)], seed=0), images, one_hot(32))
     assert changed.shape == images.shape
     assert changed.min() >= -1e-3
     assert changed.max() <= 255 + 1e-3
@@ -160,33 +160,31 @@ def test_bytes_become_numbers_where_an_augmentation_computes() -> None:
         make("RandomBrightness", 0.1),
         make("RandomCrop", {"padding": 2}),
     )
-    assert Pipeline([flip, crop], seed=0).apply_numpy(random_images(2))[0].dtype == np.uint8
-    assert Pipeline([flip, brighten, crop], seed=0).apply_numpy(random_images(2))[0].dtype == np.float32
+    assert augmented(Pipeline([flip, crop], seed=0), random_images(2))[0].dtype == np.uint8
+    assert augmented(Pipeline([flip, brighten, crop], seed=0), random_images(2))[0].dtype == np.float32
 
 
 def test_an_alternating_flip_shows_the_other_side_in_every_other_epoch() -> None:
     images = random_images(200)
     pipeline = Pipeline([make("RandomFlip", {"mode": "horizontal", "alternate": True})], seed=5)
-    epochs = [pipeline.apply_numpy(images, epoch=epoch, step=epoch)[0] for epoch in range(4)]
+    epochs = [augmented(pipeline, images, epoch=epoch, step=epoch)[0] for epoch in range(4)]
     mirrored = [[np.array_equal(new, old[:, ::-1]) for old, new in zip(images, epoch, strict=True)] for epoch in epochs]
     assert 70 < sum(mirrored[0]) < 130
     assert mirrored[0] == mirrored[2] == [not side for side in mirrored[1]] == [not side for side in mirrored[3]]
-    other = Pipeline([make("RandomFlip", {"mode": "horizontal", "alternate": True})], seed=6).apply_numpy(images)[0]
+    other = augmented(Pipeline([make("RandomFlip", {"mode": "horizontal", "alternate": True})], seed=6), images)[0]
     assert not np.array_equal(other, epochs[0])
 
 
 def test_an_alternating_flip_knows_an_image_in_whatever_batch_it_comes() -> None:
-    import tensorflow as tf
-
-    images, labels = random_images(50), one_hot(50)
+    images = random_images(50)
     pipeline = Pipeline([make("RandomFlip", {"mode": "horizontal", "alternate": True})], seed=5)
-    together, _ = pipeline.apply_numpy(images, labels)
+    together, _ = augmented(pipeline, images)
     places = np.random.default_rng(0).permutation(50)[:20]
-    apart, _ = pipeline(images[places], labels[places], 0, 7, tf.constant(places))
-    np.testing.assert_array_equal(apart, together[places])
+    apart = pipeline.apply_numpy({"images": images[places]}, 0, 7, places)
+    np.testing.assert_array_equal(apart["images"], together[places])
 
 
 def test_no_augmentation_leaves_the_images() -> None:
-    changed, labels = Pipeline([], seed=0).apply_numpy(random_images(2), one_hot(2))
+    changed, labels = augmented(Pipeline([], seed=0), random_images(2), one_hot(2))
     np.testing.assert_array_equal(changed, random_images(2))
     np.testing.assert_array_equal(labels, one_hot(2))

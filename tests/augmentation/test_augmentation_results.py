@@ -9,11 +9,11 @@ import pytest
 
 from cnnkit.augmentation import Pipeline
 
-from .examples import make, one_hot, random_images
+from .examples import augmented, make, one_hot, random_images
 
 
 def apply(name: str, arguments: Any, images: np.ndarray, seed: int = 0) -> np.ndarray:
-    changed, _ = Pipeline([make(name, arguments)], seed).apply_numpy(images, one_hot(len(images)))
+    changed, _ = augmented(Pipeline([make(name, arguments)], seed), images, one_hot(len(images)))
     return changed
 
 
@@ -189,7 +189,7 @@ def test_erasing_fills_one_rectangle() -> None:
 
 def test_mix_up_mixes_images_as_it_mixes_labels() -> None:
     images = random_images(16)
-    changed, labels = Pipeline([make("MixUp", 0.5)], 0).apply_numpy(images, one_hot(16))
+    changed, labels = augmented(Pipeline([make("MixUp", 0.5)], 0), images, one_hot(16))
     np.testing.assert_allclose(changed, np.tensordot(labels, images, axes=1), atol=1e-2)
     np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
     assert ((labels > 0.05).sum(axis=1) == 2).sum() > 4
@@ -197,7 +197,7 @@ def test_mix_up_mixes_images_as_it_mixes_labels() -> None:
 
 def test_cut_mix_pastes_a_rectangle_and_mixes_labels_by_its_area() -> None:
     images = random_images(16)
-    changed, labels = Pipeline([make("CutMix", [1, 1])], 0).apply_numpy(images, one_hot(16))
+    changed, labels = augmented(Pipeline([make("CutMix", [1, 1])], 0), images, one_hot(16))
     np.testing.assert_allclose(labels.sum(axis=1), 1, atol=1e-6)
     pasted_images = 0
     for index in range(16):

@@ -102,14 +102,16 @@ def test_an_epoch_without_a_batch_is_an_error() -> None:
 def test_transform_sees_epoch_step_and_places_and_finish_shapes_the_element() -> None:
     import tensorflow as tf
 
-    def transform(images: Any, labels: Any, epoch: Any, step: Any, places: Any) -> tuple[Any, Any]:
+    def transform(batch: dict[str, Any], epoch: Any, step: Any, places: Any) -> dict[str, Any]:
+        images = batch["images"]
         assert images.dtype == tf.uint8
         told = 256 * tf.cast(images[:, 0, 0, 0], tf.int64) + tf.cast(images[:, 0, 1, 0], tf.int64)
         tf.debugging.assert_equal(told, places)
-        return tf.cast(images, tf.float32), labels + tf.cast(100 * epoch + step, tf.float32)
+        labels = batch["labels"] + tf.cast(100 * epoch + step, tf.float32)
+        return {"images": tf.cast(images, tf.float32), "labels": labels}
 
-    def finish(images: Any, labels: Any) -> tuple[Any, Any, Any]:
-        return images, labels, tf.reduce_min(labels)
+    def finish(batch: dict[str, Any]) -> tuple[Any, Any, Any]:
+        return batch["images"], batch["labels"], tf.reduce_min(batch["labels"])
 
     batches = training_batches(
         numbered(10), batch_size=4, classes=3, seed=0, epoch=2, transform=transform, finish=finish

@@ -204,7 +204,7 @@ def test_balanced_class_weights_are_scikit_learns() -> None:
     finish = finish_targets(ours)
     assert finish is not None
     mixed = np.asarray([[1, 0, 0, 0], [0, 0.5, 0.5, 0]], np.float32)
-    _, targets, sample_weights = finish(np.zeros((2, 1)), mixed)
+    _, targets, sample_weights = finish({"images": np.zeros((2, 1)), "labels": mixed})
     np.testing.assert_allclose(sample_weights, [ours[0], (ours[1] + ours[2]) / 2], rtol=1e-6)
     np.testing.assert_array_equal(targets, mixed)
 

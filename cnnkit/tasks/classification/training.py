@@ -68,22 +68,22 @@ def class_weights(training: TrainingConfig, labels: numpy.ndarray, class_names: 
     return np.asarray(weights_in_order(wanted, class_names), np.float32)
 
 
-def finish_targets(weights: numpy.ndarray | None) -> Callable[[Any, Any], tuple[Any, ...]] | None:
+def finish_targets(weights: numpy.ndarray | None) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
     """What happens to a training batch after augmentation: class weights become sample weights.
 
     After MixUp and CutMix, because a mixed label weighs as its parts do.
 
     Returns:
-        A function from (images, labels [batch, classes]) to (images, labels, sample weights [batch]); None without
-        class weights.
+        A function from a batch's `images` and `labels` [batch, classes] to (images, labels, sample weights [batch]);
+        None without class weights.
     """
     if weights is None:
         return None
 
-    def finish(images: Any, labels: Any) -> tuple[Any, ...]:
+    def finish(batch: dict[str, Any]) -> tuple[Any, ...]:
         import tensorflow as tf
 
-        return images, labels, tf.linalg.matvec(labels, tf.constant(weights))
+        return batch["images"], batch["labels"], tf.linalg.matvec(batch["labels"], tf.constant(weights))
 
     return finish
 
