@@ -1,18 +1,21 @@
-"""Arithmetic in a config: numbers, `$name`, `classes`, `+ - * / //` and parentheses, by a small grammar.
+"""Arithmetic in a config: numbers, `$name`, `classes`, `+ - * / //` and parentheses.
 
+Python's parser reads it, from a text in which every operand is an identifier, and a few kinds of nodes are allowed.
 It is exact: numbers are taken as they are written in decimals, and only the result becomes a binary one.
 """
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
 from cnnkit.format.base import describe, invalid, is_number, shorten, suggestion
 
-#: Expressions nested deeper, or longer, than any config needs.
+#: Characters; no config needs more, and Python's parser takes any nesting that they have room for.
 _LONGEST = 200
 
 _TOKEN = re.compile(
@@ -32,6 +35,10 @@ HEIGHT = "height"
 WIDTH = "width"
 SIZES = frozenset({CHANNELS, HEIGHT, WIDTH})
 CLASSES = "classes"
+
+#: What an expression consists of besides its operands, for which a token has no sign; and what Python makes of it.
+_SIGNS = (None, "+", "-", "*", "/", "//", "(", ")")
+_NODES = (ast.BinOp, ast.UnaryOp, ast.Name, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.USub, ast.Load)
 
 _OPERANDS = "a number, `$name`, `classes`, `+ - * / //` or parentheses"
 #: What to write for signs that other languages have.
@@ -70,7 +77,7 @@ def check_expression(text: str, known: frozenset[str]) -> None:
     if NAME.fullmatch(text):
         _check_name(text[1:], known)
         return
-    _Reader(text, dict.fromkeys(known, 1) | {CLASSES: 1}, check=True).read()
+    _value(text, dict.fromkeys(known, 1) | {CLASSES: 1}, check=True)
 
 
 def evaluate(text: str, values: Mapping[str, Any]) -> Any:
@@ -88,7 +95,7 @@ def evaluate(text: str, values: Mapping[str, Any]) -> Any:
     if whole is not None:
         _check_name(whole[1], frozenset(values))
         return values[whole[1]]
-    value = _Reader(text, values).read()
+    value = _value(text, values)
     return int(value) if value.denominator == 1 else float(value)
 
 
@@ -100,93 +107,100 @@ def _check_name(name: str, known: frozenset[str]) -> None:
         raise invalid(f"there is no parameter `${name}` here" + suggestion(f"${name}", names))
 
 
-class _Reader:
-    """Recursive descent: sum -> product -> atom."""
+def _tree(text: str) -> tuple[ast.expr, Sequence[re.Match[str]]]:
+    """An expression as Python reads it, with the identifier `_i` for each token i that is an operand; and the tokens.
 
-    def __init__(self, text: str, values: Mapping[str, Any], check: bool = False) -> None:
-        if len(text) > _LONGEST:
-            raise invalid(f"expected an expression of at most {_LONGEST} characters, got {len(text)}")
-        self.text = text
-        self.values = values
-        self.check = check
-        self.tokens = list(_TOKEN.finditer(text.rstrip()))
-        self.at = 0
+    Raises:
+        PydanticCustomError: for what is too long, or no arithmetic.
+    """
+    if len(text) > _LONGEST:
+        raise invalid(f"expected an expression of at most {_LONGEST} characters, got {len(text)}")
+    tokens = list(_TOKEN.finditer(text.rstrip()))
+    tree = _parsed(tokens)
+    if tree is None:
+        raise _unexpected(text, tokens)
+    return tree, tokens
 
-    def read(self) -> Fraction:
-        value = self.sum()
-        if self.at < len(self.tokens):
-            raise self.unexpected()
-        return value
 
-    def sum(self) -> Fraction:
-        value = self.product()
-        while (sign := self.sign("+", "-")) is not None:
-            other = self.product()
-            value = value + other if sign == "+" else value - other
-        return value
+def _parsed(tokens: Sequence[re.Match[str]], end: str = "") -> ast.expr | None:
+    """The tree of tokens and of what is put behind them; None if that is no arithmetic."""
+    if any(token["word"] not in (None, CLASSES) or token["sign"] not in _SIGNS for token in tokens):
+        return None
+    written = [token["sign"] or f"_{index}" for index, token in enumerate(tokens)]
+    try:
+        tree = ast.parse(" ".join([*written, end]), mode="eval").body
+    except SyntaxError:
+        return None
+    return tree if all(isinstance(node, _NODES) for node in ast.walk(tree)) else None
 
-    def product(self) -> Fraction:
-        value = self.atom()
-        while (sign := self.sign("*", "/", "//")) is not None:
-            other = self.atom()
-            if sign == "*":
-                value *= other
-            elif other == 0:
-                if self.check:
-                    continue
-                raise invalid(f"`{shorten(self.text)}` divides by zero")
-            else:
-                value = value / other if sign == "/" else Fraction(value // other)
-            if abs(value) >= 2**63:
-                raise self.too_large()
-        return value
 
-    def atom(self) -> Fraction:
-        if self.sign("-") is not None:
-            return -self.atom()
-        if self.sign("(") is not None:
-            value = self.sum()
-            if self.sign(")") is None:
-                raise self.unexpected("a closing parenthesis")
-            return value
-        if self.at == len(self.tokens):
-            raise self.unexpected()
-        token = self.tokens[self.at]
-        self.at += 1
+def _unexpected(text: str, tokens: Sequence[re.Match[str]]) -> Exception:
+    """The error for the first token with which no expression can go on."""
+
+    def is_wrong(count: int) -> bool:
+        operand = "_" if _needs_operand(tokens[:count]) else ""
+        return _parsed(tokens[:count], operand + " )" * _open(tokens[:count])) is None
+
+    # What is wrong stays wrong, whatever follows.
+    at = bisect_left(range(1, len(tokens) + 1), True, key=is_wrong)
+    wanted = "a closing parenthesis" if _open(tokens[:at]) and not _needs_operand(tokens[:at]) else _OPERANDS
+    received, hint = "its end", ""
+    if at < len(tokens):
+        token = tokens[at]
+        received = f"`{token[0].strip()}` at character {token.end() - len(token[0].strip()) + 1}"
+        hint = "; a parameter is written with a `$`" if token["word"] else ""
+        hint = f"; {_SIGN_HINTS[token['sign']]}" if token["sign"] in _SIGN_HINTS else hint
+    return invalid(f"expected {wanted} in `{shorten(text)}`, got {received}{hint}")
+
+
+def _needs_operand(tokens: Sequence[re.Match[str]]) -> bool:
+    return not tokens or tokens[-1]["sign"] not in (None, ")")
+
+
+def _open(tokens: Sequence[re.Match[str]]) -> int:
+    """How many parentheses are open behind tokens."""
+    signs = [token["sign"] for token in tokens]
+    return signs.count("(") - signs.count(")")
+
+
+def _value(text: str, values: Mapping[str, Any], check: bool = False) -> Fraction:
+    """The value of an expression.
+
+    Args:
+        check: Whether the values are not the true ones, so that a division by zero means nothing.
+    """
+    tree, tokens = _tree(text)
+
+    def value_of(node: ast.expr) -> Fraction:
+        if isinstance(node, ast.Name):
+            return operand(tokens[int(node.id[1:])])
+        if isinstance(node, ast.UnaryOp):
+            return -value_of(node.operand)
+        assert isinstance(node, ast.BinOp)
+        left, right = value_of(node.left), value_of(node.right)
+        if isinstance(node.op, ast.Add | ast.Sub):
+            return left + right if isinstance(node.op, ast.Add) else left - right
+        if isinstance(node.op, ast.Mult):
+            return limited(left * right)
+        if right == 0:
+            if check:
+                return left
+            raise invalid(f"`{shorten(text)}` divides by zero")
+        return limited(left / right if isinstance(node.op, ast.Div) else Fraction(left // right))
+
+    def operand(token: re.Match[str]) -> Fraction:
         if token["number"] is not None:
-            number = Fraction(token["number"])
-            if abs(number) >= 2**63:
-                raise self.too_large()
-            return number
-        if token["name"] is not None:
-            _check_name(token["name"], frozenset(self.values))
-            return self.number(f"${token['name']}", self.values[token["name"]])
-        if token["word"] == CLASSES:
-            return self.number(CLASSES, self.values[CLASSES])
-        self.at -= 1
-        raise self.unexpected()
+            return limited(Fraction(token["number"]))
+        written = token[0].strip()
+        name = token["name"] or token["word"]
+        _check_name(name, frozenset(values))
+        if not is_number(values[name]):
+            raise invalid(f"`{shorten(text)}` needs a number for `{written}`, got {describe(values[name])}")
+        return Fraction(repr(values[name]))
 
-    def number(self, name: str, value: Any) -> Fraction:
-        if not is_number(value):
-            raise invalid(f"`{shorten(self.text)}` needs a number for `{name}`, got {describe(value)}")
-        return Fraction(repr(value))
+    def limited(value: Fraction) -> Fraction:
+        if abs(value) >= 2**63:
+            raise invalid(f"`{shorten(text)}` is too large; numbers reach 2^63 - 1")
+        return value
 
-    def too_large(self) -> Exception:
-        return invalid(f"`{shorten(self.text)}` is too large; numbers reach 2^63 - 1")
-
-    def sign(self, *wanted: str) -> str | None:
-        found = self.tokens[self.at]["sign"] if self.at < len(self.tokens) else None
-        if found not in wanted:
-            return None
-        self.at += 1
-        return found
-
-    def unexpected(self, wanted: str = _OPERANDS) -> Exception:
-        if self.at < len(self.tokens):
-            token = self.tokens[self.at]
-            received = f"`{token[0].strip()}` at character {token.end() - len(token[0].strip()) + 1}"
-            hint = "; a parameter is written with a `$`" if token["word"] else ""
-            hint = f"; {_SIGN_HINTS[token['sign']]}" if token["sign"] in _SIGN_HINTS else hint
-        else:
-            received, hint = "its end", ""
-        return invalid(f"expected {wanted} in `{shorten(self.text)}`, got {received}{hint}")
+    return value_of(tree)

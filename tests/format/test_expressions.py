@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from fractions import Fraction
 
@@ -21,7 +22,7 @@ ATOMS = NUMBERS | st.sampled_from(["$filters", "$n", "$rate", "$channels", "clas
 def combined(children: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     space = st.sampled_from(["", " "])
     binary = st.tuples(children, space, st.sampled_from(["+", "-", "*", "/", "//"]), space, children).map("".join)
-    return binary | children.map("({})".format)
+    return binary | children.map("({})".format) | children.map("-({})".format)
 
 
 EXPRESSIONS = st.recursive(ATOMS, combined, max_leaves=8).filter(lambda text: len(text) < 150)
@@ -92,12 +93,44 @@ def test_a_name_alone_stands_for_any_value() -> None:
         ("1" * 30 + " + 1", "too large"),
         ("1 + " * 80 + "1", "at most 200 characters"),
         ("999999999999999999 * 999999999999999999", "too large"),
+        # What Python knows besides.
+        ("+$n", "got `+` at character 1"),
+        ("$n($n)", "got `(` at character 3"),
+        ("3 * ()", "got `)` at character 6"),
+        ("(3, $n)", "a closing parenthesis in `(3, $n)`, got `,` at character 3"),
+        ("$n if $n else 2", "got `if` at character 4"),
+        ("lambda: $n", "got `lambda` at character 1"),
+        ("$n.real", "got `.` at character 3"),
+        ("$n # 2", "got `#` at character 4"),
+        ("1_0 + $n", "got `_` at character 2"),
+        ("0x10 + $n", "got `x` at character 2"),
+        ("$n == 3", "got `=` at character 4"),
+        ("$n or 3", "got `or` at character 4"),
+        ("(($n + 2)", "a closing parenthesis in `(($n + 2)`, got its end"),
+        ("($n 2)", "a closing parenthesis in `($n 2)`, got `2` at character 5"),
+        ("$n + 2)", "got `)` at character 7"),
+        ("ä + $n", "got `ä` at character 1"),
+        ("äö + $n * *", "got `ä` at character 1"),
     ],
 )
 def test_what_is_no_arithmetic_is_refused(text: str, words: str) -> None:
     with pytest.raises(PydanticCustomError) as caught:
         evaluate(text, VALUES)
     assert words in caught.value.message()
+
+
+@pytest.mark.parametrize(
+    "text", ["(" * 99 + "1" + ")" * 99, "-" * 198 + "1", "1" + "*1" * 99, "1" + "-(1" * 49 + ")" * 49]
+)
+def test_nesting_ends_with_the_length(text: str) -> None:
+    assert evaluate(text, VALUES) == eval(text)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(st.text("$n(3.)*/+- eE_=#'\n\\[:,é", max_size=30))
+def test_any_text_is_a_number_or_refused(text: str) -> None:
+    with contextlib.suppress(PydanticCustomError):
+        assert isinstance(evaluate(text, VALUES), int | float)
 
 
 def test_a_name_in_arithmetic_is_a_number() -> None:
