@@ -95,11 +95,20 @@ def module_name(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def is_for_types(statement: ast.stmt) -> bool:
+    test = getattr(statement, "test", None)
+    return isinstance(statement, ast.If) and isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
+
+
 def imported_modules(file: Path) -> set[str]:
     """The modules of cnnkit that a file imports anywhere, for types and inside functions, too."""
     known = {module_name(other) for other in PACKAGE.rglob("*.py")}
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    if file == PACKAGE / "task.py":
+        # It says what tasks are handed by those who stand above it, whom it does not need.
+        tree.body = [statement for statement in tree.body if not is_for_types(statement)]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -111,6 +120,9 @@ def imported_modules(file: Path) -> set[str]:
 def rank(module: str) -> int:
     """How high a module stands: rooms by their order, the ground below them, what starts cnnkit above."""
     room = [*module.split("."), "__init__"][1]
+    if module in ("cnnkit.task", "cnnkit.tasks"):
+        # What a task is, and which there are, is a part of the config; the tasks themselves are not.
+        room = "config"
     return -1 if room in GROUND else len(ROOMS) if room == "__main__" else ROOMS.index(room)
 
 
@@ -262,7 +274,7 @@ def imports_at_top(body: list[ast.stmt]) -> list[str]:
         elif isinstance(statement, ast.ImportFrom):
             found.append((statement.module or "").partition(".")[0])
         elif isinstance(statement, ast.If):
-            if not (isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING"):
+            if not is_for_types(statement):
                 found += imports_at_top(statement.body)
             found += imports_at_top(statement.orelse)
         elif isinstance(statement, ast.Try | ast.With | ast.ClassDef):

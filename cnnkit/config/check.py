@@ -7,24 +7,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cnnkit.augmentation import Augmentation
-from cnnkit.config.check_training import Report, check_training
+from cnnkit.config.check_training import check_training
 from cnnkit.config.check_weights import check_weight_names
 from cnnkit.config.data import ChannelStatistics, DataConfig
-from cnnkit.config.dataset import DataProblem, DataSetInfo, describe_data_set
+from cnnkit.config.dataset import DataProblem, DataSetInfo, RecordedImages, describe_data_set
+from cnnkit.config.reports import Report
 from cnnkit.config.run import RunConfig
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import Problem
 from cnnkit.format.document import Node
 from cnnkit.format.explain import Path, format_path, locate
-from cnnkit.format.shapes import ShapeError, format_shape
+from cnnkit.format.shapes import ShapeError
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Names
 from cnnkit.layers.blocks import BlockConfig, calls_in
 from cnnkit.layers.convolution import Conv2D
-from cnnkit.layers.core import Dense
 from cnnkit.layers.resolved import leaves
-from cnnkit.layers.stack import StackError, Step, head, trace
+from cnnkit.layers.stack import StackError, Step, trace
 from cnnkit.layers.weight_paths import weight_paths
+from cnnkit.task import Task
 
 #: Names that the built model gives to what stands before the first layer.
 _TAKEN_NAMES = ("image", "normalization")
@@ -37,11 +38,12 @@ class Parts:
     Attributes:
         blocks: The blocks of the model.
         layers: The layers from the first on.
-        whole: Whether these are all of them, so that their output can be held against the classes.
+        whole: Whether these are all of them, so that their output can be held against what is to be learned.
         ending_known: Whether the last activation is what the user meant.
         augmentation: Each entry's place in the list, and the entry.
     """
 
+    task: Task
     data: DataConfig
     blocks: Mapping[str, BlockConfig]
     layers: Sequence[Layer]
@@ -52,22 +54,24 @@ class Parts:
 
 
 def check_config(
-    config: RunConfig, root: Node, info: DataSetInfo | None = None
+    config: RunConfig, root: Node, recorded: RecordedImages | None = None
 ) -> tuple[DataSetInfo | None, list[Problem]]:
     """Finds what no single section of a valid config can see; see `check_parts`."""
     augmentation = list(enumerate(config.augmentation))
     model = config.model
-    parts = Parts(config.data, model.blocks, model.layers, True, True, augmentation, config.training)
-    return check_parts(parts, root, info)
+    parts = Parts(config.task, config.data, model.blocks, model.layers, True, True, augmentation, config.training)
+    return check_parts(parts, root, recorded)
 
 
-def check_parts(parts: Parts, root: Node, info: DataSetInfo | None = None) -> tuple[DataSetInfo | None, list[Problem]]:
+def check_parts(
+    parts: Parts, root: Node, recorded: RecordedImages | None = None
+) -> tuple[DataSetInfo | None, list[Problem]]:
     """Finds what no single section can see.
 
     Args:
         parts: The whole config; or, where something in it is broken, what is not.
         root: The tree, for places.
-        info: What is known of the data set, where it is not to be looked at.
+        recorded: What a run has noted of the images, where the data set is not to be looked at.
 
     Returns:
         What is known of the data set (None if nothing is), and the problems.
@@ -79,7 +83,7 @@ def check_parts(parts: Parts, root: Node, info: DataSetInfo | None = None) -> tu
 
     data = parts.data
     try:
-        info = info or describe_data_set(data)
+        info = describe_data_set(data, parts.task) if recorded is None else recorded.info(data, parts.task)
     except DataProblem as error:
         report(("data", error.argument), error.message, of_key=False)
         return None, problems
@@ -102,14 +106,11 @@ def check_parts(parts: Parts, root: Node, info: DataSetInfo | None = None) -> tu
 
         steps = _check_layers(parts, info, report_inside)
     _check_augmentation(parts.augmentation, info, report)
-    if parts.training is not None and parts.training.loss is not None and parts.training.loss.needs_hard_labels:
-        _check_mixing(parts.augmentation, type(parts.training.loss).__name__, report)
     if parts.training is not None:
-        ends = steps and parts.whole and parts.ending_known and steps[-1].output_shape == (info.classes,)
-        ending = head([step.layer for step in steps]) if steps and ends else None
-        check_training(parts.training, data, info, ending, report)
+        check_training(parts.training, data, parts.task, report)
         if steps and parts.whole:
             check_weight_names(parts.training, list(weight_paths(steps)), report)
+    parts.task.check(parts, info, steps, report)
     return info, problems
 
 
@@ -156,24 +157,11 @@ def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) 
             path = ("model", "layers", index, layer.kind, "name")
             report(path, f"layer {names[layer.name]} has the name `{layer.name}` too; names must differ")
     try:
-        steps = trace(layers, info.shape, Names(info.classes, parts.blocks))
+        steps = trace(layers, info.shape, Names(info.target.values, parts.blocks))
     except StackError as error:
         report(("model", "layers", *error.path), error.message, error.inside)
         return None
     _check_kernels([step.layer for step in steps], info, report)
-    output = steps[-1].output_shape
-    if parts.whole and output != (info.classes,):
-        index = len(layers) - 1
-        fix = (
-            "end with `Flatten` or `GlobalAveragePooling2D` and `Dense: {units: classes, activation: softmax}`"
-            if len(output) > 1
-            else "write `units: classes` in the last layer"
-        )
-        report(
-            ("model", "layers", index, layers[index].kind),
-            f"the network puts out {format_shape(output)}, but the data have {info.classes} classes; {fix}",
-            of_training=len(output) > 1 or not isinstance(next(iter(leaves([steps[-1].layer])), None), Dense),
-        )
     return steps
 
 
@@ -212,13 +200,6 @@ def _misplaced_kernel(initializer: str, layer: Layer, first: bool, info: DataSet
             f"{info.shape[-1]} channels; got {filters} filters"
         )
     return None
-
-
-def _check_mixing(augmentations: Sequence[tuple[int, Augmentation]], loss: str, report: Report) -> None:
-    for index, augmentation in augmentations:
-        if augmentation.mixes_labels:
-            message = f"`{loss}` knows labels of 0 and 1 alone, and mixed ones are neither; choose another loss"
-            report(("augmentation", index, type(augmentation).__name__), message)
 
 
 def _check_augmentation(augmentations: Sequence[tuple[int, Augmentation]], info: DataSetInfo, report: Report) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from cnnkit.config.check_training import Report
+from cnnkit.config.reports import Report
 from cnnkit.config.training import TrainingConfig
 from cnnkit.format.base import suggestion
 from cnnkit.format.explain import Path

@@ -14,9 +14,12 @@ from typing import Any
 from cnnkit.config.data import DataConfig, DataProblem, Splits
 from cnnkit.config.image_folder import image_header, list_image_folder
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
+from cnnkit.config.target import Target
 from cnnkit.format.base import nearest
 from cnnkit.images.files import folders_in
 from cnnkit.images.formats import CorruptImage
+from cnnkit.task import Task
+from cnnkit.tasks import default_task
 from cnnkit.terminal.printable import printable
 
 __all__ = [
@@ -41,19 +44,44 @@ class DataSetInfo:
 
     Args:
         shape: (height, width, channels) of the images that reach the network.
-        classes: Number of classes.
-        class_names: Names in the order of the labels, where they are known.
+        target: What is to be learned of them.
         source: Where this was found: `known`, `prepared`, `folder` or `config`.
         note: A line about a choice that the user may want otherwise; None where there was none.
         missing: Why the images themselves cannot be read, where only the config says what they are.
     """
 
     shape: tuple[int, int, int]
-    classes: int
-    class_names: tuple[str, ...] | None
+    target: Target
     source: str
     note: str | None = None
     missing: str | None = None
+
+    @property
+    def classes(self) -> int:
+        """How many classes, labels or numbers are to be learned."""
+        return self.target.size
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Their names in order, where they are known."""
+        return self.target.names
+
+
+@dataclass(frozen=True)
+class RecordedImages:
+    """What a run has noted of the images that it learned from.
+
+    Attributes:
+        shape: (height, width, channels) as they reach the network.
+        names: The classes, labels or numbers, in the order of the outputs.
+    """
+
+    shape: tuple[int, int, int]
+    names: tuple[str, ...]
+
+    def info(self, config: DataConfig, task: Task) -> DataSetInfo:
+        """What is known of the data set through them."""
+        return DataSetInfo(self.shape, task.make_target(config, len(self.names), self.names), "config")
 
 
 @dataclass(frozen=True)
@@ -68,12 +96,15 @@ class _Found:
     missing: str | None = None
 
 
-def describe_data_set(config: DataConfig) -> DataSetInfo:
-    """Shape and classes of the configured data, without TensorFlow.
+def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetInfo:
+    """Shape and target of the configured data, without TensorFlow.
 
     Looked for in cnnkit's table of common sets, in a prepared TFDS folder, or in the image folder itself;
     `data.shape` and `data.classes` serve where none of these knows. `data.image_size` replaces height and
     width.
+
+    Args:
+        task: What is to be learned of the images; by default what a config means that does not say it.
 
     Raises:
         DataProblem: if nothing is known, the config contradicts what is known, or sizes differ.
@@ -111,7 +142,8 @@ def describe_data_set(config: DataConfig) -> DataSetInfo:
     classes = found.classes if found.classes is not None else config.classes
     assert classes is not None
     note = found.note if stated_channels is None else None
-    return DataSetInfo((height, width, channels), classes, found.class_names, found.source, note, found.missing)
+    target = (task or default_task()).make_target(config, classes, found.class_names)
+    return DataSetInfo((height, width, channels), target, found.source, note, found.missing)
 
 
 def _check_test_is_stated(splits: Splits) -> None:

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from cnnkit.augmentation import AUGMENTATIONS
 from cnnkit.config.check import Parts, check_config, check_parts
 from cnnkit.config.data import DataConfig
-from cnnkit.config.dataset import DataSetInfo
+from cnnkit.config.dataset import DataSetInfo, RecordedImages
 from cnnkit.config.run import RunConfig
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import ConfigError, Problem
@@ -28,6 +28,8 @@ from cnnkit.format.schema import Schema, schema_of
 from cnnkit.layers import LAYERS
 from cnnkit.layers.blocks import BlockConfig, known_blocks
 from cnnkit.layers.unresolved import LAYER_CHOICE
+from cnnkit.task import Task
+from cnnkit.tasks import TASKS, default_task
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,14 @@ def load_config(file: str, overrides: Sequence[str] = (), *, to_train: bool = Tr
 
 
 def validate(
-    root: Node, failed: Sequence[Problem] = (), info: DataSetInfo | None = None, *, to_train: bool = True
+    root: Node, failed: Sequence[Problem] = (), recorded: RecordedImages | None = None, *, to_train: bool = True
 ) -> tuple[RunConfig, DataSetInfo, tuple[str, ...]]:
     """What a tree holds: a valid config, what is known of its data set, and the notes of a `LoadedConfig`.
 
     Args:
         root: With `extends` and `--set` merged in.
         failed: What went wrong with that.
-        info: What is known of the data set, where it is not to be looked at.
+        recorded: What a run has noted of the images, where the data set is not to be looked at.
         to_train: As for `load_config`.
 
     Raises:
@@ -113,7 +115,7 @@ def validate(
         found = _merged(list(mistakes(error.errors(include_url=False), RunConfig)))
         problems = [*failed, *(explain(mistake, root) for mistake in found)]
         raise ConfigError([*problems, *_further_problems(plain, found, root)]) from None
-    info, problems = check_config(config, root, info)
+    info, problems = check_config(config, root, recorded)
     notes = () if to_train else tuple(problem.message for problem in problems if problem.of_training)
     problems = [problem for problem in problems if to_train or not problem.of_training]
     if failed or problems or info is None:
@@ -161,6 +163,12 @@ def _further_problems(plain: dict[str, Any], found: list[Mistake], root: Node) -
     if any(mistake.path[:1] == ("data",) and _decides_shape(mistake) for mistake in broken):
         return []
     try:
+        task = Choice(TASKS).validate(mended["task"]) if "task" in mended else default_task()
+    except PydanticCustomError:
+        # Nobody knows what the network should give.
+        return []
+    assert isinstance(task, Task)
+    try:
         data = DataConfig.model_validate(mended.get("data"))
     except ValidationError:
         return []
@@ -176,6 +184,7 @@ def _further_problems(plain: dict[str, Any], found: list[Mistake], root: Node) -
             training = TrainingConfig.model_validate(mended.get("training", {}))
     ending_known = not any("activation" in mistake.path for mistake in broken)
     parts = Parts(
+        task,
         data,
         blocks or {},
         layers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cnnkit.config.dataset import DataSetInfo
+from cnnkit.config.dataset import RecordedImages
 from cnnkit.config.load import LoadedConfig, keeps_shape, validate
 from cnnkit.config.run import RunConfig
 from cnnkit.errors import ConfigError, Problem
@@ -19,7 +19,7 @@ from cnnkit.layers.base import any_name
 _WHOLES: dict[Path, int] = {("augmentation",): 2, ("training", "loss"): 2, ("training", "metrics"): 3}
 
 
-def load_recorded(file: str, info: DataSetInfo | None = None) -> LoadedConfig:
+def load_recorded(file: str, recorded: RecordedImages | None = None) -> LoadedConfig:
     """Reads a run's own config. A rule that came after the training does not make the run useless.
 
     Where a value is refused, its default takes its place, until the rest is valid. The network is described as it is:
@@ -27,7 +27,7 @@ def load_recorded(file: str, info: DataSetInfo | None = None) -> LoadedConfig:
 
     Args:
         file: Its config.yaml.
-        info: What the run has noted of its images and classes; without it, the data set is looked at.
+        recorded: What the run has noted of its images; without it, the data set is looked at.
 
     Raises:
         ConfigError: as `load_config`, where what is refused cannot be left out.
@@ -40,7 +40,7 @@ def load_recorded(file: str, info: DataSetInfo | None = None) -> LoadedConfig:
     try:
         while True:
             try:
-                config, known, notes = validate(root, info=info, to_train=False)
+                config, known, notes = validate(root, recorded=recorded, to_train=False)
             except ConfigError as error:
                 first = first or error
                 refused = list(_leave_out(root, error.problems))

@@ -1,7 +1,7 @@
 """The whole config of a run."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -14,6 +14,8 @@ from cnnkit.layers.base import Layer, Names
 from cnnkit.layers.blocks import BlockConfig, known_blocks, without_required
 from cnnkit.layers.stack import Step, trace
 from cnnkit.layers.unresolved import LayerField
+from cnnkit.task import Task
+from cnnkit.tasks import TASKS, default_task
 
 
 class ModelConfig(StrictModel):
@@ -36,17 +38,20 @@ class ModelConfig(StrictModel):
         with known_blocks(data.get("blocks") if isinstance(data, Mapping) else None):
             return handler(data)
 
-    def trace(self, input_shape: Shape, classes: int) -> list[Step]:
+    def trace(self, input_shape: Shape, values: Mapping[str, int]) -> list[Step]:
         """The layers, every name in them replaced, with the shapes around them.
+
+        Args:
+            values: What names such as `classes` stand for, see `Target.values`.
 
         Raises:
             StackError: at the first layer that cannot take what arrives.
         """
-        return trace(self.layers, input_shape, Names(classes, self.blocks))
+        return trace(self.layers, input_shape, Names(values, self.blocks))
 
-    def resolved(self, input_shape: Shape, classes: int) -> list[Layer]:
+    def resolved(self, input_shape: Shape, values: Mapping[str, int]) -> list[Layer]:
         """The layers, every name in them replaced by what it stands for."""
-        return [step.layer for step in self.trace(input_shape, classes)]
+        return [step.layer for step in self.trace(input_shape, values)]
 
 
 def _with_extends(schema: dict[str, Any]) -> None:
@@ -75,12 +80,20 @@ class RunConfig(StrictModel):
         lt=LARGEST_SEED + 1,
         description="Seed of initial weights, dropout, data order, augmentation and split.",
     )
+    task: Annotated[Task, Choice(TASKS)] = Field(
+        default=default_task(), description="What the network learns of each image; by default its class."
+    )
     data: DataConfig = Field(description="Which images, and how they reach the network.")
     augmentation: list[Annotated[Augmentation, Choice(AUGMENTATIONS)]] = Field(
         default=[], description="Random changes to training images, in this order."
     )
     model: ModelConfig = Field(description="The network.")
     training: TrainingConfig = Field(default=TrainingConfig.with_defaults(), description="How it learns.")
+
+    @model_validator(mode="after")
+    def _watch(self) -> Self:
+        training = self.training.watching(self.task.columns)
+        return self if training is self.training else self.model_copy(update={"training": training})
 
     @property
     def mixes_labels(self) -> bool:

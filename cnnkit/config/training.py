@@ -1,5 +1,6 @@
 """The `training` section: how long, with which optimizer, loss and schedule."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
@@ -24,6 +25,7 @@ from cnnkit.format.base import (
     whole_schema,
 )
 from cnnkit.machine.processor import MOST_THREADS
+from cnnkit.task import Figure
 
 
 class EarlyStopping(StrictModel):
@@ -181,27 +183,37 @@ class TrainingConfig(StrictModel):
             raise invalid("`mixed_float16` scales the loss by itself; leave out the optimizer's `loss_scale_factor`")
         return self
 
-    @model_validator(mode="after")
-    def _watch(self) -> Self:
-        """What watches a metric and names none watches `monitor`, in the direction that Keras may not know."""
+    def watching(self, figures: Sequence[Figure]) -> Self:
+        """This section, in which what watches a metric and names none watches `monitor`, in a direction that is said.
+
+        Args:
+            figures: The columns of metrics.csv beside those of `metrics`.
+        """
         changed: dict[str, Any] = {}
         watching = {"early_stopping": self.early_stopping, "schedule": self.plateau}
         for name, one in watching.items():
             if one is None:
                 continue
             update: dict[str, Any] = {}
-            if self.monitor is not None and self.direction(self.monitor) and "monitor" not in one.model_fields_set:
+            if (
+                self.monitor is not None
+                and self.direction(self.monitor, figures)
+                and "monitor" not in one.model_fields_set
+            ):
                 update["monitor"] = self.monitor
-            direction = self.direction(update.get("monitor", one.monitor))
+            direction = self.direction(update.get("monitor", one.monitor), figures)
             if one.mode == "auto" and direction is not None:
                 update["mode"] = direction
             if update:
                 changed[name] = one.model_copy(update=update)
         return self.model_copy(update=changed) if changed else self
 
-    def direction(self, column: str) -> Literal["max", "min"] | None:
+    def direction(self, column: str, figures: Sequence[Figure]) -> Literal["max", "min"] | None:
         """Whether the largest or the smallest value of a column of metrics.csv is the best; None if it is no metric."""
-        known = {"loss": "min", "accuracy": "max", **{metric.column: metric.better for metric in self.metrics}}
+        known = {
+            **{figure.name: figure.mode for figure in figures},
+            **{metric.column: metric.better for metric in self.metrics},
+        }
         return known.get(column.removeprefix("val_"))
 
     @property

@@ -15,6 +15,7 @@ from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
 from cnnkit.config.image_folder import list_labelled_folder
 from cnnkit.config.split_folders import test_split
+from cnnkit.config.target import OneClass
 from cnnkit.data.collections import Collection, Folder, Prepared, open_collection
 from cnnkit.data.copies import Measured, copies_text, find_copies, measured, measured_in_cache
 from cnnkit.data.decoded import decode, readable
@@ -24,6 +25,7 @@ from cnnkit.data.splits import Array, DataSets, Source, Split, stratified
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.format.seeds import derive_seed
 from cnnkit.images.formats import MOST_MEGAPIXELS, CorruptImage
+from cnnkit.task import Task
 
 log = logging.getLogger("cnnkit")
 
@@ -39,6 +41,7 @@ TEST_SHARE = 0.2
 def load(
     config: DataConfig,
     seed: int,
+    task: Task | None = None,
     *,
     splits: Sequence[str] = SPLITS,
     memory_bytes: int | None = None,
@@ -56,6 +59,7 @@ def load(
     Args:
         config: The `data` section; a relative `folder` is looked up from the working directory.
         seed: The run's seed; the split draws from a stream of its own.
+        task: What is to be learned of the images; by default what a config means that does not say it.
         splits: Which splits to load; the others are None.
         memory_bytes: Decoded images above this size do not fit for `auto`; by default as said above.
 
@@ -63,11 +67,11 @@ def load(
         CnnkitError: if the data are not there, are damaged, or cannot be divided as configured.
     """
     try:
-        info = describe_data_set(config)
+        info = describe_data_set(config, task)
         collection = open_collection(config, info)
         if config.folder is None:
             # A download brings the class names.
-            info = describe_data_set(config)
+            info = describe_data_set(config, task)
     except DataProblem as problem:
         raise CnnkitError(f"data.{problem.argument}: {problem.message}") from None
     plan = _plan(config, info, collection, seed, splits)
@@ -93,12 +97,12 @@ def load(
     )
 
 
-def training_images(config: DataConfig, seed: int) -> Measured | None:
+def training_images(config: DataConfig, seed: int, task: Task | None = None) -> Measured | None:
     """The training images of a folder, where the cache holds them; nothing is decoded."""
     if config.folder is None:
         return None
     try:
-        info = describe_data_set(config)
+        info = describe_data_set(config, task)
         plan = _plan(config, info, open_collection(config, info), seed, ("train",))
         return measured_in_cache("train", *plan["train"])
     except (DataProblem, CnnkitError, OSError):
@@ -174,7 +178,7 @@ def labelled_folder(
         skip_by="add `--skip-corrupt`",
         most_megapixels=most_megapixels,
     )
-    info = DataSetInfo(shape, len(class_names), tuple(class_names), "folder")
+    info = DataSetInfo(shape, OneClass(len(class_names), tuple(class_names)), "folder")
     plan = {"test": _whole(source)}
     return _make_splits(plan, info, "auto", memory_bytes)[0]["test"]
 

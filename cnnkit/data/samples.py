@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cnnkit.data.loading import load
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import CorruptImage
+from cnnkit.task import Task
 
 if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig
@@ -31,7 +32,7 @@ class Samples:
     fingerprint: str
 
 
-def sample_test_images(section: DataConfig, seed: int, count: int) -> Samples:
+def sample_test_images(section: DataConfig, seed: int, count: int, task: Task | None = None) -> Samples:
     """A few images of the test split, the same ones every time, with as many classes among them as possible.
 
     Nothing comes from the network, and no more images than these are decoded if they can be.
@@ -40,22 +41,23 @@ def sample_test_images(section: DataConfig, seed: int, count: int) -> Samples:
         section: A run's `data`.
         seed: The run's seed, which may decide which images are tested.
         count: How many, at most.
+        task: What the run learns of them.
 
     Raises:
         CnnkitError: if there is no test split, or its images cannot be read.
     """
     few = section.model_copy(update={"memory": "stream", "skip_corrupt": False, "download": False})
     try:
-        return _read(few, seed, count)
+        return _read(few, seed, count, task)
     except CorruptImage:
         if not section.skip_corrupt:
             raise
         # To know which images can be read takes reading them all.
-        return _read(few.model_copy(update={"skip_corrupt": True}), seed, count)
+        return _read(few.model_copy(update={"skip_corrupt": True}), seed, count, task)
 
 
-def _read(section: DataConfig, seed: int, count: int) -> Samples:
-    sets = load(section, seed, splits=("test",))
+def _read(section: DataConfig, seed: int, count: int, task: Task | None) -> Samples:
+    sets = load(section, seed, task, splits=("test",))
     if sets.test is None:
         raise CnnkitError("the data set has no test split")
     chosen = spread_over_classes(sets.test.labels, count)

@@ -126,14 +126,14 @@ def eject(loaded: LoadedConfig) -> str:
     config, info = loaded.config, loaded.info
     training = config.training
     policy = "float32" if training.dtype_policy == "auto" else training.dtype_policy
-    steps = config.model.trace(info.shape, info.classes)
+    steps = config.model.trace(info.shape, info.target.values)
     resolved = [step.layer for step in steps]
     head = head_of(resolved)
     front, measured = _front(config, info.shape)
     network = write_network(steps, info.shape, policy, front, _RESERVED | defined_names(_COPIED_FROM))
     data = write_data(config.data, info)
     jit, mixed = _jit(training, steps, policy), config.mixes_labels
-    written = write_training(training, head, jit, data.validated, network.leaves, mixed)
+    written = write_training(training, config.task, head, jit, data.validated, network.leaves, mixed)
     weights = _class_weights(training, info.class_names)
     batches = write_batches(config.data, config.augmentation, weighted=weights is not None)
     model = _model_functions(network, measured)

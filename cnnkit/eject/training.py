@@ -16,6 +16,7 @@ from cnnkit.eject.text import Raw, call_text, copied, keras_name, literal, named
 from cnnkit.format.script import Argument, Call
 from cnnkit.layers.weight_paths import keras_path, meant
 from cnnkit.runs.best import Monitor
+from cnnkit.task import Task
 from cnnkit.tasks.classification.training import configured_loss
 
 _BEST_MODEL = '''\
@@ -75,7 +76,7 @@ class TrainingText:
 
 
 def write_training(
-    training: TrainingConfig, head: str, jit: str, validated: bool, leaves: Sequence[Leaf], mixed: bool
+    training: TrainingConfig, task: Task, head: str, jit: str, validated: bool, leaves: Sequence[Leaf], mixed: bool
 ) -> TrainingText:
     """The text of everything between a model and `fit`.
 
@@ -119,7 +120,7 @@ def write_training(
     if training.schedule is not None or training.warmup_epochs:
         text.functions.append(copied("cnnkit.training.schedules", ["EpochRate"]) + "\n")
         text.callbacks.append("EpochRate()")
-    monitor = Monitor.of_config(training)
+    monitor = Monitor.of_config(training, task)
     chooses = validated or not monitor.metric.startswith("val_")
     if chooses:
         text.functions.append(_best_model(monitor))

@@ -517,9 +517,13 @@ Pair = Annotated[
 ]
 
 
+#: The names for numbers that the data set gives, which layers may have in the place of a number.
+DATA_NAMES = ("classes", "targets")
+
+
 def _dimension(value: Any) -> int | str:
-    if value == "classes" and isinstance(value, str):
-        return "classes"
+    if isinstance(value, str) and value in DATA_NAMES:
+        return value
     if is_whole(value, 1, LARGEST_COUNT):
         return int(value)
     hint = "; remove the quotes" if isinstance(value, str) and value.strip().isdigit() else ""
@@ -529,11 +533,11 @@ def _dimension(value: Any) -> int | str:
     )
 
 
-#: A number of units or filters: a whole number, or `classes`.
+#: A number of units or filters: a whole number, or a name of DATA_NAMES.
 Dimension = Annotated[
-    int | Literal["classes"],
+    int | Literal["classes", "targets"],
     PlainValidator(_dimension),
-    WithJsonSchema({"anyOf": [whole_schema(1, LARGEST_COUNT), {"const": "classes"}]}),
+    WithJsonSchema({"anyOf": [whole_schema(1, LARGEST_COUNT), {"enum": list(DATA_NAMES)}]}),
 ]
 
 PositiveInteger = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from cnnkit.format.base import describe, invalid, is_number, shorten, suggestion
+from cnnkit.format.base import DATA_NAMES, describe, invalid, is_number, shorten, suggestion
 
 #: Characters; no config needs more, and Python's parser takes any nesting that they have room for.
 _LONGEST = 200
@@ -27,6 +27,9 @@ NAME = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 #: What holds no name and yet is arithmetic: digits and at least one operator.
 _ARITHMETIC = re.compile(r"[0-9.()+\-*/\s]*[0-9)]\s*[-+*/][0-9.()+\-*/\s]*")
 
+#: A name for a number that the data set gives.
+_DATA_NAME = re.compile(rf"\b({'|'.join(DATA_NAMES)})\b")
+
 _EXPONENT = re.compile(r"(?<=[0-9.])[eE][-+]?[0-9]{1,2}\b")
 
 #: The names that stand for the sizes of what arrives at a layer; height and width where that is an image.
@@ -34,7 +37,6 @@ CHANNELS = "channels"
 HEIGHT = "height"
 WIDTH = "width"
 SIZES = frozenset({CHANNELS, HEIGHT, WIDTH})
-CLASSES = "classes"
 
 #: What an expression consists of besides its operands, for which a token has no sign; and what Python makes of it.
 _SIGNS = (None, "+", "-", "*", "/", "//", "(", ")")
@@ -60,7 +62,7 @@ def is_expression(text: str, *, in_text: bool = False) -> bool:
         return True
     if in_text:
         return False
-    return bool(_ARITHMETIC.fullmatch(_EXPONENT.sub("", text))) or re.search(rf"\b{CLASSES}\b", text) is not None
+    return bool(_ARITHMETIC.fullmatch(_EXPONENT.sub("", text))) or _DATA_NAME.search(text) is not None
 
 
 def is_whole_name(text: str) -> bool:
@@ -77,7 +79,7 @@ def check_expression(text: str, known: frozenset[str]) -> None:
     if NAME.fullmatch(text):
         _check_name(text[1:], known)
         return
-    _value(text, dict.fromkeys(known, 1) | {CLASSES: 1}, check=True)
+    _value(text, dict.fromkeys((*known, *DATA_NAMES), 1), check=True)
 
 
 def evaluate(text: str, values: Mapping[str, Any]) -> Any:
@@ -103,7 +105,7 @@ def _check_name(name: str, known: frozenset[str]) -> None:
     if name not in known and name in SIZES:
         raise invalid(f"`${name}` is the {name} of an image, and what arrives here is none")
     if name not in known:
-        names = [f"${one}" for one in known - {CLASSES}]
+        names = [f"${one}" for one in known - {*DATA_NAMES}]
         raise invalid(f"there is no parameter `${name}` here" + suggestion(f"${name}", names))
 
 
@@ -124,7 +126,7 @@ def _tree(text: str) -> tuple[ast.expr, Sequence[re.Match[str]]]:
 
 def _parsed(tokens: Sequence[re.Match[str]], end: str = "") -> ast.expr | None:
     """The tree of tokens and of what is put behind them; None if that is no arithmetic."""
-    if any(token["word"] not in (None, CLASSES) or token["sign"] not in _SIGNS for token in tokens):
+    if any(token["word"] not in (None, *DATA_NAMES) or token["sign"] not in _SIGNS for token in tokens):
         return None
     written = [token["sign"] or f"_{index}" for index, token in enumerate(tokens)]
     try:
@@ -193,6 +195,9 @@ def _value(text: str, values: Mapping[str, Any], check: bool = False) -> Fractio
             return limited(Fraction(token["number"]))
         written = token[0].strip()
         name = token["name"] or token["word"]
+        if name in DATA_NAMES and name not in values:
+            known = " or ".join(f"`{known}`" for known in DATA_NAMES if known in values)
+            raise invalid(f"the data have no `{name}`; write {known}")
         _check_name(name, frozenset(values))
         if not is_number(values[name]):
             raise invalid(f"`{shorten(text)}` needs a number for `{written}`, got {describe(values[name])}")

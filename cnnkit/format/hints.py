@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cnnkit.format.base import NamedObject, StrictModel, Table, fold, nearest, suggestion, with_article
+from cnnkit.format.base import DATA_NAMES, NamedObject, StrictModel, Table, fold, nearest, suggestion, with_article
 from cnnkit.format.document import INTEGER, flow
-from cnnkit.format.expressions import CLASSES, SIZES
+from cnnkit.format.expressions import SIZES
 from cnnkit.format.schema import Schema
 
 #: Keys of Keras 2, PyTorch and others, each with those that a section or named object may have instead.
@@ -183,10 +183,10 @@ def of_value(message: str, received: Any, parameters: Mapping[str, Any]) -> str:
         return "; remove the quotes"
     if received == "None":
         return "; YAML's None is `null`"
-    known = {*parameters, *SIZES} - {CLASSES}
+    known = {*parameters, *SIZES} - {*DATA_NAMES}
     words = set(re.findall(r"(?<![$\w])[A-Za-z_]\w*", received))
     plain = re.fullmatch(r"[\w\s()+\-*/.$]+", received) is not None
-    if plain and words and words <= known | {CLASSES} and words & known:
-        written = re.sub(r"(?<![$\w])([A-Za-z_]\w*)", lambda w: w[0] if w[0] == CLASSES else f"${w[0]}", received)
+    if plain and words and words <= known.union(DATA_NAMES) and words & known:
+        written = re.sub(r"(?<![$\w])([A-Za-z_]\w*)", lambda w: w[0] if w[0] in DATA_NAMES else f"${w[0]}", received)
         return f"; a parameter is written with a `$`: `{written}`"
     return ""

@@ -108,7 +108,7 @@ def way_to(loaded: LoadedConfig, name: str) -> list[Place]:
 
 def _stack(loaded: LoadedConfig) -> tuple[Sequence[Step], Sequence[str]]:
     """The layers of the network, and a name for each that has none of its own."""
-    steps = loaded.config.model.trace(loaded.info.shape, loaded.info.classes)
+    steps = loaded.config.model.trace(loaded.info.shape, loaded.info.target.values)
     return steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
 
 

@@ -296,7 +296,7 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
     # It imports Keras, and so TensorFlow, whose settings must stand by then.
     from cnnkit.augmentation.pipeline import Pipeline
 
-    data = data_module.load(config.data, config.seed, splits=("train",))
+    data = data_module.load(config.data, config.seed, config.task, splits=("train",))
     assert data.train is not None
     names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
     # Whole batches, because some augmentations mix images with others of theirs.

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, WrapValidator
 
-from cnnkit.format.base import DtypeName, NamedObject, StrictModel
+from cnnkit.format.base import DATA_NAMES, DtypeName, NamedObject, StrictModel
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.seeds import derive_seed
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
@@ -51,7 +51,7 @@ class Names:
     """What the names in a config's layers stand for.
 
     Attributes:
-        classes: The data set's number of classes.
+        values: The numbers that the data set gives, such as that of its `classes`, by name.
         blocks: The config's blocks (`deferred.BlockConfig`) by name.
         parameters: Those of the block whose layers are looked at, by name without `$`.
         calls: The blocks that are being resolved, the outermost first.
@@ -59,12 +59,23 @@ class Names:
         budget: Shared by all layers of a network.
     """
 
-    classes: int
+    values: Mapping[str, int]
     blocks: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     calls: tuple[str, ...] = ()
     order: tuple[int, ...] = CHANNELS_LAST
     budget: Budget = field(default_factory=Budget)
+
+    def number(self, name: str, argument: str) -> int:
+        """What a name such as `classes` stands for, where an argument of a layer has it.
+
+        Raises:
+            ShapeError: if the data set has no such number.
+        """
+        if name not in self.values:
+            known = " or ".join(f"`{other}`" for other in self.values)
+            raise ShapeError(f"the data have no `{name}`; write {known}", argument)
+        return self.values[name]
 
 
 @dataclass(frozen=True)
@@ -163,11 +174,11 @@ class Layer(NamedObject):
         Raises:
             ShapeError: where that is impossible.
         """
-        found = {
-            name: names.classes
-            for name in type(self).model_fields
-            if name not in Layer.model_fields and getattr(self, name) == "classes"
-        }
+        found: dict[str, int] = {}
+        for field_name in type(self).model_fields:
+            value = getattr(self, field_name)
+            if field_name not in Layer.model_fields and isinstance(value, str) and value in DATA_NAMES:
+                found[field_name] = names.number(value, field_name)
         return self.model_copy(update=found) if found else self
 
     def named_in(self, argument: str | None) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from cnnkit.format.base import StrictModel, invalid, nested, to_plain
-from cnnkit.format.expressions import CHANNELS, CLASSES, SIZES
+from cnnkit.format.base import DATA_NAMES, StrictModel, invalid, nested, to_plain
+from cnnkit.format.expressions import CHANNELS, SIZES
 from cnnkit.format.schema import class_schema
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer
@@ -71,7 +71,7 @@ class BlockConfig(StrictModel):
         errors = []
         for name, default in self.parameters.items():
             found = list(wrong_expressions(default, frozenset(before)))
-            if name in (*COMMON, CHANNELS, CLASSES) or not name.isidentifier():
+            if name in (*COMMON, CHANNELS, *DATA_NAMES) or not name.isidentifier():
                 hint = "letters, digits and `_`" if not name.isidentifier() else "another name; this one is taken"
                 found.append(invalid(f"expected {hint} for a parameter, got `{name}`"))
             errors += [as_listed(error, (name,), default) for error in found]

@@ -99,7 +99,7 @@ class Conv2D(KernelConvolution):
 
     @model_validator(mode="after")
     def _groups(self) -> Self:
-        if self.filters != "classes" and int(self.filters) % self.groups:
+        if not isinstance(self.filters, str) and int(self.filters) % self.groups:
             raise invalid(f"`groups` ({self.groups}) must divide `filters` ({self.filters})")
         return self
 

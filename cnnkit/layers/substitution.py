@@ -11,7 +11,6 @@ from pydantic_core import PydanticCustomError
 from cnnkit.format.base import invalid
 from cnnkit.format.expressions import (
     CHANNELS,
-    CLASSES,
     HEIGHT,
     NAME,
     SIZES,
@@ -141,7 +140,7 @@ def values_for(names: Names, input_shape: Shape, order: tuple[int, ...] | None =
         # Channels in groups, say; rows and columns come first.
         sizes |= {HEIGHT: input_shape[0], WIDTH: input_shape[1]}
     # A block may have parameters called height and width.
-    return {**sizes, **names.parameters, CHANNELS: sizes[CHANNELS], CLASSES: names.classes}
+    return {**sizes, **names.parameters, CHANNELS: sizes[CHANNELS], **names.values}
 
 
 def parameters_in(value: Any) -> tuple[str, ...]:

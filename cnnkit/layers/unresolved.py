@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from pydantic import GetJsonSchemaHandler, ValidationError
 from pydantic_core import PydanticCustomError, core_schema
 
-from cnnkit.format.base import Choice, StrictModel, keyword_arguments, nested, split_named, to_plain
+from cnnkit.format.base import DATA_NAMES, Choice, StrictModel, keyword_arguments, nested, split_named, to_plain
 from cnnkit.format.explain import message_of, mistakes
-from cnnkit.format.expressions import CLASSES, NAME, check_expression, is_expression, is_whole_name
+from cnnkit.format.expressions import NAME, check_expression, is_expression, is_whole_name
 from cnnkit.format.schema import Schema, class_schema
 from cnnkit.format.shapes import Path, Shape, ShapeError
 from cnnkit.layers import LAYERS
@@ -93,7 +93,7 @@ def _has_names(cls: type[StrictModel], schema: Schema, key: str, value: Any) -> 
         return False
     if holds_layers(inner) and not isinstance(value, str):
         return False
-    if value == CLASSES and CLASSES in _literals(cls.model_fields[key].annotation):
+    if value in DATA_NAMES and value in _literals(cls.model_fields[key].annotation):
         # The field takes the word itself.
         return False
     return any(is_expression(text, in_text=inner.kind in ("string", "choice")) for text in texts(value))

@@ -12,6 +12,7 @@ from cnnkit.errors import CnnkitError
 if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
     from cnnkit.runs.directory import Run
+    from cnnkit.task import Task
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class Monitor:
     mode: Literal["max", "min"] = "max"
 
     @classmethod
-    def of_config(cls, training: TrainingConfig) -> Monitor:
-        """The monitor that a valid config asks for."""
+    def of_config(cls, training: TrainingConfig, task: Task) -> Monitor:
+        """The monitor that a valid config asks for; by default the task's headline, of the validation images."""
         if training.monitor is None:
-            return cls()
-        return cls(training.monitor, training.direction(training.monitor) or "max")
+            return cls(f"val_{task.headline.name}", task.headline.mode)
+        return cls(training.monitor, training.direction(training.monitor, task.columns) or "max")
 
     @classmethod
     def of_run(cls, run: Run) -> Monitor:

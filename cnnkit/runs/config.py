@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import cache
 
-from cnnkit.config.dataset import DataProblem, DataSetInfo, describe_data_set
+from cnnkit.config.dataset import DataProblem, RecordedImages, describe_data_set
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.config.recorded import load_recorded
 from cnnkit.config.run import RunConfig
@@ -47,7 +47,7 @@ def _read(run: Run) -> LoadedConfig:
             if all(problem.path.startswith("data") for problem in refused.problems):
                 raise error from None
             raise
-    return load_recorded(file, DataSetInfo(task.image_shape, len(task.class_names), task.class_names, "config"))
+    return load_recorded(file, RecordedImages(task.image_shape, task.class_names))
 
 
 @cache
@@ -68,7 +68,7 @@ def config_of_images(run: Run) -> RunConfig:
         if _decides_images(problem.keys):
             raise _splits_unknown(run, problem.message)
     try:
-        missing = describe_data_set(loaded.config.data).missing
+        missing = describe_data_set(loaded.config.data, loaded.config.task).missing
     except DataProblem as problem:
         if problem.argument == "splits":
             raise _splits_unknown(run, problem.message) from None

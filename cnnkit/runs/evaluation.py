@@ -57,7 +57,7 @@ def open_model(run: Run) -> Any:
     loaded = read_config(run)
     run.check_archive(run.model, _BYTES_PER_PARAMETER * summarize(loaded).parameters + _BYTES_BESIDE)
     if not has_gpu():
-        check_inference(of_inference(loaded.config.model.trace(loaded.info.shape, loaded.info.classes)))
+        check_inference(of_inference(loaded.config.model.trace(loaded.info.shape, loaded.info.target.values)))
     try:
         model = keras.models.load_model(run.model, compile=False, safe_mode=True)
     except MemoryError:
@@ -131,7 +131,7 @@ def uses_xla(run: Run) -> bool:
         return settings.get("device") != "GPU"
     # The run may have been trained where oneDNN, or a GPU, could do without.
     loaded = read_config(run)
-    stack = loaded.config.model.trace(loaded.info.shape, loaded.info.classes)
+    stack = loaded.config.model.trace(loaded.info.shape, loaded.info.target.values)
     policy = settings.get("dtype_policy") or "float32"
     return needing_xla(stack, policy, onednn_in_use()) is not None
 
@@ -329,7 +329,7 @@ def _tell_copies(runs: Sequence[Run], images: Any, folder: str) -> None:
             config = config_of_images(run)
         except CnnkitError:
             continue
-        training = training_images(config.data, config.seed)
+        training = training_images(config.data, config.seed, config.task)
         found = find_copies(training, measured_images) if training is not None else None
         if found is not None:
             log.warning("the run `%s` knows some of these images: %s", run.path, copies_text([found]))
@@ -368,7 +368,7 @@ def labelled_images(
     if section.folder is not None:
         # Whatever the files would make of them today: these are the channels that the network takes.
         section = section.model_copy(update={"channels": run.read_task().image_shape[2]})
-    data = data_module.load(section, config.seed, splits=(split,))
+    data = data_module.load(section, config.seed, config.task, splits=(split,))
     run.check_data(data.fingerprint)
     found = getattr(data, split)
     if found is None:

@@ -69,7 +69,7 @@ def read_examples(run: Run) -> Examples:
 
 def _read(run: Run) -> data.Samples:
     config = config_of_images(run)
-    samples = data.sample_test_images(config.data, config.seed, COUNT)
+    samples = data.sample_test_images(config.data, config.seed, COUNT, config.task)
     run.check_data(samples.fingerprint)
     return samples
 

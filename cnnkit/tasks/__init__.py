@@ -1,1 +1,25 @@
-"""What a task decides: targets, loss, metrics. The rest of cnnkit does not know which task it runs."""
+"""The tasks, each in a folder of its own. Nothing outside imports what is in these folders; `TASKS` does."""
+
+from __future__ import annotations
+
+from cnnkit.format.base import Table
+from cnnkit.task import Task
+
+TASKS = Table(
+    kind="task",
+    package="cnnkit.tasks",
+    modules={"classification": ("Classification",)},
+    aliases={"classification": "Classification"},
+)
+
+#: What a config means that names none.
+DEFAULT = "Classification"
+
+
+def default_task() -> Task:
+    """The task of a config that names none."""
+    task = TASKS.get(DEFAULT)
+    assert task is not None
+    made = task.with_defaults()
+    assert isinstance(made, Task)
+    return made

@@ -12,10 +12,10 @@ from cnnkit.layers.base import Seeds
 from cnnkit.layers.resolved import scopes
 from cnnkit.layers.stack import head
 from cnnkit.layers.weight_paths import SEPARATOR
-from cnnkit.tasks.classification.training import make_model
 
 if TYPE_CHECKING:
     from cnnkit.config.run import RunConfig
+    from cnnkit.config.target import Target
     from cnnkit.data import Split
 
 #: Training images whose patches `PatchWhitening` measures.
@@ -45,7 +45,7 @@ def normalization_constants(
 def build_model(
     config: RunConfig,
     input_shape: Shape,
-    classes: int,
+    target: Target,
     constants: tuple[Sequence[float], Sequence[float]] | None,
 ) -> Any:
     """An uncompiled `keras.Sequential` that takes raw images, 0..255, [batch, height, width, channels].
@@ -53,6 +53,7 @@ def build_model(
     A layer is named after its place in the config (`3.Conv2D`) unless it has a name of its own.
 
     Args:
+        target: What is to be learned of the images.
         constants: Mean and variance per channel for the normalisation in front; None for none.
     """
     import keras
@@ -70,14 +71,14 @@ def build_model(
                 dtype="float32",
             )
         )
-    steps = config.model.trace(input_shape, classes)
+    steps = config.model.trace(input_shape, target.values)
     labels = [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
     for step, scope in zip(steps, scopes(steps, labels, seeds, policy, ending=True), strict=True):
         built.append(step.layer.build(scope))
     from cnnkit.layers.fused import postpone_activations
 
     layers = [step.layer for step in steps]
-    return make_model(postpone_activations(built), config.training, head(layers), classes)
+    return config.task.make_model(postpone_activations(built), config.training, head(layers), target)
 
 
 def _per_channel(values: Sequence[float], input_shape: Shape) -> list[float]:

@@ -12,7 +12,6 @@ from cnnkit.layers.weight_paths import meant
 from cnnkit.machine.tensorflow import request
 from cnnkit.network.footprint import Footprint, check_training, of_training
 from cnnkit.runs.inference import inference_batch_size
-from cnnkit.tasks.classification import training as task
 from cnnkit.training.model import build_model, measure_initial_weights, normalization_constants, weights_by_path
 from cnnkit.training.settings import Runtime, choose_settings
 
@@ -45,7 +44,7 @@ def load_data(config: RunConfig) -> DataSets:
 
     # Loading the data may load TensorFlow.
     request(config.training.onednn, config.training.threads)
-    return data_module.load(config.data, config.seed, splits=("train", "validation"))
+    return data_module.load(config.data, config.seed, config.task, splits=("train", "validation"))
 
 
 def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
@@ -61,7 +60,7 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
         data = load_data(config)
     assert data.train is not None
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
-    stack = config.model.trace(data.info.shape, data.info.classes)
+    stack = config.model.trace(data.info.shape, data.info.target.values)
     chosen = choose_settings(config.training, stack, steps)
     config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
     config = resolved(config, chosen)
@@ -74,8 +73,7 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
     head = head_of([step.layer for step in stack])
     model, plateau = compile_model(config, data.info, head, normalization_constants(config, measured), chosen, steps)
     measure_initial_weights(model, data.train)
-    names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
-    return Preparation(config, data, chosen, model, head, steps, names, plateau)
+    return Preparation(config, data, chosen, model, head, steps, data.info.target.all_names, plateau)
 
 
 def _footprint(config: RunConfig, data: DataSets, stack: Sequence[Step]) -> Footprint:
@@ -107,12 +105,12 @@ def compile_model(
     # Everything random has a seed of its own; this is for what a future Keras may add.
     keras.utils.set_random_seed(config.seed)
     training = config.training
-    model = build_model(config, info.shape, info.classes, constants)
+    model = build_model(config, info.shape, info.target, constants)
     rate, plateau = make_rate(training, steps_per_epoch)
     model.compile(
         optimizer=make_optimizer(training, rate, model),
-        loss=task.make_loss(training, head),
-        metrics=task.make_metrics(training, head, config.mixes_labels),
+        loss=config.task.make_loss(training, head),
+        metrics=config.task.make_metrics(training, head, config.mixes_labels),
         jit_compile=chosen.jit_compile,
         steps_per_execution=chosen.steps_per_execution,
         auto_scale_loss=False,
@@ -160,7 +158,6 @@ def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
         from cnnkit.augmentation.pipeline import Pipeline
 
         transform = Pipeline(config.augmentation, config.seed)
-    weights = task.class_weights(config.training, data.train.labels, prepared.class_names)
     training = data_module.training_batches(
         data.train,
         batch_size=config.data.batch_size,
@@ -169,7 +166,7 @@ def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
         epoch=epoch,
         drop_remainder=config.data.drop_remainder,
         transform=transform,
-        finish=task.finish_targets(weights),
+        finish=config.task.finish_batches(config.training, data.train, data.info.target),
     )
     if data.validation is None:
         return training, None

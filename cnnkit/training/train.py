@@ -229,7 +229,7 @@ def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: 
             **describe_environment(),
             "config_file": loaded.file,
             "written": as_texts(written(loaded.tree)),
-            "monitor": Monitor.of_config(prepared.config.training).as_json(),
+            "monitor": Monitor.of_config(prepared.config.training, prepared.config.task).as_json(),
             "settings": prepared.runtime.as_json(),
             **({"tuning": tuning.as_json()} if tuning is not None else {}),
             "data": {
@@ -332,7 +332,7 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
         stateful,
         epochs=config.training.epochs,
         images=min(data.train.size, prepared.steps_per_epoch * batch_size),
-        monitor=Monitor.of_config(config.training),
+        monitor=Monitor.of_config(config.training, config.task),
         checkpoint=checkpoint,
     )
     progress = callbacks.Progress(console, reporter, config.training.epochs, prepared.steps_per_epoch, batch_size)

@@ -349,7 +349,7 @@ def measure(loaded: LoadedConfig) -> dict[str, Any]:
     data = load_data(config)
     assert data.train is not None
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
-    stack = config.model.trace(data.info.shape, data.info.classes)
+    stack = config.model.trace(data.info.shape, data.info.target.values)
     rule = choose_settings(training, stack, steps)
     jits = [rule.as_fields()["jit"]]
     if training.jit == "auto":

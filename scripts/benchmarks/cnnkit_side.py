@@ -146,7 +146,7 @@ def stand_in(arrays: str) -> None:
 
     found, labels = read_aligned(arrays)
 
-    def load(config: Any, seed: int, *, splits: Any = ("train", "test"), **options: Any) -> Any:
+    def load(config: Any, seed: int, task: Any = None, *, splits: Any = ("train", "test"), **options: Any) -> Any:
         held: dict[str, Any] = dict.fromkeys(("train", "validation", "test"))
         for name in splits:
             if name != "validation":

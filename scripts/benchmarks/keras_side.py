@@ -148,7 +148,7 @@ def config_script(gate: Gate, config: str, overrides: list[str], arrays: str) ->
     measured = images.mean((0, 1, 2)).tolist(), images.var((0, 1, 2)).tolist()
     training = loaded.config.training
     model = _plain_model(loaded, normalization_constants(loaded.config, measured))
-    loss = make_loss(training, head(loaded.config.model.resolved(shape, classes)))
+    loss = make_loss(training, head(loaded.config.model.resolved(shape, {"classes": classes})))
     if training.label_smoothing:
         loss.label_smoothing = training.label_smoothing
     optimizer = training.optimizer.build(training.optimizer.learning_rate)

@@ -36,7 +36,7 @@ def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
     loaded = load_config(str(file))
     config, info = loaded.config, loaded.info
     summary = summarize(loaded)
-    stack = config.model.trace(info.shape, info.classes)
+    stack = config.model.trace(info.shape, info.target.values)
     chosen = choose_settings(config.training, stack, 10)
     config = resolved(config, chosen)
     statistics = ([120.0] * info.shape[-1], [3600.0] * info.shape[-1])

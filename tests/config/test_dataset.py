@@ -16,11 +16,12 @@ import yaml
 from PIL import Image
 from pydantic import ValidationError
 
-from cnnkit.config.check_training import check_training
+from cnnkit.config.check_objectives import check_class_weights
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataProblem, DataSetInfo, describe_data_set, prepared_folder
 from cnnkit.config.image_folder import list_image_folder, list_labelled_folder
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
+from cnnkit.config.target import OneClass
 from cnnkit.config.training import TrainingConfig
 
 
@@ -153,7 +154,7 @@ def test_an_unknown_set_needs_shape_and_classes() -> None:
     assert "data.shape" in found.message
     assert "data.classes" in found.message
     info = describe(name="something_else", shape=[10, 12, 3], classes=4)
-    assert info == DataSetInfo((10, 12, 3), 4, None, "config")
+    assert info == DataSetInfo((10, 12, 3), OneClass(4), "config")
 
 
 def test_a_config_may_not_contradict_what_is_known() -> None:
@@ -174,7 +175,7 @@ def test_slices_are_refused_where_they_mean_nothing() -> None:
 
 def test_a_prepared_set_describes_itself(no_prepared_data: Path) -> None:
     write_prepared(no_prepared_data, "birds", "1.0.0", [20, 30, 3], 2, ["sparrow", "tit"])
-    assert describe(name="birds") == DataSetInfo((20, 30, 3), 2, ("sparrow", "tit"), "prepared")
+    assert describe(name="birds") == DataSetInfo((20, 30, 3), OneClass(2, ("sparrow", "tit")), "prepared")
 
 
 def test_the_newest_version_that_fits_is_taken(no_prepared_data: Path) -> None:
@@ -225,7 +226,7 @@ def test_a_folder_is_described_by_its_class_folders_and_image_headers(tmp_path: 
         },
     )
     (tmp_path / "README.txt").write_text("not a class")
-    assert describe(folder=str(tmp_path)) == DataSetInfo((4, 6, 3), 2, ("ant", "zebra"), "folder")
+    assert describe(folder=str(tmp_path)) == DataSetInfo((4, 6, 3), OneClass(2, ("ant", "zebra")), "folder")
 
 
 @pytest.mark.parametrize(
@@ -456,14 +457,13 @@ def test_folders_of_runs_are_no_classes(tmp_path: Path) -> None:
 def test_a_list_of_class_weights_is_refused_where_people_sort_the_names_otherwise(
     names: list[str], meant: list[str] | None
 ) -> None:
-    info = DataSetInfo((8, 8, 1), len(names), tuple(sorted(names)), "folder")
+    info = DataSetInfo((8, 8, 1), OneClass(len(names), tuple(sorted(names))), "folder")
     weights = list(range(len(names)))
     found: list[str] = []
 
     def check(weights: object, info: DataSetInfo) -> None:
         training = TrainingConfig.model_validate({"class_weights": weights})
-        data = DataConfig(folder="photos")
-        check_training(training, data, info, None, lambda path, message, *_: found.append(message))
+        check_class_weights(training, info, lambda path, message, *_: found.append(message))
 
     check(weights, info)
     # The labels of other sets have an order of their own.
@@ -479,10 +479,10 @@ def test_a_list_of_class_weights_is_refused_where_people_sort_the_names_otherwis
 
 
 def test_class_weights_of_a_folder_are_found_in_either_spelling() -> None:
-    info = DataSetInfo((8, 8, 1), 2, (DECOMPOSED, "mate"), "folder")
+    info = DataSetInfo((8, 8, 1), OneClass(2, (DECOMPOSED, "mate")), "folder")
     training = TrainingConfig.model_validate({"class_weights": {COMPOSED: 2}})
     found: list[str] = []
-    check_training(training, DataConfig(folder="photos"), info, None, lambda path, message, *_: found.append(message))
+    check_class_weights(training, info, lambda path, message, *_: found.append(message))
     assert found == []
 
 

@@ -134,7 +134,7 @@ def test_alexnet_has_the_sizes_of_the_paper() -> None:
 def test_convnetjs_has_the_layers_of_the_demo() -> None:
     """https://cs.stanford.edu/people/karpathy/convnetjs/demo/cifar10.html"""
     loaded = load("cifar10_convnetjs")
-    layers = leaves(loaded.config.model.resolved(loaded.info.shape, loaded.info.classes))
+    layers = leaves(loaded.config.model.resolved(loaded.info.shape, loaded.info.target.values))
     found = [(type(layer).__name__, getattr(layer, "filters", None)) for layer in layers]
     pair = [("Conv2D", 16), ("MaxPooling2D", None), ("Conv2D", 20), ("MaxPooling2D", None), ("Conv2D", 20)]
     assert found == [*pair, ("MaxPooling2D", None), ("Flatten", None), ("Dense", None)]
@@ -230,13 +230,13 @@ def difference(first: np.ndarray, second: np.ndarray) -> float:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_values_are_those_of_keras_applications(name: str) -> None:
     loaded = load(name, "training.dtype_policy=float32", "data.normalization=none")
-    ours = build_model(loaded.config, loaded.info.shape, loaded.info.classes, None)
+    ours = build_model(loaded.config, loaded.info.shape, loaded.info.target, None)
     keras_name, order = NETWORKS[name]
     theirs = getattr(keras.applications, keras_name)(weights=None, classifier_activation=None)
     ours.layers[-1].activation = keras.activations.linear
     assert ours.count_params() == theirs.count_params()
 
-    steps = loaded.config.model.trace(loaded.info.shape, loaded.info.classes)
+    steps = loaded.config.model.trace(loaded.info.shape, loaded.info.target.values)
     mine = list(built_leaves(steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)], ours))
     their_layers = [theirs.get_layer(one) for one in order(theirs)]
     draw(their_layers)

@@ -170,7 +170,7 @@ def built(loaded: LoadedConfig) -> tuple[Any, Any]:
     images = np.random.RandomState(0).randint(0, 256, (16, *shape)).astype(np.uint8)
     module = as_module(eject(loaded))
     constants = module.moments(images) if hasattr(module, "moments") else ()
-    first = build_model(config, shape, classes, normalization_constants(config, constants or None))
+    first = build_model(config, shape, loaded.info.target, normalization_constants(config, constants or None))
     measure_initial_weights(first, split_from_arrays(images, np.arange(16) % classes))
     second = module.build_model(*constants)
     module.draw_weights(second)

@@ -94,7 +94,7 @@ def test_maxout_must_divide_the_channels() -> None:
     assert caught.value.argument == "num_units"
     assert "5" in caught.value.message
     assert "12 channels" in caught.value.message
-    assert make("Maxout", "classes").resolve(Names(3), (12,)).output_shape((12,)) == (3,)
+    assert make("Maxout", "classes").resolve(Names({"classes": 3}), (12,)).output_shape((12,)) == (3,)
 
 
 def test_maxout_keeps_half_precision() -> None:

@@ -51,7 +51,7 @@ def load(tmp_path: Path, model: Model | list[Any], shape: tuple[int, ...] = (8, 
 
 
 def build(loaded: LoadedConfig) -> Any:
-    return build_model(loaded.config, loaded.info.shape, loaded.info.classes, None)
+    return build_model(loaded.config, loaded.info.shape, loaded.info.target, None)
 
 
 def problems(tmp_path: Path, model: Model | list[Any]) -> str:
@@ -200,7 +200,7 @@ def test_sizes_are_those_of_what_arrives_at_the_layer(tmp_path: Path) -> None:
     loaded = load(tmp_path, {"blocks": blocks, "layers": [*layers, *TAIL]}, (8, 8, 3))
     shapes = [row.output_shape for row in summarize(loaded).rows]
     assert shapes[1:9] == [(6, 8, 2, 3), (6, 8, 3, 2), (6, 8, 6), (6, 8, 6), (3, 8, 6), (6, 3, 8), (3, 3, 8), (72,)]
-    (dropout,) = [layer for layer in loaded.config.model.resolved((8, 8, 3), 5) if layer.kind == "Dropout"]
+    (dropout,) = [layer for layer in loaded.config.model.resolved((8, 8, 3), {"classes": 5}) if layer.kind == "Dropout"]
     assert dropout.rate == 1 / 48
 
 
@@ -299,7 +299,7 @@ BLOCKS: Model = {
 
 def widths(loaded: LoadedConfig) -> list[tuple[Any, ...]]:
     """Filters, window and activation of all convolutions, in order."""
-    resolved = loaded.config.model.resolved(loaded.info.shape, loaded.info.classes)
+    resolved = loaded.config.model.resolved(loaded.info.shape, loaded.info.target.values)
     return [
         (layer.filters, layer.kernel_size, layer.activation)  # type: ignore[attr-defined]
         for layer in leaves(resolved)
@@ -373,7 +373,7 @@ def test_the_receptive_field_is_where_gradients_reach(first: Any, second: Any) -
         for windows in (first, second)
     ]
     shape = (15, 15, 1)
-    step = trace([make("Branches", {"paths": paths, "merge": "add"})], shape, Names(2))[0]
+    step = trace([make("Branches", {"paths": paths, "merge": "add"})], shape, Names({"classes": 2}))[0]
     built = step.layer.build(Scope("b", shape, Seeds(0)))
     images = tf.Variable(tf.zeros([1, *shape]))
     with tf.GradientTape() as tape:
@@ -528,7 +528,7 @@ def test_a_parameter_may_stand_for_layers(tmp_path: Path) -> None:
         "outer",
     ]
     loaded = load(tmp_path, {"blocks": blocks, "layers": [*calls, *HEAD]})
-    resolved = loaded.config.model.resolved(loaded.info.shape, 5)
+    resolved = loaded.config.model.resolved(loaded.info.shape, {"classes": 5})
     kinds = [type(layer).__name__ for layer in leaves(resolved)]
     assert kinds == [
         "Conv2D", "BatchNormalization", "Conv2D", "ReLU",
@@ -599,7 +599,7 @@ def test_a_base_and_its_child_may_name_different_objects_for_a_parameter(tmp_pat
     child = tmp_path / "child.yaml"
     child.write_text("extends: config.yaml\nmodel: {blocks: {unit: {parameters: {penalty: {L1: 0.001}}}}}\n")
     loaded = load_config(str(child), [])
-    (first, *_) = leaves(loaded.config.model.resolved(loaded.info.shape, 5))
+    (first, *_) = leaves(loaded.config.model.resolved(loaded.info.shape, {"classes": 5}))
     assert type(first.kernel_regularizer).__name__ == "L1"  # type: ignore[attr-defined]
 
 
@@ -756,7 +756,7 @@ def test_mistakes_in_blocks_name_the_place_of_use_and_the_block(
 def test_compounds_are_made_where_shapes_are_known(tmp_path: Path) -> None:
     loaded = load(tmp_path, [{"Residual": ["ReLU"]}, *HEAD])
     written = loaded.config.model.layers[0]
-    resolved = loaded.config.model.resolved(loaded.info.shape, 5)[0]
+    resolved = loaded.config.model.resolved(loaded.info.shape, {"classes": 5})[0]
     assert isinstance(resolved, Compound)
     assert resolved.kind == written.kind == "Residual"
     assert resolved.to_plain() == written.to_plain() == {"Residual": {"layers": ["ReLU"]}}

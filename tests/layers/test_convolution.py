@@ -228,9 +228,9 @@ def test_other_shapes_that_do_not_fit() -> None:
 
 def test_classes_stand_for_a_number_of_filters() -> None:
     layer = make("Conv2D", {"filters": "classes", "kernel_size": 1, "groups": 3})
-    assert layer.resolve(Names(6), (4, 4, 3)).output_shape((4, 4, 3)) == (4, 4, 6)
+    assert layer.resolve(Names({"classes": 6}), (4, 4, 3)).output_shape((4, 4, 3)) == (4, 4, 6)
     with pytest.raises(ShapeError, match="filters"):
-        layer.resolve(Names(10), (4, 4, 3)).output_shape((4, 4, 3))
+        layer.resolve(Names({"classes": 10}), (4, 4, 3)).output_shape((4, 4, 3))
 
 
 # --- Published figures --------------------------------------------------------------------------------

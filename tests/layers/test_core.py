@@ -88,7 +88,7 @@ def test_lists_and_scalars_are_the_leading_argument() -> None:
 
 
 def test_classes_stand_for_a_number_of_units() -> None:
-    layer = make("Dense", {"units": "classes"}).resolve(Names(100), (7,))
+    layer = make("Dense", {"units": "classes"}).resolve(Names({"classes": 100}), (7,))
     assert layer.output_shape((512,)) == (100,)
     assert layer.parameters((512,)) == (51_300, 0)
     assert layer.macs((512,)) == 51_200

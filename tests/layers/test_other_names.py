@@ -66,7 +66,7 @@ def test_every_name_is_a_layer_or_is_answered(name: str) -> None:
 def test_what_an_answer_says_to_write_is_valid(reason: str) -> None:
     assert re.search(r"write `|cnnkit has no |leave it out|in `augmentation:`", reason)
     for example in examples(reason):
-        trace([LAYER_CHOICE.validate(example)], (8, 8, 16), Names(5))
+        trace([LAYER_CHOICE.validate(example)], (8, 8, 16), Names({"classes": 5}))
 
 
 def test_names_of_what_is_there_lead_to_it() -> None:

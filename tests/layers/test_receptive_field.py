@@ -27,7 +27,7 @@ NO_BIAS = {"use_bias": False, "kernel_initializer": {"RandomUniform": {"minval":
 
 
 def steps_of(written: list[Any], shape: Shape) -> list[Step]:
-    return trace([LAYER_CHOICE.validate(one) for one in written], shape, Names(10))
+    return trace([LAYER_CHOICE.validate(one) for one in written], shape, Names({"classes": 10}))
 
 
 def view_of(steps: list[Step]) -> View:
@@ -228,7 +228,7 @@ def test_strides_and_resizes_beyond_any_image_stay_numbers() -> None:
         {"Resizing": {"height": 143, "width": 31}},
     ]
     model = ModelConfig.model_validate({"layers": [{"Repeat": {"times": 600, "layers": resized}}]})
-    (step,) = model.trace((4, 4, 1), classes=2)
+    (step,) = model.trace((4, 4, 1), values={"classes": 2})
     rows, columns = receptive_field([(step.layer, step.input_shape)])
     assert rows > 10**9
     assert columns > 4

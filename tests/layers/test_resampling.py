@@ -94,7 +94,7 @@ def test_rescaling_per_channel() -> None:
 def test_a_scale_may_be_a_fraction() -> None:
     model = ModelConfig.model_validate({"layers": [{"Rescaling": {"scale": "1/255"}}]})
     images = random_images(2, 3, 4, 3)
-    (layer,) = model.resolved((3, 4, 3), classes=2)
+    (layer,) = model.resolved((3, 4, 3), {"classes": 2})
     np.testing.assert_array_equal(run(layer, images), run(make("Rescaling", 1 / 255), images))
 
 

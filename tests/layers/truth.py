@@ -80,7 +80,7 @@ def make(name: str, arguments: Any = None) -> Layer:
 
 def resolved(name: str, arguments: Any, input_shape: Shape) -> Layer:
     """The same where the shape that arrives is known, on a data set of ten classes."""
-    return make(name, arguments).resolve(Names(10), input_shape)
+    return make(name, arguments).resolve(Names({"classes": 10}), input_shape)
 
 
 def scope(input_shape: Shape, name: str = "layer", seed: int = 0, dtype: str | None = None) -> Scope:

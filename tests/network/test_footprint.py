@@ -67,7 +67,7 @@ training: {epochs: 1, optimizer: Adam}
 def stack_of(tmp_path: Path, text: str = CONFIG) -> tuple[list[Step], Any]:
     (tmp_path / "c.yaml").write_text(text)
     loaded = load_config(str(tmp_path / "c.yaml"))
-    return loaded.config.model.trace(loaded.info.shape, loaded.info.classes), loaded
+    return loaded.config.model.trace(loaded.info.shape, loaded.info.target.values), loaded
 
 
 def test_the_sum_by_hand(tmp_path: Path) -> None:

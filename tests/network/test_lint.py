@@ -352,7 +352,7 @@ def test_a_constant_per_channel_stays_one_where_the_rule_says_so(tmp_path: Path,
     layers = [conv(8), layer, "BatchNormalization", "Flatten", *HEAD[1:]]
     assert ("bias-before-normalization" in rules(tmp_path, layers)) == kept
     loaded = load_config(str(tmp_path / "net.yaml"), [])
-    step = loaded.config.model.trace(loaded.info.shape, loaded.info.classes)[1]
+    step = loaded.config.model.trace(loaded.info.shape, loaded.info.target.values)[1]
     built = step.layer.build(Scope("layer", step.input_shape, Seeds(0)))
     random = np.random.default_rng(0)
     images, constants = (random.normal(size=shape).astype("float32") for shape in ((3, *step.input_shape), (8,)))

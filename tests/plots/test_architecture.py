@@ -179,7 +179,7 @@ def test_each_layer_of_a_small_network_with_its_sizes_and_counts() -> None:
 
 class TestTree:
     def of(self, loaded: LoadedConfig, detail: int = NOTHING) -> Any:
-        return tree(loaded.config.model.trace(loaded.info.shape, loaded.info.classes), loaded.info.shape, detail)
+        return tree(loaded.config.model.trace(loaded.info.shape, loaded.info.target.values), loaded.info.shape, detail)
 
     def test_nested_branches_are_forks_in_forks(self, tmp_path: Path) -> None:
         outer = self.of(written(UNET, tmp_path)).nodes[2]

@@ -17,6 +17,7 @@ from cnnkit.config.objectives.metrics import METRICS
 from cnnkit.config.training import TrainingConfig
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
+from cnnkit.tasks import default_task
 
 ROWS: list[dict[str, float | None]] = [
     {"epoch": 1, "loss": 2.0, "val_loss": 0.1, "val_accuracy": 0.5, "val_auc": math.nan, "auc": 0.5},
@@ -59,8 +60,11 @@ def test_directions_are_those_of_keras() -> None:
         assert metric.better == expected, name
 
 
+TASK = default_task()
+
+
 def parsed(text: str) -> TrainingConfig:
-    return TrainingConfig.model_validate(yaml.safe_load(text))
+    return TrainingConfig.model_validate(yaml.safe_load(text)).watching(TASK.columns)
 
 
 def test_what_watches_and_names_no_metric_watches_that_of_the_run() -> None:
@@ -69,14 +73,14 @@ def test_what_watches_and_names_no_metric_watches_that_of_the_run() -> None:
     assert training.plateau is not None
     for watching in (training.early_stopping, training.plateau):
         assert (watching.monitor, watching.mode) == ("val_poisson", "min")
-    assert Monitor.of_config(training) == Monitor("val_poisson", "min")
+    assert Monitor.of_config(training, TASK) == Monitor("val_poisson", "min")
     own = parsed("{monitor: val_loss, metrics: [TruePositives], early_stopping: {monitor: val_true_positives}}")
     assert own.early_stopping is not None
     assert (own.early_stopping.monitor, own.early_stopping.mode) == ("val_true_positives", "max")
     default = parsed("{early_stopping: {}}")
     assert default.early_stopping is not None
     assert default.early_stopping.monitor == "val_loss"
-    assert Monitor.of_config(default) == Monitor("val_accuracy", "max")
+    assert Monitor.of_config(default, TASK) == Monitor("val_accuracy", "max")
 
 
 def test_a_run_that_has_noted_none_is_judged_by_validation_accuracy(tmp_path: Path) -> None:
@@ -136,10 +140,10 @@ def test_a_script_keeps_the_epoch_that_a_run_keeps() -> None:
 
     for monitor in ("accuracy", "val_loss", "val_false_negatives"):
         training = parsed(f"{{monitor: {monitor}, metrics: [FalseNegatives]}}")
-        text = write_training(training, "softmax", "False", False, (), False)
+        text = write_training(training, TASK, "softmax", "False", False, (), False)
         if monitor.startswith("val_"):
             assert text.callbacks[-1].startswith("keras.callbacks.ModelCheckpoint")
-            text = write_training(training, "softmax", "False", True, (), False)
+            text = write_training(training, TASK, "softmax", "False", True, (), False)
         sign = "" if monitor == "accuracy" else "-"
         tie = "val_loss" if monitor.startswith("val_") else "loss"
         assert f'score = {sign}logs["{monitor}"], -logs["{tie}"]' in "".join(text.functions)

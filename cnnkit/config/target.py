@@ -1,0 +1,66 @@
+"""What the images of a data set come with: what a network is to learn of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be learned of each image.
+
+    Attributes:
+        size: How many there are to tell apart, or to tell: classes, labels, numbers.
+        names: Their names in order; None where they are not known.
+    """
+
+    size: int
+    names: tuple[str, ...] | None = None
+
+    #: What a config calls their number in layers: `units: classes`.
+    named: ClassVar[str] = "classes"
+    #: What messages call them.
+    plural: ClassVar[str] = "classes"
+
+    @property
+    def values(self) -> Mapping[str, int]:
+        """What names in layers stand for."""
+        return {self.named: self.size}
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """The names; their numbers where they have none."""
+        return self.names if self.names is not None else tuple(str(number) for number in range(self.size))
+
+
+@dataclass(frozen=True)
+class OneClass(Target):
+    """One of several classes."""
+
+
+@dataclass(frozen=True)
+class Labels(Target):
+    """Any of several labels: none, one or more."""
+
+    plural: ClassVar[str] = "labels"
+
+
+@dataclass(frozen=True)
+class Numbers(Target):
+    """One or several numbers."""
+
+    named: ClassVar[str] = "targets"
+    plural: ClassVar[str] = "targets"
+
+
+@dataclass(frozen=True)
+class Mask(Target):
+    """A class for each pixel.
+
+    Attributes:
+        ignore: The number in a mask of pixels that do not count, 0..255; None where all count.
+    """
+
+    ignore: int | None = None
