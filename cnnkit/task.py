@@ -128,14 +128,14 @@ class Task(NamedObject):
 
     def finish_batches(
         self, training: TrainingConfig, split: Split, target: Target
-    ) -> Callable[[Any, Any], tuple[Any, ...]] | None:
+    ) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
         """What happens to a training batch after augmentation, such as that class weights become sample weights.
 
         Args:
             split: The training images.
 
         Returns:
-            A function from images and targets to what Keras' `fit` takes: (images, targets), or those and weights.
-            None where nothing happens.
+            A function from a batch (see `training_batches`) to what Keras' `fit` takes: (images, targets), or those
+            and weights. None where nothing happens.
         """
         return None

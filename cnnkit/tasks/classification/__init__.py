@@ -45,7 +45,7 @@ class Classification(Task):
 
     def finish_batches(
         self, training: TrainingConfig, split: Split, target: Target
-    ) -> Callable[[Any, Any], tuple[Any, ...]] | None:
+    ) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
         from cnnkit.tasks.classification.training import class_weights, finish_targets
 
         return finish_targets(class_weights(training, split.labels, target.all_names))
