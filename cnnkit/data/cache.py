@@ -1,7 +1,7 @@
 """Decoded images on disk: entries that are written atomically, verified when read, and removed when space runs out.
 
-An entry is one file, named by a hash over all that decides its content. Its arrays come first, each at a multiple of
-64 bytes; then, as JSON, what they are, with a CRC-32 of each; then the size and the CRC-32 of that JSON and a mark. An
+An entry is one `.npz` file of NumPy's, uncompressed, named by a hash over all that decides its content. An array of
+unknown length is stored in numbered pieces. The CRC-32 that zip keeps of each piece is compared whenever it is read. An
 entry that is damaged or cut off is removed and made anew, and a disk that is full or read only costs nothing but the
 time that the cache would have saved.
 """
@@ -16,18 +16,17 @@ import json
 import logging
 import os
 import shutil
-import struct
 import sys
 import tempfile
 import time
-import zlib
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from cnnkit.data.splits import ALIGNMENT, Array
+from cnnkit.data.splits import Array
 from cnnkit.errors import UsageError
 
 log = logging.getLogger("cnnkit")
@@ -40,12 +39,12 @@ SIZE_VARIABLE = "CNNKIT_CACHE_BYTES"
 DEFAULT_BYTES = 10 * 10**9
 
 #: Part of every key: another format, or other pixels from the same files, make all entries useless.
-FORMAT = 1
+FORMAT = 2
 
-SUFFIX = ".cnnkit-cache"
+SUFFIX = ".npz"
+#: What entries were called before; they are never read, and make room like others.
+_OLD_SUFFIXES = (".cnnkit-cache",)
 _TEMPORARY = ".partial"
-_MARK = b"cnnkit01"
-_END = struct.Struct("<QI8s")
 
 #: A temporary file of this age was left by a process that was killed.
 _ABANDONED_SECONDS = 24 * 3600
@@ -112,57 +111,66 @@ class Entry:
     """A stored entry, open for reading. It stays readable while another process replaces or removes it."""
 
     def __init__(self, stream: io.BufferedReader) -> None:
-        self._stream = stream
+        self._archive = zipfile.ZipFile(stream)
         size = os.fstat(stream.fileno()).st_size
-        if size < _END.size:
-            raise Damaged
-        stream.seek(size - _END.size)
-        length, checksum, mark = _END.unpack(stream.read(_END.size))
-        if mark != _MARK or length > size - _END.size:
-            raise Damaged
-        stream.seek(size - _END.size - length)
-        table = stream.read(length)
-        if zlib.crc32(table) != checksum:
-            raise Damaged
-        self._arrays: dict[str, Any] = json.loads(table)
+        for member in self._archive.infolist():
+            # A damaged size could ask for any amount of memory.
+            is_stored = member.compress_type == zipfile.ZIP_STORED and member.file_size == member.compress_size
+            if not is_stored or member.file_size > size:
+                raise Damaged
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of an array."""
-        return tuple(self._arrays[name]["shape"])
+    def chunks(self, name: str, count: int) -> Iterator[Array]:
+        """An array in the pieces in which it was stored.
 
-    def chunks(self, name: str, rows: int) -> Iterator[Array]:
-        """An array some rows at a time; each chunk is overwritten by the next.
+        Args:
+            count: How many rows it has.
 
         Raises:
-            Damaged: at the latest after the last chunk, if the bytes are not those that were written.
+            Damaged: at the latest after the last piece, if the bytes are not those that were written.
         """
-        facts = self._arrays[name]
-        count, *inner = facts["shape"]
-        self._stream.seek(facts["start"])
-        memory = np.empty((min(rows, count), *inner), facts["dtype"])
-        checksum = 0
-        for first in range(0, count, rows):
-            chunk = memory[: min(rows, count - first)]
-            if chunk.nbytes:
-                view = chunk.data.cast("B")
-                if self._stream.readinto(view) != chunk.nbytes:
-                    raise Damaged
-                checksum = zlib.crc32(view, checksum)
-            yield chunk
-        if checksum != facts["crc32"]:
+        index = 0
+        while count > 0:
+            piece = self.array(_piece(name, index))
+            yield piece
+            count -= len(piece)
+            index += 1
+        if count < 0:
             raise Damaged
 
     def array(self, name: str) -> Array:
-        """A whole array.
+        """A whole array, read-only.
 
         Raises:
             Damaged: if the bytes are not those that were written.
         """
-        shape = self.shape(name)
-        whole = np.empty(shape, self._arrays[name]["dtype"])
-        for chunk in self.chunks(name, max(1, shape[0])):
-            whole = chunk
-        return whole
+        with _finding_damage():
+            # All of it is read, and its checksum compared, before anything is made of it.
+            content = self._archive.read(_member(name))
+            header = io.BytesIO(content)
+            np.lib.format.read_magic(header)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(header)
+            return np.frombuffer(content, dtype, offset=header.tell()).reshape(shape)
+
+
+@contextlib.contextmanager
+def _finding_damage() -> Iterator[None]:
+    """What zipfile and NumPy raise inside the block for bytes that are not those that were written is `Damaged`."""
+    try:
+        yield
+    # No archive; an end too early; a member that is missing; one of another version, or encrypted; a place that no file
+    # has; what is no number, name or header.
+    except (zipfile.BadZipFile, EOFError, KeyError, RuntimeError, OSError, OverflowError, ValueError) as error:
+        raise Damaged from error
+
+
+def _member(name: str) -> str:
+    """The name of an array in the archive."""
+    return f"{name}.npy"
+
+
+def _piece(name: str, index: int) -> str:
+    """The name of a part of an array."""
+    return f"{name}.{index}"
 
 
 @contextlib.contextmanager
@@ -180,13 +188,10 @@ def opened(key: str) -> Iterator[Entry | None]:
         return
     with stream:
         try:
-            entry = Entry(stream)
-        except (Damaged, ValueError):
+            with _finding_damage():
+                entry = Entry(stream)
+        except Damaged:
             _drop(path)
-            yield None
-            return
-        except OSError as error:
-            log.info("cannot read the cache file `%s`: %s", path, error.strerror)
             yield None
             return
         try:
@@ -211,8 +216,7 @@ def write_arrays(key: str, arrays: Mapping[str, Array]) -> None:
     """Stores whole arrays as an entry; nothing happens where they cannot be kept."""
     with writing(key, sum(array.nbytes for array in arrays.values())) as writer:
         for name, array in arrays.items():
-            writer.begin(name)
-            writer.append(array)
+            writer.add(name, array)
 
 
 class Writer:
@@ -220,54 +224,54 @@ class Writer:
 
     def __init__(self, stream: IO[bytes] | None) -> None:
         self._stream = stream
-        self._arrays: dict[str, dict[str, Any]] = {}
-        self._current: dict[str, Any] = {}
+        self._archive = zipfile.ZipFile(stream, "w") if stream is not None else None
+        self._pieces: dict[str, int] = {}
 
     @property
     def is_open(self) -> bool:
-        """Whether what is appended is kept."""
-        return self._stream is not None
+        """Whether what is added is kept."""
+        return self._archive is not None
 
-    def begin(self, name: str) -> None:
-        """Starts an array; what is appended from now on are its rows."""
-        if self._stream is not None:
-            self._write(b"\0" * (-self._stream.tell() % ALIGNMENT))
-        if self._stream is not None:
-            self._current = {"start": self._stream.tell(), "crc32": 0}
-            self._arrays[name] = self._current
+    def append(self, name: str, rows: Array) -> None:
+        """Adds rows [n, ...] to an array, as a piece of their own."""
+        index = self._pieces.get(name, 0)
+        self._pieces[name] = index + 1
+        self.add(_piece(name, index), rows)
 
-    def append(self, rows: Array) -> None:
-        """Adds rows [n, ...] to the array that was begun last."""
-        if self._stream is None:
+    def add(self, name: str, array: Array) -> None:
+        """Adds a whole array."""
+        if self._archive is None:
             return
-        count, *inner = self._current.get("shape", [0, *rows.shape[1:]])
-        self._current.update(shape=[count + len(rows), *inner], dtype=rows.dtype.str)
-        if rows.nbytes:
-            view = np.ascontiguousarray(rows).data.cast("B")
-            self._current["crc32"] = zlib.crc32(view, self._current["crc32"])
-            self._write(view)
+        try:
+            # As `np.savez` does, but without the time of day: the same arrays are the same bytes.
+            with self._archive.open(zipfile.ZipInfo(_member(name)), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
+        except OSError as error:
+            self._fail(error)
 
     def finish(self) -> bool:
         """Writes what the arrays are, and whether all of it is on the disk."""
-        table = json.dumps(self._arrays).encode("ascii")
-        self._write(table + _END.pack(len(table), zlib.crc32(table), _MARK))
-        if self._stream is not None:
+        if self._archive is not None:
+            assert self._stream is not None
             try:
+                self._archive.close()
                 # The last bytes leave the buffer only now.
                 self._stream.close()
             except OSError as error:
-                self._stream = None
-                _warn_unwritable(error)
-        return self._stream is not None
+                self._fail(error)
+        return self._archive is not None
 
-    def _write(self, data: Any) -> None:
-        if self._stream is None:
-            return
-        try:
-            self._stream.write(data)
-        except OSError as error:
-            self._stream = None
-            _warn_unwritable(error)
+    def close(self) -> None:
+        """Closes the file, finished or not."""
+        for part in (self._archive, self._stream):
+            if part is not None:
+                with contextlib.suppress(OSError):
+                    part.close()
+
+    def _fail(self, error: OSError) -> None:
+        self.close()
+        self._archive = None
+        _warn_unwritable(error)
 
 
 @contextlib.contextmanager
@@ -288,17 +292,15 @@ def writing(key: str, size: int) -> Iterator[Writer]:
         _warn_unwritable(error)
         yield Writer(None)
         return
-    stream = os.fdopen(handle, "wb")
+    writer = Writer(os.fdopen(handle, "wb"))
     try:
-        writer = Writer(stream)
         yield writer
         if writer.finish():
             # Another process may have written and opened the same entry, which some systems do not let go.
             with contextlib.suppress(OSError):
                 os.replace(name, path)
     finally:
-        with contextlib.suppress(OSError):
-            stream.close()
+        writer.close()
         _remove(Path(name))
 
 
@@ -313,7 +315,7 @@ def _make_room(size: int) -> bool:
     total = sum(taken for _, taken, _ in files)
     for used, taken, path in files:
         abandoned = path.suffix == _TEMPORARY and time.time() - used > _ABANDONED_SECONDS
-        if abandoned or (total + size > limit and path.suffix == SUFFIX and _remove(path)):
+        if abandoned or (total + size > limit and path.suffix != _TEMPORARY and _remove(path)):
             total -= taken
             if abandoned:
                 _remove(path)
@@ -329,7 +331,7 @@ def _files() -> list[tuple[float, int, Path]]:
     found = []
     with contextlib.suppress(OSError):
         for entry in os.scandir(_path("").parent):
-            if entry.name.endswith((SUFFIX, _TEMPORARY)):
+            if entry.name.endswith((SUFFIX, *_OLD_SUFFIXES, _TEMPORARY)):
                 with contextlib.suppress(OSError):
                     facts = entry.stat()
                     found.append((facts.st_mtime, facts.st_size, Path(entry.path)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from cnnkit.data.cache import Damaged, entry_key, opened, read_arrays, write_arrays, writing
 from cnnkit.data.images import CorruptFiles
-from cnnkit.data.splits import Array, Source, chunk_size, empty_images
+from cnnkit.data.splits import Array, Source, empty_images
 from cnnkit.images.formats import CorruptImage
 
 
@@ -50,7 +50,7 @@ def decode(source: Source, parts: Sequence[Array], *, keep: bool) -> list[Decode
             collected = _Parts(source, parts)
             positions, moments = entry.array("positions"), entry.array("moments")
             first = 0
-            for images in entry.chunks("images", chunk_size(source.shape)):
+            for images in entry.chunks("images", len(positions)):
                 last = first + len(images)
                 collected.add(positions[first:last], images, moments[first:last])
                 first = last
@@ -66,18 +66,14 @@ def _decode_and_keep(source: Source, parts: Sequence[Array], key: str) -> list[D
     with writing(key, count * (math.prod(source.shape) + 8 + 16 * source.shape[2])) as writer:
         # Where the cache takes nothing, the rest is not needed.
         wanted = np.arange(count) if writer.is_open else np.unique(np.concatenate(parts))
-        writer.begin("images")
-        writer.append(np.empty((0, *source.shape), np.uint8))
         for positions, images in source.decode(wanted):
             moments = image_moments(images)
             collected.add(positions, images, moments)
-            writer.append(images)
+            writer.append("images", images)
             all_positions.append(positions)
             all_moments.append(moments)
-        writer.begin("positions")
-        writer.append(np.concatenate(all_positions))
-        writer.begin("moments")
-        writer.append(np.concatenate(all_moments))
+        writer.add("positions", np.concatenate(all_positions))
+        writer.add("moments", np.concatenate(all_moments))
     return collected.done()
 
 
