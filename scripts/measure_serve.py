@@ -93,11 +93,12 @@ def prepare(run_directory: Path, count: int) -> list[Sent]:
     from cnnkit.config.load import load_config
     from cnnkit.errors import CnnkitError
     from cnnkit.runs.directory import Run
-    from cnnkit.runs.evaluation import load_model
+    from cnnkit.runs.trained import open_run
     from cnnkit.tasks.classification import metrics as evaluate
 
     run = Run(run_directory)
-    task = run.read_task()
+    trained = open_run(run)
+    task = trained.interface
     try:
         config = load_config(str(run.config)).config
         test = data.load(config.data, config.seed, splits=("test",)).test
@@ -106,7 +107,7 @@ def prepare(run_directory: Path, count: int) -> list[Sent]:
     except CnnkitError as error:
         say("random images, because there are no test images", error.message)
         images = np.random.default_rng(0).integers(0, 256, (count, *task.image_shape)).astype(np.uint8)
-    outputs = load_model(run).predict(images, verbose=0)
+    outputs = trained.model.predict(images, verbose=0)
     truth = evaluate.probabilities_from_outputs(outputs, task.head)
     return [Sent(as_png(image), row) for image, row in zip(images, truth, strict=True)]
 

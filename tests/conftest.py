@@ -10,6 +10,7 @@ import pytest
 
 from cnnkit.machine import tensorflow as runtime
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import open_run
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -36,7 +37,7 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     loaded = load_config(str(CONFIGS / "digits.yaml"), ["training.epochs=5"])
     run = train(loaded, Console(), str(tmp_path_factory.mktemp("runs") / "digits"))
-    evaluate_run(run)
+    evaluate_run(open_run(run))
     return run
 
 

@@ -14,6 +14,7 @@ import yaml
 from cnnkit.config.load import load_config
 from cnnkit.files import to_csv, write_atomically
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import open_run
 from cnnkit.tasks.classification.metrics import classification_metrics, predictions_rows
 from cnnkit.terminal.console import Console
 from cnnkit.training.train import resume, train
@@ -57,7 +58,7 @@ def trained(folder: Path) -> Run:
         console.closed = True
         run = train(loaded, console, str(folder / "run"))
         resume(str(run.path), None, ["training.epochs=2"], console)
-        evaluate_run(run)
+        evaluate_run(open_run(run))
         _TRAINED.append(run)
     return _TRAINED[0]
 

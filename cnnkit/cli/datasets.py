@@ -136,11 +136,12 @@ def _folder_source(source: str) -> tuple[DataConfig, int, str | None]:
 
 def _section_of(run: Run) -> tuple[DataConfig, int, str | None]:
     """The `data` section and the seed of a run; and what is wrong with its images."""
-    from cnnkit.runs.config import config_of_images, read_config
+    from cnnkit.runs.trained import open_run
 
-    config = read_config(run).config
+    trained = open_run(run)
+    config = trained.loaded.config
     try:
-        config_of_images(run)
+        trained.check_images()
     except CnnkitError as error:
         return config.data, config.seed, error.message
     return config.data, config.seed, None

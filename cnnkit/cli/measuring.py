@@ -74,12 +74,12 @@ def evaluate(
     def keep(predictions: Predictions) -> None:
         written.extend(_write_predictions(predictions, f"Mistakes of {title}, {folder or split}", table, sheet))
 
-    from cnnkit.runs.evaluation import evaluate_ensemble, evaluate_run
+    from cnnkit.runs.evaluation import EvaluationOptions, evaluate_ensemble, evaluate_run
+    from cnnkit.runs.trained import open_run
 
-    if len(found) == 1:
-        metrics = evaluate_run(found[0], split, folder, views, keep, skip_corrupt, max_megapixels)
-    else:
-        metrics = evaluate_ensemble(found, split, folder, views, keep, skip_corrupt, max_megapixels)
+    options = EvaluationOptions(split, folder, views, keep, skip_corrupt, max_megapixels)
+    opened = [open_run(run) for run in found]
+    metrics = evaluate_run(opened[0], options) if len(opened) == 1 else evaluate_ensemble(opened, options)
     if as_json:
         echo(printable_json(metrics))
         return
@@ -148,13 +148,14 @@ def predict(
 
     views = parse_tta(tta)
     found = find_run(run)
-    from cnnkit.runs.evaluation import compile_run, load_model
+    from cnnkit.runs.trained import open_run
     from cnnkit.tasks.classification import answers as prediction
 
     files = prediction.collect_images([Path(path) for path in paths])
-    task = found.read_task()
+    trained = open_run(found)
+    task = trained.interface
     check_views(views, task.image_shape)
-    network, batch_size = compile_run(found, load_model(found), views)
+    network, batch_size = trained.network(views)
     predictions = prediction.predict_images(
         network,
         files,

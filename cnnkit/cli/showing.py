@@ -54,13 +54,14 @@ def filters(run: str, layer: str | None, output: str | None) -> None:
     """Draw the first layer's filters before and after training."""
     from cnnkit.inside import show as pictures
     from cnnkit.runs.finding import find_run
+    from cnnkit.runs.trained import open_run
 
     found = find_run(run)
     if layer is None:
-        _write(lambda path: pictures.filters(found, path), _picture(output, found.filters))
+        _write(lambda path: pictures.filters(open_run(found), path), _picture(output, found.filters))
     else:
         name = f"filters-{layer.replace('/', '-')}"
-        _write(lambda path: pictures.patches(found, layer, path), _picture(output, found.plot(name)))
+        _write(lambda path: pictures.patches(open_run(found), layer, path), _picture(output, found.plot(name)))
 
 
 @show.command()
@@ -73,10 +74,11 @@ def features(run: str, image: str, max_megapixels: float | None, output: str | N
     """Draw the feature maps of each stage for IMAGE: a file, or the number of a test image, from 0."""
     from cnnkit.inside import show as pictures
     from cnnkit.runs.finding import find_run
+    from cnnkit.runs.trained import open_run
 
     found = find_run(run)
     target = _picture(output, found.plot_of("features", image))
-    _write(lambda path: pictures.features(found, image, path, max_megapixels), target)
+    _write(lambda path: pictures.features(open_run(found), image, path, max_megapixels), target)
 
 
 @show.command()
@@ -100,6 +102,7 @@ def gradcam(
     """Draw what in IMAGE (a file, or the number of a test image) speaks for a class."""
     from cnnkit.inside import show as pictures
     from cnnkit.runs.finding import find_run
+    from cnnkit.runs.trained import open_run
 
     if (image is None) != mistakes:
         raise UsageError("expected an image, or --mistakes", "Such as: cnnkit show gradcam RUN photo.jpg")
@@ -108,10 +111,10 @@ def gradcam(
     found = find_run(run)
     if image is None:
         target = _picture(output, found.plot("gradcam-mistakes"))
-        _write(lambda path: pictures.gradcam_mistakes(found, count, path), target)
+        _write(lambda path: pictures.gradcam_mistakes(open_run(found), count, path), target)
     else:
         target = _picture(output, found.plot_of("gradcam", image, classes))
-        _write(lambda path: pictures.gradcam(found, image, classes, path, max_megapixels), target)
+        _write(lambda path: pictures.gradcam(open_run(found), image, classes, path, max_megapixels), target)
 
 
 @show.command()
@@ -123,9 +126,10 @@ def mistakes(run: str, count: int, output: str | None) -> None:
     """Draw the most confident mistakes on the test images, and the classes confused most."""
     from cnnkit.inside import show as pictures
     from cnnkit.runs.finding import find_run
+    from cnnkit.runs.trained import open_run
 
     found = find_run(run)
-    _write(lambda path: pictures.mistakes(found, count, path), _picture(output, found.mistakes))
+    _write(lambda path: pictures.mistakes(open_run(found), count, path), _picture(output, found.mistakes))
 
 
 @show.command()
@@ -206,8 +210,9 @@ def report(runs: tuple[str, ...], output: str | None) -> None:
     from cnnkit.comparing.report import compare_report
     from cnnkit.report.single import write_report
     from cnnkit.runs.finding import find_run
+    from cnnkit.runs.trained import open_run
 
-    found = [find_run(run) for run in runs] or [find_run(None)]
+    found = [open_run(find_run(run)) for run in runs or (None,)]
     path = None if output is None else _picture(output, Path(output), (".html", ".htm"))
     if len(found) == 1:
         echo(f"wrote {write_report(found[0], path=path)}")

@@ -16,6 +16,7 @@ from cnnkit.terminal.console import echo
 
 if TYPE_CHECKING:
     from cnnkit.runs.directory import Run
+    from cnnkit.runs.trained import TrainedRun
     from cnnkit.terminal.console import Console
 
 
@@ -123,12 +124,14 @@ def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options
             # Whatever ended the training, the terminal gets its cursor back.
             console.end_epoch()
         from cnnkit.runs.progress import evaluating
+        from cnnkit.runs.trained import open_run
 
         with evaluating(run):
+            trained = open_run(run)
             if not options.no_eval:
-                _evaluate(run, console)
+                _evaluate(trained, console)
             if not options.no_report:
-                _report(run, console)
+                _report(trained, console)
     return run
 
 
@@ -170,33 +173,33 @@ def _fit(
     return train_config(loaded, console, options.run_dir, tuning, opened)
 
 
-def _evaluate(run: Run, console: Console) -> None:
+def _evaluate(trained: TrainedRun, console: Console) -> None:
     from cnnkit.runs.evaluation import evaluate_run, one_line
 
     try:
-        console.line(f"test      {one_line(evaluate_run(run))}")
+        console.line(f"test      {one_line(evaluate_run(trained))}")
     except KeyboardInterrupt:
         from cnnkit.errors import Interrupted
 
         raise Interrupted(
-            f"interrupted in the evaluation; the trained run is in {run.path}",
-            f"Evaluate it: cnnkit eval {shlex.quote(str(run.path))}",
+            f"interrupted in the evaluation; the trained run is in {trained.run.path}",
+            f"Evaluate it: cnnkit eval {shlex.quote(str(trained.run.path))}",
         ) from None
     except OSError as error:
         from cnnkit.training.ending import failed_write
 
-        raise failed_write(error, run, epochs=0) from error
+        raise failed_write(error, trained.run, epochs=0) from error
 
 
-def _report(run: Run, console: Console) -> None:
+def _report(trained: TrainedRun, console: Console) -> None:
     from cnnkit.inside import show
     from cnnkit.report.single import write_report
 
     try:
         # Without an evaluation, or without a mistake, there is nothing to draw.
         with contextlib.suppress(CnnkitError):
-            show.mistakes(run, show.WORST, run.mistakes)
-        console.line(f"report    {write_report(run)}")
+            show.mistakes(trained, show.WORST, trained.run.mistakes)
+        console.line(f"report    {write_report(trained)}")
     except OSError as error:
         # The run itself is complete.
         console.line(f"report    not written: {error.filename}: {error.strerror}")
@@ -204,6 +207,6 @@ def _report(run: Run, console: Console) -> None:
         from cnnkit.errors import Interrupted
 
         raise Interrupted(
-            f"interrupted while the report was made; the trained and evaluated run is in {run.path}",
-            f"Make it: cnnkit report {shlex.quote(str(run.path))}",
+            f"interrupted while the report was made; the trained and evaluated run is in {trained.run.path}",
+            f"Make it: cnnkit report {shlex.quote(str(trained.run.path))}",
         ) from None

@@ -18,8 +18,8 @@ from cnnkit.format.base import to_plain
 from cnnkit.plots import style
 from cnnkit.report.facts import Facts, read_facts
 from cnnkit.report.page import Missing, attempt, figure, render, yaml_text
-from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import distinct_names
+from cnnkit.runs.trained import TrainedRun
 from cnnkit.tasks.classification import report
 from cnnkit.tasks.classification.predictions import Predictions
 
@@ -29,7 +29,7 @@ SIGNIFICANCE = 0.05
 _SECTIONS = ("seed", "data", "augmentation", "training")
 
 
-def compare_report(runs: Sequence[Run], path: Path) -> Path:
+def compare_report(runs: Sequence[TrainedRun], path: Path) -> Path:
     """Writes one HTML file that compares runs, made as `write_report` makes one of a run.
 
     Args:
@@ -45,7 +45,7 @@ def compare_report(runs: Sequence[Run], path: Path) -> Path:
     if len(runs) < 2:
         raise UsageError(f"a comparison needs two runs or more, got {len(runs)}")
     facts = [read_facts(run) for run in runs]
-    names = distinct_names(runs)
+    names = distinct_names([one.run for one in facts])
     columns = [_column(name, one) for name, one in zip(names, facts, strict=True)]
     context = {
         "columns": columns,

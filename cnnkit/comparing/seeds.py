@@ -14,10 +14,10 @@ from cnnkit.comparing.difference import Pair, align, as_json, differences, pair_
 from cnnkit.errors import CnnkitError
 from cnnkit.format.base import is_whole
 from cnnkit.network.summary import Summary, summarize
-from cnnkit.runs.config import read_config
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import list_runs
 from cnnkit.runs.listing import number_in, plain_config, planned_epochs, value_in, within
+from cnnkit.runs.trained import open_run
 
 #: A difference as large as this or larger would come from seeds alone less often than so.
 SIGNIFICANCE = 0.05
@@ -115,7 +115,7 @@ class Group:
     def summary(self) -> Summary | None:
         """The network's layers; None where the config can no longer be read."""
         try:
-            return summarize(read_config(self.runs[0]))
+            return summarize(open_run(self.runs[0]).loaded)
         except CnnkitError:
             return None
 

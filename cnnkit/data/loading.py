@@ -45,6 +45,7 @@ def load(
     *,
     splits: Sequence[str] = SPLITS,
     memory_bytes: int | None = None,
+    info: DataSetInfo | None = None,
 ) -> DataSets:
     """The configured images, divided into splits.
 
@@ -62,12 +63,13 @@ def load(
         task: What is to be learned of the images; by default what a config means that does not say it.
         splits: Which splits to load; the others are None.
         memory_bytes: Decoded images above this size do not fit for `auto`; by default as said above.
+        info: What `describe_data_set` said of this section, where that was asked.
 
     Raises:
         CnnkitError: if the data are not there, are damaged, or cannot be divided as configured.
     """
     try:
-        info = describe_data_set(config, task)
+        info = info or describe_data_set(config, task)
         collection = open_collection(config, info)
         if config.folder is None:
             # A download brings the class names.
@@ -97,12 +99,15 @@ def load(
     )
 
 
-def training_images(config: DataConfig, seed: int, task: Task | None = None) -> Measured | None:
-    """The training images of a folder, where the cache holds them; nothing is decoded."""
+def training_images(config: DataConfig, seed: int, info: DataSetInfo) -> Measured | None:
+    """The training images of a folder, where the cache holds them; nothing is decoded.
+
+    Args:
+        info: What `describe_data_set` says of the section.
+    """
     if config.folder is None:
         return None
     try:
-        info = describe_data_set(config, task)
         plan = _plan(config, info, open_collection(config, info), seed, ("train",))
         return measured_in_cache("train", *plan["train"])
     except (DataProblem, CnnkitError, OSError):

@@ -22,7 +22,7 @@ def compile_stages(model: Any, stages: Sequence[Place], *, jit_compile: bool) ->
     Args:
         model: A network that takes images.
         stages: The layers, such as `places.stages` finds.
-        jit_compile: Whether XLA compiles it; some networks can be computed in no other way, see `score.uses_xla`.
+        jit_compile: Whether XLA compiles it; some networks can be computed in no other way, see `TrainedRun.uses_xla`.
     """
     import tensorflow as tf
 

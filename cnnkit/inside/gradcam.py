@@ -11,30 +11,25 @@ import numpy as np
 from cnnkit.errors import CnnkitError
 from cnnkit.inside.outputs import Place, gradcam_place, places
 from cnnkit.inside.taps import taps
-from cnnkit.runs.config import read_config
-from cnnkit.runs.directory import Run
-from cnnkit.runs.evaluation import load_model, uses_xla
 from cnnkit.runs.inference import before_activation
+from cnnkit.runs.trained import TrainedRun
 from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 
 #: From images and a class for each to probabilities and maps.
 GradCam = Callable[[Any, Any], tuple[Any, Any]]
 
 
-def gradcam_of(run: Run, model: Any = None) -> tuple[GradCam, Place]:
+def gradcam_of(trained: TrainedRun) -> tuple[GradCam, Place]:
     """Grad-CAM for a run's network, and the layer that it looks at.
-
-    Args:
-        model: The run's model, where it is loaded already.
 
     Raises:
         CnnkitError: if the run has no model, or no layer that puts out an image.
     """
-    place = gradcam_place(places(read_config(run)))
+    place = gradcam_place(places(trained.loaded))
     if place is None:
-        raise CnnkitError(f"no layer of `{run.path}` puts out an image; Grad-CAM has nowhere to look")
-    model = load_model(run) if model is None else model
-    return compile_gradcam(model, place, run.read_task().head, jit_compile=uses_xla(run)), place
+        raise CnnkitError(f"no layer of `{trained.run.path}` puts out an image; Grad-CAM has nowhere to look")
+    model = trained.model
+    return compile_gradcam(model, place, trained.interface.head, jit_compile=trained.uses_xla), place
 
 
 def compile_gradcam(model: Any, place: Place, head: str, *, jit_compile: bool) -> GradCam:
@@ -48,7 +43,7 @@ def compile_gradcam(model: Any, place: Place, head: str, *, jit_compile: bool) -
             [batch, classes].
         place: The layer whose output is weighted, see `places.gradcam_place`.
         head: `softmax`, `logits` or `sigmoid`.
-        jit_compile: Whether XLA compiles it; some networks can be computed in no other way, see `score.uses_xla`.
+        jit_compile: Whether XLA compiles it; some networks can be computed in no other way, see `TrainedRun.uses_xla`.
 
     Returns:
         A function from images [batch, height, width, channels] and one class per image [batch] to the class

@@ -17,10 +17,10 @@ from cnnkit.inside.outputs import Place, input_window, places, stages, way_to
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.runs.arrays import read_array
 from cnnkit.runs.best import Monitor
-from cnnkit.runs.config import read_config
 from cnnkit.runs.directory import Run, damaged
-from cnnkit.runs.evaluation import labelled_images, load_model, request_settings, uses_xla
+from cnnkit.runs.evaluation import labelled_images
 from cnnkit.runs.finding import distinct_names
+from cnnkit.runs.trained import TrainedRun
 from cnnkit.terminal.printable import printable
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _BATCH = 128
 _MOST_IN_BATCH = 128
 
 
-def filters(run: Run, path: Path) -> None:
+def filters(trained: TrainedRun, path: Path) -> None:
     """Draws the kernels of the first convolution before and after training.
 
     Raises:
@@ -50,17 +50,18 @@ def filters(run: Run, path: Path) -> None:
     """
     from cnnkit.training.model import first_kernel
 
+    run = trained.run
     try:
         before = read_array(run, run.initial_filters)
     except FileNotFoundError:
         raise CnnkitError(f"the run `{run.path}` has no convolution, so no filters that could be shown") from None
-    after = first_kernel(load_model(run))
+    after = first_kernel(trained.model)
     if after is None or after.shape != before.shape:
         raise damaged(run.initial_filters, "it does not hold the filters of the network's first layer")
     plots.filters(before, after, path)
 
 
-def features(run: Run, image: str, path: Path, max_megapixels: float | None = None) -> None:
+def features(trained: TrainedRun, image: str, path: Path, max_megapixels: float | None = None) -> None:
     """Draws the feature maps of each stage for one image, low level to high level, the most active channels of each.
 
     Args:
@@ -74,16 +75,16 @@ def features(run: Run, image: str, path: Path, max_megapixels: float | None = No
     from cnnkit.inside.feature_maps import compile_stages, most_active, normalised
     from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 
-    found = stages(places(read_config(run)))
+    found = stages(places(trained.loaded))
     if not found:
-        raise CnnkitError(f"no layer of `{run.path}` puts out an image; there are no feature maps to show")
+        raise CnnkitError(f"no layer of `{trained.run.path}` puts out an image; there are no feature maps to show")
     # The model is opened first: it shows whether the size that the run tells for its images is true.
-    model = load_model(run)
-    pixels, name = read_input(run, image, max_megapixels)
-    outputs, maps = compile_stages(model, found, jit_compile=uses_xla(run))(pixels[None])
-    probabilities = probabilities_from_outputs(outputs, run.read_task().head)[0]
+    model = trained.model
+    pixels, name = read_input(trained, image, max_megapixels)
+    outputs, maps = compile_stages(model, found, jit_compile=trained.uses_xla)(pixels[None])
+    probabilities = probabilities_from_outputs(outputs, trained.interface.head)[0]
     best = int(probabilities.argmax())
-    guess = f"says {run.read_task().class_names[best]}\n{probabilities[best]:.1%}"
+    guess = f"says {trained.interface.class_names[best]}\n{probabilities[best]:.1%}"
     rows = [Row("", [Picture(pixels, f"{name}\n{guess}")])]
     for place, (channels,) in zip(found, maps, strict=True):
         chosen = most_active(channels, _MOST_CHANNELS)
@@ -92,10 +93,12 @@ def features(run: Run, image: str, path: Path, max_megapixels: float | None = No
         part = f", the {len(chosen)} most active channels" if len(chosen) < place.channels else ""
         rows.append(Row(f"{place.name}: {size}{part}", pictures))
     note = "Each map from its smallest value (dark blue) to its largest (yellow)."
-    sheet(f"Feature maps of {run.name}", rows, path, note=note)
+    sheet(f"Feature maps of {trained.run.name}", rows, path, note=note)
 
 
-def gradcam(run: Run, image: str, classes: Sequence[str], path: Path, max_megapixels: float | None = None) -> None:
+def gradcam(
+    trained: TrainedRun, image: str, classes: Sequence[str], path: Path, max_megapixels: float | None = None
+) -> None:
     """Draws what in an image speaks for the predicted class, and for any others.
 
     Args:
@@ -110,15 +113,15 @@ def gradcam(run: Run, image: str, classes: Sequence[str], path: Path, max_megapi
     """
     from cnnkit.inside.gradcam import gradcam_of
 
-    names = run.read_task().class_names
+    names = trained.interface.class_names
     further = []
     for name in classes:
         number = place_of(name, names)
         if number is None:
             raise UsageError(f"the run has no class `{name}`", f"Its classes are {', '.join(names)}.")
         further.append(number)
-    compute, place = gradcam_of(run)
-    pixels, title = read_input(run, image, max_megapixels)
+    compute, place = gradcam_of(trained)
+    pixels, title = read_input(trained, image, max_megapixels)
     probabilities, _ = compute(pixels[None], [0])
     best = int(probabilities[0].argmax())
     wanted = list(dict.fromkeys([best, *further]))
@@ -127,10 +130,10 @@ def gradcam(run: Run, image: str, classes: Sequence[str], path: Path, max_megapi
     for index, overlay in zip(wanted, maps, strict=True):
         verb = "says" if index == best else "for"
         pictures.append(Picture(pixels, f"{verb} {names[index]}:\n{probabilities[0, index]:.1%}", overlay))
-    _gradcam_sheet(run, place, [Row("", pictures)], path)
+    _gradcam_sheet(trained.run, place, [Row("", pictures)], path)
 
 
-def gradcam_mistakes(run: Run, count: int, path: Path) -> None:
+def gradcam_mistakes(trained: TrainedRun, count: int, path: Path) -> None:
     """Draws the most confident mistakes, and what in each spoke for the predicted and for the true class.
 
     Raises:
@@ -139,12 +142,12 @@ def gradcam_mistakes(run: Run, count: int, path: Path) -> None:
     from cnnkit.inside.gradcam import gradcam_of
     from cnnkit.tasks.classification.predictions import read_predictions, worst_mistakes
 
-    names = run.read_task().class_names
-    predictions = read_predictions(run)
+    names = trained.interface.class_names
+    predictions = read_predictions(trained)
     found = worst_mistakes(predictions, count)
-    compute, place = gradcam_of(run)
+    compute, place = gradcam_of(trained)
     if not found:
-        raise CnnkitError(f"the run `{run.path}` made no mistake on its test images; there is none to show")
+        raise CnnkitError(f"the run `{trained.run.path}` made no mistake on its test images; there is none to show")
     images = predictions.images(found)
     sides = [
         compute(images, [names.index(name) for name in chosen])[1]
@@ -157,7 +160,7 @@ def gradcam_mistakes(run: Run, count: int, path: Path) -> None:
             Picture(image, f"for {one.predicted_class}:\n{one.confidence:.1%}", guess),
             Picture(image, f"for {one.true_class}:\n{one.true_probability:.1%}", truth),
         ]
-    _gradcam_sheet(run, place, [Row("", pictures)], path, columns=6)
+    _gradcam_sheet(trained.run, place, [Row("", pictures)], path, columns=6)
 
 
 def _gradcam_sheet(run: Run, place: Place, rows: Sequence[Row], path: Path, columns: int = 8) -> None:
@@ -166,7 +169,7 @@ def _gradcam_sheet(run: Run, place: Place, rows: Sequence[Row], path: Path, colu
     sheet(f"Grad-CAM of {run.name}", rows, path, columns=columns, note=note)
 
 
-def mistakes(run: Run, count: int, path: Path) -> None:
+def mistakes(trained: TrainedRun, count: int, path: Path) -> None:
     """Draws the most confidently wrong test images, and the pairs of classes that are confused most, with examples.
 
     Raises:
@@ -174,10 +177,10 @@ def mistakes(run: Run, count: int, path: Path) -> None:
     """
     from cnnkit.tasks.classification.predictions import read_predictions
 
-    predictions = read_predictions(run)
+    predictions = read_predictions(trained)
     if not predictions.wrong.size:
-        raise CnnkitError(f"the run `{run.path}` made no mistake on its test images; there is none to show")
-    mistakes_sheet(predictions, f"Mistakes of {run.name}", count, path)
+        raise CnnkitError(f"the run `{trained.run.path}` made no mistake on its test images; there is none to show")
+    mistakes_sheet(predictions, f"Mistakes of {trained.run.name}", count, path)
 
 
 def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path) -> None:
@@ -208,7 +211,7 @@ def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path)
     sheet(title, rows, path)
 
 
-def patches(run: Run, layer: str, path: Path) -> None:
+def patches(trained: TrainedRun, layer: str, path: Path) -> None:
     """Draws, for each filter of a layer, the patches of test images that excite it most.
 
     A patch is the part of the image that the position sees where the filter's output is largest, one per image, among
@@ -224,11 +227,11 @@ def patches(run: Run, layer: str, path: Path) -> None:
     """
     from cnnkit.inside.feature_maps import compile_stages
 
-    way = way_to(read_config(run), layer)
+    way = way_to(trained.loaded, layer)
     place = way[-1]
-    request_settings(run)
-    split = labelled_images(run, "test")
-    network = compile_stages(load_model(run), [place], jit_compile=uses_xla(run))
+    trained.request_settings()
+    split = labelled_images(trained)
+    network = compile_stages(trained.model, [place], jit_compile=trained.uses_xla)
     values, positions = strongest(network, split)
     shown = min(place.channels, _MOST_CHANNELS)
     rows = []
@@ -242,7 +245,7 @@ def patches(run: Run, layer: str, path: Path) -> None:
         rows.append(Row(f"filter {channel}", pictures))
     part = f", the first {shown} of {place.channels} filters" if shown < place.channels else ""
     note = f"The patches of {len(values):,} test images with the largest outputs{part}; below each, image and output."
-    sheet(f"What {place.name} of {run.name} responds to", rows, path, columns=_PATCHES, note=note, cell=0.9)
+    sheet(f"What {place.name} of {trained.run.name} responds to", rows, path, columns=_PATCHES, note=note, cell=0.9)
 
 
 def strongest(network: Stages, split: Split) -> tuple[Any, Any]:
@@ -341,7 +344,7 @@ def _mixture(label: NDArray[np.float32], names: Sequence[str]) -> str:
     return "\n".join(f"{share:.0%} {name}" for share, name in sorted(parts, reverse=True)[:2])
 
 
-def read_input(run: Run, image: str, max_megapixels: float | None = None) -> tuple[NDArray[np.uint8], str]:
+def read_input(trained: TrainedRun, image: str, max_megapixels: float | None = None) -> tuple[NDArray[np.uint8], str]:
     """An image as the run's network takes it, uint8 [height, width, channels], and what to call it.
 
     Args:
@@ -354,20 +357,20 @@ def read_input(run: Run, image: str, max_megapixels: float | None = None) -> tup
     """
     from cnnkit.data.images import read_for
 
-    task = run.read_task()
+    interface = trained.interface
     if Path(image).is_file():
-        return read_for(task, image, max_megapixels), printable(Path(image).name)
+        return read_for(interface, image, max_megapixels), printable(Path(image).name)
     if not image.isdecimal():
         raise UsageError(
             f"expected an image file, or the place of a test image such as 0, but `{image}` is neither",
             "Check the path; a relative one starts at the current folder.",
         )
-    request_settings(run)
-    split = labelled_images(run, "test")
+    trained.request_settings()
+    split = labelled_images(trained)
     place = int(image)
     if place >= split.size:
         raise UsageError(f"there is no test image {place}: the run has {split.size:,}, the first is 0")
-    return split.read([place])[0], f"{split.ids[place]}\nis {task.class_names[split.labels[place]]}"
+    return split.read([place])[0], f"{split.ids[place]}\nis {interface.class_names[split.labels[place]]}"
 
 
 def curves(runs: Sequence[Run], path: Path) -> None:

@@ -18,6 +18,7 @@ from cnnkit.pages.security import Application, Protected, own_names
 from cnnkit.runs.arrays import read_array, read_arrays
 from cnnkit.runs.directory import Run
 from cnnkit.runs.progress import read_state, request_stop
+from cnnkit.runs.trained import open_run
 from cnnkit.training.snapshots import MOST_KERNELS
 
 Read = TypeVar("Read")
@@ -200,7 +201,7 @@ def guesses(run: Run) -> dict[str, Any]:
     """
     samples, snapshot = _read(read_arrays, run, run.live_samples), _read(read_arrays, run, run.live_snapshot)
     try:
-        return _guesses(samples, snapshot, run.read_task().class_names)
+        return _guesses(samples, snapshot, open_run(run).interface.class_names)
     # One of them is not there yet, or damaged.
     except (TypeError, KeyError, ValueError, IndexError, CnnkitError):
         return {"epoch": None, "images": []}

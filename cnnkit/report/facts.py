@@ -9,8 +9,8 @@ from cnnkit.config.load import LoadedConfig
 from cnnkit.network.summary import Summary, summarize
 from cnnkit.report.page import Missing, attempt
 from cnnkit.runs.best import Monitor
-from cnnkit.runs.config import read_config
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import TrainedRun
 from cnnkit.tasks.classification.predictions import Predictions, read_predictions
 from cnnkit.terminal.console import format_duration
 
@@ -26,7 +26,7 @@ class Facts:
         evaluation: evaluation.json.
     """
 
-    run: Run
+    trained: TrainedRun
     loaded: LoadedConfig | Missing
     summary: Summary | Missing
     environment: dict[str, Any] | Missing
@@ -36,13 +36,17 @@ class Facts:
     predictions: Predictions | Missing
 
     @property
+    def run(self) -> Run:
+        return self.trained.run
+
+    @property
     def best_epoch(self) -> int | None:
         return self.monitor.best_epoch(self.epochs)
 
     @property
     def monitor(self) -> Monitor:
         """What chooses the best epoch."""
-        return Monitor.of_run(self.run)
+        return self.trained.monitor
 
     @property
     def seconds(self) -> float:
@@ -76,20 +80,21 @@ class Facts:
         return not isinstance(state, Missing) and bool(state.get("stopped"))
 
 
-def read_facts(run: Run) -> Facts:
+def read_facts(trained: TrainedRun) -> Facts:
     """All that a report needs of a run but its model and its images."""
-    loaded = attempt(read_config, run)
+    run = trained.run
+    loaded = attempt(lambda: trained.loaded)
     epochs = attempt(run.read_metrics)
     evaluation = attempt(_evaluation, run)
     return Facts(
-        run,
+        trained,
         loaded,
         loaded if isinstance(loaded, Missing) else attempt(summarize, loaded),
-        attempt(run.read_environment),
+        attempt(lambda: trained.environment),
         [] if isinstance(epochs, Missing) else epochs,
         epochs if isinstance(epochs, Missing) else None,
         evaluation,
-        evaluation if isinstance(evaluation, Missing) else attempt(read_predictions, run),
+        evaluation if isinstance(evaluation, Missing) else attempt(read_predictions, trained),
     )
 
 

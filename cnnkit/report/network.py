@@ -105,21 +105,15 @@ class Filters:
     after: Picture
 
 
-def filters(facts: Facts, model: Any) -> Filters | Missing:
-    """The kernels of the first layer before and after training.
-
-    Args:
-        model: The run's model, or why there is none.
-    """
+def filters(facts: Facts) -> Filters | Missing:
+    """The kernels of the first layer before and after training."""
     from cnnkit.plots.kernels import MOST_FILTERS, kernel_picture
     from cnnkit.runs.arrays import read_array
     from cnnkit.training.model import first_kernel
 
     if not facts.run.initial_filters.exists():
         return Missing("The network has no convolution, or the run was made before it kept the initial filters.")
-    if isinstance(model, Missing):
-        return model
-    before, after = read_array(facts.run, facts.run.initial_filters), first_kernel(model)
+    before, after = read_array(facts.run, facts.run.initial_filters), first_kernel(facts.trained.model)
     if after is None or after.shape != before.shape:
         return Missing("The initial filters that the run has kept are not those of the network's first layer.")
     shown = min(after.shape[-1], MOST_FILTERS)

@@ -9,36 +9,29 @@ from cnnkit.files import write_atomically
 from cnnkit.report import network, origins, setting
 from cnnkit.report.facts import Facts, read_facts
 from cnnkit.report.page import Missing, attempt, render
-from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import TrainedRun
 from cnnkit.tasks.classification import report, report_examples
 from cnnkit.tasks.classification.metrics import differs_from_cross_entropy
 
 
-def write_report(run: Run, model: Any = None, path: Path | None = None) -> Path:
+def write_report(trained: TrainedRun, path: Path | None = None) -> Path:
     """Writes the run's report: one HTML file that needs nothing else, neither network nor scripts.
 
     What the run lacks, such as an evaluation or its data set, is said in its place; the same run makes the same bytes.
 
     Args:
-        model: The run's Keras model, where it is loaded already.
         path: The file to write; by default the run's own.
 
     Returns:
         The file.
     """
-    facts = read_facts(run)
-    target = path or run.report
-    write_atomically(target, render("run.html", **_context(facts, _model(run) if model is None else model)))
+    facts = read_facts(trained)
+    target = path or trained.run.report
+    write_atomically(target, render("run.html", **_context(facts)))
     return target
 
 
-def _model(run: Run) -> Any:
-    from cnnkit.runs.evaluation import load_model
-
-    return attempt(load_model, run)
-
-
-def _context(facts: Facts, model: Any) -> dict[str, Any]:
+def _context(facts: Facts) -> dict[str, Any]:
     evaluation = facts.evaluation
 
     def of_evaluation(make: Any) -> Any:
@@ -55,10 +48,10 @@ def _context(facts: Facts, model: Any) -> dict[str, Any]:
         "matrix": of_evaluation(report.confusion),
         "calibration": attempt(report.calibration, facts.predictions),
         "pairs": attempt(report_examples.pairs, facts),
-        "mistakes": attempt(report_examples.mistakes, facts, model),
+        "mistakes": attempt(report_examples.mistakes, facts),
         "architecture": attempt(network.architecture, facts),
         "layers": attempt(network.layer_table, facts),
-        "filters": attempt(network.filters, facts, model),
+        "filters": attempt(network.filters, facts),
         "config": attempt(origins.config_table, facts),
         "environment": attempt(setting.environment_tables, facts),
         "reproduction": attempt(setting.reproduction, facts),

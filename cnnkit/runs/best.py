@@ -38,9 +38,14 @@ class Monitor:
     def of_run(cls, run: Run) -> Monitor:
         """The monitor that a run has noted; the default one where it has not, as runs of older versions."""
         try:
-            noted = run.read_json(run.environment).get("monitor")
+            return cls.of_environment(run.read_json(run.environment))
         except CnnkitError:
-            noted = None
+            return cls()
+
+    @classmethod
+    def of_environment(cls, environment: Mapping[str, Any]) -> Monitor:
+        """The monitor that an environment.json notes; the default one where it notes none."""
+        noted = environment.get("monitor")
         metric, mode = (noted.get("metric"), noted.get("mode")) if isinstance(noted, dict) else (None, None)
         return cls(metric, mode) if isinstance(metric, str) and mode in ("max", "min") else cls()
 

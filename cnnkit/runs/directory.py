@@ -20,26 +20,18 @@ from typing import Any, BinaryIO
 from cnnkit.errors import CnnkitError
 from cnnkit.files import check_folder, check_regular, open_stream, to_csv, write_atomically
 from cnnkit.format.run_folders import CONFIG_FILE, ENVIRONMENT_FILE
-from cnnkit.images.formats import MOST_MEGAPIXELS, RESIZINGS
 from cnnkit.runs.json_forms import ANY, REQUIRED, Form, mismatch
-from cnnkit.terminal.printable import printable
 
 #: Letters of an image's name that a picture's name has; a file system takes 255 bytes.
 _STEM_LENGTH = 40
 
 log = logging.getLogger("cnnkit")
 
-#: What a network may end in.
-HEADS = ("softmax", "logits", "sigmoid")
-
 #: More bytes than cnnkit writes into such a file: an evaluation of some thousand classes, a million epochs, ...
 LARGEST_JSON = 1 << 28
 LARGEST_METRICS = 1 << 27
 LARGEST_PREDICTIONS = 1 << 32
 LARGEST_ARCHIVE = 1 << 40
-
-#: More values than an image has that a network takes.
-LARGEST_IMAGE = 1 << 28
 
 #: What environment.json may say, as far as it is read again.
 ENVIRONMENT: Form = {
@@ -73,25 +65,6 @@ EVALUATION: Form = {
     "confusion_matrix": [[int]],
     REQUIRED: ("images", *_RATIOS, "per_class", "confusion_matrix"),
 }
-
-
-@dataclass(frozen=True)
-class Interface:
-    """What a run's model takes and puts out.
-
-    Attributes:
-        image_shape: (height, width, channels).
-        class_names: In the order of the outputs.
-        head: `softmax`, `logits` or `sigmoid`.
-        resize: How images reach that shape: `stretch`, `pad` or `crop`.
-        max_megapixels: Image files with more are refused.
-    """
-
-    image_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    head: str
-    resize: str = "stretch"
-    max_megapixels: float = MOST_MEGAPIXELS
 
 
 @dataclass(frozen=True)
@@ -368,14 +341,6 @@ class Run:
             raise damaged(self.evaluation, f"`confusion_matrix` should have {classes} rows of as many numbers", hint)
         return found
 
-    def read_fingerprint(self) -> str | None:
-        """What tells the run's data set from others; None where that was not noted.
-
-        Raises:
-            CnnkitError: if environment.json is missing or damaged.
-        """
-        return (self.read_environment().get("data") or {}).get("fingerprint")
-
     def check_archive(self, path: Path, most_bytes: int) -> None:
         """Whether a file is a zip archive that unpacks to at most so many bytes.
 
@@ -395,46 +360,6 @@ class Run:
             ) from None
         if unpacked > most_bytes:
             raise damaged(path, f"it would unpack to {unpacked:,} bytes, more than its network can need")
-
-    def check_data(self, fingerprint: str | None) -> None:
-        """Compares a data set with the one that the run was made with.
-
-        Raises:
-            CnnkitError: if they differ: the run's splits, and so its test images, would be others.
-        """
-        before = self.read_fingerprint()
-        if before != fingerprint:
-            raise CnnkitError(
-                f"the data set has changed since the run `{self.path}` was made: it was {before}, "
-                f"now it is {fingerprint}",
-                "Images that the run trained on could be among its test images now. Bring the old data back, train "
-                "anew, or measure a folder of other images with `cnnkit eval --data FOLDER`.",
-            )
-
-    def read_task(self) -> Interface:
-        """What environment.json says of the run's images and outputs.
-
-        Raises:
-            CnnkitError: if the file is missing or broken.
-        """
-        environment = self.read_environment()
-        try:
-            data, head = environment["data"], environment["model"]["head"]
-            height, width, channels = data["image_shape"]
-            names = tuple(printable(name) for name in data["class_names"])
-            # Runs of earlier versions say nothing of these two.
-            resize = data.get("resize") or "stretch"
-            max_megapixels = float(data.get("max_megapixels") or MOST_MEGAPIXELS)
-            if min(height, width, channels) < 1 or height * width * channels > LARGEST_IMAGE or not names:
-                raise ValueError("no image is like that")
-            if head not in HEADS or resize not in RESIZINGS:
-                raise ValueError("there is no such head, or no such way to resize")
-            return Interface((height, width, channels), names, head, resize, max_megapixels)
-        except (KeyError, TypeError, ValueError):
-            raise CnnkitError(
-                f"`{self.environment}` does not say what the images, the classes and the head of the model are",
-                "The run was damaged, or stopped while it was made; train it again.",
-            ) from None
 
     def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
         """One row per epoch; the columns are those of the first row."""

@@ -10,64 +10,66 @@ import numpy as np
 
 from cnnkit.config.class_names import same_names
 from cnnkit.errors import UsageError
-from cnnkit.runs.config import config_of_images
-from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import TrainedRun
 
 if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
 
 
-def check_members(runs: Sequence[Run]) -> None:
+def check_members(members: Sequence[TrainedRun]) -> None:
     """Whether all runs see the same images and classes, and none is named twice.
 
     Raises:
         UsageError: if not.
     """
-    _check_different(runs)
-    first = runs[0].read_task()
-    for run in runs[1:]:
-        task = run.read_task()
-        same_images = (task.image_shape, task.resize) == (first.image_shape, first.resize)
-        if not same_images or not same_names(task.class_names, first.class_names):
+    _check_different(members)
+    first = members[0].interface
+    for member in members[1:]:
+        other = member.interface
+        same_images = (other.image_shape, other.resize) == (first.image_shape, first.resize)
+        if not same_images or not same_names(other.class_names, first.class_names):
             raise UsageError(
-                f"the runs `{runs[0].path}` and `{run.path}` do not see the same images and classes",
+                f"the runs `{members[0].run.path}` and `{member.run.path}` do not see the same images and classes",
                 "An ensemble needs networks of one task.",
             )
 
 
-def _check_different(runs: Sequence[Run]) -> None:
+def _check_different(members: Sequence[TrainedRun]) -> None:
     """Whether no run is named twice.
 
     Raises:
         UsageError: if one is.
     """
     seen = set()
-    for run in runs:
-        place = os.path.realpath(run.path)
+    for member in members:
+        place = os.path.realpath(member.run.path)
         if place in seen:
             raise UsageError(
-                f"the run `{run.path}` is named twice", "An ensemble needs different runs; name each once."
+                f"the run `{member.run.path}` is named twice", "An ensemble needs different runs; name each once."
             )
         seen.add(place)
 
 
-def check_same_split(runs: Sequence[Run], split: str) -> None:
+def check_same_split(members: Sequence[TrainedRun], split: str) -> None:
     """Whether a split has the same images in all runs: another's may be among those that a run has learned from.
 
     Raises:
         UsageError: if it has not.
     """
 
-    def decides(run: Run) -> tuple[Any, ...]:
-        config = config_of_images(run)
+    def decides(member: TrainedRun) -> tuple[Any, ...]:
+        config = member.loaded.config
         drawn = (config.data.validation, config.seed) if split != "test" else ()
         return (config.data.name, config.data.folder, config.data.splits, *drawn)
 
-    for run in runs[1:]:
-        if decides(run) != decides(runs[0]):
+    for member in members:
+        member.check_images()
+    for member in members[1:]:
+        if decides(member) != decides(members[0]):
             what = "`data.splits`, `data.validation` or `seed`" if split != "test" else "`data.splits`"
             raise UsageError(
-                f"the {split} images of `{runs[0].path}` and of `{run.path}` are not the same, because {what} differs",
+                f"the {split} images of `{members[0].run.path}` and of `{member.run.path}` are not the same, "
+                f"because {what} differs",
                 "One of them may have learned from images of the other's. Measure them on the test split, or on a "
                 "folder of other images with `--data`.",
             )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnnkit.data.images import read_for
 from cnnkit.images.formats import CorruptImage, TooManyPixels
-from cnnkit.runs.directory import Interface
+from cnnkit.runs.interface import Interface
 from cnnkit.serve.refusals import TOO_LARGE, UNPROCESSABLE, Refused
 from cnnkit.serve.uploads import Upload
 

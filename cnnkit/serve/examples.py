@@ -10,8 +10,7 @@ from PIL import Image
 
 from cnnkit import data
 from cnnkit.errors import CnnkitError, ConfigError
-from cnnkit.runs.config import config_of_images
-from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import TrainedRun
 from cnnkit.serve.pictures import png
 
 COUNT = 24
@@ -54,10 +53,10 @@ class Frame:
     bright: bool = True
 
 
-def read_examples(run: Run) -> Examples:
+def read_examples(trained: TrainedRun) -> Examples:
     """Some test images, equally many of each class, as far as their number allows; none where the data are not here."""
     try:
-        samples = _read(run)
+        samples = _read(trained)
     except (CnnkitError, OSError) as error:
         reason = error.message if isinstance(error, CnnkitError) else str(error)
         if isinstance(error, ConfigError):
@@ -67,10 +66,11 @@ def read_examples(run: Run) -> Examples:
     return Examples(files, samples.labels.tolist(), None, frame_of(samples.images))
 
 
-def _read(run: Run) -> data.Samples:
-    config = config_of_images(run)
+def _read(trained: TrainedRun) -> data.Samples:
+    trained.check_images()
+    config = trained.loaded.config
     samples = data.sample_test_images(config.data, config.seed, COUNT, config.task)
-    run.check_data(samples.fingerprint)
+    trained.check_data(samples.fingerprint)
     return samples
 
 

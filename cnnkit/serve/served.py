@@ -13,11 +13,10 @@ from cnnkit.errors import UsageError
 from cnnkit.inside.feature_maps import Stages, compile_stages
 from cnnkit.inside.gradcam import GradCam, compile_gradcam
 from cnnkit.inside.outputs import gradcam_place, places, stages
-from cnnkit.runs import evaluation
-from cnnkit.runs.config import read_config
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import distinct_names
 from cnnkit.runs.listing import number_in
+from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.serve.examples import read_examples
 from cnnkit.tasks.classification.answers import check_usable
 from cnnkit.tasks.classification.metrics import probabilities_from_outputs
@@ -27,23 +26,24 @@ class Served:
     """A run's network, ready to compute.
 
     Args:
-        run: A run with a model.
+        trained: A run with a model.
         name: What tells it from the other runs that are served.
 
     Raises:
         CnnkitError: if its model cannot be used.
     """
 
-    def __init__(self, run: Run, name: str) -> None:
-        self.run = run
+    def __init__(self, trained: TrainedRun, name: str) -> None:
+        self.trained = trained
+        self.run = trained.run
         self.name = name
-        self.task = run.read_task()
-        found = places(read_config(run))
+        self.task = trained.interface
+        found = places(trained.loaded)
         self.stages = stages(found)
         self.gradcam_place = gradcam_place(found)
-        self.model = evaluation.load_model(run)
-        self.network, self.batch_size = evaluation.compile_run(run, self.model)
-        self.examples = read_examples(run)
+        self.model = trained.model
+        self.network, self.batch_size = trained.network()
+        self.examples = read_examples(trained)
         self.parameters = int(self.model.count_params())
 
     @property
@@ -85,15 +85,13 @@ class Served:
 
     @cached_property
     def _stages(self) -> Stages:
-        return compile_stages(self.model, self.stages, jit_compile=evaluation.uses_xla(self.run))
+        return compile_stages(self.model, self.stages, jit_compile=self.trained.uses_xla)
 
     @cached_property
     def _gradcam(self) -> GradCam | None:
         if self.gradcam_place is None:
             return None
-        return compile_gradcam(
-            self.model, self.gradcam_place, self.task.head, jit_compile=evaluation.uses_xla(self.run)
-        )
+        return compile_gradcam(self.model, self.gradcam_place, self.task.head, jit_compile=self.trained.uses_xla)
 
 
 def serve_runs(runs: Sequence[Run]) -> list[Served]:
@@ -106,6 +104,7 @@ def serve_runs(runs: Sequence[Run]) -> list[Served]:
     if not runs:
         raise UsageError("which run? expected at least one to serve")
     names = distinct_names(runs)
-    for run in runs:
-        evaluation.check_model(run)
-    return [Served(run, name) for name, run in zip(names, runs, strict=True)]
+    opened = [open_run(run) for run in runs]
+    for trained in opened:
+        trained.check_model()
+    return [Served(trained, name) for name, trained in zip(names, opened, strict=True)]

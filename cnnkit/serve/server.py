@@ -15,7 +15,7 @@ from cnnkit.pages.connections import BoundedConnection, backlog
 from cnnkit.pages.listening import address, is_loopback, listen
 from cnnkit.pages.security import own_names
 from cnnkit.runs.directory import Run
-from cnnkit.runs.evaluation import check_model
+from cnnkit.runs.trained import open_run
 from cnnkit.terminal.console import echo
 
 log = logging.getLogger("cnnkit")
@@ -31,7 +31,7 @@ def serve(
     from cnnkit.serve.app import create_app
 
     for run in runs:
-        check_model(run)
+        open_run(run).check_model()
     # Before the networks are loaded, so that a taken port is reported at once.
     with contextlib.closing(listen(host, [port])) as listener:
         shown = address(listener, host)

@@ -21,6 +21,7 @@ from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import create_run, find_run
 from cnnkit.runs.progress import Reporter, StopRequested
+from cnnkit.runs.trained import open_run
 from cnnkit.terminal.console import Console, format_duration
 from cnnkit.training.ending import after_stop, count_epochs, failed_write, interruption, non_finite, resume_hint
 from cnnkit.training.model import first_kernel
@@ -126,7 +127,7 @@ def _resume(
     state = checkpoint.state
     _check_unfinished(state, loaded.config, run)
     prepared = prepare(loaded)
-    run.check_data(prepared.data.fingerprint)
+    open_run(run).check_data(prepared.data.fingerprint)
     _record_resume(run, state["epochs_done"], loaded)
     if prepared.config != before.config:
         write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
@@ -397,9 +398,8 @@ def _write_filters(run: Run, best_model: Any) -> None:
         return
     from cnnkit import plots
     from cnnkit.runs.arrays import read_array
-    from cnnkit.runs.evaluation import open_model
 
-    after = first_kernel(open_model(run) if best_model is None else best_model)
+    after = first_kernel(open_run(run).model if best_model is None else best_model)
     if after is not None:
         plots.filters(read_array(run, run.initial_filters), after, run.filters)
 

@@ -102,6 +102,7 @@ def evaluation(gate: Gate, run: str, arrays: str | None = None) -> None:
     """`cnnkit eval` of the test split; what counts is the pass over its batches, `predict_batches`."""
     from cnnkit.runs import evaluation
     from cnnkit.runs.directory import Run
+    from cnnkit.runs.trained import open_run
     from cnnkit.tasks.classification import metrics as evaluate
 
     if arrays is not None:
@@ -116,7 +117,7 @@ def evaluation(gate: Gate, run: str, arrays: str | None = None) -> None:
 
     evaluate.predict_batches = measured
     while True:
-        evaluation.evaluate_run(Run(Path(run)))
+        evaluation.evaluate_run(open_run(Run(Path(run))))
 
 
 def _wait_in_fit(gate: Gate) -> None:

@@ -17,6 +17,7 @@ from cnnkit.comparing.seeds import Group, group_runs, probability_of_noise, read
 from cnnkit.errors import UsageError
 from cnnkit.format.document import dump
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import open_run
 from cnnkit.tasks.classification.predictions import Predictions
 
 
@@ -203,7 +204,7 @@ training: {epochs: 2}
 @pytest.mark.long
 def test_seeds_make_runs_and_say_what_they_have_in_common(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are the runs that `--set seed=` makes, and an ensemble of them averages their probabilities."""
-    from cnnkit.runs.evaluation import evaluate_ensemble
+    from cnnkit.runs.evaluation import EvaluationOptions, evaluate_ensemble
 
     monkeypatch.chdir(tmp_path)
     Path("net.yaml").write_text(CONFIG)
@@ -223,12 +224,13 @@ def test_seeds_make_runs_and_say_what_they_have_in_common(tmp_path: Path, monkey
     average = np.mean([[table[name] for name in columns] for table in tables], axis=0)
     truth = tables[0]["true_class"].astype(int)
     kept: list[Predictions] = []
-    found = evaluate_ensemble(runs, keep=kept.append)
+    members = [open_run(run) for run in runs]
+    found = evaluate_ensemble(members, EvaluationOptions(keep=kept.append))
     assert found["accuracy"] == pytest.approx((average.argmax(axis=0) == truth).mean())
     np.testing.assert_allclose(kept[0].probabilities, average.T, atol=1e-5)
     assert [member["accuracy"] for member in found["members"]] == accuracies
     with pytest.raises(UsageError, match=r"validation images of .* are not the same, because .*`seed`"):
-        evaluate_ensemble(runs, "validation")
+        evaluate_ensemble(members, EvaluationOptions("validation"))
     text = CliRunner().invoke(cli, ["eval", *(str(run.path) for run in runs)], catch_exceptions=False).output
     assert "the average of 3 runs, test split" in text
     assert "points from its best member" in text
@@ -264,4 +266,4 @@ def test_an_ensemble_needs_one_task(tmp_path: Path) -> None:
         run.write_json(run.environment, {"model": {"head": "softmax"}, "data": data})
         runs.append(run)
     with pytest.raises(UsageError, match="do not see the same images and classes"):
-        evaluate_ensemble(runs)
+        evaluate_ensemble([open_run(run) for run in runs])

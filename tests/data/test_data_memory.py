@@ -18,6 +18,7 @@ from trainings import rows
 from cnnkit.config.data import DataConfig
 from cnnkit.data import Split, batches, channel_statistics, load, loading, memory, training_batches
 from cnnkit.errors import CnnkitError
+from cnnkit.runs.trained import open_run
 
 #: Drawn per image, per batch and across images: whatever order or place they depend on shows.
 AUGMENTATION = [{"RandomFlip": "horizontal"}, {"RandomCrop": {"padding": 2}}, {"MixUp": 0.4}]
@@ -252,7 +253,7 @@ def test_runs_are_the_same_streamed_in_memory_and_resumed_the_other_way(folder: 
 def test_a_streamed_test_split_is_evaluated_as_one_in_memory(folder: Path, tmp_path: Path) -> None:
     from cnnkit.runs.evaluation import evaluate_run
 
-    kept = evaluate_run(run_training(tmp_path, "kept", folder, "cache", epochs=1))
-    streamed = evaluate_run(run_training(tmp_path, "streamed", folder, "stream", epochs=1))
+    kept = evaluate_run(open_run(run_training(tmp_path, "kept", folder, "cache", epochs=1)))
+    streamed = evaluate_run(open_run(run_training(tmp_path, "streamed", folder, "stream", epochs=1)))
     assert kept == streamed
     assert kept["images"] == 18

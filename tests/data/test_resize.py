@@ -20,8 +20,10 @@ from cnnkit.data import labelled_folder, load, read_image
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import RESIZINGS, CorruptImage
 from cnnkit.inside.show import read_input
-from cnnkit.runs.directory import Interface, Run
-from cnnkit.runs.evaluation import labelled_images
+from cnnkit.runs.directory import Run
+from cnnkit.runs.evaluation import EvaluationOptions, labelled_images
+from cnnkit.runs.interface import Interface
+from cnnkit.runs.trained import open_run
 from cnnkit.serve.decoding import MOST_MEGAPIXELS, decode
 from cnnkit.serve.refusals import Refused
 from cnnkit.serve.uploads import Upload
@@ -52,7 +54,7 @@ def made_run(folder: Path, **data: Any) -> Run:
 
 
 def first_of_training(folder: Path, run: Run) -> Any:
-    config = {"folder": str(folder), "image_size": SIZE, "validation": 0, "resize": run.read_task().resize}
+    config = {"folder": str(folder), "image_size": SIZE, "validation": 0, "resize": open_run(run).interface.resize}
     data = load(DataConfig.model_validate(config), 0, splits=("test",))
     assert data.test is not None
     (place,) = np.flatnonzero([name.startswith("a/") for name in data.test.ids])
@@ -66,20 +68,20 @@ def of_predict(file: Path, run: Run) -> Any:
         seen.append(images)
         return np.ones((len(images), 2))
 
-    (found,) = predict_images(network, [file], task=run.read_task(), batch_size=1)
+    (found,) = predict_images(network, [file], task=open_run(run).interface, batch_size=1)
     if found.error:
         raise CnnkitError(found.error)
     return seen[0][0]
 
 
 def of_eval_data(file: Path, run: Run) -> Any:
-    split = labelled_images(run, "test", str(file.parents[1]))
+    split = labelled_images(open_run(run), EvaluationOptions(folder=str(file.parents[1])))
     return split.read([list(split.ids).index(f"{file.parent.name}/{file.name}")])[0]
 
 
 def of_serve(file: Path, run: Run) -> Any:
     with ThreadPoolExecutor(1) as threads:
-        task = run.read_task()
+        task = open_run(run).interface
         uploads = [Upload("", file.read_bytes())]
         return asyncio.run(decode(uploads, task, task.max_megapixels, threads))[0]
 
@@ -88,7 +90,7 @@ CONSUMERS: list[Callable[[Path, Run], Any]] = [
     of_predict,
     of_eval_data,
     of_serve,
-    lambda file, run: read_input(run, str(file))[0],
+    lambda file, run: read_input(open_run(run), str(file))[0],
 ]
 
 
@@ -128,9 +130,9 @@ def test_the_limit_of_the_server_is_in_its_help() -> None:
 
 
 def test_a_run_of_an_earlier_version_stretches(tmp_path: Path) -> None:
-    assert made_run(tmp_path / "run").read_task().resize == "stretch"
+    assert open_run(made_run(tmp_path / "run")).interface.resize == "stretch"
     with pytest.raises(CnnkitError, match="does not say"):
-        made_run(tmp_path / "other", resize="fit").read_task()
+        _ = open_run(made_run(tmp_path / "other", resize="fit")).interface
 
 
 def test_the_limit_can_be_raised_for_another_folder(folder: Path, tmp_path: Path) -> None:

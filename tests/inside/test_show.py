@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from cnnkit.cli import cli
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import open_run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -51,7 +52,7 @@ def test_the_worst_mistakes_are_those_of_the_predictions_file(digits_run: Run) -
 
     from cnnkit.tasks.classification.predictions import read_predictions, worst_mistakes
 
-    predictions = read_predictions(digits_run)
+    predictions = read_predictions(open_run(digits_run))
     found = worst_mistakes(predictions, 5)
     expected = sorted(wrong(digits_run), key=lambda row: -float(row["confidence"]))[:5]
     assert expected
@@ -72,7 +73,7 @@ def test_the_confused_pairs_are_counted(digits_run: Run) -> None:
 
     counts = Counter((row["true_class"], row["predicted_class"]) for row in wrong(digits_run))
     support = Counter(row["true_class"] for row in rows_of(digits_run))
-    found = confused_pairs(read_predictions(digits_run), 3, 2)
+    found = confused_pairs(read_predictions(open_run(digits_run)), 3, 2)
     assert [one.count for one in found] == [count for _, count in counts.most_common(3)]
     for one in found:
         assert one.count == counts[one.true_class, one.predicted_class]
@@ -89,10 +90,10 @@ def test_patches_come_from_where_a_filter_responds_most(digits_run: Run) -> None
     from cnnkit.inside.feature_maps import compile_stages
     from cnnkit.inside.outputs import way_to
     from cnnkit.inside.show import strongest
-    from cnnkit.runs.evaluation import labelled_images, load_model
+    from cnnkit.runs.evaluation import labelled_images
 
-    model = load_model(digits_run)
-    split = labelled_images(digits_run, "test")
+    model = open_run(digits_run).model
+    split = labelled_images(open_run(digits_run))
     place = way_to(load_config(str(digits_run.config)), "3.Conv2D")[-1]
     names = [layer.name for layer in model.layers]
     until = keras.Sequential([keras.Input(model.input_shape[1:]), *model.layers[: names.index("3.Conv2D") + 1]])
@@ -146,9 +147,9 @@ def test_a_file_is_looked_at_as_the_test_image_is(show: Any, digits_run: Run, tm
     from cnnkit.inside.show import read_input
     from cnnkit.runs.evaluation import labelled_images
 
-    image = labelled_images(digits_run, "test").read([5])[0]
+    image = labelled_images(open_run(digits_run)).read([5])[0]
     Image.fromarray(image[..., 0]).save(tmp_path / "five.png")
-    pixels, name = read_input(digits_run, str(tmp_path / "five.png"))
+    pixels, name = read_input(open_run(digits_run), str(tmp_path / "five.png"))
     np.testing.assert_array_equal(pixels, image)
     assert name == "five.png"
     assert show("features", digits_run.path, tmp_path / "five.png", "-o", tmp_path / "f.png").exit_code == 0
@@ -282,8 +283,8 @@ def test_a_run_without_evaluation_says_how_to_make_one(digits_run: Run, tmp_path
     shutil.copytree(digits_run.path, copy.path)
     copy.predictions.unlink()
     with pytest.raises(CnnkitError) as error:
-        worst_mistakes(read_predictions(copy), 3)
+        worst_mistakes(read_predictions(open_run(copy)), 3)
     assert "cnnkit eval" in error.value.hint
     copy.predictions.write_text("index,true_class\n")
     with pytest.raises(CnnkitError, match="one row per test image"):
-        worst_mistakes(read_predictions(copy), 3)
+        worst_mistakes(read_predictions(open_run(copy)), 3)

@@ -30,6 +30,7 @@ from cnnkit.runs import progress
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.progress import Reporter, evaluating, read_state, request_stop
+from cnnkit.runs.trained import open_run
 from cnnkit.terminal.console import Console
 from cnnkit.training import callbacks, snapshots
 from cnnkit.training.train import resume, train
@@ -234,7 +235,7 @@ def test_a_run_stopped_in_its_first_epoch_keeps_its_weights(tmp_path: Path, monk
     stop_in_epoch(1, monkeypatch)
     run = run_training(tmp_path)
     assert not run.metrics.exists()
-    assert evaluate_run(run)["images"] == 360
+    assert evaluate_run(open_run(run))["images"] == 360
     last = read_state(run)
     assert last["status"] == "stopped"
     assert "no checkpoint to resume" in last["message"]
@@ -334,7 +335,7 @@ def finished(watched: Run) -> Run:
     from cnnkit.runs.evaluation import evaluate_run
 
     with evaluating(watched):
-        evaluate_run(watched)
+        evaluate_run(open_run(watched))
     return watched
 
 

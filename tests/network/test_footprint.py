@@ -19,8 +19,8 @@ from cnnkit.machine import processor
 from cnnkit.network import footprint
 from cnnkit.network.footprint import Footprint, of_inference, of_training
 from cnnkit.network.summary import summarize
-from cnnkit.runs import evaluation
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import open_run
 from cnnkit.terminal.console import Console
 from cnnkit.training import preparation
 from cnnkit.training.train import train
@@ -117,7 +117,7 @@ def test_what_exceeds_the_memory_is_refused_before_it_is_made(
 def test_a_run_that_does_not_fit_is_not_opened(digits_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footprint, "reachable_memory", lambda: 100)
     with pytest.raises(CnnkitError, match="the network needs more memory than there is"):
-        evaluation.load_model(digits_run)
+        _ = open_run(digits_run).model
 
 
 def test_inspect_says_what_training_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

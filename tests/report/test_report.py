@@ -19,6 +19,7 @@ from cnnkit.comparing.report import compare_report
 from cnnkit.errors import UsageError
 from cnnkit.report.single import write_report
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import open_run
 
 SPACE = "\N{NO-BREAK SPACE}"
 
@@ -30,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def page(run: Run) -> Page:
-    return Page(write_report(run))
+    return Page(write_report(open_run(run)))
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ class TestOrigins:
         assert origins[path] == origin
 
     def test_a_run_that_has_not_noted_them(self, tmp_path: Path) -> None:
-        page = Page(write_report(written(tmp_path / "run", ["a", "b"], [0, 1], [0, 1])))
+        page = Page(write_report(open_run(written(tmp_path / "run", ["a", "b"], [0, 1], [0, 1]))))
         assert {row[2] for row in page.table("setting", "value", "from") if len(row) == 3} == {"unknown"}
 
 
@@ -170,21 +171,22 @@ class TestFile:
         assert run.report.stat().st_size < 3_000_000
 
     def test_is_the_same_for_the_same_run(self, run: Run, page: Page) -> None:
-        from cnnkit.runs.evaluation import load_model
-
-        assert write_report(run, load_model(run)).read_text(encoding="utf-8") == page.source
+        trained = open_run(run)
+        # As at the end of a training, which has used its model already.
+        assert trained.model is trained.model
+        assert write_report(trained).read_text(encoding="utf-8") == page.source
 
     def test_names_are_text_and_no_markup(self, tmp_path: Path) -> None:
         names = ['<b>&"', "<script>alert(1)</script>", "it's {{ 7 * 7 }}"]
         run = written(tmp_path / "a <i>run</i>", names, [0, 1, 2, 0], [0, 1, 2, 1])
-        page = Page(write_report(run))
+        page = Page(write_report(open_run(run)))
         assert not {"b", "i", "script"} & {tag for tag, _ in page.tags}
         assert [row[0] for row in page.table("class", "precision")[:3]] == names
         assert "a <i>run</i>" in page.text
 
     def test_names_in_a_drawing_are_text_too(self, tmp_path: Path) -> None:
         names = [f'<script>"{number}"</script>&<b>' for number in range(30)]
-        page = Page(write_report(written(tmp_path / "run", names, list(range(30)), [0] * 30)))
+        page = Page(write_report(open_run(written(tmp_path / "run", names, list(range(30)), [0] * 30))))
         assert not {"b", "script"} & {tag for tag, _ in page.tags}
         drawn = page.source[page.source.index("Confusion matrix of 30") :]
         assert names[29][:12].replace("<", "&lt;").replace(">", "&gt;") in drawn[: drawn.index("</svg>")]
@@ -204,7 +206,7 @@ class TestMissing:
         )
 
     def test_the_model(self, plain: Run) -> None:
-        page = Page(write_report(plain))
+        page = Page(write_report(open_run(plain)))
         assert "Without Grad-CAM: the run" in page.text
         assert page.images("3 taken for 5")
         assert "90.91" in page.text
@@ -220,7 +222,7 @@ class TestMissing:
     )
     def test_a_file(self, plain: Run, name: str, note: str) -> None:
         getattr(plain, name).unlink()
-        page = Page(write_report(plain))
+        page = Page(write_report(open_run(plain)))
         assert note in page.text
         assert page.table("layer", "output")[1][2] == "20"
         assert ("90.91" in page.text) == (name != "evaluation")
@@ -228,7 +230,7 @@ class TestMissing:
     @pytest.mark.parametrize("name", ["evaluation", "predictions", "environment", "metrics", "config"])
     def test_a_broken_file_breaks_nothing_else(self, plain: Run, name: str) -> None:
         getattr(plain, name).write_bytes(b"{\x00")
-        page = Page(write_report(plain))
+        page = Page(write_report(open_run(plain)))
         assert "How to reproduce it" in page.text
         assert ("90.91" in page.text) == (name != "evaluation")
 
@@ -236,12 +238,12 @@ class TestMissing:
         copy = Run(tmp_path / "copy")
         shutil.copytree(run.path, copy.path)
         copy.model.write_bytes(b"PK")
-        page = Page(write_report(copy))
+        page = Page(write_report(open_run(copy)))
         assert "cannot be opened" in page.text
         assert page.table("class", "precision") == Page(run.report).table("class", "precision")
 
     def test_the_data_set(self, tmp_path: Path) -> None:
-        page = Page(write_report(written(tmp_path / "run", ["a", "b"], [0, 1, 1], [0, 1, 0])))
+        page = Page(write_report(open_run(written(tmp_path / "run", ["a", "b"], [0, 1, 1], [0, 1, 0]))))
         assert "66.67" in page.text
         # 2 filters of 3x3 weights and an offset.
         assert page.table("layer", "output")[1][2] == "20"
@@ -250,13 +252,13 @@ class TestMissing:
         assert re.search(r"Most confident mistakes .* predicted a .* true class b .* Network", page.text)
 
     def test_validation(self, tmp_path: Path) -> None:
-        page = Page(write_report(written(tmp_path / "run", ["a", "b"], [0, 1], [0, 1])))
+        page = Page(write_report(open_run(written(tmp_path / "run", ["a", "b"], [0, 1], [0, 1]))))
         assert "Without a validation split" in page.text
 
     def test_epochs_that_an_interruption_has_left_out(self, tmp_path: Path) -> None:
         run = written(tmp_path / "run", ["a", "b"], [0, 1], [0, 1])
         run.write_metrics(run.read_metrics()[:1])
-        assert "Trained for 1 epoch of 2 (interrupted) in 1.5 s." in Page(write_report(run)).text
+        assert "Trained for 1 epoch of 2 (interrupted) in 1.5 s." in Page(write_report(open_run(run))).text
 
 
 class TestClasses:
@@ -267,7 +269,7 @@ class TestClasses:
         names = [f"class {number}" for number in range(100)]
         labels = np.repeat(np.arange(100), 5)
         predicted = np.where(random.random(500) < 0.7, labels, random.integers(0, 100, 500))
-        page = Page(write_report(written(tmp_path / "run", names, labels.tolist(), predicted.tolist())))
+        page = Page(write_report(open_run(written(tmp_path / "run", names, labels.tolist(), predicted.tolist()))))
         scores = f1_score(labels, predicted, average=None)
         shown = [row[0] for row in page.table("class", "precision")[:-1]]
         assert shown == [names[index] for index in np.argsort(scores, kind="stable")[:10]]
@@ -275,7 +277,7 @@ class TestClasses:
         assert "Confusion matrix of 100 classes" in page.source
 
     def test_of_one(self, tmp_path: Path) -> None:
-        page = Page(write_report(written(tmp_path / "run", ["only"], [0, 0], [0, 0])))
+        page = Page(write_report(open_run(written(tmp_path / "run", ["only"], [0, 0], [0, 0]))))
         assert page.table("class", "precision")[0] == ["only", "1.0000", "1.0000", "1.0000", "2"]
 
 
@@ -285,7 +287,7 @@ class TestComparison:
             written(tmp_path / f"run-{index}", ["a", "b"], labels or [0] * len(one), one)
             for index, one in enumerate(guesses)
         ]
-        return Page(compare_report(runs, tmp_path / "comparison.html"))
+        return Page(compare_report([open_run(run) for run in runs], tmp_path / "comparison.html"))
 
     @pytest.mark.parametrize(("alone", "alone_too", "verdict"), [(2, 5, "within noise"), (1, 15, "more than noise")])
     def test_mcnemars_test(self, tmp_path: Path, alone: int, alone_too: int, verdict: str) -> None:
@@ -309,14 +311,15 @@ class TestComparison:
 
     def test_runs_on_other_images_are_not_tested(self, tmp_path: Path) -> None:
         runs = [written(tmp_path / name, ["a", "b"], labels, [0, 1]) for name, labels in (("x", [0, 1]), ("y", [1, 1]))]
-        assert "No two of these runs" in Page(compare_report(runs, tmp_path / "comparison.html")).text
+        page = Page(compare_report([open_run(run) for run in runs], tmp_path / "comparison.html"))
+        assert "No two of these runs" in page.text
 
     def test_figures_classes_and_settings_stand_side_by_side(self, run: Run, tmp_path: Path) -> None:
         other = Run(tmp_path / "other")
         shutil.copytree(run.path, other.path)
         text = run.config.read_text()
         other.config.write_text(text.replace("batch_size: 48", "batch_size: 47").replace("filters: 8", "filters: 9"))
-        page = Page(compare_report([run, other], tmp_path / "comparison.html"))
+        page = Page(compare_report([open_run(run), open_run(other)], tmp_path / "comparison.html"))
         accuracy = read_json(run.evaluation)["accuracy"]
         assert [row[1] for row in page.table("run", "accuracy")] == [f"{accuracy:.2%}".replace("%", f"{SPACE}%")] * 2
         assert page.table("setting") == [["data.batch_size", "48", "47"]]
@@ -325,7 +328,7 @@ class TestComparison:
 
     def test_one_run_is_refused(self, run: Run, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="two runs or more, got 1"):
-            compare_report([run], tmp_path / "comparison.html")
+            compare_report([open_run(run)], tmp_path / "comparison.html")
 
 
 def test_places_of_values_are_those_of_the_text(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from report_runs import trained, written
 
 from cnnkit.comparing.report import compare_report
 from cnnkit.report.single import write_report
+from cnnkit.runs.trained import open_run
 
 __all__ = ["browser", "page_at"]
 
@@ -23,9 +24,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     labels = list(range(40)) * 2
     many = written(folder / "many", names, labels, [*labels[:60], *([0] * 20)])
     return {
-        "run": write_report(run),
-        "many": write_report(many),
-        "comparison": compare_report([run, many], folder / "comparison.html"),
+        "run": write_report(open_run(run)),
+        "many": write_report(open_run(many)),
+        "comparison": compare_report([open_run(run), open_run(many)], folder / "comparison.html"),
     }
 
 

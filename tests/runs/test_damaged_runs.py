@@ -25,6 +25,7 @@ from cnnkit.runs.directory import Run
 from cnnkit.runs.evaluation import evaluate_run
 from cnnkit.runs.progress import read_state as read_live_state
 from cnnkit.runs.progress import request_stop
+from cnnkit.runs.trained import open_run
 
 NAME = "a-1"
 
@@ -134,7 +135,7 @@ def test_what_is_no_file_is_not_opened(run: Run, kind: str) -> None:
 @pytest.mark.parametrize(
     ("name", "read"),
     [
-        ("environment.json", lambda run: (run.read_environment(), run.read_task())),
+        ("environment.json", lambda run: (run.read_environment(), open_run(run).interface)),
         ("evaluation.json", lambda run: run.read_evaluation()),
         ("live/state.json", lambda run: (server.run_state(run), request_stop(run), read_live_state(run))),
     ],
@@ -285,8 +286,6 @@ class TestStates:
 
 def test_a_file_that_may_not_be_read_is_not_called_damaged(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The superuser may read anything, so the refusal is played."""
-    from cnnkit.runs.evaluation import open_model
-
     run.model.write_bytes(b"")
     opened = os.open
 
@@ -296,18 +295,16 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(run: Run, monkeypatch
         return opened(path, *arguments, **options)
 
     monkeypatch.setattr(os, "open", refuse)
-    for read in (lambda: open_model(run), run.read_metrics):
+    for read in (lambda: open_run(run).model, run.read_metrics):
         with pytest.raises(CnnkitError, match="Permission denied\\nAsk its owner") as caught:
             read()
         assert "damaged" not in str(caught.value)
 
 
 def test_a_misspelt_key_of_data_is_no_missing_data_set(run: Run) -> None:
-    from cnnkit.runs.evaluation import read_config
-
     run.config.write_text(run.config.read_text().replace("name: digits", "nome: digits"))
     with pytest.raises(ConfigError, match="nome"):
-        read_config(run)
+        _ = open_run(run).loaded
 
 
 # --- The commands that load TensorFlow ----------------------------------------------------------------
@@ -323,7 +320,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = {"data": {"name": "digits", "batch_size": 256}, "model": model}
     folder = tmp_path_factory.mktemp("trained")
     run = run_training(folder, content | {"training": {"epochs": 1, "tensorboard": False}}, "run")
-    evaluate_run(run)
+    evaluate_run(open_run(run))
     return folder
 
 

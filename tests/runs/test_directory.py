@@ -18,6 +18,7 @@ from cnnkit.files import append_line, replacing, to_csv, write_atomically
 from cnnkit.format.run_folders import check_outside
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import create_run, find_run, list_runs
+from cnnkit.runs.trained import open_run
 from cnnkit.training.ending import failed_write
 
 
@@ -280,7 +281,7 @@ class TestBrokenJson:
         run = Run(Path())
         run.write_json(run.environment, value)
         with pytest.raises(CnnkitError, match=r"environment\.json"):
-            run.read_task()
+            _ = open_run(run).interface
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from trainings import config, rows, run_training, state
 
 from cnnkit.config.training import TrainingConfig
 from cnnkit.runs import objectives
-from cnnkit.runs.evaluation import evaluate_ensemble, evaluate_run, one_line
+from cnnkit.runs.evaluation import EvaluationOptions, evaluate_ensemble, evaluate_run, one_line
+from cnnkit.runs.trained import open_run
 from cnnkit.tasks.classification.metrics import evaluation_table
 
 CLASSES = 4
@@ -113,7 +114,7 @@ def test_the_cross_entropy_is_shown_beside_another_loss(tmp_path: Path) -> None:
     from cnnkit.report.single import write_report
 
     run = written(tmp_path / "run", ["a", "b"], [0, 1, 1], [0, 1, 0])
-    page = Page(write_report(run)).text
+    page = Page(write_report(open_run(run))).text
     assert "cross-entropy, nats" in page
     evaluation = run.read_json(run.evaluation)
     table = evaluation_table(evaluation)
@@ -122,7 +123,7 @@ def test_the_cross_entropy_is_shown_beside_another_loss(tmp_path: Path) -> None:
     older = {key: value for key, value in evaluation.items() if key != "cross_entropy"}
     assert evaluation_table(older) == table
     run.write_json(run.evaluation, older)
-    assert Page(write_report(run)).text == page
+    assert Page(write_report(open_run(run))).text == page
     other = evaluation | {"loss": 0.1234, "loss_function": "Huber", "metrics": {"recall_of_b": 0.25}}
     lines = [line.split() for line in evaluation_table(other).splitlines()]
     assert ["loss", "0.1234"] in lines
@@ -130,12 +131,12 @@ def test_the_cross_entropy_is_shown_beside_another_loss(tmp_path: Path) -> None:
     assert ["recall_of_b", "0.2500"] in lines
     assert "loss 0.1234" in one_line(other)
     run.write_json(run.evaluation, other)
-    page = Page(write_report(run)).text
+    page = Page(write_report(open_run(run))).text
     for words in ("Test loss 0.1234 Huber", "recall_of_b 0.2500", f"Cross-entropy {evaluation['cross_entropy']:.4f}"):
         assert words in page
     # A file that somebody has changed.
     run.write_json(run.evaluation, other | {"metrics": 3})
-    assert "recall_of_b" not in Page(write_report(run)).text
+    assert "recall_of_b" not in Page(write_report(open_run(run))).text
 
 
 @pytest.mark.long
@@ -158,14 +159,14 @@ def test_the_validation_images_give_the_figures_of_the_best_epoch(head: str, tmp
         "label_smoothing": 0.0,
     }
     run = run_training(tmp_path, config(model={"layers": layers}, training=training), "run")
-    found = evaluate_run(run, "validation")
+    found = evaluate_run(open_run(run), EvaluationOptions("validation"))
     row = rows(run)[state(run)["best_epoch"] - 1]
     assert found["loss"] == pytest.approx(float(row["val_loss"]), rel=1e-4)
     assert found["loss_function"] == loss
     for name in ("auc", "f1_score", "mean_squared_error"):
         assert found["metrics"][name] == pytest.approx(float(row[f"val_{name}"]), rel=1e-4)
     shutil.copytree(run.path, tmp_path / "copy")
-    both = evaluate_ensemble([run, type(run)(tmp_path / "copy")], "validation")
+    both = evaluate_ensemble([open_run(run), open_run(type(run)(tmp_path / "copy"))], EvaluationOptions("validation"))
     assert both["cross_entropy"] == pytest.approx(found["cross_entropy"], rel=1e-6)
     if head == "logits":
         assert both["loss"] == both["cross_entropy"]

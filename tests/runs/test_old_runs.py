@@ -14,8 +14,9 @@ from cnnkit.config.load import load_config
 from cnnkit.config.recorded import load_recorded
 from cnnkit.errors import EXIT_FAILED, CnnkitError, ConfigError, UsageError
 from cnnkit.format.document import dump
-from cnnkit.runs.config import config_of_images, load_named, read_config
+from cnnkit.runs.config import load_named
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import open_run
 
 DENSE = {"Dense": {"units": "classes", "activation": "softmax"}}
 BASE: dict[str, Any] = {
@@ -142,12 +143,12 @@ def change(run: Run, content: dict[str, Any]) -> None:
 def test_it_is_measured_as_before(run: Run, digits_run: Run, caplog: pytest.LogCaptureFixture) -> None:
     from cnnkit.runs.evaluation import evaluate_run
 
-    before, now = digits_run.read_evaluation(), evaluate_run(run)
+    before, now = digits_run.read_evaluation(), evaluate_run(open_run(run))
     assert (now["accuracy"], now["cross_entropy"]) == (before["accuracy"], before["cross_entropy"])
     # Hinge of Keras: the mean of max(1 - y p, 0) for y of -1 and 1, over images and classes.
     from cnnkit.tasks.classification.predictions import read_predictions
 
-    told = read_predictions(run)
+    told = read_predictions(open_run(run))
     signs = 2 * np.eye(10)[told.labels] - 1
     assert now["loss"] == pytest.approx(np.maximum(1 - signs * told.probabilities, 0).mean(), abs=1e-3)
     assert caplog.text.count("training.label_smoothing") == 1
@@ -180,9 +181,9 @@ def test_its_training_does_not_go_on_and_that_is_said(run: Run) -> None:
 )
 def test_other_images_are_not_measured_for_its_test_split(run: Run, data: dict[str, Any], reason: str) -> None:
     change(run, BASE | {"data": data})
-    assert read_config(run).info.shape == (8, 8, 1)
+    assert open_run(run).loaded.info.shape == (8, 8, 1)
     with pytest.raises(CnnkitError, match=reason) as caught:
-        config_of_images(run)
+        open_run(run).check_images()
     assert "--data FOLDER" in str(caught.value)
     result = run_command("eval", run.path)
     assert isinstance(result.exception, CnnkitError)
@@ -191,10 +192,10 @@ def test_other_images_are_not_measured_for_its_test_split(run: Run, data: dict[s
 
 def test_what_decides_nothing_of_the_images_does_not_keep_from_measuring_them(run: Run) -> None:
     change(run, BASE | {"data": {"name": "digits", "batch_size": 10**12, "memory": "disk"}})
-    assert (
-        config_of_images(run).data
-        == load_config(write(run.path / "x.yaml", BASE | {"data": {"name": "digits"}})).config.data
-    )
+    trained = open_run(run)
+    trained.check_images()
+    expected = load_config(write(run.path / "x.yaml", BASE | {"data": {"name": "digits"}}))
+    assert trained.data == expected.config.data
 
 
 def test_a_run_is_described_by_what_it_noted_of_its_images(run: Run) -> None:
@@ -203,7 +204,7 @@ def test_a_run_is_described_by_what_it_noted_of_its_images(run: Run) -> None:
     loaded = load_named(str(run.path))
     assert (loaded.info.shape, loaded.info.classes) == ((8, 8, 1), 10)
     with pytest.raises(CnnkitError, match="are not here"):
-        config_of_images(run)
+        open_run(run).check_images()
 
 
 def test_a_network_with_such_a_name_is_computed() -> None:

@@ -425,16 +425,19 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
-from cnnkit import serve, show
+from cnnkit import serve
 from cnnkit.config.load import load_config
+from cnnkit.inside import show
+from cnnkit.runs.trained import open_run
 from cnnkit.terminal.console import Console
 from cnnkit.training.train import train
 
 folder = Path(sys.argv[1])
 run = train(load_config(str(folder / "net.yaml")), Console(), str(folder / "run"))
-show.features(run, "0", folder / "features.png")
-show.gradcam(run, "0", [], folder / "gradcam.png")
-show.patches(run, "2.Conv2D", folder / "patches.png")
+trained = open_run(run)
+show.features(trained, "0", folder / "features.png")
+show.gradcam(trained, "0", [], folder / "gradcam.png")
+show.patches(trained, "2.Conv2D", folder / "patches.png")
 with TestClient(serve.create_app([run]), base_url="http://127.0.0.1") as client:
     image = {"content": client.get("/examples/0.png").content, "headers": {"Content-Type": "image/png"}}
     predicted, explained = client.post("/predict", **image), client.post("/explain", **image)

@@ -17,6 +17,7 @@ from serving import served
 
 from cnnkit import serve
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import open_run
 
 __all__ = ["browser", "page_at"]
 
@@ -341,9 +342,9 @@ def test_test_images_of_cifar_10_are_dropped(page_at: PageAt, tfds_data: Path, t
     from cnnkit.runs.evaluation import labelled_images
 
     run = trained(tmp_path, "cifar10_convnetjs_small.yaml", 1)
-    images = labelled_images(run, "test").read([3, 5, 8])
+    images = labelled_images(open_run(run)).read([3, 5, 8])
     expected = keras.models.load_model(run.model).predict(images, verbose=0).argmax(axis=1)
-    names = run.read_task().class_names
+    names = open_run(run).interface.class_names
     with served(serve.create_app([run])) as address:
         page = page_at(address)
         for image, best in zip(images, expected, strict=True):

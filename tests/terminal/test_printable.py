@@ -13,6 +13,7 @@ from cnnkit.config.data import DataConfig
 from cnnkit.plots.several_runs import curves_of_runs_figure
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import open_run
 from cnnkit.tasks.classification.answers import Prediction, as_table
 from cnnkit.tasks.classification.predictions import Predictions, read_predictions
 from cnnkit.terminal.printable import printable, printable_json
@@ -62,11 +63,11 @@ def test_predictions_of_such_classes_are_read_as_they_were_written(tmp_path: Pat
     run = Run(tmp_path)
     data = {"class_names": ["caf\udce9", "a"], "image_shape": [4, 4, 1]}
     run.write_json(run.environment, {"model": {"head": "softmax"}, "data": data})
-    names = run.read_task().class_names
+    names = open_run(run).interface.class_names
     labels, guesses, chances = np.array([0, 1]), np.array([0, 0]), np.array([[0.75, 0.25], [0.5, 0.5]])
     written = Predictions(names, ("x", "y"), labels, guesses, chances, lambda: None)  # type: ignore[arg-type,return-value]
     run.predictions.write_text(written.as_csv(), encoding="utf-8")
-    found = read_predictions(run)
+    found = read_predictions(open_run(run))
     assert found.class_names == (r"caf\udce9", "a")
     assert (found.labels.tolist(), found.predicted.tolist(), found.probabilities.tolist()) == (
         labels.tolist(),

@@ -17,6 +17,7 @@ from trainings import config, rows, run_training, state, weights, write
 from cnnkit.config.load import load_config
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import open_run
 from cnnkit.terminal.console import Console
 from cnnkit.training.preparation import prepare
 from cnnkit.training.train import resume, train
@@ -158,10 +159,10 @@ def test_a_changed_data_set_is_neither_resumed_nor_evaluated(tmp_path: Path) -> 
         add(str(number))
     content = config(data={"name": None, "folder": str(tmp_path / "photos")}, training={"epochs": 1})
     run = run_training(tmp_path, content, "run")
-    assert evaluate_run(run)["images"] == 8
+    assert evaluate_run(open_run(run))["images"] == 8
     add("new")
     with pytest.raises(CnnkitError, match="the data set has changed"):
-        evaluate_run(run)
+        evaluate_run(open_run(run))
     with pytest.raises(CnnkitError, match="the data set has changed"):
         resume(str(run.path), None, ("training.epochs=2",), Console(stream=io.StringIO()))
 

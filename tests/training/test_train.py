@@ -20,6 +20,7 @@ from trainings import config, rows, run_training, state, weights, write
 from cnnkit.config.load import load_config
 from cnnkit.errors import CnnkitError
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import open_run
 from cnnkit.training.preparation import prepare
 
 
@@ -157,7 +158,7 @@ def test_model_keras_opens_in_plain_keras_without_cnnkit(tmp_path: Path) -> None
     run = run_training(tmp_path, content, "run")
     from cnnkit.runs.evaluation import evaluate_run
 
-    metrics = evaluate_run(run)
+    metrics = evaluate_run(open_run(run))
     from cnnkit import data
 
     test = data.load(load_config(str(run.config)).config.data, 3, splits=("test",)).test
@@ -282,13 +283,14 @@ from cnnkit.machine import tensorflow as runtime
 from cnnkit.config.load import load_config
 from cnnkit.terminal.console import Console
 from cnnkit.runs.directory import Run
-from cnnkit.runs.evaluation import evaluate_run
+from cnnkit.runs.evaluation import EvaluationOptions, evaluate_run
+from cnnkit.runs.trained import open_run
 from cnnkit.training.train import train
 if sys.argv[2] == "train":
     train(load_config(sys.argv[1]), Console(stream=io.StringIO()), "run")
 run = Run(Path("run"))
 settings = run.read_json(run.environment)["settings"]
-accuracy = evaluate_run(run, "validation")["accuracy"]
+accuracy = evaluate_run(open_run(run), EvaluationOptions("validation"))["accuracy"]
 print(json.dumps([settings["onednn"], settings["jit_compile"], runtime.onednn_in_use(), accuracy]))
 """
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
 from cnnkit.files import to_csv
-from cnnkit.runs.directory import LARGEST_PREDICTIONS, Run
+from cnnkit.runs.directory import LARGEST_PREDICTIONS
+from cnnkit.runs.trained import TrainedRun
 from cnnkit.tasks.classification.metrics import predictions_rows
 
 if TYPE_CHECKING:
@@ -101,14 +102,15 @@ class Predictions:
         return self.open_split()
 
 
-def read_predictions(run: Run) -> Predictions:
+def read_predictions(trained: TrainedRun) -> Predictions:
     """The predictions of a run's test images.
 
     Raises:
         CnnkitError: if the run was not evaluated, or the file is broken.
     """
+    run = trained.run
     hint = f"Evaluate it: cnnkit eval {run.path}"
-    names = run.read_task().class_names
+    names = trained.interface.class_names
     try:
         with io.TextIOWrapper(run.open(run.predictions, LARGEST_PREDICTIONS), "utf-8", newline="") as stream:
             identities, labels, predicted, probabilities = _columns(csv.reader(stream, strict=True), names)
@@ -118,11 +120,11 @@ def read_predictions(run: Run) -> Predictions:
         raise CnnkitError(f"`{run.predictions}` should hold one row per test image", hint) from None
 
     def open_test_split() -> Split:
-        from cnnkit.runs.evaluation import labelled_images, request_settings
+        from cnnkit.runs.evaluation import labelled_images
 
         # Loading the images may load TensorFlow.
-        request_settings(run)
-        return labelled_images(run, "test")
+        trained.request_settings()
+        return labelled_images(trained)
 
     return Predictions(
         names,

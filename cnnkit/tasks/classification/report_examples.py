@@ -64,12 +64,8 @@ def _pictures(predictions: Predictions, mistakes: Sequence[Mistake]) -> list[Pic
     return [] if isinstance(images, Missing) else [picture(image) for image in images]
 
 
-def mistakes(facts: Facts, model: Any) -> Examples | Missing:
-    """The most confident mistakes with Grad-CAM for the class that was predicted.
-
-    Args:
-        model: The run's model, or why there is none.
-    """
+def mistakes(facts: Facts) -> Examples | Missing:
+    """The most confident mistakes with Grad-CAM for the class that was predicted."""
     if isinstance(facts.predictions, Missing):
         return facts.predictions
     found = worst_mistakes(facts.predictions, MISTAKES)
@@ -78,7 +74,7 @@ def mistakes(facts: Facts, model: Any) -> Examples | Missing:
     images = attempt(facts.predictions.images, found)
     if isinstance(images, Missing):
         return Examples([Example(mistake, None, None) for mistake in found], images)
-    maps = attempt(_maps, facts, model, found, images)
+    maps = attempt(_maps, facts, found, images)
     if isinstance(maps, Missing):
         return Examples([Example(*one, None) for one in zip(found, map(picture, images), strict=True)], maps)
     layer, heats = maps
@@ -89,14 +85,12 @@ def mistakes(facts: Facts, model: Any) -> Examples | Missing:
     return Examples(examples, layer)
 
 
-def _maps(facts: Facts, model: Any, found: Sequence[Mistake], images: NDArray[np.uint8]) -> tuple[str, Any] | Missing:
+def _maps(facts: Facts, found: Sequence[Mistake], images: NDArray[np.uint8]) -> tuple[str, Any] | Missing:
     """The layer's name, and for each mistake the map of its predicted class."""
     from cnnkit.inside.gradcam import gradcam_of
 
-    if isinstance(model, Missing):
-        return model
-    compute, place = gradcam_of(facts.run, model)
-    class_names = facts.run.read_task().class_names
+    compute, place = gradcam_of(facts.trained)
+    class_names = facts.trained.interface.class_names
     _, maps = compute(images, [class_names.index(mistake.predicted_class) for mistake in found])
     return place.name, maps
 

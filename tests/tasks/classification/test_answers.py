@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.runs.directory import Interface
+from cnnkit.runs.interface import Interface
 from cnnkit.tasks.classification.answers import Prediction, as_csv, as_json, as_table, collect_images, predict_images
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

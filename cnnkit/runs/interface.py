@@ -1,0 +1,62 @@
+"""What a run's network takes and outputs, as the run has noted it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cnnkit.errors import CnnkitError
+from cnnkit.images.formats import MOST_MEGAPIXELS, RESIZINGS
+from cnnkit.runs.directory import Run
+from cnnkit.terminal.printable import printable
+
+#: What a network may end in.
+HEADS = ("softmax", "logits", "sigmoid")
+
+#: More values than an image has that a network takes.
+LARGEST_IMAGE = 1 << 28
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a run's model takes and outputs.
+
+    Attributes:
+        image_shape: (height, width, channels).
+        class_names: In the order of the outputs.
+        head: `softmax`, `logits` or `sigmoid`.
+        resize: How images reach that shape: `stretch`, `pad` or `crop`.
+        max_megapixels: Image files with more are refused.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    head: str
+    resize: str = "stretch"
+    max_megapixels: float = MOST_MEGAPIXELS
+
+
+def noted_interface(run: Run, environment: Mapping[str, Any]) -> Interface:
+    """What a run's environment.json says of its images and outputs.
+
+    Raises:
+        CnnkitError: if it does not say that.
+    """
+    try:
+        data, head = environment["data"], environment["model"]["head"]
+        height, width, channels = data["image_shape"]
+        names = tuple(printable(name) for name in data["class_names"])
+        # Runs of earlier versions say nothing of these two.
+        resize = data.get("resize") or "stretch"
+        max_megapixels = float(data.get("max_megapixels") or MOST_MEGAPIXELS)
+        if min(height, width, channels) < 1 or height * width * channels > LARGEST_IMAGE or not names:
+            raise ValueError("no image is like that")
+        if head not in HEADS or resize not in RESIZINGS:
+            raise ValueError("there is no such head, or no such way to resize")
+        return Interface((height, width, channels), names, head, resize, max_megapixels)
+    except (KeyError, TypeError, ValueError):
+        raise CnnkitError(
+            f"`{run.environment}` does not say what the images, the classes and the head of the model are",
+            "The run was damaged, or stopped while it was made; train it again.",
+        ) from None
