@@ -24,7 +24,8 @@ from cnnkit.config.optimization.optimizers import OPTIMIZERS
 from cnnkit.config.optimization.schedules import SCHEDULES
 from cnnkit.config.run import ModelConfig, RunConfig
 from cnnkit.config.training import EarlyStopping, TrainingConfig
-from cnnkit.format.base import LARGEST_NUMBER, NamedObject, StrictModel, Table, to_plain
+from cnnkit.format.base import NamedObject, StrictModel, Table, to_plain
+from cnnkit.format.fields import LARGEST_NUMBER
 from cnnkit.format.schema import schema_of
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer

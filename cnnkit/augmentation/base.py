@@ -5,7 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from cnnkit.format.base import NUMBER_SCHEMA, NamedObject, describe, invalid, is_number, is_whole, list_schema
+from cnnkit.format.base import NamedObject, describe, invalid
+from cnnkit.format.fields import NUMBER_SCHEMA, is_number, is_whole, list_schema
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 

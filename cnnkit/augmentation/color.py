@@ -5,7 +5,8 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.augmentation.base import VALUE_RANGE, Augmentation, BitsFactor, SignedFactor, UnitFactor, ValueRange
-from cnnkit.format.base import Fraction, NonNegativeNumber, Pair, describe, invalid, is_whole, whole_schema
+from cnnkit.format.base import describe, invalid
+from cnnkit.format.fields import Fraction, NonNegativeNumber, Pair, is_whole, whole_schema
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 
 

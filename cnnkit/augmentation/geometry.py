@@ -18,7 +18,8 @@ from cnnkit.augmentation.base import (
     ValueRange,
     ZoomFactor,
 )
-from cnnkit.format.base import LARGEST_SIDE, Fraction, Side, describe, invalid, is_whole, list_schema, whole_schema
+from cnnkit.format.base import describe, invalid
+from cnnkit.format.fields import LARGEST_SIDE, Fraction, Side, is_whole, list_schema, whole_schema
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 

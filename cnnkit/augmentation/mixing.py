@@ -12,7 +12,8 @@ from cnnkit.augmentation.base import (
     UnitFactor,
     ValueRange,
 )
-from cnnkit.format.base import PositiveNumber, Repetitions, describe, invalid, is_number, list_schema
+from cnnkit.format.base import describe, invalid
+from cnnkit.format.fields import PositiveNumber, Repetitions, is_number, list_schema
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 
 _PIXEL = {"type": "number", "minimum": 0, "maximum": 255}

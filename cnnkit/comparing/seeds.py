@@ -12,7 +12,7 @@ from typing import Any
 
 from cnnkit.comparing.difference import Pair, align, as_json, differences, pair_lines, shown
 from cnnkit.errors import CnnkitError
-from cnnkit.format.base import is_whole
+from cnnkit.format.fields import is_whole
 from cnnkit.network.summary import Summary, summarize
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import list_runs

@@ -12,9 +12,9 @@ from cnnkit.config.objectives.losses import Loss
 from cnnkit.config.objectives.metrics import Metric
 from cnnkit.config.reports import Report
 from cnnkit.config.training import TrainingConfig
-from cnnkit.format.base import suggestion
 from cnnkit.format.explain import Path
 from cnnkit.format.shapes import format_shape
+from cnnkit.format.similar import suggestion
 from cnnkit.layers.core import Dense
 from cnnkit.layers.resolved import leaves
 from cnnkit.layers.stack import Step

@@ -5,8 +5,8 @@ from __future__ import annotations
 from cnnkit.config.data import DataConfig
 from cnnkit.config.reports import Report
 from cnnkit.config.training import TrainingConfig
-from cnnkit.format.base import suggestion
 from cnnkit.format.explain import Path
+from cnnkit.format.similar import suggestion
 from cnnkit.task import Task
 
 #: The columns of metrics.csv that are no metrics.

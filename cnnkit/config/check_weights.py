@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from cnnkit.config.reports import Report
 from cnnkit.config.training import TrainingConfig
-from cnnkit.format.base import suggestion
 from cnnkit.format.explain import Path
+from cnnkit.format.similar import suggestion
 from cnnkit.layers.weight_paths import SEPARATOR, keras_path, meant, weight_names
 
 

@@ -4,21 +4,19 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.format.base import (
+from cnnkit.format.base import StrictModel, describe, invalid
+from cnnkit.format.fields import (
     LARGEST_SIDE,
     NonNegativeNumber,
     Number,
     Pair,
     PositiveInteger,
     Rate,
-    StrictModel,
-    describe,
-    invalid,
     is_whole,
     list_schema,
-    suggestion,
     whole_schema,
 )
+from cnnkit.format.similar import suggestion
 from cnnkit.images.formats import MOST_MEGAPIXELS, Resizing
 
 

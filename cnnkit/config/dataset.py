@@ -15,7 +15,7 @@ from cnnkit.config.data import DataConfig, DataProblem, Splits
 from cnnkit.config.image_folder import image_header, list_image_folder
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
 from cnnkit.config.target import Target
-from cnnkit.format.base import nearest
+from cnnkit.format.similar import nearest
 from cnnkit.images.files import folders_in
 from cnnkit.images.formats import CorruptImage
 from cnnkit.task import Task

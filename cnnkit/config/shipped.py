@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cnnkit.errors import UsageError
-from cnnkit.format.base import suggestion
+from cnnkit.format.similar import suggestion
 
 
 def folder() -> Path:

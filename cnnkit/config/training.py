@@ -9,17 +9,14 @@ from cnnkit.config.objectives.losses import LOSSES, Loss
 from cnnkit.config.objectives.metrics import METRICS, Metric
 from cnnkit.config.optimization.optimizers import OPTIMIZERS, Adam, Optimizer
 from cnnkit.config.optimization.schedules import SCHEDULES, ReduceLROnPlateau, Schedule
-from cnnkit.format.base import (
+from cnnkit.format.base import Choice, StrictModel, describe, invalid
+from cnnkit.format.fields import (
     LARGEST_COUNT,
-    Choice,
     NonNegativeInteger,
     NonNegativeNumber,
     Number,
     PositiveInteger,
     Rate,
-    StrictModel,
-    describe,
-    invalid,
     is_number,
     is_whole,
     whole_schema,

@@ -109,7 +109,7 @@ def _run_child(name: str, command: Sequence[str], stall_seconds: float) -> None:
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
-    from cnnkit.format.base import nearest
+    from cnnkit.format.similar import nearest
 
     close = nearest(name.partition(":")[0].partition("/")[0], [*names, *KNOWN])
     return f"; did you mean `{close}`?" if close else ""

@@ -18,7 +18,7 @@ import numpy as np
 
 from cnnkit.data.splits import Array
 from cnnkit.errors import CnnkitError
-from cnnkit.format.base import suggestion
+from cnnkit.format.similar import suggestion
 
 #: A name, and perhaps a slice: `train`, `train[:90%]`, `train[10:20]`, `train[2shard]`.
 _SLICE = re.compile(r"([\w-]+)(?:\[([\d\w%:.-]+)\])?")

@@ -1,4 +1,4 @@
-"""The strict, frozen base model, the named objects of the YAML format, and shared field types.
+"""The strict, frozen base model, and the named objects of the YAML format.
 
 A *named object* is anything that the YAML file calls by its Keras name: a layer, an optimizer, an
 initializer. It is written as a bare name, a name with a mapping of keyword arguments, or a name with
@@ -8,23 +8,20 @@ uses are ever built.
 
 import importlib
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ValidationError,
-    WithJsonSchema,
 )
-from pydantic.functional_validators import PlainValidator
 from pydantic_core import PydanticCustomError, core_schema
+
+from cnnkit.format.similar import fold, nearest, suggestion
 
 
 class StrictModel(BaseModel):
@@ -88,104 +85,6 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_plain(item) for item in value]
     return value
-
-
-@lru_cache(maxsize=4096)
-def fold(name: str) -> str:
-    """A name without what is easily written otherwise: capitals, `_` and `-`."""
-    return name.lower().replace("_", "").replace("-", "")
-
-
-#: Longer than any name of Keras'; comparing texts takes the square of their length.
-_LONGEST_NAME = 100
-
-
-def nearest(name: object, names: Iterable[str]) -> str | None:
-    """The name that the user most likely meant, or None if nothing is close; of equals, the last."""
-    return _nearest(name, tuple(names)) if isinstance(name, str) and len(name) <= _LONGEST_NAME else None
-
-
-@lru_cache(maxsize=1024)
-def _nearest(name: str, names: tuple[str, ...]) -> str | None:
-    by_fold = {fold(candidate): candidate for candidate in names}
-    folded = fold(name)
-    if folded in by_fold:
-        return by_fold[folded]
-    import difflib
-
-    candidates = [one for one in by_fold if _may_mean(name, by_fold[one])]
-    close = difflib.get_close_matches(folded, candidates, n=1, cutoff=0)
-    return by_fold[close[0]] if close else None
-
-
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+[A-Za-z]?")
-
-
-def _may_mean(name: str, known: str) -> bool:
-    """Whether a name is a misspelling, or the beginning, of a known one.
-
-    It is none where a word of it is another one, such as that of `Conv1D` in `Conv2D` or of `XavierUniform` in
-    `HeUniform`, or where it lacks the first word: then it may mean something else.
-    """
-    folded, known_fold = fold(name), fold(known)
-    if len(folded) > 3 and len(folded) == len(known_fold) and sorted(folded) == sorted(known_fold):
-        return True
-    if _are_similar(folded, known_fold, 0.9):
-        return _digits(folded) == _digits(known_fold)
-    words, known_words = _words(name), _words(known)
-    if known_words[:1] == ["Random"] and words[:1] != ["Random"]:
-        known_words = known_words[1:]
-    return 0 < len(words) <= len(known_words) and all(map(_same_word, words, known_words))
-
-
-@lru_cache(maxsize=4096)
-def _words(name: str) -> list[str]:
-    return _WORD.findall(name)
-
-
-@lru_cache(maxsize=4096)
-def _digits(text: str) -> str:
-    return "".join(filter(str.isdigit, text))
-
-
-@lru_cache(maxsize=4096)
-def _same_word(word: str, known: str) -> bool:
-    """Whether a word is another one misspelt, shortened or lengthened."""
-    word, known = word.lower(), known.lower()
-    if min(len(word), len(known)) >= 3 and (word.startswith(known) or known.startswith(word)):
-        return True
-    if sorted(word) == sorted(known):
-        return True
-    if _digits(word):
-        # The letter O for a zero.
-        word = word.replace("o", "0")
-    return _digits(word) == _digits(known) and _are_similar(word, known, 0.74)
-
-
-def _are_similar(text: str, known: str, least: float) -> bool:
-    """Whether difflib's ratio of two texts, 0..1, is at least `least`."""
-    # It cannot be larger than by the letters that both could have, then by those that both have, whatever their order;
-    # that is ten times as quick to tell.
-    bound = least * (len(text) + len(known))
-    if 2 * min(len(text), len(known)) < bound:
-        return False
-    common = sum(min(text.count(letter), known.count(letter)) for letter in set(text))
-    if 2 * common < bound:
-        return False
-    import difflib
-
-    return difflib.SequenceMatcher(None, text, known).ratio() >= least
-
-
-def suggestion(name: object, names: Iterable[str]) -> str:
-    """The end of an `unknown ...` message: the nearest name, or all of them where they are few."""
-    names = sorted(names)
-    close = nearest(name, names)
-    if close is not None:
-        return f"; did you mean `{close}`?"
-    if len(names) <= 40:
-        return ("; expected one of " if len(names) > 1 else "; expected ") + ", ".join(f"`{known}`" for known in names)
-    return ""
 
 
 def with_article(noun: str) -> str:
@@ -447,129 +346,3 @@ class Choice:
             )
         names = [*bare, *(alias for alias, name in self.table.aliases.items() if name in bare)]
         return {"title": self.table.kind, "anyOf": [*([{"enum": names}] if names else []), *alternatives]}
-
-
-# --- Shared field types -------------------------------------------------------------------------------
-
-
-#: What is counted (filters, units, images of a batch, epochs) is no more than this: far beyond any network.
-LARGEST_COUNT = 1_000_000
-#: Rows or columns of an image, of a window, of padding. A JPEG file has 65,535 at most.
-LARGEST_SIDE = 65_536
-#: Optimizer updates.
-LARGEST_STEPS = 1_000_000_000
-#: What would be repeated, as operations of an augmentation are, without end.
-MOST_REPEATED = 100
-#: Numbers that are not whole; float32 ends at 3.4e38.
-LARGEST_NUMBER = 1e30
-#: Axes of a tensor without the batch, of which TensorFlow's operations take few.
-MOST_AXES = 8
-
-
-def is_whole(value: Any, low: int | None = None, high: int | None = None) -> bool:
-    """Whether a value is a whole number, between two bounds (both included) where they are given."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return False
-    return (low is None or low <= value) and (high is None or value <= high)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a number that the format takes anywhere: finite, and no larger than LARGEST_NUMBER."""
-    return (isinstance(value, float) or is_whole(value)) and abs(value) <= LARGEST_NUMBER
-
-
-def whole_schema(low: int, high: int) -> dict[str, Any]:
-    """The JSON Schema of a whole number between two bounds, both included."""
-    return {"type": "integer", "minimum": low, "maximum": high}
-
-
-def list_schema(item: Mapping[str, Any], fewest: int = 1, most: int | None = None) -> dict[str, Any]:
-    """The JSON Schema of a list."""
-    return {"type": "array", "items": item, "minItems": fewest, **({"maxItems": most} if most is not None else {})}
-
-
-#: The JSON Schema of what `is_number` takes.
-NUMBER_SCHEMA = {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER}
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    items = [value, value] if is_whole(value) else value
-    if isinstance(items, list | tuple) and len(items) == 2 and all(is_whole(one, 1, LARGEST_SIDE) for one in items):
-        return (items[0], items[1])
-    hint = ""
-    if isinstance(value, str) and value.strip().lstrip("-").isdigit():
-        hint = "; remove the quotes"
-    elif isinstance(value, str) and "," in value:
-        hint = f"; write a list: [{value.strip('() ')}]"
-    raise invalid(
-        f"expected a whole number from 1 to {LARGEST_SIDE:,}, or a list [height, width] of two, "
-        f"got {describe(value)}{hint}"
-    )
-
-
-_SIDE_SCHEMA = whole_schema(1, LARGEST_SIDE)
-
-#: One whole number for both axes, or [height, width]; held as (height, width).
-Pair = Annotated[
-    tuple[int, int],
-    PlainValidator(_pair),
-    WithJsonSchema({"anyOf": [_SIDE_SCHEMA, list_schema(_SIDE_SCHEMA, 2, 2)]}),
-]
-
-
-#: The names for numbers that the data set gives, which layers may have in the place of a number.
-DATA_NAMES = ("classes", "targets")
-
-
-def _dimension(value: Any) -> int | str:
-    if isinstance(value, str) and value in DATA_NAMES:
-        return value
-    if is_whole(value, 1, LARGEST_COUNT):
-        return int(value)
-    hint = "; remove the quotes" if isinstance(value, str) and value.strip().isdigit() else ""
-    raise invalid(
-        f"expected a whole number from 1 to {LARGEST_COUNT:,}, or `classes` (the data set's number of classes), "
-        f"got {describe(value)}{hint}"
-    )
-
-
-#: A number of units or filters: a whole number, or a name of DATA_NAMES.
-Dimension = Annotated[
-    int | Literal["classes", "targets"],
-    PlainValidator(_dimension),
-    WithJsonSchema({"anyOf": [whole_schema(1, LARGEST_COUNT), {"enum": list(DATA_NAMES)}]}),
-]
-
-PositiveInteger = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
-NonNegativeInteger = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
-#: Rows or columns.
-Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
-#: Optimizer updates, or batches.
-Steps = Annotated[int, Field(ge=1, le=LARGEST_STEPS)]
-#: Epochs as a number that need not be whole.
-Epochs = Annotated[float, Field(gt=0, le=LARGEST_COUNT)]
-#: How often something is repeated inside one operation.
-Repetitions = Annotated[int, Field(ge=1, le=MOST_REPEATED)]
-Number = Annotated[float, Field(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
-PositiveNumber = Annotated[float, Field(gt=0, le=LARGEST_NUMBER)]
-NonNegativeNumber = Annotated[float, Field(ge=0, le=LARGEST_NUMBER)]
-#: An axis of a weight or a tensor, counted from the end where negative.
-Axis = Annotated[int, Field(ge=-MOST_AXES, le=MOST_AXES)]
-#: A share or a rate that may not reach 1.
-Rate = Annotated[float, Field(ge=0, lt=1)]
-#: A share or a factor from 0 to 1, both included.
-Fraction = Annotated[float, Field(ge=0, le=1)]
-#: A threshold of probabilities: at 0 or 1, everything or nothing would lie above it.
-Threshold = Annotated[float, Field(gt=0, lt=1)]
-
-
-def _class_axis(value: Any) -> int:
-    if is_whole(value) and value in (-1, 1):
-        return int(value)
-    raise invalid(f"expected -1 or 1, the axis of the classes in [batch, classes], got {describe(value)}")
-
-
-#: The axis of the classes where losses and metrics see outputs of shape [batch, classes].
-ClassAxis = Annotated[int, PlainValidator(_class_axis), WithJsonSchema({"enum": [-1, 1]})]
-DataFormat = Literal["channels_last", "channels_first"]
-DtypeName = Literal["float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"]

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnkit.errors import Place, Problem
-from cnnkit.format.base import LARGEST_NUMBER, NamedObject, StrictModel, describe, nearest, shorten
+from cnnkit.format.base import NamedObject, StrictModel, describe, shorten
 from cnnkit.format.document import FLOAT, INTEGER, Node, flow
+from cnnkit.format.fields import LARGEST_NUMBER
 from cnnkit.format.schema import Schema, class_schema
+from cnnkit.format.similar import nearest
 
 Path = tuple[str | int, ...]
 

@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from cnnkit.format.base import DATA_NAMES, describe, invalid, is_number, shorten, suggestion
+from cnnkit.format.base import describe, invalid, shorten
+from cnnkit.format.fields import DATA_NAMES, is_number
+from cnnkit.format.similar import suggestion
 
 #: Characters; no config needs more, and Python's parser takes any nesting that they have room for.
 _LONGEST = 200

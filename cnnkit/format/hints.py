@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cnnkit.format.base import DATA_NAMES, NamedObject, StrictModel, Table, fold, nearest, suggestion, with_article
+from cnnkit.format.base import NamedObject, StrictModel, Table, with_article
 from cnnkit.format.document import INTEGER, flow
 from cnnkit.format.expressions import SIZES
+from cnnkit.format.fields import DATA_NAMES
 from cnnkit.format.schema import Schema
+from cnnkit.format.similar import fold, nearest, suggestion
 
 #: Keys of Keras 2, PyTorch and others, each with those that a section or named object may have instead.
 RENAMED: Mapping[str, tuple[str, ...]] = {

@@ -10,9 +10,10 @@ from typing import Any, get_args
 from pydantic_core import PydanticCustomError
 
 from cnnkit.errors import ConfigError, Place, Problem
-from cnnkit.format.base import NamedObject, Table, describe, keyword_arguments, shorten, split_named, suggestion
+from cnnkit.format.base import NamedObject, Table, describe, keyword_arguments, shorten, split_named
 from cnnkit.format.document import Node, is_stream, neighbours, parse, read_file, shown_name
 from cnnkit.format.schema import Schema, class_schema
+from cnnkit.format.similar import suggestion
 
 _PATH = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[-?[0-9]{1,9}\])*")
 _PART = re.compile(r"[^.\[\]]+")

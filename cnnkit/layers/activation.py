@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from cnnkit.format.base import Dimension, NonNegativeNumber, Number
+from cnnkit.format.fields import Dimension, NonNegativeNumber, Number
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers.axes import AxesField, as_list, covers, positions

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from cnnkit.format.base import MOST_AXES, describe, invalid, is_whole, list_schema, whole_schema
+from cnnkit.format.base import describe, invalid
+from cnnkit.format.fields import MOST_AXES, is_whole, list_schema, whole_schema
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 
 _BATCH = "axis 0 is the batch, so that an image's result would depend on the images beside it; axes count from 1"

@@ -13,7 +13,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, WrapValidator
 
-from cnnkit.format.base import DATA_NAMES, DtypeName, NamedObject, StrictModel
+from cnnkit.format.base import NamedObject, StrictModel
+from cnnkit.format.fields import DATA_NAMES, DtypeName
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.seeds import derive_seed
 from cnnkit.format.shapes import Shape, ShapeError, format_shape

@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from cnnkit.format.base import describe, invalid, nearest, nested, suggestion, to_plain
+from cnnkit.format.base import describe, invalid, nested, to_plain
 from cnnkit.format.explain import message_of, mistakes
 from cnnkit.format.expressions import SIZES, check_expression
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
+from cnnkit.format.similar import nearest, suggestion
 from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names
 from cnnkit.layers.geometry import CHANNELS_LAST
 from cnnkit.layers.resolved import Compound, Part, leaves

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from cnnkit.format.base import DATA_NAMES, StrictModel, invalid, nested, to_plain
+from cnnkit.format.base import StrictModel, invalid, nested, to_plain
 from cnnkit.format.expressions import CHANNELS, SIZES
+from cnnkit.format.fields import DATA_NAMES
 from cnnkit.format.schema import class_schema
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer

@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
-from cnnkit.format.base import LARGEST_COUNT, LARGEST_SIDE, describe, invalid
+from cnnkit.format.base import describe, invalid
+from cnnkit.format.fields import LARGEST_COUNT, LARGEST_SIDE
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers import geometry

@@ -4,7 +4,8 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cnnkit.format.base import Fraction, NonNegativeNumber, invalid
+from cnnkit.format.base import invalid
+from cnnkit.format.fields import Fraction, NonNegativeNumber
 from cnnkit.layers.weights import WeightAxes, WeightObject
 
 _NORM_AXIS = (

@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cnnkit.format.base import Dimension, Pair, PositiveInteger, describe, invalid
+from cnnkit.format.base import describe, invalid
+from cnnkit.format.fields import Dimension, Pair, PositiveInteger
 from cnnkit.format.script import Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers import geometry

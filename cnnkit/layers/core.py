@@ -5,7 +5,8 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.format.base import MOST_AXES, DataFormat, Dimension, describe, invalid, is_whole, list_schema, whole_schema
+from cnnkit.format.base import describe, invalid
+from cnnkit.format.fields import MOST_AXES, DataFormat, Dimension, is_whole, list_schema, whole_schema
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers.base import MOST_VALUES, Layer, ShapeLayer, Weight
 from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS

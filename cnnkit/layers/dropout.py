@@ -4,7 +4,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.format.base import DataFormat, Fraction, Rate, describe, invalid, is_whole, list_schema, whole_schema
+from cnnkit.format.base import describe, invalid
+from cnnkit.format.fields import DataFormat, Fraction, Rate, is_whole, list_schema, whole_schema
 from cnnkit.format.shapes import Shape, ShapeError
 from cnnkit.layers.base import MOST_VALUES, Scope, ShapeLayer, spatial
 from cnnkit.layers.weights import refuse_seed

@@ -4,7 +4,8 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cnnkit.format.base import invalid, is_whole
+from cnnkit.format.base import invalid
+from cnnkit.format.fields import is_whole
 from cnnkit.layers.weights import WeightAxes, WeightObject, refuse_seed
 
 

@@ -5,16 +5,14 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.format.base import (
+from cnnkit.format.base import StrictModel, describe, invalid
+from cnnkit.format.fields import (
     LARGEST_COUNT,
     NUMBER_SCHEMA,
     Fraction,
     NonNegativeNumber,
     Number,
     PositiveNumber,
-    StrictModel,
-    describe,
-    invalid,
     is_number,
     is_whole,
     whole_schema,

@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cnnkit.format.base import NonNegativeNumber, Number, PositiveNumber, invalid
+from cnnkit.format.base import invalid
+from cnnkit.format.fields import NonNegativeNumber, Number, PositiveNumber
 from cnnkit.format.script import Argument, Call
 from cnnkit.layers.initializers import FanInitializer, Initializer, SeededInitializer
 

@@ -4,7 +4,7 @@ Loaded when a config has such a name. An answer that begins with `write` has an 
 """
 
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.format.base import fold
+from cnnkit.format.similar import fold
 from cnnkit.layers import LAYERS
 from cnnkit.layers.weights import ACTIVATIONS, OTHER_ACTIVATIONS
 

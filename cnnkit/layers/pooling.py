@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cnnkit.format.base import DataFormat, Pair, invalid
+from cnnkit.format.base import invalid
+from cnnkit.format.fields import DataFormat, Pair
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape
 from cnnkit.layers.base import Layer, Scope, channels, image_shape, spatial

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from cnnkit.format.base import NonNegativeNumber
+from cnnkit.format.fields import NonNegativeNumber
 from cnnkit.layers.weights import WeightObject
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.format.base import NUMBER_SCHEMA, DataFormat, Number, Pair, Side, describe, invalid, is_number, list_schema
+from cnnkit.format.base import describe, invalid
+from cnnkit.format.fields import NUMBER_SCHEMA, DataFormat, Number, Pair, Side, is_number, list_schema
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers import geometry
 from cnnkit.layers.base import Layer, ShapeLayer, channels, image_shape, spatial

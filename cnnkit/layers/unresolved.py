@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from pydantic import GetJsonSchemaHandler, ValidationError
 from pydantic_core import PydanticCustomError, core_schema
 
-from cnnkit.format.base import DATA_NAMES, Choice, StrictModel, keyword_arguments, nested, split_named, to_plain
+from cnnkit.format.base import Choice, StrictModel, keyword_arguments, nested, split_named, to_plain
 from cnnkit.format.explain import message_of, mistakes
 from cnnkit.format.expressions import NAME, check_expression, is_expression, is_whole_name
+from cnnkit.format.fields import DATA_NAMES
 from cnnkit.format.schema import Schema, class_schema
 from cnnkit.format.shapes import Path, Shape, ShapeError
 from cnnkit.layers import LAYERS

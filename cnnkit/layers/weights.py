@@ -5,20 +5,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from cnnkit.format.base import (
-    MOST_AXES,
-    Choice,
-    NamedObject,
-    Table,
-    describe,
-    invalid,
-    is_whole,
-    list_schema,
-    shorten,
-    suggestion,
-    whole_schema,
-)
+from cnnkit.format.base import Choice, NamedObject, Table, describe, invalid, shorten
+from cnnkit.format.fields import MOST_AXES, is_whole, list_schema, whole_schema
 from cnnkit.format.script import Argument, Call
+from cnnkit.format.similar import suggestion
 
 SEED_IS_OF_THE_RUN = "`seed` comes from the run; write `seed:` at the top level of the file"
 

@@ -6,18 +6,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from cnnkit.format.base import (
-    LARGEST_SIDE,
-    DataFormat,
-    describe,
-    invalid,
-    is_whole,
-    list_schema,
-    suggestion,
-    whole_schema,
-)
+from cnnkit.format.base import describe, invalid
+from cnnkit.format.fields import LARGEST_SIDE, DataFormat, is_whole, list_schema, whole_schema
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
+from cnnkit.format.similar import suggestion
 from cnnkit.layers import geometry
 from cnnkit.layers.base import Layer, Scope, as_argument, channels, image_shape, spatial
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.errors import CnnkitError
-from cnnkit.format.base import is_number, is_whole
+from cnnkit.format.fields import is_number, is_whole
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import LARGEST_ARCHIVE, Run
 from cnnkit.runs.finding import list_runs

@@ -20,9 +20,10 @@ from cnnkit.config.optimization.schedules import SCHEDULES
 from cnnkit.config.run import ModelConfig, RunConfig
 from cnnkit.config.training import EarlyStopping, TrainingConfig
 from cnnkit.errors import ConfigError
-from cnnkit.format.base import Choice, StrictModel, Table, fold, nearest, split_named
+from cnnkit.format.base import Choice, StrictModel, Table, split_named
 from cnnkit.format.document import parse
 from cnnkit.format.hints import DROPPED, RENAMED, meant_key, of_key, renamed
+from cnnkit.format.similar import fold, nearest
 from cnnkit.layers import LAYERS
 from cnnkit.layers.blocks import BlockConfig
 from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS

@@ -11,8 +11,9 @@ import pytest
 from pydantic_core import PydanticCustomError
 
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.format.base import fold, split_named
+from cnnkit.format.base import split_named
 from cnnkit.format.document import parse
+from cnnkit.format.similar import fold
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Names
 from cnnkit.layers.stack import trace

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from cnnkit.config.objectives.losses import FROM_LOGITS
 from cnnkit.config.objectives.metrics import Metric, Misfit, too_many
-from cnnkit.format.base import ClassAxis, PositiveInteger, Rate
+from cnnkit.format.fields import ClassAxis, PositiveInteger, Rate
 
 
 class CategoricalAccuracy(Metric):

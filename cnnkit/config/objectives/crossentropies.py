@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from cnnkit.config.objectives.losses import FROM_LOGITS, Loss
-from cnnkit.format.base import ClassAxis, Fraction, NonNegativeNumber, Rate
+from cnnkit.format.fields import ClassAxis, Fraction, NonNegativeNumber, Rate
 
 
 class _Crossentropy(Loss):

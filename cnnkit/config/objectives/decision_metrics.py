@@ -6,14 +6,14 @@ from pydantic import Field, model_validator
 
 from cnnkit.config.objectives.losses import FROM_LOGITS
 from cnnkit.config.objectives.metrics import Metric, Misfit, no_class, too_many
-from cnnkit.format.base import (
+from cnnkit.format.base import invalid
+from cnnkit.format.fields import (
     Fraction,
     NonNegativeInteger,
     NonNegativeNumber,
     PositiveInteger,
     PositiveNumber,
     Threshold,
-    invalid,
 )
 
 _CLASS_ID = "Only this class, by its place among the classes, from 0 (folders: their names sorted as text)."

@@ -5,7 +5,8 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.config.objectives.losses import Loss
-from cnnkit.format.base import ClassAxis, Fraction, PositiveNumber, describe, invalid, is_whole
+from cnnkit.format.base import describe, invalid
+from cnnkit.format.fields import ClassAxis, Fraction, PositiveNumber, is_whole
 
 
 class _OnClassNumbers(Loss):

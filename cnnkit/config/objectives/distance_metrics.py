@@ -5,7 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from cnnkit.config.objectives.metrics import Metric
-from cnnkit.format.base import ClassAxis, describe, invalid, is_whole
+from cnnkit.format.base import describe, invalid
+from cnnkit.format.fields import ClassAxis, is_whole
 
 
 class CategoricalHinge(Metric):

@@ -5,7 +5,15 @@ from typing import ClassVar
 from pydantic import Field
 
 from cnnkit.config.optimization.optimizers import BETA, BETA_2, EPSILON, Optimizer
-from cnnkit.format.base import LARGEST_NUMBER, LARGEST_STEPS, Fraction, NonNegativeNumber, Number, PositiveNumber, Rate
+from cnnkit.format.fields import (
+    LARGEST_NUMBER,
+    LARGEST_STEPS,
+    Fraction,
+    NonNegativeNumber,
+    Number,
+    PositiveNumber,
+    Rate,
+)
 
 
 class RMSprop(Optimizer):

@@ -5,7 +5,8 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from cnnkit.config.optimization.schedules import Decay, Schedule, check_one_of
-from cnnkit.format.base import Epochs, Fraction, NonNegativeNumber, PositiveNumber, Steps, invalid
+from cnnkit.format.base import invalid
+from cnnkit.format.fields import Epochs, Fraction, NonNegativeNumber, PositiveNumber, Steps
 
 
 class CosineDecayRestarts(Schedule):

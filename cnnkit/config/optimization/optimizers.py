@@ -5,19 +5,16 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from cnnkit.format.base import (
+from cnnkit.format.base import NamedObject, Table, describe, invalid
+from cnnkit.format.fields import (
     LARGEST_COUNT,
     Fraction,
-    NamedObject,
     NonNegativeNumber,
     Number,
     PositiveNumber,
     Rate,
     Repetitions,
     Steps,
-    Table,
-    describe,
-    invalid,
 )
 
 

@@ -8,17 +8,15 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cnnkit.format.base import (
+from cnnkit.format.base import NamedObject, Table, invalid
+from cnnkit.format.fields import (
     LARGEST_STEPS,
     Epochs,
     Fraction,
-    NamedObject,
     NonNegativeInteger,
     NonNegativeNumber,
     PositiveNumber,
     Steps,
-    Table,
-    invalid,
 )
 
 SCHEDULES = Table(
