@@ -134,7 +134,6 @@ def stream(folder: Path, epochs: int, batch_size: int) -> dict[str, Any]:
     batches = data.training_batches(
         sets.train,
         batch_size=batch_size,
-        classes=CLASSES,
         seed=0,
         epoch=epoch,
         transform=Pipeline([flip], seed=0),

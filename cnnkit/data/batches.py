@@ -62,7 +62,6 @@ def training_batches(
     split: Split,
     *,
     batch_size: int,
-    classes: int,
     seed: int,
     epoch: int | tf.Variable = 0,
     drop_remainder: bool = False,
@@ -77,23 +76,22 @@ def training_batches(
     Args:
         split: The training images.
         batch_size: Images per batch; the last one of an epoch may be smaller.
-        classes: Number of classes.
         seed: The run's seed.
         epoch: The epoch's number, 0 for the first. A variable (int64) is read whenever iteration starts, so that
             one data set serves a whole `fit`.
         drop_remainder: Whether to leave out an epoch's smaller last batch.
         transform: Augments a batch: (batch, epoch, step in the epoch, places in the split) to a batch, where a batch
-            is a dict as Keras' image layers take it: `images`, uint8 [batch, height, width, channels], and `labels`,
-            float32 [batch, classes]; epoch and step are int64 scalars, and places int64 [batch].
+            is a dict in the words of Keras' image layers, see `Targets.in_graph`; epoch and step are int64 scalars, and
+            places int64 [batch].
         finish: Turns such a dict into the element, for label smoothing or sample weights.
 
     Returns:
-        A data set of (images, one-hot labels), or of what `finish` returns.
+        A data set of (images, targets), or of what `finish` returns.
     """
     import tensorflow as tf
 
     steps = steps_per_epoch(split.size, batch_size, drop_remainder)
-    gather = _reader(split, classes)
+    gather = _reader(split)
     # Where all batches have one size, say so: static shapes make faster kernels.
     static = batch_size if split.size % batch_size == 0 or drop_remainder else None
 
@@ -119,11 +117,11 @@ def training_batches(
     return _finished(batches, split, batch_size)
 
 
-def evaluation_batches(split: Split, *, batch_size: int, classes: int) -> tf.data.Dataset:
-    """All images once, in order: (uint8 images, one-hot float32 labels); the last batch may be smaller."""
+def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
+    """All images once, in order: (uint8 images, targets); the last batch may be smaller."""
     import tensorflow as tf
 
-    gather = _reader(split, classes)
+    gather = _reader(split)
     static = batch_size if split.size % batch_size == 0 else None
 
     def make(step: Any) -> tuple[Any, Any]:
@@ -159,28 +157,29 @@ def naming_corrupt_files(*splits: Split | None) -> Iterator[None]:
 
 
 def _element(batch: dict[str, Any]) -> tuple[Any, Any]:
-    """A batch as `fit` takes it."""
-    return batch["images"], batch["labels"]
+    """A batch as `fit` takes it: the images, and whatever comes with them."""
+    images, targets = batch.values()
+    return images, targets
 
 
-def _reader(split: Split, classes: int) -> Callable[[Any], dict[str, Any]]:
-    """Indices [batch] to uint8 `images` and one-hot float32 `labels`, to be run inside tf.data."""
+def _reader(split: Split) -> Callable[[Any], dict[str, Any]]:
+    """Indices [batch] to a batch, see `Targets.in_graph`; to be run inside tf.data."""
     import tensorflow as tf
 
+    with_targets = split.targets.in_graph()
     # The map function captures these tensors; they stay in host memory and out of the graph, whose size
     # is limited to 2 GB.
     with tf.device("CPU:0"):
-        all_labels = tf.constant(split.labels, tf.int64)
-        all_images = None if split.images is None else _as_tensor(split.images)
+        all_stored = None if split.stored is None else _as_tensor(split.stored)
         positions = tf.constant(split.positions, tf.int64)
 
     def gather(indices: Any) -> dict[str, Any]:
-        if all_images is not None:
-            images = tf.gather(all_images, indices)
+        if all_stored is not None:
+            stored = tf.gather(all_stored, indices)
         else:
-            images = split.source.read_in_graph(tf.gather(positions, indices))
-            images = tf.ensure_shape(images, [indices.shape[0], *split.shape])
-        return {"images": images, "labels": tf.one_hot(tf.gather(all_labels, indices), classes)}
+            stored = split.source.read_in_graph(tf.gather(positions, indices))
+            stored = tf.ensure_shape(stored, [indices.shape[0], *split.source.stored_shape])
+        return with_targets(stored, indices)
 
     return gather
 
@@ -222,7 +221,7 @@ def _finished(batches: tf.data.Dataset, split: Split, batch_size: int) -> tf.dat
 
 def _batch_bytes(split: Split, batch_size: int) -> int:
     """Bytes of a batch as float32, which augmentation makes of it."""
-    return batch_size * math.prod(split.shape) * 4
+    return batch_size * math.prod(split.source.stored_shape) * 4
 
 
 def channel_statistics(split: Split) -> tuple[list[float], list[float]]:
@@ -235,14 +234,15 @@ def channel_statistics(split: Split) -> tuple[list[float], list[float]]:
     places = np.arange(count) * split.size // count
     if split.moments is not None:
         moments = split.moments[places]
-    elif split.images is not None:
-        parts = (split.images[places[start : start + CHUNK]] for start in range(0, count, CHUNK))
+    elif split.stored is not None:
+        parts = (split.stored[places[start : start + CHUNK]] for start in range(0, count, CHUNK))
         moments = np.concatenate([image_moments(images) for images in parts])
     else:
         moments = moments_of(split.source, split.positions[places])
     number = count * split.shape[0] * split.shape[1]
     means, variances = [], []
-    for total, squares in moments.sum(axis=0).tolist():
+    # A mask is stored behind the channels of the image.
+    for total, squares in moments.sum(axis=0)[: split.shape[2]].tolist():
         means.append(total / number)
         # Whole numbers until the last division: nothing cancels.
         variances.append((number * squares - total * total) / (number * number))

@@ -101,7 +101,7 @@ def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
             splits[split_name] = {
                 "images": split.size,
                 "per_class": dict(zip(names, counts, strict=True)),
-                **({"in_memory": split.images is not None} if sized else {}),
+                **({"in_memory": split.stored is not None} if sized else {}),
             }
     pixels = {}
     if sized:

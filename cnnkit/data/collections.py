@@ -13,6 +13,7 @@ from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.data.digits import read_digits
 from cnnkit.data.images import FolderSource, file_facts
 from cnnkit.data.splits import Source
+from cnnkit.data.targets import ClassNumbers, numbered
 from cnnkit.errors import CnnkitError
 
 
@@ -67,10 +68,11 @@ class Folder:
 
     def open(self, spec: str) -> Source:
         if spec not in self._opened:
+            files = self.listing.splits[spec]
             self._opened[spec] = FolderSource(
                 self.listing.root,
-                self.listing.splits[spec],
-                self.listing.class_names,
+                [file for names in files for file in names],
+                ClassNumbers(numbered(files), self.listing.class_names),
                 self.info.shape,
                 resize=None if self.config.image_size is None else self.config.resize,
                 skip_corrupt=self.config.skip_corrupt,

@@ -37,6 +37,10 @@ class Measured:
     moments: Array
     read: Callable[[Array], Array]
 
+    def target(self, index: int) -> bytes:
+        """What tells the target of an image from others; nothing where masks are stored with the images."""
+        return self.source.targets.values[self.positions[index]].tobytes()
+
 
 @dataclass(frozen=True)
 class Copies:
@@ -59,7 +63,8 @@ def measured(split: Split, name: str | None = None) -> Measured | None:
     """The images of a split that is in memory; None of one that is not."""
     if split.moments is None:
         return None
-    return Measured(name or split.name, split.source, split.positions, split.moments, split.read)
+    moments = split.moments[:, : split.shape[2]]
+    return Measured(name or split.name, split.source, split.positions, moments, split.read)
 
 
 def measured_in_cache(name: str, source: Source, positions: Array) -> Measured | None:
@@ -70,7 +75,9 @@ def measured_in_cache(name: str, source: Source, positions: Array) -> Measured |
     found, moments = kept
     wanted = np.isin(found, positions)
     places = found[wanted]
-    return Measured(name, source, places, moments[wanted], lambda indices: source.read(places[indices]))
+    channels = source.shape[2]
+    moments = moments[wanted][:, :channels]
+    return Measured(name, source, places, moments, lambda indices: source.read(places[indices])[..., :channels])
 
 
 def find_copies(training: Measured, other: Measured) -> Copies | None:
@@ -82,14 +89,14 @@ def find_copies(training: Measured, other: Measured) -> Copies | None:
     candidates = np.flatnonzero(np.isin(looked_at, known))
     if not len(candidates):
         return None
-    classes: dict[bytes, set[int]] = defaultdict(set)
+    known_targets: dict[bytes, set[bytes]] = defaultdict(set)
     originals = np.flatnonzero(np.isin(known, looked_at[candidates]))
     for index, digest in _digests(training, originals):
-        classes[digest].add(int(training.source.labels[training.positions[index]]))
+        known_targets[digest].add(training.target(index))
     copies = [
-        (index, int(other.source.labels[other.positions[index]]) not in classes[digest])
+        (index, other.target(index) not in known_targets[digest])
         for index, digest in _digests(other, candidates)
-        if digest in classes
+        if digest in known_targets
     ]
     if not copies:
         return None

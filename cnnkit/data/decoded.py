@@ -22,7 +22,7 @@ class Decoded:
 
     Args:
         positions: Their places in the source, sorted int64 [n]; corrupt ones are left out.
-        images: uint8 [n, height, width, channels].
+        images: uint8 [n, *source.stored_shape].
         moments: What `image_moments` says of each.
     """
 
@@ -59,11 +59,11 @@ def decode(source: Source, parts: Sequence[Array], *, keep: bool) -> list[Decode
 
 
 def _decode_and_keep(source: Source, parts: Sequence[Array], key: str) -> list[Decoded]:
-    count = len(source.labels)
+    count = source.targets.size
     collected = _Parts(source, parts)
     all_positions = [np.empty(0, np.int64)]
-    all_moments = [np.empty((0, source.shape[2], 2), np.int64)]
-    with writing(key, count * (math.prod(source.shape) + 8 + 16 * source.shape[2])) as writer:
+    all_moments = [np.empty((0, source.stored_shape[2], 2), np.int64)]
+    with writing(key, count * (math.prod(source.stored_shape) + 8 + 16 * source.stored_shape[2])) as writer:
         # Where the cache takes nothing, the rest is not needed.
         wanted = np.arange(count) if writer.is_open else np.unique(np.concatenate(parts))
         for positions, images in source.decode(wanted):
@@ -83,12 +83,12 @@ class _Parts:
     def __init__(self, source: Source, parts: Sequence[Array]) -> None:
         self.wanted = []
         for positions in parts:
-            mask = np.zeros(len(source.labels), bool)
+            mask = np.zeros(source.targets.size, bool)
             mask[positions] = True
             self.wanted.append(mask)
         self.positions = [np.empty(len(positions), np.int64) for positions in parts]
-        self.images = [empty_images(len(positions), source.shape) for positions in parts]
-        self.moments = [np.empty((len(positions), source.shape[2], 2), np.int64) for positions in parts]
+        self.images = [empty_images(len(positions), source.stored_shape) for positions in parts]
+        self.moments = [np.empty((len(positions), source.stored_shape[2], 2), np.int64) for positions in parts]
         self.filled = [0] * len(parts)
 
     def add(self, positions: Array, images: Array, moments: Array) -> None:
@@ -151,7 +151,7 @@ def readable(source: Source, positions: Array) -> Array:
         found = read_arrays(key, "positions")
         if found is not None:
             return np.intersect1d(positions, found[0])
-    left = [part for part, _ in source.decode(np.arange(len(source.labels)))]
+    left = [part for part, _ in source.decode(np.arange(source.targets.size))]
     whole = np.concatenate([np.empty(0, np.int64), *left])
     if key is not None:
         write_arrays(key, {"positions": whole})
@@ -167,7 +167,7 @@ def check_readable(sources: Sequence[Source]) -> None:
     failed: list[CorruptImage] = []
     for source in {id(source): source for source in sources}.values():
         try:
-            for _ in source.decode(np.arange(len(source.labels))):
+            for _ in source.decode(np.arange(source.targets.size)):
                 pass
         except CorruptFiles as error:
             failed += error.errors

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnkit.data.splits import ArraySource
+from cnnkit.data.targets import ClassNumbers
 from cnnkit.errors import CnnkitError
 
 
@@ -34,4 +35,4 @@ def read_digits() -> ArraySource:
         digits = load_digits()
         pixels, labels = digits.data, digits.target
     images = np.rint(pixels * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
-    return ArraySource(images, labels, "digits")
+    return ArraySource(images, ClassNumbers(labels, [str(digit) for digit in range(10)]), "digits")

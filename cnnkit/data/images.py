@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from cnnkit.data.splits import Array, chunk_size
+from cnnkit.data.targets import Targets
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import FORMATS, MOST_MEGAPIXELS, CorruptImage, open_image
 from cnnkit.machine.processor import usable_cores
@@ -219,40 +220,42 @@ def file_facts(path: str | os.PathLike[str]) -> os.stat_result:
 
 
 class FolderSource:
-    """Image files with a label each, decoded when they are read.
+    """Image files with a target each, decoded when they are read.
 
     Args:
         root: The folder that `files` are relative to.
-        files: One list of files for each class.
-        class_names: The classes' names, for messages.
+        files: The image files.
+        targets: Theirs.
         shape: (height, width, channels) of the images that leave here.
         resize: How images of another size are resized, see `read_image`; None if they are errors.
         skip_corrupt: Whether `decode` leaves out files that cannot be decoded.
         skip_by: How the user asks for that, for messages.
         most_megapixels: Images with more cannot be decoded.
+        groups: As `Source.groups` says.
     """
 
     def __init__(
         self,
         root: Path,
-        files: Sequence[Sequence[str]],
-        class_names: Sequence[str],
+        files: Sequence[str],
+        targets: Targets,
         shape: tuple[int, int, int],
         *,
         resize: str | None,
         skip_corrupt: bool,
         skip_by: str = "set `data.skip_corrupt: true`",
         most_megapixels: float = MOST_MEGAPIXELS,
+        groups: Array | None = None,
     ) -> None:
         self.root = root
-        self.class_names = class_names
-        self.shape = shape
+        self.targets = targets
+        self.shape = self.stored_shape = shape
         self.resize = resize
         self.skip_corrupt = skip_corrupt
         self.skip_by = skip_by
         self.most_megapixels = most_megapixels
-        self.files = [file for names in files for file in names]
-        self.labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(names) for names in files])
+        self.files = list(files)
+        self.groups = groups
 
     def identity(self, position: int) -> str:
         return printable(Path(self.files[position]).as_posix())
@@ -279,14 +282,14 @@ class FolderSource:
         left_out = (self.skip_corrupt, self.skip_corrupt and self.most_megapixels)
         how = (str(self.root.resolve()), self.shape, self.resize, *left_out, version("pillow"))
         digest.update(repr(how).encode("utf-8", "surrogateescape"))
-        for file, label in zip(self.files, self.labels.tolist(), strict=True):
+        for file in self.files:
             facts = file_facts(os.path.join(self.root, file))
-            line = f"{file}\0{label}\0{facts.st_size}\0{facts.st_mtime_ns}\n"
+            line = f"{file}\0{facts.st_size}\0{facts.st_mtime_ns}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     def decode(self, positions: Array) -> Iterator[tuple[Array, Array]]:
-        step = chunk_size(self.shape)
+        step = chunk_size(self.stored_shape)
         images = np.empty((min(step, len(positions)), *self.shape), np.uint8)
         failed: list[CorruptImage] = []
         # Pillow lets go of Python's global lock while it decodes and resizes.
@@ -312,7 +315,8 @@ class FolderSource:
 
     def _read_one(self, position: int) -> Array:
         path = os.path.join(self.root, self.files[position])
-        label = self.class_names[self.labels[position]]
+        what = self.targets.text(position)
+        shown = f" ({what})" if what else ""
         try:
             image = read_image(
                 path,
@@ -323,12 +327,11 @@ class FolderSource:
             )
         except CorruptImage as error:
             hint = f"Repair or remove such files, or {self.skip_by} to leave them out."
-            raise CorruptImage(f"{error.message} (class `{label}`)", error.hint or hint) from None
+            raise CorruptImage(f"{error.message}{shown}", error.hint or hint) from None
         if image.shape != self.shape:
             height, width = image.shape[:2]
             raise CnnkitError(
-                f"the image `{path}` (class `{label}`) is {height}x{width}, but others are "
-                f"{self.shape[0]}x{self.shape[1]}",
+                f"the image `{path}`{shown} is {height}x{width}, but others are {self.shape[0]}x{self.shape[1]}",
                 "Set `data.image_size: [height, width]` to resize all images.",
             )
         return image

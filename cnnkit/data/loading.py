@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from cnnkit.data.decoded import decode, readable
 from cnnkit.data.images import CorruptFiles, FolderSource
 from cnnkit.data.memory import MEMORY_SHARE, available_memory
 from cnnkit.data.splits import Array, DataSets, Source, Split, stratified
+from cnnkit.data.targets import ClassNumbers, numbered
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.format.seeds import derive_seed
 from cnnkit.images.formats import MOST_MEGAPIXELS, CorruptImage
@@ -175,8 +177,8 @@ def labelled_folder(
         files[place] = paths
     source = FolderSource(
         listing.root,
-        files,
-        class_names,
+        [file for paths in files for file in paths],
+        ClassNumbers(numbered(files), class_names),
         shape,
         resize=resize,
         skip_corrupt=skip_corrupt,
@@ -218,7 +220,7 @@ def _plan(
     if "train" in splits or ("validation" in splits and shared) or ("test" in splits and test_spec is None):
         divide = _Division(info, config.validation if shared else 0.0, test_spec is None, seed)
         source = _open_train(collection, train_spec)
-        for name, positions in divide(source.labels).items():
+        for name, positions in divide(source).items():
             if name in splits:
                 plan[name] = (source, positions)
     return plan
@@ -242,25 +244,25 @@ class _Division:
         self.needs_test = needs_test
         self.seed = derive_seed(seed, "split")
 
-    def __call__(self, labels: Array) -> dict[str, Array]:
-        absent = np.setdiff1d(np.arange(self.info.classes), labels)
-        # A data set may leave labels unused (EMNIST's letters do); a class folder without images cannot be.
-        if len(absent) == self.info.classes - 1:
-            raise CnnkitError("the training images are all of one class; a classifier needs at least two")
+    def __call__(self, source: Source) -> dict[str, Array]:
+        source.targets.check_learnable()
         found = {}
-        train = np.arange(len(labels))
+        train = np.arange(source.targets.size)
+        strata = source.targets.strata()
+        if strata is None:
+            strata = np.zeros(len(train), np.int64)
         names = self.info.class_names
         if self.needs_test:
-            train, found["test"] = stratified(labels, TEST_SHARE, FIXED_SEED, class_names=names)
+            train, found["test"] = stratified(strata, TEST_SHARE, FIXED_SEED, class_names=names)
         if self.validation > 0:
-            rest, part = stratified(labels[train], self.validation, self.seed, class_names=names, purpose="validation")
+            rest, part = stratified(strata[train], self.validation, self.seed, class_names=names, purpose="validation")
             found["validation"] = train[part]
             train = train[rest]
         return {"train": train, **found}
 
 
 def _whole(source: Source) -> tuple[Source, Array]:
-    return source, np.arange(len(source.labels))
+    return source, np.arange(source.targets.size)
 
 
 def _test_spec(config: DataConfig, collection: Collection) -> str | None:
@@ -317,8 +319,7 @@ def _make_splits(
     Args:
         besides: What later is read from the cache; its images are put there, and none is kept in memory.
     """
-    image_bytes = math.prod(info.shape)
-    needed = sum(len(positions) for _, positions in plan.values()) * image_bytes
+    needed = sum(len(positions) * math.prod(source.stored_shape) for source, positions in plan.values())
     available = available_memory()
     limit = available * MEMORY_SHARE if memory_bytes is None else memory_bytes
     if memory == "cache" and needed > available:
@@ -336,7 +337,7 @@ def _make_splits(
         names = [name for name, (other, _) in plan.items() if other is source]
         parts = [plan[name][1] for name in names] or [np.empty(0, np.int64)]
         # The cache holds whole slices. One that is much larger than what is asked of it is not decoded for its sake.
-        keep = len(source.labels) * image_bytes <= max(limit, needed)
+        keep = source.targets.size * math.prod(source.stored_shape) <= max(limit, needed)
         try:
             decoded = decode(source, parts, keep=keep)
         except CorruptFiles as error:
@@ -344,8 +345,8 @@ def _make_splits(
             continue
         for name, part, found in zip(names, parts, decoded, strict=False):
             _check_left(name, source, part, found.positions)
-            labels = source.labels[found.positions]
-            made[name] = Split(name, labels, info.shape, source, found.positions, found.images, found.moments)
+            targets = source.targets.take(found.positions)
+            made[name] = Split(name, targets, source.shape, source, found.positions, found.images, found.moments)
     if failed:
         raise CorruptFiles(failed)
     return made, "cache"
@@ -356,7 +357,7 @@ def _streamed(name: str, source: Source, positions: Array) -> Split:
         left = readable(source, positions)
         _check_left(name, source, positions, left)
         positions = left
-    return Split(name, source.labels[positions], source.shape, source, positions)
+    return Split(name, source.targets.take(positions), source.shape, source, positions)
 
 
 def _check_left(name: str, source: Source, wanted: Array, left: Array) -> None:
@@ -377,9 +378,10 @@ def _check_left(name: str, source: Source, wanted: Array, left: Array) -> None:
         )
     if len(left) == 0:
         raise CnnkitError(f"the {name} split has no images that can be read")
-    lost = np.setdiff1d(source.labels[wanted], source.labels[left])
-    if len(lost) and isinstance(source, FolderSource):
-        class_name = source.class_names[lost[0]]
+    strata = source.targets.strata()
+    lost: Any = [] if strata is None else np.setdiff1d(strata[wanted], strata[left])
+    if len(lost) and isinstance(source, FolderSource) and isinstance(source.targets, ClassNumbers):
+        class_name = source.targets.names[lost[0]]
         message = f"no image of the class `{class_name}` in the {name} split can be read"
         if name == "train":
             raise CnnkitError(message, "Repair or replace some of its files, or remove the folder of the class.")

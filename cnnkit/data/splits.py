@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from cnnkit.data.targets import ClassNumbers, Targets
 from cnnkit.errors import CnnkitError
 
 if TYPE_CHECKING:
@@ -39,14 +40,21 @@ def chunk_size(shape: tuple[int, int, int]) -> int:
 
 
 class Source(Protocol):
-    """The labelled images of one slice or folder, before they are divided into splits."""
+    """The images of one slice or folder with their targets, before they are divided into splits."""
 
     #: (height, width, channels) of every image.
     shape: tuple[int, int, int]
 
+    #: The same of what is stored of each: a mask is one more channel behind those of the image.
+    stored_shape: tuple[int, int, int]
+
     @property
-    def labels(self) -> Array:
-        """int64 [n], 0..classes-1."""
+    def targets(self) -> Targets:
+        """Those of all its images."""
+
+    @property
+    def groups(self) -> Array | None:
+        """A whole number for each image, int64 [n]: those with the same one stay together. None where all may part."""
 
     @property
     def key(self) -> str | None:
@@ -59,7 +67,7 @@ class Source(Protocol):
         """The image's file, for a folder."""
 
     def read(self, positions: Array) -> Array:
-        """The images at `positions`, uint8 [len(positions), height, width, channels]."""
+        """What is stored of the images at `positions`, uint8 [len(positions), *stored_shape]."""
 
     def read_in_graph(self, positions: Any) -> Any:
         """`read` as TensorFlow operations, for use inside tf.data."""
@@ -70,7 +78,7 @@ class Source(Protocol):
         Corrupt images are left out; where that is not asked for, an error names all of them at the end.
 
         Yields:
-            Positions [n] and their images [n, height, width, channels], which the next ones may overwrite.
+            Positions [n] and what is stored of their images [n, *stored_shape], which the next ones may overwrite.
 
         Raises:
             CorruptFiles: if there are corrupt images that are not to be left out.
@@ -79,30 +87,41 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Labelled uint8 images, either decoded in memory or decoded when they are read.
+    """uint8 images with their targets, either decoded in memory or decoded when they are read.
 
     Args:
         name: `train`, `validation` or `test`.
-        labels: int64 [size], 0..classes-1.
+        targets: In the order of the images.
         shape: (height, width, channels) of every image.
         source: Where the images come from.
         positions: Place of each image in the source.
-        images: uint8 [size, height, width, channels], or None where they are decoded when they are read.
-        moments: int64 [size, channels, 2], each image's sum and sum of squares, where they are known.
+        stored: uint8 [size, *source.stored_shape], or None where they are decoded when they are read.
+        moments: int64 [size, channels, 2], the sum and the sum of squares of each channel of what is stored of each
+            image, where they are known.
     """
 
     name: str
-    labels: Array
+    targets: Targets
     shape: tuple[int, int, int]
     source: Source
     positions: Array
-    images: Array | None = None
+    stored: Array | None = None
     moments: Array | None = None
 
     @property
     def size(self) -> int:
         """Number of images."""
-        return len(self.labels)
+        return self.targets.size
+
+    @property
+    def labels(self) -> Array:
+        """The targets as an array with one row per image: int64 [size] of class numbers, or float32 [size, k]."""
+        return self.targets.values
+
+    @property
+    def images(self) -> Array | None:
+        """uint8 [size, height, width, channels], or None where they are decoded when they are read."""
+        return None if self.stored is None else self.stored[..., : self.shape[2]]
 
     @property
     def ids(self) -> list[str]:
@@ -117,9 +136,17 @@ class Split:
 
     def read(self, indices: Sequence[int] | Array) -> Array:
         """The images at `indices` of this split, uint8 [len(indices), height, width, channels]."""
+        return self.read_stored(indices)[..., : self.shape[2]]
+
+    def read_masks(self, indices: Sequence[int] | Array) -> Array:
+        """The masks of images that come with masks, uint8 [len(indices), height, width]."""
+        return self.read_stored(indices)[..., -1]
+
+    def read_stored(self, indices: Sequence[int] | Array) -> Array:
+        """What is stored of the images at `indices`, uint8 [len(indices), *source.stored_shape]."""
         places = np.asarray(indices, np.int64)
-        if self.images is not None:
-            return self.images[places]
+        if self.stored is not None:
+            return self.stored[places]
         return self.source.read(self.positions[places])
 
 
@@ -148,16 +175,18 @@ class ArraySource:
 
     Args:
         images: uint8 [n, height, width, channels].
-        labels: Whole numbers [n].
+        targets: Theirs.
         name: What `identity` puts before an image's place.
     """
 
-    def __init__(self, images: Array, labels: Array, name: str) -> None:
+    groups = None
+
+    def __init__(self, images: Array, targets: Targets, name: str) -> None:
         self.images = np.ascontiguousarray(images, np.uint8)
-        self.labels = np.asarray(labels, np.int64)
+        self.targets = targets
         self.name = name
         height, width, channels = self.images.shape[1:]
-        self.shape = (int(height), int(width), int(channels))
+        self.shape = self.stored_shape = (int(height), int(width), int(channels))
         self.key = None
 
     def identity(self, position: int) -> str:
@@ -175,16 +204,23 @@ class ArraySource:
         return tf.numpy_function(self.read, [positions], tf.uint8)
 
     def decode(self, positions: Array) -> Iterator[tuple[Array, Array]]:
-        step = chunk_size(self.shape)
+        step = chunk_size(self.stored_shape)
         for start in range(0, len(positions), step):
             part = positions[start : start + step]
             yield part, self.images[part]
 
 
-def split_from_arrays(images: Array, labels: Array, name: str = "train") -> Split:
-    """A split from arrays: uint8 images [n, height, width, channels] and labels [n]."""
-    source = ArraySource(images, labels, name)
-    return Split(name, source.labels, source.shape, source, np.arange(len(source.labels)), source.images)
+def split_from_arrays(images: Array, labels: Array, name: str = "train", classes: int | None = None) -> Split:
+    """A split from arrays of images of one class each.
+
+    Args:
+        images: uint8 [n, height, width, channels].
+        labels: Whole numbers [n].
+        classes: How many there are; by default one more than the largest label.
+    """
+    count = int(np.max(labels)) + 1 if classes is None else classes
+    source = ArraySource(images, ClassNumbers(labels, [str(number) for number in range(count)]), name)
+    return Split(name, source.targets, source.shape, source, np.arange(len(images)), source.images)
 
 
 def stratified(

@@ -17,6 +17,7 @@ from cnnkit.data.cache import entry_key, read_arrays, write_arrays
 from cnnkit.data.memory import parallel_calls
 from cnnkit.data.records import find_records, read_record_files
 from cnnkit.data.splits import Array
+from cnnkit.data.targets import ClassNumbers, Targets
 from cnnkit.errors import CnnkitError
 from cnnkit.machine.tensorflow import load_tensorflow
 
@@ -87,10 +88,12 @@ class RecordSource:
     TensorFlow is loaded only where something is not in the cache.
     """
 
+    groups = None
+
     def __init__(self, prepared: PreparedSet, spec: str) -> None:
         self.prepared = prepared
         self.spec = spec
-        self.shape = prepared.shape
+        self.shape = self.stored_shape = prepared.shape
         self.parts = prepared.record_files.parts(spec)
         if not self.parts:
             raise CnnkitError(f"the slice `{spec}` of `{prepared.name}` is empty")
@@ -130,6 +133,11 @@ class RecordSource:
         if cached is None:
             write_arrays(key, {"labels": labels})
         return labels
+
+    @cached_property
+    def targets(self) -> Targets:
+        names = [str(number) for number in range(self.prepared.classes)]
+        return ClassNumbers(self.labels, names)
 
     @cached_property
     def _places(self) -> list[Array]:
@@ -183,7 +191,7 @@ class RecordSource:
 
     def decode(self, positions: Array) -> Iterator[tuple[Array, Array]]:
         tf = load_tensorflow()
-        if len(positions) == len(self.labels):
+        if len(positions) == self.targets.size:
             # TensorFlow's reader compares every record with its checksum.
             batches = self._records().batch(RECORDS)
         else:

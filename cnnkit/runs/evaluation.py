@@ -191,7 +191,7 @@ def _answers(trained: TrainedRun, images: Any, tta: Sequence[str]) -> _Answers:
     batch_size = inference_batch_size(model)
 
     def batches(size: int) -> Any:
-        return data_module.evaluation_batches(images, batch_size=size, classes=len(interface.class_names))
+        return data_module.evaluation_batches(images, batch_size=size)
 
     with data_module.naming_corrupt_files(images):
         outputs, labels = evaluate.predict_batches(network, batches(at_once))

@@ -152,7 +152,6 @@ def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
 
     config, data = prepared.config, prepared.data
     assert data.train is not None
-    classes = data.info.classes
     transform = None
     if config.augmentation:
         from cnnkit.augmentation.pipeline import Pipeline
@@ -161,7 +160,6 @@ def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
     training = data_module.training_batches(
         data.train,
         batch_size=config.data.batch_size,
-        classes=classes,
         seed=config.seed,
         epoch=epoch,
         drop_remainder=config.data.drop_remainder,
@@ -171,4 +169,4 @@ def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
     if data.validation is None:
         return training, None
     batch_size = inference_batch_size(prepared.model)
-    return training, data_module.evaluation_batches(data.validation, batch_size=batch_size, classes=classes)
+    return training, data_module.evaluation_batches(data.validation, batch_size=batch_size)

@@ -75,7 +75,6 @@ def pipeline(gate: Gate, config: str, overrides: list[str], arrays: str | None =
     batches = data_module.training_batches(
         data.train,
         batch_size=loaded.data.batch_size,
-        classes=data.info.classes,
         seed=loaded.seed,
         transform=Pipeline(loaded.augmentation, loaded.seed) if loaded.augmentation else None,
     )

@@ -35,7 +35,7 @@ def places_of(images: Any) -> list[int]:
 
 
 def batches_of(split: Split, **options: Any) -> list[tuple[list[int], Any]]:
-    options = {"batch_size": 4, "classes": 3, "seed": 0, **options}
+    options = {"batch_size": 4, "seed": 0, **options}
     return [(places_of(images), np.asarray(labels)) for images, labels in training_batches(split, **options)]
 
 
@@ -72,7 +72,7 @@ def test_an_epoch_has_the_same_batches_whether_others_ran_before_it_or_not() -> 
     import tensorflow as tf
 
     epoch = tf.Variable(0, dtype=tf.int64)
-    batches = training_batches(numbered(11), batch_size=4, classes=3, seed=0, epoch=epoch)
+    batches = training_batches(numbered(11), batch_size=4, seed=0, epoch=epoch)
     through = []
     for number in range(5):
         epoch.assign(number)
@@ -90,7 +90,7 @@ def test_the_remainder_is_dropped_where_asked() -> None:
 @pytest.mark.parametrize(("size", "drop", "steps"), [(10, False, 3), (10, True, 2), (8, False, 2), (8, True, 2)])
 def test_steps_per_epoch_count_the_batches(size: int, drop: bool, steps: int) -> None:
     assert steps_per_epoch(size, 4, drop) == steps
-    batches = training_batches(numbered(size), batch_size=4, classes=3, seed=0, drop_remainder=drop)
+    batches = training_batches(numbered(size), batch_size=4, seed=0, drop_remainder=drop)
     assert int(batches.cardinality()) == steps == len(list(batches))
 
 
@@ -113,24 +113,22 @@ def test_transform_sees_epoch_step_and_places_and_finish_shapes_the_element() ->
     def finish(batch: dict[str, Any]) -> tuple[Any, Any, Any]:
         return batch["images"], batch["labels"], tf.reduce_min(batch["labels"])
 
-    batches = training_batches(
-        numbered(10), batch_size=4, classes=3, seed=0, epoch=2, transform=transform, finish=finish
-    )
+    batches = training_batches(numbered(10), batch_size=4, seed=0, epoch=2, transform=transform, finish=finish)
     assert [float(smallest) for _, _, smallest in batches] == [200, 201, 202]
 
 
 def test_images_reach_the_batches_as_bytes_of_static_shape() -> None:
-    images, labels = training_batches(numbered(8), batch_size=4, classes=3, seed=0).element_spec
+    images, labels = training_batches(numbered(8), batch_size=4, seed=0).element_spec
     assert images.shape == (4, 1, 2, 1)
     assert images.dtype.name == "uint8"
     assert labels.shape == (4, 3)
-    images, _ = training_batches(numbered(9), batch_size=4, classes=3, seed=0).element_spec
+    images, _ = training_batches(numbered(9), batch_size=4, seed=0).element_spec
     assert tuple(images.shape) == (None, 1, 2, 1)
 
 
 @pytest.mark.parametrize(("size", "sizes"), [(10, [4, 4, 2]), (8, [4, 4]), (3, [3])])
 def test_evaluation_keeps_the_order_and_every_image(size: int, sizes: list[int]) -> None:
-    batches = list(evaluation_batches(numbered(size), batch_size=4, classes=3))
+    batches = list(evaluation_batches(numbered(size), batch_size=4))
     assert [len(images) for images, _ in batches] == sizes
     places = [place for images, _ in batches for place in places_of(images)]
     assert places == list(range(size))
@@ -150,7 +148,7 @@ def test_images_read_from_files_make_the_same_batches_as_images_in_memory(tmp_pa
     assert kept is not None
     assert streamed is not None
     assert streamed.images is None
-    options: dict[str, Any] = {"batch_size": 8, "classes": 2, "seed": 5, "epoch": 1}
+    options: dict[str, Any] = {"batch_size": 8, "seed": 5, "epoch": 1}
     pairs = zip(training_batches(kept, **options), training_batches(streamed, **options), strict=True)
     for (images, labels), (other_images, other_labels) in pairs:
         np.testing.assert_array_equal(images, other_images)

@@ -420,7 +420,7 @@ def test_all_corrupt_files_are_named_where_images_are_streamed(tmp_path: Path) -
     data = load_folder(tmp_path, memory_bytes=0)
     assert data.train is not None
     with pytest.raises(CorruptFiles, match=r"(?s)b/17\.png.*b/3\.png"), naming_corrupt_files(data.train):
-        list(training_batches(data.train, batch_size=8, classes=2, seed=0))
+        list(training_batches(data.train, batch_size=8, seed=0))
 
 
 @pytest.mark.parametrize("memory_bytes", [None, 0])

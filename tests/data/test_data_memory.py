@@ -50,7 +50,7 @@ def augmented(split: Split, epoch: int) -> list[tuple[Any, Any]]:
 
     choice = Choice(AUGMENTATIONS)
     layers: Any = [choice.validate(one) for one in AUGMENTATION]
-    made = training_batches(split, batch_size=12, classes=3, seed=5, epoch=epoch, transform=Pipeline(layers, seed=5))
+    made = training_batches(split, batch_size=12, seed=5, epoch=epoch, transform=Pipeline(layers, seed=5))
     return [(images.numpy(), labels.numpy()) for images, labels in made]
 
 

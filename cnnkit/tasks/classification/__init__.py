@@ -48,4 +48,4 @@ class Classification(Task):
     ) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
         from cnnkit.tasks.classification.training import class_weights, finish_targets
 
-        return finish_targets(class_weights(training, split.labels, target.all_names))
+        return finish_targets(class_weights(training, split.targets.values, target.all_names))

@@ -1,0 +1,173 @@
+"""What comes with images, as arrays: the targets of a source, and what of them a batch has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from cnnkit.errors import CnnkitError
+
+Array = np.ndarray[Any, Any]
+
+
+class Targets(Protocol):
+    """The targets of some images, in their order."""
+
+    @property
+    def size(self) -> int:
+        """Of how many images."""
+
+    @property
+    def values(self) -> Array:
+        """One row per image."""
+
+    def take(self, positions: Array) -> Targets:
+        """Those of the images at some positions."""
+
+    def strata(self) -> Array | None:
+        """A whole number for each image, int64 [n]: a division keeps the share of each. None where it need not."""
+
+    def text(self, position: int) -> str:
+        """What messages about an image say of its target, such as `class `cat``; empty where they say nothing."""
+
+    def check_learnable(self) -> None:
+        """Whether there is something to learn of these images.
+
+        Raises:
+            CnnkitError: if not.
+        """
+
+    def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
+        """A function of TensorFlow operations, from (what is stored of images, their positions [batch]) to a batch.
+
+        A batch is a dict in the words of Keras' image layers: `images`, uint8 [batch, height, width, channels], with
+        `labels`, float32 [batch, size of the target], or `segmentation_masks`, uint8 [batch, height, width, 1].
+        """
+
+
+class ClassNumbers:
+    """One class per image.
+
+    Args:
+        values: Whole numbers [n], 0..names-1.
+        names: Of the classes, in order.
+    """
+
+    def __init__(self, values: Array, names: Sequence[str]) -> None:
+        self.values = np.asarray(values, np.int64)
+        self.names = tuple(names)
+
+    @property
+    def size(self) -> int:
+        return len(self.values)
+
+    def take(self, positions: Array) -> ClassNumbers:
+        return ClassNumbers(self.values[positions], self.names)
+
+    def strata(self) -> Array:
+        return self.values
+
+    def text(self, position: int) -> str:
+        return f"class `{self.names[self.values[position]]}`"
+
+    def check_learnable(self) -> None:
+        # A data set may leave labels unused (EMNIST's letters do); a class folder without images cannot be.
+        if len(np.unique(self.values)) == 1:
+            raise CnnkitError("the training images are all of one class; a classifier needs at least two")
+
+    def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
+        import tensorflow as tf
+
+        # In host memory, and out of the graph, whose size is limited to 2 GB.
+        with tf.device("CPU:0"):
+            numbers = tf.constant(self.values, tf.int64)
+
+        def batch(stored: Any, positions: Any) -> dict[str, Any]:
+            return {"images": stored, "labels": tf.one_hot(tf.gather(numbers, positions), len(self.names))}
+
+        return batch
+
+
+def numbered(files: Sequence[Sequence[str]]) -> Array:
+    """The class number of each file of several classes, int64 [n].
+
+    Args:
+        files: One list for each class.
+    """
+    return np.repeat(np.arange(len(files), dtype=np.int64), [len(names) for names in files])
+
+
+class Vectors:
+    """Several numbers per image.
+
+    Args:
+        values: float32 [n, k].
+        strata: As `Targets.strata` says.
+    """
+
+    def __init__(self, values: Array, strata: Array | None = None) -> None:
+        self.values = np.asarray(values, np.float32)
+        self._strata = None if strata is None else np.asarray(strata, np.int64)
+
+    @property
+    def size(self) -> int:
+        return len(self.values)
+
+    def take(self, positions: Array) -> Vectors:
+        return Vectors(self.values[positions], None if self._strata is None else self._strata[positions])
+
+    def strata(self) -> Array | None:
+        return self._strata
+
+    def text(self, position: int) -> str:
+        return ""
+
+    def check_learnable(self) -> None:
+        if len(self.values) and (self.values == self.values[0]).all():
+            raise CnnkitError("the training images all have the same target; there is nothing to learn of them")
+
+    def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
+        import tensorflow as tf
+
+        with tf.device("CPU:0"):
+            rows = tf.constant(self.values)
+
+        def batch(stored: Any, positions: Any) -> dict[str, Any]:
+            return {"images": stored, "labels": tf.gather(rows, positions)}
+
+        return batch
+
+
+class StoredMasks:
+    """A mask per image, which its source stores as one more channel behind those of the image.
+
+    Args:
+        size: Number of images.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    @property
+    def values(self) -> Array:
+        return np.empty((self.size, 0), np.uint8)
+
+    def take(self, positions: Array) -> StoredMasks:
+        return StoredMasks(len(positions))
+
+    def strata(self) -> None:
+        return None
+
+    def text(self, position: int) -> str:
+        return ""
+
+    def check_learnable(self) -> None:
+        return None
+
+    def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
+        def batch(stored: Any, positions: Any) -> dict[str, Any]:
+            return {"images": stored[..., :-1], "segmentation_masks": stored[..., -1:]}
+
+        return batch
