@@ -21,8 +21,9 @@ from cnnkit.config.run import RunConfig
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import ConfigError, Problem
 from cnnkit.format.base import Choice, Table
-from cnnkit.format.document import Node, is_stream, read_file, shown_name
+from cnnkit.format.document import Node
 from cnnkit.format.explain import Mistake, explain, mistakes
+from cnnkit.format.files import is_stream, read_file, shown_name
 from cnnkit.format.override import apply_override, read_tree
 from cnnkit.format.schema import Schema, schema_of
 from cnnkit.layers import LAYERS

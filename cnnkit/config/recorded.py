@@ -9,8 +9,9 @@ from cnnkit.config.dataset import RecordedImages
 from cnnkit.config.load import LoadedConfig, keeps_shape, validate
 from cnnkit.config.run import RunConfig
 from cnnkit.errors import ConfigError, Problem
-from cnnkit.format.document import Node, read_file
+from cnnkit.format.document import Node
 from cnnkit.format.explain import Path
+from cnnkit.format.files import read_file
 from cnnkit.format.override import read_tree
 from cnnkit.format.schema import Schema
 from cnnkit.layers.base import any_name

@@ -34,7 +34,8 @@ def find(name: str) -> Path:
 
 def bases(name: str) -> list[Path]:
     """The shipped configs that one extends, the nearest first."""
-    from cnnkit.format.document import parse, read_file
+    from cnnkit.format.document import parse
+    from cnnkit.format.files import read_file
 
     found: list[Path] = []
     file = find(name)

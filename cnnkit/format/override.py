@@ -11,7 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from cnnkit.errors import ConfigError, Place, Problem
 from cnnkit.format.base import NamedObject, Table, describe, keyword_arguments, shorten, split_named
-from cnnkit.format.document import Node, is_stream, neighbours, parse, read_file, shown_name
+from cnnkit.format.document import Node, parse
+from cnnkit.format.files import is_stream, neighbours, read_file, shown_name
 from cnnkit.format.schema import Schema, class_schema
 from cnnkit.format.similar import suggestion
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.format.document import MAXIMUM_BYTES
+from cnnkit.format.files import MAXIMUM_BYTES
 from cnnkit.format.shapes import format_shape
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, flattened

@@ -172,7 +172,7 @@ def config_file(path: str) -> str:
     if run is not None:
         run.check()
         return str(run.config)
-    from cnnkit.format.document import folder_hint, neighbours
+    from cnnkit.format.files import folder_hint, neighbours
 
     if os.path.isdir(path):
         raise UsageError(f"`{path}` is no run: it has no config.yaml", folder_hint(path) or _latest() or None)

@@ -124,7 +124,8 @@ def within(value: Any, *keys: str) -> Any:
 
 def plain_config(run: Run) -> dict[str, Any] | None:
     """A run's config as plain values, not validated; None where it cannot be read."""
-    from cnnkit.format.document import parse, read_file
+    from cnnkit.format.document import parse
+    from cnnkit.format.files import read_file
 
     try:
         run.check()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.format.document import STDIN
+from cnnkit.format.files import STDIN
 from cnnkit.machine import processor
 from cnnkit.machine.tensorflow import ONEDNN, THREADS, environment_of_user, on_or_off, onednn_helps, set_by_user
 from cnnkit.terminal.console import Console, format_duration

@@ -15,7 +15,7 @@ import pytest
 
 from cnnkit import cli
 from cnnkit.config.load import load_config
-from cnnkit.format import document
+from cnnkit.format import files
 
 TEXT = """\
 # Kept as it is.
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system h
 
 @pytest.fixture(autouse=True)
 def nothing_read_yet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(document, "_streams", {})
+    monkeypatch.setattr(files, "_streams", {})
     monkeypatch.chdir(tmp_path)
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnnkit.errors import ConfigError, Problem
-from cnnkit.format.document import MAXIMUM_NODES, Node, dump, parse, read_file
+from cnnkit.format.document import MAXIMUM_NODES, Node, dump, parse
+from cnnkit.format.files import read_file
 
 
 def value_of(text: str) -> Any:
