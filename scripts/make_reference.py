@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import TypeAdapter, WithJsonSchema
 from pydantic.fields import FieldInfo
 
-from cnnkit.augmentation import AUGMENTATIONS
+from cnnkit.augmentation import AUGMENTATIONS, Augmentation
 from cnnkit.config.data import ChannelStatistics, DataConfig, Splits
 from cnnkit.config.objectives.losses import LOSSES
 from cnnkit.config.objectives.metrics import METRICS
@@ -118,6 +118,13 @@ What Keras means, where it is easy to misread:
 """
 
 
+MASKS = """\
+Where each pixel has a class, the mask moves with its image, by the same draws, and is never interpolated, whatever
+`interpolation` says of the image. Where an image is filled with `fill_value`, its mask is filled with the class id that
+`data.ignore` names; without one, that is refused, while `reflect`, `nearest` and `wrap` repeat image and mask.
+"""
+
+
 ADVICE = """\
 `cnnkit inspect CONFIG --lint` says what a teacher would of a network: habits that cost accuracy, parameters or time,
 each with its place and the fix. It is advice; a network may have its reasons. Of the layers of a shortcut that the
@@ -156,7 +163,7 @@ def reference() -> str:
     for title, model in sections:
         parts.append(f"### {title}\n\n{_summary(model)}\n\n{_table(model, set())}")
     parts.append(_tables("Layers", LAYERS, Layer))
-    parts.append(_tables("Augmentation", AUGMENTATIONS, NamedObject))
+    parts.append(_tables("Augmentation", AUGMENTATIONS, NamedObject).replace("\n", f"\n\n{MASKS}", 1))
     parts.append(COST.read_text(encoding="utf-8").replace("# ", "### ", 1))
     for title, table in (
         ("Optimizers", OPTIMIZERS),
@@ -185,7 +192,8 @@ def _tables(title: str, table: Table, base: type[StrictModel]) -> str:
         aliases = [alias for alias, name in table.aliases.items() if name == cls.__name__]
         also = f" Also written {', '.join(f'`{alias}`' for alias in aliases)}." if aliases else ""
         leading = f" `{cls.__name__}: {cls.leading}`." if cls.leading else ""
-        parts.append(f"### {cls.__name__}\n\n{_summary(cls)}{leading}{also}\n\n{_table(cls, common)}".rstrip())
+        masks = f"\n\n{cls.of_masks}" if issubclass(cls, Augmentation) else ""
+        parts.append(f"### {cls.__name__}\n\n{_summary(cls)}{leading}{also}{masks}\n\n{_table(cls, common)}".rstrip())
     reasons: dict[str, list[str]] = {}
     for name, reason in table.all_unavailable().items():
         reasons.setdefault(reason, []).append(f"`{name}`")

@@ -1,6 +1,8 @@
 """What every augmentation knows about itself without TensorFlow, and the field types that they share."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
@@ -9,6 +11,20 @@ from cnnkit.format.base import NamedObject, describe, invalid
 from cnnkit.format.fields import NUMBER_SCHEMA, is_number, is_whole, list_schema
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
+
+
+class MaskError(ValueError):
+    """An augmentation cannot do to masks what it does to their images.
+
+    Args:
+        message: Why, and what to write instead.
+        argument: The argument to blame, where there is one.
+    """
+
+    def __init__(self, message: str, argument: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.argument = argument
 
 
 class Augmentation(NamedObject):
@@ -26,12 +42,36 @@ class Augmentation(NamedObject):
     own_layer: ClassVar[bool] = False
     #: The numbers of channels that the layer can take; None for any.
     channels: ClassVar[tuple[int, ...] | None] = None
+    #: What happens to the masks of images, for the reference.
+    of_masks: ClassVar[str] = "Masks stay as they are."
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """The images' shape (height, width, channels), which an augmentation never changes.
+    def for_masks(self, ignore: int | None) -> Augmentation | None:
+        """What moves masks as this moves their images, given the same draws; None where masks stay as they are.
+
+        It takes masks as images of one channel, and gives class ids of theirs, or `ignore`.
+
+        Args:
+            ignore: The class id of pixels that do not count, 0 to 255, which fills what comes from outside an image;
+                None where every id is a class.
 
         Raises:
-            ShapeError: if the layer cannot take `input_shape`, or would change it.
+            MaskError: if nothing could do so.
+        """
+        return None
+
+    def resized(self, input_shape: Shape) -> Shape:
+        """The shape of images (height, width, channels) of a given shape afterwards."""
+        return input_shape
+
+    def output_shape(self, input_shape: Shape, *, per_pixel: bool = False) -> Shape:
+        """The same, where the layer can take such images.
+
+        Args:
+            per_pixel: Whether there is something to be learned of every pixel, such as its class. A network may then
+                be trained on parts of images and evaluated on whole ones; otherwise all images have one size.
+
+        Raises:
+            ShapeError: if the layer cannot take `input_shape`, or would change it and may not.
         """
         if len(input_shape) != 3:
             raise ShapeError(
@@ -45,7 +85,16 @@ class Augmentation(NamedObject):
                 f"`{type(self).__name__}` needs images with {expected} channels, but the data have "
                 f"{input_shape[-1]} (here: {format_shape(input_shape)}); leave it out"
             )
-        return input_shape
+        output = self.resized(input_shape)
+        if output != input_shape and not per_pixel:
+            raise ShapeError(
+                f"a crop to {format_shape(output[:2])} would change the images, which are "
+                f"{format_shape(input_shape)}, and validation images are never cropped; "
+                "resize all images with `data.image_size`, or leave out `height` and `width` and write "
+                "`padding`",
+                "height" if output[0] != input_shape[0] else "width",
+            )
+        return output
 
     def allowed_channels(self) -> tuple[int, ...] | None:
         """The numbers of channels that the layer, with these arguments, can take; None for any."""
@@ -78,6 +127,40 @@ class Augmentation(NamedObject):
         module: Any = keras_layers if self.own_layer else keras.layers
         cls = getattr(module, type(self).__name__)
         return cls(**self.keras_arguments(), data_format="channels_last", dtype="float32")
+
+
+def augmented_shape(augmentations: Iterable[Augmentation], shape: Shape) -> Shape:
+    """The shape of images (height, width, channels) after augmentations, one after another."""
+    for augmentation in augmentations:
+        shape = augmentation.resized(shape)
+    return shape
+
+
+class MovingAugmentation(Augmentation):
+    """One that moves pixels: a mask goes through the same layer, where no class ids are blended."""
+
+    of_masks: ClassVar[str] = "Masks move along."
+
+    def for_masks(self, ignore: int | None) -> Augmentation:
+        if ignore is None:
+            self.check_filling()
+        exact: dict[str, Any] = {"interpolation": "nearest", "value_range": (0, 255)}
+        if ignore is not None:
+            exact["fill_value"] = float(ignore)
+        return self.model_copy(update={name: value for name, value in exact.items() if name in type(self).model_fields})
+
+    def check_filling(self) -> None:
+        """Holds it against masks without an ignored class id.
+
+        Raises:
+            MaskError: if it fills what comes from outside an image with one value.
+        """
+        if getattr(self, "fill_mode", None) == "constant":
+            raise MaskError(
+                "`fill_mode: constant` moves pixels of no class into the mask, and no class id is ignored; write "
+                "`fill_mode: reflect`, which repeats image and mask, or name an ignored id with `data.ignore: 255`",
+                "fill_mode",
+            )
 
 
 def _interval(low: float, high: float, *, above: bool = False, whole: bool = False) -> Callable[[Any], Any]:

@@ -252,8 +252,8 @@ class ContrastLimitedAdaptiveHistogramEqualization(Augmentation):
     )
     tile_grid_size: Pair = Field(default=(8, 8), description="Number of tiles along [height, width].")
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        super().output_shape(input_shape)
+    def output_shape(self, input_shape: Shape, *, per_pixel: bool = False) -> Shape:
+        output = super().output_shape(input_shape, per_pixel=per_pixel)
         for size, tiles in zip(input_shape, self.tile_grid_size, strict=False):
             if -size % tiles > size:
                 raise ShapeError(
@@ -261,4 +261,4 @@ class ContrastLimitedAdaptiveHistogramEqualization(Augmentation):
                     f"{format_shape(input_shape)}; write at most {size} for an axis of {size} pixels",
                     "tile_grid_size",
                 )
-        return input_shape
+        return output

@@ -9,9 +9,10 @@ from cnnkit.augmentation.base import (
     FILL_VALUE,
     INTERPOLATION,
     VALUE_RANGE,
-    Augmentation,
     FillMode,
     Interpolation,
+    MaskError,
+    MovingAugmentation,
     Pixel,
     SignedFactor,
     UnitFactor,
@@ -24,7 +25,7 @@ from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 
 
-class RandomFlip(Augmentation):
+class RandomFlip(MovingAugmentation):
     """Mirrors an image with probability 0.5.
 
     With `horizontal_and_vertical`, Keras flips an image along both axes or along none.
@@ -67,12 +68,14 @@ def _padding(value: Any) -> tuple[int, int]:
     )
 
 
-class RandomCrop(Augmentation):
-    """Pads each image on all four sides, then cuts a window of the image's own size at a random position.
+class RandomCrop(MovingAugmentation):
+    """Pads each image on all four sides, then cuts a window at a random position.
 
     Every image gets its own position, all positions being equally likely (Keras' `RandomCrop` draws one per
     batch and has no padding). This is the augmentation of the ResNet paper (He et al. 2015,
-    https://arxiv.org/abs/1512.03385, section 4.2), there with `padding: 4`.
+    https://arxiv.org/abs/1512.03385, section 4.2), there with `padding: 4`. The window is as large as the image, unless
+    there is a class for each pixel: then a network can be trained on smaller windows, `RandomCrop: {height: 160,
+    width: 160}`, and is evaluated on whole images all the same.
     """
 
     needs_one_of: ClassVar[tuple[str, ...]] = ("height", "width", "padding")
@@ -81,11 +84,9 @@ class RandomCrop(Augmentation):
 
     height: Side | None = Field(
         default=None,
-        description="Height of the window in pixels; only the images' own height keeps the shape.",
+        description="Height of the window in pixels, by default the images' own. Another one needs masks to learn.",
     )
-    width: Side | None = Field(
-        default=None, description="Width of the window in pixels; only the images' own width keeps the shape."
-    )
+    width: Side | None = Field(default=None, description="Width of the window in pixels, likewise.")
     padding: Annotated[
         tuple[int, int],
         PlainValidator(_padding),
@@ -109,17 +110,11 @@ class RandomCrop(Augmentation):
             )
         return self
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        super().output_shape(input_shape)
-        window = (self.height or input_shape[0], self.width or input_shape[1])
-        if window != input_shape[:2]:
-            raise ShapeError(
-                f"a crop to {window[0]}x{window[1]} would change the images, which are "
-                f"{format_shape(input_shape)}, and validation images are never cropped; "
-                "resize all images with `data.image_size`, or leave out `height` and `width` and write "
-                "`padding`",
-                "height" if window[0] != input_shape[0] else "width",
-            )
+    def resized(self, input_shape: Shape) -> Shape:
+        return (self.height or input_shape[0], self.width or input_shape[1], *input_shape[2:])
+
+    def output_shape(self, input_shape: Shape, *, per_pixel: bool = False) -> Shape:
+        output = super().output_shape(input_shape, per_pixel=per_pixel)
         for size, padding in zip(input_shape, self.padding, strict=False):
             limit = {"constant": padding, "reflect": size, "mirror": size - 1}[self.fill_mode]
             if padding > limit:
@@ -128,17 +123,30 @@ class RandomCrop(Augmentation):
                     "write a smaller `padding`, or `fill_mode: constant`",
                     "padding",
                 )
-        return input_shape
+        for axis, name in enumerate(("height", "width")):
+            room = input_shape[axis] + 2 * self.padding[axis]
+            if output[axis] > room:
+                padded = ", with their padding" if self.padding[axis] else ""
+                raise ShapeError(
+                    f"a window of {format_shape(output[:2])} does not fit into images of "
+                    f"{format_shape(input_shape[:2])}: their {name}{padded} is {room}; write `{name}: {room}` or less",
+                    name,
+                )
+        return output
 
     def leaves_bytes(self) -> bool:
         return self.fill_value in range(256)
 
-    def keras_arguments(self) -> dict[str, Any]:
-        names = ("padding", "fill_mode", "fill_value")
-        return {name: getattr(self, name) for name in names}
+    def check_filling(self) -> None:
+        if self.padding != (0, 0) and self.fill_mode == "constant":
+            raise MaskError(
+                "the `padding` of a mask would be of no class, and no class id is ignored; write `fill_mode: reflect`, "
+                "which repeats image and mask, or name an ignored id with `data.ignore: 255`",
+                "padding",
+            )
 
 
-class RandomRotation(Augmentation):
+class RandomRotation(MovingAugmentation):
     """Rotates each image about its centre by its own random angle."""
 
     leading: ClassVar[str | None] = "factor"
@@ -153,7 +161,7 @@ class RandomRotation(Augmentation):
     fill_value: Pixel = Field(default=0.0, description=FILL_VALUE)
 
 
-class RandomTranslation(Augmentation):
+class RandomTranslation(MovingAugmentation):
     """Shifts each image by its own random amount along both axes."""
 
     height_factor: SignedFactor = Field(
@@ -167,7 +175,7 @@ class RandomTranslation(Augmentation):
     fill_value: Pixel = Field(default=0.0, description=FILL_VALUE)
 
 
-class RandomZoom(Augmentation):
+class RandomZoom(MovingAugmentation):
     """Zooms each image about its centre by its own random factor."""
 
     leading: ClassVar[str | None] = "height_factor"
@@ -186,7 +194,7 @@ class RandomZoom(Augmentation):
     fill_value: Pixel = Field(default=0.0, description=FILL_VALUE)
 
 
-class RandomShear(Augmentation):
+class RandomShear(MovingAugmentation):
     """Shears each image by its own random amount, with the top left corner fixed (as Keras does)."""
 
     needs_one_of: ClassVar[tuple[str, ...]] = ("x_factor", "y_factor")
@@ -212,7 +220,7 @@ class RandomShear(Augmentation):
         return self
 
 
-class RandomPerspective(Augmentation):
+class RandomPerspective(MovingAugmentation):
     """Moves the corners of each image by random amounts (Keras keeps the top left corner)."""
 
     leading: ClassVar[str | None] = "factor"
@@ -229,8 +237,23 @@ class RandomPerspective(Augmentation):
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
     fill_value: Pixel = Field(default=0.0, description="Pixel value, 0 to 255, outside the image.")
 
+    def output_shape(self, input_shape: Shape, *, per_pixel: bool = False) -> Shape:
+        output = super().output_shape(input_shape, per_pixel=per_pixel)
+        if min(input_shape[:2]) < 2:
+            raise ShapeError(
+                f"`RandomPerspective` needs images of at least 2x2 pixels, whose corners differ, but the data are "
+                f"{format_shape(input_shape)}; leave it out"
+            )
+        return output
 
-class RandomElasticTransform(Augmentation):
+    def check_filling(self) -> None:
+        raise MaskError(
+            "`RandomPerspective` moves pixels of no class into the mask, and no class id is ignored; name an ignored "
+            "id with `data.ignore: 255`, or leave it out"
+        )
+
+
+class RandomElasticTransform(MovingAugmentation):
     """Displaces the pixels of each image by a smooth random field.
 
     Keras' layer draws one strength per batch, and in a data pipeline, where the batch size is not known
@@ -251,8 +274,6 @@ class RandomElasticTransform(Augmentation):
         description="Strength, 0 to 1, drawn for each image from [0, s] for a number s, or from [low, high].",
     )
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
-    fill_mode: Literal["constant", "nearest", "wrap", "mirror", "reflect"] = Field(
-        default="reflect", description=FILL_MODE + " `mirror` is (d c b | a b c d | c b a)."
-    )
+    fill_mode: FillMode = Field(default="reflect", description=FILL_MODE)
     fill_value: Pixel = Field(default=0.0, description=FILL_VALUE)
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)

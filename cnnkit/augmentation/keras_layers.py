@@ -155,12 +155,21 @@ class RandomErasing(keras.layers.RandomErasing):
 
 
 class RandomCrop(keras.layers.Layer):
-    """Pads all sides, then cuts a window of the images' own size at a random position for each image."""
+    """Pads all sides, then cuts a window (by default of the images' own size) at a random position for each image."""
 
     def __init__(
-        self, padding: tuple[int, int], fill_mode: str, fill_value: float, data_format: str, **kwargs: Any
+        self,
+        height: int | None,
+        width: int | None,
+        padding: tuple[int, int],
+        fill_mode: str,
+        fill_value: float,
+        data_format: str,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.height = height
+        self.width = width
         self.padding = padding
         self.fill_mode = fill_mode
         self.fill_value = fill_value
@@ -169,8 +178,8 @@ class RandomCrop(keras.layers.Layer):
 
     def call(self, images: Any, training: bool = True) -> Any:
         batch, height, width, channels = _sizes(images)
-        rows = self._positions(batch, height, self.padding[0])
-        columns = self._positions(batch, width, self.padding[1])
+        rows = self._positions(batch, height, self.height or height, self.padding[0])
+        columns = self._positions(batch, width, self.width or width, self.padding[1])
         # One look-up per pixel, in the pixels of all images and, behind them, that which fills.
         pixels = tf.reshape(images, (-1, channels))
         fill = tf.cast(tf.fill((1, channels), self.fill_value), images.dtype)
@@ -181,10 +190,11 @@ class RandomCrop(keras.layers.Layer):
         places = tf.minimum(rows[:, :, tf.newaxis] + columns[:, tf.newaxis, :], outside)
         return tf.gather(tf.concat([pixels, fill], axis=0), places)
 
-    def _positions(self, batch: Any, size: int, padding: int) -> Any:
-        """Where each row (or column) of the window comes from, int32 [batch, size]; -1 for what is to be filled."""
-        start = keras.random.randint((batch,), 0, 2 * padding + 1, seed=self.generator) - padding
-        positions = start[:, tf.newaxis] + tf.range(size)
+    def _positions(self, batch: Any, size: int, window: int, padding: int) -> Any:
+        """Where each row (or column) of the window comes from, int32 [batch, window]; -1 for what is to be filled."""
+        starts = size + 2 * padding - window + 1
+        start = keras.random.randint((batch,), 0, starts, seed=self.generator) - padding
+        positions = start[:, tf.newaxis] + tf.range(window)
         if self.fill_mode == "constant":
             return tf.where(positions < size, tf.maximum(positions, -1), -1)
         edge = 0 if self.fill_mode == "mirror" else 1
@@ -277,13 +287,15 @@ class Equalization(keras.layers.Equalization):
 
 
 def _through_chosen(layers: Sequence[Any], choice: Any, images: Any, stream: SeedStream) -> Any:
-    """Each image through `layers[choice]`; it stays as it is where `choice` is `len(layers)`.
+    """Each image through `layers[choice]`; it stays as it is where that is None, or `choice` is `len(layers)`.
 
     Each layer works on the images that chose it only, which costs a tenth of computing all of them.
     """
     parts = tf.dynamic_partition(images, choice, len(layers) + 1)
     positions = tf.dynamic_partition(tf.range(tf.shape(images)[0]), choice, len(layers) + 1)
     for index, (layer, part) in enumerate(zip(layers, parts, strict=False)):
+        if layer is None:
+            continue
 
         def change(layer: Any = layer, part: Any = part) -> Any:
             return layer.transform_images(part, layer.get_random_transformation(part, seed=stream))
@@ -305,11 +317,22 @@ class RandAugment(keras.layers.RandAugment):
         self.equalization = Equalization(value_range=self.value_range)
 
     def call(self, images: Any, training: bool = True) -> Any:
-        layers = [getattr(self, name) for name in self._AUGMENT_LAYERS]
+        layers = self.operations()
         for _ in range(self.num_ops):
             choice = keras.random.randint((tf.shape(images)[0],), 0, len(layers), seed=self.generator)
             images = _through_chosen(layers, choice, images, self.generator)
         return images
+
+    def operations(self) -> list[Any]:
+        return [getattr(self, name) for name in self._AUGMENT_LAYERS]
+
+
+class RandAugmentOfMasks(RandAugment):
+    """What `RandAugment` does to masks, [batch, height, width, 1], given the same draws: it moves their pixels."""
+
+    def operations(self) -> list[Any]:
+        moving = (keras.layers.RandomShear, keras.layers.RandomTranslation, keras.layers.RandomRotation)
+        return [layer if isinstance(layer, moving) else None for layer in super().operations()]
 
 
 class AugMix(keras.layers.AugMix):

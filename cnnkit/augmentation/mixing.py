@@ -9,6 +9,8 @@ from cnnkit.augmentation.base import (
     VALUE_RANGE,
     Augmentation,
     Interpolation,
+    MaskError,
+    MovingAugmentation,
     UnitFactor,
     ValueRange,
 )
@@ -33,11 +35,11 @@ def _fill_value(value: Any) -> Any:
 
 
 class RandomErasing(Augmentation):
-    """Fills a random rectangle of some of the images (Zhong et al. 2017, "
-    "https://arxiv.org/abs/1708.04896)."""
+    """Fills a random rectangle of some of the images (Zhong et al. 2017, https://arxiv.org/abs/1708.04896)."""
 
     leading: ClassVar[str | None] = "factor"
     own_layer: ClassVar[bool] = True
+    of_masks: ClassVar[str] = "Masks stay as they are: a network learns to tell what is hidden, as in Keras."
 
     factor: UnitFactor = Field(
         default=1.0,
@@ -65,15 +67,15 @@ class RandomErasing(Augmentation):
         values = self.fill_value if isinstance(self.fill_value, tuple) else (self.fill_value,)
         return all(value in range(256) for value in values)
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        super().output_shape(input_shape)
+    def output_shape(self, input_shape: Shape, *, per_pixel: bool = False) -> Shape:
+        output = super().output_shape(input_shape, per_pixel=per_pixel)
         if isinstance(self.fill_value, tuple) and input_shape[-1] != 3:
             raise ShapeError(
                 f"a `fill_value` of three numbers needs images with 3 channels, but the data are "
                 f"{format_shape(input_shape)}; write one number",
                 "fill_value",
             )
-        return input_shape
+        return output
 
 
 class MixUp(Augmentation):
@@ -85,14 +87,21 @@ class MixUp(Augmentation):
 
     leading: ClassVar[str | None] = "alpha"
     mixes_labels: ClassVar[bool] = True
+    of_masks: ClassVar[str] = "Refused where there are masks: class ids cannot be averaged."
 
     alpha: PositiveNumber = Field(
         default=0.2,
         description="Parameter of the Beta distribution, above 0; small values mix little, 1 evenly.",
     )
 
+    def for_masks(self, ignore: int | None) -> Augmentation:
+        raise MaskError(
+            "`MixUp` averages two images, and the class ids of their masks cannot be averaged; write `CutMix`, which "
+            "pastes a part of image and mask, or leave it out"
+        )
 
-class CutMix(Augmentation):
+
+class CutMix(MovingAugmentation):
     """Pastes a random rectangle of another image of the batch into each image, and mixes the labels by area.
 
     The kept share is drawn for each image from Beta(a, a), with a drawn once per batch as `factor` says (as
@@ -101,6 +110,7 @@ class CutMix(Augmentation):
 
     leading: ClassVar[str | None] = "factor"
     mixes_labels: ClassVar[bool] = True
+    of_masks: ClassVar[str] = "Masks are pasted along."
 
     factor: UnitFactor = Field(
         default=1.0,
@@ -120,6 +130,7 @@ class RandAugment(Augmentation):
 
     own_layer: ClassVar[bool] = True
     channels: ClassVar[tuple[int, ...] | None] = (1, 3)
+    of_masks: ClassVar[str] = "Masks move along with shear, translation and rotation."
 
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
     num_ops: Repetitions = Field(default=2, description="Operations applied to an image, one after another.")
@@ -129,6 +140,15 @@ class RandAugment(Augmentation):
         "0.5 rotates by up to half a turn.",
     )
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
+
+    def for_masks(self, ignore: int | None) -> Augmentation:
+        return RandAugmentOfMasks.model_validate({**self.keras_arguments(), "interpolation": "nearest"})
+
+
+class RandAugmentOfMasks(RandAugment):
+    """The operations of `RandAugment` that move pixels, drawn as there among all of them."""
+
+    channels: ClassVar[tuple[int, ...] | None] = None
 
 
 class AugMix(Augmentation):
@@ -140,6 +160,7 @@ class AugMix(Augmentation):
     """
 
     own_layer: ClassVar[bool] = True
+    of_masks: ClassVar[str] = "Refused where there are masks: no mask fits copies that are moved differently."
 
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
     num_chains: Repetitions = Field(default=3, description="Number of chains that are mixed.")
@@ -156,3 +177,9 @@ class AugMix(Augmentation):
 
     def allowed_channels(self) -> tuple[int, ...] | None:
         return (1, 3) if self.all_ops else None
+
+    def for_masks(self, ignore: int | None) -> Augmentation:
+        raise MaskError(
+            "`AugMix` averages copies of an image that are moved differently, and no mask fits them all; write "
+            "`RandAugment`, or leave it out"
+        )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic_core import PydanticCustomError, PydanticUndefined
 
-from cnnkit.augmentation import AUGMENTATIONS, Augmentation, Pipeline
+from cnnkit.augmentation import AUGMENTATIONS, Augmentation, Pipeline, augmented_shape
 from cnnkit.format.shapes import ShapeError
 
 from .examples import ARGUMENTS, augmented, example, make, random_images
@@ -172,6 +172,7 @@ def test_an_augmentation_takes_the_channels_that_its_layer_can_compute(name: str
         ("RandomErasing", {"fill_value": [1, 2, 3]}, (8, 8, 1), "fill_value", "3 channels"),
         ("CLAHE", {"tile_grid_size": 20}, (8, 8, 1), "tile_grid_size", "at most 8"),
         ("RandomFlip", None, (10,), None, "height, width, channels"),
+        ("RandomPerspective", None, (1, 8, 3), None, "at least 2x2"),
     ],
 )
 def test_shapes_that_do_not_fit_are_explained(
@@ -191,10 +192,42 @@ def test_a_crop_may_name_the_size_that_the_images_have() -> None:
     )
 
 
+def test_images_may_be_cropped_where_each_pixel_has_a_class() -> None:
+    crop = make("RandomCrop", {"height": 160, "width": 200})
+    assert crop.output_shape((180, 240, 3), per_pixel=True) == (160, 200, 3)
+    assert make("RandomCrop", {"width": 200}).output_shape((180, 240, 3), per_pixel=True) == (180, 200, 3)
+    padded = make("RandomCrop", {"height": 190, "width": 240, "padding": [5, 0]})
+    assert padded.output_shape((180, 240, 3), per_pixel=True) == (190, 240, 3)
+    with pytest.raises(ShapeError, match="validation images are never cropped"):
+        crop.output_shape((180, 240, 3))
+    assert augmented_shape([example("RandomFlip"), crop, make("RandomCrop", {"height": 96})], (180, 240, 3)) == (
+        *(96, 200, 3),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "argument", "expected"),
+    [
+        ({"height": 200, "width": 200}, "height", ["200x200", "180x240", "height: 180"]),
+        ({"height": 180, "width": 256}, "width", ["180x256", "180x240", "width: 240"]),
+        ({"height": 200, "padding": [5, 0]}, "height", ["200x240", "180x240", "height: 190", "with their padding"]),
+    ],
+)
+def test_a_window_larger_than_the_image_is_explained(
+    arguments: dict[str, Any], argument: str, expected: list[str]
+) -> None:
+    with pytest.raises(ShapeError) as caught:
+        make("RandomCrop", arguments).output_shape((180, 240, 3), per_pixel=True)
+    assert caught.value.argument == argument
+    for text in expected:
+        assert text in caught.value.message
+
+
 def test_reading_augmentations_does_not_import_tensorflow() -> None:
     program = (
         "import sys; from cnnkit.augmentation import AUGMENTATIONS\n"
         "for name in AUGMENTATIONS.names(): AUGMENTATIONS.get(name).model_json_schema()\n"
+        "AUGMENTATIONS.get('RandomFlip')().for_masks(255), AUGMENTATIONS.get('RandAugment')().for_masks(None)\n"
         "print([name for name in ('tensorflow', 'keras', 'numpy') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
