@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sharing import shared_run
 
 from cnnkit.machine import tensorflow as runtime
 from cnnkit.runs.directory import Run
@@ -28,17 +29,37 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 
 @pytest.fixture(scope="session")
-def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of configs/digits.yaml, shortened, that has been evaluated; tests may add pictures, and nothing else."""
-    from cnnkit.config.load import load_config
-    from cnnkit.runs.evaluation import evaluate_run
-    from cnnkit.terminal.console import Console
-    from cnnkit.training.train import train
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run of configs/digits.yaml, shortened, that has been evaluated; tests only read it."""
 
-    loaded = load_config(str(CONFIGS / "digits.yaml"), ["training.epochs=5"])
-    run = train(loaded, Console(), str(tmp_path_factory.mktemp("runs") / "digits"))
-    evaluate_run(open_run(run))
-    return run
+    def made(folder: Path) -> Run:
+        from cnnkit.config.load import load_config
+        from cnnkit.runs.evaluation import evaluate_run
+        from cnnkit.terminal.console import Console
+        from cnnkit.training.train import train
+
+        loaded = load_config(str(CONFIGS / "digits.yaml"), ["training.epochs=5"])
+        run = train(loaded, Console(), str(folder / "digits"))
+        evaluate_run(open_run(run))
+        return run
+
+    yield from shared_run(tmp_path_factory, "digits", made)
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run of trainings.config(), with everything random switched on, not evaluated; tests only read it."""
+    from trainings import config, run_training
+
+    yield from shared_run(tmp_path_factory, "small", lambda folder: run_training(folder, config(), "run"))
+
+
+@pytest.fixture(scope="session")
+def resumed_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """The run of report_runs.train_and_resume, which has been evaluated; tests only read it."""
+    from report_runs import train_and_resume
+
+    yield from shared_run(tmp_path_factory, "resumed", train_and_resume)
 
 
 @pytest.fixture

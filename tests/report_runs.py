@@ -43,24 +43,20 @@ training:
   tensorboard: false
 """
 
-_TRAINED: list[Run] = []
 
+def train_and_resume(folder: Path) -> Run:
+    """A run on the digits, interrupted after one epoch and resumed for another."""
+    from cnnkit.runs.evaluation import evaluate_run
 
-def trained(folder: Path) -> Run:
-    """A run on the digits, interrupted after one epoch and resumed for another; the first call makes it."""
-    if not _TRAINED:
-        from cnnkit.runs.evaluation import evaluate_run
-
-        (folder / "base.yaml").write_text(BASE)
-        (folder / "net.yaml").write_text(CONFIG)
-        loaded = load_config(str(folder / "net.yaml"), ["data.batch_size=48"])
-        console = Console()
-        console.closed = True
-        run = train(loaded, console, str(folder / "run"))
-        resume(str(run.path), None, ["training.epochs=2"], console)
-        evaluate_run(open_run(run))
-        _TRAINED.append(run)
-    return _TRAINED[0]
+    (folder / "base.yaml").write_text(BASE)
+    (folder / "net.yaml").write_text(CONFIG)
+    loaded = load_config(str(folder / "net.yaml"), ["data.batch_size=48"])
+    console = Console()
+    console.closed = True
+    run = train(loaded, console, str(folder / "run"))
+    resume(str(run.path), None, ["training.epochs=2"], console)
+    evaluate_run(open_run(run))
+    return run
 
 
 def written(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from sharing import copied
 
 from cnnkit.cli import cli
 from cnnkit.errors import CnnkitError, UsageError
@@ -129,16 +130,17 @@ def test_feature_maps_are_normalised_and_sorted_by_activity() -> None:
 def test_each_picture_is_written_and_named(
     show: Any, digits_run: Run, arguments: list[str], name: str, tmp_path: Path
 ) -> None:
+    run = copied(digits_run, tmp_path)
     kind, *rest = arguments
-    first = show(kind, digits_run.path, *rest)
+    first = show(kind, run.path, *rest)
     assert first.exit_code == 0, first.output
-    assert first.output == f"wrote {digits_run.path / 'plots' / name}\n"
-    shown = picture(digits_run.path / "plots" / name)
+    assert first.output == f"wrote {run.path / 'plots' / name}\n"
+    shown = picture(run.path / "plots" / name)
     assert shown.shape[1] >= 900
     assert len(np.unique(shown)) > 20
-    again = show(kind, digits_run.path, *rest, "--output", tmp_path / "again.png")
+    again = show(kind, run.path, *rest, "--output", tmp_path / "again.png")
     assert again.exit_code == 0, again.output
-    assert (tmp_path / "again.png").read_bytes() == (digits_run.path / "plots" / name).read_bytes()
+    assert (tmp_path / "again.png").read_bytes() == (run.path / "plots" / name).read_bytes()
 
 
 def test_a_file_is_looked_at_as_the_test_image_is(show: Any, digits_run: Run, tmp_path: Path) -> None:

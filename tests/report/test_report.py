@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_runs import BASE, CONFIG, Page, read_json, trained, written
+from report_runs import BASE, CONFIG, Page, read_json, written
+from sharing import copied
 
 from cnnkit.comparing.report import compare_report
 from cnnkit.errors import UsageError
@@ -25,8 +26,8 @@ SPACE = "\N{NO-BREAK SPACE}"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return trained(tmp_path_factory.mktemp("trained"))
+def run(resumed_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return copied(resumed_run, tmp_path_factory.mktemp("reported"))
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,22 @@ from pathlib import Path
 
 import pytest
 from browser import PageAt, browser, overflow, page_at, serious_findings
-from report_runs import trained, written
+from report_runs import written
+from sharing import copied
 
 from cnnkit.comparing.report import compare_report
 from cnnkit.report.single import write_report
+from cnnkit.runs.directory import Run
 from cnnkit.runs.trained import open_run
 
 __all__ = ["browser", "page_at"]
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def files(resumed_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A whole report, one of a run with forty classes and no images, and a comparison."""
     folder = tmp_path_factory.mktemp("pages")
-    run = trained(tmp_path_factory.mktemp("trained"))
+    run = copied(resumed_run, folder)
     names = [f"a rather long name of the class number {number}" for number in range(40)]
     labels = list(range(40)) * 2
     many = written(folder / "many", names, labels, [*labels[:60], *([0] * 20)])

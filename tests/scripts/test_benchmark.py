@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "benchmark.py"
 
@@ -292,7 +294,6 @@ def test_a_wrong_command_line_is_an_error(arguments: list[str]) -> None:
     assert "usage:" in done.stderr
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "arguments",
     [

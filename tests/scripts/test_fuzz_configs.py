@@ -11,6 +11,8 @@ import pytest
 
 from cnnkit.config import load
 
+pytestmark = pytest.mark.long
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 INPUTS = 30
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from sharing import copied
 from trainings import config, rows, run_training, state, weights, write
 
 from cnnkit.config.load import load_config
@@ -21,11 +22,6 @@ from cnnkit.runs.trained import open_run
 from cnnkit.terminal.console import Console
 from cnnkit.training.preparation import prepare
 from cnnkit.training.train import resume, train
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run_training(tmp_path_factory.mktemp("whole"), config(), "run")
 
 
 @contextmanager
@@ -46,7 +42,7 @@ def raised_in_third_epoch(monkeypatch: pytest.MonkeyPatch, error: type[BaseExcep
 
 
 def test_a_resumed_run_equals_the_uninterrupted_one(
-    uninterrupted: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropout, augmentation, Adam, EMA and plateau are on; the run is killed in its third epoch.
 
@@ -62,27 +58,28 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     assert len(rows(stopped)) == 2
 
     def prepare_late(loaded: Any) -> Any:
-        shutil.copy(uninterrupted.checkpoint, stopped.checkpoint)
+        shutil.copy(small_run.checkpoint, stopped.checkpoint)
         return prepare(loaded)
 
     with monkeypatch.context() as patch:
         patch.setattr("cnnkit.training.train.prepare", prepare_late)
         resume(str(stopped.path), None, (), Console(stream=io.StringIO()))
-    assert rows(stopped) == rows(uninterrupted)
-    for ours, theirs in zip(weights(stopped), weights(uninterrupted), strict=True):
+    assert rows(stopped) == rows(small_run)
+    for ours, theirs in zip(weights(stopped), weights(small_run), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    with np.load(stopped.checkpoint) as ours, np.load(uninterrupted.checkpoint) as theirs:
+    with np.load(stopped.checkpoint) as ours, np.load(small_run.checkpoint) as theirs:
         assert set(ours.files) == set(theirs.files)
         for name in set(ours.files) - {"state"}:
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
-def test_a_run_that_is_being_trained_is_not_resumed_beside(uninterrupted: Run) -> None:
-    before = {path: path.read_bytes() for path in uninterrupted.path.rglob("*") if path.is_file()}
-    with uninterrupted.training(), pytest.raises(CnnkitError, match="is being trained by the process") as caught:
-        resume(str(uninterrupted.path), None, ("training.epochs=5",), Console(stream=io.StringIO()))
+def test_a_run_that_is_being_trained_is_not_resumed_beside(small_run: Run, tmp_path: Path) -> None:
+    run = copied(small_run, tmp_path)
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    with run.training(), pytest.raises(CnnkitError, match="is being trained by the process") as caught:
+        resume(str(run.path), None, ("training.epochs=5",), Console(stream=io.StringIO()))
     assert caught.value.exit_code == 1
-    assert {path: path.read_bytes() for path in uninterrupted.path.rglob("*") if path.is_file()} == before
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
 
 
 def other_options() -> dict[str, Any]:
@@ -167,36 +164,37 @@ def test_a_changed_data_set_is_neither_resumed_nor_evaluated(tmp_path: Path) -> 
         resume(str(run.path), None, ("training.epochs=2",), Console(stream=io.StringIO()))
 
 
-def test_the_plateau_was_at_work(uninterrupted: Run) -> None:
-    rates = [float(row["learning_rate"]) for row in rows(uninterrupted)]
+def test_the_plateau_was_at_work(small_run: Run) -> None:
+    rates = [float(row["learning_rate"]) for row in rows(small_run)]
     assert rates[0] == pytest.approx(0.01)
     assert rates[-1] < 0.01
 
 
-def test_the_resolved_config_gives_the_same_figures(uninterrupted: Run, tmp_path: Path) -> None:
-    loaded = load_config(str(uninterrupted.config))
+def test_the_resolved_config_gives_the_same_figures(small_run: Run, tmp_path: Path) -> None:
+    loaded = load_config(str(small_run.config))
     again = train(loaded, Console(stream=io.StringIO()), str(tmp_path / "again"))
-    assert rows(again) == rows(uninterrupted)
+    assert rows(again) == rows(small_run)
 
 
-def test_another_seed_gives_other_figures(uninterrupted: Run, tmp_path: Path) -> None:
+def test_another_seed_gives_other_figures(small_run: Run, tmp_path: Path) -> None:
     other = run_training(tmp_path, config(), "other", ("seed=4", "training.epochs=1"))
-    assert rows(other)[0] != rows(uninterrupted)[0]
+    assert rows(other)[0] != rows(small_run)[0]
 
 
-def test_a_finished_run_and_a_changed_config_are_not_resumed(uninterrupted: Run, tmp_path: Path) -> None:
+def test_a_finished_run_and_a_changed_config_are_not_resumed(small_run: Run, tmp_path: Path) -> None:
+    run = copied(small_run, tmp_path)
     with pytest.raises(UsageError, match="has trained all its 4 epochs"):
-        resume(str(uninterrupted.path), None, (), Console())
+        resume(str(run.path), None, (), Console())
     changed = write(tmp_path, config(training={"label_smoothing": 0.2}))
     with pytest.raises(UsageError, match=r"training\.label_smoothing"):
-        resume(str(uninterrupted.path), changed, (), Console())
+        resume(str(run.path), changed, (), Console())
 
 
-def test_resolved_config_records_what_ran(uninterrupted: Run) -> None:
-    resolved = yaml.safe_load(uninterrupted.config.read_text())
+def test_resolved_config_records_what_ran(small_run: Run) -> None:
+    resolved = yaml.safe_load(small_run.config.read_text())
     assert resolved["training"]["steps_per_execution"] == 8
-    assert "auto" not in uninterrupted.config.read_text().split("\n", 1)[1]
-    environment = uninterrupted.read_json(uninterrupted.environment)
+    assert "auto" not in small_run.config.read_text().split("\n", 1)[1]
+    environment = small_run.read_json(small_run.environment)
     assert environment["settings"]["jit_compile"] is False or environment["settings"]["device"] == "GPU"
     assert environment["data"]["images"]["train"] + environment["data"]["images"]["validation"] == 1437
 

@@ -83,13 +83,13 @@ def test_model_keras_holds_the_averaged_weights(tmp_path: Path) -> None:
     assert any(average.shape == kernel.shape and np.array_equal(average, kernel) for average in averages)
 
 
-def test_validation_figures_are_those_of_the_averaged_weights(tmp_path: Path) -> None:
+def test_validation_figures_are_those_of_the_averaged_weights(small_run: Run) -> None:
     """The best epoch's row agrees with plain Keras on model.keras; the validation loss is not smoothed."""
     import keras
 
     from cnnkit import data
 
-    run = run_training(tmp_path, config(), "run")
+    run = small_run
     loaded = load_config(str(run.config)).config
     validation = data.load(loaded.data, loaded.seed, splits=("validation",)).validation
     assert validation is not None
