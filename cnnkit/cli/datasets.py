@@ -35,7 +35,7 @@ def data() -> None:
 def data_list(as_json: bool) -> None:
     """List the data sets that are here, and those that cnnkit knows."""
     from cnnkit.data.catalog import list_data_sets
-    from cnnkit.runs.listing import as_table
+    from cnnkit.terminal.tables import as_table
 
     rows = [asdict(row) for row in list_data_sets()]
     if as_json:
@@ -63,7 +63,7 @@ def data_prepare(name: str) -> None:
 def data_info(source: str, as_json: bool) -> None:
     """Show the splits, classes and pixel statistics of a data set."""
     from cnnkit.data.catalog import data_set_summary
-    from cnnkit.runs.listing import as_lines
+    from cnnkit.terminal.tables import as_lines
 
     config, seed = _data_source(source)
     summary = data_set_summary(config, seed)

@@ -182,7 +182,7 @@ def _cache(problems: list[str]) -> dict[str, Any]:
 
 def as_text(report: dict[str, Any]) -> str:
     """The report for a terminal."""
-    from cnnkit.runs.listing import as_lines
+    from cnnkit.terminal.tables import as_lines
 
     shown = {key: value for key, value in report.items() if key != "problems"}
     found = [f"problem: {problem}" for problem in report["problems"]] or ["no problems found"]

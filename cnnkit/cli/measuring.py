@@ -83,16 +83,16 @@ def evaluate(
     if as_json:
         echo(printable_json(metrics))
         return
-    from cnnkit.tasks.classification.metrics import evaluation_table
+    from cnnkit.tasks.classification.tables import evaluation_table
+    from cnnkit.terminal.tables import aligned
 
     augmented = f", test-time augmentation: {', '.join(views)}" if views else ""
     echo(f"{title}, {folder or split + ' split'}{augmented}\n\n{evaluation_table(metrics)}")
     if len(found) > 1:
         members = metrics["members"]
         best = max(member["accuracy"] for member in members)
-        width = max(len(member["run"]) for member in members)
-        lines = [f"{member['run'].ljust(width)}  {member['accuracy']:.2%}" for member in members]
-        echo("\nmembers\n" + "\n".join(lines))
+        lines = [[member["run"], f"{member['accuracy']:.2%}"] for member in members]
+        echo("\nmembers\n" + aligned(lines, "<<"))
         echo(f"the ensemble is {100 * (metrics['accuracy'] - best):+.2f} points from its best member")
     for path in written:
         echo(f"wrote {path}")

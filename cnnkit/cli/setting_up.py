@@ -28,13 +28,12 @@ def _complete_shipped(context: click.Context, parameter: click.Parameter, incomp
 def new(name: str | None, list_names: bool, output: str | None) -> None:
     """Copy the shipped config NAME here, to edit."""
     from cnnkit.config import shipped
+    from cnnkit.terminal.tables import aligned
 
     if list_names or name is None:
         if not list_names:
             raise UsageError("which config? expected: cnnkit new NAME", "`cnnkit new --list` names them.")
-        width = max(len(known) for known in shipped.names())
-        for known in shipped.names():
-            echo(f"{known.ljust(width)}  {shipped.purpose(known)}")
+        echo(aligned([[known, shipped.purpose(known)] for known in shipped.names()], "<<"))
         return
     source = shipped.find(name)
     if output == "-":

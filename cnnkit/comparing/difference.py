@@ -19,6 +19,7 @@ from cnnkit.network.summary import LayerRow, Summary, summarize
 from cnnkit.runs.config import load_named
 from cnnkit.runs.finding import is_config, run_of
 from cnnkit.runs.listing import number_in
+from cnnkit.terminal.tables import aligned
 
 #: What it costs to change a layer into one of its kind, by share of its arguments, against 1 for leaving one out.
 _CHANGE = 1.5
@@ -339,13 +340,7 @@ def _total_lines(first: Side, second: Side) -> list[str]:
         both = first.accuracy is not None and second.accuracy is not None
         points = f"{100 * (second.accuracy - first.accuracy):+.2f} points" if both else ""  # type: ignore[operator]
         rows.append(("test accuracy", *shown, points))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for row in rows
-    ]
+    return aligned(rows, "<>>>").splitlines()
 
 
 def _change(before: int, after: int) -> str:

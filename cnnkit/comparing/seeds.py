@@ -18,6 +18,7 @@ from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import list_runs
 from cnnkit.runs.listing import number_in, plain_config, planned_epochs, value_in, within
 from cnnkit.runs.trained import open_run
+from cnnkit.terminal.tables import aligned
 
 #: A difference as large as this or larger would come from seeds alone less often than so.
 SIGNIFICANCE = 0.05
@@ -269,14 +270,9 @@ def as_text(results: Sequence[Result]) -> str:
 
 
 def _group_lines(groups: Sequence[Group]) -> Iterator[str]:
-    names, sizes = (
-        max((len(text) for text in texts), default=0)
-        for texts in ([group.name for group in groups], [group.size for group in groups])
-    )
     several = len({group.task for group in groups}) > 1
-    for group in groups:
-        data = f"  {group.data}" if several else ""
-        yield f"{group.name.ljust(names)}  {group.size.ljust(sizes)}  {group}{data}"
+    rows = [[group.name, group.size, f"{group}{f'  {group.data}' if several else ''}"] for group in groups]
+    yield from aligned(rows, "<<<").splitlines() if rows else ()
 
 
 def _change_lines(first: Group, second: Group) -> Iterator[str]:

@@ -16,6 +16,7 @@ from cnnkit.layers.resolved import Compound
 from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer
 from cnnkit.network.footprint import ACTIVATION_BYTES, Footprint, format_bytes, of_training
+from cnnkit.terminal.tables import aligned
 
 #: Rows of the table that fit a screen, where layers can be folded.
 SCREEN_LINES = 45
@@ -234,12 +235,8 @@ def _fitted(lines: Sequence[Sequence[str]], width: int) -> tuple[list[str], list
     # What the columns that gave way leave, names take back.
     widths[0] = min(max(len(line[0]) for line in lines), name_width - min(over, 0))
 
-    def text(line: Sequence[str]) -> str:
-        cells = [cell.ljust(widths[column]) for column, cell in ((0, _cut(line[0], widths[0])), (1, line[1]))]
-        cells += [line[column].rjust(widths[column]) for column in columns[2:]]
-        return "  ".join(cells).rstrip()
-
-    return [text(line) for line in lines], left_out
+    rows = [[_cut(line[0], widths[0]), *(line[column] for column in columns[1:])] for line in lines]
+    return aligned(rows, "<<" + ">" * (len(columns) - 2)).splitlines(), left_out
 
 
 def _cut(name: str, width: int) -> str:

@@ -1,4 +1,4 @@
-"""Plain tables for the terminal: the runs, the data sets."""
+"""What runs there are: how far each came, and how good it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cnnkit.format.fields import is_number, is_whole
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import LARGEST_ARCHIVE, Run
 from cnnkit.runs.finding import list_runs
-from cnnkit.terminal.console import format_duration
+from cnnkit.terminal.tables import as_table
 
 
 def run_rows() -> list[dict[str, Any]]:
@@ -139,48 +139,3 @@ def planned_epochs(config: dict[str, Any] | None) -> int | None:
     """How many epochs a plain config asks for; None if it does not say."""
     epochs = within(config, "training", "epochs")
     return epochs if is_whole(epochs) else None
-
-
-def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows with the same keys as aligned text."""
-    header = [name.replace("_", " ") for name in rows[0]]
-    lines = [header, *([_cell(name, value) for name, value in row.items()] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    numeric = [all(isinstance(row[name], int | float | None) for row in rows) for name in rows[0]]
-
-    def text(line: Sequence[str]) -> str:
-        cells = zip(line, widths, numeric, strict=True)
-        return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in cells).rstrip()
-
-    return "\n".join(text(line) for line in lines)
-
-
-def _cell(name: str, value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if name == "seconds":
-        return format_duration(value)
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_cell('', item)}" for key, item in value.items()) or "-"
-    if isinstance(value, list | tuple):
-        return "x".join("?" if item is None else str(item) for item in value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def as_lines(summary: Mapping[str, Any], indent: str = "") -> str:
-    """A mapping as one line per key, nested ones indented."""
-    width = max((len(str(key)) for key in summary), default=0)
-    lines: list[str] = []
-    for key, value in summary.items():
-        if isinstance(value, Mapping):
-            lines.append(f"{indent}{key}")
-            lines.append(as_lines(value, indent + "  "))
-        else:
-            several = isinstance(value, list | tuple)
-            shown = (", ".join(_cell("", item) for item in value) or "-") if several else _cell("", value)
-            lines.append(f"{indent}{str(key).ljust(width)}  {shown}")
-    return "\n".join(lines)

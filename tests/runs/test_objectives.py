@@ -15,7 +15,7 @@ from cnnkit.config.training import TrainingConfig
 from cnnkit.runs import objectives
 from cnnkit.runs.evaluation import EvaluationOptions, evaluate_ensemble, evaluate_run, one_line
 from cnnkit.runs.trained import open_run
-from cnnkit.tasks.classification.metrics import evaluation_table
+from cnnkit.tasks.classification.tables import evaluation_table
 
 CLASSES = 4
 

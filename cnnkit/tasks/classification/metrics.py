@@ -1,8 +1,7 @@
-"""What a classifier is worth on labelled images: metrics, the terminal's table, and one row per image."""
+"""What a classifier is worth on labelled images: metrics, and one row per image."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +15,6 @@ from cnnkit.errors import CnnkitError
 EPSILON = 1e-7
 
 CALIBRATION_BINS = 15
-TABLE_COLUMNS = 100
-
-# Above these numbers of classes, the terminal shows only the part that a reader acts on.
-_MOST_MATRIX_CLASSES = 12
-_MOST_TABLE_CLASSES = 30
-_WORST_CLASSES = 10
-_CONFUSED_PAIRS = 5
 
 Probabilities = NDArray[np.float64]
 
@@ -275,40 +267,6 @@ def predictions_rows(
     return header, rows()
 
 
-# --- The terminal's table -----------------------------------------------------------------------------
-
-
-def evaluation_table(metrics: dict[str, Any]) -> str:
-    """The metrics as a terminal shows them, in at most 100 columns: summary, classes, confusions.
-
-    With more than 30 classes, only the ten with the lowest F1 are listed; with more than 12, the five most
-    frequent confusions stand in for the confusion matrix.
-    """
-    names = [row["class"] for row in metrics["per_class"]]
-    matrix = np.asarray(metrics["confusion_matrix"], dtype=np.int64)
-    parts = [_summary(metrics, len(names)), _class_table(metrics["per_class"])]
-    confusions = _matrix_table if len(names) <= _MOST_MATRIX_CLASSES else _confusions
-    parts.append(confusions(matrix, names))
-    return "\n\n".join(parts)
-
-
-def _summary(metrics: dict[str, Any], classes: int) -> str:
-    images = metrics["images"]
-    errors = images - round(metrics["accuracy"] * images)
-    rows = [
-        ["images", f"{images:,}"],
-        ["accuracy", f"{metrics['accuracy']:.2%} ({errors:,} {'error' if errors == 1 else 'errors'})"],
-    ]
-    if classes > 5:
-        rows.append(["top-5 accuracy", f"{metrics['top_5_accuracy']:.2%}"])
-    rows.append(["loss", f"{metrics['loss']:.4f}"])
-    if differs_from_cross_entropy(metrics):
-        rows.append(["cross-entropy", f"{metrics['cross_entropy']:.4f}"])
-    rows.append(["calibration error", f"{metrics['calibration_error']:.4f}"])
-    rows += [[name, f"{value:.4f}"] for name, value in metrics.get("metrics", {}).items()]
-    return aligned(rows, "<<")
-
-
 def differs_from_cross_entropy(metrics: dict[str, Any]) -> bool:
     """Whether the loss is another figure than the cross-entropy, as far as it is shown.
 
@@ -317,96 +275,3 @@ def differs_from_cross_entropy(metrics: dict[str, Any]) -> bool:
     """
     loss, cross_entropy = metrics["loss"], metrics.get("cross_entropy", metrics["loss"])
     return f"{loss:.4f}" != f"{cross_entropy:.4f}"
-
-
-def _class_table(per_class: Sequence[dict[str, Any]]) -> str:
-    note = ""
-    if len(per_class) > _MOST_TABLE_CLASSES:
-        note = f"The {_WORST_CLASSES} of {len(per_class)} classes with the lowest F1 (--json shows all):\n"
-        seen = [row for row in per_class if row["support"]]
-        per_class = sorted(seen, key=lambda row: row["f1"])[:_WORST_CLASSES]
-    header = ["class", "precision", "recall", "F1", "images"]
-    rows = [
-        [
-            shortened(row["class"], 50),
-            *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")),
-            f"{row['support']:,}",
-        ]
-        for row in per_class
-    ]
-    return note + aligned([header, *rows], "<>>>>")
-
-
-def _matrix_table(matrix: NDArray[np.int64], names: Sequence[str]) -> str:
-    digits = len(str(matrix.max()))
-    label = max(4, min(30, TABLE_COLUMNS - len(names) * (digits + 2)))
-    widest = max(display_width(name) for name in names)
-    rows, columns, table = list(names), list(names), ""
-    for cell in range(max(widest, digits), digits - 1, -1):
-        columns = [shortened(name, cell) for name in names]
-        if len(set(columns)) < len(set(names)):
-            # Shortened so far, the names no longer tell the columns apart: numbers do.
-            columns = [str(number) for number in range(len(names))]
-            rows = [f"{number} {name}" for number, name in enumerate(names)]
-        lines = [["", *columns]]
-        for name, counts in zip(rows, matrix.tolist(), strict=True):
-            lines.append([shortened(name, label), *map(str, counts)])
-        table = aligned(lines, "<" + ">" * len(names))
-        if max(map(display_width, table.splitlines())) <= TABLE_COLUMNS:
-            break
-    return f"Confusion matrix (rows: true class, columns: predicted class):\n{table}"
-
-
-def _confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> str:
-    mistakes = matrix.copy()
-    np.fill_diagonal(mistakes, 0)
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:_CONFUSED_PAIRS]
-    pairs = [(int(index) // len(names), int(index) % len(names)) for index in order]
-    rows = [
-        [
-            shortened(names[true], 30),
-            shortened(names[guess], 30),
-            f"{mistakes[true, guess]:,}",
-            f"{mistakes[true, guess] / matrix[true].sum():.1%}",
-        ]
-        for true, guess in pairs
-        if mistakes[true, guess]
-    ]
-    if not rows:
-        return "No class was confused with another."
-    header = ["true class", "predicted as", "images", "of the class"]
-    return "Most frequent confusions:\n" + aligned([header, *rows], "<<>>")
-
-
-def display_width(text: str) -> int:
-    """The columns that a terminal needs for a text; East Asian wide characters take two."""
-    return sum(
-        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-        for letter in text
-    )
-
-
-def shortened(text: str, columns: int) -> str:
-    """The text in at most so many columns, with an ellipsis where something is left out."""
-    if display_width(text) <= columns:
-        return text
-    while text and display_width(text) > columns - 1:
-        text = text[:-1]
-    return text + "…"
-
-
-def aligned(rows: Sequence[Sequence[str]], alignment: str) -> str:
-    """Rows of cells as lines of text, two spaces between columns.
-
-    Args:
-        alignment: One `<` (left) or `>` (right) per column.
-    """
-    widths = [max(display_width(row[column]) for row in rows) for column in range(len(alignment))]
-    lines = []
-    for row in rows:
-        cells = []
-        for cell, width, side in zip(row, widths, alignment, strict=True):
-            space = " " * (width - display_width(cell))
-            cells.append(cell + space if side == "<" else space + cell)
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)

@@ -14,12 +14,9 @@ from cnnkit.tasks.classification.metrics import (
     calibration_bins,
     calibration_error,
     classification_metrics,
-    display_width,
-    evaluation_table,
     predict_batches,
     predictions_rows,
     probabilities_from_outputs,
-    shortened,
 )
 
 
@@ -231,57 +228,6 @@ class TestPredictBatches:
         arrays = (np.zeros((0, 2, 2, 1), np.uint8), np.zeros((0, 4), np.float32))
         with pytest.raises(CnnkitError, match="no images"):
             predict_batches(model, tf.data.Dataset.from_tensor_slices(arrays).batch(4))
-
-
-class TestEvaluationTable:
-    def test_summary_classes_and_matrix(self) -> None:
-        probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.8, 0.2]])
-        lines = evaluation_table(classification_metrics(probabilities, [0, 0, 1, 1], ["cat", "dog"])).splitlines()
-        words = [line.split() for line in lines]
-        assert ["accuracy", "75.00%", "(1", "error)"] in words
-        assert ["cat", "0.6667", "1.0000", "0.8000", "2"] in words
-        assert ["dog", "1.0000", "0.5000", "0.6667", "2"] in words
-        matrix = words.index(["cat", "dog"])
-        assert words[matrix + 1 : matrix + 3] == [["cat", "2", "0"], ["dog", "1", "1"]]
-
-    def test_many_classes_show_the_worst_and_the_most_confused(self) -> None:
-        names = [f"kind{index:02}" for index in range(40)]
-        labels = np.arange(400) % 40
-        guesses = labels.copy()
-        guesses[labels == 7] = 9
-        text = evaluation_table(classification_metrics(np.eye(40)[guesses], labels, names))
-        words = [line.split() for line in text.splitlines()]
-        assert ["kind07", "kind09", "10", "100.0%"] in words
-        assert ["kind07", "0.0000", "0.0000", "0.0000", "10"] in words
-        assert sum(row[0].startswith("kind") and row[1][0].isdigit() for row in words if len(row) > 1) == 10
-        assert "10 of 40 classes" in text
-
-    def test_no_mistakes_are_said_to_be_none(self) -> None:
-        text = evaluation_table(classification_metrics(np.eye(13), np.arange(13), names_of(13)))
-        assert "No class was confused" in text
-
-    @pytest.mark.parametrize("classes", [2, 6, 12, 13, 31, 300])
-    def test_fits_100_columns_with_long_names_and_large_counts(self, classes: int) -> None:
-        names = [f"a class name that is too long for any terminal's table: {i}" for i in range(classes)]
-        metrics = classification_metrics(*random_predictions(600, classes), names)
-        metrics["confusion_matrix"] = (np.array(metrics["confusion_matrix"]) * 1001).tolist()
-        assert max(map(len, evaluation_table(metrics).splitlines())) <= 100
-
-    def test_columns_stay_apart_where_shortened_names_would_be_the_same(self) -> None:
-        names = [f"a rather long class name, number {index}" for index in range(12)]
-        table = evaluation_table(classification_metrics(np.eye(12), np.arange(12), names))
-        assert [str(index) for index in range(12)] in [line.split() for line in table.splitlines()]
-
-    def test_wide_letters_align(self) -> None:
-        text = evaluation_table(classification_metrics(np.eye(2), [0, 1], ["猫", "dog"]))
-        rows = [line for line in text.splitlines() if line.endswith("  1.0000  1.0000       1")]
-        assert len(rows) == 2
-        assert display_width(rows[0]) == display_width(rows[1])
-
-    def test_shortened(self) -> None:
-        assert shortened("abc", 3) == "abc"
-        assert shortened("abcd", 3) == "ab…"
-        assert display_width(shortened("猫猫猫", 4)) <= 4
 
 
 class TestPredictionsRows:
