@@ -23,7 +23,7 @@ def test_a_table_of_values() -> None:
     assert as_table(rows).splitlines() == [
         "run  best epoch     seconds  shape  done",
         "猫            3  1 min 01 s  8x?     yes",
-        "b             -         5.0 s  16x3     no",
+        "b             -       5.0 s  16x3     no",
     ]
 
 
