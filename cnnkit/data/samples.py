@@ -15,6 +15,7 @@ from cnnkit.task import Task
 
 if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig
+    from cnnkit.config.dataset import DataSetInfo
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,9 @@ class Samples:
     fingerprint: str
 
 
-def sample_test_images(section: DataConfig, seed: int, count: int, task: Task | None = None) -> Samples:
+def sample_test_images(
+    section: DataConfig, seed: int, count: int, task: Task | None = None, info: DataSetInfo | None = None
+) -> Samples:
     """A few images of the test split, the same ones every time, with as many classes among them as possible.
 
     Nothing comes from the network, and no more images than these are decoded if they can be.
@@ -42,22 +45,23 @@ def sample_test_images(section: DataConfig, seed: int, count: int, task: Task | 
         seed: The run's seed, which may decide which images are tested.
         count: How many, at most.
         task: What the run learns of them.
+        info: As for `load`.
 
     Raises:
         CnnkitError: if there is no test split, or its images cannot be read.
     """
     few = section.model_copy(update={"memory": "stream", "skip_corrupt": False, "download": False})
     try:
-        return _read(few, seed, count, task)
+        return _read(few, seed, count, task, info)
     except CorruptImage:
         if not section.skip_corrupt:
             raise
         # To know which images can be read takes reading them all.
-        return _read(few.model_copy(update={"skip_corrupt": True}), seed, count, task)
+        return _read(few.model_copy(update={"skip_corrupt": True}), seed, count, task, info)
 
 
-def _read(section: DataConfig, seed: int, count: int, task: Task | None) -> Samples:
-    sets = load(section, seed, task, splits=("test",))
+def _read(section: DataConfig, seed: int, count: int, task: Task | None, info: DataSetInfo | None) -> Samples:
+    sets = load(section, seed, task, splits=("test",), info=info)
     if sets.test is None:
         raise CnnkitError("the data set has no test split")
     chosen = spread_over_classes(sets.test.labels, count)

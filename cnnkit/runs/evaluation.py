@@ -14,6 +14,7 @@ from cnnkit.runs import ensemble, inference
 from cnnkit.runs.directory import Run
 from cnnkit.runs.inference import inference_batch_size
 from cnnkit.runs.listing import plain_config, within
+from cnnkit.runs.samples import SAMPLES, write_samples
 from cnnkit.runs.trained import TrainedRun
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def evaluate_run(trained: TrainedRun, options: EvaluationOptions = TEST_SPLIT) -
     if options.folder is None and options.split == "test":
         try:
             _write(trained.run, metrics, predictions)
+            _keep_samples(trained.run, images)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
@@ -262,6 +264,15 @@ def _write(run: Run, metrics: dict[str, Any], predictions: Predictions) -> None:
     run.write_json(run.evaluation, metrics)
     write_atomically(run.predictions, predictions.as_csv())
     plots.confusion_matrix(metrics["confusion_matrix"], predictions.class_names, run.confusion_matrix)
+
+
+def _keep_samples(run: Run, images: Any) -> None:
+    """Keeps some test images for `serve`, unless training has done so."""
+    from cnnkit.data.samples import spread_over_classes
+
+    if not run.live_samples.exists():
+        chosen = spread_over_classes(images.labels, SAMPLES)
+        write_samples(run, images.read(chosen), images.labels[chosen])
 
 
 def one_line(metrics: dict[str, Any]) -> str:

@@ -10,10 +10,9 @@ from PIL import Image
 
 from cnnkit import data
 from cnnkit.errors import CnnkitError, ConfigError
+from cnnkit.runs.samples import SAMPLES, read_samples
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.serve.pictures import png
-
-COUNT = 24
 
 #: For drawings where there are no examples: the share of the frame that a digit of MNIST fills, 20 of 28 pixels
 #: (LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998).
@@ -54,24 +53,30 @@ class Frame:
 
 
 def read_examples(trained: TrainedRun) -> Examples:
-    """Some test images, equally many of each class, as far as their number allows; none where the data are not here."""
+    """Some test images, equally many of each class, as far as their number allows.
+
+    None where the run has kept none, and its data are not here.
+    """
     try:
-        samples = _read(trained)
+        images, labels = _read(trained)
     except (CnnkitError, OSError) as error:
         reason = error.message if isinstance(error, CnnkitError) else str(error)
         if isinstance(error, ConfigError):
             reason = error.problems[0].message
         return Examples([], [], f"There are no test images: {reason}", Frame())
-    files = [png(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)) for image in samples.images]
-    return Examples(files, samples.labels.tolist(), None, frame_of(samples.images))
+    files = [png(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)) for image in images]
+    return Examples(files, labels.tolist(), None, frame_of(images))
 
 
-def _read(trained: TrainedRun) -> data.Samples:
-    trained.check_images()
-    config = trained.loaded.config
-    samples = data.sample_test_images(config.data, config.seed, COUNT, config.task)
+def _read(trained: TrainedRun) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The images that the run has kept; those of its data set where it has kept none, as runs of older versions."""
+    try:
+        return read_samples(trained.run, trained.interface)
+    except (FileNotFoundError, CnnkitError):
+        data_set, config = trained.data_set, trained.loaded.config
+    samples = data.sample_test_images(trained.data, config.seed, SAMPLES, config.task, data_set)
     trained.check_data(samples.fingerprint)
-    return samples
+    return samples.images, samples.labels
 
 
 def frame_of(images: NDArray[np.uint8]) -> Frame:

@@ -13,15 +13,13 @@ from cnnkit.errors import CnnkitError
 from cnnkit.files import replacing
 from cnnkit.runs.directory import Run
 from cnnkit.runs.progress import Reporter
+from cnnkit.runs.samples import SAMPLES, write_samples
 from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 
 if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig
 
 log = logging.getLogger("cnnkit")
-
-#: Test images on the live page.
-SAMPLES = 24
 
 #: Kernels on the live page.
 MOST_KERNELS = 128
@@ -103,8 +101,7 @@ class Snapshots:
         try:
             samples = sample_test_images(self.data, self.seed, SAMPLES)
             self._images = samples.images
-            with replacing(self.run.live_samples) as temporary, temporary.open("wb") as stream:
-                np.savez(stream, images=samples.images, labels=samples.labels)
+            write_samples(self.run, samples.images, samples.labels)
         # As above; and the test images may lie where the training images do not.
         except Exception as error:
             self._images = None

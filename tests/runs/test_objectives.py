@@ -202,10 +202,11 @@ def test_mixed_images_count_as_the_class_with_the_larger_share() -> None:
 
 def test_a_script_measures_mixed_images_as_a_run_does() -> None:
     from cnnkit.eject.training import write_training
+    from cnnkit.tasks import default_task
 
     training = TrainingConfig.model_validate({"metrics": ["Recall", "MeanSquaredError"]})
     for mixed in (False, True):
-        text = write_training(training, "softmax", "False", True, (), mixed)
+        text = write_training(training, default_task(), "softmax", "False", True, (), mixed)
         compiled = " ".join(text.compiled)
         assert ('on_hard_labels(keras.metrics.Recall(name="recall"))' in compiled) == mixed
         assert any("def on_hard_labels" in function for function in text.functions) == mixed

@@ -34,13 +34,16 @@ PNG = {"Content-Type": "image/png"}
 
 @pytest.fixture(scope="module")
 def app(digits_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Serves the run twice: under its own name, and a copy whose data set is nowhere."""
+    """Serves the run, a copy whose data set is nowhere, and one that has kept no test images besides."""
     copy = tmp_path_factory.mktemp("elsewhere") / "copy"
     shutil.copytree(digits_run.path, copy)
     config = (copy / "config.yaml").read_text()
     config = config.replace("  name: digits", "  name: null").replace("  folder: null", "  folder: /nowhere/pets")
     (copy / "config.yaml").write_text(config)
-    return serve.create_app([digits_run, Run(copy)])
+    bare = copy.with_name("bare")
+    shutil.copytree(copy, bare)
+    Run(bare).live_samples.unlink()
+    return serve.create_app([digits_run, Run(copy), Run(bare)])
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +120,8 @@ class TestPage:
 
 class TestFacts:
     def test_health_and_runs(self, client: httpx.Client, digits_run: Run, model: Any) -> None:
-        assert client.get("/healthz").json() == {"status": "ok", "runs": ["digits", "copy"]}
-        first, second = client.get("/runs").json()["runs"]
+        assert client.get("/healthz").json() == {"status": "ok", "runs": ["digits", "copy", "bare"]}
+        first, second, _ = client.get("/runs").json()["runs"]
         assert first["input_shape"] == [8, 8, 1]
         assert first["class_names"] == [str(digit) for digit in range(10)]
         assert first["accuracy"] == digits_run.read_json(digits_run.evaluation)["accuracy"] > 0.9
@@ -152,8 +155,12 @@ class TestExamples:
             assert str(load_digits().target[place]) == example["class"]
         assert refusal(client.get("/examples/24.png"))[0] == 404
 
-    def test_without_the_data_the_rest_works(self, app: Any) -> None:
-        examples = app.state.service.find("copy").examples
+    def test_the_run_has_kept_them(self, app: Any) -> None:
+        first, moved = (app.state.service.find(name).examples for name in (None, "copy"))
+        assert (moved.images, moved.labels, moved.note) == (first.images, first.labels, None)
+
+    def test_without_any_the_rest_works(self, app: Any) -> None:
+        examples = app.state.service.find("bare").examples
         assert examples.images == []
         assert "`/nowhere/pets` does not exist" in examples.note
 
@@ -392,7 +399,7 @@ class TestRefusals:
 
     def test_unknown_names_and_numbers(self, client: httpx.Client, digits: np.ndarray) -> None:
         good = file_of(digits[0])
-        assert "there is `digits`, `copy`" in refusal(client.post("/predict?run=other", content=good))[1]
+        assert "there is `digits`, `copy`, `bare`" in refusal(client.post("/predict?run=other", content=good))[1]
         assert refusal(client.post("/explain?class=ten", content=good))[0] == 404
         assert "`top`" in refusal(client.post("/predict?top=0", content=good))[1]
         assert refusal(client.post("/nowhere"))[0] == 404
