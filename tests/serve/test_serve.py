@@ -121,15 +121,15 @@ class TestPage:
 class TestFacts:
     def test_health_and_runs(self, client: httpx.Client, digits_run: Run, model: Any) -> None:
         assert client.get("/healthz").json() == {"status": "ok", "runs": ["digits", "copy", "bare"]}
-        first, second, _ = client.get("/runs").json()["runs"]
+        first, _, bare = client.get("/runs").json()["runs"]
         assert first["input_shape"] == [8, 8, 1]
         assert first["class_names"] == [str(digit) for digit in range(10)]
         assert first["accuracy"] == digits_run.read_json(digits_run.evaluation)["accuracy"] > 0.9
         assert first["parameters"] == model.count_params()
         assert [stage["name"] for stage in first["stages"]] == ["2.ReLU", "5.ReLU", "6.MaxPooling2D"]
-        # The digits fill their 8x8 pixels; without data, MNIST's rule stands in.
+        # The digits fill their 8x8 pixels; without test images, MNIST's rule stands in.
         assert first["drawing"] == {"share": 1.0, "bright": True}
-        assert second["drawing"]["share"] == pytest.approx(20 / 28)
+        assert bare["drawing"]["share"] == pytest.approx(20 / 28)
 
     def test_openapi_describes_the_requests(self, client: httpx.Client) -> None:
         described = client.get("/openapi.json").json()
