@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 import time
@@ -235,11 +234,9 @@ def _read(read: Callable[[Run, Path], Read], run: Run, path: Path) -> Read | Non
 
 def _png(pixels: np.ndarray, largest: int | None = None) -> bytes:
     """A picture, uint8 [height, width, 1, 3 or 4], as a PNG whose sides have at most `largest` pixels."""
-    from PIL import Image
+    from cnnkit.images.pictures import encoded, picture_of
 
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    image = picture_of(pixels)
     if largest is not None:
         image.thumbnail((largest, largest))
-    stream = io.BytesIO()
-    image.save(stream, format="PNG")
-    return stream.getvalue()
+    return encoded(image)

@@ -128,8 +128,7 @@ def _draw(axes: Any, picture: Picture, left: float, bottom: float, cell: float) 
     x, y = left + (cell - width) / 2, bottom + (cell - height) / 2
     extent = (x, x + width, y, y + height)
     if image.ndim == 3:
-        shown = image[..., 0] if image.shape[2] == 1 else image
-        axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest", extent=extent)
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest", extent=extent)
     else:
         axes.imshow(image, cmap=MAP_COLOURS, vmin=0, vmax=1, interpolation="nearest", extent=extent)
     if picture.overlay is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -12,6 +10,7 @@ from importlib.resources import files
 from typing import Any, TypeVar
 
 from cnnkit.errors import CnnkitError
+from cnnkit.images.pictures import data_url, picture_of
 from cnnkit.network.footprint import format_bytes
 from cnnkit.pages import style_sheet
 from cnnkit.terminal.console import format_duration
@@ -113,26 +112,19 @@ def picture(image: Any) -> Picture:
     Args:
         image: uint8 [height, width, channels], one channel or three.
     """
-    from PIL import Image
-
-    found = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image[..., :3])
+    found = picture_of(image[..., :3])
     lossless = max(found.size) <= _LOSSLESS_SIDE
     found.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
-    return _encoded(found, lossless, pixelated=lossless)
+    return _shown(found, lossless, pixelated=lossless)
 
 
 def drawing(image: Any, pixelated: bool = False) -> Picture:
     """A picture with sharp edges, uint8 [height, width, 3], or 4 with an opacity, as it is."""
-    from PIL import Image
-
-    return _encoded(Image.fromarray(image), lossless=True, pixelated=pixelated)
+    return _shown(picture_of(image), lossless=True, pixelated=pixelated)
 
 
-def _encoded(image: Any, lossless: bool, pixelated: bool) -> Picture:
-    stream = io.BytesIO()
-    image.save(stream, "PNG", optimize=True) if lossless else image.save(stream, "JPEG", quality=88)
-    kind = "png" if lossless else "jpeg"
-    source = f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
+def _shown(image: Any, lossless: bool, pixelated: bool) -> Picture:
+    source = data_url(image, "PNG", optimize=True) if lossless else data_url(image, "JPEG", quality=88)
     return Picture(source, image.width, image.height, pixelated)
 
 

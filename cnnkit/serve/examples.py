@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from cnnkit import data
 from cnnkit.errors import CnnkitError, ConfigError
+from cnnkit.images.pictures import encoded, picture_of
 from cnnkit.runs.samples import SAMPLES, read_samples
 from cnnkit.runs.trained import TrainedRun
-from cnnkit.serve.pictures import png
+from cnnkit.serve.pictures import COMPRESSION
 
 #: For drawings where there are no examples: the share of the frame that a digit of MNIST fills, 20 of 28 pixels
 #: (LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998).
@@ -64,7 +64,7 @@ def read_examples(trained: TrainedRun) -> Examples:
         if isinstance(error, ConfigError):
             reason = error.problems[0].message
         return Examples([], [], f"There are no test images: {reason}", Frame())
-    files = [png(Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)) for image in images]
+    files = [encoded(picture_of(image), compress_level=COMPRESSION) for image in images]
     return Examples(files, labels.tolist(), None, frame_of(images))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.images.pictures import picture_of
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, Picture, attempt, drawing, picture
 from cnnkit.tasks.classification.predictions import ConfusedPair, Mistake, Predictions, confused_pairs, worst_mistakes
@@ -108,7 +109,7 @@ def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.u
     import matplotlib
     from PIL import Image
 
-    base = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image[..., :3]).convert("L")
+    base = picture_of(image[..., :3]).convert("L")
     zoom = -(-_OVERLAY_SIDE // max(base.size))
     base = base.resize((base.width * zoom, base.height * zoom), Image.Resampling.NEAREST)
     base.thumbnail((2 * _OVERLAY_SIDE, 2 * _OVERLAY_SIDE))
