@@ -21,12 +21,13 @@ from cnnkit.data.collections import Collection, Folder, Prepared, open_collectio
 from cnnkit.data.copies import Measured, copies_text, find_copies, measured, measured_in_cache
 from cnnkit.data.decoded import decode, readable
 from cnnkit.data.images import CorruptFiles, FolderSource
-from cnnkit.data.memory import MEMORY_SHARE, available_memory
+from cnnkit.data.memory import MEMORY_SHARE
 from cnnkit.data.splits import Array, DataSets, Source, Split, stratified
 from cnnkit.data.targets import ClassNumbers, numbered
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.format.seeds import derive_seed
 from cnnkit.images.formats import MOST_MEGAPIXELS, CorruptImage
+from cnnkit.machine.memory import available_memory
 from cnnkit.task import Task
 
 log = logging.getLogger("cnnkit")

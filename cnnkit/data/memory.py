@@ -1,11 +1,8 @@
-"""How much memory there is, and how much of it decoded images and batches in the making may take."""
+"""How much memory decoded images and batches in the making may take."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-from cnnkit.machine.processor import address_rooms, usable_cores
+from cnnkit.machine.processor import usable_cores
 
 #: Share of the free memory that decoded images may fill.
 MEMORY_SHARE = 1 / 3
@@ -15,27 +12,6 @@ PREFETCH_BYTES = 256 << 20
 
 #: Bytes that batches may take while they are made in parallel.
 PARALLEL_BYTES = 512 << 20
-
-
-def available_memory() -> int:
-    """Bytes of memory that are free for use: what the system, the container and `ulimit -v` still give."""
-    limits = address_rooms()
-    try:
-        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                limits.append(int(line.split()[1]) * 1024)
-        maximum = Path("/sys/fs/cgroup/memory.max").read_text("ascii").strip()
-        if maximum != "max":
-            used = int(Path("/sys/fs/cgroup/memory.current").read_text("ascii"))
-            limits.append(max(0, int(maximum) - used))
-    except (OSError, ValueError):
-        pass
-    if not limits:  # elsewhere than on Linux
-        try:
-            limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
-        except (AttributeError, OSError, ValueError):
-            limits.append(4 << 30)
-    return min(limits)
 
 
 def parallel_calls(batch_bytes: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +14,7 @@ VECTOR_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "
 #: More threads than any machine has cores for; TensorFlow dies where it cannot start as many as it is told to.
 MOST_THREADS = 1024
 
-#: Bytes of virtual memory without which TensorFlow 2.21 does not load, start its threads and train a small network.
-LEAST_ADDRESS_SPACE = 3 * 10**9
-
 CPUINFO = Path("/proc/cpuinfo")
-MEMINFO = Path("/proc/meminfo")
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 
@@ -49,45 +44,11 @@ def schedulable_cores() -> int:
 
 def cpu_quota() -> float | None:
     """Cores' worth of time that the control groups of a container give this process; None without a limit."""
-    found = [_quota(folder) for folder in _own_groups("cpu")]
+    found = [_quota(folder) for folder in own_groups("cpu")]
     return min((quota for quota in found if quota is not None), default=None)
 
 
-def reachable_memory() -> int:
-    """Bytes of memory that this process can have at most: what is free, what caches would give back, and swap."""
-    try:
-        rows = [line.split() for line in MEMINFO.read_text("ascii").splitlines()]
-        sizes = {row[0]: int(row[1]) * 1024 for row in rows}
-        swap = sizes.get("SwapFree:", 0)
-        limits = [sizes["MemAvailable:"] + swap]
-    except (OSError, ValueError, KeyError, IndexError):
-        # Elsewhere than on Linux, all that is built in.
-        try:
-            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (AttributeError, OSError, ValueError):
-            return sys.maxsize
-    rooms = [_room(folder) for folder in _own_groups("memory")]
-    limits += [room + swap for room in rooms if room is not None]
-    return max(0, min([*limits, *address_rooms()]))
-
-
-def address_space() -> int | None:
-    """Bytes of addresses that this process may have (`ulimit -v`); None without a limit."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return None
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return None if limit == resource.RLIM_INFINITY else limit
-
-
-def address_rooms() -> list[int]:
-    """Bytes of addresses that are left beside TensorFlow, where `ulimit -v` limits them."""
-    limit = address_space()
-    return [] if limit is None else [max(0, limit - LEAST_ADDRESS_SPACE)]
-
-
-def _own_groups(controller: str) -> Iterator[Path]:
+def own_groups(controller: str) -> Iterator[Path]:
     """The control groups that this process is in, and those around them."""
     try:
         lines = OWN_CGROUPS.read_text("ascii", errors="replace").splitlines()
@@ -104,19 +65,6 @@ def _own_groups(controller: str) -> Iterator[Path]:
         for folder in (here, *here.parents):
             if folder == root or root in folder.parents:
                 yield folder
-
-
-def _room(folder: Path) -> int | None:
-    """Bytes that a control group still gives, its caches counted as free; None without a limit."""
-    try:
-        name, held = (
-            ("memory.max", "anon") if (folder / "memory.max").exists() else ("memory.limit_in_bytes", "total_rss")
-        )
-        limit = (folder / name).read_text("ascii").strip()
-        stated = dict(line.split() for line in (folder / "memory.stat").read_text("ascii").splitlines())
-        return None if limit == "max" else int(limit) - int(stated[held])
-    except (OSError, ValueError, KeyError):
-        return None
 
 
 def usable_cores() -> int:

@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any, Literal
 
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.machine import garbage, processor
+from cnnkit.machine import garbage, memory, processor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -189,11 +189,11 @@ def _check_backend(name: str) -> None:
 
 def _check_address_space() -> None:
     """Where a limit leaves TensorFlow too little room, it ends the process from within, or hangs when it ends."""
-    limit = processor.address_space()
-    if limit is not None and limit < processor.LEAST_ADDRESS_SPACE:
+    limit = memory.address_space()
+    if limit is not None and limit < memory.LEAST_ADDRESS_SPACE:
         raise CnnkitError(
             f"the limit on virtual memory is {limit / 1e9:.1f} GB, but TensorFlow needs "
-            f"{processor.LEAST_ADDRESS_SPACE / 1e9:.0f} GB, most of which it does not use",
+            f"{memory.LEAST_ADDRESS_SPACE / 1e9:.0f} GB, most of which it does not use",
             "Raise it in this shell: ulimit -v unlimited. What limits memory in earnest is a container or a cgroup.",
         )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cnnkit.errors import CnnkitError
 from cnnkit.layers.resolved import Compound, leaf_steps
-from cnnkit.machine.processor import reachable_memory
+from cnnkit.machine.memory import reachable_memory
 
 if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig

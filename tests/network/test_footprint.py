@@ -12,10 +12,8 @@ import pytest
 from cnnkit.cli import cli
 from cnnkit.config.load import load_config
 from cnnkit.config.optimization.optimizers import OPTIMIZERS
-from cnnkit.data.memory import available_memory
 from cnnkit.errors import CnnkitError
 from cnnkit.layers.stack import Step
-from cnnkit.machine import processor
 from cnnkit.network import footprint
 from cnnkit.network.footprint import Footprint, of_inference, of_training
 from cnnkit.network.summary import summarize
@@ -124,40 +122,3 @@ def test_inspect_says_what_training_needs(tmp_path: Path, capsys: pytest.Capture
     stack_of(tmp_path)
     assert cli.main(["inspect", str(tmp_path / "c.yaml")], standalone_mode=False) is None
     assert "training memory  at least 2.5 MiB = weights" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({}, 5 * 1024),
-        ({"memory.max": "max", "memory.stat": "anon 1\n"}, 5 * 1024),
-        # The caches of a control group count as free; what its processes hold does not.
-        ({"memory.max": "3072", "memory.stat": "anon 1024\nfile 2000\n"}, 3072 - 1024 + 1024),
-        ({"memory.max": "1024", "memory.stat": "anon 9999\n"}, 0),
-        ({"memory.max": "nonsense", "memory.stat": "anon 1\n"}, 5 * 1024),
-    ],
-)
-def test_the_memory_that_can_be_had(
-    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 4 kB\nSwapFree: 1 kB\n")
-    (tmp_path / "cgroup").write_text("0::/\n")
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(processor, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(processor, "OWN_CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(processor, "CGROUPS", tmp_path)
-    assert processor.reachable_memory() == expected
-
-
-def test_a_limit_on_addresses_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    resource = pytest.importorskip("resource")
-    limit = processor.LEAST_ADDRESS_SPACE + 5000
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit if kind == resource.RLIMIT_AS else -1, -1))
-    assert processor.reachable_memory() == 5000
-    assert available_memory() == 5000
-
-
-def test_a_system_that_does_not_say_has_what_is_built_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processor, "MEMINFO", tmp_path / "none")
-    assert processor.reachable_memory() >= 1 << 28
