@@ -12,8 +12,8 @@ from cnnkit.format.base import NamedObject, StrictModel, to_plain
 from cnnkit.format.shapes import format_shape
 from cnnkit.layers.base import Layer
 from cnnkit.layers.block_calls import BlockCall
-from cnnkit.layers.resolved import Compound
-from cnnkit.layers.unresolved import Deferred
+from cnnkit.layers.resolved import Resolved
+from cnnkit.layers.unresolved import Unresolved
 from cnnkit.network.footprint import format_bytes
 from cnnkit.network.summary import LayerRow, Summary, summarize
 from cnnkit.runs.config import load_named
@@ -184,8 +184,8 @@ def _full_arguments(row: LayerRow) -> dict[str, Any]:
     layer: Any = row.view.layer if row.type else None
     if layer is None:
         return row.arguments
-    written = layer.written if isinstance(layer, Compound) else layer
-    if isinstance(written, BlockCall | Deferred):
+    written = layer.written if isinstance(layer, Resolved) else layer
+    if isinstance(written, BlockCall | Unresolved):
         return {**layer.values, **{name: getattr(layer, name) for name in Layer.model_fields}}
     fields = {name: getattr(written, name) for name in type(written).model_fields}
     return {name: _in_full(value) for name, value in _without_layers(row, fields).items()}

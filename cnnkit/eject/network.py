@@ -9,137 +9,18 @@ from __future__ import annotations
 import builtins
 import itertools
 import keyword
-import re
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cnnkit.eject.nodes import Block, Leaf, Loop, Node, Paths, literals, literals_of, skeleton
-from cnnkit.eject.text import Raw, call_text, keras_name, literal, wrapped
-from cnnkit.format.script import Argument, Call
+from cnnkit.eject.reading import Reader, numbered
+from cnnkit.eject.text import Raw, call_text, literal, wrapped
+from cnnkit.format.script import Call
 from cnnkit.format.shapes import format_shape
-from cnnkit.layers import LAYERS
-from cnnkit.layers.base import Layer, Scope, Seeds
-from cnnkit.layers.block_calls import BlockCall
-from cnnkit.layers.composite import Repeat
-from cnnkit.layers.resolved import Compound, scopes
+from cnnkit.layers.base import Seeds
+from cnnkit.layers.resolved import scopes
 from cnnkit.layers.stack import Step
-from cnnkit.layers.weight_paths import SEPARATOR
-
-# --- From layers to nodes -----------------------------------------------------------------------------
-
-
-@dataclass
-class _Reader:
-    """Turns resolved layers into nodes.
-
-    Attributes:
-        policy: The run's dtype policy.
-        explicit: For each layer with a name of its own, what its seeds are derived from.
-        leaves: The layers that are not made of others.
-    """
-
-    policy: str
-    explicit: dict[str, str] = field(default_factory=dict)
-    leaves: list[Leaf] = field(default_factory=list)
-    _outer: tuple[str, ...] = ()
-    _made: Counter[str] = field(default_factory=Counter)
-    _named: dict[str, int] = field(default_factory=dict)
-    _taken: set[str] = field(default_factory=set)
-
-    def read(self, steps: Sequence[Step], inner: Sequence[Scope], trainable: bool) -> tuple[Node, ...]:
-        nodes: list[Node] = []
-        for step, scope in zip(steps, inner, strict=True):
-            layer = step.layer
-            if isinstance(layer, Compound):
-                nodes += self._compound(layer, scope, trainable)
-            else:
-                nodes += self._plain(layer, scope, trainable)
-        return tuple(nodes)
-
-    def _path(self, part: Any, compound: Compound, scope: Scope, trainable: bool) -> tuple[Node, ...]:
-        dtype = compound.dtype or scope.dtype
-        inner = scopes(part.steps, part.labels, scope.seeds, dtype, ending=scope.ending)
-        outer, self._outer = self._outer, (*self._outer, compound.name or scope.name)
-        nodes = self.read(part.steps, inner, trainable and compound.trainable)
-        self._outer = outer
-        return nodes
-
-    def _compound(self, layer: Compound, scope: Scope, trainable: bool) -> list[Node]:
-        paths = [(_variable(part.title), self._path(part, layer, scope, trainable)) for part in layer.parts]
-        dtype = self._dtype(layer.dtype or scope.dtype)
-        activation = None
-        if layer.activation != "linear":
-            activation = Call("layers.Activation", (Argument("activation", layer.activation), *dtype), "activation")
-        if layer.merge is not None:
-            axis = (Argument("axis", layer.axis, -1),) if layer.merge == "concatenate" else ()
-            return [Paths(tuple(paths), Call(f"layers.{layer.merge.capitalize()}", (*axis, *dtype)), activation)]
-        ((_, body),) = paths
-        if not body:
-            return []
-        if isinstance(layer.written, BlockCall):
-            return [Block(layer.kind, tuple(layer.values.items()), body)]
-        if isinstance(layer.written, Repeat):
-            size = len(body) // layer.written.times
-            parts = [body[start : start + size] for start in range(0, len(body), size or 1)]
-            if all(part == parts[0] for part in parts):
-                return [Loop(layer.written.times, parts[0])]
-        return list(body)
-
-    def _plain(self, layer: Layer, scope: Scope, trainable: bool) -> list[Node]:
-        calls = list(layer.calls())
-        common: list[Argument] = []
-        weights = layer.weights(scope.input_shape)
-        name = None
-        if layer.name is not None:
-            number = self._named.get(layer.name, 0)
-            self._named[layer.name] = number + 1
-            # Keras would give the names of its own kind to other layers.
-            own = f"{layer.name}_layer" if _is_automatic(layer.name) else layer.name
-            name = numbered(own, self._taken)
-            self._taken.add(name)
-            common.append(Argument("name", name))
-            if weights or layer.takes_seed:
-                self.explicit[name] = f"name={layer.name}" + (f"#{number}" if number else "")
-        path = SEPARATOR.join([*self._outer, layer.name or scope.name])
-        trained = tuple(weight.name for weight in weights if weight.trainable)
-        self.leaves.append(Leaf(layer.kind, path, name or self._automatic(layer.kind), name is None, trained))
-        if weights and not (trainable and layer.trainable):
-            common.append(Argument("trainable", False, True))
-        # The padding beside a layer has neither weights nor draws.
-        own_call = f"layers.{type(layer).__name__}"
-        main = next((place for place, call in enumerate(calls) if call.function == own_call), 0)
-        for place, call in enumerate(calls):
-            if not call.of_tensor:
-                extra = (*(common if place == main else ()), *self._dtype(layer.dtype or scope.dtype))
-                calls[place] = replace(call, arguments=(*call.arguments, *extra))
-        return list(calls)
-
-    def _automatic(self, kind: str) -> str:
-        """The name that Keras gives the next layer of a kind that has none."""
-        number = self._made[kind]
-        self._made[kind] += 1
-        return keras_name(kind) + (f"_{number}" if number else "")
-
-    def _dtype(self, dtype: str | None) -> tuple[Argument, ...]:
-        return (Argument("dtype", dtype),) if dtype not in (None, self.policy) else ()
-
-
-def _is_automatic(name: str) -> bool:
-    """Whether Keras may call a layer of a script so by itself."""
-    merges = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply")
-    kinds = (*LAYERS.names(), *merges, "InputLayer", "Normalization", "Identity")
-    return re.sub(r"_[0-9]+$", "", name) in {keras_name(kind) for kind in kinds}
-
-
-def _variable(title: str) -> str:
-    """The name of the tensor on a path."""
-    kind, _, number = title.partition(".")
-    return f"path_{int(number) + 1}" if number else {"layers": "main"}.get(kind, kind)
-
-
-# --- From nodes to text -------------------------------------------------------------------------------
 
 
 @dataclass
@@ -200,14 +81,6 @@ def _are_proportional(first: Sequence[Any], second: Sequence[Any]) -> bool:
     if not all(isinstance(value, int | float) for value in (*first, *second)):
         return False
     return all(one * second[0] == other * first[0] for one, other in zip(first, second, strict=True))
-
-
-def numbered(name: str, taken: Collection[str]) -> str:
-    """The name, with a number where it is taken."""
-    number = 1
-    while (name if number == 1 else f"{name}_{number}") in taken:
-        number += 1
-    return name if number == 1 else f"{name}_{number}"
 
 
 class _Writer:
@@ -378,7 +251,7 @@ def write_network(
     """
     labels = [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
     inner = scopes(steps, labels, Seeds(0), policy, ending=True)
-    reader = _Reader(policy)
+    reader = Reader(policy)
     groups = [reader.read([step], [scope], True) for step, scope in zip(steps, inner, strict=True)]
     nodes = [node for group in groups for node in group]
     calls = list(_calls_in(nodes))

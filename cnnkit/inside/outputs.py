@@ -14,7 +14,7 @@ from cnnkit.format.shapes import Shape
 from cnnkit.layers.base import Layer
 from cnnkit.layers.geometry import CHANNELS_LAST
 from cnnkit.layers.receptive_field import View
-from cnnkit.layers.resolved import Compound, Part
+from cnnkit.layers.resolved import Part, Resolved
 
 if TYPE_CHECKING:
     from cnnkit.config.load import LoadedConfig
@@ -142,7 +142,7 @@ def _passed(steps: Sequence[Step], labels: Sequence[str], outer: str, end: str |
 
 def _part(layer: Layer, name: str, end: str | None) -> Part | None:
     """The layers that a layer stands for, or that one of its paths which holds the layer named `end`."""
-    if not isinstance(layer, Compound):
+    if not isinstance(layer, Resolved):
         return None
     for part in layer.parts:
         if end is not None and end in _names(part.steps, part.labels, name + SEPARATOR):
@@ -155,7 +155,7 @@ def _names(steps: Sequence[Step], labels: Sequence[str], outer: str) -> Iterator
     for step, label in zip(steps, labels, strict=True):
         name = outer + (step.layer.name or label)
         yield name
-        for part in step.layer.parts if isinstance(step.layer, Compound) else ():
+        for part in step.layer.parts if isinstance(step.layer, Resolved) else ():
             yield from _names(part.steps, part.labels, name + SEPARATOR)
 
 

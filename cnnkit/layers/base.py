@@ -53,7 +53,7 @@ class Names:
 
     Attributes:
         values: The numbers that the data set gives, such as that of its `classes`, by name.
-        blocks: The config's blocks (`deferred.BlockConfig`) by name.
+        blocks: The config's blocks (`blocks.BlockConfig`) by name.
         parameters: Those of the block whose layers are looked at, by name without `$`.
         calls: The blocks that are being resolved, the outermost first.
         order: Where height (0), width (1) and channels (2) lie in what arrives at the layer.

@@ -14,7 +14,7 @@ from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.format.similar import nearest, suggestion
 from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names
 from cnnkit.layers.geometry import CHANNELS_LAST
-from cnnkit.layers.resolved import Compound, Part, leaves
+from cnnkit.layers.resolved import Part, Resolved, leaves
 from cnnkit.layers.stack import StackError, Step, trace
 from cnnkit.layers.substitution import (
     COMMON,
@@ -120,7 +120,7 @@ class BlockCall(Layer):
             first, *others = ((self.block, place) for place in places)
             raise ShapeError(error.message, given, (first, *error.inside, *others)) from None
         self._check_channels(block.parameters, steps, names, input_shape)
-        return Compound.of(self._with_common(outer), [Part.of("layers", steps)], values=values)
+        return Resolved.of(self._with_common(outer), [Part.of("layers", steps)], values=values)
 
     def named_in(self, argument: str | None) -> tuple[str, ...]:
         return parameters_in(self.values.get(argument or ""))

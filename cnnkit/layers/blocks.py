@@ -15,7 +15,7 @@ from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer
 from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.substitution import COMMON, KNOWN, Known, as_listed, holds_layers, knowing, wrong_expressions
-from cnnkit.layers.unresolved import Deferred, LayerField
+from cnnkit.layers.unresolved import LayerField, Unresolved
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def calls_in(layers: Any) -> Iterator[str]:
     for layer in layers:
         if isinstance(layer, BlockCall):
             yield layer.block
-        if isinstance(layer, Deferred):
+        if isinstance(layer, Unresolved):
             cls = LAYERS.get(layer.written)
             schema = class_schema(cls) if cls is not None else None
             for key, value in layer.values.items():

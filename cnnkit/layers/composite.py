@@ -16,7 +16,7 @@ from cnnkit.layers.base import MOST_LAYERS, Layer, Names, Scope, ShapeLayer, cha
 from cnnkit.layers.convolution import Conv2D
 from cnnkit.layers.normalization import BatchNormalization
 from cnnkit.layers.pooling import MaxPooling2D
-from cnnkit.layers.resolved import Compound, Merge, Part, leaves
+from cnnkit.layers.resolved import Merge, Part, Resolved, leaves
 from cnnkit.layers.stack import StackError, Step, trace
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.unresolved import LayerField
@@ -85,7 +85,7 @@ class Repeat(Layer):
                 f"a layer that is repeated would have the name `{layer.name}` {self.times} times; leave the name out",
                 ("layers", named, layer.kind, "name"),
             )
-        return Compound.of(self, [Part("layers", tuple(steps), tuple(labels))])
+        return Resolved.of(self, [Part("layers", tuple(steps), tuple(labels))])
 
 
 class Branches(Layer):
@@ -107,7 +107,7 @@ class Branches(Layer):
             _path(f"paths.{number}", path, names, input_shape, "paths", number)
             for number, path in enumerate(self.paths)
         ]
-        return Compound.of(self, parts, self.merge, self.axis)
+        return Resolved.of(self, parts, self.merge, self.axis)
 
 
 class PaddedChannels(ShapeLayer):
@@ -168,7 +168,7 @@ class Residual(Layer):
                 "they must agree",
                 "shortcut",
             )
-        return Compound.of(self, [main, shortcut], "add", activation=self.activation)
+        return Resolved.of(self, [main, shortcut], "add", activation=self.activation)
 
     def _shortcut(self, main: Part, before: Shape, after: Shape) -> list[Layer]:
         """The layers that give the input the main path's shape.
@@ -246,7 +246,7 @@ def _normalization(steps: Sequence[Step]) -> BatchNormalization | Literal["none"
         layer = step.layer
         if isinstance(layer, BatchNormalization):
             return layer
-        if isinstance(layer, Compound):
+        if isinstance(layer, Resolved):
             inside = [_normalization(part.steps) for part in layer.parts]
             found = [one for one in inside if one is not None]
             is_gate = layer.merge == "multiply" and len(found) < len(inside)

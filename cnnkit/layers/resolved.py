@@ -62,7 +62,7 @@ class Part:
         return all(max(getattr(layer, "window", (1, 1))) == 1 for layer in leaves([step.layer for step in self.steps]))
 
 
-class Compound(Layer):
+class Resolved(Layer):
     """Paths from one input to one output.
 
     Attributes:
@@ -90,7 +90,7 @@ class Compound(Layer):
         axis: int = -1,
         activation: str = "linear",
         values: Mapping[str, Any] | None = None,
-    ) -> "Compound":
+    ) -> "Resolved":
         taken: set[str] = {name for name in (merge, "activation", "identity") if name is not None}
         for part in parts:
             for step, label in zip(part.steps, part.labels, strict=True):
@@ -244,7 +244,7 @@ class Compound(Layer):
 
 def _reads_all_pixels(step: Step) -> bool:
     layer = step.layer
-    if isinstance(layer, Compound):
+    if isinstance(layer, Resolved):
         return any(part.reads_all_pixels for part in layer.parts)
     return not isinstance(layer, WindowedLayer) or not layer.warnings(step.input_shape)
 
@@ -267,7 +267,7 @@ def scopes(
     found = []
     for index, (step, label) in enumerate(zip(steps, labels, strict=True)):
         layer = step.layer
-        holds_ending = index == last and isinstance(layer, Compound) and layer.merge is None
+        holds_ending = index == last and isinstance(layer, Resolved) and layer.merge is None
         own = dtype if index < last or holds_ending else "float32"
         found.append(Scope(label, step.input_shape, seeds, own, ending=holds_ending))
     return found
@@ -286,7 +286,7 @@ def _apply(part: Part, tensor: Any, scope: Scope, dtype: str | None) -> Any:
 def leaf_steps(steps: Sequence[Step]) -> Iterator[Step]:
     """All steps whose layers are not made of others, at any depth."""
     for step in steps:
-        if isinstance(step.layer, Compound):
+        if isinstance(step.layer, Resolved):
             for part in step.layer.parts:
                 yield from leaf_steps(part.steps)
         else:
@@ -296,7 +296,7 @@ def leaf_steps(steps: Sequence[Step]) -> Iterator[Step]:
 def leaves(layers: Sequence[Layer]) -> Iterator[Layer]:
     """All layers that are not made of others, at any depth."""
     for layer in layers:
-        if isinstance(layer, Compound):
+        if isinstance(layer, Resolved):
             for part in layer.parts:
                 yield from (step.layer for step in leaf_steps(part.steps))
         else:

@@ -19,7 +19,7 @@ from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Names
 from cnnkit.layers.block_calls import read_call
 from cnnkit.layers.geometry import CHANNELS_FIRST, CHANNELS_LAST
-from cnnkit.layers.resolved import Compound, Part
+from cnnkit.layers.resolved import Part, Resolved
 from cnnkit.layers.stack import StackError, trace
 from cnnkit.layers.substitution import (
     COMMON,
@@ -45,7 +45,7 @@ class LayerChoice(Choice):
         known = KNOWN.get()
         if isinstance(value, str) and is_whole_name(value):
             check_expression(value, known.parameters)
-            return Deferred.model_construct(written=value, values={}, known=known)
+            return Unresolved.model_construct(written=value, values={}, known=known)
         name, raw = split_named(value, self.table, known.blocks)
         if name in known.blocks:
             return read_call(name, raw, known)
@@ -64,7 +64,7 @@ class LayerChoice(Choice):
         errors = _mistakes_in_part(cls, schema, arguments, named, known)
         if errors:
             raise nested(name, cls, errors) from None
-        return Deferred.model_construct(written=name, values=arguments, known=known, **_common(arguments, named))
+        return Unresolved.model_construct(written=name, values=arguments, known=known, **_common(arguments, named))
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
@@ -126,7 +126,7 @@ def _mistakes_in_part(
     return errors
 
 
-class Deferred(Layer):
+class Unresolved(Layer):
     """A layer whose arguments hold names, not validated as a whole yet; or a name that stands for a layer or several.
 
     Attributes:
@@ -195,7 +195,7 @@ class Deferred(Layer):
         if not several:
             return layers[0].resolve(names, input_shape)
         try:
-            return Compound.of(self, [Part.of("layers", trace(layers, input_shape, names))])
+            return Resolved.of(self, [Part.of("layers", trace(layers, input_shape, names))])
         except StackError as error:
             raise ShapeError(f"{error.message} (in `{self.written}`)", inside=error.inside) from None
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from cnnkit.layers.resolved import Compound
+from cnnkit.layers.resolved import Resolved
 from cnnkit.layers.stack import Step
 
 #: Between the name of a layer and that of a layer or weight inside it.
@@ -21,7 +21,7 @@ def weight_paths(steps: Sequence[Step], labels: Sequence[str] | None = None, out
     for index, step in enumerate(steps):
         layer = step.layer
         path = outer + (layer.name or (labels[index] if labels else f"{index}.{layer.kind}")) + SEPARATOR
-        if isinstance(layer, Compound):
+        if isinstance(layer, Resolved):
             for part in layer.parts:
                 yield from weight_paths(part.steps, part.labels, path)
         else:

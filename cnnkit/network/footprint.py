@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import CnnkitError
-from cnnkit.layers.resolved import Compound, leaf_steps
+from cnnkit.layers.resolved import Resolved, leaf_steps
 from cnnkit.machine.memory import reachable_memory
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _weight_bytes(stack: Sequence[Step]) -> int:
 def _trained(stack: Sequence[Step]) -> Iterator[tuple[Step, list[Weight]]]:
     """The layers with weights that are trained, at any depth, and these weights."""
     for step in stack:
-        if isinstance(step.layer, Compound):
+        if isinstance(step.layer, Resolved):
             for part in step.layer.parts if step.layer.trainable else ():
                 yield from _trained(part.steps)
         elif step.layer.trainable:
@@ -129,7 +129,7 @@ def _kept_values(stack: Sequence[Step]) -> int:
 def _kept(stack: Sequence[Step]) -> Iterator[int]:
     for step in stack:
         layer = step.layer
-        if isinstance(layer, Compound):
+        if isinstance(layer, Resolved):
             paths = [list(_kept(part.steps)) for part in layer.parts] if layer.trainable else []
             if layer.merge is None:
                 yield from paths[0] if paths else ()

@@ -12,7 +12,7 @@ from typing import Any
 from cnnkit.config.load import LoadedConfig
 from cnnkit.format.shapes import format_shape
 from cnnkit.layers.receptive_field import View
-from cnnkit.layers.resolved import Compound
+from cnnkit.layers.resolved import Resolved
 from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer
 from cnnkit.network.footprint import ACTIVATION_BYTES, Footprint, format_bytes, of_training
@@ -291,7 +291,7 @@ def _inside(
     step: Step, before: View, index: int, implied: bool, read_beside: bool
 ) -> tuple[tuple[LayerRow, ...], tuple[View, ...]]:
     """The rows of the layers that a layer is made of, and what is seen of the image behind each of its paths."""
-    if not isinstance(step.layer, Compound):
+    if not isinstance(step.layer, Resolved):
         return (), ()
     found: list[LayerRow] = []
     paths: list[View] = []
@@ -317,7 +317,7 @@ def _row(
     layer = step.layer
     trainable, fixed = layer.parameters(step.input_shape)
     own = math.prod(step.output_shape) * ACTIVATION_BYTES
-    if isinstance(layer, Compound) and layer.merge is None:
+    if isinstance(layer, Resolved) and layer.merge is None:
         # Its output is that of the last layer inside.
         own = 0
     return LayerRow(
@@ -335,6 +335,6 @@ def _row(
         warnings=warnings,
         rows=inside,
         shortcut=next((part.chosen for part in layer.parts if part.chosen), None)
-        if isinstance(layer, Compound)
+        if isinstance(layer, Resolved)
         else None,
     )

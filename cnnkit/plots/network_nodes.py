@@ -9,7 +9,7 @@ from cnnkit.format.shapes import Shape, format_shape
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer
 from cnnkit.layers.composite import PaddedChannels
-from cnnkit.layers.resolved import Compound
+from cnnkit.layers.resolved import Resolved
 from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer
 
@@ -132,7 +132,7 @@ def family(layer: Layer) -> str:
 
 
 def is_plate(step: Step) -> bool:
-    if isinstance(step.layer, Compound):
+    if isinstance(step.layer, Resolved):
         return False
     return family(step.layer) in _PLATES and step.input_shape == step.output_shape
 

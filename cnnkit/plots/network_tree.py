@@ -13,7 +13,7 @@ from cnnkit.layers import geometry
 from cnnkit.layers.base import Layer
 from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.composite import Repeat
-from cnnkit.layers.resolved import Compound
+from cnnkit.layers.resolved import Resolved
 from cnnkit.layers.stack import Step
 from cnnkit.plots.network_nodes import (
     Fork,
@@ -70,7 +70,7 @@ def _letters(number: int) -> str:
 def structure(step: Step) -> Structure:
     """The kinds of layers that a layer is made of, without numbers: neither sizes nor the times of a repetition."""
     layer = step.layer
-    if not isinstance(layer, Compound):
+    if not isinstance(layer, Resolved):
         return (layer.kind,)
     parts = [tuple(structure(inner) for inner in part.steps) for part in layer.parts]
     if isinstance(layer.written, Repeat):
@@ -79,7 +79,7 @@ def structure(step: Step) -> Structure:
     return (layer.kind, layer.merge, layer.activation, *parts)
 
 
-def _rounds(layer: Compound) -> list[tuple[Step, ...]]:
+def _rounds(layer: Resolved) -> list[tuple[Step, ...]]:
     """The steps of each repetition of a Repeat."""
     steps = layer.parts[0].steps
     each = len(layer.written.layers)
@@ -90,7 +90,7 @@ def _all_steps(steps: Sequence[Step]) -> Iterator[Step]:
     """The steps at all depths."""
     for step in steps:
         yield step
-        if isinstance(step.layer, Compound):
+        if isinstance(step.layer, Resolved):
             for part in step.layer.parts:
                 yield from _all_steps(part.steps)
 
@@ -100,7 +100,7 @@ def _inner_steps(step: Step) -> list[Step]:
 
 
 def _merges(step: Step) -> bool:
-    return isinstance(step.layer, Compound) and step.layer.merge is not None
+    return isinstance(step.layer, Resolved) and step.layer.merge is not None
 
 
 def has_merges(steps: Sequence[Step]) -> bool:
@@ -115,7 +115,7 @@ def _channels_first_after(layer: Layer, before: bool) -> bool:
 
 
 def _is_block(step: Step) -> bool:
-    return isinstance(step.layer, Compound) and isinstance(step.layer.written, BlockCall)
+    return isinstance(step.layer, Resolved) and isinstance(step.layer.written, BlockCall)
 
 
 class _Builder:
@@ -133,8 +133,8 @@ class _Builder:
         nodes = list(before)
         for step, times in _runs(steps):
             after = _channels_first_after(step.layer, channels_first)
-            if isinstance(step.layer, Compound):
-                _append(nodes, _times(self._compound(step, channels_first, outermost), times, [step]))
+            if isinstance(step.layer, Resolved):
+                _append(nodes, _times(self._resolved(step, channels_first, outermost), times, [step]))
             elif is_plate(step):
                 _append(nodes, [Volume(step.output_shape, after, None, plates=(plate_of(step),))])
             else:
@@ -157,11 +157,11 @@ class _Builder:
             # Composites without a name are drawn where they are, unless they come again and again.
             return _merges(step) and not any(_merges(one) for one in inner) and self._uses[structure(step)] > 1
         if self._detail == ALL_BLOCKS:
-            volumes = [one for one in inner if not isinstance(one.layer, Compound) and not is_plate(one)]
+            volumes = [one for one in inner if not isinstance(one.layer, Resolved) and not is_plate(one)]
             return len(volumes) > 1
         return not any(_is_block(one) and any(_merges(deep) for deep in _inner_steps(one)) for one in inner)
 
-    def _compound(self, step: Step, channels_first: bool, outermost: bool) -> list[Node]:
+    def _resolved(self, step: Step, channels_first: bool, outermost: bool) -> list[Node]:
         if not self._folds(step):
             return self._opened(step, channels_first, outermost)
         layer = step.layer
@@ -175,7 +175,7 @@ class _Builder:
     def _opened(self, step: Step, channels_first: bool, outermost: bool = False) -> list[Node]:
         """The nodes of a composite with what is inside."""
         layer = step.layer
-        assert isinstance(layer, Compound)
+        assert isinstance(layer, Resolved)
         notes = parameters_text(layer, step.input_shape)
         if layer.merge is not None:
             return [Group(layer.kind, notes, (self._fork(step, channels_first),))]
@@ -194,7 +194,7 @@ class _Builder:
             return [replace(only, notes=(*only.notes, *further))]
         return [Group(layer.kind, notes, nodes, is_block=True)]
 
-    def _repeat(self, layer: Compound, channels_first: bool) -> list[Node]:
+    def _repeat(self, layer: Resolved, channels_first: bool) -> list[Node]:
         """One drawing for repetitions that are equal, or differ in their numbers alone and hold a merge."""
         found: list[Node] = []
 
@@ -221,7 +221,7 @@ class _Builder:
 
     def _fork(self, step: Step, channels_first: bool) -> Fork:
         layer = step.layer
-        assert isinstance(layer, Compound)
+        assert isinstance(layer, Resolved)
         parts = list(layer.parts)
         if layer.kind == "Residual":
             # The shortcut is drawn above the main path.
@@ -236,7 +236,7 @@ def _runs(steps: Sequence[Step]) -> Iterator[tuple[Step, int]]:
     """Each step, equal composites in a row once with their number."""
     for step, same in itertools.groupby(steps):
         number = len(list(same))
-        if isinstance(step.layer, Compound):
+        if isinstance(step.layer, Resolved):
             yield step, number
         else:
             yield from [(step, 1)] * number
@@ -279,10 +279,10 @@ def _growing(nodes: Sequence[Node], notes: tuple[str, ...], outputs: tuple[str, 
 def _repetitions(step: Step) -> tuple[str, ...]:
     """How often a block repeats what is inside it, where it is a repetition and nothing else."""
     layer = step.layer
-    assert isinstance(layer, Compound)
+    assert isinstance(layer, Resolved)
     steps = layer.parts[0].steps
     inner = steps[0].layer if layer.merge is None and len(steps) == 1 else None
-    if not isinstance(inner, Compound) or not isinstance(inner.written, Repeat):
+    if not isinstance(inner, Resolved) or not isinstance(inner.written, Repeat):
         return ()
     rounds = {tuple(structure(one) for one in round_) for round_ in _rounds(inner)}
     return (f"{inner.written.times} repetitions",) if len(rounds) == 1 and inner.written.times > 1 else ()

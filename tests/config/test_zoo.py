@@ -13,7 +13,7 @@ import pytest
 from cnnkit.config import shipped
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.format.base import to_plain
-from cnnkit.layers.resolved import Compound, leaves
+from cnnkit.layers.resolved import Resolved, leaves
 from cnnkit.layers.stack import Step
 from cnnkit.network.summary import Summary, summarize
 from cnnkit.training.model import build_model
@@ -175,7 +175,7 @@ def built_leaves(steps: Sequence[Step], names: Sequence[str], model: Any) -> Ite
     """The Keras layers with weights, in the order in which the config reads."""
     for step, name in zip(steps, names, strict=True):
         layer = model.get_layer(step.layer.name or name)
-        if isinstance(step.layer, Compound):
+        if isinstance(step.layer, Resolved):
             for part in step.layer.parts:
                 yield from built_leaves(part.steps, part.labels, layer)
         elif layer.weights:

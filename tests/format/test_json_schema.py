@@ -22,7 +22,7 @@ from cnnkit.format.base import Choice
 from cnnkit.format.schema import json_schema
 from cnnkit.layers import LAYERS
 from cnnkit.layers.substitution import Known, knowing
-from cnnkit.layers.unresolved import LAYER_CHOICE, Deferred
+from cnnkit.layers.unresolved import LAYER_CHOICE, Unresolved
 from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS
 
 
@@ -152,7 +152,7 @@ def taken(kind: str, value: Any) -> bool | None:
             found = choice.validate(value)
     except (PydanticCustomError, ValidationError):
         return False
-    return None if isinstance(found, Deferred) else True
+    return None if isinstance(found, Unresolved) else True
 
 
 SHORT_TABLES = {"layer": LAYERS, "augmentation": AUGMENTATIONS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES,

@@ -21,7 +21,7 @@ from cnnkit.errors import ConfigError
 from cnnkit.format.document import dump
 from cnnkit.layers.base import Names, Scope, Seeds
 from cnnkit.layers.receptive_field import receptive_field
-from cnnkit.layers.resolved import Compound, leaves
+from cnnkit.layers.resolved import Resolved, leaves
 from cnnkit.layers.stack import trace
 from cnnkit.layers.unresolved import LAYER_CHOICE
 from cnnkit.network.summary import summarize
@@ -757,7 +757,7 @@ def test_compounds_are_made_where_shapes_are_known(tmp_path: Path) -> None:
     loaded = load(tmp_path, [{"Residual": ["ReLU"]}, *HEAD])
     written = loaded.config.model.layers[0]
     resolved = loaded.config.model.resolved(loaded.info.shape, {"classes": 5})[0]
-    assert isinstance(resolved, Compound)
+    assert isinstance(resolved, Resolved)
     assert resolved.kind == written.kind == "Residual"
     assert resolved.to_plain() == written.to_plain() == {"Residual": {"layers": ["ReLU"]}}
 

@@ -17,7 +17,7 @@ from cnnkit.config.run import ModelConfig
 from cnnkit.format.shapes import Shape, ShapeError
 from cnnkit.layers.base import Names, Scope, Seeds
 from cnnkit.layers.receptive_field import Pattern, View, receptive_field
-from cnnkit.layers.resolved import Compound
+from cnnkit.layers.resolved import Resolved
 from cnnkit.layers.stack import StackError, Step, trace
 from cnnkit.layers.unresolved import LAYER_CHOICE
 
@@ -47,7 +47,7 @@ def positions_seen(steps: Sequence[Step], position: int, axis: int, cache: Cache
     *before, step = steps
     key = (id(step), position)
     if key not in cache:
-        if isinstance(step.layer, Compound):
+        if isinstance(step.layer, Resolved):
             middle = [
                 positions_seen(
                     part.steps, 0 if part.output_shape(step.input_shape)[axis] == 1 else position, axis, cache

@@ -10,7 +10,7 @@ from cnnkit.format.shapes import Shape
 from cnnkit.layers.geometry import CHANNELS_LAST
 from cnnkit.layers.pooling import GlobalPooling, Pooling
 from cnnkit.layers.receptive_field import receptive_field
-from cnnkit.layers.resolved import Compound
+from cnnkit.layers.resolved import Resolved
 from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer
 
@@ -95,7 +95,7 @@ def _items(
     for step, label in zip(steps, labels, strict=True):
         layer = step.layer
         paths: tuple[Chain, ...] = ()
-        if isinstance(layer, Compound):
+        if isinstance(layer, Resolved):
             paths = tuple(
                 tuple(
                     _items(
@@ -113,7 +113,7 @@ def _items(
             before = layer.arriving_order(order)
             after = layer.output_order(before)
         order = after
-        if isinstance(layer, Compound) and layer.merge is None:
+        if isinstance(layer, Resolved) and layer.merge is None:
             yield from paths[0]
         else:
             yield Item(label, layer, step.input_shape, step.output_shape, before, after, written, read_beside, paths)
