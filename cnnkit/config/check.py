@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from cnnkit.augmentation import Augmentation
+from cnnkit.config.check_augmentation import check_augmentation, check_crops
 from cnnkit.config.check_training import check_training
 from cnnkit.config.check_weights import check_weight_names
 from cnnkit.config.data import ChannelStatistics, DataConfig
@@ -17,7 +19,7 @@ from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import Problem
 from cnnkit.format.document import Node
 from cnnkit.format.explain import Path, format_path, locate
-from cnnkit.format.shapes import ShapeError
+from cnnkit.format.shapes import Shape
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Names
 from cnnkit.layers.blocks import BlockConfig, calls_in
@@ -94,18 +96,20 @@ def check_parts(
         received = len(data.normalization.mean)
         report(("data", "normalization"), f"{received} channels are given, but the images have {channels}")
     steps: list[Step] | None = None
+
+    def report_inside(
+        path: Path, message: str, inside: Sequence[tuple[str, Path]] = (), of_training: bool = False
+    ) -> None:
+        for name, inner in inside:
+            block: Path = ("model", "blocks", name, *inner)
+            message += f"\n  at {format_path(block)}, {locate(root, block)}"
+        report(path, message, of_training=of_training)
+
     if _check_blocks(parts.blocks, report) and parts.layers:
-
-        def report_inside(
-            path: Path, message: str, inside: Sequence[tuple[str, Path]] = (), of_training: bool = False
-        ) -> None:
-            for name, inner in inside:
-                block: Path = ("model", "blocks", name, *inner)
-                message += f"\n  at {format_path(block)}, {locate(root, block)}"
-            report(path, message, of_training=of_training)
-
         steps = _check_layers(parts, info, report_inside)
-    _check_augmentation(parts.augmentation, info, report)
+    crop = check_augmentation(parts.augmentation, info, report)
+    if steps and parts.whole and crop is not None:
+        check_crops(parts.augmentation, steps, crop, partial(_traced, parts, info), report_inside)
     if parts.training is not None:
         check_training(parts.training, data, parts.task, report)
         if steps and parts.whole:
@@ -157,12 +161,16 @@ def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) 
             path = ("model", "layers", index, layer.kind, "name")
             report(path, f"layer {names[layer.name]} has the name `{layer.name}` too; names must differ")
     try:
-        steps = trace(layers, info.shape, Names(info.target.values, parts.blocks))
+        steps = _traced(parts, info, info.shape)
     except StackError as error:
         report(("model", "layers", *error.path), error.message, error.inside)
         return None
     _check_kernels([step.layer for step in steps], info, report)
     return steps
+
+
+def _traced(parts: Parts, info: DataSetInfo, shape: Shape) -> list[Step]:
+    return trace(parts.layers, shape, Names(info.target.values, parts.blocks))
 
 
 def _check_kernels(layers: Sequence[Layer], info: DataSetInfo, report: Report) -> None:
@@ -200,12 +208,3 @@ def _misplaced_kernel(initializer: str, layer: Layer, first: bool, info: DataSet
             f"{info.shape[-1]} channels; got {filters} filters"
         )
     return None
-
-
-def _check_augmentation(augmentations: Sequence[tuple[int, Augmentation]], info: DataSetInfo, report: Report) -> None:
-    for index, augmentation in augmentations:
-        try:
-            augmentation.output_shape(info.shape)
-        except ShapeError as error:
-            path: Path = ("augmentation", index, type(augmentation).__name__)
-            report((*path, error.argument) if error.argument else path, error.message)

@@ -23,6 +23,13 @@ class Target:
     named: ClassVar[str] = "classes"
     #: What messages call them.
     plural: ClassVar[str] = "classes"
+    #: Whether there is one for each pixel of an image, in a mask that moves with it.
+    per_pixel: ClassVar[bool] = False
+
+    @property
+    def ignore(self) -> int | None:
+        """The number in a mask of pixels that do not count, 0..255; None where all count."""
+        return None
 
     @property
     def values(self) -> Mapping[str, int]:
@@ -63,4 +70,5 @@ class Mask(Target):
         ignore: The number in a mask of pixels that do not count, 0..255; None where all count.
     """
 
+    per_pixel: ClassVar[bool] = True
     ignore: int | None = None

@@ -140,6 +140,7 @@ class Maxout(Layer):
     """
 
     leading: ClassVar[str | None] = "num_units"
+    any_size: ClassVar[bool] = False
 
     num_units: Dimension = Field(
         description="Channels that remain: a whole number that divides the input's channels, or `classes`."
@@ -169,4 +170,4 @@ class Maxout(Layer):
         def body(inputs: Any) -> Any:
             return maxout(inputs, int(self.num_units))
 
-        return functional(arguments["name"], scope.input_shape, compute_dtype(arguments["dtype"]), body)
+        return functional(arguments["name"], scope.keras_shape, compute_dtype(arguments["dtype"]), body)

@@ -127,6 +127,7 @@ class Scope:
         seeds: Hands out seeds; shared by all layers of a model.
         dtype: The dtype policy for layers that do not set their own; None for Keras' global policy.
         ending: Whether the layer holds the network's last ones, which are to be in float32, and builds them so itself.
+        fed: As `input_shape`, with None along axes whose size varies; None where none does.
     """
 
     name: str
@@ -134,6 +135,12 @@ class Scope:
     seeds: Seeds
     dtype: str | None = None
     ending: bool = False
+    fed: tuple[int | None, ...] | None = None
+
+    @property
+    def keras_shape(self) -> tuple[int | None, ...]:
+        """The shape of a `keras.Input` for the layer."""
+        return self.input_shape if self.fed is None else self.fed
 
 
 #: Whether layers may have any name: those of a network that was trained when it was allowed.
@@ -154,6 +161,8 @@ class Layer(NamedObject):
 
     #: Arguments whose value is drawn at random from the run's seed, by Keras' argument name (`seed`).
     takes_seed: ClassVar[bool] = False
+    #: Whether what is built computes images of any height and width, as far as its arguments and weights do.
+    any_size: ClassVar[bool] = True
     # TensorFlow refuses a scope that begins with another character, once the network is evaluated.
     name: (
         Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.-]*$", max_length=100), WrapValidator(_name)] | None

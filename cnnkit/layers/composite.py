@@ -131,7 +131,7 @@ class PaddedChannels(ShapeLayer):
         def body(inputs: Any) -> Any:
             return pad_channels(inputs, self.filters)
 
-        return functional(scope.name, scope.input_shape, compute_dtype(scope.dtype), body)
+        return functional(scope.name, scope.keras_shape, compute_dtype(scope.dtype), body)
 
 
 class Residual(Layer):

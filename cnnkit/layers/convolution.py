@@ -325,5 +325,5 @@ class Conv2DTranspose(KernelConvolution):
             [list(amount) for amount in amounts], data_format=self.data_format, dtype=dtype, name="cropping"
         )
         inner = self.keras_layer(arguments | {"name": "padded"})
-        inputs = keras.Input(scope.input_shape, dtype=compute_dtype(dtype))
+        inputs = keras.Input(scope.keras_shape, dtype=compute_dtype(dtype))
         return keras.Sequential([inputs, inner, crop], trainable=self.trainable, name=name)

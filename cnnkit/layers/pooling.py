@@ -67,7 +67,7 @@ class MaxPooling2D(Pooling):
             padded = keras.ops.pad(inputs, pad_width, mode="constant", constant_values=float("-inf"))
             return pool(padded)
 
-        return functional(arguments["name"], scope.input_shape, compute_dtype(arguments["dtype"]), body)
+        return functional(arguments["name"], scope.keras_shape, compute_dtype(arguments["dtype"]), body)
 
 
 class AveragePooling2D(Pooling):

@@ -235,7 +235,7 @@ class Resolved(Layer):
                 result = keras.layers.Activation(self.activation, name="activation", dtype=dtype)(result)
             return keras.layers.Identity(name="identity", dtype=dtype)(result) if result is inputs else result
 
-        model = functional(self.name or scope.name, scope.input_shape, compute_dtype(dtype), body)
+        model = functional(self.name or scope.name, scope.keras_shape, compute_dtype(dtype), body)
         if not self.trainable:
             # Setting it to true would undo it in the layers inside.
             model.trainable = False
@@ -269,7 +269,7 @@ def scopes(
         layer = step.layer
         holds_ending = index == last and isinstance(layer, Resolved) and layer.merge is None
         own = dtype if index < last or holds_ending else "float32"
-        found.append(Scope(label, step.input_shape, seeds, own, ending=holds_ending))
+        found.append(Scope(label, step.input_shape, seeds, own, ending=holds_ending, fed=step.fed))
     return found
 
 

@@ -11,11 +11,16 @@ from cnnkit.layers.base import Layer, Names
 
 @dataclass(frozen=True)
 class Step:
-    """One layer of a stack with the shapes around it, without the batch axis."""
+    """One layer of a stack with the shapes around it, without the batch axis.
+
+    Attributes:
+        fed: What the built layer takes, where images have not one size alone: None along the axes that vary.
+    """
 
     layer: Layer
     input_shape: Shape
     output_shape: Shape
+    fed: tuple[int | None, ...] | None = None
 
 
 class StackError(Exception):

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cnnkit.format.shapes import Shape
 
-
-def functional(name: str, input_shape: Shape, dtype: str, body: Callable[[Any], Any]) -> Any:
+def functional(name: str, input_shape: tuple[int | None, ...], dtype: str, body: Callable[[Any], Any]) -> Any:
     """A named functional model of one input.
 
     Args:
-        input_shape: The input's shape without the batch axis.
+        input_shape: The input's shape without the batch axis; None along axes whose size varies.
         dtype: The dtype to which the model casts its input.
         body: Makes the output tensor from the input tensor.
     """

@@ -299,5 +299,5 @@ class WindowedLayer(Layer):
             name="zero_padding",
         )
         inner = self.keras_layer(arguments | {"name": "padded"})
-        inputs = keras.Input(scope.input_shape, dtype=compute_dtype(dtype))
+        inputs = keras.Input(scope.keras_shape, dtype=compute_dtype(dtype))
         return keras.Sequential([inputs, pad, inner], trainable=self.trainable, name=name)

@@ -178,11 +178,17 @@ LARGEST_INFERENCE_BATCH = 500
 INFERENCE_BYTES = 768 * 1024**2
 
 
-def inference_batch_size(model: Any) -> int:
+def inference_batch_size(model: Any, image_shape: tuple[int, ...] | None = None) -> int:
     """Images per batch where nothing is learned: many, to save overhead, but with bounded memory.
 
     Args:
         model: A built Keras model.
+        image_shape: (height, width, channels) of the images, where the model takes them of several sizes.
     """
-    values = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
+    shapes = [layer.output.shape for layer in model.layers]
+    if image_shape is not None and model.input_shape[1:] != image_shape:
+        shapes = []
+        for layer in model.layers:
+            shapes.append(layer.compute_output_shape(shapes[-1] if shapes else (None, *image_shape)))
+    values = sum(math.prod(shape[1:]) for shape in shapes)
     return int(max(1, min(LARGEST_INFERENCE_BATCH, INFERENCE_BYTES // (4 * max(values, 1)))))

@@ -161,6 +161,7 @@ class Keeper(keras.callbacks.Callback):
     Args:
         checkpoint: What to go on from, when a run is resumed.
         stateful: Callbacks whose attributes belong to the checkpoint, by name.
+        image_shape: (height, width, channels) of the images that model.keras is for, where it learns of crops.
     """
 
     def __init__(
@@ -175,6 +176,7 @@ class Keeper(keras.callbacks.Callback):
         images: int,
         monitor: Monitor,
         checkpoint: Checkpoint | None,
+        image_shape: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
         self.run = run
@@ -185,6 +187,7 @@ class Keeper(keras.callbacks.Callback):
         self.epochs = epochs
         self.images = images
         self.monitor = monitor
+        self.image_shape = image_shape
         self._checkpoint = checkpoint
         state = checkpoint.state if checkpoint else None
         self.rows: list[dict[str, Any]] = state["rows"] if state else []
@@ -234,7 +237,7 @@ class Keeper(keras.callbacks.Callback):
         """Writes model.keras, with the averaged weights where there are any."""
         with self.averaged.in_model() if self.averaged is not None else contextlib.nullcontext():
             if self.saved_model is None:
-                self.saved_model = without_training_state(self.model)
+                self.saved_model = without_training_state(self.model, self.image_shape)
             else:
                 self.saved_model.set_weights(self.model.get_weights())
             with replacing(self.run.model) as temporary:

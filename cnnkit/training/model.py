@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnkit.augmentation import augmented_shape
 from cnnkit.format.shapes import Shape
 from cnnkit.layers.base import Seeds
 from cnnkit.layers.resolved import scopes
-from cnnkit.layers.stack import head
+from cnnkit.layers.sizes import for_both
+from cnnkit.layers.stack import Step, head
 from cnnkit.layers.weight_paths import SEPARATOR
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ def build_model(
 
     policy = config.training.dtype_policy
     seeds = Seeds(config.seed)
-    built: list[Any] = [keras.Input(shape=input_shape, name="image")]
+    steps = _steps(config, input_shape, target)
+    built: list[Any] = [keras.Input(shape=steps[0].fed or input_shape, name="image")]
     if constants is not None:
         mean, variance = constants
         built.append(
@@ -71,7 +74,6 @@ def build_model(
                 dtype="float32",
             )
         )
-    steps = config.model.trace(input_shape, target.values)
     labels = [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
     for step, scope in zip(steps, scopes(steps, labels, seeds, policy, ending=True), strict=True):
         built.append(step.layer.build(scope))
@@ -79,6 +81,13 @@ def build_model(
 
     layers = [step.layer for step in steps]
     return config.task.make_model(postpone_activations(built), config.training, head(layers), target)
+
+
+def _steps(config: RunConfig, input_shape: Shape, target: Target) -> list[Step]:
+    """The network, of images of one size, or of whole images and the crops that it is trained on."""
+    steps = config.model.trace(input_shape, target.values)
+    crop = augmented_shape(config.augmentation, input_shape)
+    return steps if crop == input_shape else for_both(steps, config.model.trace(crop, target.values))
 
 
 def _per_channel(values: Sequence[float], input_shape: Shape) -> list[float]:
@@ -153,15 +162,20 @@ def weights_by_path(model: Any, outer: str = "") -> dict[str, Any]:
     return found
 
 
-def without_training_state(model: Any) -> Any:
+def without_training_state(model: Any, input_shape: Shape | None = None) -> Any:
     """A model of Keras' own layers with the model's weights: what is saved for use opens without cnnkit, and is small.
 
     Layers that only training needs (`layers/fused.py`) and initial weights that Keras cannot draw are replaced.
+
+    Args:
+        input_shape: (height, width, channels) of the images that it is for; by default what the model itself takes,
+            which may be images of several sizes.
     """
     import keras
 
     layers = [plain_layer(layer) for layer in model.layers]
-    plain = keras.Sequential([keras.Input(shape=model.input_shape[1:], name="image"), *layers], name=model.name)
+    shape = model.input_shape[1:] if input_shape is None else input_shape
+    plain = keras.Sequential([keras.Input(shape=shape, name="image"), *layers], name=model.name)
     plain.set_weights(model.get_weights())
     return plain
 

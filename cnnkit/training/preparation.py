@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cnnkit.augmentation import augmented_shape
 from cnnkit.layers.stack import head as head_of
 from cnnkit.layers.weight_paths import meant
 from cnnkit.machine.tensorflow import request
@@ -65,7 +66,9 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
     config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
     config = resolved(config, chosen)
     if chosen.device == "CPU":
-        check_training(_footprint(config, data, stack))
+        crop = augmented_shape(config.augmentation, data.info.shape)
+        trained = stack if crop == data.info.shape else config.model.trace(crop, data.info.target.values)
+        check_training(_footprint(config, data, trained))
     measured = None
     if config.data.normalization == "standardize":
         with data_module.naming_corrupt_files(data.train, data.validation):
@@ -156,7 +159,8 @@ def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
     if config.augmentation:
         from cnnkit.augmentation.pipeline import Pipeline
 
-        transform = Pipeline(config.augmentation, config.seed)
+        target = data.info.target
+        transform = Pipeline(config.augmentation, config.seed, masks=target.per_pixel, ignore=target.ignore)
     training = data_module.training_batches(
         data.train,
         batch_size=config.data.batch_size,
@@ -168,5 +172,5 @@ def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
     )
     if data.validation is None:
         return training, None
-    batch_size = inference_batch_size(prepared.model)
+    batch_size = inference_batch_size(prepared.model, data.info.shape)
     return training, data_module.evaluation_batches(data.validation, batch_size=batch_size)

@@ -335,6 +335,7 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
         images=min(data.train.size, prepared.steps_per_epoch * batch_size),
         monitor=Monitor.of_config(config.training, config.task),
         checkpoint=checkpoint,
+        image_shape=data.info.shape,
     )
     progress = callbacks.Progress(console, reporter, config.training.epochs, prepared.steps_per_epoch, batch_size)
     live = LiveFiles(reporter, keeper, snapshots_of(prepared, run, reporter, averaged))
