@@ -15,7 +15,7 @@ from cnnkit.config.target import Target
 from cnnkit.format.base import NamedObject
 
 if TYPE_CHECKING:
-    # For types alone: whoever calls a task's methods has these already.
+    # Only for types: whoever calls a task's methods has these already.
     from cnnkit.config.check import Parts
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataSetInfo

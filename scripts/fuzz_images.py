@@ -120,7 +120,7 @@ def _watched() -> Iterator[Callable[[], list[str]]]:
         if event in ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"):
             started.append(f"starts {arguments[0]!r}")
 
-    # Of Python alone: what libtiff has to say of a damaged file, it writes past it, and Pillow does not stop it.
+    # Only of Python: what libtiff has to say of a damaged file, it writes past it, and Pillow does not stop it.
     with contextlib.redirect_stderr(io.StringIO()) as errors:
         sys.addaudithook(note)
 

@@ -1,4 +1,4 @@
-"""The Keras layers behind the augmentations whose own Keras layer draws once per batch, and their seeds.
+"""The Keras layers for the augmentations whose own Keras layer draws once per batch, and their seeds.
 
 This module imports TensorFlow; it is imported where a pipeline is built, never by the config.
 Images are float32 of shape (batch, height, width, channels) throughout.
@@ -88,7 +88,7 @@ def _sizes(images: Any) -> tuple[Any, int, int, int]:
 
 
 def _each_image(call: Callable[[Any], Any], images: Any, stream: SeedStream) -> Any:
-    """`call` on every image alone, as a batch of one, with its own draws."""
+    """`call` on every image by itself, as a batch of one, with its own draws."""
 
     def one(item: tuple[Any, Any]) -> Any:
         image, index = item
@@ -180,7 +180,7 @@ class RandomCrop(keras.layers.Layer):
         batch, height, width, channels = _sizes(images)
         rows = self._positions(batch, height, self.height or height, self.padding[0])
         columns = self._positions(batch, width, self.width or width, self.padding[1])
-        # One look-up per pixel, in the pixels of all images and, behind them, that which fills.
+        # One look-up per pixel, in the pixels of all images and, after them, that which fills.
         pixels = tf.reshape(images, (-1, channels))
         fill = tf.cast(tf.fill((1, channels), self.fill_value), images.dtype)
         outside = batch * height * width

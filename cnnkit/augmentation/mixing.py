@@ -48,8 +48,7 @@ class RandomErasing(Augmentation):
     )
     scale: UnitFactor = Field(
         default=(0.02, 0.33),
-        description="The square of the rectangle's sides as shares of the image's, 0 to 1, drawn for each "
-        "side; "
+        description="The squares of the rectangle's sides as shares of the image's, 0 to 1, one drawn for each side; "
         "a number s draws from [0, s].",
     )
     fill_value: Annotated[
@@ -79,7 +78,7 @@ class RandomErasing(Augmentation):
 
 
 class MixUp(Augmentation):
-    """Replaces each image and its label by a weighted mean with those of another image of the batch.
+    """Replaces each image and its label by their weighted means with another image of the batch and its label.
 
     The weight is drawn for each image from Beta(alpha, alpha). Zhang et al. 2017,
     https://arxiv.org/abs/1710.09412 (there one weight per batch).
@@ -91,7 +90,8 @@ class MixUp(Augmentation):
 
     alpha: PositiveNumber = Field(
         default=0.2,
-        description="Parameter of the Beta distribution, above 0; small values mix little, 1 evenly.",
+        description="Parameter of the Beta distribution, above 0; small values mix little, 1 makes all weights equally "
+        "likely.",
     )
 
     def for_masks(self, ignore: int | None) -> Augmentation:

@@ -83,7 +83,7 @@ def train(config: str | None, overrides: tuple[str, ...], seeds: int | None, **o
 
 
 def _train_seeds(config: str | None, overrides: tuple[str, ...], options: _Options, count: int) -> None:
-    """Runs that differ in the seed alone, and what they say together."""
+    """Runs that differ only in the seed, and what they say together."""
     from cnnkit.comparing.seeds import group_runs, read_results, verdict
     from cnnkit.config.load import load_config
     from cnnkit.config.run import LARGEST_SEED

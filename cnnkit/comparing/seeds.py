@@ -46,7 +46,7 @@ class Result:
 
     @property
     def finished(self) -> bool:
-        """Whether the training came to its end, be it by early stopping."""
+        """Whether the training came to its end, including by early stopping."""
         return self.planned is None or self.epochs >= self.planned or self._stopped_early()
 
     def _stopped_early(self) -> bool:
@@ -62,7 +62,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Group:
-    """Evaluated runs whose configs differ in the seed alone.
+    """Evaluated runs whose configs differ only in the seed.
 
     Attributes:
         config: What they share, as plain values without the seed.

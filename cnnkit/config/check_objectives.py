@@ -35,7 +35,7 @@ def check_vector(parts: Parts, steps: Sequence[Step], info: DataSetInfo, fix: st
     hint = fix if len(output) > 1 else f"write `units: {target.named}` in the last layer"
     report(
         ("model", "layers", index, parts.layers[index].kind),
-        f"the network puts out {format_shape(output)}, but the data have {target.size} {target.plural}; {hint}",
+        f"the network outputs {format_shape(output)}, but the data have {target.size} {target.plural}; {hint}",
         of_training=len(output) > 1 or not isinstance(next(iter(leaves([layer])), None), Dense),
     )
 
@@ -56,7 +56,7 @@ def check_mixing(augmentations: Sequence[tuple[int, Augmentation]], training: Tr
     loss = type(training.loss).__name__
     for index, augmentation in augmentations:
         if augmentation.mixes_labels:
-            message = f"`{loss}` knows labels of 0 and 1 alone, and mixed ones are neither; choose another loss"
+            message = f"`{loss}` knows only labels of 0 and 1, and mixed ones are neither; choose another loss"
             report(("augmentation", index, type(augmentation).__name__), message)
 
 
@@ -137,7 +137,7 @@ def check_smoothing(training: TrainingConfig, report: Report) -> None:
         report(path, f"`{type(loss).__name__}` takes the class number, so that smoothing has no effect; leave it out")
     elif loss.needs_hard_labels:
         report(
-            path, f"`{type(loss).__name__}` knows labels of 0 and 1 alone, and smoothed ones are neither; leave it out"
+            path, f"`{type(loss).__name__}` knows only labels of 0 and 1, and smoothed ones are neither; leave it out"
         )
     elif getattr(loss, "label_smoothing", 0):
         report(path, "the loss smooths the labels too; keep one of the two")

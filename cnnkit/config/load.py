@@ -157,7 +157,7 @@ def _further_problems(plain: dict[str, Any], found: list[Mistake], root: Node) -
     """What is wrong beyond the mistakes that were found in a config, such as impossible shapes.
 
     Misspelt names are read as they were likely meant, so that a mistake hides no other one. What cannot be
-    mended ends the search at its layer: a guess would give errors that are none.
+    mended ends the search at its layer: a guess would give false errors.
     """
     mended = copy.deepcopy(plain)
     broken = [mistake for mistake in found if not _mend(mended, mistake)]

@@ -70,7 +70,7 @@ def training_batches(
 ) -> tf.data.Dataset:
     """The batches of one epoch: every image once, `steps_per_epoch` batches.
 
-    They depend on the epoch's number alone, not on what ran before. The data set ends with the epoch, because
+    They depend only on the epoch's number, not on what ran before. The data set ends with the epoch, because
     Keras' `steps_per_execution` would otherwise run beyond it.
 
     Args:
@@ -241,7 +241,7 @@ def channel_statistics(split: Split) -> tuple[list[float], list[float]]:
         moments = moments_of(split.source, split.positions[places])
     number = count * split.shape[0] * split.shape[1]
     means, variances = [], []
-    # A mask is stored behind the channels of the image.
+    # A mask is stored after the channels of the image.
     for total, squares in moments.sum(axis=0)[: split.shape[2]].tolist():
         means.append(total / number)
         # Whole numbers until the last division: nothing cancels.

@@ -2,7 +2,7 @@
 
 An entry is one `.npz` file of NumPy's, uncompressed, named by a hash over all that decides its content. An array of
 unknown length is stored in numbered pieces. The CRC-32 that zip keeps of each piece is compared whenever it is read. An
-entry that is damaged or cut off is removed and made anew, and a disk that is full or read only costs nothing but the
+entry that is damaged or cut off is removed and made again, and a disk that is full or read only costs nothing but the
 time that the cache would have saved.
 """
 
@@ -347,7 +347,7 @@ def _remove(path: Path) -> bool:
 
 
 def _drop(path: Path) -> None:
-    log.info("the cache file `%s` is damaged; it is removed and made anew", path)
+    log.info("the cache file `%s` is damaged; it is removed and made again", path)
     _remove(path)
 
 

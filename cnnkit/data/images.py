@@ -130,7 +130,7 @@ def _turn(image: Image.Image) -> None:
     image.load()
     try:
         ImageOps.exif_transpose(image, in_place=True)
-    except SyntaxError:  # of EXIF alone: the pixels are there
+    except SyntaxError:  # only of EXIF: the pixels are there
         return
 
 

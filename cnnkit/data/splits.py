@@ -45,7 +45,7 @@ class Source(Protocol):
     #: (height, width, channels) of every image.
     shape: tuple[int, int, int]
 
-    #: The same of what is stored of each: a mask is one more channel behind those of the image.
+    #: The same of what is stored of each: a mask is one more channel after those of the image.
     stored_shape: tuple[int, int, int]
 
     @property

@@ -33,7 +33,7 @@ class FileFacts:
         file: Its path, relative to the folder.
         size: Height and width in pixels, turned as its EXIF orientation says; None where it cannot be read.
         mode: Pillow's mode; None where it cannot be read.
-        odd_orientation: An EXIF orientation that is none, as text; None for a right one.
+        odd_orientation: An invalid EXIF orientation, as text; None for a valid one.
         digest: Equal for equal pixels; None where they were not looked at.
         error: Why it cannot be read.
     """

@@ -141,7 +141,7 @@ class Vectors:
 
 
 class StoredMasks:
-    """A mask per image, which its source stores as one more channel behind those of the image.
+    """A mask per image, which its source stores as one more channel after those of the image.
 
     Args:
         size: Number of images.

@@ -16,7 +16,7 @@ from cnnkit.eject.text import call_text, copied, wrapped
 
 _SEEDS = '''\
 def seed_of(*path):
-    """A seed for one use of randomness alone: changing another use leaves it as it is."""
+    """A seed for one use of randomness: changing another use leaves it as it is."""
     text = "/".join(str(part) for part in (SEED, *path))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") & 0x7FFFFFFF
 '''
@@ -41,7 +41,7 @@ def divide(labels, share, seed):
 
 _ORDER = '''\
 def order(epoch, size):
-    """The order of an epoch's images: a permutation that depends on the seed and the epoch alone."""
+    """The order of an epoch's images: a permutation that depends only on the seed and the epoch."""
     key = tf.stack([tf.constant(seed_of("order"), tf.int64), epoch])
     draws = tf.random.stateless_uniform([size], key, None, None, tf.int32, alg="philox")
     return tf.cast(tf.argsort(draws, stable=True), tf.int64)
@@ -82,7 +82,7 @@ def training_batches(%(arguments)s):
 
 _SEEDED = '''\
 def seeded(layer, number=0):
-    """A layer whose draws follow from the seed, the epoch and the step alone; and the stream that it draws from."""
+    """A layer whose draws follow only from the seed, the epoch and the step; and the stream that it draws from."""
     path = "augmentation", type(layer).__name__, number
     stream = SeedStream((seed_of(*path, 0), seed_of(*path, 1)))
     drive(layer, stream)
@@ -92,7 +92,7 @@ def seeded(layer, number=0):
 _AUGMENT = '''\
 @tf.autograph.experimental.do_not_convert
 def augment(images, labels, epoch, step, places):
-    """Changes each image of a batch in its own way; the draws depend on the seed, the epoch and the step alone."""
+    """Changes each image of a batch in its own way; the draws depend only on the seed, the epoch and the step."""
     shape = images.shape
     images = tf.cast(images, tf.float32)
     for layer, stream in AUGMENTATION:

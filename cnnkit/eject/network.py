@@ -1,7 +1,7 @@
 """The network as Python: one function for each block of the config, whatever differs between its uses a parameter.
 
 The layers are those that the config resolves to, so that all shortcuts, paddings and numbers are settled. Uses of a
-block that differ in values alone share one function; values that change from use to use become its parameters.
+block that differ only in values share one function; values that change from use to use become its parameters.
 """
 
 from __future__ import annotations

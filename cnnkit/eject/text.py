@@ -195,7 +195,7 @@ def copied(module: str, names: Iterable[str], without: Collection[str] = ()) -> 
                 place
                 for method in ast.walk(node)
                 if isinstance(method, ast.FunctionDef) and method.name in without
-                # The empty line behind it, too.
+                # The empty line after it, too.
                 for place in range(_first_line(method), (method.end_lineno or 0) + 2)
             }
             kept = [

@@ -42,7 +42,7 @@ def on_class_numbers(loss):
 
 _SMOOTH_TRAINING = '''\
 def smooth_training(model):
-    """Lets the loss of training alone see smoothed labels: metrics and validation see those that are true."""
+    """Lets only the loss of training see smoothed labels: metrics and validation see the true ones."""
     compute_loss = model.compute_loss
 
     def smoothed(x=None, y=None, y_pred=None, sample_weight=None, training=True):

@@ -36,7 +36,7 @@ class StrictModel(BaseModel):
         allow_inf_nan=False,
     )
 
-    #: Fields of which one alone may have a value: of two files, or a file and `--set`, the last decides.
+    #: Fields of which only one may have a value: of two files, or a file and `--set`, the last decides.
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     @classmethod
@@ -214,7 +214,7 @@ class Table:
         return dict(getattr(importlib.import_module(f"{self.package}.{self.other_names}"), mapping))
 
     def get(self, name: str) -> type[NamedObject] | None:
-        """The class behind a YAML name or alias, its module loaded now; None for an unknown name."""
+        """The class of a YAML name or alias, its module loaded now; None for an unknown name."""
         name = self.canonical(name)
         for module, names in self.modules.items():
             if name in names:

@@ -142,7 +142,7 @@ _LOOKALIKES = re.compile(
 
 
 def _check_characters(text: str, file: str, override: str | None) -> None:
-    """Refuses what looks like a space or a new line and is none."""
+    """Refuses what looks like a space or a new line but is not."""
     problems = []
     for match in _LOOKALIKES.finditer(text) if not text.isascii() else ():
         position = match.end() - 1

@@ -105,7 +105,7 @@ def evaluate(text: str, values: Mapping[str, Any]) -> Any:
 
 def _check_name(name: str, known: frozenset[str]) -> None:
     if name not in known and name in SIZES:
-        raise invalid(f"`${name}` is the {name} of an image, and what arrives here is none")
+        raise invalid(f"`${name}` is the {name} of an image, but no image arrives here")
     if name not in known:
         names = [f"${one}" for one in known - {*DATA_NAMES}]
         raise invalid(f"there is no parameter `${name}` here" + suggestion(f"${name}", names))
@@ -127,7 +127,7 @@ def _tree(text: str) -> tuple[ast.expr, Sequence[re.Match[str]]]:
 
 
 def _parsed(tokens: Sequence[re.Match[str]], end: str = "") -> ast.expr | None:
-    """The tree of tokens and of what is put behind them; None if that is no arithmetic."""
+    """The tree of tokens and of what is added to their end; None if that is no arithmetic."""
     if any(token["word"] not in (None, *DATA_NAMES) or token["sign"] not in _SIGNS for token in tokens):
         return None
     written = [token["sign"] or f"_{index}" for index, token in enumerate(tokens)]
@@ -162,7 +162,7 @@ def _needs_operand(tokens: Sequence[re.Match[str]]) -> bool:
 
 
 def _open(tokens: Sequence[re.Match[str]]) -> int:
-    """How many parentheses are open behind tokens."""
+    """How many parentheses are open after tokens."""
     signs = [token["sign"] for token in tokens]
     return signs.count("(") - signs.count(")")
 

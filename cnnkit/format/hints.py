@@ -59,7 +59,7 @@ RENAMED: Mapping[str, tuple[str, ...]] = {
 
 _ARRIVES = "leave it out; a layer takes what arrives at it"
 _ALWAYS_SO = "leave it out; cnnkit has no other way"
-_ZEROS = "leave it out; cnnkit pads with zeros alone"
+_ZEROS = "leave it out; cnnkit pads only with zeros"
 
 #: Keys that have no counterpart.
 DROPPED: Mapping[str, str] = {

@@ -40,7 +40,7 @@ VALUE = Schema("value")
 
 
 def schema_of(annotation: Any, metadata: Sequence[Any] = ()) -> Schema:
-    """The schema behind a field's annotation."""
+    """The schema of a field's annotation."""
     for marker in metadata:
         if isinstance(marker, Choice):
             return Schema("choice", table=marker.table)

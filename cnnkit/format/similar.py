@@ -39,7 +39,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+[A-Za-z]?")
 def _may_mean(name: str, known: str) -> bool:
     """Whether a name is a misspelling, or the beginning, of a known one.
 
-    It is none where a word of it is another one, such as that of `Conv1D` in `Conv2D` or of `XavierUniform` in
+    It is not where a word of it is another one, such as that of `Conv1D` in `Conv2D` or of `XavierUniform` in
     `HeUniform`, or where it lacks the first word: then it may mean something else.
     """
     folded, known_fold = fold(name), fold(known)

@@ -89,7 +89,7 @@ class TooManyPixels(CorruptImage):
 
 
 def format_of(start: bytes) -> str | None:
-    """The format of a file by its first `START_BYTES` bytes; None where it is none that is read."""
+    """The format of a file by its first `START_BYTES` bytes; None for a format that is not read."""
     return next((name for name, one in FORMATS.items() if one.start.match(start)), None)
 
 
@@ -151,7 +151,7 @@ def header_size(image: ImageFile) -> tuple[int, int]:
         tags: Any = image.tag_v2  # type: ignore[attr-defined]
         width, height = (tags[tag] for tag in _TIFF_SIZE)
     try:
-        # As in ImageOps.exif_transpose: what is none of its numbers, and be it a text, turns nothing.
+        # As in ImageOps.exif_transpose: what is not one of its numbers, such as a text, turns nothing.
         turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     except SyntaxError:  # the EXIF block is damaged
         turned = False

@@ -1,4 +1,4 @@
-"""Feature maps: what the stages of a network put out for images, and which of their channels are worth a look."""
+"""Feature maps: what the stages of a network output for images, and which of their channels are worth a look."""
 
 from __future__ import annotations
 

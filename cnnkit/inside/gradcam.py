@@ -23,11 +23,11 @@ def gradcam_of(trained: TrainedRun) -> tuple[GradCam, Place]:
     """Grad-CAM for a run's network, and the layer that it looks at.
 
     Raises:
-        CnnkitError: if the run has no model, or no layer that puts out an image.
+        CnnkitError: if the run has no model, or no layer that outputs an image.
     """
     place = gradcam_place(places(trained.loaded))
     if place is None:
-        raise CnnkitError(f"no layer of `{trained.run.path}` puts out an image; Grad-CAM has nowhere to look")
+        raise CnnkitError(f"no layer of `{trained.run.path}` outputs an image; Grad-CAM has nowhere to look")
     model = trained.model
     return compile_gradcam(model, place, trained.interface.head, jit_compile=trained.uses_xla), place
 
@@ -39,7 +39,7 @@ def compile_gradcam(model: Any, place: Place, head: str, *, jit_compile: bool) -
     weighted sum of the channels where that is positive. The score is what enters the last activation, as in the paper.
 
     Args:
-        model: A trained network that takes images [batch, height, width, channels], 0..255, and puts out
+        model: A trained network that takes images [batch, height, width, channels], 0..255, and outputs
             [batch, classes].
         place: The layer whose output is weighted, see `places.gradcam_place`.
         head: `softmax`, `logits` or `sigmoid`.

@@ -87,7 +87,7 @@ def way_to(loaded: LoadedConfig, name: str) -> list[Place]:
             or a repetition stands for the last layer in it.
 
     Raises:
-        UsageError: if no layer that puts out an image has that name.
+        UsageError: if no layer that outputs an image has that name.
     """
     import difflib
 
@@ -102,7 +102,7 @@ def way_to(loaded: LoadedConfig, name: str) -> list[Place]:
         raise UsageError(f"the network has no layer `{name}`", hint)
     way = _places(_passed(steps, labels, "", name))
     if not way[-1].is_image:
-        raise UsageError(f"the layer `{name}` puts out no image", "Name one before it, such as a convolution.")
+        raise UsageError(f"the layer `{name}` outputs no image", "Name one before it, such as a convolution.")
     return way
 
 
@@ -188,7 +188,7 @@ def _first_stage(images: Sequence[Place]) -> Place:
 def gradcam_place(found: Sequence[Place]) -> Place | None:
     """Where Grad-CAM looks: the last layer with a kernel whose output is an image, its activation included.
 
-    None where no layer puts out an image.
+    None where no layer outputs an image.
     """
     images = [place for place in found if place.is_image]
     if not images:

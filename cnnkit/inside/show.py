@@ -70,14 +70,14 @@ def features(trained: TrainedRun, image: str, path: Path, max_megapixels: float 
         max_megapixels: As for `read_input`.
 
     Raises:
-        CnnkitError: if the image cannot be read, or the run has no model or no layer that puts out an image.
+        CnnkitError: if the image cannot be read, or the run has no model or no layer that outputs an image.
     """
     from cnnkit.inside.feature_maps import compile_stages, most_active, normalised
     from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 
     found = stages(places(trained.loaded))
     if not found:
-        raise CnnkitError(f"no layer of `{trained.run.path}` puts out an image; there are no feature maps to show")
+        raise CnnkitError(f"no layer of `{trained.run.path}` outputs an image; there are no feature maps to show")
     # The model is opened first: it shows whether the size that the run tells for its images is true.
     model = trained.model
     pixels, name = read_input(trained, image, max_megapixels)
@@ -108,7 +108,7 @@ def gradcam(
         max_megapixels: As for `read_input`.
 
     Raises:
-        CnnkitError: if the image cannot be read, or the run has no model or no layer that puts out an image.
+        CnnkitError: if the image cannot be read, or the run has no model or no layer that outputs an image.
         UsageError: if there is no such class.
     """
     from cnnkit.inside.gradcam import gradcam_of

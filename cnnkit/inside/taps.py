@@ -11,7 +11,7 @@ from cnnkit.inside.outputs import SEPARATOR
 
 
 def taps(model: Any, names: Sequence[str]) -> Any:
-    """A Keras model that puts out what a network puts out, and what some of its layers do.
+    """A Keras model that outputs what a network outputs, and what some of its layers do.
 
     A layer inside a sub-model is not connected to the outer model's input in Keras, so the graph is built again around
     the same layers: the weights are shared, and the network is computed once.

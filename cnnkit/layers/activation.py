@@ -19,7 +19,7 @@ from cnnkit.layers.weights import (
 )
 from cnnkit.layers.window import compute_dtype
 
-#: Activations that do not look at each value alone.
+#: Activations that do not look at each value by itself.
 _OVER_THE_LAST_AXIS = ("softmax", "log_softmax", "sparsemax")
 
 

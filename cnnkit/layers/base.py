@@ -276,7 +276,7 @@ class Layer(NamedObject):
         return axis
 
     def paths_behind(self, view: View) -> tuple[View, ...]:
-        """What is seen of a stack's input behind each path of this layer, where it is made of several.
+        """What is seen of a stack's input after each path of this layer, where it is made of several.
 
         Args:
             view: What is seen before it.
@@ -297,7 +297,7 @@ class Layer(NamedObject):
         return order
 
     def order_behind(self, order: tuple[int, ...]) -> tuple[int, ...]:
-        """Where height (0), width (1) and channels (2) lie behind the layer, given where they lie before it."""
+        """Where height (0), width (1) and channels (2) lie after the layer, given where they lie before it."""
         return self.output_order(self.arriving_order(order))
 
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:

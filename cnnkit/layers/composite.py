@@ -144,7 +144,7 @@ class Residual(Layer):
         default="auto",  # type: ignore[arg-type]
         description="How the input reaches the sum. `identity`: as it is. `auto`: as it is, or, where the shape "
         "changes, through a 1x1 convolution without bias, its stride implied by the shapes, followed by a "
-        "BatchNormalization like the main path's if that has one behind its last convolution, whatever comes after it; "
+        "BatchNormalization like the main path's if that has one after its last convolution, whatever follows it; "
         "a gate (`Branches` that multiply the input) is no part of the path. `inspect` says what it chose. "
         "`pad`: without parameters, every stride-th pixel with channels of zeros appended (option A of the paper). "
         "Or a list of layers.",
@@ -234,7 +234,7 @@ class Residual(Layer):
 
 
 def _normalization(steps: Sequence[Step]) -> BatchNormalization | Literal["none"] | None:
-    """The batch normalization behind the last convolution of a path, whatever stands behind it.
+    """The batch normalization after the last convolution of a path, whatever follows it.
 
     Where paths that hold convolutions are merged, each has to have one. The convolutions of a gate, which computes
     what its other path, the input, is multiplied with, are none of the path's.

@@ -127,7 +127,7 @@ class Reshape(ShapeLayer):
         return self.carries(axis, input_shape) is None
 
     def carries(self, axis: int, input_shape: Shape) -> int | None:
-        # An axis stays one where as many values lie before and behind it as did.
+        # An axis stays one where as many values lie before and after it as did.
         target, before = self.output_shape(input_shape), math.prod(input_shape[:axis])
         found = (
             place

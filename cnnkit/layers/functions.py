@@ -1,4 +1,4 @@
-"""Functions of tensors that Keras has no layer for, of Keras' operations alone; `cnnkit eject` copies them.
+"""Functions of tensors that Keras has no layer for, made only of Keras' operations; `cnnkit eject` copies them.
 
 This module imports Keras; only building a model imports it.
 """

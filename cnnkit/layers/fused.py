@@ -16,7 +16,7 @@ import tensorflow as tf
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras' BatchNormalization of images in one operation each way, where Keras has several.
 
-    Both compute the same up to rounding; on a CPU, each of Keras' operations reads all images anew. Inputs are
+    Both compute the same up to rounding; on a CPU, each of Keras' operations reads all images again. Inputs are
     [batch, height, width, channels].
     """
 
@@ -112,10 +112,10 @@ _OBJECTS = ("_initializer", "_regularizer", "_constraint")
 
 
 class PooledConv2D(keras.layers.Conv2D):
-    """Keras' Conv2D without its bias and ReLU, which the `ActivatingMaxPooling2D` behind it applies.
+    """Keras' Conv2D without its bias and ReLU, which the `ActivatingMaxPooling2D` after it applies.
 
     The sum with a bias and ReLU are monotone, so the largest value of a window stays the largest; fewer values are left
-    behind the pooling, and the gradient passes over the large images once instead of three times.
+    after the pooling, and the gradient passes over the large images once instead of three times.
     """
 
     def call(self, inputs: Any) -> Any:
@@ -127,7 +127,7 @@ class PooledConv2D(keras.layers.Conv2D):
 
 
 class ActivatingMaxPooling2D(keras.layers.MaxPooling2D):
-    """Keras' MaxPooling2D behind a `PooledConv2D`, whose outputs it completes."""
+    """Keras' MaxPooling2D after a `PooledConv2D`, whose outputs it completes."""
 
     def follow(self, convolution: PooledConv2D) -> None:
         # The method, not the layer: Keras would count the layer's weights here, too.
@@ -138,7 +138,7 @@ class ActivatingMaxPooling2D(keras.layers.MaxPooling2D):
 
 
 def postpone_activations(layers: Sequence[Any]) -> list[Any]:
-    """The layers of a Sequential, in which bias and ReLU of a convolution follow the max pooling behind it.
+    """The layers of a Sequential, in which bias and ReLU of a convolution follow the max pooling after it.
 
     Outputs and gradients of each pair are the same up to rounding.
     """

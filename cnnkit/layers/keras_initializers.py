@@ -18,7 +18,7 @@ class Dirac(keras.initializers.Initializer):
     Filters beyond the number of channels are drawn uniformly, with variance 1 / (3 inputs).
 
     Args:
-        seed: Of those filters; None draws them anew each time.
+        seed: Of those filters; None draws them again each time.
     """
 
     def __init__(self, seed: int | None = None) -> None:

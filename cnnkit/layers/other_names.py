@@ -179,7 +179,7 @@ def _unavailable() -> dict[str, str]:
     found = {name: _write(f"Activation: {name}") for name in ACTIVATIONS if fold(name) not in layers}
     found |= {other: _write(f"Activation: {name}") for other, name in OTHER_ACTIVATIONS.items() if name in found}
     for name in AUGMENTATIONS.names():
-        found[name] = "it changes training images alone, and stands in `augmentation:`"
+        found[name] = "it changes only training images, and belongs in `augmentation:`"
     for name, example in _SIGNALS.items():
         found[name] = f"cnnkit has no one-dimensional layers; for a signal as an image of one row, write `{example}`"
     for reason, names in _MISSING.items():

@@ -230,7 +230,7 @@ class Windowed(Protocol):
 
 
 class View:
-    """What is seen of the input behind some layers of a stack.
+    """What is seen of the input after some layers of a stack.
 
     Attributes:
         before: The same before the last of these layers; None for the input itself.
@@ -239,7 +239,7 @@ class View:
         image: The shape of the input.
         axes: For each axis of the input, the axis that holds it now; None where none does.
         whole: For each axis of the input, whether every position sees all of it.
-        paths: What is seen behind each path of a layer that is made of several.
+        paths: What is seen after each path of a layer that is made of several.
     """
 
     def __init__(
@@ -269,11 +269,11 @@ class View:
         return cls(None, None, input_shape, tuple(range(rank)), (False,) * rank)
 
     def behind(self, layer: Windowed, input_shape: Shape, paths: tuple[View, ...] | None = None) -> View:
-        """The same behind one more layer.
+        """The same after one more layer.
 
         Args:
             input_shape: What arrives at the layer.
-            paths: What is seen behind each of its paths, where that is known already.
+            paths: What is seen after each of its paths, where that is known already.
         """
         if paths is None:
             paths = layer.paths_behind(self)
@@ -336,11 +336,11 @@ class View:
         return reach
 
     def trace(self, axis: int, low: int, high: int, *, clip: bool = False, until: View | None = None) -> Range:
-        """Which input positions the positions low..high behind these layers see along an axis of the input.
+        """Which input positions the positions low..high after these layers see along an axis of the input.
 
         Args:
             clip: Whether padding does not count. Before a layer that sees everything it never does.
-            until: Where to stop: the positions asked for are those behind this.
+            until: Where to stop: the positions asked for are those after this.
         """
         view = self
         while view is not until and view.before is not None and view.layer is not None:
@@ -367,15 +367,15 @@ class View:
     def field(self) -> tuple[int, int]:
         """Height and width of the part of an image that one position sees.
 
-        Where positions differ, as behind layers that enlarge, the largest of up to 64 central ones counts. It may
-        exceed the image, as padding counts, except behind what sees everything, such as Flatten or a global pooling.
+        Where positions differ, as after layers that enlarge, the largest of up to 64 central ones counts. It may
+        exceed the image, as padding counts, except after what sees everything, such as Flatten or a global pooling.
         """
         height, width = (self._width(axis) for axis in (0, 1))
         return height, width
 
     def _width(self, axis: int) -> int:
         if axis >= len(self.axes):
-            # What arrives is no image, as in a residual behind a global pooling.
+            # What arrives is no image, as in a residual after a global pooling.
             return 1
         patterns = self.reach(axis)
         size = self.output_size(axis)
@@ -395,7 +395,7 @@ def _hull_of(ranges: Iterator[Range]) -> Range:
 
 
 def _agreed(axes: list[int | None]) -> int | None:
-    """The axis that holds something behind several paths: None where it is not the same in all that hold it."""
+    """The axis that holds something after several paths: None where it is not the same in all that hold it."""
     found = {axis for axis in axes if axis is not None}
     return found.pop() if len(found) == 1 else None
 

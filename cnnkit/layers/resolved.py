@@ -46,7 +46,7 @@ class Part:
         return self.steps[-1].output_shape if self.steps else input_shape
 
     def behind(self, view: View) -> View:
-        """What is seen behind the path of what is seen before it."""
+        """What is seen after the path of what is seen before it."""
         for step in self.steps:
             view = view.behind(step.layer, step.input_shape)
         return view
@@ -135,7 +135,9 @@ class Resolved(Layer):
         rank = len(shapes[0])
         axis = self.axis - 1 if self.axis > 0 else rank + self.axis
         if not 0 <= axis < rank:
-            raise ShapeError(f"axis {self.axis} is none of {format_shape(shapes[0])}, which is the first path", "axis")
+            raise ShapeError(
+                f"axis {self.axis} is not one of {format_shape(shapes[0])}, which is the first path", "axis"
+            )
         first = shapes[0]
         for shape in shapes[1:]:
             if len(shape) != rank or any(

@@ -64,7 +64,7 @@ def trace(layers: Sequence[Layer], input_shape: Shape, names: Names) -> list[Ste
 
 
 def head(layers: Sequence[Layer]) -> str:
-    """What resolved layers put out: `softmax`, `sigmoid` or `logits`, decided by their last activation."""
+    """What resolved layers output: `softmax`, `sigmoid` or `logits`, decided by their last activation."""
     activation = last_activation(layers)
     return activation if activation in ("softmax", "sigmoid") else "logits"
 

@@ -173,8 +173,8 @@ OTHER_ACTIVATIONS = {
 _NO_BARE_ACTIVATION = {
     "glu": "it halves the channels, which no Keras layer expects of its activation",
     "threshold": "it needs two arguments, and an activation is given by name alone",
-    "prelu": "it has weights; write the layer `PReLU` behind this one",
-    "maxout": "it changes the channels; write the layer `Maxout` behind this one",
+    "prelu": "it has weights; write the layer `PReLU` after this one",
+    "maxout": "it changes the channels; write the layer `Maxout` after this one",
 }
 
 

@@ -241,7 +241,7 @@ class WindowedLayer(Layer):
         for axis, values in enumerate(self._windows(input_shape)):
             _, window, stride, (_, after), dilation = values
             rest = geometry.dropped(*values)
-            # What is left over of the padding alone is no loss.
+            # What is left over only of the padding is no loss.
             if rest > after and not geometry.passes_over(window, stride, dilation):
                 found.setdefault((rest, after, geometry.size_arithmetic(*values)), []).append(axis)
         return tuple(

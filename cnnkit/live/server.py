@@ -161,7 +161,7 @@ def _folder_number(run: Run) -> str:
 
 
 def _without_folders(value: Any) -> Any:
-    """A value of the state; of the paths in a text, the last part alone."""
+    """A value of the state; of the paths in a text, only the last part."""
     return _FOLDERS.sub("", value) if isinstance(value, str) else value
 
 

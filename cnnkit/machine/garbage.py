@@ -1,4 +1,4 @@
-"""When Python looks for garbage: hardly ever while modules load, which make millions of objects that stay."""
+"""When Python collects garbage: hardly ever while modules load, which make millions of objects that stay."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WHILE_LOADING = (100_000, 50, 100)
 
 
 def look_rarely() -> None:
-    """For the start of a command: looking through what imports leave behind finds nothing, again and again."""
+    """For the start of a command: collecting after imports finds nothing, again and again."""
     gc.set_threshold(*_WHILE_LOADING)
 
 

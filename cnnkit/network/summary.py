@@ -36,7 +36,7 @@ class LayerRow:
         label: Its name in the model, which tells where it stands: `3.Residual`, and inside it `layers.0.Conv2D`.
         macs: Multiply-accumulates of a forward pass.
         activation_bytes: What leaves the layer; for a layer made of others, theirs too.
-        view: What is seen of the image behind this layer.
+        view: What is seen of the image after this layer.
         rows: The layers that it is made of.
         shortcut: What became of a `shortcut: auto`, in words.
     """
@@ -141,7 +141,7 @@ class Summary:
         }
 
     def lines(self, depth: int) -> list[tuple[int, LayerRow]]:
-        """The rows down to a depth, 1 for the layers of the config alone, each with how deep it lies, from 0."""
+        """The rows down to a depth, 1 for only the layers of the config, each with how deep it lies, from 0."""
 
         def below(rows: Sequence[LayerRow], level: int) -> Iterator[tuple[int, LayerRow]]:
             for row in rows:
@@ -290,7 +290,7 @@ def _rows(
 def _inside(
     step: Step, before: View, index: int, implied: bool, read_beside: bool
 ) -> tuple[tuple[LayerRow, ...], tuple[View, ...]]:
-    """The rows of the layers that a layer is made of, and what is seen of the image behind each of its paths."""
+    """The rows of the layers that a layer is made of, and what is seen of the image after each of its paths."""
     if not isinstance(step.layer, Resolved):
         return (), ()
     found: list[LayerRow] = []

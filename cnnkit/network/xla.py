@@ -11,7 +11,7 @@ from cnnkit.layers.stack import Step
 def needing_xla(stack: Sequence[Step], dtype_policy: str, onednn: bool) -> str | None:
     """Why the network cannot be trained on a CPU without XLA; None where it can.
 
-    TensorFlow's own kernels lack some layouts, strides and dilations. oneDNN's have them, but in float32 alone; and for
+    TensorFlow's own kernels lack some layouts, strides and dilations. oneDNN's have them, but only in float32; and for
     some convolutions they write where they should not.
     """
     for step in leaf_steps(stack):

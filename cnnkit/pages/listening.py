@@ -38,7 +38,7 @@ def listen(host: str, ports: Sequence[int]) -> socket.socket:
         ports: Ports to try, in this order; 0 stands for any free one.
 
     Raises:
-        UsageError: if none is free, or the host is none of this machine's.
+        UsageError: if none is free, or the host is not one of this machine's.
     """
     for port in ports:
         try:

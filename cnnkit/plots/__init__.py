@@ -1,6 +1,6 @@
 """Pictures: networks, learning curves, confusion matrix, filters.
 
-matplotlib is used through its Figure objects alone, without pyplot's global state, so that these functions
+matplotlib is used only through its Figure objects, without pyplot's global state, so that these functions
 may run in any thread. The same input makes the same bytes.
 """
 

@@ -19,7 +19,7 @@ POINTS = 72
 #: A line of text is this many times as high as its font.
 LINE_HEIGHT = 1.3
 
-#: Lines are black, which `as_svg` turns to the colour of a page's text. That goes for lines alone: matplotlib leaves
+#: Lines are black, which `as_svg` turns to the colour of a page's text. That goes only for lines: matplotlib leaves
 #: black out where it fills. Around filled shapes they are dark on any page.
 _PEN = "black"
 _EDGE = "#202020"
@@ -88,7 +88,7 @@ class Box:
         up: How far it reaches above the axis.
         down: How far it reaches below the axis.
         enter: Where the line from the box before meets it.
-        leave: Where the line to the box behind starts.
+        leave: Where the line to the next box starts.
         arrow: Whether the line that meets it has a head.
     """
 
@@ -189,7 +189,7 @@ def balanced(words: Sequence[str], separator: str, size: float, width: float) ->
 
 
 def chain(boxes: Sequence[Box], gap: float) -> Box:
-    """Boxes one behind the other on one axis, with lines between them."""
+    """Boxes one after the other on one axis, with lines between them."""
     shapes: list[Drawn | Placed] = []
     x = 0.0
     before: float | None = None

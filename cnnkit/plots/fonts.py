@@ -1,4 +1,4 @@
-"""Fonts for names in any script: matplotlib's own font, and behind it installed ones that have what it lacks."""
+"""Fonts for names in any script: matplotlib's own font, and after it installed ones that have what it lacks."""
 
 from __future__ import annotations
 

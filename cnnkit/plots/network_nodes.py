@@ -41,7 +41,7 @@ class Plate:
 
 @dataclass(frozen=True)
 class Volume:
-    """What leaves a layer, and the layers behind it that keep the size.
+    """What leaves a layer, and the layers after it that keep the size.
 
     Attributes:
         shape: Without the batch axis, in the layer's own order.

@@ -195,7 +195,7 @@ class _Builder:
         return [Group(layer.kind, notes, nodes, is_block=True)]
 
     def _repeat(self, layer: Resolved, channels_first: bool) -> list[Node]:
-        """One drawing for repetitions that are equal, or differ in their numbers alone and hold a merge."""
+        """One drawing for repetitions that are equal, or differ only in their numbers and hold a merge."""
         found: list[Node] = []
 
         def key(steps: tuple[Step, ...]) -> Any:

@@ -26,7 +26,7 @@ def config_to_train(run: Run) -> LoadedConfig:
         raise UsageError(
             f"the run `{run.path}` cannot go on, because its config cannot be trained today:\n{error}",
             "What it has learned is kept and can be used as it is: `cnnkit eval`, `predict`, `show`, `serve`. To learn "
-            f"more, begin anew with a config that can be trained: a copy of `{run.config}`, corrected.",
+            f"more, start again with a config that can be trained: a copy of `{run.config}`, corrected.",
         ) from None
 
 

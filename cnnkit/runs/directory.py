@@ -246,7 +246,7 @@ class Run:
         except OSError as error:
             raise CnnkitError(
                 f"`{error.filename}` cannot be used: {error.strerror}",
-                f"`{self.path}` is to hold files and folders of its own alone; put there what it should be.",
+                f"`{self.path}` may only hold files and folders of its own; put there what it should be.",
             ) from None
 
     def check_own(self) -> None:
@@ -331,7 +331,7 @@ class Run:
         Raises:
             CnnkitError: if it is missing or damaged, or may not be read.
         """
-        hint = f"Write it anew: cnnkit eval {shlex.quote(str(self.path))}"
+        hint = f"Write it again: cnnkit eval {shlex.quote(str(self.path))}"
         found = self.read_json(self.evaluation, EVALUATION, hint)
         # Before losses had names of their own, the loss was the cross-entropy, and no metric was measured.
         found["cross_entropy"] = found["loss"] if found.get("cross_entropy") is None else found["cross_entropy"]

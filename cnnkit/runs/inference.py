@@ -73,7 +73,7 @@ def compile_network(
     up to a constant that cancels), or a sigmoid's log-odds. The activation is then applied to the average.
 
     Args:
-        model: A built Keras model that takes [batch, height, width, channels] and puts out [batch, classes].
+        model: A built Keras model that takes [batch, height, width, channels] and outputs [batch, classes].
         head: `softmax`, `logits` or `sigmoid`.
         jit_compile: Whether XLA compiles it.
         tta: Names from TEST_TIME_AUGMENTATIONS.
@@ -88,7 +88,7 @@ def compile_network(
     call = model if jit_compile or _weight_bytes(model) > MOST_CONSTANT_BYTES else _with_constant_weights(model)
 
     def scoped(images: Any) -> Any:
-        # A layer may have a name that TensorFlow allows inside a scope alone.
+        # A layer may have a name that TensorFlow only allows inside a scope.
         with tf.name_scope("network"):
             return call(images, training=False)
 
@@ -127,7 +127,7 @@ def _with_constant_weights(model: Any) -> Callable[..., Any]:
 
 
 def _in_few_sizes(traced: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Fills batches up to the next power of two, because XLA compiles anew for every size that it meets."""
+    """Fills batches up to the next power of two, because XLA compiles again for every size that it meets."""
     import tensorflow as tf
 
     def call(images: Any) -> Any:

@@ -19,7 +19,7 @@ from cnnkit.files import open_regular, read_regular
 if sys.platform == "win32":
     import msvcrt
 
-    #: Windows locks bytes, and lets nobody else read them: one far behind the text.
+    #: Windows locks bytes, and lets nobody else read them: one far beyond the text.
     _LOCKED_BYTE = 1 << 30
 
     def _lock(handle: int, *, shared: bool) -> None:
@@ -173,7 +173,7 @@ def _read(path: Path) -> Holder:
         return Holder()
 
 
-#: Handles that a child made by `fork` alone gets, too, and must not keep the lock with.
+#: Handles that only a child made by `fork` gets, too, and must not keep the lock with.
 _FORKED: set[int] = set()
 
 

@@ -1,4 +1,4 @@
-"""A run's loss and metrics, those of its config, measured on what its network puts out for labelled images."""
+"""A run's loss and metrics, those of its config, measured on what its network outputs for labelled images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def measure(
 
     Args:
         head: `softmax`, `sigmoid` or `logits`.
-        outputs: What the network puts out, [images, classes].
+        outputs: What the network outputs, [images, classes].
         labels: The true class of each image, [images], whole numbers from 0.
         batch_size: Images per batch: some losses, such as Circle, are no mean over images.
         penalty: What regularizers add to the loss.

@@ -180,7 +180,7 @@ class TrainedRun:
                 f"the data set has changed since the run `{self.run.path}` was made: it was {self.fingerprint}, "
                 f"now it is {fingerprint}",
                 "Images that the run trained on could be among its test images now. Bring the old data back, train "
-                "anew, or measure a folder of other images with `cnnkit eval --data FOLDER`.",
+                "again, or measure a folder of other images with `cnnkit eval --data FOLDER`.",
             )
 
     # --- Its network ----------------------------------------------------------------------------------

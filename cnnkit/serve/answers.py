@@ -80,6 +80,6 @@ class StagePicture(Stage):
 class Explanation(Prediction):
     run: str
     image: str = Field(description="The image as the network sees it, a PNG data URL.")
-    gradcam: GradCamPicture | None = Field(description="Null where no layer puts out an image.")
+    gradcam: GradCamPicture | None = Field(description="Null where no layer outputs an image.")
     stages: list[StagePicture]
     milliseconds: float = Field(description="From the whole request to the answer.")

@@ -38,7 +38,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         404: "No such run or class.",
         408: "The body arrives too slowly.",
         413: "An image or the body is too large.",
-        415: "The body's type is none that can be read.",
+        415: "The body's type cannot be read.",
         422: "An image cannot be decoded, or a parameter is wrong.",
         503: "The server is busy; try again after the seconds in `Retry-After`.",
     }.items()

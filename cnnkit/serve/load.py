@@ -15,7 +15,7 @@ MOST_IMAGES = 1024
 
 @dataclass
 class Load:
-    """What all requests hold that are not answered yet; used by the event loop's thread alone.
+    """What all requests hold that are not answered yet; used only by the event loop's thread.
 
     Attributes:
         most_bytes: Of bodies in memory.

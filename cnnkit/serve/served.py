@@ -74,7 +74,7 @@ class Served:
 
         Returns:
             The outputs [1, classes], the class that is explained, its Grad-CAM map [rows, columns], 0..1, or None where
-            no layer puts out an image, and each stage's feature maps [rows, columns, channels].
+            no layer outputs an image, and each stage's feature maps [rows, columns, channels].
         """
         outputs, maps = self._stages(image)
         chosen = int(np.argmax(outputs[0])) if wanted is None else wanted

@@ -273,7 +273,7 @@ async def _files(form: FormData) -> list[Upload]:
     uploads = []
     for number, (field, value) in enumerate(items, 1):
         if not isinstance(value, UploadFile):
-            raise Refused(BAD_REQUEST, f"expected image files in the form, but the field `{field}` is none")
+            raise Refused(BAD_REQUEST, f"expected image files in the form, but the field `{field}` is not one")
         name = f"image {number} (`{value.filename}`)" if len(items) > 1 else ""
         uploads.append(Upload(name, await value.read()))
     return uploads

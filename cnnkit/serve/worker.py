@@ -99,7 +99,7 @@ class Worker:
         while jobs := self._take():
             try:
                 answers = _answers(jobs)
-            except Exception as error:  # whatever it is, it concerns these jobs alone
+            except Exception as error:  # whatever it is, it concerns only these jobs
                 _deliver(jobs, [error] * len(jobs))
             else:
                 _deliver(jobs, answers)

@@ -72,7 +72,7 @@ class Console:
             self.closed = True
 
     def record(self, text: str) -> None:
-        """A line for log.txt alone."""
+        """A line only for log.txt."""
         if self.log is not None:
             from cnnkit.files import append_line
 

@@ -9,7 +9,7 @@ from typing import Any
 #: Control characters, halves of surrogate pairs, and characters that end a line or a paragraph.
 _CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
 
-#: What turns the direction of the text behind it.
+#: What turns the direction of the text after it.
 _DIRECTIONS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 

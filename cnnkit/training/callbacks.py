@@ -156,7 +156,7 @@ def check_finite(loss: float, name: str = "training loss") -> None:
 
 
 class Keeper(keras.callbacks.Callback):
-    """Keeps what an epoch brought: its row, the best model, the checkpoint. Stands behind all that change the model.
+    """Keeps what an epoch brought: its row, the best model, the checkpoint. Follows all that change the model.
 
     Args:
         checkpoint: What to go on from, when a run is resumed.

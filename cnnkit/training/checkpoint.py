@@ -136,7 +136,7 @@ def _read(run: Run, names: Sequence[str] | None, most_bytes: int) -> Checkpoint:
     except FileNotFoundError:
         raise CnnkitError(
             f"there is no checkpoint `{run.checkpoint}`",
-            "No epoch of this run has ended; start it anew with `cnnkit train`.",
+            "No epoch of this run has ended; start it again with `cnnkit train`.",
         ) from None
     try:
         state = json.loads(str(arrays.pop("state")))

@@ -26,7 +26,7 @@ class EventFiles(keras.callbacks.Callback):
     """Writes what Keras' TensorBoard callback writes with `update_freq="epoch"`.
 
     That callback loads the package `tensorboard` before the first step, and is called at every batch without having
-    anything to write. This one makes it when the first epoch has ended, and calls it at the end of epochs alone. Keras
+    anything to write. This one makes it when the first epoch has ended, and calls it only at the end of epochs. Keras
     writes the rate that the next epoch begins with; here it is the one in the logs, where there is one.
 
     Args:

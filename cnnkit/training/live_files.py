@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class LiveFiles(keras.callbacks.Callback):
-    """Tells the reporter of epochs, and takes snapshots. Stands behind the Keeper, of whose rows it tells."""
+    """Tells the reporter of epochs, and takes snapshots. Follows the Keeper, whose rows it reports."""
 
     def __init__(self, reporter: Reporter, keeper: Keeper, snapshots: Snapshots) -> None:
         super().__init__()

@@ -37,7 +37,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class ReduceWarmedUpRate(keras.callbacks.ReduceLROnPlateau):
-    """Keras' ReduceLROnPlateau for a rate that stands behind a warm-up.
+    """Keras' ReduceLROnPlateau for a rate that follows a warm-up.
 
     Keras' own can only change an optimizer whose rate is a plain number.
 
@@ -60,7 +60,7 @@ class ReduceWarmedUpRate(keras.callbacks.ReduceLROnPlateau):
 class EpochRate(keras.callbacks.Callback):
     """Records the rate of each epoch's first update; Keras' callbacks record the rate that the next epoch begins with.
 
-    Stands behind a plateau callback, which lowers the rate when an epoch has ended, and writes a figure of its own.
+    Follows a plateau callback, which lowers the rate when an epoch has ended, and writes a figure of its own.
     """
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

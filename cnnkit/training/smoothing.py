@@ -1,4 +1,4 @@
-"""Labels that are not one class alone: smoothed ones in training's loss, and what metrics make of mixed ones.
+"""Labels that are not just one class: smoothed ones in training's loss, and what metrics make of mixed ones.
 
 This module imports Keras; only training imports it.
 """

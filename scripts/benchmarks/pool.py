@@ -172,6 +172,6 @@ def plain_environment() -> dict[str, str]:
 
 
 def say(text: str) -> None:
-    """Progress, on standard error, so that standard output holds the tables alone."""
+    """Progress, on standard error, so that standard output holds only the tables."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()

@@ -1,6 +1,6 @@
 """Damaged configs: bytes of good ones turned, cut and mixed; and their values, keys and layers replaced.
 
-What comes out depends on the seed and the number of the input alone.
+What comes out depends only on the seed and the number of the input.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _broken_bytes(draw: random.Random) -> bytes:
 
 
 def _paths(value: Any) -> list[tuple[Any, ...]]:
-    """Where the values inside a value are; not all of them where they are many, as behind aliases of aliases."""
+    """Where the values inside a value are; not all of them where they are many, as with aliases of aliases."""
     return list(islice(_all_paths(value, ()), 3000))
 
 

@@ -153,8 +153,8 @@ SHAPES = [
     edit("groups", "filters: 8", "filters: 8, groups: 2", "9:28", "2 groups", "3 input channels"),
     edit("reshape", "MaxPooling2D: 2", "Reshape: [3, 3]", "12:7", "3x3 does not hold", "8192", "32x32x8"),
     edit("permute", "MaxPooling2D: 2", "Permute: [1, 2]", "12:7", "2 axes", "has 3", "32x32x8"),
-    edit("units", "units: classes", "units: 11", "15:7", "puts out 11", "10 classes", "`units: classes`"),
-    edit("image at the end", "    - Flatten\n", "", "14:7", "puts out 16x16x10", "10 classes", "`Flatten`"),
+    edit("units", "units: classes", "units: 11", "15:7", "outputs 11", "10 classes", "`units: classes`"),
+    edit("image at the end", "    - Flatten\n", "", "14:7", "outputs 16x16x10", "10 classes", "`Flatten`"),
     edit("layer name twice", "ReLU", "ReLU: {name: a}\n    - Softmax: {name: a}", "12:17", "`a`", "must differ"),
 ]
 
@@ -301,11 +301,11 @@ HINTS = [
         "`Dice` is not one number per image",
         "`axis: [1]`",
     ),
-    edit("smoothed hinge", "metrics: [AUC]", "loss: Hinge\n  label_smoothing: 0.1", "22:3", "labels of 0 and 1 alone"),
+    edit("smoothed hinge", "metrics: [AUC]", "loss: Hinge\n  label_smoothing: 0.1", "22:3", "only labels of 0 and 1"),
     Case(
         "mixed hinge",
         edited(("RandomFlip: horizontal", "MixUp"), ("metrics: [AUC]", "loss: SquaredHinge")),
-        {"6:5": ("`SquaredHinge` knows labels of 0 and 1 alone",)},
+        {"6:5": ("`SquaredHinge` knows only labels of 0 and 1",)},
     ),
     edit("metric twice", "[AUC]", "[AUC, AUC]", "21:18", "`auc` is measured already", "`name`"),
     edit("metric with a column's name", "[AUC]", "[{AUC: {name: epoch}}]", "21:20", "`epoch`", "another `name`"),

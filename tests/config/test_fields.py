@@ -57,7 +57,7 @@ OTHER_DEFAULTS: dict[tuple[str, str, str], Any] = {
     ("schedule", "PolynomialDecay", "decay_steps"): None,
     ("schedule", "CosineDecayRestarts", "first_decay_steps"): None,
     ("schedule", "PiecewiseConstantDecay", "boundaries"): None,
-    # Whether the network puts out logits is known from its head.
+    # Whether the network outputs logits is known from its head.
     ("loss", "CategoricalCrossentropy", "from_logits"): None,
     ("loss", "BinaryCrossentropy", "from_logits"): None,
     ("loss", "CategoricalFocalCrossentropy", "from_logits"): None,

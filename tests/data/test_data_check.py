@@ -99,7 +99,7 @@ class TestCheck:
         fill(tmp_path)
         write(tmp_path / "cat/copy.png", 3)
         assert findings(tmp_path)["copies"].decide
-        # A thumbnail is a copy once both are resized; a different image of the same size is none.
+        # A thumbnail is a copy once both are resized; a different image of the same size is not.
         write(tmp_path / "dog/thumbnail.png", 105, (12, 10))
         assert findings(tmp_path)["copies"].files == {"cat/3.png": ["cat/copy.png"]}
         resized = findings(tmp_path, image_size=(5, 6))

@@ -50,7 +50,7 @@ def maps_of(loaded: LoadedConfig, model: Any, images: np.ndarray, head: str) -> 
 
 
 def residual_maps(model: Any, images: np.ndarray) -> Any:
-    """What the residual block puts out, a tensor."""
+    """What the residual block outputs, a tensor."""
     features: Any = images
     for layer in model.layers[:3]:
         features = layer(features)

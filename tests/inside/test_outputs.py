@@ -78,7 +78,7 @@ def test_taps_read_what_the_network_computes(name: str, tmp_path: Path) -> None:
 
 
 def test_taps_inside_composites_read_every_path(tmp_path: Path) -> None:
-    """The paths of a branch, concatenated with NumPy, are what the branch puts out."""
+    """The paths of a branch, concatenated with NumPy, are what the branch outputs."""
     from cnnkit.inside.taps import taps
 
     loaded = written(tmp_path, UNET)
@@ -103,7 +103,7 @@ def test_a_name_that_does_not_exist_gets_the_nearest_one(tmp_path: Path) -> None
     with pytest.raises(UsageError, match=r"no layer `2\.Repeat/0\.layers\.0\.Conv`") as unknown:
         way_to(loaded, "2.Repeat/0.layers.0.Conv")
     assert "2.Repeat/0.layers.0.Conv2D" in unknown.value.hint
-    with pytest.raises(UsageError, match=r"`6\.Dense` puts out no image"):
+    with pytest.raises(UsageError, match=r"`6\.Dense` outputs no image"):
         way_to(loaded, "6.Dense")
 
 

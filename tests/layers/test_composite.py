@@ -315,7 +315,7 @@ def test_parameters_and_defaults_reach_the_layers(tmp_path: Path) -> None:
         (8, (1, 1), "relu"),
         (9, (5, 5), "relu"),
         (18, (1, 1), "relu"),
-        # `$channels` in a call is what arrives at the call: the 8 that the first pair puts out.
+        # `$channels` in a call is what arrives at the call: the 8 that the first pair outputs.
         (4, (3, 3), "gelu"),
         (8, (1, 1), "gelu"),
         (8, (3, 3), "relu"),
@@ -844,7 +844,7 @@ def test_all_parameters_with_mistakes_are_reported_at_once(tmp_path: Path) -> No
 @pytest.mark.parametrize("last", [{"Branches": [[], []]}, {"Repeat": {"times": 0, "layers": ["ReLU"]}}])
 def test_a_network_that_ends_in_nothing_is_told_what_it_puts_out(tmp_path: Path, last: Any) -> None:
     (tmp_path / "c.yaml").write_text(json.dumps({"data": {"name": "digits"}, "model": {"layers": ["Flatten", last]}}))
-    with pytest.raises(ConfigError, match="the network puts out"):
+    with pytest.raises(ConfigError, match="the network outputs"):
         load_config(str(tmp_path / "c.yaml"))
 
 

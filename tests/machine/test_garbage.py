@@ -1,4 +1,4 @@
-"""Python looks for garbage as before once everything is loaded."""
+"""Garbage is collected as before once everything is loaded."""
 
 from __future__ import annotations
 

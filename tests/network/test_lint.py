@@ -393,7 +393,7 @@ def test_a_bottleneck_in_several_steps_is_found(tmp_path: Path) -> None:
     layers = [conv(), {"Conv2D": {"filters": 4, "kernel_size": 1}}, {"MaxPooling2D": 2}, conv(64), conv(64), *HEAD]
     found = only(tmp_path, layers)
     assert (found.rule, found.places) == ("bottleneck", ("model.layers[2].MaxPooling2D",))
-    assert "of 16x16x16 values before, 8x8x4 are left here, 6%, which layers behind it make 8x8x64" in found.message
+    assert "of 16x16x16 values before, 8x8x4 are left here, 6%, which layers after it make 8x8x64" in found.message
     assert "layers before it" in found.fix
 
 

@@ -213,9 +213,9 @@ class TestNotToBeTrained:
                 [30, 30, 3],
                 ["30x30x3"],
             ),
-            ("data: {name: cifar10}\nmodel: {layers: [GlobalAveragePooling2D]}\n", [3], ["puts out 3, but"]),
+            ("data: {name: cifar10}\nmodel: {layers: [GlobalAveragePooling2D]}\n", [3], ["outputs 3, but"]),
             (f"{DATA}model: {{layers: [Flatten, Dense: classes]}}\n", [4], ["nowhere` does not exist"]),
-            (f"{DATA}model: {{layers: [Softmax]}}\n", [32, 32, 3], ["nowhere` does not exist", "puts out 32x32x3"]),
+            (f"{DATA}model: {{layers: [Softmax]}}\n", [32, 32, 3], ["nowhere` does not exist", "outputs 32x32x3"]),
         ],
     )
     def test_such_a_network_is_inspected_with_a_note_and_not_trained(
@@ -244,7 +244,7 @@ class TestNotToBeTrained:
     def test_a_wrong_number_of_units_is_a_mistake_for_both(self, tmp_path: Path) -> None:
         file = tmp_path / "net.yaml"
         file.write_text("data: {name: cifar10}\nmodel: {layers: [Flatten, Dense: 11]}\n")
-        with pytest.raises(ConfigError, match="puts out 11, but the data have 10 classes"):
+        with pytest.raises(ConfigError, match="outputs 11, but the data have 10 classes"):
             load_config(str(file), to_train=False)
 
 

@@ -1,4 +1,4 @@
-"""The lock of a run: one process at a time, and a dead one is none."""
+"""The lock of a run: one process at a time, and a dead one does not count."""
 
 from __future__ import annotations
 

@@ -359,7 +359,7 @@ class TestRefusals:
                 b'--b\r\nContent-Disposition: form-data; name="i"\r\n\r\nabc\r\n--b--\r\n',
                 "multipart/form-data; boundary=b",
                 400,
-                "`i` is none",
+                "`i` is not one",
             ),
         ],
     )

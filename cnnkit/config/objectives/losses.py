@@ -94,7 +94,7 @@ class Loss(NamedObject):
 
     #: Whether it is meaningless on a network that ends without softmax or sigmoid.
     needs_probabilities: ClassVar[bool] = False
-    #: Whether it knows labels of 0 and 1 alone, and is another function of smoothed or mixed ones.
+    #: Whether it knows only labels of 0 and 1, and is another function of smoothed or mixed ones.
     needs_hard_labels: ClassVar[bool] = False
     #: Whether smoothed labels have no effect on it.
     ignores_smoothing: ClassVar[bool] = False

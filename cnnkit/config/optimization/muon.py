@@ -20,7 +20,7 @@ class ConvolutionMuon(keras.optimizers.Muon):
 
     Args:
         normalize_kernels: Scale each convolution kernel to the Frobenius norm sqrt(filters) before each update, as
-            airbench94_muon does: behind a batch normalization only the direction matters, and with a fixed norm the
+            airbench94_muon does: after a batch normalization only the direction matters, and with a fixed norm the
             rate means the same throughout a run.
         arguments: Those of Keras' Muon.
     """

@@ -185,7 +185,7 @@ class Muon(Optimizer):
     normalize_kernels: bool = Field(
         default=False,
         description="With `convolutions`: scale each of these kernels to the norm sqrt(filters) before each update, as "
-        "cifar10-airbench does: behind a batch normalization, a rate then means the same throughout a run.",
+        "cifar10-airbench does: after a batch normalization, a rate then means the same throughout a run.",
     )
 
     weight_decay: NonNegativeNumber | None = Field(

@@ -77,7 +77,7 @@ def grouped(found: Iterable[Advice]) -> list[Advice]:
 
 BIAS_BEFORE_NORMALIZATION = Rule(
     "bias-before-normalization",
-    "Biases that reach nothing but BatchNormalization, directly or through layers behind which a constant per channel "
+    "Biases that reach nothing but BatchNormalization, directly or through layers after which a constant per channel "
     "is still one: poolings, linear activations, sums, concatenation, unpadded linear convolutions.",
     "BatchNormalization subtracts the mean, and with it the biases: they are parameters without effect.",
     "Write `use_bias: false`.",
@@ -85,10 +85,10 @@ BIAS_BEFORE_NORMALIZATION = Rule(
 )
 DROPOUT_BEFORE_NORMALIZATION = Rule(
     "dropout-before-normalization",
-    "A dropout with a BatchNormalization anywhere behind it. Not: one that drops a whole path beside others, as "
+    "A dropout with a BatchNormalization anywhere after it. Not: one that drops a whole path beside others, as "
     "stochastic depth does (Huang et al. 2016, arXiv:1603.09382).",
-    "Dropout changes the variance in training alone; the BatchNormalization learns one that inference does not have.",
-    "Move it behind the last BatchNormalization.",
+    "Dropout changes the variance only in training; the BatchNormalization learns one that inference does not have.",
+    "Move it after the last BatchNormalization.",
     "Li et al. 2018, arXiv:1801.05134",
 )
 SKIPPED_ROWS = Rule(
@@ -102,7 +102,7 @@ SKIPPED_ROWS = Rule(
 DROPPED_ROWS = Rule(
     "dropped-rows",
     "A stride that does not divide evenly, so that the last rows or columns of the image are left over (not: of the "
-    "padding alone).",
+    "padding only).",
     "They are read by nothing.",
     "Write `padding: same`, or choose window and stride so that the division leaves no remainder.",
     "Dumoulin and Visin 2016, arXiv:1603.07285, section 2.4",
@@ -146,7 +146,7 @@ LARGE_RECEPTIVE_FIELD = Rule(
     "large-receptive-field",
     f"A receptive field of more than {LARGEST_FIELD_SHARE:g} times the image's height or width, even along the "
     "shortest path through residual connections and branches.",
-    "It is padding for the larger part; layers behind the first that sees the whole image hardly add accuracy.",
+    "It is padding for the larger part; layers after the first that sees the whole image hardly add accuracy.",
     "Fewer layers or poolings would do.",
     "Richter et al. 2021, arXiv:2106.12307",
 )
@@ -155,7 +155,7 @@ BOTTLENECK = Rule(
     f"A convolution that leaves less than {Fraction(SMALLEST_REMAINDER)} of the values that arrive (except one channel "
     "per class), or layers that together leave less than that before the values grow again by as much. Not: a pooling "
     "by itself, what covers the whole image, and layers with a path beside them.",
-    "What is lost there, no layer behind it can use.",
+    "No layer after it can use what is lost there.",
     "Use more filters, or a smaller stride.",
     "Szegedy et al. 2015, arXiv:1512.00567, section 2",
 )

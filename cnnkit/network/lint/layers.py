@@ -42,7 +42,7 @@ def bias_before_normalization(chain: Chain) -> Iterator[Advice]:
     kept: set[Item] = set()
 
     def flow(items: Chain, biases: frozenset[Item]) -> frozenset[Item]:
-        """Which layers' biases are a constant per channel behind the items, given those before them."""
+        """Which layers' biases are a constant per channel after the items, given those before them."""
         for item in items:
             if item.paths:
                 biases = frozenset().union(*(flow(path, biases) for path in item.paths))
@@ -62,7 +62,7 @@ def bias_before_normalization(chain: Chain) -> Iterator[Advice]:
         if item.written and item in subtracted and item not in kept:
             offset = "it has an offset of its own" if subtracted[item].layer.center else "they have no effect"
             yield rule.at(
-                item.place, f"BatchNormalization behind it subtracts the mean, and with it the biases; {offset}"
+                item.place, f"the BatchNormalization after it subtracts the mean, and with it the biases; {offset}"
             )
 
 
@@ -80,7 +80,7 @@ def _is_channel(axis: int, shape: Shape, order: Order) -> bool:
 
 
 def _keeps_constants(item: Item) -> bool:
-    """Whether a constant added to each channel before an item is one behind it."""
+    """Whether a constant added to each channel before an item is one after it."""
     layer = item.layer
     if item.paths:
         keeps = layer.merge in ("add", "average") or (
@@ -107,7 +107,7 @@ def _keeps_constants(item: Item) -> bool:
 
 
 def dropout_before_normalization(chain: Chain) -> Iterator[Advice]:
-    """Dropouts that a BatchNormalization lies behind, however far."""
+    """Dropouts that a BatchNormalization follows, however far away."""
     followed: set[Item] = set()
 
     def flow(items: Chain, dropouts: frozenset[Item], beside: bool = False) -> frozenset[Item]:
@@ -131,7 +131,7 @@ def dropout_before_normalization(chain: Chain) -> Iterator[Advice]:
         if item in followed:
             yield advice.DROPOUT_BEFORE_NORMALIZATION.at(
                 item.place,
-                "dropout changes the variance in training alone; the BatchNormalization behind it learns one that "
+                "dropout changes the variance only in training; the BatchNormalization after it learns one that "
                 "inference does not have (Li et al. 2018, arXiv:1801.05134)",
             )
 

@@ -73,7 +73,7 @@ def large_field(chain: Chain, image: Shape) -> Iterator[Advice]:
         yield advice.LARGE_RECEPTIVE_FIELD.at(
             last.place,
             f"a position sees {format_shape(seen)}, more than twice the {format_shape(image[:2])} image: padding, for "
-            "the larger part; layers behind the first that sees the whole image hardly add accuracy (Richter et al. "
+            "the larger part; layers after the first that sees the whole image hardly add accuracy (Richter et al. "
             "2021, arXiv:2106.12307)",
         )
 
@@ -94,7 +94,7 @@ def bottlenecks(chain: Chain, classes: int) -> Iterator[Advice]:
             yield advice.BOTTLENECK.at(
                 item.place,
                 f"of {format_shape(item.input_shape)} values it leaves {format_shape(item.output_shape)}, {share:.0%}; "
-                "what is lost here, no layer behind it can use (Szegedy et al. 2015, arXiv:1512.00567, section 2)",
+                "no layer after it can use what is lost here (Szegedy et al. 2015, arXiv:1512.00567, section 2)",
             )
         yield from _narrow_places(images, sudden)
 
@@ -137,9 +137,9 @@ def _narrow_places(images: Sequence[Item], known: Sequence[Item]) -> Iterator[Ad
         yield advice.BOTTLENECK.at(
             item.place,
             f"of {format_shape(most)} values before, {format_shape(item.output_shape)} are left here, {share:.0%}, "
-            f"which layers behind it make {format_shape(later)} again; what is lost here, they cannot use (Szegedy et "
+            f"which layers after it make {format_shape(later)} again; what is lost here, they cannot use (Szegedy et "
             "al. 2015, arXiv:1512.00567, section 2)",
-            "Use more filters here and in the layers before it, or shrink the image behind layers with more filters.",
+            "Use more filters here and in the layers before it, or shrink the image after layers with more filters.",
         )
 
 
@@ -151,7 +151,7 @@ def _is_narrow(images: Sequence[Item], number: int, around: Sequence[tuple[Shape
 
 
 def _around(images: Sequence[Item]) -> list[tuple[Shape, Shape]]:
-    """For each item the largest shape before it, and the largest behind it; behind the last, its own output."""
+    """For each item the largest shape before it, and the largest after it; after the last, its own output."""
     before = accumulate((item.input_shape for item in images), _larger)
     outputs: list[Shape] = [item.output_shape for item in (*images[1:], *images[-1:])]
     behind = list(accumulate(reversed(outputs), lambda later, earlier: _larger(earlier, later)))

@@ -107,7 +107,7 @@ def predict_images(
         network: From raw images, uint8 [images, height, width, channels], to outputs [images, classes]:
             `inference.compile_network`, or a Keras model.
         files: The image files.
-        task: What the network takes and puts out.
+        task: What the network takes and outputs.
         batch_size: Images per call of the network.
         top: How many of the likeliest classes `as_table` shows.
         most_megapixels: Images with more are not read; by default as the task says.
@@ -163,7 +163,7 @@ def check_usable(probabilities: NDArray[np.float64], class_names: Sequence[str])
         )
     if not np.isfinite(probabilities).all():
         raise CnnkitError(
-            "expected finite probabilities, the model puts out NaN or infinity",
+            "expected finite probabilities, the model outputs NaN or infinity",
             "Its weights are not usable; train again with a lower learning rate.",
         )
     return probabilities

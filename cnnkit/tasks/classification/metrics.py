@@ -23,7 +23,7 @@ def probabilities_from_outputs(outputs: Any, head: str) -> Probabilities:
     """The class probabilities that a network's outputs stand for.
 
     Args:
-        outputs: What the network puts out, [images, classes], any float type.
+        outputs: What the network outputs, [images, classes], any float type.
         head: What the last layer is. `softmax`: the outputs are probabilities already and are kept;
             `logits`: no activation, the softmax is applied here; `sigmoid`: one independent score in 0..1
             per class, each row is divided by its sum (a row of zeros becomes uniform).
@@ -38,7 +38,7 @@ def probabilities_from_outputs(outputs: Any, head: str) -> Probabilities:
     values: Probabilities = np.asarray(outputs, dtype=np.float64)
     if values.ndim != 2:
         raise CnnkitError(
-            f"a classifier puts out one score per class for each image, got outputs of shape {values.shape}",
+            f"a classifier outputs one score per class for each image, got outputs of shape {values.shape}",
             "End the model with `Dense: classes`, or with global pooling or `Flatten` before it.",
         )
     if head == "softmax":

@@ -11,7 +11,7 @@ import numpy as np
 from cnnkit.plots import style
 from cnnkit.report.page import Missing, figure
 
-#: Above these numbers, the worst classes alone are listed at first, and the matrix is a picture.
+#: Above these numbers, only the worst classes are listed at first, and the matrix is a picture.
 MOST_CLASSES_AT_ONCE = 20
 WORST_CLASSES = 10
 
