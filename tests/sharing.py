@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cnnkit.format.document import dump, parse
 from cnnkit.runs.directory import Run
 
 #: What pytest-xdist calls the process of a worker, in the environment.
@@ -48,6 +51,14 @@ def copied(run: Run, folder: Path) -> Run:
     """A copy of a run, under its name, for a test that writes."""
     shutil.copytree(run.path, folder / run.name)
     return Run(folder / run.name)
+
+
+@contextlib.contextmanager
+def changed_config(run: Run) -> Iterator[dict[str, Any]]:
+    """The content of a run's config.yaml, which is written back as the block leaves it."""
+    content = parse(run.config.read_text(encoding="utf-8"), run.config.name).plain()
+    yield content
+    run.config.write_text(dump(content), encoding="utf-8")
 
 
 def _files(folder: Path) -> dict[str, tuple[int, int]]:

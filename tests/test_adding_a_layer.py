@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from broken import edited
 
 pytestmark = pytest.mark.long
 
@@ -76,9 +77,8 @@ def test_inspect_knows_the_layer(package: Path) -> None:
 
 def test_the_schema_and_messages_know_it(package: Path) -> None:
     assert "SquaredReLU" in run(package, *CNNKIT, "schema")
-    (package / "typo.yaml").write_text(
-        (package / "net.yaml").read_text().replace("SquaredReLU", "SquaredRelu: {treshold: 1}")
-    )
+    text = (package / "net.yaml").read_text()
+    (package / "typo.yaml").write_text(edited(("SquaredReLU", "SquaredRelu: {treshold: 1}"), text=text))
     with pytest.raises(AssertionError, match="did you mean `SquaredReLU`"):
         run(package, *CNNKIT, "inspect", "typo.yaml")
 

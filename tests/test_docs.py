@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from broken import edited
 
 from cnnkit.config.load import load_config
 from cnnkit.errors import ConfigError
@@ -41,7 +42,7 @@ def test_the_mistakes_in_the_readme_read_as_printed(tmp_path: Path, monkeypatch:
     """The two mistakes made in the README's own config give the report that it shows."""
     shown = next(text for text in blocks("") if "kernal_size" in text).split("\n", 1)[1].rstrip()
     text = next(text for text in blocks("yaml") if "model:" in text)
-    text = text.replace("kernel_size", "kernal_size", 1).replace("MaxPooling2D: 2", "MaxPooling2D: 40")
+    text = edited(("kernel_size", "kernal_size"), ("MaxPooling2D: 2", "MaxPooling2D: 40"), text=text)
     monkeypatch.chdir(tmp_path)
     Path("typo.yaml").write_text(text)
     with pytest.raises(ConfigError) as caught:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from broken import edited
 
 PACKAGE = Path(__file__).parent.parent / "cnnkit"
 CONFIGS = sorted((PACKAGE.parent / "configs").glob("*.yaml"))
@@ -100,9 +102,15 @@ def is_for_types(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.If) and isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
 
 
-def imported_modules(file: Path) -> set[str]:
+@functools.cache
+def all_modules() -> frozenset[str]:
+    return frozenset(module_name(file) for file in PACKAGE.rglob("*.py"))
+
+
+@functools.cache
+def imported_modules(file: Path) -> frozenset[str]:
     """The modules of cnnkit that a file imports anywhere, for types and inside functions, too."""
-    known = {module_name(other) for other in PACKAGE.rglob("*.py")}
+    known = all_modules()
     found: set[str] = set()
     tree = ast.parse(file.read_text(encoding="utf-8"))
     if file == PACKAGE / "task.py":
@@ -114,7 +122,7 @@ def imported_modules(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             full = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in known else node.module for name in full}
-    return {name for name in found if name.split(".")[0] == "cnnkit"}
+    return frozenset(name for name in found if name.split(".")[0] == "cnnkit")
 
 
 def rank(module: str) -> int:
@@ -174,7 +182,7 @@ def test_listing_data_sets_and_writing_a_script_load_nothing_heavy(tmp_path: Pat
 
 def test_mistakes_are_reported_before_anything_heavy_loads(tmp_path: Path) -> None:
     good = CONFIGS[0]
-    (tmp_path / "broken.yaml").write_text(good.read_text().replace("batch_size", "batch_sise"))
+    (tmp_path / "broken.yaml").write_text(edited(("batch_size", "batch_sise"), text=good.read_text()))
     (tmp_path / "impossible.yaml").write_text(
         "data: {name: digits}\nmodel: {layers: [{MaxPooling2D: 9}, Flatten, {Dense: classes}]}\ntraining: {epochs: 1}\n"
     )

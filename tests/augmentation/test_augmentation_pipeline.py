@@ -36,19 +36,19 @@ def mixed_policy() -> Iterator[None]:
 
 
 def run(name: str, seed: int = 1, epoch: int = 2, step: int = 3) -> np.ndarray:
-    """One batch of 16 images after one augmentation."""
+    """One batch of six images after one augmentation."""
     pipeline = Pipeline([example(name)], seed)
-    changed, _ = augmented(pipeline, random_images(16), one_hot(16), epoch, step)
+    changed, _ = augmented(pipeline, random_images(6), one_hot(6), epoch, step)
     return changed
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_the_same_seed_epoch_and_step_give_the_same_pixels(name: str) -> None:
     pipeline = Pipeline([example(name)], seed=1)
-    images = random_images(16)
-    first, first_labels = augmented(pipeline, images, one_hot(16), 2, 3)
-    augmented(pipeline, images, one_hot(16), 5, 5)
-    again, again_labels = augmented(pipeline, images, one_hot(16), 2, 3)
+    images = random_images(6)
+    first, first_labels = augmented(pipeline, images, one_hot(6), 2, 3)
+    augmented(pipeline, images, one_hot(6), 5, 5)
+    again, again_labels = augmented(pipeline, images, one_hot(6), 2, 3)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(first_labels, again_labels)
     np.testing.assert_array_equal(first, run(name))
@@ -71,7 +71,7 @@ def test_another_epoch_step_or_seed_gives_other_pixels(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(DETERMINISTIC))
 def test_a_layer_without_draws_always_gives_the_same_pixels(name: str) -> None:
     np.testing.assert_array_equal(run(name), run(name, seed=2, epoch=7, step=9))
-    assert np.abs(run(name) - random_images(16)).max() > 1
+    assert np.abs(run(name) - random_images(6)).max() > 1
 
 
 @pytest.mark.parametrize("name", sorted(set(RANDOM) - MIXING))
@@ -92,7 +92,7 @@ def test_each_image_is_mixed_by_its_own_share(name: str) -> None:
 def test_another_augmentation_in_front_leaves_the_draws_alone(name: str) -> None:
     # Both draw for every image, and then change nothing.
     neutral = make("RandomContrast", 0) if name == "RandomBrightness" else make("RandomBrightness", 0)
-    images, labels = random_images(16), one_hot(16)
+    images, labels = random_images(6), one_hot(6)
     alone, alone_labels = augmented(Pipeline([example(name)], seed=1), images, labels, 2, 3)
     both, both_labels = augmented(Pipeline([neutral, example(name)], seed=1), images, labels, 2, 3)
     np.testing.assert_allclose(alone, both, atol=1e-3)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from broken import edited
 
 from cnnkit.cli import main
 
@@ -209,7 +210,7 @@ class TestTrain:
         self, empty: Path, cnnkit: Cnnkit, more: tuple[str, ...]
     ) -> None:
         write_digits(empty, "1/a.png", "1/b.png", "2/a.png", "2/b.png")
-        (empty / "net.yaml").write_text(CONFIG.replace("name: digits", "folder: ."))
+        (empty / "net.yaml").write_text(edited(("name: digits", "folder: ."), text=CONFIG))
         before = sorted(empty.rglob("*"))
         result = cnnkit("train", "net.yaml", *more)
         assert result.code == 2
@@ -768,7 +769,7 @@ class TestData:
 
 class TestErrors:
     def test_a_config_error_begins_with_its_place(self, empty: Path, cnnkit: Cnnkit) -> None:
-        Path("net.yaml").write_text(CONFIG.replace("batch_size", "batch_sise"))
+        Path("net.yaml").write_text(edited(("batch_size", "batch_sise"), text=CONFIG))
         for command in ("train", "inspect"):
             result = cnnkit(command, "net.yaml")
             assert (result.code, result.out) == (2, "")
@@ -963,6 +964,7 @@ class TestProcesses:
         assert "epoch   1/300" in log
         assert f"epoch {last}/{last}" in log
 
+    @pytest.mark.long
     def test_a_reader_that_goes_away_does_not_end_the_run(self, tmp_path: Path) -> None:
         (tmp_path / "net.yaml").write_text(CONFIG)
         with start(tmp_path, "train", "net.yaml", "--run-dir", "my run/") as process:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from broken import edited
 
 from cnnkit import cli
 from cnnkit.config.load import load_config
@@ -96,7 +97,7 @@ def test_a_mistake_in_the_standard_input_has_its_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", sys.stdin)
-    assert run(["inspect", standard_input(TEXT.replace("epochs: 1", "epochs: 0"))], monkeypatch) == 2
+    assert run(["inspect", standard_input(edited(("epochs: 1", "epochs: 0"), text=TEXT))], monkeypatch) == 2
     assert capsys.readouterr().err.startswith("<stdin>:4:20  training.epochs\n")
 
 

@@ -149,13 +149,9 @@ def test_optimizer_alias_means_what_keras_means(alias: str) -> None:
 
 @pytest.mark.parametrize("alias", METRICS.aliases)
 def test_metric_alias_means_what_keras_means(alias: str) -> None:
-    """As Keras resolves it: a class, or the function that the class wraps."""
     named = keras.metrics.get(alias)
     expected = getattr(keras.metrics, METRICS.aliases[alias])()
-    if inspect.isfunction(named):
-        assert named is expected._fn
-    else:
-        assert type(named) is type(expected)
+    assert type(named) is type(expected)
 
 
 @pytest.mark.parametrize("alias", LOSSES.aliases)

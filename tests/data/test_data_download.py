@@ -90,7 +90,7 @@ def test_a_name_that_tensorflow_datasets_does_not_know_is_answered_with_the_near
 def test_a_slow_download_that_progresses_goes_on(empty_folder: Path) -> None:
     folder = empty_folder / "kmnist" / "1.0.0"
     code = (
-        "for count in range(1, 9):\n"
+        "for count in range(1, 6):\n"
         "    time.sleep(0.5)\n"
         "    say(bytes=count, cpu=0.01)\n"
         f"os.makedirs({str(folder)!r})\n"
@@ -98,7 +98,7 @@ def test_a_slow_download_that_progresses_goes_on(empty_folder: Path) -> None:
         f"    open(os.path.join({str(folder)!r}, name), 'w').close()\n"
         "say(done=True)\n"
     )
-    # Twice as long as the patience that a byte each half second renews.
+    # Longer than the patience, which a byte each half second renews.
     assert fetch("kmnist", stall_seconds=2, command=child(code)) == folder
 
 
@@ -110,7 +110,7 @@ def test_a_download_that_stops_is_ended() -> None:
 
 def test_work_without_bytes_goes_on() -> None:
     code = (
-        "for count in range(8):\n"
+        "for count in range(5):\n"
         "    time.sleep(0.5)\n"
         "    say(bytes=0, cpu=float(count))\n"
         "say(error='failed', message='end')\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,22 @@ def check_against(
 def named_weights(model: Any) -> dict[str, Any]:
     """Every weight by its layer's name and its own; the layers' names must differ."""
     found: dict[str, Any] = {}
-    for layer in model._flatten_layers(include_self=False):
-        if not isinstance(layer, keras.Model):
-            for weight in layer.weights:
-                name = f"{layer.name}/{weight.name}"
-                assert name not in found
-                found[name] = weight
+    for layer in inner_layers(model):
+        for weight in layer.weights:
+            name = f"{layer.name}/{weight.name}"
+            assert name not in found
+            found[name] = weight
+    assert {id(weight) for weight in found.values()} == {id(weight) for weight in model.weights}
     return found
+
+
+def inner_layers(model: Any) -> Iterator[Any]:
+    """The layers of a model and of the models inside of it, which are none themselves."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from inner_layers(layer)
+        else:
+            yield layer
 
 
 def conv(filters: Any, name: str, **further: Any) -> dict[str, Any]:
@@ -478,11 +487,7 @@ def test_the_end_of_a_network_is_in_float32_inside_a_block_too(tmp_path: Path) -
     overrides = ("training.dtype_policy=mixed_bfloat16",)
     for layers in (["net"], ["net", {"Dropout": 0.1}]):
         model = build(load(tmp_path, {"blocks": blocks, "layers": layers}, (8, 8, 3), *overrides))
-        policies = {
-            layer.name: layer.compute_dtype
-            for layer in model._flatten_layers(include_self=False)
-            if not isinstance(layer, keras.Model)
-        }
+        policies = {layer.name: layer.compute_dtype for layer in inner_layers(model)}
         assert policies["c"] == policies["a"] == policies["b"] == "bfloat16"
         assert policies["layers.2.Softmax"] == "float32"
         assert model(random_images(2, 8, 8, 3)).dtype == "float32"

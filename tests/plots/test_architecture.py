@@ -44,15 +44,13 @@ model:
           - double: 32
           - Branches:
               - []
-              - [MaxPooling2D: 2, double: 64, Conv2DTranspose: {filters: 32, kernel_size: 2, strides: 2}]
+              - [{MaxPooling2D: 2}, {double: 64}, {Conv2DTranspose: {filters: 32, kernel_size: 2, strides: 2}}]
           - double: 32
           - Conv2DTranspose: {filters: 16, kernel_size: 2, strides: 2}
     - double: 16
     - GlobalAveragePooling2D
     - Dense: {units: classes, activation: softmax}
-""".replace(
-        "[MaxPooling2D: 2, double: 64, Conv2DTranspose: {", "[{MaxPooling2D: 2}, {double: 64}, {Conv2DTranspose: {"
-    ).replace("strides: 2}]", "strides: 2}}]")
+"""
 )
 ODD = (
     _HEAD

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from report_runs import BASE, CONFIG, Page, read_json, written
-from sharing import copied
+from sharing import changed_config, copied
 
 from cnnkit.comparing.report import compare_report
 from cnnkit.errors import UsageError
@@ -318,8 +318,9 @@ class TestComparison:
     def test_figures_classes_and_settings_stand_side_by_side(self, run: Run, tmp_path: Path) -> None:
         other = Run(tmp_path / "other")
         shutil.copytree(run.path, other.path)
-        text = run.config.read_text()
-        other.config.write_text(text.replace("batch_size: 48", "batch_size: 47").replace("filters: 8", "filters: 9"))
+        with changed_config(other) as content:
+            content["data"]["batch_size"] = 47
+            content["model"]["layers"][0]["Conv2D"]["filters"] = 9
         page = Page(compare_report([open_run(run), open_run(other)], tmp_path / "comparison.html"))
         accuracy = read_json(run.evaluation)["accuracy"]
         assert [row[1] for row in page.table("run", "accuracy")] == [f"{accuracy:.2%}".replace("%", f"{SPACE}%")] * 2

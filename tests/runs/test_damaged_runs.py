@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from damages import KINDS, bytes_of, run_command, values_of
 from report_runs import written
+from sharing import changed_config
 from trainings import run_training
 
 from cnnkit.errors import CnnkitError, ConfigError
@@ -259,8 +260,8 @@ class TestStates:
             assert listed() == ("training", [])
         run.evaluation.unlink()
         assert listed() == ("trained", [])
-        text = run.config.read_text()
-        run.config.write_text(text.replace("epochs: 2", "epochs: 3"))
+        with changed_config(run) as content:
+            content["training"]["epochs"] = 3
         assert listed() == ("interrupted", [])
         run.write_json(run.live_state, run.read_json(run.live_state) | {"status": "finished"})
         # Early stopping.
@@ -302,7 +303,8 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(run: Run, monkeypatch
 
 
 def test_a_misspelt_key_of_data_is_no_missing_data_set(run: Run) -> None:
-    run.config.write_text(run.config.read_text().replace("name: digits", "nome: digits"))
+    with changed_config(run) as content:
+        content["data"]["nome"] = content["data"].pop("name")
     with pytest.raises(ConfigError, match="nome"):
         _ = open_run(run).loaded
 

@@ -23,6 +23,7 @@ import httpx
 import numpy as np
 import pytest
 from serving import served
+from sharing import changed_config
 
 from cnnkit import serve
 from cnnkit.errors import CnnkitError, UsageError
@@ -37,9 +38,8 @@ def app(digits_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Serves the run, a copy whose data set is nowhere, and one that has kept no test images besides."""
     copy = tmp_path_factory.mktemp("elsewhere") / "copy"
     shutil.copytree(digits_run.path, copy)
-    config = (copy / "config.yaml").read_text()
-    config = config.replace("  name: digits", "  name: null").replace("  folder: null", "  folder: /nowhere/pets")
-    (copy / "config.yaml").write_text(config)
+    with changed_config(Run(copy)) as content:
+        content["data"] |= {"name": None, "folder": "/nowhere/pets"}
     bare = copy.with_name("bare")
     shutil.copytree(copy, bare)
     Run(bare).live_samples.unlink()

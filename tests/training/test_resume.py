@@ -119,7 +119,8 @@ def composites() -> dict[str, Any]:
     )
 
 
-@pytest.mark.parametrize("options", [other_options, pytest.param(composites, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("options", [other_options, composites])
 def test_a_resumed_run_with_other_options_equals_the_uninterrupted_one(
     options: Callable[[], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
