@@ -11,7 +11,6 @@ code is 1 if there was one. Standard output gets a line of JSON with the figures
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzzing import configs
-from fuzzing.processes import in_processes, largest_size, reset_largest_size
+from fuzzing.processes import in_processes, largest_size, parser_of, reset_largest_size
 
 #: Bounds of one step: CPU seconds, and bytes that the process may grow by.
 MOST_SECONDS = 1.0
@@ -200,13 +199,7 @@ def keep_failures(figures: Figures, seed: int, folder: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=10_000, metavar="N", help="how many; by default 10,000")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other inputs")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at the same time; by default 1")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where inputs that fail are kept")
-    parser.add_argument("--only", type=int, metavar="NUMBER", help="one input, in this process, with its text")
-    options = parser.parse_args(arguments)
+    options = parser_of(__doc__, 10_000).parse_args(arguments)
     if options.only is not None:
         sys.stdout.write(configs.config(options.seed, options.only).decode("utf-8", "backslashreplace"))
         figures = check_many(options.seed, range(options.only, options.only + 1))

@@ -13,7 +13,6 @@ output gets a Markdown table of the kinds, and a line of figures.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import sys
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzzing import images
-from fuzzing.processes import in_processes, largest_size, reset_largest_size
+from fuzzing.processes import in_processes, largest_size, parser_of, reset_largest_size
 
 from cnnkit.config.image_folder import image_header
 from cnnkit.data import read_image
@@ -162,13 +161,7 @@ def table(figures: Figures) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=2_000, metavar="N", help="how many; by default 2,000")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other inputs")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at the same time; by default 1")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where inputs that fail are kept")
-    parser.add_argument("--only", type=int, metavar="NUMBER", help="one input, in this process")
-    options = parser.parse_args(arguments)
+    options = parser_of(__doc__, 2_000).parse_args(arguments)
     if options.only is not None:
         figures = check_many(options.seed, range(options.only, options.only + 1))
     else:

@@ -8,20 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.inside.outputs import Place
+from cnnkit.inside.outputs import LayerOutput
 from cnnkit.inside.taps import taps
+from cnnkit.runs.ranking import ranked
 
 #: From images [n, height, width, channels], 0..255, to the network's outputs [n, classes], and for each stage its maps,
 #: float32 [n, rows, columns, channels].
 Stages = Callable[[NDArray[Any]], tuple[NDArray[Any], list[NDArray[np.float32]]]]
 
 
-def compile_stages(model: Any, stages: Sequence[Place], *, jit_compile: bool) -> Stages:
+def compile_stages(model: Any, stages: Sequence[LayerOutput], *, jit_compile: bool) -> Stages:
     """The outputs of some layers as one compiled function.
 
     Args:
         model: A network that takes images.
-        stages: The layers, such as `places.stages` finds.
+        stages: The layers, such as `outputs.stages` finds.
         jit_compile: Whether XLA compiles it; some networks can be computed in no other way, see `TrainedRun.uses_xla`.
     """
     import tensorflow as tf
@@ -43,8 +44,7 @@ def compile_stages(model: Any, stages: Sequence[Place], *, jit_compile: bool) ->
 
 def most_active(maps: NDArray[np.float32], count: int) -> list[int]:
     """The channels of [rows, columns, channels] with the largest mean output, the largest first."""
-    means = maps.mean(axis=(0, 1))
-    return [int(index) for index in np.argsort(-means, kind="stable")[:count]]
+    return ranked(maps.mean(axis=(0, 1)), count)
 
 
 def normalised(values: NDArray[np.float32]) -> NDArray[np.float32]:

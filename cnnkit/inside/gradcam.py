@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnnkit.errors import CnnkitError
-from cnnkit.inside.outputs import Place, gradcam_place, places
+from cnnkit.inside.outputs import LayerOutput, gradcam_layer, layer_outputs
 from cnnkit.inside.taps import taps
 from cnnkit.runs.inference import before_activation
 from cnnkit.runs.trained import TrainedRun
@@ -19,20 +19,20 @@ from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 GradCam = Callable[[Any, Any], tuple[Any, Any]]
 
 
-def gradcam_of(trained: TrainedRun) -> tuple[GradCam, Place]:
+def gradcam_of(trained: TrainedRun) -> tuple[GradCam, LayerOutput]:
     """Grad-CAM for a run's network, and the layer that it looks at.
 
     Raises:
         CnnkitError: if the run has no model, or no layer that outputs an image.
     """
-    place = gradcam_place(places(trained.loaded))
+    place = gradcam_layer(layer_outputs(trained.loaded))
     if place is None:
         raise CnnkitError(f"no layer of `{trained.run.path}` outputs an image; Grad-CAM has nowhere to look")
     model = trained.model
     return compile_gradcam(model, place, trained.interface.head, jit_compile=trained.uses_xla), place
 
 
-def compile_gradcam(model: Any, place: Place, head: str, *, jit_compile: bool) -> GradCam:
+def compile_gradcam(model: Any, place: LayerOutput, head: str, *, jit_compile: bool) -> GradCam:
     """Grad-CAM as one compiled function.
 
     The weight of a channel is the mean, over its positions, of the gradient of the class's score; the map is the
@@ -41,7 +41,7 @@ def compile_gradcam(model: Any, place: Place, head: str, *, jit_compile: bool) -
     Args:
         model: A trained network that takes images [batch, height, width, channels], 0..255, and outputs
             [batch, classes].
-        place: The layer whose output is weighted, see `places.gradcam_place`.
+        place: The layer whose output is weighted, see `outputs.gradcam_layer`.
         head: `softmax`, `logits` or `sigmoid`.
         jit_compile: Whether XLA compiles it; some networks can be computed in no other way, see `TrainedRun.uses_xla`.
 

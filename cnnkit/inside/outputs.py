@@ -28,7 +28,7 @@ _CHANNELS = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class LayerOutput:
     """A layer's output.
 
     Attributes:
@@ -70,16 +70,16 @@ class Place:
         return outputs.transpose(0, *(1 + self.order.index(axis) for axis in range(3)))
 
 
-def places(loaded: LoadedConfig) -> list[Place]:
+def layer_outputs(loaded: LoadedConfig) -> list[LayerOutput]:
     """The outputs that the image passes one after the other, from the first layer to the last.
 
     Layers that only hold others in order, as blocks and repetitions do, stand for those; a residual or branches count
     as one, since what is inside them is not passed by everything.
     """
-    return _places(_passed(*_stack(loaded), "", None))
+    return _outputs(_passed(*_stack(loaded), "", None))
 
 
-def way_to(loaded: LoadedConfig, name: str) -> list[Place]:
+def way_to(loaded: LoadedConfig, name: str) -> list[LayerOutput]:
     """The outputs that the image passes on its way to a layer, which is the last of them.
 
     Args:
@@ -100,7 +100,7 @@ def way_to(loaded: LoadedConfig, name: str) -> list[Place]:
             f"Did you mean `{near[0]}`?" if near else f"Its layers are {outer}; `cnnkit inspect` shows what is in them."
         )
         raise UsageError(f"the network has no layer `{name}`", hint)
-    way = _places(_passed(steps, labels, "", name))
+    way = _outputs(_passed(steps, labels, "", name))
     if not way[-1].is_image:
         raise UsageError(f"the layer `{name}` outputs no image", "Name one before it, such as a convolution.")
     return way
@@ -112,11 +112,11 @@ def _stack(loaded: LoadedConfig) -> tuple[Sequence[Step], Sequence[str]]:
     return steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
 
 
-def _places(passed: Sequence[tuple[str, Step]]) -> list[Place]:
+def _outputs(passed: Sequence[tuple[str, Step]]) -> list[LayerOutput]:
     order: tuple[int, ...] = CHANNELS_LAST
     orders = [order := step.layer.order_behind(order) for _, step in passed]
     return [
-        Place(
+        LayerOutput(
             name,
             step.layer,
             step.input_shape,
@@ -159,7 +159,7 @@ def _names(steps: Sequence[Step], labels: Sequence[str], outer: str) -> Iterator
             yield from _names(part.steps, part.labels, name + SEPARATOR)
 
 
-def stages(found: Sequence[Place]) -> list[Place]:
+def stages(found: Sequence[LayerOutput]) -> list[LayerOutput]:
     """From low level to high level: the first layer with a kernel, with its activation, and the last of each size."""
     images = [place for place in found if place.is_image]
     if not images:
@@ -174,7 +174,7 @@ def stages(found: Sequence[Place]) -> list[Place]:
     return list(dict.fromkeys(chosen))
 
 
-def _first_stage(images: Sequence[Place]) -> Place:
+def _first_stage(images: Sequence[LayerOutput]) -> LayerOutput:
     """The place before the second layer with a kernel, or the first change of size."""
     first = next((index for index, place in enumerate(images) if place.has_kernel), 0)
     end = images[first]
@@ -185,7 +185,7 @@ def _first_stage(images: Sequence[Place]) -> Place:
     return end
 
 
-def gradcam_place(found: Sequence[Place]) -> Place | None:
+def gradcam_layer(found: Sequence[LayerOutput]) -> LayerOutput | None:
     """Where Grad-CAM looks: the last layer with a kernel whose output is an image, its activation included.
 
     None where no layer outputs an image.
@@ -203,7 +203,7 @@ def gradcam_place(found: Sequence[Place]) -> Place | None:
     return chosen
 
 
-def input_window(found: Sequence[Place], place: Place, row: int, column: int) -> tuple[slice, slice]:
+def input_window(found: Sequence[LayerOutput], place: LayerOutput, row: int, column: int) -> tuple[slice, slice]:
     """The rows and columns of the network's input that one position of a place's output sees.
 
     They may reach beyond the image, where its edges are padded.

@@ -13,13 +13,14 @@ from cnnkit import plots
 from cnnkit.config.class_names import place_of
 from cnnkit.config.load import LoadedConfig
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.inside.outputs import Place, input_window, places, stages, way_to
+from cnnkit.inside.outputs import LayerOutput, input_window, layer_outputs, stages, way_to
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.runs.arrays import read_array
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run, damaged
 from cnnkit.runs.evaluation import labelled_images
 from cnnkit.runs.finding import distinct_names
+from cnnkit.runs.ranking import ranked
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.terminal.printable import printable
 
@@ -75,7 +76,7 @@ def features(trained: TrainedRun, image: str, path: Path, max_megapixels: float 
     from cnnkit.inside.feature_maps import compile_stages, most_active, normalised
     from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 
-    found = stages(places(trained.loaded))
+    found = stages(layer_outputs(trained.loaded))
     if not found:
         raise CnnkitError(f"no layer of `{trained.run.path}` outputs an image; there are no feature maps to show")
     # The model is opened first: it shows whether the size that the run tells for its images is true.
@@ -163,7 +164,7 @@ def gradcam_mistakes(trained: TrainedRun, count: int, path: Path) -> None:
     _gradcam_sheet(trained.run, place, [Row("", pictures)], path, columns=6)
 
 
-def _gradcam_sheet(run: Run, place: Place, rows: Sequence[Row], path: Path, columns: int = 8) -> None:
+def _gradcam_sheet(run: Run, place: LayerOutput, rows: Sequence[Row], path: Path, columns: int = 8) -> None:
     size = "x".join(map(str, place.size))
     note = f"At {place.name}, {size}: from nothing (black) to what speaks most for the class (yellow)."
     sheet(f"Grad-CAM of {run.name}", rows, path, columns=columns, note=note)
@@ -218,7 +219,7 @@ def patches(trained: TrainedRun, layer: str, path: Path) -> None:
     the first 2,000 test images (Zeiler and Fergus 2013, arXiv:1311.2901, show such patches).
 
     Args:
-        layer: The layer's name, see `places.way_to`.
+        layer: The layer's name, see `outputs.way_to`.
         path: The PNG file to write; of more than 16 filters, it shows the first 16.
 
     Raises:
@@ -236,7 +237,7 @@ def patches(trained: TrainedRun, layer: str, path: Path) -> None:
     shown = min(place.channels, _MOST_CHANNELS)
     rows = []
     for channel in range(shown):
-        best = np.argsort(-values[:, channel], kind="stable")[:_PATCHES]
+        best = ranked(values[:, channel], _PATCHES)
         pictures = []
         for index in map(int, best):
             row, column = divmod(int(positions[index, channel]), place.size[1])

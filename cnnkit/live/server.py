@@ -17,6 +17,7 @@ from cnnkit.pages.security import Application, Protected, own_names
 from cnnkit.runs.arrays import read_array, read_arrays
 from cnnkit.runs.directory import Run
 from cnnkit.runs.progress import read_state, request_stop
+from cnnkit.runs.ranking import ranked
 from cnnkit.runs.trained import open_run
 from cnnkit.training.snapshots import MOST_KERNELS
 
@@ -209,7 +210,7 @@ def guesses(run: Run) -> dict[str, Any]:
 def _guesses(samples: Any, snapshot: Any, names: Sequence[str]) -> dict[str, Any]:
     images = []
     for label, row in zip(samples["labels"].tolist(), snapshot["probabilities"], strict=True):
-        likeliest = np.argsort(-row, kind="stable")[:3].tolist()
+        likeliest = ranked(row, 3)
         top = [{"class": names[index], "probability": float(row[index])} for index in likeliest]
         images.append({"class": names[label], "right": likeliest[0] == label, "top": top})
     return {"epoch": int(snapshot["epoch"]), "images": images}

@@ -123,7 +123,7 @@ def _described(served: Served) -> answers.ServedRun:
         accuracy=served.accuracy,
         parameters=served.parameters,
         stages=[answers.Stage(**stage_fields(place)) for place in served.stages],
-        gradcam_layer=served.gradcam_place.name if served.gradcam_place else None,
+        gradcam_layer=served.gradcam_layer.name if served.gradcam_layer else None,
         drawing=answers.Drawing(share=served.examples.frame.share, bright=served.examples.frame.bright),
     )
 

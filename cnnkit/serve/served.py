@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cnnkit.errors import UsageError
 from cnnkit.inside.feature_maps import Stages, compile_stages
 from cnnkit.inside.gradcam import GradCam, compile_gradcam
-from cnnkit.inside.outputs import gradcam_place, places, stages
+from cnnkit.inside.outputs import gradcam_layer, layer_outputs, stages
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import distinct_names
 from cnnkit.runs.listing import number_in
@@ -38,9 +38,9 @@ class Served:
         self.run = trained.run
         self.name = name
         self.task = trained.interface
-        found = places(trained.loaded)
+        found = layer_outputs(trained.loaded)
         self.stages = stages(found)
-        self.gradcam_place = gradcam_place(found)
+        self.gradcam_layer = gradcam_layer(found)
         self.model = trained.model
         self.network, self.batch_size = trained.network()
         self.examples = read_examples(trained)
@@ -89,9 +89,9 @@ class Served:
 
     @cached_property
     def _gradcam(self) -> GradCam | None:
-        if self.gradcam_place is None:
+        if self.gradcam_layer is None:
             return None
-        return compile_gradcam(self.model, self.gradcam_place, self.task.head, jit_compile=self.trained.uses_xla)
+        return compile_gradcam(self.model, self.gradcam_layer, self.task.head, jit_compile=self.trained.uses_xla)
 
 
 def serve_runs(runs: Sequence[Run]) -> list[Served]:

@@ -14,8 +14,9 @@ import numpy as np
 from fastapi import Request
 from numpy.typing import NDArray
 
-from cnnkit.inside.outputs import Place
+from cnnkit.inside.outputs import LayerOutput
 from cnnkit.machine.processor import usable_cores
+from cnnkit.runs.ranking import ranked
 from cnnkit.serve import answers, pictures
 from cnnkit.serve.decoding import decode
 from cnnkit.serve.load import Load
@@ -131,8 +132,8 @@ def prediction_fields(
     entry = as_entry(probabilities, class_names)
     entry["class_"] = entry.pop("class")
     if top is not None:
-        ranked = np.argsort(-probabilities, kind="stable")[:top]
-        entry["probabilities"] = {class_names[index]: entry["probabilities"][class_names[index]] for index in ranked}
+        likeliest = [class_names[index] for index in ranked(probabilities, top)]
+        entry["probabilities"] = {name: entry["probabilities"][name] for name in likeliest}
     return entry
 
 
@@ -149,10 +150,10 @@ def _drawn(
     fields = prediction_fields(served.probabilities(outputs)[0], names)
     fields["image"] = pictures.input_picture(image)
     fields["gradcam"] = None
-    if heat is not None and served.gradcam_place is not None:
+    if heat is not None and served.gradcam_layer is not None:
         fields["gradcam"] = answers.GradCamPicture(
             class_=names[chosen],
-            layer=served.gradcam_place.name,
+            layer=served.gradcam_layer.name,
             overlay=pictures.overlay_picture(heat, served.task.image_shape[:2]),
         )
     fields["stages"] = []
@@ -162,7 +163,7 @@ def _drawn(
     return fields
 
 
-def stage_fields(place: Place) -> dict[str, Any]:
+def stage_fields(place: LayerOutput) -> dict[str, Any]:
     """The fields of `answers.Stage`."""
     rows, columns = place.size
     return {"name": place.name, "rows": rows, "columns": columns, "channels": place.channels}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,21 @@ from typing import TypeVar
 CHUNK = 250
 
 Result = TypeVar("Result")
+
+
+def parser_of(description: str | None, inputs: int) -> argparse.ArgumentParser:
+    """The arguments that every script takes which makes many inputs.
+
+    Args:
+        inputs: How many by default.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=inputs, metavar="N", help=f"how many; by default {inputs:,}")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other inputs")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at the same time; by default 1")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where inputs that fail are kept")
+    parser.add_argument("--only", type=int, metavar="NUMBER", help="one input, in this process")
+    return parser
 
 
 def in_processes(

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from broken import edited
+from commands import run
 
 from cnnkit import cli
 from cnnkit.config.load import load_config
@@ -51,14 +52,6 @@ def piped(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ca
     monkeypatch.setattr(sys, "stdin", sys.stdin)
     found: Callable[[str], str] = request.param
     return found
-
-
-def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["cnnkit", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 @pytest.mark.parametrize("command", ["inspect {}", "eject {} -o -", "data info {}"])

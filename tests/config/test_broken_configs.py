@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from broken import BASE, Case, edit, edited, override
+from commands import run
 
 from cnnkit import cli
 
@@ -576,14 +577,6 @@ def check_report(case: Case, message: str) -> None:
     for place, words in case.problems.items():
         for word in words:
             assert word in found[place], message
-
-
-def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["cnnkit", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 def test_there_are_a_hundred_cases_with_names_of_their_own() -> None:

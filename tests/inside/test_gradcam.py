@@ -11,7 +11,7 @@ from networks import built, written
 
 from cnnkit.config.load import LoadedConfig
 from cnnkit.inside.gradcam import compile_gradcam
-from cnnkit.inside.outputs import gradcam_place, places
+from cnnkit.inside.outputs import gradcam_layer, layer_outputs
 
 CLASSES = [3, 1, 7, 7]
 
@@ -43,7 +43,7 @@ def scaled(maps: np.ndarray) -> np.ndarray:
 
 
 def maps_of(loaded: LoadedConfig, model: Any, images: np.ndarray, head: str) -> tuple[np.ndarray, np.ndarray]:
-    place = gradcam_place(places(loaded))
+    place = gradcam_layer(layer_outputs(loaded))
     assert place is not None
     assert place.name == "1.Residual"
     return compile_gradcam(model, place, head, jit_compile=False)(images, CLASSES)

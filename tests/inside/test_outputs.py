@@ -11,13 +11,13 @@ from networks import UNET, built, written
 
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.inside.outputs import Place, gradcam_place, input_window, places, stages, way_to
+from cnnkit.inside.outputs import LayerOutput, gradcam_layer, input_window, layer_outputs, stages, way_to
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def test_the_stages_of_a_network_made_of_layers_and_composites(tmp_path: Path) -> None:
-    found = places(written(tmp_path, UNET))
+    found = layer_outputs(written(tmp_path, UNET))
     assert [place.name for place in found] == [
         "0.Conv2D",
         "1.Branches",
@@ -31,22 +31,22 @@ def test_the_stages_of_a_network_made_of_layers_and_composites(tmp_path: Path) -
         "6.Dense",
     ]
     assert [place.name for place in stages(found)] == ["0.Conv2D", "2.Repeat/1.layers.1.ReLU", "4.Residual"]
-    last = gradcam_place(found)
+    last = gradcam_layer(found)
     assert last is not None
     assert last.name == "4.Residual"
 
 
 def test_gradcam_looks_before_the_image_is_pooled(tmp_path: Path) -> None:
     loaded = load_config(str(CONFIGS / "digits.yaml"))
-    place = gradcam_place(places(loaded))
+    place = gradcam_layer(layer_outputs(loaded))
     assert place is not None
     assert (place.name, place.size) == ("5.ReLU", (8, 8))
 
 
 def test_a_network_without_images_has_no_stages(tmp_path: Path) -> None:
-    found = places(written(tmp_path, "data: {name: digits}\nmodel: {layers: [Flatten, {Dense: classes}]}\n"))
+    found = layer_outputs(written(tmp_path, "data: {name: digits}\nmodel: {layers: [Flatten, {Dense: classes}]}\n"))
     assert stages(found) == []
-    assert gradcam_place(found) is None
+    assert gradcam_layer(found) is None
 
 
 @pytest.mark.parametrize("name", ["cifar10_resnet20", "cifar10_densenet_small", "cifar10_googlenet_small", "unet"])
@@ -62,7 +62,7 @@ def test_taps_read_what_the_network_computes(name: str, tmp_path: Path) -> None:
         else load_config(str(CONFIGS / f"{name}.yaml"), ["training.dtype_policy=float32"])
     )
     model = built(loaded)
-    found = [place for place in places(loaded) if place.is_image]
+    found = [place for place in layer_outputs(loaded) if place.is_image]
     images = np.random.default_rng(1).uniform(0, 255, (2, *loaded.info.shape)).astype(np.float32)
     tapped = taps(model, [place.name for place in found])
     outputs, *read = [np.asarray(one) for one in tapped(images, training=False)]
@@ -115,7 +115,7 @@ model:
   layers: [{Dropout: 0.1}, {Permute: [3, 1, 2]}, {Conv2D: {filters: 4, kernel_size: 3, data_format: channels_first}},
            {MaxPooling2D: {pool_size: 2, data_format: channels_first}}, Flatten, {Dense: classes}]
 """
-    assert [place.name for place in stages(places(written(tmp_path, text)))] == ["2.Conv2D", "3.MaxPooling2D"]
+    assert [place.name for place in stages(layer_outputs(written(tmp_path, text)))] == ["2.Conv2D", "3.MaxPooling2D"]
 
 
 def convolution(kernel_size: str, options: str = "") -> str:
@@ -137,7 +137,7 @@ def convolution(kernel_size: str, options: str = "") -> str:
 def test_a_window_holds_exactly_the_pixels_that_an_output_depends_on(layers: list[str], tmp_path: Path) -> None:
     text = f"data: {{name: digits}}\nmodel:\n  layers: [{', '.join(layers)}, Flatten, {{Dense: classes}}]\n"
     loaded = written(tmp_path, text)
-    check_windows(loaded, [place for place in places(loaded) if place.is_image])
+    check_windows(loaded, [place for place in layer_outputs(loaded) if place.is_image])
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_repetition_stands_for_the_last_layer_in_it(tmp_path: Path) -> None:
     assert way_to(written(tmp_path, UNET), "2.Repeat")[-1].name == "2.Repeat/1.layers.1.ReLU"
 
 
-def check_windows(loaded: LoadedConfig, way: Sequence[Place]) -> None:
+def check_windows(loaded: LoadedConfig, way: Sequence[LayerOutput]) -> None:
     """The windows of the last place against the gradient of its output with respect to the input, by TensorFlow."""
     import tensorflow as tf
 

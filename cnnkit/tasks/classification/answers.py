@@ -21,6 +21,7 @@ from cnnkit.images.files import image_files, left_out_text
 from cnnkit.images.formats import IMAGE_SUFFIXES, CorruptImage
 from cnnkit.machine.processor import usable_cores
 from cnnkit.runs.interface import Interface
+from cnnkit.runs.ranking import ranked
 from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 from cnnkit.terminal.printable import printable, printable_json
 from cnnkit.terminal.tables import aligned
@@ -50,7 +51,7 @@ class Prediction:
         """The `top` likeliest classes with their probabilities, the likeliest first; empty after an error."""
         if self.probabilities is None:
             return []
-        order = np.argsort(-self.probabilities, kind="stable")[: self.top]
+        order = ranked(self.probabilities, self.top)
         return [(self.class_names[index], float(self.probabilities[index])) for index in order]
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cnnkit.errors import CnnkitError
 from cnnkit.files import to_csv
 from cnnkit.runs.directory import LARGEST_PREDICTIONS
+from cnnkit.runs.ranking import ranked
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.tasks.classification.metrics import predictions_rows
 
@@ -165,7 +166,7 @@ def confused_pairs(predictions: Predictions, pairs: int, examples: int) -> list[
     classes = len(predictions.class_names)
     kinds = predictions.labels[predictions.wrong] * classes + predictions.predicted[predictions.wrong]
     counts = np.bincount(kinds, minlength=classes * classes)
-    chosen = [int(kind) for kind in np.argsort(-counts, kind="stable")[:pairs] if counts[kind]]
+    chosen = [kind for kind in ranked(counts, pairs) if counts[kind]]
     places = [predictions.wrong[kinds == kind][:examples] for kind in chosen]
     totals = np.bincount(predictions.labels, minlength=classes)
     return [

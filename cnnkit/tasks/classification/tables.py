@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.runs.ranking import ranked
 from cnnkit.tasks.classification.metrics import differs_from_cross_entropy
 from cnnkit.terminal.tables import aligned, display_width, shortened
 
@@ -92,8 +93,7 @@ def _matrix_table(matrix: NDArray[np.int64], names: Sequence[str]) -> str:
 def _confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> str:
     mistakes = matrix.copy()
     np.fill_diagonal(mistakes, 0)
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:_CONFUSED_PAIRS]
-    pairs = [(int(index) // len(names), int(index) % len(names)) for index in order]
+    pairs = [divmod(index, len(names)) for index in ranked(mistakes.ravel(), _CONFUSED_PAIRS)]
     rows = [
         [
             shortened(names[true], 30),
