@@ -25,7 +25,6 @@ from cnnkit.cli import cli
 from cnnkit.config.load import load_config
 from cnnkit.errors import CnnkitError
 from cnnkit.live import serving
-from cnnkit.pages import listening
 from cnnkit.runs import progress
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
@@ -454,16 +453,6 @@ def test_watchers_learn_nothing_of_the_machine_that_trains(running: Run) -> None
         == run_state(Run(running.path / "."))["folder"]
         != run_state(Run(running.path.parent))["folder"]
     )
-
-
-def test_a_taken_port_is_passed_over_where_another_will_do() -> None:
-    with contextlib.closing(listening.listen("127.0.0.1", [0])) as first:
-        taken = first.getsockname()[1]
-        with pytest.raises(CnnkitError, match=f"port {taken} of 127.0.0.1 is taken"):
-            listening.listen("127.0.0.1", [taken])
-        with contextlib.closing(listening.listen("127.0.0.1", range(taken, taken + 100))) as second:
-            assert taken < second.getsockname()[1] < taken + 100
-            assert listening.address(second, "127.0.0.1") == f"http://127.0.0.1:{second.getsockname()[1]}/"
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
