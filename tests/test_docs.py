@@ -62,3 +62,16 @@ def test_documents_link_to_files_that_exist() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+#: The module that docs/adding_a_layer.md has its reader write.
+INVENTED = "cnnkit/layers/squared_relu.py"
+
+
+def test_modules_that_the_documents_name_are_there() -> None:
+    folders = ("cnnkit", "tests", "scripts")
+    modules = [file.relative_to(ROOT).as_posix() for folder in folders for file in (ROOT / folder).rglob("*.py")]
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        names = re.findall(r"(?<![\w*/.])[a-z_][a-z_/]*\.py\b", document.read_text(encoding="utf-8"))
+        for name in {*names} - {INVENTED}:
+            assert any(module == name or module.endswith(f"/{name}") for module in modules), f"{document.name}: {name}"
