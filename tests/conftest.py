@@ -39,7 +39,7 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         from cnnkit.training.train import train
 
         loaded = load_config(str(CONFIGS / "digits.yaml"), ["training.epochs=5"])
-        run = train(loaded, Console(), str(folder / "digits"))
+        run = train(loaded, Console(), str(folder / "digits")).run
         evaluate_run(open_run(run))
         return run
 

@@ -40,7 +40,7 @@ def built(loaded: LoadedConfig) -> Any:
 
     channels = loaded.info.shape[-1]
     constants = ([120.0] * channels, [4000.0] * channels)
-    model = build_model(loaded.config, loaded.info.shape, loaded.info.target, constants)
+    model = build_model(loaded.config, loaded.steps, loaded.info.target, constants)
     draws = np.random.default_rng(0)
     for variable in model.variables:
         values = draws.normal(0, 0.3, variable.shape).astype(np.float32)

@@ -53,7 +53,7 @@ def train_and_resume(folder: Path) -> Run:
     loaded = load_config(str(folder / "net.yaml"), ["data.batch_size=48"])
     console = Console()
     console.closed = True
-    run = train(loaded, console, str(folder / "run"))
+    run = train(loaded, console, str(folder / "run")).run
     resume(str(run.path), None, ["training.epochs=2"], console)
     evaluate_run(open_run(run))
     return run

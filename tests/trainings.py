@@ -59,7 +59,7 @@ def write(folder: Path, content: dict[str, Any], name: str = "net.yaml") -> str:
 
 def run_training(folder: Path, content: dict[str, Any], name: str, overrides: tuple[str, ...] = ()) -> Run:
     loaded = load_config(write(folder, content), overrides)
-    return train(loaded, Console(stream=io.StringIO()), str(folder / name))
+    return train(loaded, Console(stream=io.StringIO()), str(folder / name)).run
 
 
 def rows(run: Run) -> list[dict[str, str]]:

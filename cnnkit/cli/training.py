@@ -119,20 +119,18 @@ def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options
 
             opened = stack.enter_context(live_page(console, options.host, options.port, options.allowed_hosts))
         try:
-            run = _fit(config, overrides, options, console, opened)
+            trained = _fit(config, overrides, options, console, opened)
         finally:
             # Whatever ended the training, the terminal gets its cursor back.
             console.end_epoch()
         from cnnkit.runs.progress import evaluating
-        from cnnkit.runs.trained import open_run
 
-        with evaluating(run):
-            trained = open_run(run)
+        with evaluating(trained.run):
             if not options.no_eval:
                 _evaluate(trained, console)
             if not options.no_report:
                 _report(trained, console)
-    return run
+    return trained.run
 
 
 def _fit(
@@ -141,7 +139,7 @@ def _fit(
     options: _Options,
     console: Console,
     opened: Callable[[Run], None] | None,
-) -> Run:
+) -> TrainedRun:
     from cnnkit.config.load import load_config
     from cnnkit.format.run_folders import check_outside
     from cnnkit.runs.finding import check_free

@@ -55,9 +55,21 @@ class Parts:
     training: TrainingConfig | None
 
 
-def check_config(
-    config: RunConfig, root: Node, recorded: RecordedImages | None = None
-) -> tuple[DataSetInfo | None, list[Problem]]:
+@dataclass(frozen=True)
+class Checked:
+    """What a check has found.
+
+    Attributes:
+        info: What is known of the data set; None if nothing is.
+        steps: The layers, resolved, with the shapes around them; None where they are unknown.
+    """
+
+    info: DataSetInfo | None
+    steps: Sequence[Step] | None
+    problems: list[Problem]
+
+
+def check_config(config: RunConfig, root: Node, recorded: RecordedImages | None = None) -> Checked:
     """Finds what no single section of a valid config can see; see `check_parts`."""
     augmentation = list(enumerate(config.augmentation))
     model = config.model
@@ -65,18 +77,13 @@ def check_config(
     return check_parts(parts, root, recorded)
 
 
-def check_parts(
-    parts: Parts, root: Node, recorded: RecordedImages | None = None
-) -> tuple[DataSetInfo | None, list[Problem]]:
+def check_parts(parts: Parts, root: Node, recorded: RecordedImages | None = None) -> Checked:
     """Finds what no single section can see.
 
     Args:
         parts: The whole config; or, where something in it is broken, what is not.
         root: The tree, for places.
         recorded: What a run has noted of the images, where the data set is not to be looked at.
-
-    Returns:
-        What is known of the data set (None if nothing is), and the problems.
     """
     problems: list[Problem] = []
 
@@ -88,7 +95,7 @@ def check_parts(
         info = describe_data_set(data, parts.task) if recorded is None else recorded.info(data, parts.task)
     except DataProblem as error:
         report(("data", error.argument), error.message, of_key=False)
-        return None, problems
+        return Checked(None, None, problems)
     if info.missing is not None:
         report(("data", "folder"), info.missing, of_key=False, of_training=True)
     channels = info.shape[-1]
@@ -115,7 +122,7 @@ def check_parts(
         if steps and parts.whole:
             check_weight_names(parts.training, list(weight_paths(steps)), report)
     parts.task.check(parts, info, steps, report)
-    return info, problems
+    return Checked(info, steps, problems)
 
 
 def _check_blocks(blocks: Mapping[str, BlockConfig], report: Report) -> bool:

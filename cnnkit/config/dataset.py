@@ -7,12 +7,12 @@ import json
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cnnkit.config.data import DataConfig, DataProblem, Splits
-from cnnkit.config.image_folder import image_header, list_image_folder
+from cnnkit.config.image_folder import ImageFolder, image_header, list_image_folder
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
 from cnnkit.config.target import Target
 from cnnkit.format.similar import nearest
@@ -48,6 +48,7 @@ class DataSetInfo:
         source: Where this was found: `known`, `prepared`, `folder` or `config`.
         note: A line about a choice that the user may want otherwise; None where there was none.
         missing: Why the images themselves cannot be read, where only the config says what they are.
+        listing: The files of a folder, so that whoever reads them need not look for them again; None for other data.
     """
 
     shape: tuple[int, int, int]
@@ -55,6 +56,7 @@ class DataSetInfo:
     source: str
     note: str | None = None
     missing: str | None = None
+    listing: ImageFolder | None = field(default=None, compare=False, repr=False)
 
     @property
     def classes(self) -> int:
@@ -94,6 +96,7 @@ class _Found:
     source: str
     note: str | None = None
     missing: str | None = None
+    listing: ImageFolder | None = None
 
 
 def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetInfo:
@@ -143,7 +146,7 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
     assert classes is not None
     note = found.note if stated_channels is None else None
     target = (task or default_task()).make_target(config, classes, found.class_names)
-    return DataSetInfo((height, width, channels), target, found.source, note, found.missing)
+    return DataSetInfo((height, width, channels), target, found.source, note, found.missing, found.listing)
 
 
 def _check_test_is_stated(splits: Splits) -> None:
@@ -401,4 +404,4 @@ def _describe_folder(folder: str, image_size: tuple[int, int] | None, most_megap
             "image_size",
         )
     shape = (height, width, 3 if coloured else 1)
-    return _Found(shape, len(listing.class_names), listing.class_names, "folder", note)
+    return _Found(shape, len(listing.class_names), listing.class_names, "folder", note, listing=listing)

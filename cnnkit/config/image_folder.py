@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from cnnkit.config.class_names import same_for
 from cnnkit.config.data import DataProblem
-from cnnkit.config.split_folders import class_folders, split_folders, test_split
+from cnnkit.config.split_folders import Scan, class_folders, split_folders, test_split
 from cnnkit.images.files import folders_in, image_files, left_out_text
 from cnnkit.images.formats import IMAGE_SUFFIXES, MOST_MEGAPIXELS, header_size, open_image
 from cnnkit.terminal.printable import printable
@@ -82,19 +83,20 @@ def list_labelled_folder(folder: str | Path) -> ImageFolder:
     return _listed(folder, _list_to_measure)
 
 
-def _listed(folder: str | Path, list_root: Callable[[Path], ImageFolder]) -> ImageFolder:
+def _listed(folder: str | Path, list_root: Callable[[Path, Scan], ImageFolder]) -> ImageFolder:
     root = Path(folder).expanduser()
     if not root.is_dir():
         reason = "is a file" if root.exists() else "does not exist"
         raise DataProblem(f"the folder `{folder}` {reason}; expected a folder of class folders", "folder")
     try:
-        return list_root(root)
+        # Whether folders are those of splits, of classes or of runs is asked in turn; each is listed once.
+        return list_root(root, cache(folders_in))
     except OSError as error:
         raise DataProblem(f"cannot read the folder `{error.filename}`: {error.strerror}", "folder") from None
 
 
-def _list_to_learn(root: Path) -> ImageFolder:
-    splits = split_folders(root)
+def _list_to_learn(root: Path, scan: Scan) -> ImageFolder:
+    splits = split_folders(root, scan)
     if splits and "train" not in splits:
         names = ", ".join(f"`{path.name}`" for path in splits.values())
         raise DataProblem(
@@ -102,7 +104,7 @@ def _list_to_learn(root: Path) -> ImageFolder:
             "one another name",
             "folder",
         )
-    train = _list_classes(splits.get("train", root))
+    train = _list_classes(splits.get("train", root), scan)
     if len(train.folders) < 2:
         raise DataProblem(
             f"`{train.folder}` has only one class folder (`{train.folders[0].name}`); a classifier needs at least two",
@@ -111,16 +113,16 @@ def _list_to_learn(root: Path) -> ImageFolder:
     found = {"train": train}
     for split, path in splits.items():
         if split != "train":
-            found[split] = _in_order_of(train, _list_classes(path))
+            found[split] = _in_order_of(train, _list_classes(path, scan))
     for classes in found.values():
         for place, files in enumerate(classes.files):
             if not files:
                 raise DataProblem(_no_images(classes.folders[place]), "folder")
-    return _folder(root, splits, found)
+    return _folder(root, splits, found, scan)
 
 
-def _list_to_measure(root: Path) -> ImageFolder:
-    splits = split_folders(root)
+def _list_to_measure(root: Path, scan: Scan) -> ImageFolder:
+    splits = split_folders(root, scan)
     split = test_split(splits)
     if splits and split is None:
         (train,) = splits.values()
@@ -129,28 +131,28 @@ def _list_to_measure(root: Path) -> ImageFolder:
             f"test split beside it, or name the folder of the images themselves, such as `{train}`",
             "folder",
         )
-    classes = _list_classes(splits[split] if split is not None else root)
+    classes = _list_classes(splits[split] if split is not None else root, scan)
     if not any(classes.files):
         raise DataProblem(f"none of the class folders in `{classes.folder}` holds an image", "folder")
     empty = [_no_images(path) for path, files in zip(classes.folders, classes.files, strict=True) if not files]
     chosen = {"test": splits[split]} if split is not None else {}
-    return _folder(root, chosen, {"test": classes}, empty)
+    return _folder(root, chosen, {"test": classes}, scan, empty)
 
 
 def _folder(
-    root: Path, splits: dict[str, Path], found: dict[str, _Classes], remarks: Iterable[str] = ()
+    root: Path, splits: dict[str, Path], found: dict[str, _Classes], scan: Scan, remarks: Iterable[str] = ()
 ) -> ImageFolder:
     # What `os.path.relpath` would give, which takes ten times as long; a root of `.` leaves no trace in the paths.
     prefix = "" if str(root) == "." else os.path.join(root, "")
-    beside = [str(path) for path in folders_in(root)[1]] if splits else []
+    beside = [str(path) for path in scan(root)[1]] if splits else []
     left_out = (*beside, *(file for classes in found.values() for file in classes.left_out))
     notes = list(remarks)
     if any(path.name.lower() not in ("val", "valid", split) for split, path in splits.items()):
         notes.append("splits: " + ", ".join(f"`{path.name}` is the {split} split" for split, path in splits.items()))
-    classes_or_splits = class_folders(root)
+    classes_or_splits = class_folders(root, scan)
     notes += [
         f"left out the folder `{path.name}`, which holds runs"
-        for path in folders_in(root)[0]
+        for path in scan(root)[0]
         if path not in classes_or_splits
     ]
     if left_out:
@@ -170,8 +172,8 @@ def _folder(
     )
 
 
-def _list_classes(folder: Path) -> _Classes:
-    folders = class_folders(folder)
+def _list_classes(folder: Path, scan: Scan) -> _Classes:
+    folders = class_folders(folder, scan)
     if not folders:
         raise DataProblem(f"`{folder}` has no class folders; expected one folder of images for each class", "folder")
     names: dict[str, Path] = {}
@@ -184,7 +186,7 @@ def _list_classes(folder: Path) -> _Classes:
                 "folder",
             )
     listed = [image_files(path) for path in folders]
-    left_out = [str(path) for path in folders_in(folder)[1]] + [file for _, others in listed for file in others]
+    left_out = [str(path) for path in scan(folder)[1]] + [file for _, others in listed for file in others]
     return _Classes(folder, tuple(folders), tuple(tuple(images) for images, _ in listed), tuple(left_out))
 
 

@@ -28,6 +28,7 @@ from cnnkit.format.override import apply_override, read_tree
 from cnnkit.format.schema import Schema, schema_of
 from cnnkit.layers import LAYERS
 from cnnkit.layers.blocks import BlockConfig, known_blocks
+from cnnkit.layers.stack import Step
 from cnnkit.layers.unresolved import LAYER_CHOICE
 from cnnkit.task import Task
 from cnnkit.tasks import TASKS, default_task
@@ -38,6 +39,7 @@ class LoadedConfig:
     """A valid config, what is known of its data set without loading it, and the file it came from.
 
     Attributes:
+        steps: The layers, every name in them replaced by what it stands for, with the shapes around them.
         tree: The values as they were written, each with its place, `extends` and `--set` merged in.
         text: What the file holds.
         piped: Whether it came through a pipe and can be read no more.
@@ -47,6 +49,7 @@ class LoadedConfig:
 
     config: RunConfig
     info: DataSetInfo
+    steps: Sequence[Step]
     file: str
     tree: Node
     text: str
@@ -91,14 +94,14 @@ def load_config(file: str, overrides: Sequence[str] = (), *, to_train: bool = Tr
             apply_override(root, override, schema)
         except ConfigError as error:
             failed.extend(error.problems)
-    config, info, notes = validate(root, failed, to_train=to_train)
-    return LoadedConfig(config, info, shown_name(file), root, text, is_stream(file), notes)
+    config, info, steps, notes = validate(root, failed, to_train=to_train)
+    return LoadedConfig(config, info, steps, shown_name(file), root, text, is_stream(file), notes)
 
 
 def validate(
     root: Node, failed: Sequence[Problem] = (), recorded: RecordedImages | None = None, *, to_train: bool = True
-) -> tuple[RunConfig, DataSetInfo, tuple[str, ...]]:
-    """What a tree holds: a valid config, what is known of its data set, and the notes of a `LoadedConfig`.
+) -> tuple[RunConfig, DataSetInfo, Sequence[Step], tuple[str, ...]]:
+    """What a tree holds: a valid config, what is known of its data set, its layers, and the notes of a `LoadedConfig`.
 
     Args:
         root: With `extends` and `--set` merged in.
@@ -116,12 +119,13 @@ def validate(
         found = _merged(list(mistakes(error.errors(include_url=False), RunConfig)))
         problems = [*failed, *(explain(mistake, root) for mistake in found)]
         raise ConfigError([*problems, *_further_problems(plain, found, root)]) from None
-    info, problems = check_config(config, root, recorded)
+    checked = check_config(config, root, recorded)
+    problems = checked.problems
     notes = () if to_train else tuple(problem.message for problem in problems if problem.of_training)
     problems = [problem for problem in problems if to_train or not problem.of_training]
-    if failed or problems or info is None:
+    if failed or problems or checked.info is None or checked.steps is None:
         raise ConfigError([*failed, *problems])
-    return config, info, notes
+    return config, checked.info, checked.steps, notes
 
 
 def _merged(found: list[Mistake]) -> list[Mistake]:
@@ -194,7 +198,7 @@ def _further_problems(plain: dict[str, Any], found: list[Mistake], root: Node) -
         _valid_entries(mended.get("augmentation"), AUGMENTATIONS),
         training,
     )
-    return check_parts(parts, root)[1]
+    return check_parts(parts, root).problems
 
 
 def _decides_shape(mistake: Mistake) -> bool:

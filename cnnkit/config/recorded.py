@@ -41,7 +41,7 @@ def load_recorded(file: str, recorded: RecordedImages | None = None) -> LoadedCo
     try:
         while True:
             try:
-                config, known, notes = validate(root, recorded=recorded, to_train=False)
+                config, known, steps, notes = validate(root, recorded=recorded, to_train=False)
             except ConfigError as error:
                 first = first or error
                 refused = list(_leave_out(root, error.problems))
@@ -50,7 +50,8 @@ def load_recorded(file: str, recorded: RecordedImages | None = None) -> LoadedCo
                 left_out += refused
             else:
                 notes += tuple(problem.message for problem in left_out)
-                return LoadedConfig(config, known, file, root, text, notes=notes, left_out=tuple(left_out))
+                left = tuple(left_out)
+                return LoadedConfig(config, known, steps, file, root, text, notes=notes, left_out=left)
     finally:
         any_name.reset(token)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,10 @@ SPLIT_WORDS = {
 
 #: Words beside them that say nothing.
 _FILLERS = frozenset({"set", "data", "dataset", "split", "image", "images", "img", "imgs", "samples"})
+
+
+#: The folders in a folder, and the files beside them, as `folders_in` gives them.
+Scan = Callable[[Path], tuple[list[Path], list[Path]]]
 
 
 def test_split(available: Collection[str]) -> str | None:
@@ -46,18 +50,21 @@ class _Named:
     inside: tuple[str, ...]
 
 
-def split_folders(root: Path) -> dict[str, Path]:
+def split_folders(root: Path, scan: Scan = folders_in) -> dict[str, Path]:
     """The folder of each split; none where the folders in `root` are those of classes.
 
     Folders stand for splits if all their names do, as `Training` and `seg_test` do, and they hold folders. `train` may
     also be a class, of pictures of trains: then it holds images, or has other classes beside it.
 
+    Args:
+        scan: Lists a folder as `folders_in` does, so that whoever asks for more need not list it again.
+
     Raises:
         DataProblem: if they look like splits, but cannot be used as such.
         OSError: if a folder cannot be read.
     """
-    folders = class_folders(root)
-    named = [found for path in folders if (found := _read(path)) is not None]
+    folders = class_folders(root, scan)
+    named = [found for path in folders if (found := _read(path, scan)) is not None]
     names = ", ".join(f"`{one.path.name}`" for one in named)
     certain = _are_splits(named)
     strangers = set(folders) - {one.path for one in named}
@@ -102,21 +109,21 @@ def _are_splits(named: Sequence[_Named]) -> bool:
     )
 
 
-def class_folders(folder: Path) -> list[Path]:
+def class_folders(folder: Path, scan: Scan = folders_in) -> list[Path]:
     """The folders in a folder that can be those of classes or splits, sorted: not those of runs.
 
     Raises:
         OSError: if it cannot be read.
     """
-    return [path for path in folders_in(folder)[0] if not holds_runs(path)]
+    return [path for path in scan(folder)[0] if not holds_runs(path)]
 
 
-def _read(path: Path) -> _Named | None:
+def _read(path: Path, scan: Scan) -> _Named | None:
     """What a folder's name says of a split; None for another name."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.name)
     words = [word.lower() for word in re.findall(r"[^\W\d_]+|\d+", spaced)]
     splits = [word for word in words if word in SPLIT_WORDS]
     if len(splits) != 1:
         return None
-    inside = tuple(same_for(inner.name) for inner in class_folders(path))
+    inside = tuple(same_for(inner.name) for inner in class_folders(path, scan))
     return _Named(path, SPLIT_WORDS[splits[0]], frozenset(words) - {splits[0]} - _FILLERS, inside)

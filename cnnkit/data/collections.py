@@ -116,7 +116,7 @@ def open_collection(config: DataConfig, info: DataSetInfo) -> Collection:
         CnnkitError: if the data are not there, or are damaged.
     """
     if config.folder is not None:
-        return Folder(list_image_folder(config.folder), config, info)
+        return Folder(info.listing or list_image_folder(config.folder), config, info)
     assert config.name is not None
     if config.name == "digits":
         return Digits()

@@ -136,7 +136,7 @@ class SourceText:
 def write_source(config: DataConfig, info: DataSetInfo) -> SourceText:
     """The text that reads the images of a config."""
     if config.folder is not None:
-        return _folder(config, list_image_folder(config.folder), info)
+        return _folder(config, info.listing or list_image_folder(config.folder), info)
     if config.name == "digits":
         return SourceText([], [_DIGITS], {"train"}, lambda split: "load()")
     return _tfds(config, info)

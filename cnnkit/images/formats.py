@@ -65,7 +65,7 @@ MEGAPIXEL = 1_000_000
 
 #: Images of more megapixels are refused where nothing else is said. Telephones take up to 200, cameras 151, and an A3
 #: page scanned at 1,200 dots per inch has 278; a small file that claims more is meant to fill the memory.
-MOST_MEGAPIXELS = 300
+MOST_MEGAPIXELS = 300.0
 
 #: How an image of other proportions is resized, see `data.images.read_image`.
 Resizing = Literal["stretch", "pad", "crop"]

@@ -108,8 +108,7 @@ def way_to(loaded: LoadedConfig, name: str) -> list[LayerOutput]:
 
 def _stack(loaded: LoadedConfig) -> tuple[Sequence[Step], Sequence[str]]:
     """The layers of the network, and a name for each that has none of its own."""
-    steps = loaded.config.model.trace(loaded.info.shape, loaded.info.target.values)
-    return steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
+    return loaded.steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(loaded.steps)]
 
 
 def _outputs(passed: Sequence[tuple[str, Step]]) -> list[LayerOutput]:

@@ -252,8 +252,7 @@ def _cut(name: str, width: int) -> str:
 
 def summarize(loaded: LoadedConfig) -> Summary:
     """The summary of a config's network."""
-    info = loaded.info
-    steps = loaded.config.model.trace(info.shape, info.target.values)
+    info, steps = loaded.info, loaded.steps
     rows = _rows(steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)], View.of(info.shape))
     training = of_training(steps, loaded.config.training, loaded.config.data.batch_size)
     return Summary(loaded.file, info.shape, info.classes, rows, training)

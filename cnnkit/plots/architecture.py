@@ -77,7 +77,7 @@ def architecture_figure(loaded: LoadedConfig) -> Any:
 def _page(loaded: LoadedConfig) -> _Page:
     """The most detailed drawing that is large enough on the page, else the one that is largest."""
     summary = summarize(loaded)
-    steps = loaded.config.model.trace(loaded.info.shape, loaded.info.target.values)
+    steps = loaded.steps
     most = _MOST_SHRINKING if has_merges(steps) else _MOST_SHRINKING_OF_A_CHAIN
     tried = []
     for detail in (NOTHING, INNERMOST_MERGES, ALL_BLOCKS):

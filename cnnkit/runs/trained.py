@@ -33,8 +33,12 @@ _BYTES_BESIDE = 1 << 26
 _DECIDES_NOTHING = {"batch_size", "drop_remainder", "normalization", "memory", "download"}
 
 
-def open_run(run: Run) -> TrainedRun:
+def open_run(run: Run, loaded: LoadedConfig | None = None) -> TrainedRun:
     """The run, ready to be evaluated, drawn, reported on or served.
+
+    Args:
+        run: Its directory.
+        loaded: Its config with what is known of its data set, in the process that has trained it; else these are read.
 
     Nothing is read yet: a run of which one part is damaged or missing can be used for what does not need that part.
 
@@ -44,7 +48,7 @@ def open_run(run: Run) -> TrainedRun:
         (8, 8, 1)
         >>> network, batch_size = trained.network()
     """
-    return TrainedRun(run)
+    return TrainedRun(run, loaded)
 
 
 class TrainedRun:
@@ -54,11 +58,14 @@ class TrainedRun:
     run was trained on, but for `data` and `data_set`.
 
     Args:
-        run: Its directory.
+        run, loaded: As for `open_run`.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, loaded: LoadedConfig | None = None) -> None:
         self.run = run
+        if loaded is not None:
+            self.loaded = loaded
+            self.data_set = loaded.info
         self._networks: dict[tuple[str, ...], tuple[Callable[[Any], Any], int]] = {}
 
     @cached_property
@@ -229,7 +236,7 @@ class TrainedRun:
         run, interface, loaded = self.run, self.interface, self.loaded
         run.check_archive(run.model, _BYTES_PER_PARAMETER * summarize(loaded).parameters + _BYTES_BESIDE)
         if not has_gpu():
-            check_inference(of_inference(loaded.config.model.trace(loaded.info.shape, loaded.info.target.values)))
+            check_inference(of_inference(loaded.steps))
         try:
             model = keras.models.load_model(run.model, compile=False, safe_mode=True)
         except MemoryError:
@@ -259,9 +266,8 @@ class TrainedRun:
         if device == "GPU":
             return settings.get("device") != "GPU"
         # The run may have been trained where oneDNN, or a GPU, could do without.
-        stack = self.loaded.config.model.trace(self.loaded.info.shape, self.loaded.info.target.values)
         policy = settings.get("dtype_policy") or "float32"
-        return needing_xla(stack, policy, onednn_in_use()) is not None
+        return needing_xla(self.loaded.steps, policy, onednn_in_use()) is not None
 
     def network(self, tta: Sequence[str] = ()) -> tuple[Callable[[Any], Any], int]:
         """The network as it is evaluated and used: XLA as in training, several images at a time.

@@ -59,5 +59,4 @@ def snapshots_of(prepared: Preparation, run: Run, reporter: Reporter, averaged: 
         with in_model():
             return first_kernel(model)
 
-    config = prepared.config
-    return Snapshots(run, reporter, config.data, config.seed, prepared.head, outputs, kernel)
+    return Snapshots(run, reporter, prepared.config, prepared.data.info, prepared.head, outputs, kernel)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cnnkit.config.run import RunConfig
     from cnnkit.config.target import Target
     from cnnkit.data import Split
+    from cnnkit.layers.stack import Step
 
 #: Training images whose patches `PatchWhitening` measures.
 WHITENING_IMAGES = 5000
@@ -46,7 +47,7 @@ def normalization_constants(
 
 def build_model(
     config: RunConfig,
-    input_shape: Shape,
+    steps: Sequence[Step],
     target: Target,
     constants: tuple[Sequence[float], Sequence[float]] | None,
 ) -> Any:
@@ -55,14 +56,16 @@ def build_model(
     A layer is named after its place in the config (`3.Conv2D`) unless it has a name of its own.
 
     Args:
+        steps: The layers of the config, see `LoadedConfig.steps`.
         target: What is to be learned of the images.
         constants: Mean and variance per channel for the normalisation in front; None for none.
     """
     import keras
 
+    input_shape = steps[0].input_shape
     policy = config.training.dtype_policy
     seeds = Seeds(config.seed)
-    steps = _steps(config, input_shape, target)
+    steps = _for_crops(config, steps, target)
     built: list[Any] = [keras.Input(shape=steps[0].fed or input_shape, name="image")]
     if constants is not None:
         mean, variance = constants
@@ -83,9 +86,9 @@ def build_model(
     return config.task.make_model(postpone_activations(built), config.training, head(layers), target)
 
 
-def _steps(config: RunConfig, input_shape: Shape, target: Target) -> list[Step]:
-    """The network, of images of one size, or of whole images and the crops that it is trained on."""
-    steps = config.model.trace(input_shape, target.values)
+def _for_crops(config: RunConfig, steps: Sequence[Step], target: Target) -> Sequence[Step]:
+    """The layers for images of one size, or for whole images and the crops that they are trained on."""
+    input_shape = steps[0].input_shape
     crop = augmented_shape(config.augmentation, input_shape)
     return steps if crop == input_shape else for_both(steps, config.model.trace(crop, target.values))
 

@@ -17,9 +17,9 @@ from cnnkit.training.model import build_model, measure_initial_weights, normaliz
 from cnnkit.training.settings import Runtime, choose_settings
 
 if TYPE_CHECKING:
-    from cnnkit.config.dataset import DataSetInfo
     from cnnkit.config.load import LoadedConfig
     from cnnkit.config.run import RunConfig
+    from cnnkit.config.target import Target
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data import DataSets
     from cnnkit.layers.stack import Step
@@ -39,13 +39,14 @@ class Preparation:
     plateau: Any
 
 
-def load_data(config: RunConfig) -> DataSets:
+def load_data(loaded: LoadedConfig) -> DataSets:
     """The images that a run trains and validates on."""
     from cnnkit import data as data_module
 
+    config = loaded.config
     # Loading the data may load TensorFlow.
     request(config.training.onednn, config.training.threads)
-    return data_module.load(config.data, config.seed, config.task, splits=("train", "validation"))
+    return data_module.load(config.data, config.seed, config.task, splits=("train", "validation"), info=loaded.info)
 
 
 def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
@@ -58,10 +59,10 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
 
     config = loaded.config
     if data is None:
-        data = load_data(config)
+        data = load_data(loaded)
     assert data.train is not None
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
-    stack = config.model.trace(data.info.shape, data.info.target.values)
+    stack = loaded.steps
     chosen = choose_settings(config.training, stack, steps)
     config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
     config = resolved(config, chosen)
@@ -73,9 +74,10 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
     if config.data.normalization == "standardize":
         with data_module.naming_corrupt_files(data.train, data.validation):
             measured = data_module.channel_statistics(data.train)
-    head = head_of([step.layer for step in stack])
-    model, plateau = compile_model(config, data.info, head, normalization_constants(config, measured), chosen, steps)
+    constants = normalization_constants(config, measured)
+    model, plateau = compile_model(config, data.info.target, stack, constants, chosen, steps)
     measure_initial_weights(model, data.train)
+    head = head_of([step.layer for step in stack])
     return Preparation(config, data, chosen, model, head, steps, data.info.target.all_names, plateau)
 
 
@@ -88,8 +90,8 @@ def _footprint(config: RunConfig, data: DataSets, stack: Sequence[Step]) -> Foot
 
 def compile_model(
     config: RunConfig,
-    info: DataSetInfo,
-    head: str,
+    target: Target,
+    stack: Sequence[Step],
     constants: tuple[Sequence[float], Sequence[float]] | None,
     chosen: Runtime,
     steps_per_epoch: int,
@@ -98,7 +100,7 @@ def compile_model(
 
     Args:
         config: With the settings that run in place of every `auto`.
-        head: What the network ends with, as `cnnkit.layers.stack.head` has it.
+        stack: The layers of the config, see `LoadedConfig.steps`.
         constants: Mean and variance per channel for the normalisation in front; None for none.
     """
     import keras
@@ -108,7 +110,8 @@ def compile_model(
     # Everything random has a seed of its own; this is for what a future Keras may add.
     keras.utils.set_random_seed(config.seed)
     training = config.training
-    model = build_model(config, info.shape, info.target, constants)
+    head = head_of([step.layer for step in stack])
+    model = build_model(config, stack, target, constants)
     rate, plateau = make_rate(training, steps_per_epoch)
     model.compile(
         optimizer=make_optimizer(training, rate, model),

@@ -17,7 +17,8 @@ from cnnkit.runs.samples import SAMPLES, write_samples
 from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 
 if TYPE_CHECKING:
-    from cnnkit.config.data import DataConfig
+    from cnnkit.config.dataset import DataSetInfo
+    from cnnkit.config.run import RunConfig
 
 log = logging.getLogger("cnnkit")
 
@@ -41,8 +42,8 @@ class Snapshots:
     Args:
         run: The run.
         reporter: Gets told what there is to show.
-        data: Where the test images come from.
-        seed: The run's seed, which may decide which images these are.
+        config: The run's.
+        info: What is known of its data set.
         head: The kind of the network's last layer, see `evaluate.probabilities_from_outputs`.
         network: From uint8 images [n, height, width, channels] to outputs [n, classes], as the network is now.
         kernel: The first convolution's kernel as it is now, [height, width, channels, filters]; None without one.
@@ -52,16 +53,16 @@ class Snapshots:
         self,
         run: Run,
         reporter: Reporter,
-        data: DataConfig,
-        seed: int,
+        config: RunConfig,
+        info: DataSetInfo,
         head: str,
         network: Callable[[Any], Any],
         kernel: Callable[[], np.ndarray | None],
     ) -> None:
         self.run = run
         self.reporter = reporter
-        self.data = data
-        self.seed = seed
+        self.config = config
+        self.info = info
         self.head = head
         self.network = network
         self.kernel = kernel
@@ -99,7 +100,8 @@ class Snapshots:
         from cnnkit.data import sample_test_images
 
         try:
-            samples = sample_test_images(self.data, self.seed, SAMPLES)
+            config = self.config
+            samples = sample_test_images(config.data, config.seed, SAMPLES, config.task, self.info)
             self._images = samples.images
             write_samples(self.run, samples.images, samples.labels)
         # As above; and the test images may lie where the training images do not.

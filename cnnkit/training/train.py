@@ -21,7 +21,7 @@ from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import create_run, find_run
 from cnnkit.runs.progress import Reporter, StopRequested
-from cnnkit.runs.trained import open_run
+from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.terminal.console import Console, format_duration
 from cnnkit.training.ending import after_stop, count_epochs, failed_write, interruption, non_finite, resume_hint
 from cnnkit.training.model import first_kernel
@@ -47,7 +47,7 @@ def train(
     run_dir: str | None = None,
     tuning: Tuning | None = None,
     opened: Callable[[Run], None] | None = None,
-) -> Run:
+) -> TrainedRun:
     """Trains the config's network and returns the run that holds what came of it.
 
     The run gets config.yaml, environment.json, metrics.csv, model.keras (the best epoch's weights), the checkpoint and
@@ -80,7 +80,7 @@ def train(
         if opened is not None:
             opened(run)
         _train(prepared, run, console, reporter, None)
-    return run
+    return _opened(run, loaded, prepared)
 
 
 def resume(
@@ -89,7 +89,7 @@ def resume(
     overrides: Sequence[str],
     console: Console,
     opened: Callable[[Run], None] | None = None,
-) -> Run:
+) -> TrainedRun:
     """Continues a run from its last checkpoint, with the config that it was made with.
 
     Args:
@@ -104,8 +104,13 @@ def resume(
     """
     run = find_run(path)
     with run.training():
-        _resume(run, config, overrides, console, opened)
-    return run
+        return _resume(run, config, overrides, console, opened)
+
+
+def _opened(run: Run, loaded: LoadedConfig, prepared: Preparation) -> TrainedRun:
+    """The run with the config that it has been trained with, and the files that were listed for it."""
+    config, info = prepared.config, prepared.data.info
+    return open_run(run, replace(loaded, config=config, info=info, file=str(run.config), piped=False, notes=()))
 
 
 def _resume(
@@ -114,13 +119,13 @@ def _resume(
     overrides: Sequence[str],
     console: Console,
     opened: Callable[[Run], None] | None,
-) -> None:
+) -> TrainedRun:
     from cnnkit.config.load import load_config
     from cnnkit.runs.config import config_to_train
     from cnnkit.training.checkpoint import read_checkpoint
 
     before = config_to_train(run)
-    loaded = load_config(config or str(run.config), overrides)
+    loaded = load_config(config or str(run.config), overrides) if config or overrides else before
     check_same_config(before.config, loaded.config)
     loaded = _with_settings_of(before, loaded)
     checkpoint = read_checkpoint(run, summarize(loaded).parameters)
@@ -142,6 +147,7 @@ def _resume(
         if opened is not None:
             opened(run)
         _train(prepared, run, console, reporter, checkpoint)
+    return _opened(run, loaded, prepared)
 
 
 def _with_settings_of(before: LoadedConfig, loaded: LoadedConfig) -> LoadedConfig:
@@ -198,9 +204,9 @@ def _train(
     except BaseException:
         # The reason why it ended is the one to be told.
         with contextlib.suppress(CnnkitError, OSError):
-            _write_curves(run)
+            _write_curves(run, prepared.config)
         raise
-    _write_curves(run)
+    _write_curves(run, prepared.config)
     seconds = sum(row["seconds"] for row in keeper.rows)
     by = f" by {keeper.monitor.metric}" if prepared.config.training.monitor is not None else ""
     best = f"; best epoch {keeper.best_epoch}{by}" if keeper.best_epoch is not None else ""
@@ -381,12 +387,12 @@ def _tensorboard(config: RunConfig, run: Run) -> Any:
     return EventFiles(run.tensorboard)
 
 
-def _write_curves(run: Run) -> None:
+def _write_curves(run: Run, config: RunConfig) -> None:
     rows = run.read_metrics()
     if rows:
         from cnnkit import plots
 
-        plots.curves(rows, run.curves, Monitor.of_run(run).best_epoch(rows))
+        plots.curves(rows, run.curves, Monitor.of_config(config.training, config.task).best_epoch(rows))
 
 
 def _write_filters(run: Run, best_model: Any) -> None:

@@ -346,11 +346,10 @@ def measure(loaded: LoadedConfig) -> dict[str, Any]:
     from cnnkit.training.preparation import load_data
 
     config, training = loaded.config, loaded.config.training
-    data = load_data(config)
+    data = load_data(loaded)
     assert data.train is not None
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
-    stack = config.model.trace(data.info.shape, data.info.target.values)
-    rule = choose_settings(training, stack, steps)
+    rule = choose_settings(training, loaded.steps, steps)
     jits = [rule.as_fields()["jit"]]
     if training.jit == "auto":
         jits.append(on_or_off(not rule.jit_compile))

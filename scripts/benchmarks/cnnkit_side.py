@@ -93,7 +93,7 @@ def trained(gate: Gate, config: str, overrides: list[str], output: str, arrays: 
 
     if arrays is not None:
         stand_in(arrays)
-    run = train_module.train(load_config(config, overrides), Console(), output)
+    run = train_module.train(load_config(config, overrides), Console(), output).run
     gate.answer({"model": str(run.model)})
 
 

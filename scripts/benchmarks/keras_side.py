@@ -148,7 +148,7 @@ def config_script(gate: Gate, config: str, overrides: list[str], arrays: str) ->
     measured = images.mean((0, 1, 2)).tolist(), images.var((0, 1, 2)).tolist()
     training = loaded.config.training
     model = _plain_model(loaded, normalization_constants(loaded.config, measured))
-    loss = make_loss(training, head(loaded.config.model.resolved(shape, {"classes": classes})))
+    loss = make_loss(training, head([step.layer for step in loaded.steps]))
     if training.label_smoothing:
         loss.label_smoothing = training.label_smoothing
     optimizer = training.optimizer.build(training.optimizer.learning_rate)
@@ -169,7 +169,7 @@ def _plain_model(loaded: Any, constants: Any) -> Any:
     # Keras smooths in the loss.
     plain = {"label_smoothing": 0.0, "dtype_policy": "float32"}
     config = loaded.config.model_copy(update={"training": loaded.config.training.model_copy(update=plain)})
-    return without_training_state(build_model(config, loaded.info.shape, loaded.info.classes, constants))
+    return without_training_state(build_model(config, loaded.steps, loaded.info.target, constants))
 
 
 def keras_augmentation(entries: Sequence[Any], shape: tuple[int, int, int]) -> tuple[list[Any], list[str]]:

@@ -9,7 +9,6 @@ import pytest
 
 from cnnkit.config.load import load_config
 from cnnkit.data import split_from_arrays
-from cnnkit.layers.stack import head
 from cnnkit.network.summary import summarize
 from cnnkit.training.model import measure_initial_weights, normalization_constants, without_training_state
 from cnnkit.training.preparation import compile_model, resolved
@@ -37,12 +36,11 @@ def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
     loaded = load_config(str(file))
     config, info = loaded.config, loaded.info
     summary = summarize(loaded)
-    stack = config.model.trace(info.shape, info.target.values)
-    chosen = choose_settings(config.training, stack, 10)
+    chosen = choose_settings(config.training, loaded.steps, 10)
     config = resolved(config, chosen)
     statistics = ([120.0] * info.shape[-1], [3600.0] * info.shape[-1])
     constants = normalization_constants(config, statistics)
-    model, _ = compile_model(config, info, head([step.layer for step in stack]), constants, chosen, 10)
+    model, _ = compile_model(config, info.target, loaded.steps, constants, chosen, 10)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (4, *info.shape), dtype=np.uint8)
     measure_initial_weights(model, split_from_arrays(images, np.arange(4)))

@@ -230,7 +230,7 @@ def difference(first: np.ndarray, second: np.ndarray) -> float:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_values_are_those_of_keras_applications(name: str) -> None:
     loaded = load(name, "training.dtype_policy=float32", "data.normalization=none")
-    ours = build_model(loaded.config, loaded.info.shape, loaded.info.target, None)
+    ours = build_model(loaded.config, loaded.steps, loaded.info.target, None)
     keras_name, order = NETWORKS[name]
     theirs = getattr(keras.applications, keras_name)(weights=None, classifier_activation=None)
     ours.layers[-1].activation = keras.activations.linear

@@ -228,7 +228,7 @@ def run_training(folder: Path, name: str, images: Path, memory: str, epochs: int
     }
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(config))
-    return train(load_config(str(path)), Console(stream=io.StringIO()), str(folder / name))
+    return train(load_config(str(path)), Console(stream=io.StringIO()), str(folder / name)).run
 
 
 @pytest.mark.long
@@ -245,7 +245,9 @@ def test_runs_are_the_same_streamed_in_memory_and_resumed_the_other_way(folder: 
     assert load_config(str(kept.config)).config.data.memory == "cache"
     assert load_config(str(streamed.config)).config.data.memory == "stream"
     short = run_training(tmp_path, "short", folder, "stream", epochs=1)
-    resumed = resume(str(short.path), None, ("training.epochs=3", "data.memory=cache"), Console(stream=io.StringIO()))
+    resumed = resume(
+        str(short.path), None, ("training.epochs=3", "data.memory=cache"), Console(stream=io.StringIO())
+    ).run
     assert rows(resumed) == rows(kept)
     assert load_config(str(resumed.config)).config.data.memory == "cache"
 

@@ -170,7 +170,7 @@ def built(loaded: LoadedConfig) -> tuple[Any, Any]:
     images = np.random.RandomState(0).randint(0, 256, (16, *shape)).astype(np.uint8)
     module = as_module(eject(loaded))
     constants = module.moments(images) if hasattr(module, "moments") else ()
-    first = build_model(config, shape, loaded.info.target, normalization_constants(config, constants or None))
+    first = build_model(config, loaded.steps, loaded.info.target, normalization_constants(config, constants or None))
     measure_initial_weights(first, split_from_arrays(images, np.arange(16) % classes))
     second = module.build_model(*constants)
     module.draw_weights(second)
@@ -237,7 +237,7 @@ def tfds_as_stated(tfds_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def figures(loaded: LoadedConfig, folder: Path) -> dict[str, list[float]]:
     """What `cnnkit train` measures: each figure's value in each epoch, those of time left out."""
-    rows = train(loaded, Console(), str(folder / "run")).read_metrics()
+    rows = train(loaded, Console(), str(folder / "run")).run.read_metrics()
     return {name: [float(row[name]) for row in rows] for name in rows[0] if name not in ("epoch", *TIMING)}
 
 

@@ -51,7 +51,7 @@ def load(tmp_path: Path, model: Model | list[Any], shape: tuple[int, ...] = (8, 
 
 
 def build(loaded: LoadedConfig) -> Any:
-    return build_model(loaded.config, loaded.info.shape, loaded.info.target, None)
+    return build_model(loaded.config, loaded.steps, loaded.info.target, None)
 
 
 def problems(tmp_path: Path, model: Model | list[Any]) -> str:

@@ -110,7 +110,7 @@ def test_a_built_model_is_saved_as_keras_own_layers(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(CONFIG)
     loaded = load_config(str(file), [])
-    model = build_model(loaded.config, loaded.info.shape, loaded.info.target, None)
+    model = build_model(loaded.config, loaded.steps, loaded.info.target, None)
     assert [type(layer) for layer in model.layers].count(PooledConv2D) == 2
     assert [weight.path.split("/")[-2] for weight in model.weights[:4]] == ["0.Conv2D"] * 2 + ["second"] * 2
     images = random_images(5, *loaded.info.shape) * 100

@@ -83,7 +83,7 @@ def eager() -> Iterator[None]:
 
 def run_training(folder: Path, overrides: tuple[str, ...] = (), name: str = "run", **options: Any) -> Run:
     loaded = load_config(config(folder), overrides)
-    return train(loaded, Console(stream=io.StringIO()), str(folder / name), **options)
+    return train(loaded, Console(stream=io.StringIO()), str(folder / name), **options).run
 
 
 def stop_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,14 +37,13 @@ from cnnkit.terminal.console import Console
 from cnnkit.live.serving import live_page
 from cnnkit.runs.progress import evaluating
 from cnnkit.runs.evaluation import evaluate_run
-from cnnkit.runs.trained import open_run
 from cnnkit.training.train import train
 
 console = Console()
 with live_page(console, port=0) as opened:
-    run = train(load_config(sys.argv[1]), console, sys.argv[2], opened=opened)
-    with evaluating(run):
-        evaluate_run(open_run(run))
+    trained = train(load_config(sys.argv[1]), console, sys.argv[2], opened=opened)
+    with evaluating(trained.run):
+        evaluate_run(trained)
 """
 
 WATCH = """

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from damages import run_command
+from PIL.ImageFile import ImageFile
 from trainings import write
 
 from cnnkit.layers import stack
@@ -45,14 +46,21 @@ class Looks:
     Attributes:
         listed: How often each folder below the images' was listed; the images' own is `.`.
         opened: How often each image file was opened.
+        decoded: How often the pixels of each were.
         noted: How often an environment.json was read.
         traces: How often the shapes of a whole network were computed.
     """
 
     listed: Counter[str] = field(default_factory=Counter)
     opened: Counter[str] = field(default_factory=Counter)
+    decoded: Counter[str] = field(default_factory=Counter)
     noted: int = 0
     traces: int = 0
+
+    @property
+    def headers(self) -> Counter[str]:
+        """How often each image file was opened for what its header says."""
+        return self.opened - self.decoded
 
 
 @contextlib.contextmanager
@@ -81,6 +89,12 @@ def looks(folder: Path) -> Iterator[Looks]:
         found.noted += path == run.environment
         return opened(run, path, *arguments)
 
+    def decoded(image: ImageFile) -> Any:
+        if image.tile and image.fp is not None:
+            place = inside(os.readlink(f"/proc/self/fd/{image.fp.fileno()}"))
+            found.decoded[place or ""] += 1
+        return load(image)
+
     def traced(*arguments: Any) -> Any:
         nonlocal depth
         # Layers that hold others trace these.
@@ -91,12 +105,13 @@ def looks(folder: Path) -> Iterator[Looks]:
         finally:
             depth -= 1
 
-    opened, trace = Run.open, stack.trace
+    opened, load, trace = Run.open, ImageFile.load, stack.trace
     with pytest.MonkeyPatch.context() as patch:
         for name in ("scandir", "listdir"):
             patch.setattr(os, name, counted(getattr(os, name), found.listed))
         patch.setattr(os, "open", counted(os.open, found.opened))
         patch.setattr(Run, "open", noted)
+        patch.setattr(ImageFile, "load", decoded)
         for module in [module for name, module in sys.modules.items() if name.startswith("cnnkit.")]:
             if getattr(module, "trace", None) is trace:
                 patch.setattr(module, "trace", traced)
@@ -110,7 +125,7 @@ def looks(folder: Path) -> Iterator[Looks]:
 
 
 def make_images(folder: Path) -> None:
-    """Images of four kinds of patterns, a folder for each."""
+    """Images of four kinds of patterns, a folder for each; of a format that Pillow need not decode to find no EXIF."""
     from PIL import Image
 
     rows, columns = np.indices((SIZE, SIZE))
@@ -120,7 +135,7 @@ def make_images(folder: Path) -> None:
         (folder / name).mkdir(parents=True)
         for number in range(IMAGES_PER_CLASS):
             pixels = 200 * pattern + random.integers(0, 50, (SIZE, SIZE))
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number}.png")
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number}.bmp")
 
 
 @dataclass(frozen=True)
@@ -154,19 +169,35 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def without_images(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the run and one image of another place, and nowhere the images that it was trained on."""
     shutil.copytree(trained.run.path, tmp_path / "run")
-    shutil.copy(trained.folder / "photos" / "dots" / "3.png", tmp_path / "image.png")
+    shutil.copy(trained.folder / "photos" / "dots" / "3.bmp", tmp_path / "image.bmp")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
+def test_a_training_looks_once_at_its_images_and_its_network(trained: Trained) -> None:
+    """With the evaluation and the report at its end; pixels may be decoded again."""
+    files = [f"{name}/{number}.bmp" for name in CLASSES for number in range(IMAGES_PER_CLASS)]
+    assert trained.looks.headers == Counter(files)
+    assert trained.looks.listed == Counter([".", *CLASSES])
+    assert trained.looks.traces == 1
+    assert trained.looks.noted == 1
+
+
+def test_what_a_training_has_at_hand_is_what_the_run_holds(trained: Trained, without_images: Path) -> None:
+    """The report that a training writes is, to the byte, the one that is made of the run's files."""
+    (without_images / "photos").symlink_to(trained.folder / "photos")
+    assert run_command("report", "run", "--output", "again.html").exit_code == 0
+    assert (without_images / "again.html").read_bytes() == trained.run.report.read_bytes()
+
+
 COMMANDS = {
     "eval": ("eval", "run"),
-    "predict": ("predict", "run", "image.png"),
+    "predict": ("predict", "run", "image.bmp"),
     "report": ("report", "run"),
     "mistakes": ("show", "mistakes", "run"),
     "filters": ("show", "filters", "run"),
-    "features": ("show", "features", "run", "image.png"),
-    "gradcam": ("show", "gradcam", "run", "image.png"),
+    "features": ("show", "features", "run", "image.bmp"),
+    "gradcam": ("show", "gradcam", "run", "image.bmp"),
     "patches": ("show", "filters", "run", "--layer", "0.Conv2D"),
     "curves": ("show", "curves", "run"),
 }
@@ -180,6 +211,9 @@ def test_a_run_is_opened_once(trained: Trained, without_images: Path, name: str)
     # A training that made no mistake has none to show.
     assert done.exit_code == 0 or "made no mistake" in str(done.exception), done.output
     assert found.noted == 1
+    assert found.traces == (name != "curves")
+    assert set(found.listed.values()) <= {1}
+    assert set(found.headers.values()) <= {1}
 
 
 @pytest.mark.parametrize("name", ["predict", "features", "gradcam", "filters"])

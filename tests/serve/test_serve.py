@@ -434,17 +434,15 @@ from fastapi.testclient import TestClient
 from cnnkit import serve
 from cnnkit.config.load import load_config
 from cnnkit.inside import show
-from cnnkit.runs.trained import open_run
 from cnnkit.terminal.console import Console
 from cnnkit.training.train import train
 
 folder = Path(sys.argv[1])
-run = train(load_config(str(folder / "net.yaml")), Console(), str(folder / "run"))
-trained = open_run(run)
+trained = train(load_config(str(folder / "net.yaml")), Console(), str(folder / "run"))
 show.features(trained, "0", folder / "features.png")
 show.gradcam(trained, "0", [], folder / "gradcam.png")
 show.patches(trained, "2.Conv2D", folder / "patches.png")
-with TestClient(serve.create_app([run]), base_url="http://127.0.0.1") as client:
+with TestClient(serve.create_app([trained.run]), base_url="http://127.0.0.1") as client:
     image = {"content": client.get("/examples/0.png").content, "headers": {"Content-Type": "image/png"}}
     predicted, explained = client.post("/predict", **image), client.post("/explain", **image)
     assert (predicted.status_code, explained.status_code) == (200, 200), (predicted.text, explained.text)

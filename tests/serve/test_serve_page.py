@@ -324,7 +324,7 @@ def trained(folder: Path, name: str, epochs: int) -> Run:
     from cnnkit.terminal.console import Console
     from cnnkit.training.train import train
 
-    return train(load_config(str(CONFIGS / name), [f"training.epochs={epochs}"]), Console(), str(folder / "run"))
+    return train(load_config(str(CONFIGS / name), [f"training.epochs={epochs}"]), Console(), str(folder / "run")).run
 
 
 @pytest.mark.long

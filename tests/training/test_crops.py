@@ -64,15 +64,20 @@ def config(layers: list[Any], augmentation: list[Any]) -> RunConfig:
     )
 
 
+def built(config: RunConfig, shape: tuple[int, int, int], constants: Any) -> Any:
+    """Its model for whole images of a shape, whose pixels have one of five classes."""
+    target = Mask(5)
+    return build_model(config, config.model.trace(shape, target.values), target, constants)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_for_crops_is_the_one_for_whole_images(name: str) -> None:
-    target = Mask(5)
     constants = ([120.0], [4000.0])
     crop = [{"RandomCrop": {"height": CROP[0], "width": CROP[1]}}]
-    both = build_model(config(NETWORKS[name], crop), WHOLE, target, constants)
+    both = built(config(NETWORKS[name], crop), WHOLE, constants)
     draws = np.random.default_rng(0)
     for shape in (WHOLE, CROP):
-        alone = build_model(config(NETWORKS[name], []), shape, target, constants)
+        alone = built(config(NETWORKS[name], []), shape, constants)
         # The same initial weights, too.
         for ours, theirs in zip(both.get_weights(), alone.get_weights(), strict=True):
             np.testing.assert_array_equal(ours, theirs)
@@ -87,8 +92,7 @@ def test_a_network_for_crops_is_the_one_for_whole_images(name: str) -> None:
 
 def test_batches_of_evaluation_are_as_large_as_whole_images_allow() -> None:
     """They hang on the activations, of which a network for crops and whole images alike does not know how many."""
-    target = Mask(5)
     crop = [{"RandomCrop": {"height": CROP[0], "width": CROP[1]}}]
     shape = (320, 480, 3)
-    both, alone = (build_model(config(NETWORKS["unet"], one), shape, target, None) for one in (crop, []))
+    both, alone = (built(config(NETWORKS["unet"], one), shape, None) for one in (crop, []))
     assert inference_batch_size(both, shape) == inference_batch_size(alone) < LARGEST_INFERENCE_BATCH

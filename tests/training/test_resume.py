@@ -173,7 +173,7 @@ def test_the_plateau_was_at_work(small_run: Run) -> None:
 
 def test_the_resolved_config_gives_the_same_figures(small_run: Run, tmp_path: Path) -> None:
     loaded = load_config(str(small_run.config))
-    again = train(loaded, Console(stream=io.StringIO()), str(tmp_path / "again"))
+    again = train(loaded, Console(stream=io.StringIO()), str(tmp_path / "again")).run
     assert rows(again) == rows(small_run)
 
 

@@ -17,7 +17,7 @@ def lint(loaded: LoadedConfig) -> list[Advice]:
     from cnnkit.network.lint.walk import walk
 
     info = loaded.info
-    chain = walk(loaded.config.model.trace(info.shape, info.target.values))
+    chain = walk(loaded.steps)
     return grouped(
         [
             *layers.bias_before_normalization(chain),
