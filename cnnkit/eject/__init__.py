@@ -135,7 +135,7 @@ def eject(loaded: LoadedConfig) -> str:
     jit, mixed = _jit(training, steps, policy), config.mixes_labels
     written = write_training(training, config.task, head, jit, data.validated, network.leaves, mixed)
     weights = _class_weights(training, info.class_names)
-    batches = write_batches(config.data, config.augmentation, weighted=weights is not None)
+    batches = write_batches(config.data, config.augmentation, info.target, weighted=weights is not None)
     model = _model_functions(network, measured)
     main = _main(config, network, written, data, weights, measured)
     parts = [*data.functions, *batches, *model, *written.functions, main, 'if __name__ == "__main__":\n    main()\n']

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,9 +9,10 @@ from cnnkit.augmentation.base import Augmentation
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.split_folders import test_split
+from cnnkit.config.target import Target
 from cnnkit.data.loading import FIXED_SEED, TEST_SHARE
+from cnnkit.eject.augmentation import write_augmentation
 from cnnkit.eject.sources import SourceText, write_source
-from cnnkit.eject.text import call_text, copied, wrapped
 
 _SEEDS = '''\
 def seed_of(*path):
@@ -80,28 +80,6 @@ def training_batches(%(arguments)s):
     return data.with_options(options)
 '''
 
-_SEEDED = '''\
-def seeded(layer, number=0):
-    """A layer whose draws follow only from the seed, the epoch and the step; and the stream that it draws from."""
-    path = "augmentation", type(layer).__name__, number
-    stream = SeedStream((seed_of(*path, 0), seed_of(*path, 1)))
-    drive(layer, stream)
-    return layer, stream
-'''
-
-_AUGMENT = '''\
-@tf.autograph.experimental.do_not_convert
-def augment(images, labels, epoch, step, places):
-    """Changes each image of a batch in its own way; the draws depend only on the seed, the epoch and the step."""
-    shape = images.shape
-    images = tf.cast(images, tf.float32)
-    for layer, stream in AUGMENTATION:
-        stream.start(epoch, step, places)
-%(apply)s
-        images = tf.ensure_shape(images, shape)
-    return images, labels
-'''
-
 
 @dataclass(frozen=True)
 class DataText:
@@ -162,6 +140,7 @@ def _held_out_test(source: SourceText) -> list[str]:
 def write_batches(
     config: DataConfig,
     augmentation: Sequence[Augmentation],
+    target: Target,
     *,
     weighted: bool,
 ) -> list[str]:
@@ -173,7 +152,7 @@ def write_batches(
     functions = [_ORDER]
     make = ["targets = tf.gather(labels, places)", "pictures = tf.gather(images, places)"]
     if augmentation:
-        functions += _write_augmentation(augmentation)
+        functions += write_augmentation(augmentation, target)
         make.append("pictures, targets = augment(pictures, targets, number, step, places)")
     result = "pictures, targets"
     if weighted:
@@ -192,38 +171,3 @@ def write_batches(
 def steps_text(config: DataConfig, size: str) -> str:
     """The batches of an epoch, as an expression of the number of images."""
     return f"{size} // BATCH_SIZE" if config.drop_remainder else f"math.ceil({size} / BATCH_SIZE)"
-
-
-def _write_augmentation(augmentation: Sequence[Augmentation]) -> list[str]:
-    calls = [one.call() for one in augmentation]
-    own = {call.function for call in calls if "." not in call.function}
-    layers = copied("cnnkit.augmentation.keras_layers", {"drive", *own})
-    # Of the class that draws, what is not called is left out.
-    unused = {name for name in ("bits_of_images", "branch") if f".{name}(" not in layers}
-    functions = [copied("cnnkit.augmentation.keras_layers", {"drive", *own, "SeedStream"}, unused) + "\n", _SEEDED]
-    counts: Counter[str] = Counter()
-    items = []
-    for one, call in zip(augmentation, calls, strict=True):
-        kind = type(one).__name__
-        items.append(f"seeded({call_text(call)}{f', {counts[kind]}' if counts[kind] else ''}),")
-        counts[kind] += 1
-    comment = "# Layers of Keras, or made of them, that give each image draws of its own."
-    lines = [line for item in items for line in wrapped(item, 4)]
-    functions.append("\n".join([comment, "AUGMENTATION = [", *lines, "]"]) + "\n")
-    mixing = sorted({f"layers.{type(one).__name__}" for one in augmentation if one.mixes_labels})
-    plain = "images = layer(images, training=True)"
-    if mixing:
-        kinds = mixing[0] if len(mixing) == 1 else f"({', '.join(mixing)})"
-        apply = [
-            f"        if isinstance(layer, {kinds}):",
-            '            mixed = layer({"images": images, "labels": labels}, training=True)',
-            '            images, labels = mixed["images"], mixed["labels"]',
-            "        else:",
-            f"            {plain}",
-        ]
-        if all(one.mixes_labels for one in augmentation):
-            apply = [line[4:] for line in apply[1:3]]
-    else:
-        apply = [f"        {plain}"]
-    functions.append(_AUGMENT % {"apply": "\n".join(apply)})
-    return functions

@@ -72,11 +72,14 @@ def pipeline(gate: Gate, config: str, overrides: list[str], arrays: str | None =
         stand_in(arrays)
     data = data_module.load(loaded.data, loaded.seed, splits=("train",))
     assert data.train is not None
+    target = data.info.target
     batches = data_module.training_batches(
         data.train,
         batch_size=loaded.data.batch_size,
         seed=loaded.seed,
-        transform=Pipeline(loaded.augmentation, loaded.seed) if loaded.augmentation else None,
+        transform=Pipeline(loaded.augmentation, loaded.seed, masks=target.per_pixel, ignore=target.ignore)
+        if loaded.augmentation
+        else None,
     )
     while True:
         gate.enter()

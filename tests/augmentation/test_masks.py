@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import affine_transform
 
 from cnnkit.augmentation import Augmentation, MaskError, Pipeline
+from cnnkit.format.seeds import derive_seed
 
 from .examples import ARGUMENTS, augmented, example, make, one_hot, random_images
 
@@ -166,13 +167,17 @@ def homography(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def test_a_mask_in_perspective_has_its_corners_where_they_were_drawn() -> None:
+    from cnnkit.augmentation.keras_layers import SeedStream, drive
+
     masks = patches(8, HEIGHT, WIDTH)
     augmentation = make("RandomPerspective", {"factor": [1, 1], "scale": 0.4})
-    pipeline = Pipeline([augmentation], 3, masks=True, ignore=IGNORE)
-    changed = pipeline.apply_numpy({"images": masks, "segmentation_masks": masks})["segmentation_masks"]
-    (part,) = pipeline._parts
-    part.stream.start(0, 0, np.arange(8))
-    drawn = part.images.layer.get_random_transformation(masks.astype(np.float32))
+    _, changed = moved(augmentation, masks, seed=3)
+    layer = augmentation.build()
+    path = ("augmentation", "RandomPerspective", 0)
+    stream = SeedStream((derive_seed(3, *path, 0), derive_seed(3, *path, 1)))
+    drive(layer, stream)
+    stream.start(0, 0, np.arange(8))
+    drawn = layer.get_random_transformation(masks.astype(np.float32))
     ys, xs = np.mgrid[:HEIGHT, :WIDTH]
     for index, mask in enumerate(masks):
         corners = [np.asarray(drawn[name])[index].astype(float) for name in ("start_points", "end_points")]
