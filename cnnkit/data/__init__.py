@@ -9,10 +9,11 @@ from cnnkit.data.batches import (
     training_batches,
 )
 from cnnkit.data.catalog import DataSetRow, data_set_summary, list_data_sets, prepare
+from cnnkit.data.division import stratified
 from cnnkit.data.images import read_image
 from cnnkit.data.loading import labelled_folder, load
 from cnnkit.data.samples import Samples, sample_test_images
-from cnnkit.data.splits import DataSets, Split, split_from_arrays, stratified
+from cnnkit.data.splits import DataSets, Split, split_from_arrays
 from cnnkit.images.formats import CorruptImage
 
 __all__ = [

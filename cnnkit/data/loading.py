@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,9 +19,10 @@ from cnnkit.config.target import OneClass
 from cnnkit.data.collections import Collection, Folder, Prepared, open_collection
 from cnnkit.data.copies import Measured, copies_text, find_copies, measured, measured_in_cache
 from cnnkit.data.decoded import decode, readable
+from cnnkit.data.division import by_groups
 from cnnkit.data.images import CorruptFiles, FolderSource
 from cnnkit.data.memory import MEMORY_SHARE
-from cnnkit.data.splits import Array, DataSets, Source, Split, stratified
+from cnnkit.data.splits import Array, DataSets, Source, Split
 from cnnkit.data.targets import ClassNumbers, numbered
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.format.seeds import derive_seed
@@ -219,7 +219,7 @@ def _plan(
         plan["validation"] = _whole(collection.open(validation_spec))
     shared = validation_spec is None and config.validation > 0
     if "train" in splits or ("validation" in splits and shared) or ("test" in splits and test_spec is None):
-        divide = _Division(info, config.validation if shared else 0.0, test_spec is None, seed)
+        divide = _Division(config.validation if shared else 0.0, test_spec is None, seed)
         source = _open_train(collection, train_spec)
         for name, positions in divide(source).items():
             if name in splits:
@@ -239,8 +239,7 @@ def _open_train(collection: Collection, spec: str) -> Source:
 class _Division:
     """Divides the training images: off goes a fixed fifth to test where needed, then the validation share."""
 
-    def __init__(self, info: DataSetInfo, validation: float, needs_test: bool, seed: int) -> None:
-        self.info = info
+    def __init__(self, validation: float, needs_test: bool, seed: int) -> None:
         self.validation = validation
         self.needs_test = needs_test
         self.seed = derive_seed(seed, "split")
@@ -249,17 +248,22 @@ class _Division:
         source.targets.check_learnable()
         found = {}
         train = np.arange(source.targets.size)
-        strata = source.targets.strata()
-        if strata is None:
-            strata = np.zeros(len(train), np.int64)
-        names = self.info.class_names
         if self.needs_test:
-            train, found["test"] = stratified(strata, TEST_SHARE, FIXED_SEED, class_names=names)
+            train, found["test"] = _divide(source, train, TEST_SHARE, FIXED_SEED, "test")
         if self.validation > 0:
-            rest, part = stratified(strata[train], self.validation, self.seed, class_names=names, purpose="validation")
-            found["validation"] = train[part]
-            train = train[rest]
+            train, found["validation"] = _divide(source, train, self.validation, self.seed, "validation")
         return {"train": train, **found}
+
+
+def _divide(source: Source, positions: Array, share: float, seed: int, purpose: str) -> tuple[Array, Array]:
+    """Some positions in a source, divided into the rest and a share."""
+    targets = source.targets.take(positions)
+    if source.groups is None:
+        rest, part = targets.divide(share, seed, purpose)
+    else:
+        groups = source.groups[positions]
+        rest, part = by_groups(groups, targets.count_in(groups), share, seed, purpose=purpose)
+    return positions[rest], positions[part]
 
 
 def _whole(source: Source) -> tuple[Source, Array]:
@@ -379,10 +383,12 @@ def _check_left(name: str, source: Source, wanted: Array, left: Array) -> None:
         )
     if len(left) == 0:
         raise CnnkitError(f"the {name} split has no images that can be read")
-    strata = source.targets.strata()
-    lost: Any = [] if strata is None else np.setdiff1d(strata[wanted], strata[left])
-    if len(lost) and isinstance(source, FolderSource) and isinstance(source.targets, ClassNumbers):
-        class_name = source.targets.names[lost[0]]
+    targets = source.targets
+    if not (isinstance(source, FolderSource) and isinstance(targets, ClassNumbers)):
+        return
+    lost = np.setdiff1d(targets.values[wanted], targets.values[left])
+    if len(lost):
+        class_name = targets.names[lost[0]]
         message = f"no image of the class `{class_name}` in the {name} split can be read"
         if name == "train":
             raise CnnkitError(message, "Repair or replace some of its files, or remove the folder of the class.")

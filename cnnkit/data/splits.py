@@ -1,4 +1,4 @@
-"""What loading yields: `Split` and `DataSets`; and the stratified division of a split in two."""
+"""What loading yields: `Split` and `DataSets`, and the sources that they read from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from cnnkit.data.targets import ClassNumbers, Targets
-from cnnkit.errors import CnnkitError
 
 if TYPE_CHECKING:
     from cnnkit.config.dataset import DataSetInfo
@@ -221,49 +220,3 @@ def split_from_arrays(images: Array, labels: Array, name: str = "train", classes
     count = int(np.max(labels)) + 1 if classes is None else classes
     source = ArraySource(images, ClassNumbers(labels, [str(number) for number in range(count)]), name)
     return Split(name, source.targets, source.shape, source, np.arange(len(images)), source.images)
-
-
-def stratified(
-    labels: Array, share: float, seed: int, *, class_names: Sequence[str] | None = None, purpose: str = "test"
-) -> tuple[Array, Array]:
-    """Divide positions into the rest and a part with `share` of every class, at random by `seed`.
-
-    Each class gives its share rounded down or up, such that the part has share * n images, rounded up as
-    scikit-learn does; but never less than one.
-
-    Returns:
-        Rest and part, both sorted int64 positions into `labels`.
-
-    Raises:
-        CnnkitError: if a class has fewer than two images, or would have none left.
-    """
-    # RandomState's stream is frozen for good, so that a split stays the same under every NumPy.
-    random = np.random.RandomState(seed)
-    present = np.unique(labels)
-    counts = np.array([np.count_nonzero(labels == label) for label in present])
-    takes = _shares(counts, share)
-    parts = []
-    for label, count, take in zip(present, counts, takes, strict=True):
-        if count - take < 1:
-            name = class_names[label] if class_names is not None else str(label)
-            raise CnnkitError(
-                f"class `{name}` has {count} image{'s' if count != 1 else ''} to train on; expected at least "
-                f"{take + 1}, to hold out {take} for the {purpose} split",
-                "Add images of this class"
-                + (", or set `data.validation: 0`." if purpose == "validation" else ", or name a test split."),
-            )
-        parts.append(random.permutation(np.flatnonzero(labels == label))[:take])
-    part = np.sort(np.concatenate(parts)).astype(np.int64)
-    rest = np.setdiff1d(np.arange(len(labels)), part)
-    return rest, part
-
-
-def _shares(counts: Array, share: float) -> Array:
-    """Whole shares of each count whose sum is the share of the total (the largest-remainder method)."""
-    exact = counts * share
-    takes = np.floor(exact).astype(np.int64)
-    # 0.07 * 100 is a little above 7 in floating point.
-    missing = math.ceil(float(counts.sum() * share) - 1e-9) - int(takes.sum())
-    largest = np.argsort(takes - exact, kind="stable")
-    takes[largest[: max(0, missing)]] += 1
-    return np.maximum(takes, 1)

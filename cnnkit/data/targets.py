@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cnnkit.data.division import at_random, by_labels, stratified
 from cnnkit.errors import CnnkitError
 
 Array = np.ndarray[Any, Any]
@@ -26,8 +27,23 @@ class Targets(Protocol):
     def take(self, positions: Array) -> Targets:
         """Those of the images at some positions."""
 
-    def strata(self) -> Array | None:
-        """A whole number for each image, int64 [n]: a division keeps the share of each. None where it need not."""
+    def divide(self, share: float, seed: int, purpose: str) -> tuple[Array, Array]:
+        """The positions of the rest, and of a part with a share of the images, at random; both sorted.
+
+        Args:
+            share: Of all and, where images have classes or labels, of each of these.
+            purpose: The split that the part is for.
+
+        Raises:
+            CnnkitError: if there are too few images.
+        """
+
+    def count_in(self, groups: Array) -> Array:
+        """How many images of each group have what a division keeps the share of: int64 [g, k].
+
+        Args:
+            groups: The group of each image, 0..g-1, int64 [n].
+        """
 
     def text(self, position: int) -> str:
         """What messages about an image say of its target, such as `class `cat``; empty where they say nothing."""
@@ -66,8 +82,13 @@ class ClassNumbers:
     def take(self, positions: Array) -> ClassNumbers:
         return ClassNumbers(self.values[positions], self.names)
 
-    def strata(self) -> Array:
-        return self.values
+    def divide(self, share: float, seed: int, purpose: str) -> tuple[Array, Array]:
+        return stratified(self.values, share, seed, class_names=self.names, purpose=purpose)
+
+    def count_in(self, groups: Array) -> Array:
+        counts = np.zeros((int(groups.max(initial=-1)) + 1, len(self.names)), np.int64)
+        np.add.at(counts, (groups, self.values), 1)
+        return counts
 
     def text(self, position: int) -> str:
         return f"class `{self.names[self.values[position]]}`"
@@ -90,6 +111,11 @@ class ClassNumbers:
         return batch
 
 
+def _none_in(groups: Array) -> Array:
+    """`Targets.count_in` where no shares are kept."""
+    return np.zeros((int(groups.max(initial=-1)) + 1, 0), np.int64)
+
+
 def numbered(files: Sequence[Sequence[str]]) -> Array:
     """The class number of each file of several classes, int64 [n].
 
@@ -100,26 +126,27 @@ def numbered(files: Sequence[Sequence[str]]) -> Array:
 
 
 class Vectors:
-    """Several numbers per image.
+    """Several numbers per image; a division is drawn whatever they are.
 
     Args:
         values: float32 [n, k].
-        strata: As `Targets.strata` says.
     """
 
-    def __init__(self, values: Array, strata: Array | None = None) -> None:
+    def __init__(self, values: Array) -> None:
         self.values = np.asarray(values, np.float32)
-        self._strata = None if strata is None else np.asarray(strata, np.int64)
 
     @property
     def size(self) -> int:
         return len(self.values)
 
     def take(self, positions: Array) -> Vectors:
-        return Vectors(self.values[positions], None if self._strata is None else self._strata[positions])
+        return Vectors(self.values[positions])
 
-    def strata(self) -> Array | None:
-        return self._strata
+    def divide(self, share: float, seed: int, purpose: str) -> tuple[Array, Array]:
+        return at_random(self.size, share, seed, purpose=purpose)
+
+    def count_in(self, groups: Array) -> Array:
+        return _none_in(groups)
 
     def text(self, position: int) -> str:
         return ""
@@ -140,6 +167,34 @@ class Vectors:
         return batch
 
 
+class LabelVectors(Vectors):
+    """Any number of labels per image; a division keeps the share of each.
+
+    Args:
+        values: Zeros and ones, float32 [n, k].
+        names: Of the labels, in order.
+    """
+
+    def __init__(self, values: Array, names: Sequence[str]) -> None:
+        super().__init__(values)
+        self.names = tuple(names)
+
+    def take(self, positions: Array) -> LabelVectors:
+        return LabelVectors(self.values[positions], self.names)
+
+    def divide(self, share: float, seed: int, purpose: str) -> tuple[Array, Array]:
+        return by_labels(self.values, share, seed, purpose=purpose)
+
+    def count_in(self, groups: Array) -> Array:
+        counts = np.zeros((int(groups.max(initial=-1)) + 1, len(self.names)), np.int64)
+        np.add.at(counts, groups, self.values.astype(np.int64))
+        return counts
+
+    def text(self, position: int) -> str:
+        marked = [f"`{name}`" for name, mark in zip(self.names, self.values[position], strict=True) if mark]
+        return f"labels {', '.join(marked)}" if marked else "no label"
+
+
 class StoredMasks:
     """A mask per image, which its source stores as one more channel after those of the image.
 
@@ -157,8 +212,11 @@ class StoredMasks:
     def take(self, positions: Array) -> StoredMasks:
         return StoredMasks(len(positions))
 
-    def strata(self) -> None:
-        return None
+    def divide(self, share: float, seed: int, purpose: str) -> tuple[Array, Array]:
+        return at_random(self.size, share, seed, purpose=purpose)
+
+    def count_in(self, groups: Array) -> Array:
+        return _none_in(groups)
 
     def text(self, position: int) -> str:
         return ""
