@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from cnnkit.config.target import Target
+from cnnkit.errors import UsageError
 from cnnkit.format.base import NamedObject
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
+    from cnnkit.runs.directory import Run
+    from cnnkit.runs.interface import Interface
+    from cnnkit.runs.trained import TrainedRun
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,38 @@ class Figure:
         """A value for tables: `97.25%`, or `0.0312`."""
         return f"{value:.2%}" if self.is_share else f"{value:.4f}"
 
+    def difference(self, value: float) -> str:
+        """A difference of two values: `+1.25 points`, or `-0.0031`."""
+        return f"{100 * value:+.2f} points" if self.is_share else f"{value:+.4f}"
+
 
 #: What every network is trained to lower.
 LOSS = Figure("loss", "loss", larger_is_better=False)
+
+
+#: Mistakes on one picture, where nothing else is said.
+WORST = 24
+
+
+class TaskPredictions(Protocol):
+    """What a network says of each image of a split."""
+
+    def as_csv(self) -> str:
+        """The columns of predictions.csv, one row for each image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a network is worth on a whole split.
+
+    Attributes:
+        metrics: What evaluation.json says beside the split, as plain values: `images`, the task's figures, `loss`,
+            `loss_function`, `metrics` (those of the config), and whatever else the task measures.
+        predictions: What it says of each image.
+    """
+
+    metrics: dict[str, Any]
+    predictions: TaskPredictions
 
 
 class Task(NamedObject):
@@ -139,3 +173,76 @@ class Task(NamedObject):
             and weights. None where nothing happens.
         """
         return None
+
+    # --- After training -------------------------------------------------------------------------------
+
+    def evaluate(self, members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -> Evaluation:
+        """What a run is worth on a whole split, or what the average of several runs' outputs is.
+
+        Nothing is a mean of batches: counts and sums run over all images.
+
+        Args:
+            members: One run, or several that fit together.
+            images: The split, with its targets.
+            tta: Test-time augmentations, see `inference.compile_network`.
+        """
+        raise NotImplementedError
+
+    def draw_evaluation(self, run: Run, evaluation: Evaluation) -> None:
+        """Writes the pictures that a run keeps of the evaluation on its test split; by default none."""
+
+    def read_evaluation(self, run: Run) -> dict[str, Any]:
+        """evaluation.json of a run, checked and complete.
+
+        Raises:
+            CnnkitError: if it is missing or damaged.
+        """
+        raise NotImplementedError
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        """The metrics that matter most, in one line for the end of a training."""
+        raise NotImplementedError
+
+    def table(self, metrics: dict[str, Any]) -> str:
+        """The metrics as `eval` prints them, in at most 100 columns."""
+        raise NotImplementedError
+
+    def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
+        """Draws the worst of what an evaluated run got wrong on its test images, at most `count`.
+
+        Raises:
+            CnnkitError: if there is nothing to draw, or the images are not there as they were.
+        """
+        raise NotImplementedError
+
+    def draw_predictions(self, predictions: TaskPredictions, title: str, count: int, path: Path) -> bool:
+        """The same of what was said of any split; False where nothing was wrong, so that nothing is drawn."""
+        raise NotImplementedError
+
+    def guess(self, interface: Interface, outputs: Any) -> str:
+        """What the network says of one image, for the text under its picture; empty where it is no text.
+
+        Args:
+            outputs: For the image, [...] without the batch axis.
+        """
+        return ""
+
+    def draw_gradcam(
+        self, trained: TrainedRun, image: str, classes: Sequence[str], path: Path, max_megapixels: float | None
+    ) -> None:
+        """Draws what in an image speaks for what the network says of it, and for any other classes.
+
+        Args:
+            image: An image file, or the place of a test image.
+            classes: Names of further classes.
+            path: The PNG file to write.
+            max_megapixels: As for `show.read_input`.
+
+        Raises:
+            UsageError: if there is no such class, or if nothing speaks for what this task says.
+        """
+        raise UsageError(f"a network that learns {self.to_plain()} has no Grad-CAM", "`show features` looks inside it.")
+
+    def draw_gradcam_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
+        """The same for the worst mistakes on the test images."""
+        raise UsageError(f"a network that learns {self.to_plain()} has no Grad-CAM", "`show features` looks inside it.")

@@ -93,8 +93,8 @@ def prepare(run_directory: Path, count: int) -> list[Sent]:
     from cnnkit.config.load import load_config
     from cnnkit.errors import CnnkitError
     from cnnkit.runs.directory import Run
+    from cnnkit.runs.heads import probabilities_from_outputs
     from cnnkit.runs.trained import open_run
-    from cnnkit.tasks.classification import metrics as evaluate
 
     run = Run(run_directory)
     trained = open_run(run)
@@ -108,7 +108,7 @@ def prepare(run_directory: Path, count: int) -> list[Sent]:
         say("random images, because there are no test images", error.message)
         images = np.random.default_rng(0).integers(0, 256, (count, *task.image_shape)).astype(np.uint8)
     outputs = trained.model.predict(images, verbose=0)
-    truth = evaluate.probabilities_from_outputs(outputs, task.head)
+    truth = probabilities_from_outputs(outputs, task.head)
     return [Sent(as_png(image), row) for image, row in zip(images, truth, strict=True)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,7 @@ from cnnkit.terminal.printable import printable_json
 
 if TYPE_CHECKING:
     from cnnkit.runs.directory import Run
-    from cnnkit.tasks.classification.predictions import Predictions
+    from cnnkit.task import Figure, Task, TaskPredictions
 
 log = logging.getLogger("cnnkit")
 
@@ -71,34 +71,41 @@ def evaluate(
     sheet = named_file(mistakes, (".png",), "--mistakes") if mistakes is not None else None
     written: list[Path] = []
 
-    def keep(predictions: Predictions) -> None:
-        written.extend(_write_predictions(predictions, f"Mistakes of {title}, {folder or split}", table, sheet))
+    def keep(predictions: TaskPredictions) -> None:
+        task = opened[0].task
+        written.extend(_write_predictions(task, predictions, f"Mistakes of {title}, {folder or split}", table, sheet))
 
     from cnnkit.runs.evaluation import EvaluationOptions, evaluate_ensemble, evaluate_run
     from cnnkit.runs.trained import open_run
 
-    options = EvaluationOptions(split, folder, views, keep, skip_corrupt, max_megapixels)
     opened = [open_run(run) for run in found]
+    options = EvaluationOptions(split, folder, views, keep, skip_corrupt, max_megapixels)
     metrics = evaluate_run(opened[0], options) if len(opened) == 1 else evaluate_ensemble(opened, options)
     if as_json:
         echo(printable_json(metrics))
         return
-    from cnnkit.tasks.classification.tables import evaluation_table
-    from cnnkit.terminal.tables import aligned
-
     augmented = f", test-time augmentation: {', '.join(views)}" if views else ""
-    echo(f"{title}, {folder or split + ' split'}{augmented}\n\n{evaluation_table(metrics)}")
+    echo(f"{title}, {folder or split + ' split'}{augmented}\n\n{opened[0].task.table(metrics)}")
     if len(found) > 1:
-        members = metrics["members"]
-        best = max(member["accuracy"] for member in members)
-        lines = [[member["run"], f"{member['accuracy']:.2%}"] for member in members]
-        echo("\nmembers\n" + aligned(lines, "<<"))
-        echo(f"the ensemble is {100 * (metrics['accuracy'] - best):+.2f} points from its best member")
+        echo(_members_text(opened[0].task.headline, metrics))
     for path in written:
         echo(f"wrote {path}")
 
 
-def _write_predictions(predictions: Predictions, title: str, table: Path | None, sheet: Path | None) -> list[Path]:
+def _members_text(headline: Figure, metrics: dict[str, Any]) -> str:
+    """The members of an ensemble, each with its headline, and what the ensemble gains over the best of them."""
+    from cnnkit.terminal.tables import aligned
+
+    members, name = metrics["members"], headline.name
+    best = (max if headline.larger_is_better else min)(member[name] for member in members)
+    lines = [[member["run"], headline.text(member[name])] for member in members]
+    gain = headline.difference(metrics[name] - best)
+    return f"\nmembers\n{aligned(lines, '<<')}\nthe ensemble is {gain} from its best member"
+
+
+def _write_predictions(
+    task: Task, predictions: TaskPredictions, title: str, table: Path | None, sheet: Path | None
+) -> list[Path]:
     """Writes what was said of each image as CSV, and the mistakes as a picture; returns the files that were written."""
     written = []
     if table is not None:
@@ -106,13 +113,13 @@ def _write_predictions(predictions: Predictions, title: str, table: Path | None,
 
         write_atomically(table, predictions.as_csv())
         written.append(table)
-    if sheet is not None and predictions.wrong.size:
-        from cnnkit.inside.show import WORST, mistakes_sheet
+    if sheet is not None:
+        from cnnkit.task import WORST
 
-        mistakes_sheet(predictions, title, WORST, sheet)
-        written.append(sheet)
-    elif sheet is not None:
-        log.warning("no image was taken for another class; `%s` is not written", sheet)
+        if task.draw_predictions(predictions, title, WORST, sheet):
+            written.append(sheet)
+        else:
+            log.warning("there is no mistake to show; `%s` is not written", sheet)
     return written
 
 

@@ -100,7 +100,6 @@ def gradcam(
     output: str | None,
 ) -> None:
     """Draw what in IMAGE (a file, or the number of a test image) speaks for a class."""
-    from cnnkit.inside import show as pictures
     from cnnkit.runs.finding import find_run
     from cnnkit.runs.trained import open_run
 
@@ -109,12 +108,13 @@ def gradcam(
     if mistakes and classes:
         raise UsageError("--mistakes shows the predicted and the true class; leave out --class")
     found = find_run(run)
+    trained = open_run(found)
     if image is None:
         target = _picture(output, found.plot("gradcam-mistakes"))
-        _write(lambda path: pictures.gradcam_mistakes(open_run(found), count, path), target)
+        _write(lambda path: trained.task.draw_gradcam_mistakes(trained, count, path), target)
     else:
         target = _picture(output, found.plot_of("gradcam", image, classes))
-        _write(lambda path: pictures.gradcam(open_run(found), image, classes, path, max_megapixels), target)
+        _write(lambda path: trained.task.draw_gradcam(trained, image, classes, path, max_megapixels), target)
 
 
 @show.command()
@@ -124,12 +124,12 @@ def gradcam(
 @common
 def mistakes(run: str, count: int, output: str | None) -> None:
     """Draw the most confident mistakes on the test images, and the classes confused most."""
-    from cnnkit.inside import show as pictures
     from cnnkit.runs.finding import find_run
     from cnnkit.runs.trained import open_run
 
     found = find_run(run)
-    _write(lambda path: pictures.mistakes(open_run(found), count, path), _picture(output, found.mistakes))
+    trained = open_run(found)
+    _write(lambda path: trained.task.draw_mistakes(trained, count, path), _picture(output, found.mistakes))
 
 
 @show.command()

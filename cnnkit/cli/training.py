@@ -172,10 +172,10 @@ def _fit(
 
 
 def _evaluate(trained: TrainedRun, console: Console) -> None:
-    from cnnkit.runs.evaluation import evaluate_run, one_line
+    from cnnkit.runs.evaluation import evaluate_run
 
     try:
-        console.line(f"test      {one_line(evaluate_run(trained))}")
+        console.line(f"test      {trained.task.summary(evaluate_run(trained))}")
     except KeyboardInterrupt:
         from cnnkit.errors import Interrupted
 
@@ -190,13 +190,13 @@ def _evaluate(trained: TrainedRun, console: Console) -> None:
 
 
 def _report(trained: TrainedRun, console: Console) -> None:
-    from cnnkit.inside import show
     from cnnkit.report.single import write_report
+    from cnnkit.task import WORST
 
     try:
         # Without an evaluation, or without a mistake, there is nothing to draw.
         with contextlib.suppress(CnnkitError):
-            show.mistakes(trained, show.WORST, trained.run.mistakes)
+            trained.task.draw_mistakes(trained, WORST, trained.run.mistakes)
         console.line(f"report    {write_report(trained)}")
     except OSError as error:
         # The run itself is complete.

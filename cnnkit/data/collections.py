@@ -89,7 +89,7 @@ class Prepared:
     def __init__(self, folder: Path, info: DataSetInfo, resize: str) -> None:
         from cnnkit.data.tfds import PreparedSet, RecordSource
 
-        self.prepared = PreparedSet(folder, info.shape, info.classes, resize)
+        self.prepared = PreparedSet(folder, info.shape, info.target.all_names, resize)
         self.splits = tuple(self.prepared.splits)
         self.fingerprint = self.prepared.fingerprint
         self._opened: dict[str, RecordSource] = {}

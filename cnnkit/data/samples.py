@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.data.loading import load
+from cnnkit.data.splits import Split
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import CorruptImage
 from cnnkit.task import Task
@@ -64,8 +65,14 @@ def _read(section: DataConfig, seed: int, count: int, task: Task | None, info: D
     sets = load(section, seed, task, splits=("test",), info=info)
     if sets.test is None:
         raise CnnkitError("the data set has no test split")
-    chosen = spread_over_classes(sets.test.labels, count)
+    chosen = chosen_samples(sets.test, count)
     return Samples(sets.test.read(chosen), sets.test.labels[chosen], sets.fingerprint)
+
+
+def chosen_samples(split: Split, count: int) -> NDArray[np.int64]:
+    """Places of some images of a split, at most `count`: of every class about equally many, where there are classes."""
+    strata = split.targets.strata()
+    return spread_over_classes(np.zeros(split.size, np.int64) if strata is None else strata, count)
 
 
 def spread_over_classes(labels: NDArray[Any], count: int) -> NDArray[np.int64]:

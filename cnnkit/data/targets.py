@@ -48,6 +48,9 @@ class Targets(Protocol):
     def text(self, position: int) -> str:
         """What messages about an image say of its target, such as `class `cat``; empty where they say nothing."""
 
+    def caption(self, position: int) -> str:
+        """What stands under a picture of an image, such as `is cat`; empty where the target is no text."""
+
     def check_learnable(self) -> None:
         """Whether there is something to learn of these images.
 
@@ -92,6 +95,9 @@ class ClassNumbers:
 
     def text(self, position: int) -> str:
         return f"class `{self.names[self.values[position]]}`"
+
+    def caption(self, position: int) -> str:
+        return f"is {self.names[self.values[position]]}"
 
     def check_learnable(self) -> None:
         # A data set may leave labels unused (EMNIST's letters do); a class folder without images cannot be.
@@ -150,6 +156,9 @@ class Vectors:
 
     def text(self, position: int) -> str:
         return ""
+
+    def caption(self, position: int) -> str:
+        return "is " + ", ".join(f"{value:g}" for value in self.values[position].tolist())
 
     def check_learnable(self) -> None:
         if len(self.values) and (self.values == self.values[0]).all():
@@ -219,6 +228,9 @@ class StoredMasks:
         return _none_in(groups)
 
     def text(self, position: int) -> str:
+        return ""
+
+    def caption(self, position: int) -> str:
         return ""
 
     def check_learnable(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,14 +35,16 @@ class PreparedSet:
         folder: The folder of its version, which holds `dataset_info.json`.
         shape: (height, width, channels) of the images that leave here; others are resized, bilinear with
             antialiasing, as `tf.image.resize` does, and rounded.
-        classes: Number of classes.
+        class_names: Of the labels, in their order.
         resize: `stretch`, `pad` or `crop`, see `images.read_image`.
 
     Raises:
         CnnkitError: if its images are not uint8, its files no TFRecords, or its facts are not those given.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, int, int], classes: int, resize: str = "stretch") -> None:
+    def __init__(
+        self, folder: Path, shape: tuple[int, int, int], class_names: Sequence[str], resize: str = "stretch"
+    ) -> None:
         facts = read_prepared(folder)
         self.folder = folder
         self.record_files = read_record_files(folder)
@@ -52,7 +54,8 @@ class PreparedSet:
         self.label_key: str = facts["label"]
         self.splits: dict[str, int] = facts["splits"]
         self.stored_shape: tuple[int | None, int | None, int] = facts["shape"]
-        self.classes = classes
+        self.class_names = tuple(class_names)
+        self.classes = classes = len(self.class_names)
         self.resize = resize
         if facts["dtype"] != "uint8":
             raise CnnkitError(f"the images of `{self.name}` are {facts['dtype']}; cnnkit reads uint8 images (0..255)")
@@ -136,8 +139,7 @@ class RecordSource:
 
     @cached_property
     def targets(self) -> Targets:
-        names = [str(number) for number in range(self.prepared.classes)]
-        return ClassNumbers(self.labels, names)
+        return ClassNumbers(self.labels, self.prepared.class_names)
 
     @cached_property
     def _places(self) -> list[Array]:

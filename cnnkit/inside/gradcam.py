@@ -11,9 +11,8 @@ import numpy as np
 from cnnkit.errors import CnnkitError
 from cnnkit.inside.outputs import LayerOutput, gradcam_layer, layer_outputs
 from cnnkit.inside.taps import taps
-from cnnkit.runs.inference import before_activation
+from cnnkit.runs.heads import before_activation, probabilities_from_outputs
 from cnnkit.runs.trained import TrainedRun
-from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 
 #: From images and a class for each to probabilities and maps.
 GradCam = Callable[[Any, Any], tuple[Any, Any]]

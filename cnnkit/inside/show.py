@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit import plots
-from cnnkit.config.class_names import place_of
 from cnnkit.config.load import LoadedConfig
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.inside.outputs import LayerOutput, input_window, layer_outputs, stages, way_to
+from cnnkit.inside.outputs import input_window, layer_outputs, stages, way_to
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.runs.arrays import read_array
 from cnnkit.runs.best import Monitor
@@ -27,7 +26,6 @@ from cnnkit.terminal.printable import printable
 if TYPE_CHECKING:
     from cnnkit.data import Split
     from cnnkit.inside.feature_maps import Stages
-    from cnnkit.tasks.classification.predictions import Predictions
 
 #: Test images among which those are sought that excite a filter most.
 PATCH_IMAGES = 2000
@@ -74,7 +72,6 @@ def features(trained: TrainedRun, image: str, path: Path, max_megapixels: float 
         CnnkitError: if the image cannot be read, or the run has no model or no layer that outputs an image.
     """
     from cnnkit.inside.feature_maps import compile_stages, most_active, normalised
-    from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 
     found = stages(layer_outputs(trained.loaded))
     if not found:
@@ -83,10 +80,8 @@ def features(trained: TrainedRun, image: str, path: Path, max_megapixels: float 
     model = trained.model
     pixels, name = read_input(trained, image, max_megapixels)
     outputs, maps = compile_stages(model, found, jit_compile=trained.uses_xla)(pixels[None])
-    probabilities = probabilities_from_outputs(outputs, trained.interface.head)[0]
-    best = int(probabilities.argmax())
-    guess = f"says {trained.interface.class_names[best]}\n{probabilities[best]:.1%}"
-    rows = [Row("", [Picture(pixels, f"{name}\n{guess}")])]
+    guess = trained.task.guess(trained.interface, outputs[0])
+    rows = [Row("", [Picture(pixels, f"{name}\n{guess}".strip())])]
     for place, (channels,) in zip(found, maps, strict=True):
         chosen = most_active(channels, _MOST_CHANNELS)
         pictures = [Picture(normalised(channels[..., index]), f"channel {index}") for index in chosen]
@@ -95,121 +90,6 @@ def features(trained: TrainedRun, image: str, path: Path, max_megapixels: float 
         rows.append(Row(f"{place.name}: {size}{part}", pictures))
     note = "Each map from its smallest value (dark blue) to its largest (yellow)."
     sheet(f"Feature maps of {trained.run.name}", rows, path, note=note)
-
-
-def gradcam(
-    trained: TrainedRun, image: str, classes: Sequence[str], path: Path, max_megapixels: float | None = None
-) -> None:
-    """Draws what in an image speaks for the predicted class, and for any others.
-
-    Args:
-        image: An image file, or the place of a test image.
-        classes: Names of further classes.
-        path: The PNG file to write.
-        max_megapixels: As for `read_input`.
-
-    Raises:
-        CnnkitError: if the image cannot be read, or the run has no model or no layer that outputs an image.
-        UsageError: if there is no such class.
-    """
-    from cnnkit.inside.gradcam import gradcam_of
-
-    names = trained.interface.class_names
-    further = []
-    for name in classes:
-        number = place_of(name, names)
-        if number is None:
-            raise UsageError(f"the run has no class `{name}`", f"Its classes are {', '.join(names)}.")
-        further.append(number)
-    compute, place = gradcam_of(trained)
-    pixels, title = read_input(trained, image, max_megapixels)
-    probabilities, _ = compute(pixels[None], [0])
-    best = int(probabilities[0].argmax())
-    wanted = list(dict.fromkeys([best, *further]))
-    _, maps = compute(np.stack([pixels] * len(wanted)), wanted)
-    pictures = [Picture(pixels, title)]
-    for index, overlay in zip(wanted, maps, strict=True):
-        verb = "says" if index == best else "for"
-        pictures.append(Picture(pixels, f"{verb} {names[index]}:\n{probabilities[0, index]:.1%}", overlay))
-    _gradcam_sheet(trained.run, place, [Row("", pictures)], path)
-
-
-def gradcam_mistakes(trained: TrainedRun, count: int, path: Path) -> None:
-    """Draws the most confident mistakes, and what in each spoke for the predicted and for the true class.
-
-    Raises:
-        CnnkitError: if the run was not evaluated, or has no model.
-    """
-    from cnnkit.inside.gradcam import gradcam_of
-    from cnnkit.tasks.classification.predictions import read_predictions, worst_mistakes
-
-    names = trained.interface.class_names
-    predictions = read_predictions(trained)
-    found = worst_mistakes(predictions, count)
-    compute, place = gradcam_of(trained)
-    if not found:
-        raise CnnkitError(f"the run `{trained.run.path}` made no mistake on its test images; there is none to show")
-    images = predictions.images(found)
-    sides = [
-        compute(images, [names.index(name) for name in chosen])[1]
-        for chosen in ([one.predicted_class for one in found], [one.true_class for one in found])
-    ]
-    pictures = []
-    for one, image, guess, truth in zip(found, images, *sides, strict=True):
-        pictures += [
-            Picture(image, f"{one.identity}\nis {one.true_class}"),
-            Picture(image, f"for {one.predicted_class}:\n{one.confidence:.1%}", guess),
-            Picture(image, f"for {one.true_class}:\n{one.true_probability:.1%}", truth),
-        ]
-    _gradcam_sheet(trained.run, place, [Row("", pictures)], path, columns=6)
-
-
-def _gradcam_sheet(run: Run, place: LayerOutput, rows: Sequence[Row], path: Path, columns: int = 8) -> None:
-    size = "x".join(map(str, place.size))
-    note = f"At {place.name}, {size}: from nothing (black) to what speaks most for the class (yellow)."
-    sheet(f"Grad-CAM of {run.name}", rows, path, columns=columns, note=note)
-
-
-def mistakes(trained: TrainedRun, count: int, path: Path) -> None:
-    """Draws the most confidently wrong test images, and the pairs of classes that are confused most, with examples.
-
-    Raises:
-        CnnkitError: if the run was not evaluated, or its test images are not there as they were.
-    """
-    from cnnkit.tasks.classification.predictions import read_predictions
-
-    predictions = read_predictions(trained)
-    if not predictions.wrong.size:
-        raise CnnkitError(f"the run `{trained.run.path}` made no mistake on its test images; there is none to show")
-    mistakes_sheet(predictions, f"Mistakes of {trained.run.name}", count, path)
-
-
-def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path) -> None:
-    """Draws what `mistakes` does, for the images of any split, of which at least one was taken for another class.
-
-    Raises:
-        CnnkitError: if the images are not there as they were.
-    """
-    from cnnkit.tasks.classification.predictions import confused_pairs, worst_mistakes
-
-    worst = worst_mistakes(predictions, count)
-    pictures = []
-    for one, image in zip(worst, predictions.images(worst), strict=True):
-        shares = f"{one.confidence:.1%} to {one.true_probability:.1%}"
-        pictures.append(Picture(image, f"says {one.predicted_class}\nis {one.true_class}\n{shares}"))
-    rows = [Row("The most confident mistakes, with the probabilities of both classes", pictures)]
-    for pair in confused_pairs(predictions, 5, 8):
-        heading = (
-            f"{pair.true_class} taken for {pair.predicted_class}: {pair.count} image{'s' * (pair.count != 1)}, "
-            f"{pair.share:.1%} of the class"
-        )
-        images = predictions.images(pair.examples)
-        examples = [
-            Picture(image, f"{one.identity}\n{one.confidence:.1%}")
-            for one, image in zip(pair.examples, images, strict=True)
-        ]
-        rows.append(Row(heading, examples))
-    sheet(title, rows, path)
 
 
 def patches(trained: TrainedRun, layer: str, path: Path) -> None:
@@ -371,7 +251,7 @@ def read_input(trained: TrainedRun, image: str, max_megapixels: float | None = N
     place = int(image)
     if place >= split.size:
         raise UsageError(f"there is no test image {place}: the run has {split.size:,}, the first is 0")
-    return split.read([place])[0], f"{split.ids[place]}\nis {interface.class_names[split.labels[place]]}"
+    return split.read([place])[0], f"{split.ids[place]}\n{split.targets.caption(place)}".strip()
 
 
 def curves(runs: Sequence[Run], path: Path) -> None:

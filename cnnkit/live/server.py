@@ -168,7 +168,7 @@ def _without_folders(value: Any) -> Any:
 
 def _test_metrics(run: Run) -> dict[str, Any] | None:
     try:
-        metrics = run.read_evaluation()
+        metrics = open_run(run).evaluation
         return {name: metrics[name] for name in ("accuracy", "loss", "images")}
     except CnnkitError:
         return None

@@ -1,4 +1,4 @@
-"""Pictures: networks, learning curves, confusion matrix, filters.
+"""Pictures: networks, learning curves, filters.
 
 matplotlib is used only through its Figure objects, without pyplot's global state, so that these functions
 may run in any thread. The same input makes the same bytes.
@@ -8,6 +8,5 @@ from cnnkit.plots.architecture import architecture, architecture_figure
 from cnnkit.plots.kernels import filters
 from cnnkit.plots.learning_curves import curves
 from cnnkit.plots.several_runs import curves_of_runs
-from cnnkit.tasks.classification.confusion import confusion_matrix
 
-__all__ = ["architecture", "architecture_figure", "confusion_matrix", "curves", "curves_of_runs", "filters"]
+__all__ = ["architecture", "architecture_figure", "curves", "curves_of_runs", "filters"]

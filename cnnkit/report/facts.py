@@ -85,7 +85,7 @@ def read_facts(trained: TrainedRun) -> Facts:
     run = trained.run
     loaded = attempt(lambda: trained.loaded)
     epochs = attempt(run.read_metrics)
-    evaluation = attempt(_evaluation, run)
+    evaluation = attempt(_evaluation, trained)
     return Facts(
         trained,
         loaded,
@@ -98,7 +98,8 @@ def read_facts(trained: TrainedRun) -> Facts:
     )
 
 
-def _evaluation(run: Run) -> dict[str, Any] | Missing:
+def _evaluation(trained: TrainedRun) -> dict[str, Any] | Missing:
+    run = trained.run
     if not run.evaluation.exists():
         return Missing(f"The run was not evaluated. Do it with: cnnkit eval {run.path}")
-    return run.read_evaluation()
+    return trained.evaluation

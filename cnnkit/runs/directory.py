@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from cnnkit.errors import CnnkitError
 from cnnkit.files import check_folder, check_regular, open_stream, to_csv, write_atomically
 from cnnkit.format.run_folders import CONFIG_FILE, ENVIRONMENT_FILE
-from cnnkit.runs.json_forms import ANY, REQUIRED, Form, mismatch
+from cnnkit.runs.json_forms import ANY, Form, mismatch
 
 #: Letters of an image's name that a picture's name has; a file system takes 255 bytes.
 _STEM_LENGTH = 40
@@ -48,22 +48,6 @@ ENVIRONMENT: Form = {
     "data": {"source": str, "fingerprint": str, "image_shape": [int], "class_names": [str], "resize": str}
     | {"max_megapixels": float, "images": {}},
     "model": {"head": str, "parameters": int},
-}
-
-_RATIOS = ("accuracy", "top_5_accuracy", "loss", "calibration_error", "macro_precision", "macro_recall", "macro_f1")
-
-#: What evaluation.json says; of other versions it may say more.
-EVALUATION: Form = {
-    "images": int,
-    "cross_entropy": float,
-    "metrics": {},
-    **dict.fromkeys(_RATIOS, float),
-    "per_class": [
-        {"class": str, "precision": float, "recall": float, "f1": float, "support": int}
-        | {REQUIRED: ("class", "precision", "recall", "f1", "support")}
-    ],
-    "confusion_matrix": [[int]],
-    REQUIRED: ("images", *_RATIOS, "per_class", "confusion_matrix"),
 }
 
 
@@ -324,22 +308,6 @@ class Run:
             CnnkitError: if it is missing or damaged, or may not be read.
         """
         return self.read_json(self.environment, ENVIRONMENT)
-
-    def read_evaluation(self) -> dict[str, Any]:
-        """evaluation.json, with all that an evaluation says.
-
-        Raises:
-            CnnkitError: if it is missing or damaged, or may not be read.
-        """
-        hint = f"Write it again: cnnkit eval {shlex.quote(str(self.path))}"
-        found = self.read_json(self.evaluation, EVALUATION, hint)
-        # Before losses had names of their own, the loss was the cross-entropy, and no metric was measured.
-        found["cross_entropy"] = found["loss"] if found.get("cross_entropy") is None else found["cross_entropy"]
-        found["metrics"] = found.get("metrics") or {}
-        classes, matrix = len(found["per_class"]), found["confusion_matrix"]
-        if len(matrix) != classes or any(len(row) != classes for row in matrix):
-            raise damaged(self.evaluation, f"`confusion_matrix` should have {classes} rows of as many numbers", hint)
-        return found
 
     def check_archive(self, path: Path, most_bytes: int) -> None:
         """Whether a file is a zip archive that unpacks to at most so many bytes.

@@ -1,19 +1,14 @@
-"""Several runs as one ensemble: whether they fit together, and what they measure alike."""
+"""Several runs as one ensemble: whether they fit together."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from cnnkit.config.class_names import same_names
 from cnnkit.errors import UsageError
 from cnnkit.runs.trained import TrainedRun
-
-if TYPE_CHECKING:
-    from cnnkit.config.training import TrainingConfig
 
 
 def check_members(members: Sequence[TrainedRun]) -> None:
@@ -73,33 +68,3 @@ def check_same_split(members: Sequence[TrainedRun], split: str) -> None:
                 "One of them may have learned from images of the other's. Measure them on the test split, or on a "
                 "folder of other images with `--data`.",
             )
-
-
-def measure_alike(
-    trainings: Sequence[TrainingConfig],
-    heads: Sequence[str],
-    outputs: Sequence[Any],
-    probabilities: Any,
-    labels: Any,
-    batch_size: int,
-) -> dict[str, Any]:
-    """The loss and the metrics that all runs of an ensemble have, of their mean; no network's weights are in it.
-
-    Args:
-        trainings, heads, outputs: Of each run; its outputs are [images, classes].
-        probabilities: The mean of the runs' class probabilities, likewise.
-        labels, batch_size: As for `objectives.measure`.
-
-    Returns:
-        What `objectives.measure` does; nothing where the runs' losses differ.
-    """
-    from cnnkit.runs import objectives
-
-    training = objectives.common(trainings, heads)
-    if training is None:
-        return {}
-    # A sigmoid's outputs are no distribution: their own mean, not that of what is made of them.
-    mean = sum(outputs) / len(outputs) if heads[0] == "sigmoid" else probabilities
-    if heads[0] == "logits":
-        mean = np.log(np.maximum(mean, np.finfo(np.float32).tiny))
-    return objectives.measure(training, heads[0], mean, labels, batch_size=batch_size)

@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.runs.heads import activate, before_activation
 
 #: What `--tta` may name: the mirror image; one pixel up-left and one down-right.
 TEST_TIME_AUGMENTATIONS = ("flip", "shift")
 
 #: Weights of more bytes than this stay variables: TensorFlow's graphs cannot exceed 2 GB.
 MOST_CONSTANT_BYTES = 1 << 30
-
-#: float32's smallest normal number and largest number below 1: probabilities are held between them for a logarithm.
-_SMALLEST, _LARGEST = 1.17549435e-38, 1 - 2.0**-24
 
 
 def parse_tta(text: str | None) -> tuple[str, ...]:
@@ -98,7 +96,7 @@ def compile_network(
         views = _views(images, tta)
         scores = before_activation(tf.cast(scoped(tf.concat(views, axis=0)), tf.float32), head)
         scores = tf.reshape(scores, [len(views), tf.shape(images)[0], scores.shape[-1]])
-        return _activate(tf.tensordot(tf.constant(weights), scores, axes=1), head)
+        return activate(tf.tensordot(tf.constant(weights), scores, axes=1), head)
 
     spec = tf.TensorSpec([None, *model.inputs[0].shape[1:]], dtype)
     compiled = tf.function(network, input_signature=[spec], jit_compile=jit_compile, autograph=False)
@@ -153,24 +151,6 @@ def _views(images: Any, tta: Sequence[str]) -> list[Any]:
     return views
 
 
-def before_activation(outputs: Any, head: str) -> Any:
-    """What entered the last activation, float32; for a softmax, up to a constant per row."""
-    import tensorflow as tf
-
-    if head == "softmax":
-        return tf.math.log(tf.maximum(outputs, _SMALLEST))
-    if head == "sigmoid":
-        held = tf.clip_by_value(outputs, _SMALLEST, _LARGEST)
-        return tf.math.log(held) - tf.math.log1p(-held)
-    return outputs
-
-
-def _activate(scores: Any, head: str) -> Any:
-    import tensorflow as tf
-
-    return {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}.get(head, tf.identity)(scores)
-
-
 #: Bounds of a batch in validation, evaluation and prediction: images, and bytes of all their activations.
 LARGEST_INFERENCE_BATCH = 500
 
@@ -192,3 +172,31 @@ def inference_batch_size(model: Any, image_shape: tuple[int, ...] | None = None)
             shapes.append(layer.compute_output_shape(shapes[-1] if shapes else (None, *image_shape)))
     values = sum(math.prod(shape[1:]) for shape in shapes)
     return int(max(1, min(LARGEST_INFERENCE_BATCH, INFERENCE_BYTES // (4 * max(values, 1)))))
+
+
+def predict_batches(network: Callable[[Any], Any], dataset: Any) -> tuple[Any, Any]:
+    """A network's outputs for a whole data set, with the targets.
+
+    One pass, in which every image is decoded once and the pairs hold even where the data set shuffles.
+
+    Args:
+        network: From a batch of images to a tensor of outputs: `compile_network`, or a Keras model.
+        dataset: A finite tf.data set of batches (images, targets); further elements, such as sample weights, are
+            ignored.
+
+    Returns:
+        The outputs [images, ...] and the targets [images, ...], as arrays.
+
+    Raises:
+        CnnkitError: if the data set is empty.
+    """
+    import tensorflow as tf
+
+    # Tensors until the end: on a GPU, looking at one would wait for it.
+    outputs, all_targets = [], []
+    for images, targets, *_ in dataset:
+        outputs.append(network(images))
+        all_targets.append(targets)
+    if not outputs:
+        raise CnnkitError("there are no images to evaluate", "Check the split or the folder.")
+    return tf.concat(outputs, axis=0).numpy(), tf.concat(all_targets, axis=0).numpy()

@@ -82,7 +82,7 @@ def _damaged_files(run: Run) -> Iterator[Path]:
     checks: list[tuple[Path, Callable[[], Any]]] = [
         (run.environment, run.read_environment),
         (run.metrics, run.read_metrics),
-        (run.evaluation, run.read_evaluation),
+        (run.evaluation, lambda: run.read_json(run.evaluation)),
         (run.checkpoint, lambda: run.check_archive(run.checkpoint, LARGEST_ARCHIVE)),
         (run.model, lambda: run.check_archive(run.model, LARGEST_ARCHIVE)),
     ]

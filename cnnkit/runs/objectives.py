@@ -3,45 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.tasks.classification import training as task
-
 if TYPE_CHECKING:
-    from cnnkit.config.training import TrainingConfig
+    from cnnkit.config.objectives.losses import Loss
+    from cnnkit.config.objectives.metrics import Metric
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """A loss and metrics, as a config names them."""
+
+    loss: Loss
+    metrics: Sequence[Metric]
 
 
 def measure(
-    training: TrainingConfig, head: str, outputs: Any, labels: Any, *, batch_size: int, penalty: float = 0.0
+    objectives: Objectives, head: str, outputs: Any, targets: Any, *, batch_size: int, penalty: float = 0.0
 ) -> dict[str, Any]:
     """The configured loss and metrics, as `val_loss` and `val_<metric>` are measured in training.
 
     Args:
         head: `softmax`, `sigmoid` or `logits`.
-        outputs: What the network outputs, [images, classes].
-        labels: The true class of each image, [images], whole numbers from 0.
+        outputs: The network's, [images, ...].
+        targets: As training has them, [images, ...], such as one-hot labels.
         batch_size: Images per batch: some losses, such as Circle, are no mean over images.
         penalty: What regularizers add to the loss.
 
     Returns:
         `loss`; `loss_function`: its name; `metrics`: a mapping from the metrics' columns to numbers.
     """
-    loss_config = task.configured_loss(training, head)
-    loss = loss_config.build(from_logits=head == "logits")
-    metrics = [metric.build(from_logits=head == "logits") for metric in training.metrics]
-    outputs = np.asarray(outputs, np.float32)
-    one_hot = np.eye(outputs.shape[1], dtype=np.float32)
+    loss = objectives.loss.build(from_logits=head == "logits")
+    metrics = [metric.build(from_logits=head == "logits") for metric in objectives.metrics]
+    outputs, targets = np.asarray(outputs, np.float32), np.asarray(targets, np.float32)
     total = 0.0
-    for start in range(0, len(labels), batch_size):
-        truth, guess = one_hot[labels[start : start + batch_size]], outputs[start : start + batch_size]
+    for start in range(0, len(targets), batch_size):
+        truth, guess = targets[start : start + batch_size], outputs[start : start + batch_size]
         total += float(loss(truth, guess)) * len(truth)
         for metric in metrics:
             metric.update_state(truth, guess)
     return {
-        "loss": total / len(labels) + penalty,
-        "loss_function": type(loss_config).__name__,
+        "loss": total / len(targets) + penalty,
+        "loss_function": type(objectives.loss).__name__,
         "metrics": {metric.name: float(metric.result()) for metric in metrics},
     }
 
@@ -64,16 +70,15 @@ def penalty_of(model: Any, batches: Any) -> float:
     return total / images
 
 
-def common(trainings: Sequence[TrainingConfig], heads: Sequence[str]) -> TrainingConfig | None:
-    """What several runs measure alike on the mean of their probabilities; None where their losses or heads differ."""
-    first = trainings[0]
-    losses = [task.configured_loss(training, head) for training, head in zip(trainings, heads, strict=True)]
-    if any(head != heads[0] for head in heads) or any(loss != losses[0] for loss in losses):
+def common(each: Sequence[Objectives], heads: Sequence[str]) -> Objectives | None:
+    """What several runs measure alike on the mean of their outputs; None where their losses or heads differ."""
+    loss = each[0].loss
+    if any(head != heads[0] for head in heads) or any(one.loss != loss for one in each):
         return None
-    metrics = [metric for metric in first.metrics if all(metric in training.metrics for training in trainings)]
+    metrics = [metric for metric in each[0].metrics if all(metric in one.metrics for one in each)]
     if heads[0] == "logits":
         # Means of probabilities have no logits; what knows logits knows probabilities, too.
-        if "from_logits" not in type(losses[0]).model_fields:
+        if "from_logits" not in type(loss).model_fields:
             return None
         metrics = [metric for metric in metrics if "from_logits" in type(metric).model_fields]
-    return first.model_copy(update={"metrics": metrics})
+    return Objectives(loss, tuple(metrics))

@@ -22,6 +22,8 @@ from cnnkit.network.xla import needing_xla
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.interface import Interface, noted_interface
+from cnnkit.task import Task
+from cnnkit.tasks import default_task
 
 log = logging.getLogger("cnnkit")
 
@@ -102,6 +104,23 @@ class TrainedRun:
             return Monitor.of_environment(self.environment)
         except CnnkitError:
             return Monitor()
+
+    @property
+    def task(self) -> Task:
+        """What its network has learned; where its config cannot be read, what one means that does not say it."""
+        try:
+            return self.loaded.config.task
+        except CnnkitError:
+            return default_task()
+
+    @cached_property
+    def evaluation(self) -> dict[str, Any]:
+        """evaluation.json, with all that an evaluation says.
+
+        Raises:
+            CnnkitError: if it is missing or damaged, or may not be read.
+        """
+        return self.task.read_evaluation(self.run)
 
     @cached_property
     def loaded(self) -> LoadedConfig:

@@ -15,11 +15,11 @@ from cnnkit.inside.gradcam import GradCam, compile_gradcam
 from cnnkit.inside.outputs import gradcam_layer, layer_outputs, stages
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import distinct_names
+from cnnkit.runs.heads import probabilities_from_outputs
 from cnnkit.runs.listing import number_in
 from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.serve.examples import read_examples
 from cnnkit.tasks.classification.answers import check_usable
-from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 
 
 class Served:

@@ -12,9 +12,9 @@ import numpy as np
 from cnnkit.errors import CnnkitError
 from cnnkit.files import replacing
 from cnnkit.runs.directory import Run
+from cnnkit.runs.heads import probabilities_from_outputs
 from cnnkit.runs.progress import Reporter
 from cnnkit.runs.samples import SAMPLES, write_samples
-from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 
 if TYPE_CHECKING:
     from cnnkit.config.dataset import DataSetInfo
@@ -44,7 +44,7 @@ class Snapshots:
         reporter: Gets told what there is to show.
         config: The run's.
         info: What is known of its data set.
-        head: The kind of the network's last layer, see `evaluate.probabilities_from_outputs`.
+        head: The kind of the network's last layer, see `heads.probabilities_from_outputs`.
         network: From uint8 images [n, height, width, channels] to outputs [n, classes], as the network is now.
         kernel: The first convolution's kernel as it is now, [height, width, channels, filters]; None without one.
     """

@@ -102,14 +102,13 @@ def trained(gate: Gate, config: str, overrides: list[str], output: str, arrays: 
 
 def evaluation(gate: Gate, run: str, arrays: str | None = None) -> None:
     """`cnnkit eval` of the test split; what counts is the pass over its batches, `predict_batches`."""
-    from cnnkit.runs import evaluation
+    from cnnkit.runs import evaluation, inference, outputs
     from cnnkit.runs.directory import Run
     from cnnkit.runs.trained import open_run
-    from cnnkit.tasks.classification import metrics as evaluate
 
     if arrays is not None:
         stand_in(arrays)
-    predict_batches = evaluate.predict_batches
+    predict_batches = inference.predict_batches
 
     def measured(*arguments: Any, **options: Any) -> Any:
         gate.enter()
@@ -117,7 +116,7 @@ def evaluation(gate: Gate, run: str, arrays: str | None = None) -> None:
         gate.leave()
         return found
 
-    evaluate.predict_batches = measured
+    outputs.predict_batches = measured  # type: ignore[attr-defined]
     while True:
         evaluation.evaluate_run(open_run(Run(Path(run))))
 

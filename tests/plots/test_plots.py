@@ -90,7 +90,7 @@ class TestConfusionMatrix:
     @pytest.mark.parametrize("classes", [1, 2, 20, 21, 120])
     def test_the_diagonal_is_dark_and_the_rest_light(self, tmp_path: Path, classes: int) -> None:
         path = tmp_path / "matrix.png"
-        plots.confusion_matrix(100 * np.eye(classes), [f"class {i}" for i in range(classes)], path)
+        confusion.confusion_matrix(100 * np.eye(classes), [f"class {i}" for i in range(classes)], path)
         picture = pixels(path)
         # The two ends of matplotlib's Blues: every row is right, or there are no such mistakes.
         assert contains(picture, "#08306b")
@@ -98,7 +98,7 @@ class TestConfusionMatrix:
 
     def test_colours_are_shares_of_the_true_class(self, tmp_path: Path) -> None:
         names = ["a", "b"]
-        plots.confusion_matrix([[9, 1], [9000, 1000]], names, tmp_path / "matrix.png")
+        confusion.confusion_matrix([[9, 1], [9000, 1000]], names, tmp_path / "matrix.png")
         picture = pixels(tmp_path / "matrix.png")
         height, width = picture.shape[:2]
         # Probes above the numbers of both rows, from the left end of the cells to the right.
@@ -113,19 +113,19 @@ class TestConfusionMatrix:
 
     def test_a_class_without_images_and_names_that_look_like_formulas(self, tmp_path: Path) -> None:
         names = ["$x^$ {", "猫", "n" * 200]
-        plots.confusion_matrix([[3, 1, 0], [0, 0, 0], [1, 1, 2]], names, tmp_path / "matrix.png")
+        confusion.confusion_matrix([[3, 1, 0], [0, 0, 0], [1, 1, 2]], names, tmp_path / "matrix.png")
         assert pixels(tmp_path / "matrix.png").shape[0] < 2000
 
     def test_nothing_is_cut_off_at_the_edges(self, tmp_path: Path) -> None:
         path = tmp_path / "matrix.png"
-        plots.confusion_matrix(np.eye(3), ["a very long class name", "b", "c"], path)
+        confusion.confusion_matrix(np.eye(3), ["a very long class name", "b", "c"], path)
         picture = pixels(path)
         for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
             assert (edge == 255).all()
 
     def test_a_matrix_that_does_not_fit_the_names_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(CnnkitError, match=r"3 classes.*\(2, 2\)"):
-            plots.confusion_matrix(np.eye(2), ["a", "b", "c"], tmp_path / "matrix.png")
+            confusion.confusion_matrix(np.eye(2), ["a", "b", "c"], tmp_path / "matrix.png")
 
 
 class TestFilters:
@@ -178,7 +178,7 @@ class TestFilters:
 
 DRAWINGS: list[Callable[[Path], Any]] = [
     lambda path: plots.curves(history(6), path),
-    lambda path: plots.confusion_matrix([[5, 1], [2, 4]], ["a", "b"], path),
+    lambda path: confusion.confusion_matrix([[5, 1], [2, 4]], ["a", "b"], path),
     lambda path: plots.filters(np.ones((3, 3, 1, 4)), np.zeros((3, 3, 1, 4)), path),
 ]
 

@@ -137,7 +137,7 @@ def test_what_is_no_file_is_not_opened(run: Run, kind: str) -> None:
     ("name", "read"),
     [
         ("environment.json", lambda run: (run.read_environment(), open_run(run).interface)),
-        ("evaluation.json", lambda run: run.read_evaluation()),
+        ("evaluation.json", lambda run: open_run(run).evaluation),
         ("live/state.json", lambda run: (server.run_state(run), request_stop(run), read_live_state(run))),
     ],
 )

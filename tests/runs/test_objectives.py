@@ -13,9 +13,13 @@ from trainings import config, rows, run_training, state
 
 from cnnkit.config.training import TrainingConfig
 from cnnkit.runs import objectives
-from cnnkit.runs.evaluation import EvaluationOptions, evaluate_ensemble, evaluate_run, one_line
+from cnnkit.runs.evaluation import EvaluationOptions, evaluate_ensemble, evaluate_run
+from cnnkit.runs.objectives import Objectives
 from cnnkit.runs.trained import open_run
+from cnnkit.tasks import default_task
+from cnnkit.tasks.classification.evaluation import summary
 from cnnkit.tasks.classification.tables import evaluation_table
+from cnnkit.tasks.classification.training import configured_loss
 
 CLASSES = 4
 
@@ -32,8 +36,12 @@ def figures() -> tuple[np.ndarray, np.ndarray]:
 def measured(text: dict[str, Any], head: str = "softmax", penalty: float = 0.0) -> dict[str, Any]:
     probabilities, labels = figures()
     outputs = np.log(probabilities) + 3 if head == "logits" else probabilities
+    return objectives.measure(named(text, head), head, outputs, np.eye(CLASSES)[labels], batch_size=16, penalty=penalty)
+
+
+def named(text: dict[str, Any], head: str = "softmax") -> Objectives:
     training = TrainingConfig.model_validate(text)
-    return objectives.measure(training, head, outputs, labels, batch_size=16, penalty=penalty)
+    return Objectives(configured_loss(training, head), training.metrics)
 
 
 def test_losses_are_the_means_over_images_whatever_the_batches() -> None:
@@ -77,8 +85,9 @@ def test_metrics_are_those_of_scikit_learn(head: str) -> None:
 
 
 def test_an_ensemble_measures_what_its_runs_have_in_common() -> None:
-    def common(*texts: dict[str, Any], heads: tuple[str, str] = ("softmax", "softmax")) -> TrainingConfig | None:
-        return objectives.common([TrainingConfig.model_validate(text) for text in texts], heads)
+    def common(*texts: dict[str, Any], heads: tuple[str, str] = ("softmax", "softmax")) -> Objectives | None:
+        each = [named(text, head) for text, head in zip(texts, heads, strict=True)]
+        return objectives.common(each, heads)
 
     found = common({"metrics": ["AUC", "F1Score"]}, {"loss": "CategoricalCrossentropy", "metrics": ["F1Score"]})
     assert found is not None
@@ -129,7 +138,7 @@ def test_the_cross_entropy_is_shown_beside_another_loss(tmp_path: Path) -> None:
     assert ["loss", "0.1234"] in lines
     assert ["cross-entropy", f"{evaluation['cross_entropy']:.4f}"] in lines
     assert ["recall_of_b", "0.2500"] in lines
-    assert "loss 0.1234" in one_line(other)
+    assert "loss 0.1234" in summary(other)
     run.write_json(run.evaluation, other)
     page = Page(write_report(open_run(run))).text
     for words in ("Test loss 0.1234 Huber", "recall_of_b 0.2500", f"Cross-entropy {evaluation['cross_entropy']:.4f}"):
@@ -202,7 +211,6 @@ def test_mixed_images_count_as_the_class_with_the_larger_share() -> None:
 
 def test_a_script_measures_mixed_images_as_a_run_does() -> None:
     from cnnkit.eject.training import write_training
-    from cnnkit.tasks import default_task
 
     training = TrainingConfig.model_validate({"metrics": ["Recall", "MeanSquaredError"]})
     for mixed in (False, True):

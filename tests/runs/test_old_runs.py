@@ -143,7 +143,7 @@ def change(run: Run, content: dict[str, Any]) -> None:
 def test_it_is_measured_as_before(run: Run, digits_run: Run, caplog: pytest.LogCaptureFixture) -> None:
     from cnnkit.runs.evaluation import evaluate_run
 
-    before, now = digits_run.read_evaluation(), evaluate_run(open_run(run))
+    before, now = open_run(digits_run).evaluation, evaluate_run(open_run(run))
     assert (now["accuracy"], now["cross_entropy"]) == (before["accuracy"], before["cross_entropy"])
     # Hinge of Keras: the mean of max(1 - y p, 0) for y of -1 and 1, over images and classes.
     from cnnkit.tasks.classification.predictions import read_predictions

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnnkit.config.target import OneClass, Target
-from cnnkit.task import Figure, Task
+from cnnkit.task import Evaluation, Figure, Task, TaskPredictions
 
 if TYPE_CHECKING:
     from cnnkit.config.check import Parts
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
+    from cnnkit.runs.directory import Run
+    from cnnkit.runs.interface import Interface
+    from cnnkit.runs.trained import TrainedRun
 
 
 class Classification(Task):
@@ -49,3 +53,63 @@ class Classification(Task):
         from cnnkit.tasks.classification.training import class_weights, finish_targets
 
         return finish_targets(class_weights(training, split.targets.values, target.all_names))
+
+    def evaluate(self, members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -> Evaluation:
+        from cnnkit.tasks.classification.evaluation import evaluate
+
+        return evaluate(members, images, tta)
+
+    def draw_evaluation(self, run: Run, evaluation: Evaluation) -> None:
+        from cnnkit.tasks.classification.confusion import confusion_matrix
+
+        names = [row["class"] for row in evaluation.metrics["per_class"]]
+        confusion_matrix(evaluation.metrics["confusion_matrix"], names, run.confusion_matrix)
+
+    def read_evaluation(self, run: Run) -> dict[str, Any]:
+        from cnnkit.tasks.classification.evaluation import read_evaluation
+
+        return read_evaluation(run)
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        from cnnkit.tasks.classification.evaluation import summary
+
+        return summary(metrics)
+
+    def table(self, metrics: dict[str, Any]) -> str:
+        from cnnkit.tasks.classification.tables import evaluation_table
+
+        return evaluation_table(metrics)
+
+    def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
+        from cnnkit.tasks.classification.pictures import mistakes
+
+        mistakes(trained, count, path)
+
+    def draw_predictions(self, predictions: TaskPredictions, title: str, count: int, path: Path) -> bool:
+        from cnnkit.tasks.classification.pictures import mistakes_sheet
+        from cnnkit.tasks.classification.predictions import Predictions
+
+        assert isinstance(predictions, Predictions)
+        if not predictions.wrong.size:
+            return False
+        mistakes_sheet(predictions, title, count, path)
+        return True
+
+    def guess(self, interface: Interface, outputs: Any) -> str:
+        from cnnkit.runs.heads import probabilities_from_outputs
+
+        probabilities = probabilities_from_outputs(outputs[None], interface.head)[0]
+        best = int(probabilities.argmax())
+        return f"says {interface.class_names[best]}\n{probabilities[best]:.1%}"
+
+    def draw_gradcam(
+        self, trained: TrainedRun, image: str, classes: Sequence[str], path: Path, max_megapixels: float | None
+    ) -> None:
+        from cnnkit.tasks.classification.pictures import gradcam
+
+        gradcam(trained, image, classes, path, max_megapixels)
+
+    def draw_gradcam_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
+        from cnnkit.tasks.classification.pictures import gradcam_mistakes
+
+        gradcam_mistakes(trained, count, path)

@@ -20,9 +20,9 @@ from cnnkit.format.run_folders import outside_runs
 from cnnkit.images.files import image_files, left_out_text
 from cnnkit.images.formats import IMAGE_SUFFIXES, CorruptImage
 from cnnkit.machine.processor import usable_cores
+from cnnkit.runs.heads import probabilities_from_outputs
 from cnnkit.runs.interface import Interface
 from cnnkit.runs.ranking import ranked
-from cnnkit.tasks.classification.metrics import probabilities_from_outputs
 from cnnkit.terminal.printable import printable, printable_json
 from cnnkit.terminal.tables import aligned
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,50 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
+from cnnkit.runs.heads import Probabilities
 
 #: Keras clips probabilities here before it takes their logarithm (`keras.config.epsilon()`).
 EPSILON = 1e-7
 
 CALIBRATION_BINS = 15
-
-Probabilities = NDArray[np.float64]
-
-
-def probabilities_from_outputs(outputs: Any, head: str) -> Probabilities:
-    """The class probabilities that a network's outputs stand for.
-
-    Args:
-        outputs: What the network outputs, [images, classes], any float type.
-        head: What the last layer is. `softmax`: the outputs are probabilities already and are kept;
-            `logits`: no activation, the softmax is applied here; `sigmoid`: one independent score in 0..1
-            per class, each row is divided by its sum (a row of zeros becomes uniform).
-
-    Returns:
-        float64, [images, classes].
-
-    Raises:
-        CnnkitError: if the outputs are not one row of scores per image.
-        ValueError: for an unknown head.
-    """
-    values: Probabilities = np.asarray(outputs, dtype=np.float64)
-    if values.ndim != 2:
-        raise CnnkitError(
-            f"a classifier outputs one score per class for each image, got outputs of shape {values.shape}",
-            "End the model with `Dense: classes`, or with global pooling or `Flatten` before it.",
-        )
-    if head == "softmax":
-        return values
-    if head == "logits":
-        # Without the largest logit, exp() cannot overflow; the softmax stays the same.
-        exponentials: Probabilities = np.exp(values - values.max(axis=1, keepdims=True))
-        exponentials /= exponentials.sum(axis=1, keepdims=True)
-        return exponentials
-    if head == "sigmoid":
-        totals = values.sum(axis=1, keepdims=True)
-        normalised = np.full_like(values, 1 / values.shape[1])
-        np.divide(values, totals, out=normalised, where=totals != 0)
-        return normalised
-    raise ValueError(f"expected the head softmax, logits or sigmoid, got {head!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,34 +166,6 @@ def _cross_entropy(probabilities: Probabilities, labels: NDArray[np.int64]) -> f
     totals = probabilities.sum(axis=1)
     of_truth = probabilities[np.arange(len(labels)), labels] / np.where(totals == 0, 1, totals)
     return float(-np.log(np.clip(of_truth, EPSILON, 1 - EPSILON)).mean())
-
-
-def predict_batches(network: Callable[[Any], Any], dataset: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """A network's outputs for a whole data set, with the labels.
-
-    One pass, in which every image is decoded once and the pairs hold even where the data set shuffles.
-
-    Args:
-        network: From a batch of images to a tensor of outputs: `inference.compile_network`, or a Keras model.
-        dataset: A finite tf.data set of batches (images, one-hot labels); further elements, such as sample
-            weights, are ignored.
-
-    Returns:
-        The outputs [images, ...] and the labels as whole numbers [images].
-
-    Raises:
-        CnnkitError: if the data set is empty.
-    """
-    import tensorflow as tf
-
-    # Tensors until the end: on a GPU, looking at one would wait for it.
-    outputs, labels = [], []
-    for images, one_hot, *_ in dataset:
-        outputs.append(network(images))
-        labels.append(tf.argmax(one_hot, axis=-1))
-    if not outputs:
-        raise CnnkitError("there are no images to evaluate", "Check the split or the folder.")
-    return tf.concat(outputs, axis=0).numpy(), tf.concat(labels, axis=0).numpy()
 
 
 def predictions_rows(

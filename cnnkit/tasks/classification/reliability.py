@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cnnkit.plots.style import BLUE, GREY, VERMILION, figure_of
 
 if TYPE_CHECKING:
-    from cnnkit.tasks.classification.metrics import Probabilities
+    from cnnkit.runs.heads import Probabilities
 
 
 def reliability_figure(probabilities: Probabilities, labels: NDArray[np.int64]) -> Any:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from cnnkit.errors import CnnkitError
+from cnnkit.runs.heads import probabilities_from_outputs
+from cnnkit.runs.inference import predict_batches
 from cnnkit.tasks.classification.metrics import (
     calibration_bins,
     calibration_error,
     classification_metrics,
-    predict_batches,
     predictions_rows,
-    probabilities_from_outputs,
 )
 
 
@@ -181,7 +181,8 @@ class TestPredictBatches:
         images = np.random.default_rng(0).integers(0, 4, (50, 2, 2, 1)).astype(np.uint8)
         one_hot = np.eye(4, dtype=np.float32)[images[:, 0, 0, 0]]
         dataset = tf.data.Dataset.from_tensor_slices((images, one_hot)).shuffle(50).batch(16)
-        outputs, labels = predict_batches(model, dataset)
+        outputs, targets = predict_batches(model, dataset)
+        labels = targets.argmax(axis=1)
         assert outputs.shape == (50, 4)
         np.testing.assert_array_equal(outputs[:, 0], 2 * labels)
         np.testing.assert_array_equal(np.bincount(labels), np.bincount(images[:, 0, 0, 0]))
@@ -200,7 +201,8 @@ class TestPredictBatches:
         images = draws.random((40, 4, 4, 3)).astype(np.float32)
         one_hot = np.eye(7, dtype=np.float32)[draws.integers(0, 7, 40)]
         dataset = tf.data.Dataset.from_tensor_slices((images, one_hot)).batch(16)
-        outputs, labels = predict_batches(model, dataset)
+        outputs, targets = predict_batches(model, dataset)
+        labels = targets.argmax(axis=1)
         np.testing.assert_allclose(outputs, model.predict(images, verbose=0), rtol=1e-5)
         ours = classification_metrics(probabilities_from_outputs(outputs, "softmax"), labels, names_of(7))
         loss, accuracy, top_5 = model.evaluate(dataset, verbose=0)
@@ -216,8 +218,8 @@ class TestPredictBatches:
         model = keras.Sequential([keras.Input((2, 2, 1)), *layers])
         images = np.arange(24, dtype=np.uint8).reshape(6, 2, 2, 1)
         one_hot = np.eye(3, dtype=np.float32)[[2, 1, 0, 0, 1, 2]]
-        outputs, labels = predict_batches(model, tf.data.Dataset.from_tensor_slices((images, one_hot)).batch(4))
-        assert labels.tolist() == [2, 1, 0, 0, 1, 2]
+        outputs, targets = predict_batches(model, tf.data.Dataset.from_tensor_slices((images, one_hot)).batch(4))
+        assert targets.argmax(axis=1).tolist() == [2, 1, 0, 0, 1, 2]
         np.testing.assert_allclose(probabilities_from_outputs(outputs, "logits").sum(axis=1), 1)
 
     def test_an_empty_data_set_is_refused(self) -> None:

@@ -1,0 +1,132 @@
+"""Pictures of what a classifier gets wrong, and of what in an image speaks for a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cnnkit.config.class_names import place_of
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.inside.outputs import LayerOutput
+from cnnkit.inside.show import read_input
+from cnnkit.plots.sheets import Picture, Row, sheet
+from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import TrainedRun
+from cnnkit.tasks.classification.predictions import Predictions
+
+
+def gradcam(
+    trained: TrainedRun, image: str, classes: Sequence[str], path: Path, max_megapixels: float | None = None
+) -> None:
+    """Draws what in an image speaks for the predicted class, and for any others.
+
+    Args:
+        image: An image file, or the place of a test image.
+        classes: Names of further classes.
+        path: The PNG file to write.
+        max_megapixels: As for `read_input`.
+
+    Raises:
+        CnnkitError: if the image cannot be read, or the run has no model or no layer that outputs an image.
+        UsageError: if there is no such class.
+    """
+    from cnnkit.inside.gradcam import gradcam_of
+
+    names = trained.interface.class_names
+    further = []
+    for name in classes:
+        number = place_of(name, names)
+        if number is None:
+            raise UsageError(f"the run has no class `{name}`", f"Its classes are {', '.join(names)}.")
+        further.append(number)
+    compute, place = gradcam_of(trained)
+    pixels, title = read_input(trained, image, max_megapixels)
+    probabilities, _ = compute(pixels[None], [0])
+    best = int(probabilities[0].argmax())
+    wanted = list(dict.fromkeys([best, *further]))
+    _, maps = compute(np.stack([pixels] * len(wanted)), wanted)
+    pictures = [Picture(pixels, title)]
+    for index, overlay in zip(wanted, maps, strict=True):
+        verb = "says" if index == best else "for"
+        pictures.append(Picture(pixels, f"{verb} {names[index]}:\n{probabilities[0, index]:.1%}", overlay))
+    _gradcam_sheet(trained.run, place, [Row("", pictures)], path)
+
+
+def gradcam_mistakes(trained: TrainedRun, count: int, path: Path) -> None:
+    """Draws the most confident mistakes, and what in each spoke for the predicted and for the true class.
+
+    Raises:
+        CnnkitError: if the run was not evaluated, or has no model.
+    """
+    from cnnkit.inside.gradcam import gradcam_of
+    from cnnkit.tasks.classification.predictions import read_predictions, worst_mistakes
+
+    names = trained.interface.class_names
+    predictions = read_predictions(trained)
+    found = worst_mistakes(predictions, count)
+    compute, place = gradcam_of(trained)
+    if not found:
+        raise CnnkitError(f"the run `{trained.run.path}` made no mistake on its test images; there is none to show")
+    images = predictions.images(found)
+    sides = [
+        compute(images, [names.index(name) for name in chosen])[1]
+        for chosen in ([one.predicted_class for one in found], [one.true_class for one in found])
+    ]
+    pictures = []
+    for one, image, guess, truth in zip(found, images, *sides, strict=True):
+        pictures += [
+            Picture(image, f"{one.identity}\nis {one.true_class}"),
+            Picture(image, f"for {one.predicted_class}:\n{one.confidence:.1%}", guess),
+            Picture(image, f"for {one.true_class}:\n{one.true_probability:.1%}", truth),
+        ]
+    _gradcam_sheet(trained.run, place, [Row("", pictures)], path, columns=6)
+
+
+def _gradcam_sheet(run: Run, place: LayerOutput, rows: Sequence[Row], path: Path, columns: int = 8) -> None:
+    size = "x".join(map(str, place.size))
+    note = f"At {place.name}, {size}: from nothing (black) to what speaks most for the class (yellow)."
+    sheet(f"Grad-CAM of {run.name}", rows, path, columns=columns, note=note)
+
+
+def mistakes(trained: TrainedRun, count: int, path: Path) -> None:
+    """Draws the most confidently wrong test images, and the pairs of classes that are confused most, with examples.
+
+    Raises:
+        CnnkitError: if the run was not evaluated, or its test images are not there as they were.
+    """
+    from cnnkit.tasks.classification.predictions import read_predictions
+
+    predictions = read_predictions(trained)
+    if not predictions.wrong.size:
+        raise CnnkitError(f"the run `{trained.run.path}` made no mistake on its test images; there is none to show")
+    mistakes_sheet(predictions, f"Mistakes of {trained.run.name}", count, path)
+
+
+def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path) -> None:
+    """Draws what `mistakes` does, for the images of any split, of which at least one was taken for another class.
+
+    Raises:
+        CnnkitError: if the images are not there as they were.
+    """
+    from cnnkit.tasks.classification.predictions import confused_pairs, worst_mistakes
+
+    worst = worst_mistakes(predictions, count)
+    pictures = []
+    for one, image in zip(worst, predictions.images(worst), strict=True):
+        shares = f"{one.confidence:.1%} to {one.true_probability:.1%}"
+        pictures.append(Picture(image, f"says {one.predicted_class}\nis {one.true_class}\n{shares}"))
+    rows = [Row("The most confident mistakes, with the probabilities of both classes", pictures)]
+    for pair in confused_pairs(predictions, 5, 8):
+        heading = (
+            f"{pair.true_class} taken for {pair.predicted_class}: {pair.count} image{'s' * (pair.count != 1)}, "
+            f"{pair.share:.1%} of the class"
+        )
+        images = predictions.images(pair.examples)
+        examples = [
+            Picture(image, f"{one.identity}\n{one.confidence:.1%}")
+            for one, image in zip(pair.examples, images, strict=True)
+        ]
+        rows.append(Row(heading, examples))
+    sheet(title, rows, path)
