@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import PydanticCustomError
+
 from cnnkit.errors import CnnkitError
+from cnnkit.format.base import Choice
 from cnnkit.format.fields import is_number, is_whole
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import LARGEST_ARCHIVE, Run
 from cnnkit.runs.finding import list_runs
+from cnnkit.task import Task
+from cnnkit.tasks import TASKS, default_task
 from cnnkit.terminal.tables import as_table
 
 
@@ -120,6 +125,17 @@ def within(value: Any, *keys: str) -> Any:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def task_of(run: Run) -> Task:
+    """What a run learns; where its config does not say it, or cannot be read, what a config means by default."""
+    written = within(plain_config(run), "task")
+    try:
+        task = default_task() if written is None else Choice(TASKS).validate(written)
+    except PydanticCustomError:
+        return default_task()
+    assert isinstance(task, Task)
+    return task
 
 
 def plain_config(run: Run) -> dict[str, Any] | None:

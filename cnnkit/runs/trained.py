@@ -22,8 +22,8 @@ from cnnkit.network.xla import needing_xla
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.interface import Interface, noted_interface
+from cnnkit.runs.listing import task_of
 from cnnkit.task import Task
-from cnnkit.tasks import default_task
 
 log = logging.getLogger("cnnkit")
 
@@ -105,13 +105,10 @@ class TrainedRun:
         except CnnkitError:
             return Monitor()
 
-    @property
+    @cached_property
     def task(self) -> Task:
         """What its network has learned; where its config cannot be read, what one means that does not say it."""
-        try:
-            return self.loaded.config.task
-        except CnnkitError:
-            return default_task()
+        return task_of(self.run)
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:
