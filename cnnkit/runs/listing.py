@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from pydantic_core import PydanticCustomError
+from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import CnnkitError
-from cnnkit.format.base import Choice
 from cnnkit.format.fields import is_number, is_whole
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import LARGEST_ARCHIVE, Run
 from cnnkit.runs.finding import list_runs
-from cnnkit.task import Task
-from cnnkit.tasks import TASKS, default_task
 from cnnkit.terminal.tables import as_table
+
+if TYPE_CHECKING:
+    from cnnkit.task import Task
 
 
 def run_rows() -> list[dict[str, Any]]:
@@ -129,12 +127,18 @@ def within(value: Any, *keys: str) -> Any:
 
 def task_of(run: Run) -> Task:
     """What a run learns; where its config does not say it, or cannot be read, what a config means by default."""
+    from pydantic_core import PydanticCustomError
+
+    from cnnkit.format.base import Choice
+    from cnnkit.task import Task as AnyTask
+    from cnnkit.tasks import TASKS, default_task
+
     written = within(plain_config(run), "task")
     try:
         task = default_task() if written is None else Choice(TASKS).validate(written)
     except PydanticCustomError:
         return default_task()
-    assert isinstance(task, Task)
+    assert isinstance(task, AnyTask)
     return task
 
 
