@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cnnkit.data.loading import load
 from cnnkit.data.splits import Split
+from cnnkit.data.targets import ClassNumbers
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import CorruptImage
 from cnnkit.task import Task
@@ -71,8 +72,9 @@ def _read(section: DataConfig, seed: int, count: int, task: Task | None, info: D
 
 def chosen_samples(split: Split, count: int) -> NDArray[np.int64]:
     """Places of some images of a split, at most `count`: of every class about equally many, where there are classes."""
-    strata = split.targets.strata()
-    return spread_over_classes(np.zeros(split.size, np.int64) if strata is None else strata, count)
+    targets = split.targets
+    classes = targets.values if isinstance(targets, ClassNumbers) else np.zeros(split.size, np.int64)
+    return spread_over_classes(classes, count)
 
 
 def spread_over_classes(labels: NDArray[Any], count: int) -> NDArray[np.int64]:
