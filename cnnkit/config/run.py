@@ -1,17 +1,18 @@
 """The whole config of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from cnnkit.augmentation import AUGMENTATIONS, Augmentation
+from cnnkit.augmentation import AUGMENTATIONS, Augmentation, augmented_shape
 from cnnkit.config.data import DataConfig
 from cnnkit.config.training import TrainingConfig
 from cnnkit.format.base import Choice, StrictModel
 from cnnkit.format.shapes import Shape
 from cnnkit.layers.base import Layer, Names
 from cnnkit.layers.blocks import BlockConfig, known_blocks, without_required
+from cnnkit.layers.sizes import for_both
 from cnnkit.layers.stack import Step, trace
 from cnnkit.layers.unresolved import LayerField
 from cnnkit.task import Task
@@ -99,3 +100,19 @@ class RunConfig(StrictModel):
     def mixes_labels(self) -> bool:
         """Whether training images are mixed, and their labels with them."""
         return any(one.mixes_labels for one in self.augmentation)
+
+    def steps_at_crops(self, steps: Sequence[Step], values: Mapping[str, int]) -> Sequence[Step]:
+        """The network as the images of training go through it, which may be crops of the whole ones.
+
+        Args:
+            steps: The network for whole images, see `ModelConfig.trace`.
+            values: What names in layers stand for.
+        """
+        shape = steps[0].input_shape
+        crop = augmented_shape(self.augmentation, shape)
+        return steps if crop == shape else self.model.trace(crop, values)
+
+    def steps_to_build(self, steps: Sequence[Step], values: Mapping[str, int]) -> Sequence[Step]:
+        """The network for whole images and for crops alike; for the arguments see `steps_at_crops`."""
+        at_crops = self.steps_at_crops(steps, values)
+        return steps if at_crops is steps else for_both(steps, at_crops)

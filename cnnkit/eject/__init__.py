@@ -126,7 +126,7 @@ def eject(loaded: LoadedConfig) -> str:
     config, info = loaded.config, loaded.info
     training = config.training
     policy = "float32" if training.dtype_policy == "auto" else training.dtype_policy
-    steps = loaded.steps
+    steps = config.steps_to_build(loaded.steps, info.target.values)
     resolved = [step.layer for step in steps]
     head = head_of(resolved)
     front, measured = _front(config, info.shape)

@@ -260,16 +260,17 @@ def write_network(
         if call.of_tensor and "." not in call.function:
             helpers.setdefault(call.module, set()).add(call.function)
     plain = [node for node in nodes if isinstance(node, Call) and not node.of_tensor]
+    taken = steps[0].fed or input_shape
     if len(plain) == len(nodes):
         lines = ["return keras.Sequential(", "    ["]
-        layers = [f"keras.Input({literal(input_shape)})", *([front] if front else []), *map(call_text, plain)]
+        layers = [f"keras.Input({literal(taken)})", *([front] if front else []), *map(call_text, plain)]
         for text in layers:
             lines += wrapped(text + ",", 8)
         lines += ["    ],", '    name="model",', ")"]
         definitions = []
     else:
         writer = _Writer(nodes, reserved.union(*helpers.values()))
-        lines = [f"inputs = keras.Input({literal(input_shape)})"]
+        lines = [f"inputs = keras.Input({literal(taken)})"]
         source = "inputs"
         if front:
             lines.append(f"x = {front}(inputs)")

@@ -209,6 +209,7 @@ class LocalResponseNormalization(Layer):
     """
 
     leading: ClassVar[str | None] = "depth_radius"
+    any_size: ClassVar[bool] = False
 
     depth_radius: int = Field(
         default=2, ge=1, le=_LARGEST_RADIUS, description="Neighbouring channels on each side, r, from 1."

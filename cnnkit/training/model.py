@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.augmentation import augmented_shape
 from cnnkit.format.shapes import Shape
 from cnnkit.layers.base import Seeds
 from cnnkit.layers.resolved import scopes
-from cnnkit.layers.sizes import for_both
 from cnnkit.layers.stack import Step, head
 from cnnkit.layers.weight_paths import SEPARATOR
 
@@ -65,7 +63,7 @@ def build_model(
     input_shape = steps[0].input_shape
     policy = config.training.dtype_policy
     seeds = Seeds(config.seed)
-    steps = _for_crops(config, steps, target)
+    steps = config.steps_to_build(steps, target.values)
     built: list[Any] = [keras.Input(shape=steps[0].fed or input_shape, name="image")]
     if constants is not None:
         mean, variance = constants
@@ -84,13 +82,6 @@ def build_model(
 
     layers = [step.layer for step in steps]
     return config.task.make_model(postpone_activations(built), config.training, head(layers), target)
-
-
-def _for_crops(config: RunConfig, steps: Sequence[Step], target: Target) -> Sequence[Step]:
-    """The layers for images of one size, or for whole images and the crops that they are trained on."""
-    input_shape = steps[0].input_shape
-    crop = augmented_shape(config.augmentation, input_shape)
-    return steps if crop == input_shape else for_both(steps, config.model.trace(crop, target.values))
 
 
 def _per_channel(values: Sequence[float], input_shape: Shape) -> list[float]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.augmentation import augmented_shape
 from cnnkit.layers.stack import head as head_of
 from cnnkit.layers.weight_paths import meant
 from cnnkit.machine.tensorflow import request
@@ -67,9 +66,7 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
     config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
     config = resolved(config, chosen)
     if chosen.device == "CPU":
-        crop = augmented_shape(config.augmentation, data.info.shape)
-        trained = stack if crop == data.info.shape else config.model.trace(crop, data.info.target.values)
-        check_training(_footprint(config, data, trained))
+        check_training(_footprint(config, data, config.steps_at_crops(stack, data.info.target.values)))
     measured = None
     if config.data.normalization == "standardize":
         with data_module.naming_corrupt_files(data.train, data.validation):

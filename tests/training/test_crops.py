@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 from cnnkit.config.run import RunConfig
 from cnnkit.config.target import Mask
+from cnnkit.eject.network import write_network
+from cnnkit.eject.text import import_lines
 from cnnkit.runs.inference import LARGEST_INFERENCE_BATCH, inference_batch_size
 from cnnkit.training.model import build_model, without_training_state
 
@@ -33,7 +36,7 @@ NETWORKS: dict[str, list[Any]] = {
     "kinds": [
         {"Conv2D": {"filters": 8, "kernel_size": 3, "padding": 1, "use_bias": False}},
         "BatchNormalization",
-        {"Residual": [{"Conv2D": {"filters": 8, "kernel_size": 3, "padding": "same"}}, "LocalResponseNormalization"]},
+        {"Residual": [{"Conv2D": {"filters": 8, "kernel_size": 3, "padding": "same"}}, "BatchNormalization"]},
         {"Residual": [{"Conv2D": {"filters": 8, "kernel_size": 3, "padding": "same", "strides": 2}}, "ReLU"]},
         {"MaxPooling2D": {"pool_size": 3, "strides": 2, "padding": 1}},
         {"Branches": {"paths": [[{"GlobalAveragePooling2D": {"keepdims": True}}], []], "merge": "multiply"}},
@@ -96,3 +99,16 @@ def test_batches_of_evaluation_are_as_large_as_whole_images_allow() -> None:
     shape = (320, 480, 3)
     both, alone = (built(config(NETWORKS["unet"], one), shape, None) for one in (crop, []))
     assert inference_batch_size(both, shape) == inference_batch_size(alone) < LARGEST_INFERENCE_BATCH
+
+
+def test_the_script_of_a_network_for_crops_takes_both_sizes() -> None:
+    values = Mask(5).values
+    made = config(NETWORKS["unet"], [{"RandomCrop": {"height": CROP[0], "width": CROP[1]}}])
+    steps = made.steps_to_build(made.model.trace(WHOLE, values), values)
+    network = write_network(steps, WHOLE, "float32", None, set())
+    body = "\n".join([*network.functions, "def build_model():", *(f"    {line}" for line in network.lines)])
+    script = ModuleType("ejected")
+    exec("\n".join([*import_lines(body)[1], body]), script.__dict__)
+    model = script.build_model()
+    for shape in (WHOLE, CROP):
+        assert model(np.zeros((1, *shape), np.float32)).shape == (1, *shape[:2], 5)
