@@ -7,7 +7,7 @@ is long, is in other modules of the folder, imported by the methods that need it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -173,6 +173,17 @@ class Task(NamedObject):
             and weights. None where nothing happens.
         """
         return None
+
+    def sample(self, batch: Mapping[str, Any], index: int, target: Target) -> tuple[Any, str]:
+        """An image of a training batch for the eye, uint8 [height, width, channels], and what is to be learned of it.
+
+        Args:
+            batch: As arrays, see `training_batches`.
+            index: The image's place in it.
+        """
+        import numpy as np
+
+        return np.clip(np.rint(batch["images"][index]), 0, 255).astype(np.uint8), ""
 
     # --- After training -------------------------------------------------------------------------------
 

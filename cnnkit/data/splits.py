@@ -137,6 +137,14 @@ class Split:
         """The images at `indices` of this split, uint8 [len(indices), height, width, channels]."""
         return self.read_stored(indices)[..., : self.shape[2]]
 
+    def read_batch(self, indices: Sequence[int] | Array) -> dict[str, Array]:
+        """The images at `indices` and what is to be learned of them, as arrays; see `Targets.in_graph`."""
+        import tensorflow as tf
+
+        places = np.asarray(indices, np.int64)
+        batch = self.targets.in_graph()(tf.constant(self.read_stored(places)), tf.constant(places))
+        return {name: value.numpy() for name, value in batch.items()}
+
     def read_masks(self, indices: Sequence[int] | Array) -> Array:
         """The masks of images that come with masks, uint8 [len(indices), height, width]."""
         return self.read_stored(indices)[..., -1]

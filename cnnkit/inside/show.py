@@ -182,47 +182,30 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
 
     data = data_module.load(config.data, config.seed, config.task, splits=("train",))
     assert data.train is not None
-    names = data.info.class_names or tuple(str(number) for number in range(data.info.classes))
     # Whole batches, because some augmentations mix images with others of theirs.
     size = min(max(images, config.data.batch_size), _MOST_IN_BATCH)
     chosen = data_module.order(config.seed, 0, data.train.size)[:size].numpy()
     images = min(images, len(chosen))
-    pixels, labels = data.train.read(chosen), data.train.labels[chosen]
-    one_hot = np.eye(data.info.classes, dtype=np.float32)[labels]
+    batch, target = data.train.read_batch(chosen), data.info.target
 
-    def drawn(augmentations: Sequence[Any], count: int) -> list[tuple[Any, Any]]:
-        pipeline = Pipeline(augmentations, config.seed)
-        batch = {"images": pixels, "labels": one_hot}
-        changed = [pipeline.apply_numpy(batch, epoch=epoch, places=chosen) for epoch in range(count)]
-        return [(one["images"], one["labels"]) for one in changed]
+    def drawn(augmentations: Sequence[Any]) -> list[dict[str, NDArray[Any]]]:
+        pipeline = Pipeline(augmentations, config.seed, masks=target.per_pixel, ignore=target.ignore)
+        return [pipeline.apply_numpy(batch, epoch=epoch, places=chosen) for epoch in range(draws)]
+
+    def pictures(changed: Sequence[dict[str, NDArray[Any]]], index: int) -> list[Picture]:
+        """An image as it is, then its draws, which say what is to be learned of them where that is something else."""
+        image, caption = config.task.sample(batch, index, target)
+        others = [config.task.sample(one, index, target) for one in changed]
+        return [Picture(image, caption), *(Picture(one, "" if text == caption else text) for one, text in others)]
 
     kinds = [type(augmentation).__name__ for augmentation in config.augmentation]
-    together = drawn(config.augmentation, draws)
-    rows = []
-    for index in range(images):
-        pictures = [Picture(pixels[index], names[labels[index]])]
-        pictures += [Picture(_bytes(batch[index]), _mixture(mixed[index], names)) for batch, mixed in together]
-        rows.append(Row(f"{' → '.join(kinds)}" if index == 0 else "", pictures))
+    together = drawn(config.augmentation)
+    rows = [Row(" → ".join(kinds) if index == 0 else "", pictures(together, index)) for index in range(images)]
     if len(kinds) > 1:
         for kind, alone in zip(kinds, config.augmentation, strict=True):
-            made = drawn([alone], draws)
-            pictures = [Picture(pixels[0], names[labels[0]])]
-            pictures += [Picture(_bytes(batch[0]), _mixture(mixed[0], names)) for batch, mixed in made]
-            rows.append(Row(f"{kind} alone", pictures))
+            rows.append(Row(f"{kind} alone", pictures(drawn([alone]), 0)))
     note = f"Left, the image as it is; then {draws} draws of it as the network receives it."
     sheet(f"Augmentation of {loaded.name}", rows, path, columns=draws + 1, note=note)
-
-
-def _bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
-
-
-def _mixture(label: NDArray[np.float32], names: Sequence[str]) -> str:
-    """What a mixed label says; nothing for the label of one class."""
-    parts = [(float(share), names[index]) for index, share in enumerate(label) if share > 0.005]
-    if len(parts) < 2:
-        return ""
-    return "\n".join(f"{share:.0%} {name}" for share, name in sorted(parts, reverse=True)[:2])
 
 
 def read_input(trained: TrainedRun, image: str, max_megapixels: float | None = None) -> tuple[NDArray[np.uint8], str]:

@@ -153,3 +153,10 @@ def test_images_read_from_files_make_the_same_batches_as_images_in_memory(tmp_pa
     for (images, labels), (other_images, other_labels) in pairs:
         np.testing.assert_array_equal(images, other_images)
         np.testing.assert_array_equal(labels, other_labels)
+
+
+def test_a_batch_is_read_with_its_targets() -> None:
+    split = numbered(10)
+    batch = split.read_batch([7, 2])
+    np.testing.assert_array_equal(batch["images"], split.read([7, 2]))
+    np.testing.assert_array_equal(batch["labels"], np.eye(3)[split.labels[[7, 2]]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -58,6 +58,14 @@ class Classification(Task):
         from cnnkit.tasks.classification.evaluation import evaluate
 
         return evaluate(members, images, tta)
+
+    def sample(self, batch: Mapping[str, Any], index: int, target: Target) -> tuple[Any, str]:
+        image, _ = super().sample(batch, index, target)
+        shares, names = batch["labels"][index], target.all_names
+        parts = [(float(share), names[number]) for number, share in enumerate(shares) if share > 0.005]
+        if len(parts) == 1:
+            return image, parts[0][1]
+        return image, "\n".join(f"{share:.0%} {name}" for share, name in sorted(parts, reverse=True)[:2])
 
     def draw_evaluation(self, run: Run, evaluation: Evaluation) -> None:
         from cnnkit.tasks.classification.confusion import confusion_matrix
