@@ -186,8 +186,31 @@ def _list_classes(folder: Path, scan: Scan) -> _Classes:
                 "folder",
             )
     listed = [image_files(path) for path in folders]
+    _check_apart([images for images, _ in listed])
     left_out = [str(path) for path in scan(folder)[1]] + [file for _, others in listed for file in others]
     return _Classes(folder, tuple(folders), tuple(tuple(images) for images, _ in listed), tuple(left_out))
+
+
+def _check_apart(classes: Iterable[Iterable[str]]) -> None:
+    """Refuses links by which a folder is in two classes.
+
+    Args:
+        classes: The image files of each class.
+
+    Raises:
+        DataProblem: if there is such a folder.
+    """
+    known: dict[str, str] = {}
+    for files in classes:
+        # A class has each folder once, see `image_files`.
+        for folder in dict.fromkeys(map(os.path.dirname, files)):
+            other = known.setdefault(os.path.realpath(folder), folder)
+            if other != folder:
+                raise DataProblem(
+                    f"`{other}` and `{folder}` are the same folder by a link, so that its images would be of two "
+                    "classes; remove the link from one of them",
+                    "folder",
+                )
 
 
 def _in_order_of(train: _Classes, split: _Classes) -> _Classes:

@@ -221,12 +221,13 @@ class TestTrain:
         self, here: Path, tmp_path: Path, cnnkit: Cnnkit, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from cnnkit.runs.directory import Run
+        from cnnkit.runs.trained import open_run
 
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
         (tmp_path / "a run").mkdir()
-        monkeypatch.setattr("cnnkit.training.train.train", lambda *_: Run(tmp_path / "a run"))
+        monkeypatch.setattr("cnnkit.training.train.train", lambda *_: open_run(Run(tmp_path / "a run")))
         monkeypatch.setattr("cnnkit.runs.evaluation.evaluate_run", interrupt)
         result = cnnkit("train", "net.yaml")
         assert result.code == 130

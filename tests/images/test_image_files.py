@@ -59,6 +59,36 @@ def test_links_to_folders_are_followed_once_behind_the_folders_own_files(tmp_pat
     assert collect_images([up]) == [up / name for name in images_of(up)]
 
 
+def test_training_and_prediction_take_the_same_files(tmp_path: Path) -> None:
+    """Through a linked class folder, a link inside a class, one folder linked twice there, and links that lead back."""
+    touch(tmp_path, "d/up/1.png", "d/up/deep/2.png", "store/down/3.png", "store/down/more/4.png", "shared/5.png")
+    root = tmp_path / "d"
+    (root / "down").symlink_to("../store/down")
+    (root / "up" / "shared").symlink_to(tmp_path / "shared")
+    (root / "up" / "twice").symlink_to("../../shared")
+    (root / "up" / "deep" / "back").symlink_to("..")
+    (tmp_path / "store" / "down" / "more" / "back").symlink_to(tmp_path / "store" / "down")
+    (tmp_path / "shared" / "round").symlink_to(root / "up")
+    listing = list_image_folder(root)
+    assert listing.splits["train"] == (
+        ("down/3.png", "down/more/4.png"),
+        ("up/1.png", "up/deep/2.png", "up/shared/5.png"),
+    )
+    assert collect_images([root]) == [root / file for file in listing.files()]
+
+
+@pytest.mark.parametrize(("link", "target"), [("d/b", "d/a"), ("d/c/more", "d/a"), ("d/c/inner", "d/a/inner")])
+def test_a_folder_is_of_one_class(tmp_path: Path, link: str, target: str) -> None:
+    touch(tmp_path, "d/a/1.png", "d/a/inner/2.png", "d/c/3.png")
+    (tmp_path / link).symlink_to(tmp_path / target)
+    with pytest.raises(DataProblem, match="are the same folder by a link") as caught:
+        list_image_folder(tmp_path / "d")
+    assert all(f"`{tmp_path / one}`" in str(caught.value.message) for one in (link, target))
+    # What it shows, a network can be asked all the same; once.
+    found = [os.path.realpath(file) for file in collect_images([tmp_path / "d"])]
+    assert len(found) == len(set(found)) == 3
+
+
 def test_links_that_lead_back_end(tmp_path: Path) -> None:
     touch(tmp_path, "d/up/1.png", "d/down/2.png", "other/3.png")
     (tmp_path / "d" / "up" / "here").symlink_to(".")
