@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,16 @@ def resumed_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     from report_runs import train_and_resume
 
     yield from shared_run(tmp_path_factory, "resumed", train_and_resume)
+
+
+@pytest.fixture
+def freed_networks() -> Iterator[None]:
+    """For tests of large networks: what they have made does not stand in memory beside what the next ones make.
+
+    A network and its optimizer refer to each other in circles, which Python looks for only now and then.
+    """
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -179,6 +179,7 @@ def built(loaded: LoadedConfig) -> tuple[Any, Any]:
     return first, second
 
 
+@pytest.mark.usefixtures("freed_networks")
 @pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
 def test_initial_outputs_are_those_of_training(name: str) -> None:
     loaded = load_config(str(shipped.find(name)))

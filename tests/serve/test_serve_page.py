@@ -77,7 +77,7 @@ def stroke(page: Any, points: list[tuple[float, float]]) -> None:
     """Moves the mouse along points of the pad, pressed."""
     box = page.locator("#pad").bounding_box()
     for index, (x, y) in enumerate(points):
-        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=2)
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
         if index == 0:
             page.mouse.down()
     page.mouse.up()
