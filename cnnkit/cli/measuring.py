@@ -29,7 +29,7 @@ log = logging.getLogger("cnnkit")
     show_default=True,
     help="Which split of the run's data set.",
 )
-@click.option("--data", "folder", metavar="FOLDER", help="Score another folder of class folders instead.")
+@click.option("--data", "folder", metavar="FOLDER|TABLE", help="Score another folder of class folders, or table.")
 @click.option(
     "--skip-corrupt", is_flag=True, help="Leave out files of --data that cannot be read, as `data.skip_corrupt` does."
 )
@@ -61,7 +61,7 @@ def evaluate(
 
     if skip_corrupt and folder is None:
         raise UsageError(
-            "--skip-corrupt is for a folder that --data names; for the run's own images, `data.skip_corrupt` of its "
+            "--skip-corrupt is for images that --data names; for the run's own images, `data.skip_corrupt` of its "
             "config decides"
         )
     views = parse_tta(tta)

@@ -97,7 +97,7 @@ def check_parts(parts: Parts, root: Node, recorded: RecordedImages | None = None
         report(("data", error.argument), error.message, of_key=False)
         return Checked(None, None, problems)
     if info.missing is not None:
-        report(("data", "folder"), info.missing, of_key=False, of_training=True)
+        report(("data", "folder" if data.table is None else "table"), info.missing, of_key=False, of_training=True)
     channels = info.shape[-1]
     if isinstance(data.normalization, ChannelStatistics) and len(data.normalization.mean) not in (1, channels):
         received = len(data.normalization.mean)

@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
+from cnnkit.config.class_names import same_for
 from cnnkit.format.base import StrictModel, describe, invalid
 from cnnkit.format.fields import (
     LARGEST_SIDE,
@@ -47,6 +48,37 @@ def _one_or_three(value: Any) -> Any:
     if is_whole(value):
         return value
     raise invalid(f"expected 1 or 3, got {describe(value)}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str) and value.strip():
+        return value
+    raise invalid(f"expected a name, got {describe(value)}")
+
+
+def _names(value: Any) -> list[str]:
+    """Names that differ, as a list."""
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(one, str) and one for one in value):
+        hint = "; put numbers in quotes" if isinstance(value, list | tuple) and value else ""
+        raise invalid(f"expected a list of names, got {describe(value)}{hint}")
+    names = [same_for(one) for one in value]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise invalid(f"`{twice}` is there twice; names must differ")
+    return list(value)
+
+
+def _columns(value: Any) -> str | list[str]:
+    return _text(value) if isinstance(value, str) else _names(value)
+
+
+_NAME_SCHEMA = {"type": "string", "minLength": 1}
+
+#: Text that is not empty.
+Text = Annotated[str, PlainValidator(_text), WithJsonSchema(_NAME_SCHEMA)]
+
+#: What only a table has.
+_OF_TABLES = ("image", "target", "split", "group", "class_names")
 
 
 class ChannelStatistics(StrictModel):
@@ -98,7 +130,7 @@ class Splits(StrictModel):
 class DataConfig(StrictModel):
     """Which images the network learns from, and how they reach it."""
 
-    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("name", "folder"),)
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("name", "folder", "table"),)
 
     name: str | None = Field(
         default=None, description="A TFDS data set name (`cifar10`, `mnist:3.0.1`), or the bundled `digits`."
@@ -108,6 +140,50 @@ class DataConfig(StrictModel):
         description="A folder of class folders, or one with `train` and `test` folders (`Training`, `seg_test`, `val` "
         "and the like) of class folders. Links are followed; hidden folders, those that systems make, and runs are no "
         "classes. A relative path belongs to the config file.",
+    )
+    table: Text | None = Field(
+        default=None,
+        description="A file of comma- or tab-separated values (UTF-8) with a row for each image below the names of the "
+        "columns. A relative path belongs to the config file; those of the images belong to the folder of the table. "
+        "Tabs separate the cells of `.tsv` files; of others, whichever of comma, tab and `;` is most frequent in the "
+        "first line. Columns that are not named here do not count, nor does the order of the rows.",
+    )
+    image: Text | None = Field(
+        default=None, description="Of a table, the column with the paths of the images; by default `image`."
+    )
+    target: (
+        Annotated[
+            str | list[str],
+            PlainValidator(_columns),
+            WithJsonSchema({"anyOf": [_NAME_SCHEMA, {**list_schema(_NAME_SCHEMA), "uniqueItems": True}]}),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Of a table, the column, or list of columns, of what is to be learned: the class of each image; "
+        "its labels in one cell with `;` between them, where an empty cell means none, or a list of columns of 0 and "
+        "1, one for each label; one or several columns of numbers.",
+    )
+    split: Text | None = Field(
+        default=None,
+        description="Of a table, the column that says `train`, `validation` (or `val`) or `test`; without it, images "
+        "are divided as those of a folder without splits.",
+    )
+    group: Text | None = Field(
+        default=None,
+        description="Of a table, the column of groups, such as patients, whose images all stay in the same split.",
+    )
+    class_names: (
+        Annotated[
+            list[str],
+            PlainValidator(_names),
+            WithJsonSchema({**list_schema(_NAME_SCHEMA, 2), "uniqueItems": True}),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Of a table, the classes, or the labels of one column, in the order of the network's outputs; any "
+        "other in the table is then an error. By default those in the table, sorted as text.",
     )
     validation: Rate = Field(
         default=0.1, description="Share of the training split held out for validation, 0 to below 1."
@@ -170,10 +246,22 @@ class DataConfig(StrictModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if self.name is None and self.folder is None:
-            raise invalid("needs `name:` (a TFDS data set, or `digits`) or `folder:` (a folder of class folders)")
-        if self.name is not None and self.folder is not None:
-            raise invalid("has both `name` and `folder`; keep one of them")
+        stated = [name for name in ("name", "folder", "table") if getattr(self, name) is not None]
+        if not stated:
+            raise invalid(
+                "needs `name:` (a TFDS data set, or `digits`), `folder:` (a folder of class folders) or `table:` (a "
+                "file with a row for each image)"
+            )
+        if len(stated) > 1:
+            raise invalid(f"has both `{stated[0]}` and `{stated[1]}`; keep one of them")
+        if self.table is None:
+            other = next((name for name in _OF_TABLES if getattr(self, name) is not None), None)
+            if other is not None:
+                raise invalid(f"`{other}` says how a `table` is read, which is not given; remove it", argument=other)
+        elif self.target is None:
+            raise invalid(
+                "`table` needs `target:`, the column (or list of columns) of what is to be learned", argument="table"
+            )
         if self.resize != "stretch" and self.image_size is None:
             raise invalid(
                 f"`resize: {self.resize}` says how images reach `image_size`, which is not given; add "
@@ -181,6 +269,18 @@ class DataConfig(StrictModel):
                 argument="resize",
             )
         return self
+
+    @property
+    def source(self) -> str:
+        """The name, folder or table."""
+        source = self.name or self.folder or self.table
+        assert source is not None
+        return source
+
+    @property
+    def has_files(self) -> bool:
+        """Whether the images are files that the user brings, in a folder or a table."""
+        return self.name is None
 
     @model_validator(mode="after")
     def _one_number_of_channels(self) -> Self:

@@ -6,18 +6,18 @@ import fnmatch
 import json
 import os
 import re
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cnnkit.config.data import DataConfig, DataProblem, Splits
-from cnnkit.config.image_folder import ImageFolder, image_header, list_image_folder
+from cnnkit.config.image_folder import ImageFolder, list_image_folder
+from cnnkit.config.image_headers import look_at_headers
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
-from cnnkit.config.target import Target
+from cnnkit.config.table import ImageTable, check_table, read_image_table
+from cnnkit.config.target import Labels, Numbers, Target
 from cnnkit.format.similar import nearest
 from cnnkit.images.files import folders_in
-from cnnkit.images.formats import CorruptImage
 from cnnkit.task import Task
 from cnnkit.tasks import default_task
 from cnnkit.terminal.printable import printable
@@ -34,9 +34,6 @@ __all__ = [
     "tfds_folder",
 ]
 
-#: Image headers read to learn a folder's sizes and modes; more would make a config check slow.
-HEADER_SAMPLE = 500
-
 
 @dataclass(frozen=True)
 class DataSetInfo:
@@ -45,10 +42,11 @@ class DataSetInfo:
     Args:
         shape: (height, width, channels) of the images that reach the network.
         target: What is to be learned of them.
-        source: Where this was found: `known`, `prepared`, `folder` or `config`.
+        source: Where this was found: `known`, `prepared`, `folder`, `table` or `config`.
         note: A line about a choice that the user may want otherwise; None where there was none.
         missing: Why the images themselves cannot be read, where only the config says what they are.
         listing: The files of a folder, so that whoever reads them need not look for them again; None for other data.
+        table: The rows of a table, likewise.
     """
 
     shape: tuple[int, int, int]
@@ -57,6 +55,7 @@ class DataSetInfo:
     note: str | None = None
     missing: str | None = None
     listing: ImageFolder | None = field(default=None, compare=False, repr=False)
+    table: ImageTable | None = field(default=None, compare=False, repr=False)
 
     @property
     def classes(self) -> int:
@@ -97,12 +96,13 @@ class _Found:
     note: str | None = None
     missing: str | None = None
     listing: ImageFolder | None = None
+    table: ImageTable | None = None
 
 
 def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetInfo:
     """Shape and target of the configured data, without TensorFlow.
 
-    Looked for in cnnkit's table of common sets, in a prepared TFDS folder, or in the image folder itself;
+    Looked for in cnnkit's table of common sets, in a prepared TFDS folder, or in the folder or table of images itself;
     `data.shape` and `data.classes` serve where none of these knows. `data.image_size` replaces height and
     width.
 
@@ -112,11 +112,18 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
     Raises:
         DataProblem: if nothing is known, the config contradicts what is known, or sizes differ.
     """
+    task = task or default_task()
+    if config.table is None and issubclass(task.target, Labels | Numbers):
+        raise DataProblem(
+            f"the images come with one class each, but the task learns {task.target.plural} of each; name a `table:` "
+            "that has them, with a row for each image",
+            "name" if config.folder is None else "folder",
+        )
     stated_splits = [name for name, value in config.splits.to_plain().items() if value is not None]
-    if stated_splits and (config.folder is not None or config.name == "digits"):
+    if stated_splits and (config.has_files or config.name == "digits"):
         raise DataProblem(
             f"`data.splits.{stated_splits[0]}` is a TFDS slice; a folder's splits are its `train`, `validation` "
-            "and `test` folders, and those of `digits` are fixed",
+            "and `test` folders, a table has a column for them (`split:`), and those of `digits` are fixed",
             "splits",
         )
     _check_test_is_stated(config.splits)
@@ -124,20 +131,16 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
         raise DataProblem(
             "`digits` are 8x8 and never resized; let the network begin with a `Resizing` layer instead", "image_size"
         )
-    if config.folder is not None:
-        found = _stated_folder(config) or _describe_folder(config.folder, config.image_size, config.max_megapixels)
-    else:
-        assert config.name is not None
-        found = _describe_name(config)
+    found = _describe_files(config, task) if config.has_files else _describe_name(config)
     _check_stated(config, found)
     height, width, channels = found.shape
     stated_channels = config.channels or (config.shape[2] if config.shape is not None else None)
-    if config.folder is not None and stated_channels is not None:
+    if config.has_files and stated_channels is not None:
         channels = stated_channels
     if config.image_size is not None:
         height, width = config.image_size
     if height is None or width is None:
-        what = f"folder `{config.folder}`" if config.folder else f"data set `{config.name}`"
+        what = f"{'data set' if config.name else 'table' if config.table else 'folder'} `{config.source}`"
         raise DataProblem(
             f"the images of the {what} differ in size; set `data.image_size: [height, width]` to resize them",
             "image_size",
@@ -145,8 +148,8 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
     classes = found.classes if found.classes is not None else config.classes
     assert classes is not None
     note = found.note if stated_channels is None else None
-    target = (task or default_task()).make_target(config, classes, found.class_names)
-    return DataSetInfo((height, width, channels), target, found.source, note, found.missing, found.listing)
+    target = task.make_target(config, classes, found.class_names)
+    return DataSetInfo((height, width, channels), target, found.source, note, found.missing, found.listing, found.table)
 
 
 def _check_test_is_stated(splits: Splits) -> None:
@@ -169,17 +172,17 @@ def _check_stated(config: DataConfig, found: _Found) -> None:
             f"`data.classes` is {config.classes}, but the data set has {found.classes} classes; remove `classes`",
             "classes",
         )
-    if config.folder is None and config.channels not in (None, found.shape[2]):
+    if not config.has_files and config.channels not in (None, found.shape[2]):
         raise DataProblem(
             f"`data.channels` is {config.channels}, but the images of `{config.name}` have {found.shape[2]}; only the "
-            "files of a folder are converted, so remove `channels`",
+            "files of a folder or table are converted, so remove `channels`",
             "channels",
         )
     if config.shape is None:
         return
     height, width, channels = found.shape
-    # An image folder has no channels of its own: files of any mode are converted, so the config may choose.
-    free_channels = config.folder is not None and config.shape[2] in (1, 3)
+    # Image files have no channels of their own: those of any mode are converted, so the config may choose.
+    free_channels = config.has_files and config.shape[2] in (1, 3)
     expected = [size for size in ((height, width), config.image_size) if size is not None]
     fits = any(
         all(known is None or known == stated for known, stated in zip(size, config.shape[:2], strict=True))
@@ -353,55 +356,29 @@ def _version_key(path: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in path.name.split("."))
 
 
-# --- Image folders --------------------------------------------------------------------------------------
+# --- Image files ----------------------------------------------------------------------------------------
 
 
-def _stated_folder(config: DataConfig) -> _Found | None:
-    """What the config says of a folder that is not there (yet); None where it is.
-
-    Raises:
-        DataProblem: if it is not, and the config does not say what its images are.
-    """
-    if config.folder is None or os.path.lexists(config.folder):
-        return None
+def _describe_files(config: DataConfig, task: Task) -> _Found:
     try:
-        list_image_folder(config.folder)
+        found = _list_files(config, task)
     except DataProblem as problem:
+        if os.path.lexists(config.source):
+            raise
+        # The files may come later, or have been there for the training alone.
         if config.shape is None or config.classes is None:
             hint = "; with `data.shape` and `data.classes`, the network can be inspected without it"
             raise DataProblem(problem.message + hint, problem.argument) from None
         return _Found(config.shape, config.classes, None, "config", missing=problem.message)
-    return None
+    return found
 
 
-def _describe_folder(folder: str, image_size: tuple[int, int] | None, most_megapixels: float) -> _Found:
-    listing = list_image_folder(folder)
-    files = list(listing.files())
-    step = max(1, -(-len(files) // HEADER_SAMPLE))
-    headers, problems = [], []
-    for file in files[::step]:
-        try:
-            headers.append(image_header(listing.root / file, most_megapixels))
-        except CorruptImage as problem:
-            problems.append(problem)
-    if not headers:
-        raise DataProblem(f"none of the image files in `{folder}` can be read: {problems[0]}", "folder")
-    coloured = sum(channels == 3 for _, _, channels in headers)
-    note = None
-    if 0 < coloured < len(headers) / 2:
-        note = (
-            f"{coloured:,} of the {len(headers):,} images looked at have colour, so that all are read in colour; "
-            "`data.channels: 1` reads them as grayscale"
-        )
-    sizes = Counter((height, width) for height, width, _ in headers)
-    height, width = next(iter(sizes)) if len(sizes) == 1 else (None, None)
-    if height is None and image_size is None:
-        (most, count), other = sizes.most_common(1)[0], sizes.most_common(2)[1][0]
-        raise DataProblem(
-            f"the images in `{folder}` differ in size ({count} of {len(headers)} looked at are "
-            f"{most[0]}x{most[1]}, others such as {other[0]}x{other[1]}); set "
-            "`data.image_size: [height, width]` to resize them",
-            "image_size",
-        )
-    shape = (height, width, 3 if coloured else 1)
-    return _Found(shape, len(listing.class_names), listing.class_names, "folder", note, listing=listing)
+def _list_files(config: DataConfig, task: Task) -> _Found:
+    if config.folder is not None:
+        listing = list_image_folder(config.folder)
+        shape, note = look_at_headers(listing.root, list(listing.files()), config)
+        return _Found(shape, len(listing.class_names), listing.class_names, "folder", note, listing=listing)
+    table = read_image_table(config, task.target)
+    check_table(table)
+    shape, note = look_at_headers(table.root, list(table.files()), config)
+    return _Found(shape, len(table.names), table.names, "table", note, table=table)

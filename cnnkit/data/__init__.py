@@ -1,4 +1,4 @@
-"""Data sets to uint8 images: TFDS by name, the bundled digits, and folders of class folders."""
+"""Data sets to uint8 images: TFDS by name, the bundled digits, folders of class folders, and tables."""
 
 from cnnkit.data.batches import (
     channel_statistics,
@@ -11,7 +11,8 @@ from cnnkit.data.batches import (
 from cnnkit.data.catalog import DataSetRow, data_set_summary, list_data_sets, prepare
 from cnnkit.data.division import stratified
 from cnnkit.data.images import read_image
-from cnnkit.data.loading import labelled_folder, load
+from cnnkit.data.labelled import is_table, labelled_folder, labelled_table
+from cnnkit.data.loading import load
 from cnnkit.data.samples import Samples, sample_test_images
 from cnnkit.data.splits import DataSets, Split, split_from_arrays
 from cnnkit.images.formats import CorruptImage
@@ -25,7 +26,9 @@ __all__ = [
     "channel_statistics",
     "data_set_summary",
     "evaluation_batches",
+    "is_table",
     "labelled_folder",
+    "labelled_table",
     "list_data_sets",
     "load",
     "naming_corrupt_files",

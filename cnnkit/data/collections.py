@@ -1,4 +1,4 @@
-"""Where splits come from: the bundled digits, prepared TFDS sets, folders; each with the splits that it brings."""
+"""Where splits come from: the bundled digits, prepared TFDS sets, folders, tables; each with its own splits."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
+from cnnkit.config.table import ImageTable, read_image_table
 from cnnkit.data.digits import read_digits
 from cnnkit.data.images import FolderSource, file_facts
-from cnnkit.data.splits import Source
-from cnnkit.data.targets import ClassNumbers, numbered
+from cnnkit.data.splits import Array, Source
+from cnnkit.data.targets import ClassNumbers, Targets, make_targets, numbered
 from cnnkit.errors import CnnkitError
 
 
@@ -69,16 +72,66 @@ class Folder:
     def open(self, spec: str) -> Source:
         if spec not in self._opened:
             files = self.listing.splits[spec]
-            self._opened[spec] = FolderSource(
-                self.listing.root,
-                [file for names in files for file in names],
-                ClassNumbers(numbered(files), self.listing.class_names),
-                self.info.shape,
-                resize=None if self.config.image_size is None else self.config.resize,
-                skip_corrupt=self.config.skip_corrupt,
-                most_megapixels=self.config.max_megapixels,
-            )
+            targets = ClassNumbers(numbered(files), self.listing.class_names)
+            paths = [file for names in files for file in names]
+            self._opened[spec] = _open_files(self.listing.root, paths, targets, self.config, self.info)
         return self._opened[spec]
+
+
+class Table:
+    """A table of images."""
+
+    def __init__(self, table: ImageTable, config: DataConfig, info: DataSetInfo) -> None:
+        self.table = table
+        self.config = config
+        self.info = info
+        self.splits = tuple(table.splits)
+        self.notes = table.notes
+        self._opened: dict[str, FolderSource] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.blake2b(digest_size=8)
+        digest.update(repr(self.table.names).encode())
+        count = 0
+        for split, images in self.table.splits.items():
+            for image in images:
+                size = file_facts(self.table.root / image.file).st_size
+                facts = (split, Path(image.file).as_posix(), size, image.value, image.group)
+                digest.update(repr(facts).encode())
+                count += 1
+        return f"table {self.table.name} ({count} images, content {digest.hexdigest()})"
+
+    def open(self, spec: str) -> Source:
+        if spec not in self._opened:
+            images = self.table.splits[spec]
+            targets = make_targets(self.info.target, [image.value for image in images])
+            files = [image.file for image in images]
+            groups = None
+            if self.config.group is not None:
+                groups = np.unique([str(image.group) for image in images], return_inverse=True)[1]
+            self._opened[spec] = _open_files(self.table.root, files, targets, self.config, self.info, groups)
+        return self._opened[spec]
+
+
+def _open_files(
+    root: Path,
+    files: Sequence[str],
+    targets: Targets,
+    config: DataConfig,
+    info: DataSetInfo,
+    groups: Array | None = None,
+) -> FolderSource:
+    return FolderSource(
+        root,
+        files,
+        targets,
+        info.shape,
+        resize=None if config.image_size is None else config.resize,
+        skip_corrupt=config.skip_corrupt,
+        most_megapixels=config.max_megapixels,
+        groups=groups,
+    )
 
 
 class Prepared:
@@ -112,11 +165,13 @@ def open_collection(config: DataConfig, info: DataSetInfo) -> Collection:
     """The configured data set; one that is missing is downloaded if it may be.
 
     Raises:
-        DataProblem: if a folder does not hold what it should.
+        DataProblem: if a folder or table does not hold what it should.
         CnnkitError: if the data are not there, or are damaged.
     """
     if config.folder is not None:
         return Folder(info.listing or list_image_folder(config.folder), config, info)
+    if config.table is not None:
+        return Table(info.table or read_image_table(config, type(info.target)), config, info)
     assert config.name is not None
     if config.name == "digits":
         return Digits()

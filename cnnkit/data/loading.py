@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from cnnkit.config.class_names import place_of
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
-from cnnkit.config.image_folder import list_labelled_folder
 from cnnkit.config.split_folders import test_split
-from cnnkit.config.target import OneClass
-from cnnkit.data.collections import Collection, Folder, Prepared, open_collection
+from cnnkit.data.collections import Collection, Folder, Prepared, Table, open_collection
 from cnnkit.data.copies import Measured, copies_text, find_copies, measured, measured_in_cache
 from cnnkit.data.decoded import decode, readable
 from cnnkit.data.division import by_groups
 from cnnkit.data.images import CorruptFiles, FolderSource
 from cnnkit.data.memory import MEMORY_SHARE
 from cnnkit.data.splits import Array, DataSets, Source, Split
-from cnnkit.data.targets import ClassNumbers, numbered
-from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.data.targets import ClassNumbers
+from cnnkit.errors import CnnkitError
 from cnnkit.format.seeds import derive_seed
-from cnnkit.images.formats import MOST_MEGAPIXELS, CorruptImage
+from cnnkit.images.formats import CorruptImage
 from cnnkit.machine.memory import available_memory
 from cnnkit.task import Task
 
@@ -58,10 +53,11 @@ def load(
 
     The test split is the set's own, else its validation split, else a stratified fifth that no seed moves.
     The validation split is a stratified share of the training split, drawn by `seed`, unless
-    `data.splits.validation` names a slice, or the folder has `train`, `validation` and `test` folders.
+    `data.splits.validation` names a slice, or the folder or table has `train`, `validation` and `test`. Groups of a
+    table stay whole, and what is a number is not stratified.
 
     Args:
-        config: The `data` section; a relative `folder` is looked up from the working directory.
+        config: The `data` section; a relative `folder` or `table` is looked up from the working directory.
         seed: The run's seed; the split draws from a stream of its own.
         task: What is to be learned of the images; by default what a config means that does not say it.
         splits: Which splits to load; the others are None.
@@ -74,18 +70,18 @@ def load(
     try:
         info = info or describe_data_set(config, task)
         collection = open_collection(config, info)
-        if config.folder is None:
+        if not config.has_files:
             # A download brings the class names.
             info = describe_data_set(config, task)
     except DataProblem as problem:
         raise CnnkitError(f"data.{problem.argument}: {problem.message}") from None
-    plan = _plan(config, info, collection, seed, splits)
+    plan = _plan(config, collection, seed, splits)
     besides = []
-    if "train" in splits and "test" not in splits and config.folder is not None:
+    if "train" in splits and "test" not in splits and config.has_files:
         test_spec = _test_spec(config, collection)
         # Corrupt test images, and copies of training images, are to be known before the training, not after it.
         besides = [collection.open(test_spec)] if test_spec is not None else []
-    made, memory = _make_splits(plan, info, config.memory, memory_bytes, besides)
+    made, memory = make_splits(plan, config.memory, memory_bytes, besides)
     return DataSets(
         train=made.get("train"),
         validation=made.get("validation"),
@@ -97,105 +93,44 @@ def load(
             *collection.notes,
             *_note_on_test(config, collection),
             *([info.note] if info.note else []),
-            *(_note_on_copies(config, info, collection, seed, made) if config.folder is not None else []),
+            *(_note_on_copies(config, collection, seed, made) if config.has_files else []),
         ),
     )
 
 
 def training_images(config: DataConfig, seed: int, info: DataSetInfo) -> Measured | None:
-    """The training images of a folder, where the cache holds them; nothing is decoded.
+    """The training images of a folder or table, where the cache holds them; nothing is decoded.
 
     Args:
         info: What `describe_data_set` says of the section.
     """
-    if config.folder is None:
+    if not config.has_files:
         return None
     try:
-        plan = _plan(config, info, open_collection(config, info), seed, ("train",))
+        plan = _plan(config, open_collection(config, info), seed, ("train",))
         return measured_in_cache("train", *plan["train"])
     except (DataProblem, CnnkitError, OSError):
         return None
 
 
-def _note_on_copies(
-    config: DataConfig, info: DataSetInfo, collection: Collection, seed: int, made: dict[str, Split]
-) -> list[str]:
+def _note_on_copies(config: DataConfig, collection: Collection, seed: int, made: dict[str, Split]) -> list[str]:
     """How many images of the other splits, of the test split also where it was not asked for, are training images."""
     training = measured(made["train"]) if "train" in made else None
     if training is None:
         return []
     others = [measured(split) for name, split in made.items() if name != "train"]
     if "test" not in made:
-        plan = _plan(config, info, collection, seed, ("test",))
+        plan = _plan(config, collection, seed, ("test",))
         others += [measured_in_cache(name, source, positions) for name, (source, positions) in plan.items()]
     copies = [found for other in others if other is not None and (found := find_copies(training, other))]
     return [f"{copies_text(copies)}; `cnnkit data check` lists all"] if copies else []
-
-
-def labelled_folder(
-    folder: str | Path,
-    *,
-    class_names: Sequence[str],
-    shape: tuple[int, int, int],
-    resize: str = "stretch",
-    most_megapixels: float = MOST_MEGAPIXELS,
-    skip_corrupt: bool = False,
-    memory_bytes: int | None = None,
-) -> Split:
-    """All images of a folder of class folders as one split, converted to what a trained network takes.
-
-    Where the folder has folders of splits, those of the one to test on are taken, see `list_labelled_folder`.
-
-    Args:
-        folder: The folder of class folders.
-        class_names: The network's classes in order; the folders' names have to be among them.
-        shape: (height, width, channels) that the network takes.
-        resize: How images of another size are resized, see `read_image`.
-        most_megapixels: Images with more cannot be decoded.
-        skip_corrupt: Whether files that cannot be decoded are left out.
-        memory_bytes: As for `load`.
-
-    Raises:
-        UsageError: if there is no such folder.
-        CnnkitError: if it holds no images, or has a class that the network does not know.
-    """
-    try:
-        listing = list_labelled_folder(folder)
-    except DataProblem as problem:
-        # Whatever is wrong inside a folder, the command line was right to name it.
-        kind = CnnkitError if os.path.isdir(folder) else UsageError
-        raise kind(problem.message) from None
-    for note in listing.notes:
-        log.warning("%s", note)
-    files: list[tuple[str, ...]] = [()] * len(class_names)
-    for name, paths in zip(listing.class_names, listing.splits["test"], strict=True):
-        place = place_of(name, class_names)
-        if place is None:
-            raise CnnkitError(
-                f"`{folder}` has the class `{name}`, which the network does not know",
-                "Its classes are " + ", ".join(f"`{known}`" for known in class_names) + ".",
-            )
-        files[place] = paths
-    source = FolderSource(
-        listing.root,
-        [file for paths in files for file in paths],
-        ClassNumbers(numbered(files), class_names),
-        shape,
-        resize=resize,
-        skip_corrupt=skip_corrupt,
-        skip_by="add `--skip-corrupt`",
-        most_megapixels=most_megapixels,
-    )
-    info = DataSetInfo(shape, OneClass(len(class_names), tuple(class_names)), "folder")
-    plan = {"test": _whole(source)}
-    return _make_splits(plan, info, "auto", memory_bytes)[0]["test"]
 
 
 # --- Dividing -----------------------------------------------------------------------------------------
 
 
 def _plan(
-    config: DataConfig, info: DataSetInfo, collection: Collection, seed: int, splits: Sequence[str]
+    config: DataConfig, collection: Collection, seed: int, splits: Sequence[str]
 ) -> dict[str, tuple[Source, Array]]:
     """For each split asked for that exists: its source and the positions in it."""
     train_spec = config.splits.train or "train"
@@ -203,7 +138,7 @@ def _plan(
     validation_spec = config.splits.validation
     if (
         validation_spec is None
-        and isinstance(collection, Folder)
+        and isinstance(collection, Folder | Table)
         and "validation" in collection.splits
         and test_spec != "validation"
         and config.validation > 0
@@ -214,9 +149,9 @@ def _plan(
         _check_overlap(collection, train_spec, validation_spec, test_spec)
     plan: dict[str, tuple[Source, Array]] = {}
     if "test" in splits and test_spec is not None:
-        plan["test"] = _whole(collection.open(test_spec))
+        plan["test"] = whole(collection.open(test_spec))
     if "validation" in splits and validation_spec is not None:
-        plan["validation"] = _whole(collection.open(validation_spec))
+        plan["validation"] = whole(collection.open(validation_spec))
     shared = validation_spec is None and config.validation > 0
     if "train" in splits or ("validation" in splits and shared) or ("test" in splits and test_spec is None):
         divide = _Division(config.validation if shared else 0.0, test_spec is None, seed)
@@ -266,7 +201,8 @@ def _divide(source: Source, positions: Array, share: float, seed: int, purpose: 
     return positions[rest], positions[part]
 
 
-def _whole(source: Source) -> tuple[Source, Array]:
+def whole(source: Source) -> tuple[Source, Array]:
+    """All of a source, for `make_splits`."""
     return source, np.arange(source.targets.size)
 
 
@@ -312,9 +248,8 @@ def _check_overlap(collection: Prepared, train: str, validation: str | None, tes
 # --- In memory or not ---------------------------------------------------------------------------------
 
 
-def _make_splits(
+def make_splits(
     plan: dict[str, tuple[Source, Array]],
-    info: DataSetInfo,
     memory: str,
     memory_bytes: int | None,
     besides: Sequence[Source] = (),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from cnnkit.config.target import Labels, Numbers, OneClass, Target
 from cnnkit.data.division import at_random, by_labels, stratified
 from cnnkit.errors import CnnkitError
 
@@ -202,6 +203,20 @@ class LabelVectors(Vectors):
     def text(self, position: int) -> str:
         marked = [f"`{name}`" for name, mark in zip(self.names, self.values[position], strict=True) if mark]
         return f"labels {', '.join(marked)}" if marked else "no label"
+
+
+#: For each kind of target that images come with one by one: makes the targets of values and of the target's names.
+_MAKERS: Mapping[type[Target], Callable[[Array, Sequence[str]], Targets]] = {
+    OneClass: ClassNumbers,
+    Labels: LabelVectors,
+    Numbers: lambda values, names: Vectors(values),
+}
+
+
+def make_targets(target: Target, values: Sequence[Any]) -> Targets:
+    """The targets of images from what a table says of each: a class's number, or one number for each name."""
+    make = next(_MAKERS[kind] for kind in type(target).__mro__ if kind in _MAKERS)
+    return make(np.array(values), target.all_names)
 
 
 class StoredMasks:

@@ -124,6 +124,12 @@ def eject(loaded: LoadedConfig) -> str:
         UsageError: if the script cannot hold what the config asks for.
     """
     config, info = loaded.config, loaded.info
+    if config.data.table is not None:
+        raise UsageError(
+            f"a script reads its images from a folder or by the name of a data set; the config names the table "
+            f"`{config.data.table}`",
+            "Eject it with `data.folder` or `data.name` in the place of the table, and change what `load` reads.",
+        )
     training = config.training
     policy = "float32" if training.dtype_policy == "auto" else training.dtype_policy
     steps = config.steps_to_build(loaded.steps, info.target.values)

@@ -37,7 +37,7 @@ def read_tree(file: str, schema: Schema, text: str | None = None, seen: tuple[st
         message = f"expected sections such as `data:` and `model:`, got {describe(root.plain())}"
         raise ConfigError([Problem(root.place, "", message)])
     folder = "" if is_stream(file) else os.path.dirname(file)
-    _resolve_folder(root, os.path.abspath(folder))
+    _resolve_paths(root, os.path.abspath(folder))
     extends = root.value.pop("extends", None)
     if extends is None:
         return root
@@ -144,13 +144,13 @@ def _as_arguments(node: Node, cls: type[NamedObject]) -> Node:
     return Node({cls.leading: Node(node.value, node.place, node.key_place)}, node.place, node.key_place)
 
 
-def _resolve_folder(root: Node, directory: str) -> None:
-    """Makes `data.folder` absolute: a relative path belongs to the file (or the shell) that wrote it."""
+def _resolve_paths(root: Node, directory: str) -> None:
+    """Makes `data.folder` and `data.table` absolute: relative paths belong to the file (or shell) that wrote them."""
     data = root.value.get("data")
     if data is not None and isinstance(data.value, dict):
-        folder = data.value.get("folder")
-        if folder is not None and isinstance(folder.value, str) and folder.value:
-            folder.value = os.path.normpath(os.path.join(directory, os.path.expanduser(folder.value)))
+        for path in (data.value.get("folder"), data.value.get("table")):
+            if path is not None and isinstance(path.value, str) and path.value:
+                path.value = os.path.normpath(os.path.join(directory, os.path.expanduser(path.value)))
 
 
 def apply_override(root: Node, text: str, schema: Schema) -> None:
@@ -173,7 +173,7 @@ def apply_override(root: Node, text: str, schema: Schema) -> None:
     parts = [int(part) if _INDEX.fullmatch(part) else part for part in _PART.findall(path)]
     changed = root.copy()
     _Setter(place, path, _blocks(changed)).set(changed, schema, parts, value)
-    _resolve_folder(changed, os.getcwd())
+    _resolve_paths(changed, os.getcwd())
     root.value = changed.value
 
 

@@ -55,7 +55,7 @@ def check_same_split(members: Sequence[TrainedRun], split: str) -> None:
     def decides(member: TrainedRun) -> tuple[Any, ...]:
         config = member.loaded.config
         drawn = (config.data.validation, config.seed) if split != "test" else ()
-        return (config.data.name, config.data.folder, config.data.splits, *drawn)
+        return (config.data.source, config.data.split, config.data.splits, *drawn)
 
     for member in members:
         member.check_images()

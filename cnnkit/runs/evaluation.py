@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cnnkit.config.target import OneClass
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import write_atomically
 from cnnkit.runs import ensemble, inference
@@ -25,7 +26,7 @@ class EvaluationOptions:
 
     Attributes:
         split: `train`, `validation` or `test`.
-        folder: A folder of class folders to take instead.
+        folder: A folder of class folders, or a table, to take instead.
         tta: Test-time augmentations, see `inference.compile_network`.
         keep: Gets what was said of each image.
         skip_corrupt: Whether files of the folder that cannot be read are left out, as they are where the run's config
@@ -136,7 +137,7 @@ def _tell_copies(members: Sequence[TrainedRun], images: Any, folder: str) -> Non
 
 
 def labelled_images(trained: TrainedRun, options: EvaluationOptions = TEST_SPLIT) -> Any:
-    """The images of a run's split, as a `data.Split`, or those of a folder of class folders.
+    """The images of a run's split, as a `data.Split`, or those of another folder or table.
 
     Raises:
         CnnkitError: if the data set is not there, has changed, or has no such split.
@@ -145,15 +146,7 @@ def labelled_images(trained: TrainedRun, options: EvaluationOptions = TEST_SPLIT
 
     run = trained.run
     if options.folder is not None:
-        interface = trained.interface
-        return data_module.labelled_folder(
-            options.folder,
-            class_names=interface.class_names,
-            shape=interface.image_shape,
-            resize=interface.resize,
-            skip_corrupt=options.skip_corrupt or bool(within(plain_config(run), "data", "skip_corrupt")),
-            most_megapixels=options.max_megapixels or interface.max_megapixels,
-        )
+        return _other_images(trained, options, options.folder)
     data_set, config = trained.data_set, trained.loaded.config
     data = data_module.load(trained.data, config.seed, config.task, splits=(options.split,), info=data_set)
     trained.check_data(data.fingerprint)
@@ -161,6 +154,28 @@ def labelled_images(trained: TrainedRun, options: EvaluationOptions = TEST_SPLIT
     if split is None:
         raise UsageError(f"the run `{run.path}` has no {options.split} split (data.validation is 0)")
     return split
+
+
+def _other_images(trained: TrainedRun, options: EvaluationOptions, path: str) -> Any:
+    from cnnkit import data as data_module
+
+    interface = trained.interface
+    how: dict[str, Any] = {
+        "shape": interface.image_shape,
+        "resize": interface.resize,
+        "skip_corrupt": options.skip_corrupt or bool(within(plain_config(trained.run), "data", "skip_corrupt")),
+        "most_megapixels": options.max_megapixels or interface.max_megapixels,
+    }
+    loaded = trained.loaded
+    if data_module.is_table(path):
+        return data_module.labelled_table(path, loaded.config.data, target=loaded.info.target, **how)
+    if not isinstance(loaded.info.target, OneClass):
+        raise UsageError(
+            f"`{path}` is a folder, whose images have one class each; the run `{trained.run.path}` has learned "
+            f"{loaded.info.target.plural}",
+            "Name a table with the columns that it learned from.",
+        )
+    return data_module.labelled_folder(path, class_names=interface.class_names, **how)
 
 
 def _write(trained: TrainedRun, metrics: dict[str, Any], evaluation: Evaluation, images: Any) -> None:

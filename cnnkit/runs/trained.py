@@ -145,7 +145,7 @@ class TrainedRun:
     def data(self) -> DataConfig:
         """The `data` section with which the run's images are read as its network takes them."""
         section = self.loaded.config.data
-        if section.folder is None:
+        if not section.has_files:
             return section
         # Whatever the files would make of them today: these are the channels that the network takes.
         return section.model_copy(update={"channels": self.loaded.info.shape[2]})

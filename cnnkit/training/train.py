@@ -279,8 +279,8 @@ def _describe(prepared: Preparation, run: Run, console: Console) -> None:
     streamed = "; images are decoded as they are read" if data.memory == "stream" else ""
     console.line(f"run       {run.path}")
     console.line(
-        f"data      {config.data.name or config.data.folder}: {data.train.size:,} images {shape} to train{validation}, "
-        f"{data.info.classes} classes{streamed}"
+        f"data      {config.data.source}: {data.train.size:,} images {shape} to train{validation}, "
+        f"{data.info.classes} {data.info.target.plural}{streamed}"
     )
     for note in data.notes:
         console.line(f"note: {note}")

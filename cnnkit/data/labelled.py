@@ -1,0 +1,145 @@
+"""Other images with what is true of them, as a trained network takes them: behind `eval --data`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnnkit.config.class_names import place_of
+from cnnkit.config.data import DataConfig, DataProblem
+from cnnkit.config.image_folder import list_labelled_folder
+from cnnkit.config.split_folders import test_split
+from cnnkit.config.table import TABLE_SUFFIXES, columns_of, read_image_table
+from cnnkit.config.target import Target
+from cnnkit.data.images import FolderSource
+from cnnkit.data.loading import make_splits, whole
+from cnnkit.data.splits import Split
+from cnnkit.data.targets import ClassNumbers, make_targets, numbered
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.images.formats import MOST_MEGAPIXELS
+
+log = logging.getLogger("cnnkit")
+
+
+def is_table(path: str) -> bool:
+    """Whether a path is that of a table of images, rather than of a folder; it need not exist."""
+    return os.path.isfile(path) or (path.lower().endswith(TABLE_SUFFIXES) and not os.path.isdir(path))
+
+
+def labelled_folder(
+    folder: str | Path,
+    *,
+    class_names: Sequence[str],
+    shape: tuple[int, int, int],
+    resize: str = "stretch",
+    most_megapixels: float = MOST_MEGAPIXELS,
+    skip_corrupt: bool = False,
+    memory_bytes: int | None = None,
+) -> Split:
+    """All images of a folder of class folders as one split, converted to what a trained network takes.
+
+    Where the folder has folders of splits, those of the one to test on are taken, see `list_labelled_folder`.
+
+    Args:
+        folder: The folder of class folders.
+        class_names: The network's classes in order; the folders' names have to be among them.
+        shape: (height, width, channels) that the network takes.
+        resize: How images of another size are resized, see `read_image`.
+        most_megapixels: Images with more cannot be decoded.
+        skip_corrupt: Whether files that cannot be decoded are left out.
+        memory_bytes: As for `load`.
+
+    Raises:
+        UsageError: if there is no such folder.
+        CnnkitError: if it holds no images, or has a class that the network does not know.
+    """
+    try:
+        listing = list_labelled_folder(folder)
+    except DataProblem as problem:
+        # Whatever is wrong inside a folder, the command line was right to name it.
+        kind = CnnkitError if os.path.isdir(folder) else UsageError
+        raise kind(problem.message) from None
+    for note in listing.notes:
+        log.warning("%s", note)
+    files: list[tuple[str, ...]] = [()] * len(class_names)
+    for name, paths in zip(listing.class_names, listing.splits["test"], strict=True):
+        place = place_of(name, class_names)
+        if place is None:
+            raise CnnkitError(
+                f"`{folder}` has the class `{name}`, which the network does not know",
+                "Its classes are " + ", ".join(f"`{known}`" for known in class_names) + ".",
+            )
+        files[place] = paths
+    source = FolderSource(
+        listing.root,
+        [file for paths in files for file in paths],
+        ClassNumbers(numbered(files), class_names),
+        shape,
+        resize=resize,
+        skip_corrupt=skip_corrupt,
+        skip_by="add `--skip-corrupt`",
+        most_megapixels=most_megapixels,
+    )
+    return make_splits({"test": whole(source)}, "auto", memory_bytes)[0]["test"]
+
+
+def labelled_table(
+    file: str,
+    config: DataConfig,
+    *,
+    target: Target,
+    shape: tuple[int, int, int],
+    resize: str = "stretch",
+    most_megapixels: float = MOST_MEGAPIXELS,
+    skip_corrupt: bool = False,
+    memory_bytes: int | None = None,
+) -> Split:
+    """The images of a table as one split, converted to what a trained network takes.
+
+    Where the table has the column of the splits, those of the one to test on are taken, see `test_split`; else all.
+
+    Args:
+        file: The table.
+        config: The section that the network learned from, which names the columns.
+        target: What the network has learned; classes and labels have to be among its names.
+        shape: (height, width, channels) that the network takes; for what follows see `labelled_folder`.
+
+    Raises:
+        UsageError: if there is no such table, or the network did not learn from one.
+        CnnkitError: if its columns or rows cannot be used.
+    """
+    if config.table is None:
+        raise UsageError(
+            f"`{file}` is no folder; the run learned from `{config.source}`, which names no columns of a table",
+            "Measure it on a folder of class folders.",
+        )
+    try:
+        columns = columns_of(file)
+        split = config.split if place_of(config.split or "", columns) is not None else None
+        section = config.model_copy(update={"table": file, "split": split, "group": None, "class_names": None})
+        table = read_image_table(section, type(target), target.names)
+    except DataProblem as problem:
+        kind = CnnkitError if os.path.isfile(file) else UsageError
+        raise kind(problem.message) from None
+    chosen = test_split(table.splits) if split is not None else "train"
+    if chosen is None:
+        raise CnnkitError(
+            f"`{file}` has only images of the training split, from which the network may have learned",
+            "Give it rows of the split `test`, or leave out the column of the splits.",
+        )
+    for note in table.notes:
+        log.warning("%s", note)
+    images = table.splits[chosen]
+    source = FolderSource(
+        table.root,
+        [image.file for image in images],
+        make_targets(target, [image.value for image in images]),
+        shape,
+        resize=resize,
+        skip_corrupt=skip_corrupt,
+        skip_by="add `--skip-corrupt`",
+        most_megapixels=most_megapixels,
+    )
+    return make_splits({"test": whole(source)}, "auto", memory_bytes)[0]["test"]
