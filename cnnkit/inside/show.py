@@ -180,7 +180,7 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
     # It imports Keras, and so TensorFlow, whose settings must stand by then.
     from cnnkit.augmentation.pipeline import Pipeline
 
-    data = data_module.load(config.data, config.seed, config.task, splits=("train",))
+    data = data_module.load(config.data, config.seed, config.task, splits=("train",), info=loaded.info)
     assert data.train is not None
     # Whole batches, because some augmentations mix images with others of theirs.
     size = min(max(images, config.data.batch_size), _MOST_IN_BATCH)

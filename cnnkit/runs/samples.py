@@ -38,8 +38,8 @@ def read_samples(run: Run, interface: Interface) -> tuple[NDArray[np.uint8], NDA
     """
     arrays = read_arrays(run, run.live_samples, ("images", "labels"))
     images, labels = arrays["images"], arrays["labels"]
-    if images.dtype != np.uint8 or images.shape != (len(labels), *interface.image_shape):
+    if images.dtype != np.uint8 or images.shape != (labels.size, *interface.image_shape):
         raise damaged(run.live_samples, "it does not hold images as the network takes them")
-    if labels.dtype.kind != "i" or not np.isin(labels, np.arange(len(interface.class_names))).all():
+    if labels.ndim != 1 or labels.dtype.kind != "i" or not np.isin(labels, np.arange(len(interface.class_names))).all():
         raise damaged(run.live_samples, "it does not hold the classes of its images")
     return images, labels

@@ -27,6 +27,7 @@ IMAGES_PER_CLASS = 20
 
 CONFIG: dict[str, Any] = {
     "data": {"folder": "photos", "batch_size": 16},
+    "augmentation": [{"RandomFlip": "horizontal"}],
     "model": {
         "layers": [
             {"Conv2D": {"filters": 2, "kernel_size": 3}},
@@ -199,6 +200,7 @@ COMMANDS = {
     "features": ("show", "features", "run", "image.bmp"),
     "gradcam": ("show", "gradcam", "run", "image.bmp"),
     "patches": ("show", "filters", "run", "--layer", "0.Conv2D"),
+    "augmentation": ("show", "augmentation", "run"),
     "curves": ("show", "curves", "run"),
 }
 
