@@ -84,12 +84,12 @@ def check_regular(path: Path) -> os.stat_result:
     Raises:
         OSError: if it is not, or not there; `strerror` says which.
     """
-    found = os.lstat(path)
-    if not stat.S_ISREG(found.st_mode):
-        known = ((number, text) for is_kind, number, text in _KINDS if is_kind(found.st_mode))
+    facts = os.lstat(path)
+    if not stat.S_ISREG(facts.st_mode):
+        known = ((number, text) for is_kind, number, text in _KINDS if is_kind(facts.st_mode))
         number, text = next(known, (errno.EINVAL, "it is a device, not a file"))
         raise OSError(number, text, str(path))
-    return found
+    return facts
 
 
 def check_folder(path: Path) -> None:

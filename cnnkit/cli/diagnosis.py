@@ -185,5 +185,5 @@ def as_text(report: dict[str, Any]) -> str:
     from cnnkit.terminal.tables import as_lines
 
     shown = {key: value for key, value in report.items() if key != "problems"}
-    found = [f"problem: {problem}" for problem in report["problems"]] or ["no problems found"]
-    return "\n".join([as_lines(shown), "", *found])
+    problems = [f"problem: {problem}" for problem in report["problems"]] or ["no problems found"]
+    return "\n".join([as_lines(shown), "", *problems])

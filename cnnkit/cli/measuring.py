@@ -65,8 +65,8 @@ def evaluate(
             "config decides"
         )
     views = parse_tta(tta)
-    found = [find_run(run) for run in runs] or [find_run(None)]
-    title = str(found[0].path) if len(found) == 1 else f"the average of {len(found)} runs"
+    chosen = [find_run(run) for run in runs] or [find_run(None)]
+    title = str(chosen[0].path) if len(chosen) == 1 else f"the average of {len(chosen)} runs"
     table = named_file(csv_file, (".csv",), "--csv") if csv_file is not None else None
     sheet = named_file(mistakes, (".png",), "--mistakes") if mistakes is not None else None
     written: list[Path] = []
@@ -78,7 +78,7 @@ def evaluate(
     from cnnkit.runs.evaluation import EvaluationOptions, evaluate_ensemble, evaluate_run
     from cnnkit.runs.trained import open_run
 
-    opened = [open_run(run) for run in found]
+    opened = [open_run(run) for run in chosen]
     options = EvaluationOptions(split, folder, views, keep, skip_corrupt, max_megapixels)
     metrics = evaluate_run(opened[0], options) if len(opened) == 1 else evaluate_ensemble(opened, options)
     if as_json:
@@ -86,7 +86,7 @@ def evaluate(
         return
     augmented = f", test-time augmentation: {', '.join(views)}" if views else ""
     echo(f"{title}, {folder or split + ' split'}{augmented}\n\n{opened[0].task.table(metrics)}")
-    if len(found) > 1:
+    if len(chosen) > 1:
         echo(_members_text(opened[0].task.headline, metrics))
     for path in written:
         echo(f"wrote {path}")
@@ -154,12 +154,12 @@ def predict(
     from cnnkit.runs.inference import check_views, parse_tta
 
     views = parse_tta(tta)
-    found = find_run(run)
+    chosen = find_run(run)
     from cnnkit.runs.trained import open_run
     from cnnkit.tasks.classification import answers as prediction
 
     files = prediction.collect_images([Path(path) for path in paths])
-    trained = open_run(found)
+    trained = open_run(chosen)
     task = trained.interface
     check_views(views, task.image_shape)
     network, batch_size = trained.network(views)
@@ -185,16 +185,16 @@ def _runs_with_epochs() -> list[Run]:
     """The runs that have curves: at least one epoch has ended."""
     from cnnkit.runs.finding import list_runs
 
-    found = []
+    with_epochs = []
     for run in list_runs():
         if not run.metrics.exists():
             continue
         try:
             if run.read_metrics():
-                found.append(run)
+                with_epochs.append(run)
         except CnnkitError as error:
             log.warning("left out: %s", error.message)
-    return found
+    return with_epochs
 
 
 @click.command()
@@ -214,8 +214,8 @@ def runs(compare: bool, plot: str | None, as_json: bool) -> None:
     if compare:
         from cnnkit.comparing.seeds import as_text, comparison, read_results
 
-        found = read_results()
-        echo(printable_json(comparison(found)) if as_json else as_text(found))
+        results = read_results()
+        echo(printable_json(comparison(results)) if as_json else as_text(results))
         return
     from cnnkit.runs import listing
 

@@ -41,8 +41,8 @@ def complete_runs(context: click.Context, parameter: click.Parameter, incomplete
         names = [run.name for run in list_runs()]
     except CnnkitError:
         names = []
-    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-    return [*found, CompletionItem(incomplete, type="dir")]
+    items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [*items, CompletionItem(incomplete, type="dir")]
 
 
 def complete_configs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -56,12 +56,12 @@ def filters(run: str, layer: str | None, output: str | None) -> None:
     from cnnkit.runs.finding import find_run
     from cnnkit.runs.trained import open_run
 
-    found = find_run(run)
+    chosen = find_run(run)
     if layer is None:
-        _write(lambda path: pictures.filters(open_run(found), path), _picture(output, found.filters))
+        _write(lambda path: pictures.filters(open_run(chosen), path), _picture(output, chosen.filters))
     else:
         name = f"filters-{layer.replace('/', '-')}"
-        _write(lambda path: pictures.patches(open_run(found), layer, path), _picture(output, found.plot(name)))
+        _write(lambda path: pictures.patches(open_run(chosen), layer, path), _picture(output, chosen.plot(name)))
 
 
 @show.command()
@@ -76,9 +76,9 @@ def features(run: str, image: str, max_megapixels: float | None, output: str | N
     from cnnkit.runs.finding import find_run
     from cnnkit.runs.trained import open_run
 
-    found = find_run(run)
-    target = _picture(output, found.plot_of("features", image))
-    _write(lambda path: pictures.features(open_run(found), image, path, max_megapixels), target)
+    chosen = find_run(run)
+    target = _picture(output, chosen.plot_of("features", image))
+    _write(lambda path: pictures.features(open_run(chosen), image, path, max_megapixels), target)
 
 
 @show.command()
@@ -107,13 +107,13 @@ def gradcam(
         raise UsageError("expected an image, or --mistakes", "Such as: cnnkit show gradcam RUN photo.jpg")
     if mistakes and classes:
         raise UsageError("--mistakes shows the predicted and the true class; leave out --class")
-    found = find_run(run)
-    trained = open_run(found)
+    chosen = find_run(run)
+    trained = open_run(chosen)
     if image is None:
-        target = _picture(output, found.plot("gradcam-mistakes"))
+        target = _picture(output, chosen.plot("gradcam-mistakes"))
         _write(lambda path: trained.task.draw_gradcam_mistakes(trained, count, path), target)
     else:
-        target = _picture(output, found.plot_of("gradcam", image, classes))
+        target = _picture(output, chosen.plot_of("gradcam", image, classes))
         _write(lambda path: trained.task.draw_gradcam(trained, image, classes, path, max_megapixels), target)
 
 
@@ -127,9 +127,9 @@ def mistakes(run: str, count: int, output: str | None) -> None:
     from cnnkit.runs.finding import find_run
     from cnnkit.runs.trained import open_run
 
-    found = find_run(run)
-    trained = open_run(found)
-    _write(lambda path: trained.task.draw_mistakes(trained, count, path), _picture(output, found.mistakes))
+    chosen = find_run(run)
+    trained = open_run(chosen)
+    _write(lambda path: trained.task.draw_mistakes(trained, count, path), _picture(output, chosen.mistakes))
 
 
 @show.command()
@@ -212,9 +212,9 @@ def report(runs: tuple[str, ...], output: str | None) -> None:
     from cnnkit.runs.finding import find_run
     from cnnkit.runs.trained import open_run
 
-    found = [open_run(find_run(run)) for run in runs or (None,)]
+    opened = [open_run(find_run(run)) for run in runs or (None,)]
     path = None if output is None else _picture(output, Path(output), (".html", ".htm"))
-    if len(found) == 1:
-        echo(f"wrote {write_report(found[0], path=path)}")
+    if len(opened) == 1:
+        echo(f"wrote {write_report(opened[0], path=path)}")
     else:
-        echo(f"wrote {compare_report(found, path or Path('comparison.html'))}")
+        echo(f"wrote {compare_report(opened, path or Path('comparison.html'))}")

@@ -218,14 +218,14 @@ def _distance(first: LayerRow, second: LayerRow) -> float:
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The keys whose values differ, nested mappings key by key (`a.b`), each with both values."""
-    found: dict[str, tuple[Any, Any]] = {}
+    values: dict[str, tuple[Any, Any]] = {}
     for key in dict.fromkeys([*first, *second]):
         one, other = first.get(key), second.get(key)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
-            found |= {f"{key}.{inner}": pair for inner, pair in differences(one, other).items()}
+            values |= {f"{key}.{inner}": pair for inner, pair in differences(one, other).items()}
         elif one != other:
-            found[key] = (one, other)
-    return found
+            values[key] = (one, other)
+    return values
 
 
 def _section_differences(first: Side, second: Side) -> dict[str, tuple[Any, Any]]:
@@ -255,17 +255,17 @@ def as_json(pair: Pair) -> dict[str, Any]:
     """A pair as plain JSON values."""
     row = pair.first or pair.second
     assert row is not None
-    found: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "sign": pair.sign,
         "type": row.type,
         "labels": [one.label if one else None for one in (pair.first, pair.second)],
         "changes": {key: list(values) for key, values in pair.changes().items()},
     }
     for key in ("parameters", "macs", "activation_bytes", "receptive_field", "output_shape"):
-        found[key] = [getattr(one, key) if one else None for one in (pair.first, pair.second)]
+        entry[key] = [getattr(one, key) if one else None for one in (pair.first, pair.second)]
     if pair.inside:
-        found["layers"] = [as_json(one) for one in pair.inside]
-    return found
+        entry["layers"] = [as_json(one) for one in pair.inside]
+    return entry
 
 
 def as_text(first: Side, second: Side) -> str:

@@ -79,11 +79,11 @@ def _column(name: str, facts: Facts) -> Column:
 
 def _best(columns: Sequence[Column]) -> dict[str, float]:
     """The best value of each figure; none where the runs were tested on different classes or numbers of images."""
-    found = [column.facts.evaluation for column in columns if not isinstance(column.facts.evaluation, Missing)]
-    if len({(one["images"], *(row["class"] for row in one["per_class"])) for one in found}) != 1:
+    evaluations = [column.facts.evaluation for column in columns if not isinstance(column.facts.evaluation, Missing)]
+    if len({(one["images"], *(row["class"] for row in one["per_class"])) for one in evaluations}) != 1:
         return {}
     better = {"accuracy": max, "cross_entropy": min, "calibration_error": min, "macro_f1": max}
-    return {key: choose(one[key] for one in found) for key, choose in better.items()}
+    return {key: choose(one[key] for one in evaluations) for key, choose in better.items()}
 
 
 def _curves(names: Sequence[str], facts: Sequence[Facts]) -> Any:
@@ -129,7 +129,7 @@ def _paired(names: Sequence[str], facts: Sequence[Facts]) -> list[Paired] | Miss
     """
     from scipy.stats import binomtest
 
-    found = []
+    pairs = []
     known = [(name, one.predictions) for name, one in zip(names, facts, strict=True)]
     for (first, one), (second, other) in itertools.combinations(known, 2):
         if isinstance(one, Missing) or isinstance(other, Missing) or not _same_images(one, other):
@@ -137,10 +137,10 @@ def _paired(names: Sequence[str], facts: Sequence[Facts]) -> list[Paired] | Miss
         right, right_too = one.predicted == one.labels, other.predicted == other.labels
         alone, alone_too = int((right & ~right_too).sum()), int((right_too & ~right).sum())
         probability = float(binomtest(alone, alone + alone_too).pvalue) if alone + alone_too else 1.0
-        found.append((first, second, float(right_too.mean() - right.mean()), alone, alone_too, probability))
-    if not found:
+        pairs.append((first, second, float(right_too.mean() - right.mean()), alone, alone_too, probability))
+    if not pairs:
         return Missing("No two of these runs were tested on the same images.")
-    return [Paired(*entry, adjusted=min(1.0, entry[-1] * len(found))) for entry in found]
+    return [Paired(*entry, adjusted=min(1.0, entry[-1] * len(pairs))) for entry in pairs]
 
 
 def _same_images(one: Predictions, other: Predictions) -> bool:
@@ -210,11 +210,11 @@ def _settings(facts: Sequence[Facts]) -> list[Setting]:
         else {name: to_plain(getattr(one.loaded.config, name)) for name in _SECTIONS}
         for one in facts
     ]
-    found = []
+    rows = []
     for path, values in _differing([one for one in plain if one is not None], ""):
         texts = iter([yaml_text(value, 300) for value in values])
-        found.append(Setting(path, ["" if one is None else next(texts) for one in plain]))
-    return found
+        rows.append(Setting(path, ["" if one is None else next(texts) for one in plain]))
+    return rows
 
 
 def _differing(values: Sequence[Any], path: str) -> Iterator[tuple[str, Sequence[Any]]]:

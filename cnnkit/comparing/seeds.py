@@ -90,7 +90,7 @@ class Group:
         by_seed: dict[int, list[float]] = {}
         for seed, accuracy in zip(self.seeds, self.accuracies, strict=True):
             by_seed.setdefault(seed, []).append(accuracy)
-        return tuple(statistics.fmean(found) for found in by_seed.values())
+        return tuple(statistics.fmean(values) for values in by_seed.values())
 
     @property
     def mean(self) -> float:
@@ -145,8 +145,8 @@ def read_results(runs: Sequence[Run] | None = None) -> list[Result]:
 
     Unfinished ones, too, are among them.
     """
-    found = (_read_result(run) for run in (list_runs() if runs is None else runs))
-    return [result for result in found if result is not None]
+    results = (_read_result(run) for run in (list_runs() if runs is None else runs))
+    return [result for result in results if result is not None]
 
 
 def _read_result(run: Run) -> Result | None:
@@ -168,10 +168,10 @@ def _read_result(run: Run) -> Result | None:
 
 def group_runs(results: Sequence[Result]) -> list[Group]:
     """The finished runs by config and test images, in the order in which they were made."""
-    found: dict[str, list[Result]] = {}
+    groups: dict[str, list[Result]] = {}
     for result in results:
         if result.finished:
-            found.setdefault(json.dumps([result.config, result.task], sort_keys=True), []).append(result)
+            groups.setdefault(json.dumps([result.config, result.task], sort_keys=True), []).append(result)
     return [
         Group(
             entries[0].config,
@@ -180,7 +180,7 @@ def group_runs(results: Sequence[Result]) -> list[Group]:
             tuple(entry.accuracy for entry in entries),
             entries[0].task,
         )
-        for entries in found.values()
+        for entries in groups.values()
     ]
 
 
@@ -246,11 +246,11 @@ def _pair_as_json(first: Group, second: Group) -> dict[str, Any]:
 
 def _changes(first: Group, second: Group) -> tuple[dict[str, tuple[Any, Any]], list[Pair]]:
     """What differs: by key outside the network, and its layers; all by key where the layers are not known."""
-    found = differences(first.config, second.config)
+    changes = differences(first.config, second.config)
     if first.summary is None or second.summary is None:
-        return found, []
+        return changes, []
     pairs = align(first.summary.rows, second.summary.rows)
-    outside = {key: pair for key, pair in found.items() if key.split(".")[0] != "model"}
+    outside = {key: pair for key, pair in changes.items() if key.split(".")[0] != "model"}
     return outside, [pair for pair in pairs if pair.sign != "="]
 
 

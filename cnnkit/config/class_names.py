@@ -23,9 +23,9 @@ def same_names(some: Iterable[str], others: Iterable[str]) -> bool:
 
 def place_of(name: str, names: Sequence[str]) -> int | None:
     """The place of a name among others; None where it is not there."""
-    found = [same_for(other) for other in names]
+    same_names = [same_for(other) for other in names]
     wanted = same_for(name)
-    return found.index(wanted) if wanted in found else None
+    return same_names.index(wanted) if wanted in same_names else None
 
 
 def weights_in_order(weights: Mapping[str, float], names: Iterable[str]) -> list[float]:

@@ -131,9 +131,9 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
         raise DataProblem(
             "`digits` are 8x8 and never resized; let the network begin with a `Resizing` layer instead", "image_size"
         )
-    found = _describe_files(config, task) if config.has_files else _describe_name(config)
-    _check_stated(config, found)
-    height, width, channels = found.shape
+    info = _describe_files(config, task) if config.has_files else _describe_name(config)
+    _check_stated(config, info)
+    height, width, channels = info.shape
     stated_channels = config.channels or (config.shape[2] if config.shape is not None else None)
     if config.has_files and stated_channels is not None:
         channels = stated_channels
@@ -145,11 +145,11 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
             f"the images of the {what} differ in size; set `data.image_size: [height, width]` to resize them",
             "image_size",
         )
-    classes = found.classes if found.classes is not None else config.classes
+    classes = info.classes if info.classes is not None else config.classes
     assert classes is not None
-    note = found.note if stated_channels is None else None
-    target = task.make_target(config, classes, found.class_names)
-    return DataSetInfo((height, width, channels), target, found.source, note, found.missing, found.listing, found.table)
+    note = info.note if stated_channels is None else None
+    target = task.make_target(config, classes, info.class_names)
+    return DataSetInfo((height, width, channels), target, info.source, note, info.missing, info.listing, info.table)
 
 
 def _check_test_is_stated(splits: Splits) -> None:
@@ -165,22 +165,22 @@ def _check_test_is_stated(splits: Splits) -> None:
             raise DataProblem(f"`{name}: {slices}` takes of the test split: {advice}", "splits")
 
 
-def _check_stated(config: DataConfig, found: _Found) -> None:
+def _check_stated(config: DataConfig, info: _Found) -> None:
     """Compare `data.shape` and `data.classes` with what was found."""
-    if config.classes is not None and found.classes is not None and config.classes != found.classes:
+    if config.classes is not None and info.classes is not None and config.classes != info.classes:
         raise DataProblem(
-            f"`data.classes` is {config.classes}, but the data set has {found.classes} classes; remove `classes`",
+            f"`data.classes` is {config.classes}, but the data set has {info.classes} classes; remove `classes`",
             "classes",
         )
-    if not config.has_files and config.channels not in (None, found.shape[2]):
+    if not config.has_files and config.channels not in (None, info.shape[2]):
         raise DataProblem(
-            f"`data.channels` is {config.channels}, but the images of `{config.name}` have {found.shape[2]}; only the "
+            f"`data.channels` is {config.channels}, but the images of `{config.name}` have {info.shape[2]}; only the "
             "files of a folder or table are converted, so remove `channels`",
             "channels",
         )
     if config.shape is None:
         return
-    height, width, channels = found.shape
+    height, width, channels = info.shape
     # Image files have no channels of their own: those of any mode are converted, so the config may choose.
     free_channels = config.has_files and config.shape[2] in (1, 3)
     expected = [size for size in ((height, width), config.image_size) if size is not None]
@@ -189,7 +189,7 @@ def _check_stated(config: DataConfig, found: _Found) -> None:
         for size in expected
     )
     if not fits or (config.shape[2] != channels and not free_channels):
-        known_size = "x".join("?" if size is None else str(size) for size in found.shape)
+        known_size = "x".join("?" if size is None else str(size) for size in info.shape)
         stated_size = "x".join(str(size) for size in config.shape)
         raise DataProblem(
             f"`data.shape` is {stated_size}, but the images are {known_size}; remove `shape`"
@@ -241,14 +241,14 @@ def prepared_folder(name: str) -> Path | None:
 
 def prepared_data_sets() -> list[tuple[str, Path]]:
     """Every prepared TFDS data set as (`name` or `name/configuration`, folder of its newest version)."""
-    found = []
+    data_sets = []
     for base in _folders_in(tfds_folder()):
         for parent in (base, *_folders_in(base)):
             versions = _prepared_versions(parent)
             if versions:
                 newest = max(versions, key=_version_key)
-                found.append((parent.relative_to(tfds_folder()).as_posix(), newest))
-    return found
+                data_sets.append((parent.relative_to(tfds_folder()).as_posix(), newest))
+    return data_sets
 
 
 def read_prepared(folder: Path) -> dict[str, Any]:
@@ -329,7 +329,7 @@ def _describe_name(config: DataConfig) -> _Found:
 
 
 def _did_you_mean(name: str) -> str:
-    names = [*KNOWN, *DEFAULT_CONFIGURATIONS, *(found for found, _ in prepared_data_sets())]
+    names = [*KNOWN, *DEFAULT_CONFIGURATIONS, *(name_there for name_there, _ in prepared_data_sets())]
     close = nearest(name.partition(":")[0], names)
     return f"; did you mean `{close}`?" if close else ""
 

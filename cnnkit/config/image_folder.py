@@ -110,15 +110,15 @@ def _list_to_learn(root: Path, scan: Scan) -> ImageFolder:
             f"`{train.folder}` has only one class folder (`{train.folders[0].name}`); a classifier needs at least two",
             "folder",
         )
-    found = {"train": train}
+    parts = {"train": train}
     for split, path in splits.items():
         if split != "train":
-            found[split] = _in_order_of(train, _list_classes(path, scan))
-    for classes in found.values():
+            parts[split] = _in_order_of(train, _list_classes(path, scan))
+    for classes in parts.values():
         for place, files in enumerate(classes.files):
             if not files:
                 raise DataProblem(_no_images(classes.folders[place]), "folder")
-    return _folder(root, splits, found, scan)
+    return _folder(root, splits, parts, scan)
 
 
 def _list_to_measure(root: Path, scan: Scan) -> ImageFolder:
@@ -219,16 +219,16 @@ def _in_order_of(train: _Classes, split: _Classes) -> _Classes:
     Raises:
         DataProblem: if they are others.
     """
-    expected, found = train.by_name(), split.by_name()
-    if expected.keys() != found.keys():
-        missing = [f"`{name}` is only in `{train.folder.name}`" for name in expected if name not in found]
-        extra = [f"`{name}` is only in `{split.folder.name}`" for name in found if name not in expected]
+    expected, actual = train.by_name(), split.by_name()
+    if expected.keys() != actual.keys():
+        missing = [f"`{name}` is only in `{train.folder.name}`" for name in expected if name not in actual]
+        extra = [f"`{name}` is only in `{split.folder.name}`" for name in actual if name not in expected]
         raise DataProblem(
             f"the class folders of `{split.folder}` are not those of `{train.folder.name}`: "
             f"{', '.join(missing + extra)}",
             "folder",
         )
-    places = [found[name] for name in expected]
+    places = [actual[name] for name in expected]
     return replace(
         split,
         folders=tuple(split.folders[place] for place in places),
@@ -239,8 +239,8 @@ def _in_order_of(train: _Classes, split: _Classes) -> _Classes:
 def _no_images(folder: Path) -> str:
     suffixes = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
     others = image_files(folder)[1]
-    found = f"; {left_out_text(others)}" if others else ""
-    return f"the class folder `{folder}` holds no images ({suffixes}){found}"
+    left_out = f"; {left_out_text(others)}" if others else ""
+    return f"the class folder `{folder}` holds no images ({suffixes}){left_out}"
 
 
 def image_header(path: Path, most_megapixels: float = MOST_MEGAPIXELS) -> tuple[int, int, int]:

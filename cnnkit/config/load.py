@@ -116,9 +116,9 @@ def validate(
     try:
         config = RunConfig.model_validate(plain)
     except ValidationError as error:
-        found = _merged(list(mistakes(error.errors(include_url=False), RunConfig)))
-        problems = [*failed, *(explain(mistake, root) for mistake in found)]
-        raise ConfigError([*problems, *_further_problems(plain, found, root)]) from None
+        problems_found = _merged(list(mistakes(error.errors(include_url=False), RunConfig)))
+        problems = [*failed, *(explain(mistake, root) for mistake in problems_found)]
+        raise ConfigError([*problems, *_further_problems(plain, problems_found, root)]) from None
     checked = check_config(config, root, recorded)
     problems = checked.problems
     notes = () if to_train else tuple(problem.message for problem in problems if problem.of_training)
@@ -128,16 +128,16 @@ def validate(
     return config, checked.info, checked.steps, notes
 
 
-def _merged(found: list[Mistake]) -> list[Mistake]:
+def _merged(mistakes_made: list[Mistake]) -> list[Mistake]:
     """Leaves out `missing` errors that a misspelt key beside them explains."""
     meant = {
         (mistake.path[:-1], _nearest(mistake))
-        for mistake in found
+        for mistake in mistakes_made
         if mistake.kind == "extra_forbidden" and _nearest(mistake) is not None
     }
     return [
         mistake
-        for mistake in found
+        for mistake in mistakes_made
         if not (mistake.kind == "missing" and (mistake.path[:-1], mistake.path[-1]) in meant)
     ]
 
@@ -157,14 +157,14 @@ _DECIDES_SHAPE = ("name", "folder", "image_size", "channels", "shape", "classes"
 _KEEPS_SHAPE = ("name", "trainable", "dtype", "activation", "use_bias", "seed", "center", "scale")
 
 
-def _further_problems(plain: dict[str, Any], found: list[Mistake], root: Node) -> list[Problem]:
+def _further_problems(plain: dict[str, Any], mistakes_made: list[Mistake], root: Node) -> list[Problem]:
     """What is wrong beyond the mistakes that were found in a config, such as impossible shapes.
 
     Misspelt names are read as they were likely meant, so that a mistake hides no other one. What cannot be
     mended ends the search at its layer: a guess would give false errors.
     """
     mended = copy.deepcopy(plain)
-    broken = [mistake for mistake in found if not _mend(mended, mistake)]
+    broken = [mistake for mistake in mistakes_made if not _mend(mended, mistake)]
     if any(mistake.path[:1] == ("data",) and _decides_shape(mistake) for mistake in broken):
         return []
     try:

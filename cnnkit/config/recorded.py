@@ -59,8 +59,8 @@ def load_recorded(file: str, recorded: RecordedImages | None = None) -> LoadedCo
 def _leave_out(root: Node, problems: Sequence[Problem]) -> Iterator[Problem]:
     """Takes out of a tree what problems are about; those with which that could be done."""
     # All are found before the first is taken out, which would move its neighbours in a list.
-    found = [(problem, _written_at(root, problem.keys)) for problem in problems if _can_do_without(problem.keys)]
-    for problem, written in found:
+    left_out = [(problem, _written_at(root, problem.keys)) for problem in problems if _can_do_without(problem.keys)]
+    for problem, written in left_out:
         if written is None:
             continue
         parent, node = written

@@ -37,15 +37,15 @@ def bases(name: str) -> list[Path]:
     from cnnkit.format.document import parse
     from cnnkit.format.files import read_file
 
-    found: list[Path] = []
+    files: list[Path] = []
     file = find(name)
     while True:
         plain = parse(read_file(str(file)), str(file)).plain()
         extends = plain.get("extends") if isinstance(plain, dict) else None
         if not isinstance(extends, str):
-            return found
+            return files
         file = file.parent / extends
-        found.append(file)
+        files.append(file)
 
 
 def purpose(name: str) -> str:

@@ -64,7 +64,7 @@ def split_folders(root: Path, scan: Scan = folders_in) -> dict[str, Path]:
         OSError: if a folder cannot be read.
     """
     folders = class_folders(root, scan)
-    named = [found for path in folders if (found := _read(path, scan)) is not None]
+    named = [read for path in folders if (read := _read(path, scan)) is not None]
     names = ", ".join(f"`{one.path.name}`" for one in named)
     certain = _are_splits(named)
     strangers = set(folders) - {one.path for one in named}

@@ -48,7 +48,7 @@ class _Function:
             called: The uses.
             reserved: Names that no parameter may have.
         """
-        found = literals(self.template)
+        of_template = literals(self.template)
         columns = [tuple(map(literal, column)) for column in zip(*self.uses, strict=True)]
         given = {name: [dict(use.values).get(name) for use in called] for name, _ in self.template.values}
         texts = {name: tuple(map(literal, values)) for name, values in given.items()}
@@ -56,7 +56,7 @@ class _Function:
         taken = set(reserved)
         # What has the values of one of the config's parameters is called like it, and nothing else is.
         kept = {name for name, column in texts.items() if column in columns}
-        for place, (one, column) in enumerate(zip(found, columns, strict=True)):
+        for place, (one, column) in enumerate(zip(of_template, columns, strict=True)):
             if len(set(column)) == 1:
                 self.names.append(None)
                 continue

@@ -61,13 +61,13 @@ Node = Call | Paths | Block | Loop
 def literals(node: Any) -> list[Argument]:
     """The values in a node, in the order in which `_Writer` comes upon them."""
     if isinstance(node, Call):
-        found = []
+        places = []
         for argument in node.arguments:
             if isinstance(argument.value, Call):
-                found += literals(argument.value)
+                places += literals(argument.value)
             else:
-                found.append(argument)
-        return found
+                places.append(argument)
+        return places
     if isinstance(node, Loop):
         return [Argument("times", node.times), *literals_of(node.body)]
     if isinstance(node, Block):

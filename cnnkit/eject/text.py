@@ -227,7 +227,7 @@ def _definitions(module: str) -> tuple[str, dict[str, ast.stmt]]:
 
 
 def used_names(node: ast.AST) -> set[str]:
-    return {found.id for found in ast.walk(node) if isinstance(found, ast.Name)}
+    return {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
 
 
 def import_lines(body: str) -> tuple[list[str], list[str]]:
@@ -245,11 +245,11 @@ def import_lines(body: str) -> tuple[list[str], list[str]]:
 
 def _merged(statements: list[str]) -> list[str]:
     """`from a import b` and `from a import c` as one."""
-    found: dict[str, list[str]] = {}
+    merged: dict[str, list[str]] = {}
     for statement in statements:
         head, _, name = statement.partition(" import ") if statement.startswith("from") else (statement, "", "")
-        found.setdefault(head, []).append(name)
-    return [f"{head} import {', '.join(names)}" if names != [""] else head for head, names in found.items()]
+        merged.setdefault(head, []).append(name)
+    return [f"{head} import {', '.join(names)}" if names != [""] else head for head, names in merged.items()]
 
 
 def named(function: str, leading: str | None = None, /, **arguments: Any) -> Call:

@@ -236,10 +236,10 @@ def _left_to_adam(keywords: Sequence[str], leaves: Sequence[Leaf]) -> tuple[list
         paths = [keras_path(f"{leaf.path}/{weight}") for weight in leaf.weights]
         return any(re.search(keyword, path) for keyword in keywords for path in paths)
 
-    found = [leaf for leaf in leaves if is_found(leaf)]
-    kinds = {leaf.kind for leaf in found if leaf.is_numbered}
-    whole = {kind for kind in kinds if all(one in found for one in leaves if one.kind == kind and one.is_numbered)}
-    alone = [leaf for leaf in found if not (leaf.is_numbered and leaf.kind in whole)]
+    left = [leaf for leaf in leaves if is_found(leaf)]
+    kinds = {leaf.kind for leaf in left if leaf.is_numbered}
+    whole = {kind for kind in kinds if all(one in left for one in leaves if one.kind == kind and one.is_numbered)}
+    alone = [leaf for leaf in left if not (leaf.is_numbered and leaf.kind in whole)]
     patterns = [*(re.escape(leaf.name) for leaf in alone), *(f"{keras_name(kind)}(_[0-9]+)?" for kind in sorted(whole))]
     return [rf"\b{pattern}/" for pattern in patterns], alone
 

@@ -218,9 +218,9 @@ class Table:
         name = self.canonical(name)
         for module, names in self.modules.items():
             if name in names:
-                found = getattr(importlib.import_module(f"{self.package}.{module}"), name)
-                assert issubclass(found, NamedObject)
-                return found
+                named_class = getattr(importlib.import_module(f"{self.package}.{module}"), name)
+                assert issubclass(named_class, NamedObject)
+                return named_class
         return None
 
 
@@ -312,8 +312,8 @@ class Choice:
             raise nested(name, cls, error.errors(include_url=False)) from None
         except PydanticCustomError as error:
             ctx = error.context or {}
-            found = {"type": error.type, "loc": (), "msg": error.message(), "input": raw, "ctx": ctx}
-            raise nested(name, cls, [found]) from None
+            problem = {"type": error.type, "loc": (), "msg": error.message(), "input": raw, "ctx": ctx}
+            raise nested(name, cls, [problem]) from None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(self.validate)

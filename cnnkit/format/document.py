@@ -234,7 +234,7 @@ class _Converter:
 
     def has_tuples(self, nodes: Sequence[Any]) -> bool:
         """Reports Python's tuples among neighbours, which YAML cuts at the commas inside brackets and braces."""
-        found, rest = False, list(nodes)
+        has_any, rest = False, list(nodes)
         while rest:
             first, text = rest.pop(0), ""
             if not _is_plain(first) or not first.value.startswith("("):
@@ -246,8 +246,8 @@ class _Converter:
             if "," in text and all(map(_IN_A_TUPLE.fullmatch, items)):
                 written = text.replace("(", "[").replace(")", "]").replace("None", "null")
                 self.problem(first.start_mark, f"`{shorten(text)}` is a tuple in Python; in YAML, write `{written}`")
-                found = True
-        return found
+                has_any = True
+        return has_any
 
     def scalar(self, node: Any) -> Any:
         text, tag = node.value, node.tag.removeprefix(_TAG)
@@ -301,11 +301,11 @@ class _Converter:
 
     def merge_sources(self, node: Any) -> list[Node]:
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        found = [self.convert(source) for source in sources]
-        for source in found:
+        converted = [self.convert(source) for source in sources]
+        for source in converted:
             if not isinstance(source.value, dict):
                 self.problem(node.start_mark, f"`<<` merges mappings, got {describe(source.plain())}")
-        return [source for source in found if isinstance(source.value, dict)]
+        return [source for source in converted if isinstance(source.value, dict)]
 
     def bad_key(
         self, node: Any, key_node: Any, key: Any, value_node: Any, previous: str | None, result: dict[str, Node]

@@ -117,8 +117,8 @@ def meant_key(key: str, owner: type[StrictModel], document: type[StrictModel]) -
 
 def renamed(key: str, owner: type[StrictModel]) -> str | None:
     """The field that others call so; None if there is none."""
-    found = (name for name in RENAMED.get(key, ()) if name in owner.model_fields)
-    return next(found, None)
+    fields = (name for name in RENAMED.get(key, ()) if name in owner.model_fields)
+    return next(fields, None)
 
 
 def elsewhere(key: str, owner: type[StrictModel], received: Any, document: type[StrictModel]) -> str | None:
@@ -151,9 +151,9 @@ def _places(key: str, received: Any, document: type[StrictModel]) -> Iterator[st
                 yield f"write `{'.'.join(path)}: {{{cls.__name__}: {{{name}: {value}}}}}`"
     for path, schema, _ in fields:
         table = schema.item.table if schema.kind == "list" and schema.item is not None else schema.table
-        found = _in_table(key, table) if table is not None else None
-        if found is not None and table is not None:
-            yield f"`{found}` is {with_article(table.kind)}; write it in `{'.'.join(path)}`"
+        table_name = _in_table(key, table) if table is not None else None
+        if table_name is not None and table is not None:
+            yield f"`{table_name}` is {with_article(table.kind)}; write it in `{'.'.join(path)}`"
 
 
 def _in_table(key: str, table: Table) -> str | None:

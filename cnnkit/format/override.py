@@ -319,7 +319,7 @@ class _Setter:
 def _nodes(node: Node) -> list[Node]:
     children = node.value.values() if isinstance(node.value, dict) else node.value
     inner = children if isinstance(node.value, dict | list) else ()
-    return [node, *(found for child in inner for found in _nodes(child))]
+    return [node, *(descendant for child in inner for descendant in _nodes(child))]
 
 
 def _name_of(node: Node) -> str | None:

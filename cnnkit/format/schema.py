@@ -49,12 +49,12 @@ def schema_of(annotation: Any, metadata: Sequence[Any] = ()) -> Schema:
         inner, *inner_metadata = typing.get_args(annotation)
         return schema_of(inner, inner_metadata)
     if origin in (typing.Union, types.UnionType):
-        found = [schema_of(part) for part in typing.get_args(annotation) if part is not type(None)]
+        alternatives = [schema_of(part) for part in typing.get_args(annotation) if part is not type(None)]
         for kind in ("choice", "model", "list", "mapping"):
-            for schema in found:
+            for schema in alternatives:
                 if schema.kind == kind:
                     return schema
-        return found[0] if len(found) == 1 else VALUE
+        return alternatives[0] if len(alternatives) == 1 else VALUE
     if origin is list:
         return Schema("list", item=schema_of(typing.get_args(annotation)[0]))
     if origin is dict:
@@ -106,13 +106,13 @@ def json_schema(model: type[StrictModel]) -> dict[str, Any]:
             return value
         if "recursive" in value:
             return {"$ref": f"#/$defs/{value['recursive']}"}
-        found = {key: hoisted(item) for key, item in value.items()}
-        if "anyOf" in found and isinstance(found.get("title"), str) and found["title"].islower():
-            kind = found["title"]
-            shared[kind] = {"anyOf": found["anyOf"]}
-            rest = {key: item for key, item in found.items() if key not in ("title", "anyOf")}
+        copy = {key: hoisted(item) for key, item in value.items()}
+        if "anyOf" in copy and isinstance(copy.get("title"), str) and copy["title"].islower():
+            kind = copy["title"]
+            shared[kind] = {"anyOf": copy["anyOf"]}
+            rest = {key: item for key, item in copy.items() if key not in ("title", "anyOf")}
             return {"$ref": f"#/$defs/{kind}", **rest}
-        return found
+        return copy
 
     schema = hoisted(model.model_json_schema())
     definitions = schema.setdefault("$defs", {})

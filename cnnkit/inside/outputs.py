@@ -158,9 +158,9 @@ def _names(steps: Sequence[Step], labels: Sequence[str], outer: str) -> Iterator
             yield from _names(part.steps, part.labels, name + SEPARATOR)
 
 
-def stages(found: Sequence[LayerOutput]) -> list[LayerOutput]:
+def stages(outputs: Sequence[LayerOutput]) -> list[LayerOutput]:
     """From low level to high level: the first layer with a kernel, with its activation, and the last of each size."""
-    images = [place for place in found if place.is_image]
+    images = [place for place in outputs if place.is_image]
     if not images:
         return []
     first = _first_stage(images)
@@ -184,12 +184,12 @@ def _first_stage(images: Sequence[LayerOutput]) -> LayerOutput:
     return end
 
 
-def gradcam_layer(found: Sequence[LayerOutput]) -> LayerOutput | None:
+def gradcam_layer(outputs: Sequence[LayerOutput]) -> LayerOutput | None:
     """Where Grad-CAM looks: the last layer with a kernel whose output is an image, its activation included.
 
     None where no layer outputs an image.
     """
-    images = [place for place in found if place.is_image]
+    images = [place for place in outputs if place.is_image]
     if not images:
         return None
     kernels = [index for index, place in enumerate(images) if place.has_kernel]
@@ -202,12 +202,12 @@ def gradcam_layer(found: Sequence[LayerOutput]) -> LayerOutput | None:
     return chosen
 
 
-def input_window(found: Sequence[LayerOutput], place: LayerOutput, row: int, column: int) -> tuple[slice, slice]:
+def input_window(outputs: Sequence[LayerOutput], place: LayerOutput, row: int, column: int) -> tuple[slice, slice]:
     """The rows and columns of the network's input that one position of a place's output sees.
 
     They may reach beyond the image, where its edges are padded.
     """
-    until = found[: found.index(place) + 1]
+    until = outputs[: outputs.index(place) + 1]
     view = View.of(until[0].input_shape)
     for one in until:
         view = view.behind(one.layer, one.input_shape)

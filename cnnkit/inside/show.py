@@ -73,16 +73,16 @@ def features(trained: TrainedRun, image: str, path: Path, max_megapixels: float 
     """
     from cnnkit.inside.feature_maps import compile_stages, most_active, normalised
 
-    found = stages(layer_outputs(trained.loaded))
-    if not found:
+    stages_shown = stages(layer_outputs(trained.loaded))
+    if not stages_shown:
         raise CnnkitError(f"no layer of `{trained.run.path}` outputs an image; there are no feature maps to show")
     # The model is opened first: it shows whether the size that the run tells for its images is true.
     model = trained.model
     pixels, name = read_input(trained, image, max_megapixels)
-    outputs, maps = compile_stages(model, found, jit_compile=trained.uses_xla)(pixels[None])
+    outputs, maps = compile_stages(model, stages_shown, jit_compile=trained.uses_xla)(pixels[None])
     guess = trained.task.guess(trained.interface, outputs[0])
     rows = [Row("", [Picture(pixels, f"{name}\n{guess}".strip())])]
-    for place, (channels,) in zip(found, maps, strict=True):
+    for place, (channels,) in zip(stages_shown, maps, strict=True):
         chosen = most_active(channels, _MOST_CHANNELS)
         pictures = [Picture(normalised(channels[..., index]), f"channel {index}") for index in chosen]
         size = "x".join(map(str, (*place.size, place.channels)))

@@ -36,18 +36,18 @@ def _tapped(model: Any, names: Sequence[str]) -> Any:
     """A model of the same layers with more outputs; names are those of layers inside it."""
     import keras
 
-    found: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
 
     def call(layer: Any, *arguments: Any, **options: Any) -> Any:
         begin = layer.name + SEPARATOR
         inside = [name for name in names if name.startswith(begin)]
         if inside:
             output, *outputs = _tapped(layer, [name.removeprefix(begin) for name in inside])(*arguments, **options)
-            found.update(zip(inside, outputs, strict=True))
+            tensors.update(zip(inside, outputs, strict=True))
         else:
             output = layer(*arguments, **options)
         if layer.name in names:
-            found[layer.name] = output
+            tensors[layer.name] = output
         return output
 
     if isinstance(model, keras.Sequential):
@@ -58,7 +58,7 @@ def _tapped(model: Any, names: Sequence[str]) -> Any:
     else:
         rebuilt = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
         inputs, output = rebuilt.inputs[0], rebuilt.outputs[0]
-    return keras.Model(inputs, [output, *(found[name] for name in names)])
+    return keras.Model(inputs, [output, *(tensors[name] for name in names)])
 
 
 def _check(model: Any, names: Sequence[str]) -> None:
@@ -74,11 +74,11 @@ def layer_names(model: Any, outer: str = "") -> list[str]:
     """The names of all layers of a model, those inside sub-models after theirs."""
     import keras
 
-    found = []
+    names = []
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        found.append(outer + layer.name)
+        names.append(outer + layer.name)
         if isinstance(layer, keras.Model):
-            found += layer_names(layer, outer + layer.name + SEPARATOR)
-    return found
+            names += layer_names(layer, outer + layer.name + SEPARATOR)
+    return names

@@ -81,8 +81,8 @@ class PReLU(Layer):
         shared = as_list(self.shared_axes) if self.shared_axes is not None else []
         if any(axis < 1 for axis in shared):
             raise ShapeError(f"`shared_axes` {shared} must count from 1", argument="shared_axes")
-        found = positions(shared, input_shape, "shared_axes")
-        return tuple(1 if axis in found else size for axis, size in enumerate(input_shape))
+        axes = positions(shared, input_shape, "shared_axes")
+        return tuple(1 if axis in axes else size for axis, size in enumerate(input_shape))
 
     def output_shape(self, input_shape: Shape) -> Shape:
         rank = len(self._shape(input_shape))

@@ -59,7 +59,7 @@ def positions(axes: int | Sequence[int], input_shape: Shape, argument: str = "ax
         ShapeError: if an axis is outside the shape, or two are the same.
     """
     rank = len(input_shape)
-    found = []
+    resolved = []
     for axis in as_list(axes):
         position = axis - 1 if axis > 0 else rank + axis
         if not 0 <= position < rank:
@@ -68,12 +68,12 @@ def positions(axes: int | Sequence[int], input_shape: Shape, argument: str = "ax
                 f"(here: {format_shape(input_shape)})",
                 argument=argument,
             )
-        if position in found:
+        if position in resolved:
             raise ShapeError(
                 f"two of the axes {as_list(axes)} are the same one of the input's {rank}", argument=argument
             )
-        found.append(position)
-    return tuple(found)
+        resolved.append(position)
+    return tuple(resolved)
 
 
 def covers(axes: int | Sequence[int], axis: int, input_shape: Shape) -> bool:

@@ -184,12 +184,12 @@ class Layer(NamedObject):
         Raises:
             ShapeError: where that is impossible.
         """
-        found: dict[str, int] = {}
+        values: dict[str, int] = {}
         for field_name in type(self).model_fields:
             value = getattr(self, field_name)
             if field_name not in Layer.model_fields and isinstance(value, str) and value in DATA_NAMES:
-                found[field_name] = names.number(value, field_name)
-        return self.model_copy(update=found) if found else self
+                values[field_name] = names.number(value, field_name)
+        return self.model_copy(update=values) if values else self
 
     def named_in(self, argument: str | None) -> tuple[str, ...]:
         """The parameters of the block around it that an argument is written with, or the layer itself."""
@@ -264,8 +264,8 @@ class Layer(NamedObject):
 
     def _spatial_axis(self, axis: int, input_shape: Shape) -> int | None:
         """0 where an axis of the tensor is the height to this layer, 1 where it is the width, else None."""
-        found = axis - 1 if getattr(self, "data_format", None) == "channels_first" else axis
-        return found if len(input_shape) == 3 and found in (0, 1) else None
+        spatial = axis - 1 if getattr(self, "data_format", None) == "channels_first" else axis
+        return spatial if len(input_shape) == 3 and spatial in (0, 1) else None
 
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
         """Whether each output position depends on all input positions along an axis of the tensor, from 0."""

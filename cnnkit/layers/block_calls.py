@@ -166,15 +166,15 @@ class BlockCall(Layer):
 
     def _with_common(self, outer: Mapping[str, Any]) -> "BlockCall":
         """This call with what every layer takes in the place of names."""
-        found = {key: substitute(self.values[key], outer) for key in COMMON if key in self.values}
-        if not found:
+        common = {key: substitute(self.values[key], outer) for key in COMMON if key in self.values}
+        if not common:
             return self
         try:
-            checked = BlockCall.model_validate({"block": self.block, "values": {}, **found})
+            checked = BlockCall.model_validate({"block": self.block, "values": {}, **common})
         except ValidationError as error:
             first = next(mistakes(list(error.errors(include_url=False)), BlockCall))
             raise ShapeError(message_of(first), first.path) from None
-        return self.model_copy(update={key: getattr(checked, key) for key in found})
+        return self.model_copy(update={key: getattr(checked, key) for key in common})
 
 
 def _moves_axes(layer: Layer) -> bool:

@@ -71,11 +71,11 @@ class BlockConfig(StrictModel):
         before: set[str] = {*SIZES}
         errors = []
         for name, default in self.parameters.items():
-            found = list(wrong_expressions(default, frozenset(before)))
+            problems = list(wrong_expressions(default, frozenset(before)))
             if name in (*COMMON, CHANNELS, *DATA_NAMES) or not name.isidentifier():
                 hint = "letters, digits and `_`" if not name.isidentifier() else "another name; this one is taken"
-                found.append(invalid(f"expected {hint} for a parameter, got `{name}`"))
-            errors += [as_listed(error, (name,), default) for error in found]
+                problems.append(invalid(f"expected {hint} for a parameter, got `{name}`"))
+            errors += [as_listed(error, (name,), default) for error in problems]
             before.add(name)
         if errors:
             raise nested("parameters", BlockConfig, errors)

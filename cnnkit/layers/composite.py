@@ -248,10 +248,10 @@ def _normalization(steps: Sequence[Step]) -> BatchNormalization | Literal["none"
             return layer
         if isinstance(layer, Resolved):
             inside = [_normalization(part.steps) for part in layer.parts]
-            found = [one for one in inside if one is not None]
-            is_gate = layer.merge == "multiply" and len(found) < len(inside)
-            if found and not is_gate:
-                return "none" if "none" in found else found[0]
+            normalizations = [one for one in inside if one is not None]
+            is_gate = layer.merge == "multiply" and len(normalizations) < len(inside)
+            if normalizations and not is_gate:
+                return "none" if "none" in normalizations else normalizations[0]
         elif any(weight.name.endswith("kernel") for weight in layer.weights(step.input_shape)):
             return "none"
     return None

@@ -129,12 +129,12 @@ class Reshape(ShapeLayer):
     def carries(self, axis: int, input_shape: Shape) -> int | None:
         # An axis stays one where as many values lie before and after it as did.
         target, before = self.output_shape(input_shape), math.prod(input_shape[:axis])
-        found = (
+        carried = (
             place
             for place, size in enumerate(target)
             if size == input_shape[axis] and math.prod(target[:place]) == before
         )
-        return next(found, None)
+        return next(carried, None)
 
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
         return (0, 1, 2)

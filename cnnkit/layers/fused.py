@@ -142,17 +142,17 @@ def postpone_activations(layers: Sequence[Any]) -> list[Any]:
 
     Outputs and gradients of each pair are the same up to rounding.
     """
-    found = list(layers)
-    for index in range(len(found) - 1):
-        convolution, pooling = found[index : index + 2]
+    postponed = list(layers)
+    for index in range(len(postponed) - 1):
+        convolution, pooling = postponed[index : index + 2]
         if _can_postpone(convolution, pooling):
             arguments = convolution.get_config()
             # As they are: what cnnkit adds to Keras cannot be found by name.
             arguments |= {name: getattr(convolution, name) for name in arguments if name.endswith(_OBJECTS)}
-            found[index] = PooledConv2D.from_config(arguments)
-            found[index + 1] = ActivatingMaxPooling2D.from_config(pooling.get_config())
-            found[index + 1].follow(found[index])
-    return found
+            postponed[index] = PooledConv2D.from_config(arguments)
+            postponed[index + 1] = ActivatingMaxPooling2D.from_config(pooling.get_config())
+            postponed[index + 1].follow(postponed[index])
+    return postponed
 
 
 def _can_postpone(convolution: Any, pooling: Any) -> bool:

@@ -176,15 +176,15 @@ _MISSING = {
 
 def _unavailable() -> dict[str, str]:
     layers = {fold(name) for name in LAYERS.names()}
-    found = {name: _write(f"Activation: {name}") for name in ACTIVATIONS if fold(name) not in layers}
-    found |= {other: _write(f"Activation: {name}") for other, name in OTHER_ACTIVATIONS.items() if name in found}
+    hints = {name: _write(f"Activation: {name}") for name in ACTIVATIONS if fold(name) not in layers}
+    hints |= {other: _write(f"Activation: {name}") for other, name in OTHER_ACTIVATIONS.items() if name in hints}
     for name in AUGMENTATIONS.names():
-        found[name] = "it changes only training images, and belongs in `augmentation:`"
+        hints[name] = "it changes only training images, and belongs in `augmentation:`"
     for name, example in _SIGNALS.items():
-        found[name] = f"cnnkit has no one-dimensional layers; for a signal as an image of one row, write `{example}`"
+        hints[name] = f"cnnkit has no one-dimensional layers; for a signal as an image of one row, write `{example}`"
     for reason, names in _MISSING.items():
-        found |= dict.fromkeys(names, reason)
-    return found | _COMBINED
+        hints |= dict.fromkeys(names, reason)
+    return hints | _COMBINED
 
 
 #: For each name, the layer that it means.

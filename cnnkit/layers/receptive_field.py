@@ -85,7 +85,7 @@ class Pattern:
 
     @cached_property
     def _bounds(self) -> Bounds:
-        seen = [(place, *found) for place, found in enumerate(self.ranges) if found[0] <= found[1]]
+        seen = [(place, *bounds) for place, bounds in enumerate(self.ranges) if bounds[0] <= bounds[1]]
         first = min((first - place * self.scale for place, first, _ in seen), default=0.0)
         last = max((last - place * self.scale for place, _, last in seen), default=0.0)
         return Bounds(self.scale, first, last)
@@ -142,13 +142,13 @@ def _composed(old: Pattern, new: Pattern, positions: int) -> list[Range]:
         low, high = new.ranges[0]
         firsts, lasts = [first for first, _ in old.ranges], [last for _, last in old.ranges]
         return list(zip(_moved(firsts, low, step), _moved(lasts, high, step), strict=True))
-    found = []
+    composed = []
     for turn in range(positions // new.period):
         for low, high in new.ranges:
             low_turns, low_rest = divmod(low + turn * new.step, period)
             high_turns, high_rest = divmod(high + turn * new.step, period)
-            found.append((old.ranges[low_rest][0] + low_turns * step, old.ranges[high_rest][1] + high_turns * step))
-    return found
+            composed.append((old.ranges[low_rest][0] + low_turns * step, old.ranges[high_rest][1] + high_turns * step))
+    return composed
 
 
 def _hulls(old: Pattern, spans: list[Range]) -> list[Range]:
@@ -163,12 +163,12 @@ def _hulls(old: Pattern, spans: list[Range]) -> list[Range]:
     firsts = [first + turn * old.step for turn in turns for first, _ in once]
     lasts = [last + turn * old.step for turn in turns for _, last in once]
     start = turns[0] * old.period
-    found = []
+    hulls = []
     for low, high in spans:
         first = min(firsts[low - start : high - start + 1], default=math.inf)
         last = max(lasts[low - start : high - start + 1], default=-math.inf)
-        found.append((int(first), int(last)) if first <= last else NOTHING)
-    return found
+        hulls.append((int(first), int(last)) if first <= last else NOTHING)
+    return hulls
 
 
 def _moved(ends: list[int], by: int, step: int) -> list[int]:
@@ -211,11 +211,11 @@ def _all_of(reaches: Sequence[Reach], size: int) -> Reach:
     Args:
         size: Positions of the input.
     """
-    found: dict[float, Pattern | Bounds] = {}
+    patterns: dict[float, Pattern | Bounds] = {}
     for pattern in (pattern for reach in reaches for pattern in reach):
-        known = found.get(pattern.scale)
-        found[pattern.scale] = pattern if known is None else _together(known, pattern)
-    return tuple(found.values()) if len(found) <= _MOST_PATTERNS else (Pattern(((0, size - 1),), 0),)
+        known = patterns.get(pattern.scale)
+        patterns[pattern.scale] = pattern if known is None else _together(known, pattern)
+    return tuple(patterns.values()) if len(patterns) <= _MOST_PATTERNS else (Pattern(((0, size - 1),), 0),)
 
 
 class Windowed(Protocol):
@@ -388,16 +388,16 @@ class View:
 
 
 def _hull_of(ranges: Iterator[Range]) -> Range:
-    found = NOTHING
+    hull = NOTHING
     for one in ranges:
-        found = _union(found, one)
-    return found
+        hull = _union(hull, one)
+    return hull
 
 
 def _agreed(axes: list[int | None]) -> int | None:
     """The axis that holds something after several paths: None where it is not the same in all that hold it."""
-    found = {axis for axis in axes if axis is not None}
-    return found.pop() if len(found) == 1 else None
+    known = {axis for axis in axes if axis is not None}
+    return known.pop() if len(known) == 1 else None
 
 
 def receptive_field(stack: Sequence[tuple[Windowed, Shape]]) -> tuple[int, int]:

@@ -266,13 +266,13 @@ def scopes(
     """
     computing = [index for index, step in enumerate(steps) if step.layer.output_activation != "keep"]
     last = (computing[-1] if computing else 0) if ending else len(steps)
-    found = []
+    result = []
     for index, (step, label) in enumerate(zip(steps, labels, strict=True)):
         layer = step.layer
         holds_ending = index == last and isinstance(layer, Resolved) and layer.merge is None
         own = dtype if index < last or holds_ending else "float32"
-        found.append(Scope(label, step.input_shape, seeds, own, ending=holds_ending, fed=step.fed))
-    return found
+        result.append(Scope(label, step.input_shape, seeds, own, ending=holds_ending, fed=step.fed))
+    return result
 
 
 def _apply(part: Part, tensor: Any, scope: Scope, dtype: str | None) -> Any:

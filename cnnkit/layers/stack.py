@@ -71,5 +71,5 @@ def head(layers: Sequence[Layer]) -> str:
 
 def last_activation(layers: Sequence[Layer]) -> str | None:
     """The activation that resolved layers apply last; `keep` where none computes anything."""
-    found = (layer.output_activation for layer in reversed(layers))
-    return next((activation for activation in found if activation != "keep"), "keep")
+    activations = (layer.output_activation for layer in reversed(layers))
+    return next((activation for activation in activations if activation != "keep"), "keep")

@@ -58,9 +58,9 @@ class LayerChoice(Choice):
         schema = class_schema(cls)
         named = {key for key, item in arguments.items() if _has_names(cls, schema, key, item)}
         if not named:
-            found = super().validate(value)
-            assert isinstance(found, Layer)
-            return found
+            layer = super().validate(value)
+            assert isinstance(layer, Layer)
+            return layer
         errors = _mistakes_in_part(cls, schema, arguments, named, known)
         if errors:
             raise nested(name, cls, errors) from None
@@ -70,12 +70,12 @@ class LayerChoice(Choice):
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """Besides the layers, names in lower case and `$name`: which blocks there are, the config itself says."""
-        found = super().__get_pydantic_json_schema__(schema, handler)
+        json_schema = super().__get_pydantic_json_schema__(schema, handler)
         other = {"pattern": "^[a-z_][A-Za-z0-9_]*$"}
         call = {"type": "object", "propertyNames": other, "minProperties": 1, "maxProperties": 1}
         named = {"type": "string", "pattern": f"^{NAME.pattern}$"}
-        found["anyOf"] += [{"type": "string", **other}, named, call]
-        return found
+        json_schema["anyOf"] += [{"type": "string", **other}, named, call]
+        return json_schema
 
 
 LAYER_CHOICE = LayerChoice(LAYERS)
@@ -119,10 +119,10 @@ def _mistakes_in_part(
     try:
         cls.model_validate(rest)
     except ValidationError as invalid_rest:
-        for found in invalid_rest.errors(include_url=False):
+        for mistake in invalid_rest.errors(include_url=False):
             # What the whole object misses may come with what the names stand for.
-            if found["loc"] and found["loc"][0] not in named:
-                errors.append(found)
+            if mistake["loc"] and mistake["loc"][0] not in named:
+                errors.append(mistake)
     return errors
 
 
@@ -167,13 +167,13 @@ class Unresolved(Layer):
                 raise ShapeError(error.message(), key) from None
         with knowing(self.known):
             try:
-                found = LAYER_CHOICE.validate({self.written: arguments})
+                layer = LAYER_CHOICE.validate({self.written: arguments})
             except PydanticCustomError as error:
                 first = next(mistakes([as_listed(error, (), arguments)], StrictModel))
                 path = first.path[1:]
                 raise ShapeError(message_of(first) + _of_names(self.values, arguments, path), path) from None
         # What a name stood for may hold names again, such as `classes`; nothing else is left.
-        return found.resolve(names, input_shape)
+        return layer.resolve(names, input_shape)
 
     def _data_format(self, values: Mapping[str, Any]) -> Any:
         """The order of the axes that the layer itself asks for; None, as in Keras, for channels last."""
@@ -214,8 +214,8 @@ def _of_names(written: Any, evaluated: Any, path: Path) -> str:
         written, evaluated = written[part], evaluated[part]
     if written == evaluated:
         return ""
-    found = [text for text in texts(written) if is_expression(text)]
+    expressions = [text for text in texts(written) if is_expression(text)]
     values = evaluated if isinstance(evaluated, list) else [evaluated]
-    divided = any("/" in text.replace("//", "") for text in found)
+    divided = any("/" in text.replace("//", "") for text in expressions)
     rounded = "; `//` rounds down" if divided and any(isinstance(value, float) for value in values) else ""
-    return f" (from {', '.join(f'`{text}`' for text in found)}{rounded})" if found else ""
+    return f" (from {', '.join(f'`{text}`' for text in expressions)}{rounded})" if expressions else ""

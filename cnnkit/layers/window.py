@@ -222,7 +222,7 @@ class WindowedLayer(Layer):
 
     def skips(self, input_shape: Shape) -> tuple[str, ...]:
         """A text for the rows and columns that a stride larger than the window passes over."""
-        found: dict[str, list[int]] = {}
+        skipped: dict[str, list[int]] = {}
         for axis, values in enumerate(self._windows(input_shape)):
             size, window, stride, _, dilation = values
             count = geometry.unread(*values)
@@ -232,22 +232,22 @@ class WindowedLayer(Layer):
             if dilation > 1:
                 cause = f"with stride {stride} and dilation {dilation}, all windows of {window} read the same places"
             text = f"{cause}: of {size} {{}}, {size - count} are read, the others by nothing"
-            found.setdefault(text, []).append(axis)
-        return tuple(text.format(_rows_and_columns(axes, plural=True)) for text, axes in found.items())
+            skipped.setdefault(text, []).append(axis)
+        return tuple(text.format(_rows_and_columns(axes, plural=True)) for text, axes in skipped.items())
 
     def drops(self, input_shape: Shape) -> tuple[str, ...]:
         """A text for the last rows and columns that are left over because the stride does not divide evenly."""
-        found: dict[tuple[int, int, str], list[int]] = {}
+        dropped: dict[tuple[int, int, str], list[int]] = {}
         for axis, values in enumerate(self._windows(input_shape)):
             _, window, stride, (_, after), dilation = values
             rest = geometry.dropped(*values)
             # What is left over only of the padding is no loss.
             if rest > after and not geometry.passes_over(window, stride, dilation):
-                found.setdefault((rest, after, geometry.size_arithmetic(*values)), []).append(axis)
+                dropped.setdefault((rest, after, geometry.size_arithmetic(*values)), []).append(axis)
         return tuple(
             f"the stride does not divide evenly: {arithmetic}; Keras drops the last {rest} "
             f"{_rows_and_columns(axes, plural=rest > 1)}{f', {after} of them padding' if after else ''}"
-            for (rest, after, arithmetic), axes in found.items()
+            for (rest, after, arithmetic), axes in dropped.items()
         )
 
     def _windows(self, input_shape: Shape) -> list[tuple[int, int, int, geometry.Amount, int]]:

@@ -26,8 +26,8 @@ def processor() -> str:
 
 def vector_flags() -> tuple[str, ...] | None:
     """Those of VECTOR_FLAGS that the processor has; None where the system does not say."""
-    found = _from_cpuinfo("flags")
-    return None if found is None else tuple(flag for flag in VECTOR_FLAGS if flag in found.split())
+    flags = _from_cpuinfo("flags")
+    return None if flags is None else tuple(flag for flag in VECTOR_FLAGS if flag in flags.split())
 
 
 def is_x86() -> bool:
@@ -44,8 +44,8 @@ def schedulable_cores() -> int:
 
 def cpu_quota() -> float | None:
     """Cores' worth of time that the control groups of a container give this process; None without a limit."""
-    found = [_quota(folder) for folder in own_groups("cpu")]
-    return min((quota for quota in found if quota is not None), default=None)
+    quotas = [_quota(folder) for folder in own_groups("cpu")]
+    return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def own_groups(controller: str) -> Iterator[Path]:

@@ -292,17 +292,17 @@ def _inside(
     """The rows of the layers that a layer is made of, and what is seen of the image after each of its paths."""
     if not isinstance(step.layer, Resolved):
         return (), ()
-    found: list[LayerRow] = []
+    lines: list[LayerRow] = []
     paths: list[View] = []
     for part in step.layer.parts:
         beside = read_beside or step.layer.loses_nothing_in(part)
         rows = _rows(part.steps, part.labels, before, index, implied or part.implied, beside)
         paths.append(rows[-1].view if rows else before)
-        found += rows
+        lines += rows
         if not part.steps:
             label = f"{part.title}: the input"
-            found.append(LayerRow(index, label, "", label, {}, step.input_shape, 0, 0, 0, 0, before, ()))
-    return tuple(found), tuple(paths)
+            lines.append(LayerRow(index, label, "", label, {}, step.input_shape, 0, 0, 0, 0, before, ()))
+    return tuple(lines), tuple(paths)
 
 
 def _row(

@@ -67,8 +67,8 @@ def _refused(host: str, ports: Sequence[int], error: OSError) -> UsageError:
 def _listening(host: str, port: int) -> socket.socket:
     # asyncio sends answers at once, without Nagle's wait of 40 ms for more, only where a socket names its protocol;
     # those of socket.create_server do not.
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = found[0]
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = infos[0]
     listener = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":

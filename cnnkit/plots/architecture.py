@@ -102,15 +102,15 @@ class _Page:
         return max(self.width / _PAGE_WIDTH, self.height / _PAGE_HEIGHT)
 
     @classmethod
-    def of(cls, name: str, summary: Summary, found: Tree) -> _Page:
+    def of(cls, name: str, summary: Summary, tree: Tree) -> _Page:
         """The arrangement of a network in rows that appears largest on the page."""
-        inside = [node for panel in found.panels.values() for node in panel.nodes]
-        scale = Scale.of(list(shapes_of([*found.nodes, *inside])))
+        inside = [node for panel in tree.panels.values() for node in panel.nodes]
+        scale = Scale.of(list(shapes_of([*tree.nodes, *inside])))
         zoom = scale.zoom(list(shapes_of(inside)))
-        boxes, small = Boxes.of(scale, found), Boxes.of(scale, found, zoom)
-        flow = [boxes.box(node) for node in found.nodes]
-        panels = [panel_box(panel, small) for panel in found.panels.values()]
-        used = set(families_of([*found.nodes, *inside]))
+        boxes, small = Boxes.of(scale, tree), Boxes.of(scale, tree, zoom)
+        flow = [boxes.box(node) for node in tree.nodes]
+        panels = [panel_box(panel, small) for panel in tree.panels.values()]
+        used = set(families_of([*tree.nodes, *inside]))
         candidates = []
         for body in _bodies(flow, panels):
             width = max(body.width, _NARROWEST, text_width(name, _HEADING, bold=True))

@@ -251,10 +251,10 @@ def _patches(shape: Polygon | Line | Outline | Circle) -> list[Any]:
         dashes = (0, (4, 2)) if shape.dashed else "solid"
         corner, width, height = (left, bottom), right - left, top - bottom
         return [patches.FancyBboxPatch(corner, width, height, style, fc="none", ec=GREY, lw=0.8, ls=dashes)]
-    found: list[Any] = [patches.PathPatch(Path(shape.points), fc="none", ec=_PEN, lw=shape.width, capstyle="butt")]
+    drawn: list[Any] = [patches.PathPatch(Path(shape.points), fc="none", ec=_PEN, lw=shape.width, capstyle="butt")]
     if shape.arrow:
-        found.append(patches.Polygon(_head(*shape.points[-2:]), fc="none", ec=_PEN, lw=_HEAD_LINE, joinstyle="round"))
-    return found
+        drawn.append(patches.Polygon(_head(*shape.points[-2:]), fc="none", ec=_PEN, lw=_HEAD_LINE, joinstyle="round"))
+    return drawn
 
 
 def _head(start: Point, end: Point) -> list[Point]:

@@ -38,12 +38,12 @@ def suit(figure: Any, drawn: bool) -> None:
     characters = frozenset("".join(text.get_text() for text in texts))
     if all(map(str.isascii, characters)):
         return
-    found = _families(characters)
-    if found != _default_family():
+    chosen = _families(characters)
+    if chosen != _default_family():
         for text in texts:
-            text.set_fontfamily(found)
+            text.set_fontfamily(chosen)
     if drawn:
-        _tell(_missing(characters, found) - _told)
+        _tell(_missing(characters, chosen) - _told)
 
 
 @contextlib.contextmanager
@@ -73,15 +73,15 @@ def _tell(missing: set[str]) -> None:
 
 @lru_cache(maxsize=4096)
 def _families(characters: frozenset[str]) -> tuple[str, ...]:
-    found = _default_family()
-    missing = _missing(characters, found)
+    names = _default_family()
+    missing = _missing(characters, names)
     while missing:
         family, cover = max(_installed(), key=lambda font: len(missing & font[1]), default=("", frozenset()))
         if not missing & cover:
             break
-        found += (family,)
+        names += (family,)
         missing -= cover
-    return found
+    return names
 
 
 def _missing(characters: frozenset[str], families: tuple[str, ...]) -> set[str]:
@@ -113,12 +113,12 @@ def _installed() -> list[tuple[str, frozenset[str]]]:
     """Each installed family with an upright font, and the characters that it has; in the order of their names."""
     from matplotlib.font_manager import fontManager
 
-    found: dict[str, frozenset[str]] = {}
+    fonts: dict[str, frozenset[str]] = {}
     for font in sorted(fontManager.ttflist, key=lambda font: (font.name, str(font.fname))):
         upright = font.style == "normal" and font.weight in _WEIGHTS
-        if upright and font.name not in found and not font.name.lower().startswith(_USELESS):
-            found[font.name] = _cover(font.fname)
-    return list(found.items())
+        if upright and font.name not in fonts and not font.name.lower().startswith(_USELESS):
+            fonts[font.name] = _cover(font.fname)
+    return list(fonts.items())
 
 
 def _cover(file: str) -> frozenset[str]:

@@ -94,7 +94,7 @@ class Scale:
     @classmethod
     def of(cls, shapes: Sequence[tuple[Shape, bool]]) -> Scale:
         """The scale that fits shapes, each with whether its channels come first."""
-        images = [found for shape in shapes if (found := extents(*shape)) is not None]
+        images = [extent for shape in shapes if (extent := extents(*shape)) is not None]
         sides = [size for height, width, _ in images for size in (height, width) if size > 1]
         largest, smallest = max(sides, default=1), min(sides, default=1)
         vectors = [math.prod(shape) for shape, _ in shapes if len(shape) != 3]
@@ -119,7 +119,7 @@ class Scale:
 
     def zoom(self, shapes: Sequence[tuple[Shape, bool]]) -> float:
         """The factor at which volumes of these shapes are small enough for lanes below each other."""
-        images = [found for shape in shapes if (found := extents(*shape)) is not None]
+        images = [extent for shape in shapes if (extent := extents(*shape)) is not None]
         highest = max((self.points(image[0]) for image in images), default=1.0)
         return min(_LARGEST_ZOOM, round(_SMALL_SIDE / highest, 2))
 
@@ -173,8 +173,8 @@ class Boxes:
         self._zoom = zoom
 
     @classmethod
-    def of(cls, scale: Scale, found: Tree, zoom: float = 1.0) -> Boxes:
-        return cls(scale, {key: panel.title for key, panel in found.panels.items()}, zoom)
+    def of(cls, scale: Scale, extent: Tree, zoom: float = 1.0) -> Boxes:
+        return cls(scale, {key: panel.title for key, panel in extent.panels.items()}, zoom)
 
     def box(self, node: Node) -> Box:
         if isinstance(node, Volume):

@@ -105,17 +105,17 @@ def _value(value: float | str) -> str:
 
 def shelves(panels: Sequence[Box], width: float) -> list[Box]:
     """Panels side by side, aligned at their upper ends, in as many rows as they need."""
-    found: list[Box] = []
+    rows: list[Box] = []
     room = -math.inf
     for panel in panels:
         if panel.width > room:
-            found.append(Box(width, 0, 0, 0, 0))
+            rows.append(Box(width, 0, 0, 0, 0))
             room = width
-        shelf = found[-1]
+        shelf = rows[-1]
         shapes = (*shelf.shapes, Placed(panel, width - room, -panel.up))
-        found[-1] = replace(shelf, down=max(shelf.down, panel.height + _SPACE), shapes=shapes)
+        rows[-1] = replace(shelf, down=max(shelf.down, panel.height + _SPACE), shapes=shapes)
         room -= panel.width + _SPACE
-    return found
+    return rows
 
 
 def column(panels: Sequence[Box]) -> Box:

@@ -196,7 +196,7 @@ class _Builder:
 
     def _repeat(self, layer: Resolved, channels_first: bool) -> list[Node]:
         """One drawing for repetitions that are equal, or differ only in their numbers and hold a merge."""
-        found: list[Node] = []
+        drawn: list[Node] = []
 
         def key(steps: tuple[Step, ...]) -> Any:
             return tuple(structure(step) for step in steps) if has_merges(steps) else steps
@@ -208,16 +208,16 @@ class _Builder:
                 channels_first = _channels_first_after(steps.layer, channels_first)
             if len(rounds) == 1:
                 for node in nodes:
-                    _append(found, [node])
+                    _append(drawn, [node])
                 continue
             if rounds[0] == rounds[-1]:
-                found += _times(nodes, len(rounds), rounds[0])
+                drawn += _times(nodes, len(rounds), rounds[0])
             else:
                 outputs = tuple(format_shape(steps[-1].output_shape) for steps in (rounds[0], rounds[-1]))
                 total = sum(sum(one.layer.parameters(one.input_shape)) for steps in rounds for one in steps)
                 notes = (f"{total:,} parameters in all",) if total else ()
-                found.append(_growing(nodes, notes, outputs, len(rounds)))
-        return found
+                drawn.append(_growing(nodes, notes, outputs, len(rounds)))
+        return drawn
 
     def _fork(self, step: Step, channels_first: bool) -> Fork:
         layer = step.layer
@@ -242,9 +242,9 @@ def _runs(steps: Sequence[Step]) -> Iterator[tuple[Step, int]]:
             yield from [(step, 1)] * number
 
 
-def _append(nodes: list[Node], found: Sequence[Node]) -> None:
+def _append(nodes: list[Node], more: Sequence[Node]) -> None:
     """Adds nodes; plates without a volume go to the volume before, where there is one."""
-    for node in found:
+    for node in more:
         last = nodes[-1] if nodes else None
         if not isinstance(node, Volume) or node.family is not None or not node.plates or last is None:
             nodes.append(node)

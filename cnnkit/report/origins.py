@@ -119,9 +119,9 @@ class _Origins:
         """Where the value was written, or what it is a part of, or its first part: a scalar may stand for arguments."""
         assert self.places is not None
         for length in range(len(path), 0, -1):
-            found = self.places.get(format_path(path[:length]))
-            if found is not None:
-                return found
+            written = self.places.get(format_path(path[:length]))
+            if written is not None:
+                return written
         begin = re.compile(re.escape(format_path(path)) + r"[.\[]")
         return next((place for name, place in self.places.items() if begin.match(name)), None)
 

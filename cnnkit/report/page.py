@@ -112,10 +112,10 @@ def picture(image: Any) -> Picture:
     Args:
         image: uint8 [height, width, channels], one channel or three.
     """
-    found = picture_of(image[..., :3])
-    lossless = max(found.size) <= _LOSSLESS_SIDE
-    found.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
-    return _shown(found, lossless, pixelated=lossless)
+    shown = picture_of(image[..., :3])
+    lossless = max(shown.size) <= _LOSSLESS_SIDE
+    shown.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
+    return _shown(shown, lossless, pixelated=lossless)
 
 
 def drawing(image: Any, pixelated: bool = False) -> Picture:
@@ -140,7 +140,7 @@ def yaml_text(value: Any, length: int = 100) -> str:
 
 def flattened(value: Mapping[str, Any], outer: str = "") -> dict[str, Any]:
     """Nested mappings as one, with dotted keys."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, inner in value.items():
-        found |= flattened(inner, f"{outer}{key}.") if isinstance(inner, Mapping) else {f"{outer}{key}": inner}
-    return found
+        flat |= flattened(inner, f"{outer}{key}.") if isinstance(inner, Mapping) else {f"{outer}{key}": inner}
+    return flat

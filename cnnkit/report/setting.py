@@ -31,20 +31,22 @@ _ELSEWHERE = (
 
 def environment_tables(facts: Facts) -> dict[str, dict[str, str]] | Missing:
     """Tables of keys and values, by title."""
-    found = facts.environment
-    if isinstance(found, Missing):
-        return found
-    data = dict(found.get("data", {}))
+    environment = facts.environment
+    if isinstance(environment, Missing):
+        return environment
+    data = dict(environment.get("data", {}))
     names, shape = data.pop("class_names", []), data.pop("image_shape", [])
     tables = {
-        "Software and machine": {key: value for key, value in found.items() if key not in _ELSEWHERE},
-        "Settings": found.get("settings", {}),
-        "Environment variables": {key: value for key, value in found.get("variables", {}).items() if value is not None},
+        "Software and machine": {key: value for key, value in environment.items() if key not in _ELSEWHERE},
+        "Settings": environment.get("settings", {}),
+        "Environment variables": {
+            key: value for key, value in environment.get("variables", {}).items() if value is not None
+        },
         "Data": {**data, "image_shape": format_shape(shape), "classes": len(names)},
-        "Input normalization": found.get("model", {}).get("normalization") or {},
+        "Input normalization": environment.get("model", {}).get("normalization") or {},
         **{
-            f"Resumed after epoch {resumed.get('after_epoch')}": _changed(found, resumed)
-            for resumed in found.get("resumed", [])
+            f"Resumed after epoch {resumed.get('after_epoch')}": _changed(environment, resumed)
+            for resumed in environment.get("resumed", [])
         },
     }
     return {
@@ -59,9 +61,9 @@ def _title(key: str) -> str:
     return key if key.isupper() else key.replace("_", " ").replace(".", ", ")
 
 
-def _changed(found: Mapping[str, Any], resumed: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(before: Mapping[str, Any], resumed: Mapping[str, Any]) -> dict[str, Any]:
     own = ("after_epoch", "command")
-    changed = {key: value for key, value in resumed.items() if key not in own and found.get(key) != value}
+    changed = {key: value for key, value in resumed.items() if key not in own and before.get(key) != value}
     return {"command": shlex.join(_command(resumed)), **changed}
 
 

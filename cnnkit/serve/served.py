@@ -38,9 +38,9 @@ class Served:
         self.run = trained.run
         self.name = name
         self.task = trained.interface
-        found = layer_outputs(trained.loaded)
-        self.stages = stages(found)
-        self.gradcam_layer = gradcam_layer(found)
+        outputs = layer_outputs(trained.loaded)
+        self.stages = stages(outputs)
+        self.gradcam_layer = gradcam_layer(outputs)
         self.model = trained.model
         self.network, self.batch_size = trained.network()
         self.examples = read_examples(trained)

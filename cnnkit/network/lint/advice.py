@@ -67,10 +67,10 @@ class Rule:
         return Advice(self.name, (place,), message, self.fix if fix is None else fix)
 
 
-def grouped(found: Iterable[Advice]) -> list[Advice]:
+def grouped(advice: Iterable[Advice]) -> list[Advice]:
     """The same advice for several places as one."""
     places: dict[tuple[str, str, str], list[str]] = {}
-    for one in found:
+    for one in advice:
         places.setdefault((one.rule, one.message, one.fix), []).extend(one.places)
     return [Advice(rule, tuple(where), message, fix) for (rule, message, fix), where in places.items()]
 

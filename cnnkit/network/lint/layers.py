@@ -185,7 +185,7 @@ def windows_on_one_pixel(chain: Chain) -> Iterator[Advice]:
 
 def softmax_twice(chain: Chain) -> Iterator[Advice]:
     """Probabilities of probabilities."""
-    found: list[Advice] = []
+    repeats: list[Advice] = []
 
     def flow(items: Chain, squashed: Item | None) -> Item | None:
         """The item that made what leaves the items probabilities, if it is."""
@@ -194,7 +194,7 @@ def softmax_twice(chain: Chain) -> Iterator[Advice]:
                 flow(path, squashed)
             activation: Any = item.layer.output_activation
             if activation == "softmax" and squashed is not None and not item.paths:
-                found.append(
+                repeats.append(
                     advice.SOFTMAX_TWICE.at(
                         item.place,
                         f"{squashed.place} has made probabilities already; a softmax of them is nearly uniform, and "
@@ -206,4 +206,4 @@ def softmax_twice(chain: Chain) -> Iterator[Advice]:
         return squashed
 
     flow(chain, None)
-    yield from found
+    yield from repeats
