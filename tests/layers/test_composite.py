@@ -670,7 +670,7 @@ def test_a_block_may_have_the_name_of_a_value_in_it(tmp_path: Path) -> None:
             ["model.layers[0].Residual.layers[0].Branches.paths[1][0].Conv2D.kernal_size", "`kernel_size`"],
         ),
         ([{"Conv2D": {"filters": "$depth", "kernel_size": 3}}], ["Conv2D.filters", "there is no parameter `$depth`"]),
-        (["Flatten", {"Reshape": ["$height", -1]}], ["`$height` is the height of an image, and what arrives here"]),
+        (["Flatten", {"Reshape": ["$height", -1]}], ["`$height` is the height of an image, but no image arrives"]),
         (
             [{"Conv2D": {"filters": "$channels / 2", "kernel_size": 3}}],
             ["a whole number from 1", "got 1.5 (a number) (from `$channels / 2`; `//` rounds down)"],
