@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -69,10 +70,16 @@ def cnnkit(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
     return run
 
 
-def start(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """Starts a command in a process of its own."""
+@contextlib.contextmanager
+def start(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command in a process of its own, which a test that fails does not leave behind, nor wait for."""
     command = [sys.executable, "-m", "cnnkit", *arguments]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +88,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("a user's folder ü")
     (folder / "net.yaml").write_text(CONFIG)
     with start(folder, "train", "net.yaml") as process:
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert errors == ""
     (folder / "output.txt").write_text(output)
@@ -936,7 +943,7 @@ class TestProcesses:
     ) -> None:
         (tmp_path / "net.yaml").write_text(CONFIG)
         with start(tmp_path, "train", "net.yaml", "--set", "training.epochs=300") as process:
-            list(lines_until(process, "epoch   1/300", 90))
+            list(lines_until(process, "epoch   1/300", 300))
             process.send_signal(signal.SIGINT)
             errors = process.communicate(timeout=60)[1]
         assert process.returncode == 130
@@ -969,7 +976,7 @@ class TestProcesses:
     def test_a_reader_that_goes_away_does_not_end_the_run(self, tmp_path: Path) -> None:
         (tmp_path / "net.yaml").write_text(CONFIG)
         with start(tmp_path, "train", "net.yaml", "--run-dir", "my run/") as process:
-            (first,) = lines_until(process, "", 90)
+            (first,) = lines_until(process, "", 300)
             assert "net.yaml" in first
             assert process.stdout is not None
             process.stdout.close()

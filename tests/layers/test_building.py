@@ -1,4 +1,4 @@
-"""The Keras layers that cnnkit builds: seeds, files that open without cnnkit, CPUs without XLA."""
+"""The Keras layers that cnnkit builds: seeds, names, types, CPUs without XLA."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from cnnkit.format.shapes import Shape
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Scope, Seeds
 from cnnkit.machine import tensorflow as runtime
-from cnnkit.training.model import without_training_state
 
 from .truth import make, random_images
 
@@ -95,7 +94,7 @@ def test_dropout_layers_draw_apart() -> None:
     assert not np.array_equal(first, second)
 
 
-# --- Files --------------------------------------------------------------------------------------------
+# --- Names and types ----------------------------------------------------------------------------------
 
 #: Every layer that is a sub-model, and some that are not.
 OWN: list[tuple[str, Any]] = [
@@ -114,17 +113,6 @@ OWN: list[tuple[str, Any]] = [
     ("Maxout", 3),
 ]
 
-LOAD = """
-import sys
-import numpy as np
-import keras
-model = keras.saving.load_model(sys.argv[1], safe_mode=True)
-images = np.load(sys.argv[2])
-np.save(sys.argv[3], np.asarray(model(images)))
-assert not any(name.split(".")[0] == "cnnkit" for name in sys.modules)
-print(model.count_params())
-"""
-
 
 def run_python(code: str, *arguments: str, **environment: str) -> str:
     """The standard output of a fresh Python process."""
@@ -140,19 +128,6 @@ def run_python(code: str, *arguments: str, **environment: str) -> str:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
-
-
-def test_a_saved_model_opens_without_cnnkit(tmp_path: Path) -> None:
-    built = build(OWN, (12, 11, 4))
-    images = random_images(3, 12, 11, 4)
-    model = without_training_state(built)
-    expected = np.asarray(model(images))
-    np.testing.assert_allclose(expected, np.asarray(built(images)), rtol=1e-6, atol=1e-6)
-    np.save(tmp_path / "images.npy", images)
-    model.save(tmp_path / "model.keras")
-    out = run_python(LOAD, *(str(tmp_path / name) for name in ("model.keras", "images.npy", "outputs.npy")))
-    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), expected, rtol=1e-6, atol=1e-6)
-    assert int(out) == model.count_params()
 
 
 def test_sub_models_carry_the_layers_name_and_parameters() -> None:

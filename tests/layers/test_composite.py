@@ -25,9 +25,8 @@ from cnnkit.layers.resolved import Resolved, leaves
 from cnnkit.layers.stack import trace
 from cnnkit.layers.unresolved import LAYER_CHOICE
 from cnnkit.network.summary import summarize
-from cnnkit.training.model import build_model, without_training_state
+from cnnkit.training.model import build_model
 
-from .test_building import run_python
 from .truth import GRID, make, random_images
 
 Model = dict[str, Any]
@@ -411,56 +410,6 @@ def test_the_tree_folds_and_its_totals_are_those_of_the_leaves(tmp_path: Path) -
     assert repeat.receptive_field == (5, 5)
     data = summary.as_json()
     assert data["layers"][0]["layers"][0]["layers"][0]["name"] == "x"
-
-
-# --- Files --------------------------------------------------------------------------------------------
-
-OPEN = """
-import sys
-import numpy as np
-import keras
-model = keras.saving.load_model(sys.argv[1], safe_mode=True)
-np.save(sys.argv[3], np.asarray(model(np.load(sys.argv[2]))))
-assert not any(name.split(".")[0] == "cnnkit" for name in sys.modules)
-"""
-
-
-def test_a_saved_model_opens_without_cnnkit(tmp_path: Path) -> None:
-    block = [
-        {
-            "Conv2D": {
-                "filters": "$filters",
-                "kernel_size": 3,
-                "strides": "$strides",
-                "padding": "same",
-                "activation": "relu",
-            }
-        },
-        {"MaxPooling2D": {"pool_size": 3, "strides": 1, "padding": "same"}},
-        {"Conv2D": {"filters": "$filters", "kernel_size": 1, "kernel_initializer": "Dirac"}},
-        "BatchNormalization",
-    ]
-    blocks = {
-        "unit": {
-            "parameters": {"filters": "required", "strides": 1, "shortcut": "auto"},
-            "layers": [{"Residual": {"layers": block, "shortcut": "$shortcut", "activation": "relu"}}],
-        }
-    }
-    layers = [
-        {"unit": {"filters": 8, "strides": 2}},
-        {"unit": {"filters": 16, "strides": 2, "shortcut": "pad"}},
-        {"Branches": [["LocalResponseNormalization"], [{"Repeat": {"times": 2, "layers": [{"unit": 16}]}}], []]},
-        *HEAD,
-    ]
-    model = build(load(tmp_path, {"blocks": blocks, "layers": layers}, (16, 16, 3)))
-    plain = without_training_state(model)
-    images = random_images(3, 16, 16, 3)
-    np.testing.assert_allclose(np.asarray(plain(images)), np.asarray(model(images)), rtol=1e-5, atol=1e-6)
-    plain.save(tmp_path / "model.keras")
-    np.save(tmp_path / "images.npy", images)
-    run_python(OPEN, *(str(tmp_path / name) for name in ("model.keras", "images.npy", "outputs.npy")))
-    expected = np.asarray(model(images))
-    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
