@@ -47,6 +47,11 @@ class Figure:
     is_share: bool = False
 
     @property
+    def title(self) -> str:
+        """The label as a heading."""
+        return self.label[:1].upper() + self.label[1:]
+
+    @property
     def mode(self) -> Literal["max", "min"]:
         """Which of its values is the best."""
         return "max" if self.larger_is_better else "min"

@@ -19,6 +19,7 @@ from cnnkit.plots import style
 from cnnkit.report.facts import Facts, read_facts
 from cnnkit.report.page import Missing, attempt, figure, render, yaml_text
 from cnnkit.runs.finding import distinct_names
+from cnnkit.runs.listing import columns_of
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.tasks.classification import report
 from cnnkit.tasks.classification.predictions import Predictions
@@ -95,7 +96,9 @@ def _curves(names: Sequence[str], facts: Sequence[Facts]) -> Any:
     ends = [f"{name} ends at {one[-1]['val_accuracy']:.4f}" for name, one in rows.items() if "val_accuracy" in one[-1]]
     described = "Loss, accuracy and learning rate over the epochs. Validation accuracy: " + (", ".join(ends) or "none")
     best = [one.best_epoch for one in facts if one.epochs]
-    return figure(style.as_svg(curves_of_runs_figure(rows, best)), "curves", described)
+    return figure(
+        style.as_svg(curves_of_runs_figure(rows, columns_of([one.run for one in facts]), best)), "curves", described
+    )
 
 
 @dataclass(frozen=True)

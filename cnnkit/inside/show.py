@@ -19,6 +19,7 @@ from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run, damaged
 from cnnkit.runs.evaluation import labelled_images
 from cnnkit.runs.finding import distinct_names
+from cnnkit.runs.listing import columns_of, task_of
 from cnnkit.runs.ranking import ranked
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.terminal.printable import printable
@@ -249,9 +250,9 @@ def curves(runs: Sequence[Run], path: Path) -> None:
             raise CnnkitError(f"no epoch of `{run.path}` has ended; there is nothing to draw")
     if len(runs) == 1:
         rows = runs[0].read_metrics()
-        plots.curves(rows, path, Monitor.of_run(runs[0]).best_epoch(rows))
+        plots.curves(rows, path, task_of(runs[0]).columns, Monitor.of_run(runs[0]).best_epoch(rows))
     else:
         names = distinct_names(runs)
         rows_of = {name: run.read_metrics() for name, run in zip(names, runs, strict=True)}
         best = [Monitor.of_run(run).best_epoch(rows) for run, rows in zip(runs, rows_of.values(), strict=True)]
-        plots.curves_of_runs(rows_of, path, best)
+        plots.curves_of_runs(rows_of, path, columns_of(runs), best)

@@ -1,9 +1,10 @@
-"""Loss, accuracy and learning rate over the epochs."""
+"""The figures of a training, and the learning rate, over the epochs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,66 +12,91 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
-from cnnkit.plots.style import BLUE, GREEN, GREY, VERMILION, figure_of, save
+from cnnkit.plots.style import BLUE, GREEN, GREY, VERMILION, figure_of, save, show_percent
+from cnnkit.task import Figure
 
-#: A panel's title, and its lines: label, key of the rows, colour.
-_Panel = tuple[str, list[tuple[str, str, str]]]
 
-_PANELS: list[_Panel] = [
-    ("Loss", [("training", "loss", BLUE), ("validation", "val_loss", VERMILION)]),
-    ("Accuracy", [("training", "accuracy", BLUE), ("validation", "val_accuracy", VERMILION)]),
-    ("Learning rate", [("", "learning_rate", GREEN)]),
-]
+@dataclass(frozen=True)
+class Panel:
+    """One plot beside others.
+
+    Attributes:
+        lines: Of each: its label, the column of metrics.csv, the colour.
+        is_share: Whether the values are shown in percent.
+        is_rate: Whether they are learning rates, which may span powers of ten.
+    """
+
+    title: str
+    lines: tuple[tuple[str, str, str], ...]
+    is_share: bool = False
+    is_rate: bool = False
+
+    @property
+    def columns(self) -> list[str]:
+        return [column for _, column, _ in self.lines]
+
+
+_RATE = Panel("Learning rate", (("", "learning_rate", GREEN),), is_rate=True)
 
 _INCHES = (4.2, 3.6)
 
 
-def curves(rows: Sequence[Mapping[str, float]], path: Path, best_epoch: int | None = None) -> None:
-    """Draws loss, accuracy and learning rate over the epochs, a panel for each that the rows hold.
+def curves(
+    rows: Sequence[Mapping[str, float]], path: Path, figures: Sequence[Figure], best_epoch: int | None = None
+) -> None:
+    """Draws figures and learning rate over the epochs, a panel for each that the rows hold.
 
     Args:
-        rows: One mapping per epoch, as in metrics.csv: `epoch`, `loss`, `accuracy`, `val_loss`,
-            `val_accuracy`, `learning_rate`; each but `epoch` may be missing or NaN.
+        rows: One mapping per epoch, as in metrics.csv: `epoch`, the figures by their names, those of validation by
+            `val_` and the name, `learning_rate`; each but `epoch` may be missing or NaN.
         path: The PNG file to write.
+        figures: Those to draw, see `Task.columns`.
         best_epoch: The epoch to mark; None for none.
 
     Raises:
         CnnkitError: if there are no rows.
     """
-    save(curves_figure(rows, best_epoch), path)
+    save(curves_figure(rows, figures, best_epoch), path)
 
 
-def curves_figure(rows: Sequence[Mapping[str, float]], best_epoch: int | None = None) -> Any:
+def curves_figure(rows: Sequence[Mapping[str, float]], figures: Sequence[Figure], best_epoch: int | None = None) -> Any:
     """What `curves` draws, as a figure."""
-    panels = _panels(rows)
+    panels = list(_panels(rows, figures))
     figure = figure_of(_INCHES[0] * max(1, len(panels)), _INCHES[1])
     for number, panel in enumerate(panels, start=1):
         _draw(figure.add_subplot(1, len(panels), number), panel, rows, best_epoch)
     return figure
 
 
-def curve_figures(rows: Sequence[Mapping[str, float]], best_epoch: int | None = None) -> dict[str, Any]:
-    """The panels of `curves` as figures of their own, by title, for pages that have no room for them side by side."""
-    figures = {}
-    for panel in _panels(rows):
-        figures[panel[0]] = figure_of(*_INCHES)
-        _draw(figures[panel[0]].add_subplot(), panel, rows, best_epoch)
-    return figures
+def curve_figures(
+    rows: Sequence[Mapping[str, float]], figures: Sequence[Figure], best_epoch: int | None = None
+) -> Iterator[tuple[Panel, Any]]:
+    """The panels of `curves`, each with a drawing of its own, for pages that have no room for them side by side."""
+    for panel in _panels(rows, figures):
+        drawing = figure_of(*_INCHES)
+        _draw(drawing.add_subplot(), panel, rows, best_epoch)
+        yield panel, drawing
 
 
-def _panels(rows: Sequence[Mapping[str, float]]) -> list[_Panel]:
+def _panels(rows: Sequence[Mapping[str, float]], figures: Sequence[Figure]) -> Iterator[Panel]:
     if not rows:
         raise CnnkitError("there are no epochs to draw", "Train for at least one epoch.")
-    return [panel for panel in _PANELS if any(_known(rows, key) for _, key, _ in panel[1])]
+    for panel in (*map(_panel, figures), _RATE):
+        if any(_known(rows, column) for column in panel.columns):
+            yield panel
 
 
-def _draw(axes: Any, panel: _Panel, rows: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
-    title, lines = panel
+def _panel(figure: Figure) -> Panel:
+    lines = (("training", figure.name, BLUE), ("validation", f"val_{figure.name}", VERMILION))
+    return Panel(figure.title, lines, is_share=figure.is_share)
+
+
+def _draw(axes: Any, panel: Panel, rows: Sequence[Mapping[str, float]], best_epoch: int | None) -> None:
     epochs = _column(rows, "epoch")
-    for label, key, colour in lines:
-        if _known(rows, key):
-            _line(axes, epochs, _column(rows, key), label, colour)
-    _finish_panel(axes, title, epochs, best_epoch)
+    for label, column, colour in panel.lines:
+        if _known(rows, column):
+            _line(axes, epochs, _column(rows, column), label, colour)
+    _finish_panel(axes, panel, epochs, best_epoch)
 
 
 def _column(rows: Sequence[Mapping[str, float]], key: str) -> NDArray[np.float64]:
@@ -94,17 +120,17 @@ def _line(axes: Any, epochs: NDArray[np.float64], values: NDArray[np.float64], l
     axes.plot(epochs, values, dashes, color=colour, marker=marker, markersize=3.5, linewidth=1.6, label=label)
 
 
-def _finish_panel(axes: Any, title: str, epochs: NDArray[np.float64], best: int | None) -> None:
+def _finish_panel(axes: Any, panel: Panel, epochs: NDArray[np.float64], best: int | None) -> None:
     from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator
 
-    axes.set_title(title, fontsize=11)
+    axes.set_title(panel.title, fontsize=11)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     margin = max(0.3, 0.02 * (epochs.max() - epochs.min()))
     axes.set_xlim(epochs.min() - margin, epochs.max() + margin)
-    if title == "Accuracy":
-        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.5g} %")
-    if title == "Learning rate":
+    if panel.is_share:
+        show_percent(axes)
+    if panel.is_rate:
         values = np.concatenate([line.get_ydata() for line in axes.get_lines()])
         values = values[np.isfinite(values)]
         if values.min() > 0 and values.max() > 20 * values.min():
@@ -118,5 +144,5 @@ def _finish_panel(axes: Any, title: str, epochs: NDArray[np.float64], best: int 
     axes.grid(True, color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    if title != "Learning rate":
+    if not panel.is_rate:
         axes.legend(frameon=False, fontsize=8.5)

@@ -8,44 +8,55 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, figure_of, save
+from cnnkit.plots.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, figure_of, save, show_percent
+from cnnkit.task import Figure
 from cnnkit.terminal.printable import printable
 
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, GREY)
 _MARKERS = "osD^vPX"
-_PANELS = (("Loss", "loss"), ("Accuracy", "accuracy"), ("Learning rate", "learning_rate"))
+_RATE = Figure("learning_rate", "learning rate", larger_is_better=False)
+
+#: Of one panel.
+_WIDTH = 13 / 3
 
 
 def curves_of_runs(
-    runs: Mapping[str, Sequence[Mapping[str, float]]], path: Path, best_epochs: Sequence[int | None]
+    runs: Mapping[str, Sequence[Mapping[str, float]]],
+    path: Path,
+    figures: Sequence[Figure],
+    best_epochs: Sequence[int | None],
 ) -> None:
-    """Draws loss, accuracy and rate of several runs over the epochs: training dashed, the best epoch marked.
+    """Draws figures and rate of several runs over the epochs: training dashed, the best epoch marked.
 
     Args:
         runs: The rows of metrics.csv of each run, by its name.
         path: The PNG or SVG file to write.
+        figures: Those to draw, see `Task.columns`; a run may lack some of them.
         best_epochs: The epoch to mark for each run; None for none.
     """
-    save(curves_of_runs_figure(runs, best_epochs), path)
+    save(curves_of_runs_figure(runs, figures, best_epochs), path)
 
 
-def curves_of_runs_figure(runs: Mapping[str, Sequence[Mapping[str, float]]], best_epochs: Sequence[int | None]) -> Any:
+def curves_of_runs_figure(
+    runs: Mapping[str, Sequence[Mapping[str, float]]], figures: Sequence[Figure], best_epochs: Sequence[int | None]
+) -> Any:
     """The figure that `curves_of_runs` writes."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
     lines = -(-len(runs) // 3)
-    figure = figure_of(13, 4 + 0.22 * lines)
-    for number, (title, key) in enumerate(_PANELS, start=1):
-        axes = figure.add_subplot(1, len(_PANELS), number)
+    panels = (*figures, _RATE)
+    figure = figure_of(_WIDTH * len(panels), 4 + 0.22 * lines)
+    for number, panel in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), number)
         for index, (rows, best) in enumerate(zip(runs.values(), best_epochs, strict=True)):
             marker = _MARKERS[index // len(_COLOURS) % len(_MARKERS)]
-            _draw(axes, rows, key, best, _COLOURS[index % len(_COLOURS)], marker)
-        axes.set_title(title, fontsize=11)
+            _draw(axes, rows, panel.name, best, _COLOURS[index % len(_COLOURS)], marker)
+        axes.set_title(panel.title, fontsize=11)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-        if title == "Accuracy":
-            axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.5g} %")
+        if panel.is_share:
+            show_percent(axes)
         axes.grid(True, color="#e4e4e4", linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)

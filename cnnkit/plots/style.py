@@ -32,6 +32,11 @@ def figure_of(width_inches: float, height_inches: float, constrained: bool = Tru
     return figure
 
 
+def show_percent(axes: Any) -> None:
+    """Labels an axis of shares, 0..1, in percent."""
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.5g} %")
+
+
 def save(figure: Any, path: Path, tight: bool = False) -> None:
     """Writes a PNG or an SVG, as the file's ending says, so that no one ever reads half a picture."""
     with replacing(path) as temporary:

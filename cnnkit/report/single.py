@@ -41,7 +41,7 @@ def _context(facts: Facts) -> dict[str, Any]:
         "facts": facts,
         "result": of_evaluation(report.result),
         "loss_apart": of_evaluation(differs_from_cross_entropy),
-        "curves": attempt(report.curve_drawings, facts.epochs, facts.best_epoch)
+        "curves": attempt(report.curve_drawings, facts.epochs, facts.trained.task.columns, facts.best_epoch)
         if facts.epochs
         else Missing(facts.training),
         "classes": of_evaluation(report.class_table),

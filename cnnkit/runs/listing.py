@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from cnnkit.runs.finding import list_runs
 from cnnkit.terminal.tables import as_table
 
 if TYPE_CHECKING:
-    from cnnkit.task import Task
+    from cnnkit.task import Figure, Task
 
 
 def run_rows() -> list[dict[str, Any]]:
@@ -29,14 +29,21 @@ def _run_row(run: Run) -> dict[str, Any]:
     except CnnkitError:
         metrics = []  # one broken run must not hide the others
     best = Monitor.of_run(run).best_epoch(metrics)
+    headline = task_of(run).headline.name
+    best_row: Mapping[str, Any] = next((row for row in metrics if row.get("epoch", 0) == best), {})
+    validation, test = best_row.get(f"val_{headline}"), number_in(run, run.evaluation, headline)
     return {
         "run": run.name,
         **run_state(run),
         "epochs": len(metrics),
         "planned_epochs": planned_epochs(plain_config(run)),
         "best_epoch": best,
-        "best_val_accuracy": next((row.get("val_accuracy") for row in metrics if row.get("epoch", 0) == best), None),
-        "test_accuracy": number_in(run, run.evaluation, "accuracy"),
+        "headline": headline,
+        "best_validation": validation,
+        "test": test,
+        # The same by their own names, which say what they are where that is all that is read.
+        f"best_val_{headline}": validation,
+        f"test_{headline}": test,
         "parameters": number_in(run, run.environment, "model", "parameters"),
         "seconds": round(sum((row.get("seconds", 0.0) for row in metrics), 0.0), 1),
     }
@@ -46,11 +53,17 @@ def as_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows of runs as a terminal shows them."""
     if not rows:
         return "there are no runs yet; make one: cnnkit train CONFIG"
-    shown = []
-    for row in rows:
-        state = ": ".join([row["state"], ", ".join(row["damaged"])]) if row["state"] == "damaged" else row["state"]
-        shown.append({key: value for key, value in row.items() if key != "damaged"} | {"state": state})
-    return as_table(shown)
+    several = len({row["headline"] for row in rows}) > 1
+    return as_table([_shown(row, with_headline=several) for row in rows])
+
+
+def _shown(row: Mapping[str, Any], with_headline: bool) -> dict[str, Any]:
+    """A row for a table, in which the figures have their own names, or stand beside theirs."""
+    state = ": ".join([row["state"], ", ".join(row["damaged"])]) if row["state"] == "damaged" else row["state"]
+    general = {"headline", "best_validation", "test"}
+    named = {f"best_val_{row['headline']}", f"test_{row['headline']}"}
+    left_out = {"damaged", *(named if with_headline else general)}
+    return {key: value for key, value in row.items() if key not in left_out} | {"state": state}
 
 
 def run_state(run: Run) -> dict[str, Any]:
@@ -140,6 +153,11 @@ def task_of(run: Run) -> Task:
         return default_task()
     assert isinstance(task, AnyTask)
     return task
+
+
+def columns_of(runs: Iterable[Run]) -> list[Figure]:
+    """The figures of each epoch that at least one of the runs has, see `Task.columns`."""
+    return list(dict.fromkeys(figure for run in runs for figure in task_of(run).columns))
 
 
 def plain_config(run: Run) -> dict[str, Any] | None:

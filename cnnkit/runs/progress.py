@@ -7,7 +7,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cnnkit.errors import CnnkitError, Interrupted
@@ -37,7 +37,7 @@ _STATE: Form = {
     **dict.fromkeys(("status", "message", "machine", "images_problem"), str),
     **dict.fromkeys(("pid", "epochs", "steps", "epoch", "step", "epochs_done", "best_epoch", "snapshot_epoch"), int),
     **dict.fromkeys(("filters", "images"), int),
-    **dict.fromkeys(("started", "updated", "loss", "accuracy", "images_per_second", "eta_seconds"), float),
+    **dict.fromkeys(("started", "updated", "loss", "images_per_second", "eta_seconds"), float),
     REQUIRED: ("status", "pid", "machine", "updated"),
 }
 
@@ -103,14 +103,14 @@ class Reporter:
         begins_training = self._fields["status"] != "training"
         (self.change if begins_training else self.note)(status="training", epoch=epoch, step=0)
 
-    def look(self, step: int, seconds: float, images: int, loss: float, accuracy: float) -> None:
+    def look(self, step: int, seconds: float, images: int, figures: Mapping[str, float]) -> None:
         """What the running epoch has come to.
 
         Args:
             step: Steps that are done.
             seconds: Since the epoch began.
             images: Images that it has seen.
-            loss, accuracy: Their means over the epoch so far.
+            figures: The loss, and the task's figures, over the epoch so far; fields of the state by their names.
 
         Raises:
             StopRequested: if somebody has asked for it.
@@ -120,26 +120,28 @@ class Reporter:
         per_epoch = self._recent_seconds or seconds / done
         self.note(
             step=step,
-            loss=_finite(loss),
-            accuracy=_finite(accuracy),
+            **{name: _finite(value) for name, value in figures.items()},
             images_per_second=round(images / seconds, 1),
             eta_seconds=round(per_epoch * (self.epochs - self._fields["epoch"] + 1 - done), 1),
         )
 
-    def end_epoch(self, rows: Sequence[dict[str, Any]], best_epoch: int | None, monitor: str) -> None:
+    def end_epoch(
+        self, rows: Sequence[dict[str, Any]], best_epoch: int | None, monitor: str, figures: Sequence[str]
+    ) -> None:
         """An epoch is over and kept.
 
         Args:
             rows: One per epoch of the run, as in metrics.csv.
             best_epoch: From 1; None where nothing chooses one.
             monitor: The column that does.
+            figures: The names of those that `look` is told.
         """
         last = rows[-1]
         recent = [row["seconds"] for row in rows[-_RECENT_EPOCHS:]]
         self._recent_seconds = sum(recent) / len(recent)
         self.note(
             step=self.steps,
-            **{name: _finite(last[name]) for name in ("loss", "accuracy", "images_per_second")},
+            **{name: _finite(last[name]) for name in (*figures, "images_per_second")},
             epochs_done=len(rows),
             best_epoch=best_epoch,
             monitor=monitor,

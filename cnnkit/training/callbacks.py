@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -19,6 +19,7 @@ from cnnkit.files import replacing
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.progress import Reporter
+from cnnkit.task import Figure
 from cnnkit.terminal.console import Console, format_duration
 from cnnkit.training.checkpoint import CALLBACK_STATE, Checkpoint, save_checkpoint
 from cnnkit.training.model import without_training_state
@@ -108,12 +109,25 @@ class Progress(keras.callbacks.Callback):
 
     It looks at the figures a few times in a second: to read them is to wait for the device. The loss is the epoch's
     mean so far, which stays non-finite once it is.
+
+    Args:
+        columns: The figures to show, the loss among them.
     """
 
-    def __init__(self, console: Console, reporter: Reporter, epochs: int, steps: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        console: Console,
+        reporter: Reporter,
+        columns: Sequence[Figure],
+        *,
+        epochs: int,
+        steps: int,
+        batch_size: int,
+    ) -> None:
         super().__init__()
         self.console = console
         self.reporter = reporter
+        self.columns = columns
         self.epochs = epochs
         self.steps = steps
         self.batch_size = batch_size
@@ -130,13 +144,14 @@ class Progress(keras.callbacks.Callback):
             return
         self._shown = now
         logs = logs or {}
-        loss, accuracy = (float(logs.get(name, math.nan)) for name in ("loss", "accuracy"))
-        check_finite(loss)
+        figures = {figure.name: float(logs.get(figure.name, math.nan)) for figure in self.columns}
+        check_finite(figures["loss"])
         # With several steps per execution, Keras' last batch number can lie beyond the epoch.
         done = min(batch + 1, self.steps)
         images, seconds = done * self.batch_size, now - self._begin
-        self.console.update(done, f"loss {loss:.4f}  accuracy {accuracy:.4f}  {images / seconds:,.0f} images/s")
-        self.reporter.look(done, seconds, images, loss, accuracy)
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        self.console.update(done, f"{shown}  {images / seconds:,.0f} images/s")
+        self.reporter.look(done, seconds, images, figures)
 
     def on_test_begin(self, logs: Any = None) -> None:
         self.console.end_epoch()
@@ -161,6 +176,7 @@ class Keeper(keras.callbacks.Callback):
     Args:
         checkpoint: What to go on from, when a run is resumed.
         stateful: Callbacks whose attributes belong to the checkpoint, by name.
+        columns: The task's figures, the loss first; they precede all other columns of metrics.csv.
         image_shape: (height, width, channels) of the images that model.keras is for, where it learns of crops.
     """
 
@@ -172,6 +188,7 @@ class Keeper(keras.callbacks.Callback):
         averaged: AveragedWeights | None,
         stateful: dict[str, Any],
         *,
+        columns: Sequence[Figure],
         epochs: int,
         images: int,
         monitor: Monitor,
@@ -184,6 +201,7 @@ class Keeper(keras.callbacks.Callback):
         self.clock = clock
         self.averaged = averaged
         self.stateful = stateful
+        self.columns = columns
         self.epochs = epochs
         self.images = images
         self.monitor = monitor
@@ -219,7 +237,7 @@ class Keeper(keras.callbacks.Callback):
         check_finite(logs["loss"])
         self.check_variables()
         check_finite(logs.get("val_loss", 0.0), "validation loss")
-        row: dict[str, Any] = {"epoch": epoch + 1, **_ordered(logs)}
+        row: dict[str, Any] = {"epoch": epoch + 1, **self._ordered(logs)}
         row["learning_rate"] = rate
         row["seconds"] = round(self.clock.epoch_seconds, 3)
         row["images_per_second"] = round(self.images / self.clock.training_seconds, 1)
@@ -268,8 +286,19 @@ class Keeper(keras.callbacks.Callback):
             "callbacks": callbacks,
         }
 
+    @property
+    def _names(self) -> list[str]:
+        """The columns of the task's figures: those of training, then those of validation."""
+        return [f"{prefix}{figure.name}" for prefix in ("", "val_") for figure in self.columns]
+
+    def _ordered(self, logs: dict[str, float]) -> dict[str, float]:
+        """The task's figures first, then the others by name."""
+        first = self._names
+        names = [name for name in first if name in logs] + sorted(name for name in logs if name not in first)
+        return {name: logs[name] for name in names}
+
     def _show(self, row: dict[str, Any]) -> None:
-        shown = dict.fromkeys(("loss", "accuracy", "val_loss", "val_accuracy", self.monitor.metric))
+        shown = dict.fromkeys((*self._names, self.monitor.metric))
         measured = [f"{name} {row[name]:.4f}" for name in shown if name in row]
         recent = [past["seconds"] for past in self.rows[-5:]]
         left = (self.epochs - row["epoch"]) * sum(recent) / len(recent)
@@ -287,10 +316,3 @@ class Keeper(keras.callbacks.Callback):
 
 def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, np.floating) else int(value) if isinstance(value, np.integer) else value
-
-
-def _ordered(logs: dict[str, float]) -> dict[str, float]:
-    """Training figures first, then validation, loss and accuracy in front."""
-    first = ["loss", "accuracy", "val_loss", "val_accuracy"]
-    names = [name for name in first if name in logs] + sorted(name for name in logs if name not in first)
-    return {name: logs[name] for name in names}

@@ -35,7 +35,9 @@ class LiveFiles(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         is_last = epoch + 1 == self.reporter.epochs or self.model.stop_training
-        self.reporter.end_epoch(self.keeper.rows, self.keeper.best_epoch, self.keeper.monitor.metric)
+        keeper = self.keeper
+        names = [figure.name for figure in keeper.columns]
+        self.reporter.end_epoch(keeper.rows, keeper.best_epoch, keeper.monitor.metric, names)
         self.snapshots.take(epoch + 1, is_last)
         if not is_last:
             self.reporter.check_stop()

@@ -337,13 +337,21 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
         clock,
         averaged,
         stateful,
+        columns=config.task.columns,
         epochs=config.training.epochs,
         images=min(data.train.size, prepared.steps_per_epoch * batch_size),
         monitor=Monitor.of_config(config.training, config.task),
         checkpoint=checkpoint,
         image_shape=data.info.shape,
     )
-    progress = callbacks.Progress(console, reporter, config.training.epochs, prepared.steps_per_epoch, batch_size)
+    progress = callbacks.Progress(
+        console,
+        reporter,
+        config.task.columns,
+        epochs=config.training.epochs,
+        steps=prepared.steps_per_epoch,
+        batch_size=batch_size,
+    )
     live = LiveFiles(reporter, keeper, snapshots_of(prepared, run, reporter, averaged))
     rate = EpochRate()
     in_order = [clock, progress, averaged, *stateful.values(), rate, _tensorboard(config, run), keeper, live]
@@ -392,7 +400,8 @@ def _write_curves(run: Run, config: RunConfig) -> None:
     if rows:
         from cnnkit import plots
 
-        plots.curves(rows, run.curves, Monitor.of_config(config.training, config.task).best_epoch(rows))
+        best = Monitor.of_config(config.training, config.task).best_epoch(rows)
+        plots.curves(rows, run.curves, config.task.columns, best)
 
 
 def _write_filters(run: Run, best_model: Any) -> None:

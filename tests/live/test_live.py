@@ -322,7 +322,7 @@ def test_a_folder_that_cannot_be_written_does_not_end_the_training(tmp_path: Pat
     reporter = Reporter(Run(tmp_path), 5, 10)
     reporter.begin()
     reporter.begin_epoch(1)
-    reporter.look(1, 1.0, 64, 0.5, 0.5)
+    reporter.look(1, 1.0, 64, {"loss": 0.5})
     assert read_state(Run(tmp_path))["status"] == "unknown"
 
 

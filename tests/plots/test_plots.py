@@ -12,6 +12,9 @@ import pytest
 
 from cnnkit import plots
 from cnnkit.errors import CnnkitError
+from cnnkit.plots.learning_curves import curves_figure
+from cnnkit.plots.several_runs import curves_of_runs_figure
+from cnnkit.task import LOSS, Figure
 from cnnkit.tasks.classification import confusion
 
 
@@ -40,6 +43,8 @@ def contains(picture: np.ndarray, colour: str) -> bool:
 
 BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
 
+FIGURES = (LOSS, Figure("accuracy", "accuracy", is_share=True))
+
 
 def marks_an_epoch(picture: np.ndarray) -> bool:
     """Whether a vertical grey line is drawn (letters hold a few grey pixels too)."""
@@ -49,7 +54,7 @@ def marks_an_epoch(picture: np.ndarray) -> bool:
 class TestCurves:
     @pytest.mark.parametrize("epochs", [1, 2, 200])
     def test_draws_training_validation_and_rate(self, tmp_path: Path, epochs: int) -> None:
-        plots.curves(history(epochs), tmp_path / "curves.png", best_epoch=1)
+        plots.curves(history(epochs), tmp_path / "curves.png", FIGURES, best_epoch=1)
         picture = pixels(tmp_path / "curves.png")
         assert picture.shape[1] >= 1600
         assert contains(picture, BLUE)
@@ -58,15 +63,15 @@ class TestCurves:
         assert marks_an_epoch(picture)
 
     def test_without_validation_neither_its_line_nor_a_best_epoch(self, tmp_path: Path) -> None:
-        plots.curves(history(5, validation=False), tmp_path / "curves.png")
+        plots.curves(history(5, validation=False), tmp_path / "curves.png", FIGURES)
         picture = pixels(tmp_path / "curves.png")
         assert contains(picture, BLUE)
         assert not contains(picture, VERMILION)
         assert not marks_an_epoch(picture)
 
     def test_the_best_epoch_is_marked(self, tmp_path: Path) -> None:
-        plots.curves(history(4), tmp_path / "none.png")
-        plots.curves(history(4), tmp_path / "third.png", best_epoch=3)
+        plots.curves(history(4), tmp_path / "none.png", FIGURES)
+        plots.curves(history(4), tmp_path / "third.png", FIGURES, best_epoch=3)
         assert not marks_an_epoch(pixels(tmp_path / "none.png"))
         assert marks_an_epoch(pixels(tmp_path / "third.png"))
 
@@ -74,16 +79,29 @@ class TestCurves:
         rows = history(4)
         rows[2] |= {"loss": math.nan, "val_loss": math.inf}
         del rows[3]["val_accuracy"]
-        plots.curves(rows, tmp_path / "curves.png")
+        plots.curves(rows, tmp_path / "curves.png", FIGURES)
         assert contains(pixels(tmp_path / "curves.png"), VERMILION)
 
     def test_a_run_that_knows_only_its_loss(self, tmp_path: Path) -> None:
-        plots.curves([{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}], tmp_path / "curves.png")
+        plots.curves([{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}], tmp_path / "curves.png", FIGURES)
         assert contains(pixels(tmp_path / "curves.png"), BLUE)
 
     def test_no_epochs_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(CnnkitError, match="no epochs"):
-            plots.curves([], tmp_path / "curves.png")
+            plots.curves([], tmp_path / "curves.png", FIGURES)
+
+    def test_each_figure_has_a_panel_with_its_own_name_and_unit(self) -> None:
+        figures = (LOSS, Figure("mean_iou", "mean IoU", is_share=True), Figure("mae", "mean absolute error"))
+        rows = [{"epoch": epoch, "loss": 1.0, "mean_iou": 0.25, "val_mae": 3.5, "auc": 0.5} for epoch in (1, 2)]
+        drawn = [*curves_figure(rows, figures).axes]
+        several = [*curves_of_runs_figure({"a": rows, "b": rows}, figures, [1, None]).axes]
+        assert [axes.get_title() for axes in drawn] == ["Loss", "Mean IoU", "Mean absolute error"]
+        assert [axes.get_title() for axes in several] == ["Loss", "Mean IoU", "Mean absolute error", "Learning rate"]
+        for axes in (drawn, several):
+            assert [one.yaxis.get_major_formatter()(0.25, None).strip() for one in axes[:3]][1] == "25 %"
+            assert list(axes[1].get_lines()[0].get_ydata()) == [0.25, 0.25]
+        (line,) = drawn[2].get_lines()
+        assert (line.get_label(), list(line.get_ydata())) == ("validation", [3.5, 3.5])
 
 
 class TestConfusionMatrix:
@@ -177,7 +195,7 @@ class TestFilters:
 
 
 DRAWINGS: list[Callable[[Path], Any]] = [
-    lambda path: plots.curves(history(6), path),
+    lambda path: plots.curves(history(6), path, FIGURES),
     lambda path: confusion.confusion_matrix([[5, 1], [2, 4]], ["a", "b"], path),
     lambda path: plots.filters(np.ones((3, 3, 1, 4)), np.zeros((3, 3, 1, 4)), path),
 ]
@@ -212,9 +230,10 @@ def test_pyplot_is_never_loaded() -> None:
     code = (
         "import sys, pathlib, tempfile\n"
         "from cnnkit import plots\n"
+        "from cnnkit.task import LOSS\n"
         "assert 'matplotlib' not in sys.modules\n"
         "folder = pathlib.Path(tempfile.mkdtemp())\n"
-        "plots.curves([{'epoch': 1, 'loss': 1.0}], folder / 'x.png')\n"
+        "plots.curves([{'epoch': 1, 'loss': 1.0}], folder / 'x.png', [LOSS])\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

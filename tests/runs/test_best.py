@@ -17,6 +17,7 @@ from cnnkit.config.objectives.metrics import METRICS
 from cnnkit.config.training import TrainingConfig
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
+from cnnkit.task import LOSS
 from cnnkit.tasks import default_task
 
 ROWS: list[dict[str, float | None]] = [
@@ -113,6 +114,7 @@ def test_the_model_of_the_epoch_that_the_metric_chooses_is_kept(monkeypatch: pyt
             Clock(),  # type: ignore[arg-type]
             None,
             {},
+            columns=(LOSS,),
             epochs=4,
             images=1,
             monitor=monitor,

@@ -14,6 +14,7 @@ from cnnkit.plots.several_runs import curves_of_runs_figure
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.runs.directory import Run
 from cnnkit.runs.trained import open_run
+from cnnkit.task import LOSS
 from cnnkit.tasks.classification.answers import Prediction, as_table
 from cnnkit.tasks.classification.predictions import Predictions, read_predictions
 from cnnkit.terminal.printable import printable, printable_json
@@ -82,7 +83,7 @@ def test_pictures_show_names_of_runs_escaped(tmp_path: Path) -> None:
     sheet("Mistakes of \\udce9-1", [Row("of a\\x1b", [picture])], tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     rows = [{"epoch": 1.0, "loss": 1.0, "accuracy": 0.5}]
-    (legend,) = curves_of_runs_figure({"caf\udce9\n$x$": rows}, [1]).legends
+    (legend,) = curves_of_runs_figure({"caf\udce9\n$x$": rows}, [LOSS], [1]).legends
     assert legend.get_texts()[0].get_text() == r"caf\udce9\n\$x\$"
 
 

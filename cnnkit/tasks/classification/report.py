@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnkit.plots import style
 from cnnkit.report.page import Missing, figure
+from cnnkit.task import Figure
 
 #: Above these numbers, only the worst classes are listed at first, and the matrix is a picture.
 MOST_CLASSES_AT_ONCE = 20
@@ -147,16 +148,17 @@ def calibration(predictions: Any) -> Calibration | Missing:
     return Calibration(error, confidence, accuracy, figure(svg, "reliability", described))
 
 
-def curve_drawings(epochs: Sequence[dict[str, float]], best_epoch: int | None) -> list[Any] | Missing:
-    """Loss, accuracy and learning rate over the epochs, one drawing each."""
+def curve_drawings(
+    epochs: Sequence[dict[str, float]], figures: Sequence[Figure], best_epoch: int | None
+) -> list[Any] | Missing:
+    """The figures and the learning rate over the epochs, one drawing each."""
     from cnnkit.plots.learning_curves import curve_figures
 
     best = f" The best epoch, {best_epoch}, is marked." if best_epoch is not None else ""
     last = epochs[-1]
-    keys = {"Loss": ("loss", "val_loss"), "Accuracy": ("accuracy", "val_accuracy"), "Learning rate": ("learning_rate",)}
     drawings: list[Any] = []
-    for title, found in curve_figures(epochs, best_epoch).items():
-        ends = ", ".join(f"{key.replace('_', ' ')} {last[key]:.4g}" for key in keys[title] if key in last)
-        described = f"{title} over {len(epochs)} epochs; at the end {ends}.{best}"
-        drawings.append(figure(style.as_svg(found), f"curve-{len(drawings)}", described))
+    for panel, drawing in curve_figures(epochs, figures, best_epoch):
+        ends = ", ".join(f"{key.replace('_', ' ')} {last[key]:.4g}" for key in panel.columns if key in last)
+        described = f"{panel.title} over {len(epochs)} epochs; at the end {ends}.{best}"
+        drawings.append(figure(style.as_svg(drawing), f"curve-{len(drawings)}", described))
     return drawings
