@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import re
 import subprocess
 import sys
@@ -75,3 +77,16 @@ def test_modules_that_the_documents_name_are_there() -> None:
         names = re.findall(r"(?<![\w*/.])[a-z_][a-z_/]*\.py\b", document.read_text(encoding="utf-8"))
         for name in {*names} - {INVENTED}:
             assert any(module == name or module.endswith(f"/{name}") for module in modules), f"{document.name}: {name}"
+
+
+@pytest.mark.parametrize(
+    "name", ["format.expressions.evaluate", "config.load.load_config", "network.summary.summarize", "data.loading.load"]
+)
+def test_examples_in_docstrings_give_what_they_say(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    module = importlib.import_module(f"cnnkit.{name.rpartition('.')[0]}")
+    function = getattr(module, name.rpartition(".")[2])
+    examples = list(doctest.DocTestFinder(recurse=False).find(function, globs=vars(module).copy()))
+    assert sum(len(test.examples) for test in examples) >= 2
+    for test in examples:
+        assert doctest.DocTestRunner().run(test).failed == 0

@@ -76,6 +76,13 @@ class LoadedConfig:
 def load_config(file: str, overrides: Sequence[str] = (), *, to_train: bool = True) -> LoadedConfig:
     """Reads, merges and validates a config.
 
+    Example:
+        >>> loaded = load_config("configs/digits.yaml", ["training.epochs=3"])
+        >>> loaded.config.training.epochs
+        3
+        >>> loaded.info.shape
+        (8, 8, 1)
+
     Args:
         file: Path of the YAML file, or `-` for the standard input.
         overrides: `path=value` texts, applied in order after `extends`.

@@ -56,6 +56,12 @@ def load(
     `data.splits.validation` names a slice, or the folder or table has `train`, `validation` and `test`. Groups of a
     table stay whole, and what is a number is not stratified.
 
+    Example:
+        >>> from cnnkit.config.data import DataConfig
+        >>> data = load(DataConfig.model_validate({"name": "digits"}), seed=0, splits=["test"])
+        >>> data.test.size, data.test.shape
+        (360, (8, 8, 1))
+
     Args:
         config: The `data` section; a relative `folder` or `table` is looked up from the working directory.
         seed: The run's seed; the split draws from a stream of its own.

@@ -89,6 +89,12 @@ def evaluate(text: str, values: Mapping[str, Any]) -> Any:
 
     A number without a fraction is a whole one, however it came about.
 
+    Example:
+        >>> evaluate("$filters * 1.5 // 2", {"filters": 5})
+        3
+        >>> evaluate("0.1 + $rate", {"rate": 0.2})
+        0.3
+
     Args:
         values: By name, without `$`; `classes` among them.
 

@@ -251,7 +251,14 @@ def _cut(name: str, width: int) -> str:
 
 
 def summarize(loaded: LoadedConfig) -> Summary:
-    """The summary of a config's network."""
+    """The summary of a config's network.
+
+    Example:
+        >>> from cnnkit.config.load import load_config
+        >>> summary = summarize(load_config("configs/digits.yaml"))
+        >>> [row.name for row in summary.rows][:2]
+        ['Conv2D', 'BatchNormalization']
+    """
     info, steps = loaded.info, loaded.steps
     rows = _rows(steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)], View.of(info.shape))
     training = of_training(steps, loaded.config.training, loaded.config.data.batch_size)

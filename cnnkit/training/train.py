@@ -53,6 +53,10 @@ def train(
     The run gets config.yaml, environment.json, metrics.csv, model.keras (the best epoch's weights), the checkpoint and
     the pictures. It is made only after the data are there and the model is built.
 
+    Example:
+        >>> trained = train(load_config("configs/digits.yaml"), Console(), "runs/first")
+        >>> evaluate_run(trained)["accuracy"]
+
     Args:
         run_dir: The run's directory; by default the next free one under runs/.
         tuning: What was measured to find the config's settings, for the record.
