@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig
     from cnnkit.data.survey import FileFacts
     from cnnkit.runs.directory import Run
+    from cnnkit.task import Task
 
 
 @click.group()
@@ -56,17 +57,25 @@ def data_prepare(name: str) -> None:
     echo(f"`{name}` is ready in {folder}" if folder else f"`{name}` is bundled; it needs no download")
 
 
+def _columns(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name the columns of a table that no config names."""
+    target = click.option("--target", metavar="COLUMN", help="Of a table alone, the column of the classes.")
+    image = click.option("--image", metavar="COLUMN", help="Of a table alone, the column of the images' paths.")
+    return image(target(command))
+
+
 @data.command("info")
-@click.argument("source", metavar="NAME|FOLDER|CONFIG", shell_complete=complete_configs)
+@click.argument("source", metavar="NAME|FOLDER|TABLE|CONFIG", shell_complete=complete_configs)
+@_columns
 @JSON
 @common
-def data_info(source: str, as_json: bool) -> None:
+def data_info(source: str, image: str | None, target: str | None, as_json: bool) -> None:
     """Show the splits, classes and pixel statistics of a data set."""
     from cnnkit.data.catalog import data_set_summary
     from cnnkit.terminal.tables import as_lines
 
-    config, seed = _data_source(source)
-    summary = data_set_summary(config, seed)
+    config, seed, task = _data_source(source, image, target)
+    summary = data_set_summary(config, seed, task)
     if as_json:
         echo(printable_json(summary))
         return
@@ -75,15 +84,16 @@ def data_info(source: str, as_json: bool) -> None:
 
 
 @data.command("check")
-@click.argument("source", metavar="FOLDER|CONFIG", shell_complete=complete_configs)
+@click.argument("source", metavar="FOLDER|TABLE|CONFIG", shell_complete=complete_configs)
+@_columns
 @JSON
 @common
-def data_check(source: str, as_json: bool) -> None:
-    """List what is odd in a folder of images: damage, copies, sizes. Exit 1 if it needs a decision."""
+def data_check(source: str, image: str | None, target: str | None, as_json: bool) -> None:
+    """List what is odd in a folder or table of images: damage, copies, sizes. Exit 1 if it needs a decision."""
     from cnnkit.data.check import check_folder
 
-    config, seed, refused = _folder_source(source)
-    report = check_folder(config, seed, _bar, refused)
+    config, seed, refused, task = _folder_source(source, image, target)
+    report = check_folder(config, seed, _bar, refused, task)
     echo(printable_json(report.as_json()) if as_json else report.as_text())
     sys.exit(EXIT_FAILED if report.needs_decision else 0)
 
@@ -107,35 +117,83 @@ def data_clear_cache() -> None:
     echo(f"freed {clear_cache() / 1e6:,.1f} MB in {cache_folder()}")
 
 
-def _folder_source(source: str) -> tuple[DataConfig, int, str | None]:
-    """The `data` section and the seed of a folder, or of a config or a run whose images are in one.
+class _Source(NamedTuple):
+    """Images that were named.
 
-    Returns:
-        Both; and what is wrong with the images of a config, or None.
+    Attributes:
+        refused: What is wrong with the images of a config.
+        task: What a config learns of them; None where none says it.
     """
+
+    config: DataConfig
+    seed: int
+    refused: str | None
+    task: Task | None
+
+
+#: What the columns of paths and of classes are called where nobody says it, the likeliest first.
+_IMAGE_COLUMNS = ("image", "path", "file", "filename", "file_name", "image_path")
+_TARGET_COLUMNS = ("label", "class", "target", "category")
+
+
+def _table_section(source: str, image: str | None, target: str | None) -> DataConfig:
+    """The `data` section of a table that no config names, such that its target is a class."""
+    from cnnkit.config.data import DataConfig, DataProblem
+    from cnnkit.config.table import columns_of
+
+    try:
+        columns = columns_of(source)
+    except DataProblem as problem:
+        raise UsageError(problem.message) from None
+    image = image or next((name for name in _IMAGE_COLUMNS if name in columns), None)
+    others = [name for name in columns if name != image]
+    target = target or next((name for name in _TARGET_COLUMNS if name in others), None)
+    target = target or (others[0] if len(others) == 1 else None)
+    for option, column in (("--image", image), ("--target", target)):
+        if column is None:
+            listed = ", ".join(f"`{name}`" for name in columns)
+            raise UsageError(f"which column of `{source}` is meant? Name it with {option}; it has {listed}")
+    return DataConfig.model_validate({"table": source, "image": image, "target": target})
+
+
+def _is_table(source: str) -> bool:
+    from cnnkit.config.table import TABLE_SUFFIXES
+
+    return source.lower().endswith(TABLE_SUFFIXES) and not os.path.isdir(source)
+
+
+def _folder_source(source: str, image: str | None, target: str | None) -> _Source:
+    """The `data` section of a folder or table, or of a config or a run whose images are in one."""
     from cnnkit.config.data import DataConfig
 
+    if _is_table(source):
+        return _Source(_table_section(source, image, target), 0, None, None)
+    _refuse_columns(source, image, target)
     if os.path.isdir(source) and not _is_config(source):
-        return DataConfig(folder=source), 0, None
+        return _Source(DataConfig(folder=source), 0, None, None)
     if not os.path.exists(source) and not _is_config(source):
         raise UsageError(
-            f"there is neither a folder of images nor a config or a run `{source}`",
+            f"there is neither a folder of images nor a table, a config or a run `{source}`",
             "Data sets that are known by a name are looked at by `cnnkit data info`.",
         )
     from cnnkit.runs.finding import config_file, is_config, run_of
 
     run = None if is_config(source) else run_of(source)
-    config, seed, refused = _written_section(config_file(source)) if run is None else _section_of(run)
-    if config.folder is None:
+    section = _written_section(config_file(source)) if run is None else _section_of(run)
+    if not section.config.has_files:
         raise UsageError(
-            f"`{source}` takes the data set `{config.name}`; `data check` looks at folders of images",
-            "Name a folder, or a config with `data.folder`.",
+            f"`{source}` takes the data set `{section.config.name}`; `data check` looks at folders and tables",
+            "Name a folder, or a config with `data.folder` or `data.table`.",
         )
-    return config, seed, refused
+    return section
 
 
-def _section_of(run: Run) -> tuple[DataConfig, int, str | None]:
-    """The `data` section and the seed of a run; and what is wrong with its images."""
+def _refuse_columns(source: str, image: str | None, target: str | None) -> None:
+    if image is not None or target is not None:
+        raise UsageError(f"--image and --target are for tables; `{source}` is none")
+
+
+def _section_of(run: Run) -> _Source:
     from cnnkit.runs.trained import open_run
 
     trained = open_run(run)
@@ -143,12 +201,12 @@ def _section_of(run: Run) -> tuple[DataConfig, int, str | None]:
     try:
         trained.check_images()
     except CnnkitError as error:
-        return config.data, config.seed, error.message
-    return config.data, config.seed, None
+        return _Source(config.data, config.seed, error.message, config.task)
+    return _Source(config.data, config.seed, None, config.task)
 
 
-def _written_section(file: str) -> tuple[DataConfig, int, str | None]:
-    """The `data` section and the seed of a config that is right in itself; and what is wrong with its images."""
+def _written_section(file: str) -> _Source:
+    """The `data` section of a config that is right in itself."""
     from pydantic import ValidationError
 
     from cnnkit.config.load import load_config
@@ -166,8 +224,8 @@ def _written_section(file: str) -> tuple[DataConfig, int, str | None]:
             about_images = False
         if not about_images:
             raise
-        return config.data, config.seed, error.problems[0].message
-    return config.data, config.seed, None
+        return _Source(config.data, config.seed, error.problems[0].message, config.task)
+    return _Source(config.data, config.seed, None, config.task)
 
 
 def _is_config(source: str) -> bool:
@@ -176,15 +234,18 @@ def _is_config(source: str) -> bool:
     return is_config(source) or source.endswith((".yaml", ".yml")) or run_of(source) is not None
 
 
-def _data_source(source: str) -> tuple[DataConfig, int]:
-    """The `data` section that a config, a run, a folder or a name stands for, and the seed."""
+def _data_source(source: str, image: str | None, target: str | None) -> tuple[DataConfig, int, Task | None]:
+    """The `data` section that a config, a run, a folder, a table or a name stands for, its seed and its task."""
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataProblem, describe_data_set
     from cnnkit.runs.config import load_named
 
+    if _is_table(source):
+        return _table_section(source, image, target), 0, None
+    _refuse_columns(source, image, target)
     if _is_config(source):
         loaded = load_named(source, with_images=True).config
-        return loaded.data, loaded.seed
+        return loaded.data, loaded.seed, loaded.task
     is_folder = Path(source).is_dir()
     config = DataConfig.model_validate({"folder" if is_folder else "name": source})
     try:
@@ -192,4 +253,4 @@ def _data_source(source: str) -> tuple[DataConfig, int]:
         describe_data_set(config.model_copy(update={"image_size": (1, 1)}) if is_folder else config)
     except DataProblem as problem:
         raise UsageError(problem.message) from None
-    return config, 0
+    return config, 0, None

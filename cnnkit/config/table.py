@@ -76,6 +76,12 @@ class ImageTable:
     splits: Mapping[str, tuple[ListedImage, ...]]
     notes: tuple[str, ...] = ()
 
+    def text(self, image: ListedImage) -> str:
+        """What is to be learned of an image: its class, its labels, or its numbers."""
+        if isinstance(image.value, int):
+            return self.names[image.value]
+        return ", ".join(f"{name} {value:g}" for name, value in zip(self.names, image.value, strict=True) if value)
+
     def files(self) -> Iterator[str]:
         for images in self.splits.values():
             for image in images:

@@ -21,7 +21,8 @@ class Target:
 
     #: What a config calls their number in layers: `units: classes`.
     named: ClassVar[str] = "classes"
-    #: What messages call them.
+    #: What messages call one of them, and several.
+    singular: ClassVar[str] = "class"
     plural: ClassVar[str] = "classes"
     #: Whether there is one for each pixel of an image, in a mask that moves with it.
     per_pixel: ClassVar[bool] = False
@@ -51,6 +52,7 @@ class OneClass(Target):
 class Labels(Target):
     """Any of several labels: none, one or more."""
 
+    singular: ClassVar[str] = "label"
     plural: ClassVar[str] = "labels"
 
 
@@ -59,6 +61,7 @@ class Numbers(Target):
     """One or several numbers."""
 
     named: ClassVar[str] = "targets"
+    singular: ClassVar[str] = "target"
     plural: ClassVar[str] = "targets"
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataProblem, known_name, prepared_data_sets, read_prepared
 from cnnkit.config.image_folder import list_image_folder
 from cnnkit.config.known_data_sets import KNOWN
+from cnnkit.config.table import read_image_table
 from cnnkit.data.batches import channel_statistics
 from cnnkit.data.download import STALL_SECONDS, fetch
 from cnnkit.data.loading import SPLITS, load
@@ -19,6 +18,8 @@ from cnnkit.data.splits import DataSets
 from cnnkit.data.survey import FileFacts, sizes_and_modes, survey
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import CorruptImage
+from cnnkit.task import Task
+from cnnkit.tasks import default_task
 
 
 @dataclass(frozen=True)
@@ -77,30 +78,31 @@ def prepare(name: str, *, stall_seconds: float = STALL_SECONDS) -> Path | None:
     return None if name == "digits" else fetch(name, stall_seconds=stall_seconds)
 
 
-def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
+def data_set_summary(config: DataConfig, seed: int = 0, task: Task | None = None) -> dict[str, Any]:
     """What is in a data set, as plain values: shape, classes, and images per split and class.
+
+    Of a task that learns something else, there are labels or numbers in the place of the classes.
 
     `mean` and `variance` are per channel on the scale 0..255, measured on the training split; `notes` are lines on
     what was left out and how the images are read and divided, where there are any.
 
-    Of a folder, it has the sizes and modes of the files, too; where the sizes differ and `data.image_size` does not
-    say what becomes of them, there is no shape, and nothing is said of pixels.
+    Of a folder or table, it has the sizes and modes of the files, too; where the sizes differ and `data.image_size`
+    does not say what becomes of them, there is no shape, and nothing is said of pixels.
 
     Raises:
         CnnkitError: if the data cannot be loaded.
     """
-    files = _look_at_files(config)
+    files = _look_at_files(config, task or default_task())
     sized = config.image_size is not None or len({facts.size for facts in files if facts.size is not None}) <= 1
-    data = _load_readable(config if sized else undecoded(config), seed)
-    names = data.info.class_names or tuple(str(label) for label in range(data.info.classes))
+    data = _load_readable(config if sized else undecoded(config), seed, task)
+    target = data.info.target
     splits = {}
     for split_name in SPLITS:
         split = getattr(data, split_name)
         if split is not None:
-            counts = np.bincount(split.labels, minlength=data.info.classes).tolist()
             splits[split_name] = {
                 "images": split.size,
-                "per_class": dict(zip(names, counts, strict=True)),
+                **split.targets.summary(target.all_names),
                 **({"in_memory": split.stored is not None} if sized else {}),
             }
     pixels = {}
@@ -108,11 +110,11 @@ def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
         assert data.train is not None
         pixels["mean"], pixels["variance"] = channel_statistics(data.train)
     return {
-        "source": config.name or config.folder,
+        "source": config.source,
         **({"shape": list(data.info.shape)} if sized else {}),
         **(sizes_and_modes(files) if files else {}),
-        "classes": data.info.classes,
-        "class_names": list(names),
+        target.plural: target.size,
+        f"{target.singular}_names": list(target.all_names),
         "splits": splits,
         **pixels,
         "fingerprint": data.fingerprint,
@@ -121,25 +123,27 @@ def data_set_summary(config: DataConfig, seed: int = 0) -> dict[str, Any]:
 
 
 def undecoded(config: DataConfig) -> DataConfig:
-    """A folder of images of any sizes, such that loading divides it and decodes nothing."""
+    """A folder or table of images of any sizes, such that loading divides it and decodes nothing."""
     changes = {"image_size": (1, 1), "shape": None, "memory": "stream", "skip_corrupt": False}
     return config.model_copy(update=changes)
 
 
-def _look_at_files(config: DataConfig) -> list[FileFacts]:
-    """The headers of a folder's files; none for other data."""
-    if config.folder is None:
+def _look_at_files(config: DataConfig, task: Task) -> list[FileFacts]:
+    """The headers of the files of a folder or table; none for other data."""
+    if not config.has_files:
         return []
     try:
-        listing = list_image_folder(config.folder)
+        listing = (
+            list_image_folder(config.folder) if config.folder is not None else read_image_table(config, task.target)
+        )
     except DataProblem as problem:
         raise CnnkitError(f"data.{problem.argument}: {problem.message}") from None
     return list(survey(listing.root, list(listing.files()), most_megapixels=config.max_megapixels))
 
 
-def _load_readable(config: DataConfig, seed: int) -> DataSets:
+def _load_readable(config: DataConfig, seed: int, task: Task | None) -> DataSets:
     """The data set, without files that cannot be read; whoever looks at it is told which they are."""
     try:
-        return load(config, seed)
+        return load(config, seed, task)
     except CorruptImage:
-        return load(config.model_copy(update={"skip_corrupt": True}), seed)
+        return load(config.model_copy(update={"skip_corrupt": True}), seed, task)

@@ -1,4 +1,4 @@
-"""Behind `cnnkit data check`: what of a folder of images needs a decision before one trains on it, in one list."""
+"""Behind `cnnkit data check`: what of a folder or table needs a decision before one trains on it, in one list."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import describe_data_set
 from cnnkit.config.image_folder import list_image_folder
 from cnnkit.config.split_folders import split_folders
+from cnnkit.config.table import read_image_table
 from cnnkit.data.catalog import undecoded
 from cnnkit.data.images import read_image
 from cnnkit.data.loading import load
@@ -23,7 +24,9 @@ from cnnkit.data.survey import FileFacts, survey
 from cnnkit.errors import CnnkitError
 from cnnkit.images.files import SYSTEM_FOLDERS, folders_in, image_files, is_passed_over, left_out_text
 from cnnkit.images.formats import IMAGE_SUFFIXES
-from cnnkit.terminal.printable import printable
+from cnnkit.task import Task
+from cnnkit.tasks import default_task
+from cnnkit.terminal.printable import printable, printable_text
 
 #: Endings of images that no one can train on before they are converted.
 _FOREIGN_IMAGES = (
@@ -101,19 +104,30 @@ class Report:
 
 @dataclass(frozen=True)
 class _Listed:
-    """The files of a folder, each with its split and its class; the splits that have folders; what stops `train`; and
-    the folders that cannot be read, with the reason."""
+    """The files of a folder or table.
+
+    Attributes:
+        places: The split and the class of each file, or what else is true of it.
+        splits: The splits that have folders or rows.
+        left_out: Files that do not count.
+        problem: What stops `train`.
+        kind: What messages call what is true of a file.
+        unreadable: Folders that cannot be read, with the reason.
+    """
 
     root: Path
     places: dict[str, tuple[str, str]]
     splits: frozenset[str]
     left_out: tuple[str, ...]
     problem: str | None = None
+    kind: str = "class"
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
-def check_folder(config: DataConfig, seed: int, bar: Bar, refused: str | None = None) -> Report:
-    """Looks at every file of a folder, whatever is wrong with it.
+def check_folder(
+    config: DataConfig, seed: int, bar: Bar, refused: str | None = None, task: Task | None = None
+) -> Report:
+    """Looks at every file of a folder or table, whatever is wrong with it.
 
     The findings are `layout` (what `train` would stop at), `taken_as` (what it says), `unreadable_folders`,
     `empty_folders`, `unreadable`, `left_out`, `system_folders`, `copies_across_classes`, `copies_across_splits`,
@@ -121,26 +135,27 @@ def check_folder(config: DataConfig, seed: int, bar: Bar, refused: str | None = 
     pixels as the network gets them, or, without `data.image_size`, in their own size and in colour.
 
     Args:
-        config: A `data` section with `folder`.
+        config: A `data` section with `folder` or `table`.
         bar: Shows how far the decoding is.
         refused: Why `train` does not take the config, where it does not.
+        task: What is to be learned of the images; by default what a config means that does not say it.
     """
-    listed = _list(config)
-    read = _reader(config)
+    task = task or default_task()
+    listed = _list(config) if config.table is None else _list_table(config, task)
+    read = _reader(config, task)
     with bar(survey(listed.root, list(listed.places), read, config.max_megapixels), len(listed.places)) as facts:
         found = list(facts)
     findings = [
-        *_layout(config, seed, listed, refused),
+        *_layout(config, seed, listed, refused, task),
         *_unreadable(config, found),
-        *_left_out(listed),
+        *(_left_out(listed) if config.table is None else ()),
         *_copies(found, listed),
         *_sizes_and_modes(config, found),
-        *_few_images(found, listed),
+        *(_few_images(found, listed) if listed.kind == "class" else ()),
         *_spellings(listed),
     ]
     findings.sort(key=lambda finding: not finding.decide)
-    assert config.folder is not None
-    return Report(printable(config.folder), len(listed.places), tuple(findings))
+    return Report(printable(config.source), len(listed.places), tuple(findings))
 
 
 def _list(config: DataConfig) -> _Listed:
@@ -164,6 +179,20 @@ def _list(config: DataConfig) -> _Listed:
         for file in files
     }
     return _Listed(listing.root, places, frozenset(listing.splits), listing.left_out)
+
+
+def _list_table(config: DataConfig, task: Task) -> _Listed:
+    """The files of a table; none where `train` takes none of them."""
+    assert config.table is not None
+    root = Path(config.table).expanduser().parent
+    try:
+        table = read_image_table(config, task.target)
+    except DataProblem as problem:
+        if not os.path.isfile(config.table):
+            raise CnnkitError(problem.message) from None
+        return _Listed(root, {}, frozenset(), (), problem.message)
+    places = {image.file: (split, table.text(image)) for split, images in table.splits.items() for image in images}
+    return _Listed(root, places, frozenset(table.splits), (), kind=task.target.singular)
 
 
 def _list_all(root: Path, problem: str) -> _Listed:
@@ -200,15 +229,15 @@ def _list_all(root: Path, problem: str) -> _Listed:
         split = splits.get(first, "train")
         folders = below if first in splits else [first, *below]
         places[file] = (split, printable(folders[0]) if len(folders) > 1 else "")
-    return _Listed(root, places, frozenset(splits.values()), tuple(left_out), problem, unreadable)
+    return _Listed(root, places, frozenset(splits.values()), tuple(left_out), problem, unreadable=unreadable)
 
 
-def _reader(config: DataConfig) -> Callable[[str], Array]:
+def _reader(config: DataConfig, task: Task) -> Callable[[str], Array]:
     """Decodes a file as the network gets it; where nothing says how, in its own size and in colour."""
     channels = 3
     if config.image_size is not None:
         try:
-            channels = describe_data_set(config).shape[2]
+            channels = describe_data_set(config, task).shape[2]
         except DataProblem:
             channels = config.channels or 3
     return lambda path: read_image(
@@ -219,20 +248,20 @@ def _reader(config: DataConfig) -> Callable[[str], Array]:
 # --- What may be found -----------------------------------------------------------------------------------
 
 
-def _layout(config: DataConfig, seed: int, listed: _Listed, refused: str | None) -> Iterator[Finding]:
+def _layout(config: DataConfig, seed: int, listed: _Listed, refused: str | None, task: Task) -> Iterator[Finding]:
     problem = listed.problem or refused
     if problem is None:
         try:
-            notes = load(undecoded(config), seed).notes
+            notes = load(undecoded(config), seed, task).notes
             yield from (Finding("taken_as", False, note) for note in notes if note != left_out_text(listed.left_out))
         except CnnkitError as error:
             problem = error.message
     if problem is not None:
-        yield Finding("layout", True, printable(problem))
+        yield Finding("layout", True, printable_text(problem))
     if listed.unreadable:
         files = {printable(folder): printable(reason) for folder, reason in listed.unreadable.items()}
         yield Finding("unreadable_folders", True, f"{_count(len(files), 'folder')} that cannot be read", files)
-    if listed.problem is not None:
+    if listed.problem is not None and config.table is None:
         known = {part for file in (*listed.places, *listed.unreadable) for part in (Path(file), *Path(file).parents)}
         empty = [folder for folder in _folders(listed.root) if Path(os.path.relpath(folder, listed.root)) not in known]
         if empty:
@@ -288,14 +317,16 @@ def _copies(found: Sequence[FileFacts], listed: _Listed) -> Iterator[Finding]:
         across_splits.update(copies if len(splits) > 1 else {})
         others.update(copies if len(classes) == len(splits) == 1 else {})
     if across_classes:
-        message = f"{_count(len(across_classes), 'image')} in several classes: only one can be right"
+        where = "in several classes" if listed.kind == "class" else f"with several {listed.kind}s"
+        message = f"{_count(len(across_classes), 'image')} {where}: only one can be right"
         yield Finding("copies_across_classes", True, message, across_classes)
     if across_splits:
         message = f"{_count(len(across_splits), 'image')} in several splits: a network is judged by what it learned"
         yield Finding("copies_across_splits", True, message, across_splits)
     if others:
         drawn = not {"train", "validation", "test"} <= listed.splits
-        message = f"{_count(len(others), 'image')} in a class more than once"
+        where = "in a class" if listed.kind == "class" else "there"
+        message = f"{_count(len(others), 'image')} {where} more than once"
         message += "; where splits are drawn, two of them may get the same" if drawn else ""
         yield Finding("copies", drawn, message, others)
 

@@ -52,6 +52,13 @@ class Targets(Protocol):
     def caption(self, position: int) -> str:
         """What stands under a picture of an image, such as `is cat`; empty where the target is no text."""
 
+    def summary(self, names: Sequence[str]) -> dict[str, Any]:
+        """What `data info` says of them, as plain values: how many images have each class or label, or the like.
+
+        Args:
+            names: Of the classes, labels or numbers.
+        """
+
     def check_learnable(self) -> None:
         """Whether there is something to learn of these images.
 
@@ -99,6 +106,10 @@ class ClassNumbers:
 
     def caption(self, position: int) -> str:
         return f"is {self.names[self.values[position]]}"
+
+    def summary(self, names: Sequence[str]) -> dict[str, Any]:
+        counts = np.bincount(self.values, minlength=len(names)).tolist()
+        return {"per_class": dict(zip(names, counts, strict=True))}
 
     def check_learnable(self) -> None:
         # A data set may leave labels unused (EMNIST's letters do); a class folder without images cannot be.
@@ -161,6 +172,18 @@ class Vectors:
     def caption(self, position: int) -> str:
         return "is " + ", ".join(f"{value:g}" for value in self.values[position].tolist())
 
+    def summary(self, names: Sequence[str]) -> dict[str, Any]:
+        columns = self.values.astype(np.float64).T
+        measures: dict[str, Callable[[Array], float]]
+        measures = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
+        # Six digits, as many as float32 holds.
+        return {
+            "per_target": {
+                name: {measure: float(f"{of(column):.6g}") for measure, of in measures.items()}
+                for name, column in zip(names, columns, strict=True)
+            }
+        }
+
     def check_learnable(self) -> None:
         if len(self.values) and (self.values == self.values[0]).all():
             raise CnnkitError("the training images all have the same target; there is nothing to learn of them")
@@ -203,6 +226,11 @@ class LabelVectors(Vectors):
     def text(self, position: int) -> str:
         marked = [f"`{name}`" for name, mark in zip(self.names, self.values[position], strict=True) if mark]
         return f"labels {', '.join(marked)}" if marked else "no label"
+
+    def summary(self, names: Sequence[str]) -> dict[str, Any]:
+        counts = self.values.sum(axis=0, dtype=np.int64).tolist()
+        without = int(np.count_nonzero(~self.values.any(axis=1)))
+        return {"per_label": dict(zip(names, counts, strict=True)), "without_label": without}
 
 
 #: For each kind of target that images come with one by one: makes the targets of values and of the target's names.
@@ -247,6 +275,9 @@ class StoredMasks:
 
     def caption(self, position: int) -> str:
         return ""
+
+    def summary(self, names: Sequence[str]) -> dict[str, Any]:
+        return {}
 
     def check_learnable(self) -> None:
         return None

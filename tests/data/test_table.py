@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
+import shutil
+import statistics
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from damages import run_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import write_classes, write_pictures, write_table
@@ -17,6 +22,8 @@ from trainings import rows as metrics
 from cnnkit.config.data import DataConfig
 from cnnkit.config.target import Labels, Numbers
 from cnnkit.data import DataSets, load
+from cnnkit.data.catalog import data_set_summary
+from cnnkit.data.check import check_folder
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.runs.directory import Run
 from cnnkit.runs.evaluation import EvaluationOptions, evaluate_run
@@ -152,6 +159,82 @@ def test_a_training_by_table_is_that_by_folder_and_another_table_tests_it(tmp_pa
         evaluate_run(run, EvaluationOptions(folder=other_table))
     with pytest.raises(UsageError, match="names no columns of a table"):
         evaluate_run(open_run(by_folder), EvaluationOptions(folder=other_table))
+
+
+# --- data info, data check ------------------------------------------------------------------------------
+
+
+def test_data_info_counts_labels_and_measures_numbers(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    names = [f"{number}.png" for number in range(30)]
+    write_pictures(tmp_path, names)
+    tags = [";".join(tag for tag in "ab" if random.random() < 0.4) for _ in names]
+    sizes = [float(f"{random.normal(5, 2):.3f}") for _ in names]
+    parts = ["train"] * 20 + ["test"] * 10
+    columns = zip(names, tags, sizes, parts, strict=True)
+    rows = [{"image": name, "tags": tag, "size": size, "part": part} for name, tag, size, part in columns]
+    section = {"table": str(write_table(tmp_path / "t.csv", rows)), "split": "part", "validation": 0}
+    summary = data_set_summary(DataConfig.model_validate({**section, "target": "tags"}), 0, Tags())
+    assert (summary["labels"], summary["label_names"], summary["modes"]) == (2, ["a", "b"], {"RGB": 30})
+    for split, said in (("train", tags[:20]), ("test", tags[20:])):
+        part = summary["splits"][split]
+        assert part["per_label"] == {name: sum(name in tag for tag in said) for name in "ab"}
+        assert part["without_label"] == said.count("")
+    summary = data_set_summary(DataConfig.model_validate({**section, "target": "size"}), 0, Amounts())
+    assert summary["target_names"] == ["size"]
+    measures = summary["splits"]["test"]["per_target"]["size"]
+    expected = {"mean": statistics.fmean, "std": statistics.pstdev, "min": min, "max": max}
+    assert measures == pytest.approx({name: of(sizes[20:]) for name, of in expected.items()}, rel=1e-5)
+
+
+def test_a_table_alone_is_looked_at_by_its_columns(tmp_path: Path) -> None:
+    rows = [{**row, "camera": "x"} for row in write_classes(tmp_path, {"cat": 12, "dog": 13})]
+    table = str(write_table(tmp_path / "t.csv", rows))
+    summary = json.loads(run_command("data", "info", table, "--json").output)
+    counts = [split["per_class"] for split in summary["splits"].values()]
+    assert {name: sum(count[name] for count in counts) for name in counts[0]} == {"cat": 12, "dog": 13}
+
+    unusual = [{"picture": row["image"], "kind": row["label"], "camera": "x"} for row in rows]
+    table = str(write_table(tmp_path / "t.csv", unusual))
+    refused = run_command("data", "info", table)
+    assert "Name it with --image; it has `picture`, `kind`, `camera`" in str(refused.exception)
+    done = run_command("data", "info", table, "--image", "picture", "--target", "kind", "--json")
+    assert json.loads(done.output)["class_names"] == ["cat", "dog"]
+    assert "does not exist" in str(run_command("data", "info", str(tmp_path / "none.csv")).exception)
+    assert "--image and --target are for tables" in str(
+        run_command("data", "info", "digits", "--target", "x").exception
+    )
+
+
+def test_data_check_finds_what_a_table_hides(tmp_path: Path) -> None:
+    rows = [{**row, "part": "train"} for row in write_classes(tmp_path, {"cat": 12, "dog": 12})]
+    by_name = {row["image"]: row for row in rows}
+    shutil.copy(tmp_path / "cat/0.png", tmp_path / "cat/1.png")
+    by_name["cat/1.png"]["part"] = "test"
+    shutil.copy(tmp_path / "cat/2.png", tmp_path / "dog/2.png")
+    (tmp_path / "dog/3.png").write_bytes(b"no image")
+    # No row names these.
+    (tmp_path / "stray.png").write_bytes(b"no image")
+    table = str(write_table(tmp_path / "t.csv", rows))
+    config = DataConfig.model_validate({"table": table, "target": "label", "split": "part"})
+    report = check_folder(config, 0, lambda files, count: contextlib.nullcontext(files))
+    decisions = {finding.kind: dict(finding.files) for finding in report.findings if finding.decide}
+    assert report.images == 24
+    assert decisions.pop("unreadable").keys() == {"dog/3.png"}
+    assert decisions == {
+        "copies_across_classes": {"cat/2.png": ["dog/2.png"]},
+        "copies_across_splits": {"cat/0.png": ["cat/1.png"]},
+    }
+    by_name["dog/5.png"]["part"] = "?"
+    write_table(tmp_path / "t.csv", rows)
+    result = run_command("data", "check", table, "--image", "image", "--target", "label")
+    assert result.exit_code == 1
+    report = check_folder(config, 0, lambda files, count: contextlib.nullcontext(files))
+    assert [finding.kind for finding in report.findings] == ["layout"]
+    assert "is in the split `?`" in report.findings[0].message
+
+
+# --- Groups ---------------------------------------------------------------------------------------------
 
 
 @given(data_of=st.data())
