@@ -89,7 +89,7 @@ model:
 `$name` stands for a parameter of the block; `$channels`, `$height` and `$width` for the sizes of what arrives at the
 layer where they are written (height and width where that is an image, and unless the block has parameters of these
 names). Where a number is valid, so is arithmetic with `+ - * / //`, parentheses, numbers, `$name` and `classes`. It is
-exact; `//` rounds down, and a whole number is one however it came about: `6 / 2` is 3, where `7 / 2` is refused.
+exact; `//` rounds down, and a whole number is one however it was computed: `6 / 2` is 3, where `7 / 2` is refused.
 
 A parameter may stand for any value: a layer or a list of layers, too, where a layer may stand (`- $norm`) and where a
 list of layers may stand (`Residual: $main`):

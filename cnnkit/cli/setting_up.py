@@ -47,7 +47,7 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
     for base, copy in copies:
         if copy == target:
             raise UsageError(
-                f"`{source.name}` extends `{base.name}`, which is copied beside it, so that it cannot be `{target}`",
+                f"`{source.name}` extends `{base.name}`, which is copied next to it, so it cannot be `{target}`",
                 "Name another file with --output.",
             )
         # One that is there already may have been copied with another config.

@@ -128,7 +128,7 @@ def _list_to_measure(root: Path, scan: Scan) -> ImageFolder:
         (train,) = splits.values()
         raise DataProblem(
             f"`{root}` has only the training split `{train.name}`, from which the network may have learned; expected a "
-            f"test split beside it, or name the folder of the images themselves, such as `{train}`",
+            f"test split next to it, or name the folder of the images themselves, such as `{train}`",
             "folder",
         )
     classes = _list_classes(splits[split] if split is not None else root, scan)

@@ -19,7 +19,7 @@ SPLIT_WORDS = {
     **dict.fromkeys(("test", "testing", "tst", "testset", "eval", "evaluation"), "test"),
 }
 
-#: Words beside them that say nothing.
+#: Other words in such names that say nothing.
 _FILLERS = frozenset({"set", "data", "dataset", "split", "image", "images", "img", "imgs", "samples"})
 
 
@@ -54,7 +54,7 @@ def split_folders(root: Path, scan: Scan = folders_in) -> dict[str, Path]:
     """The folder of each split; none where the folders in `root` are those of classes.
 
     Folders stand for splits if all their names do, as `Training` and `seg_test` do, and they hold folders. `train` may
-    also be a class, of pictures of trains: then it holds images, or has other classes beside it.
+    also be a class, of pictures of trains: then it holds images, or has other classes next to it.
 
     Args:
         scan: Lists a folder as `folders_in` does, so that whoever asks for more need not list it again.
@@ -98,7 +98,7 @@ def split_folders(root: Path, scan: Scan = folders_in) -> dict[str, Path]:
 
 
 def _are_splits(named: Sequence[_Named]) -> bool:
-    """Whether folders with names of splits are nothing else, whatever is beside them."""
+    """Whether folders with names of splits are nothing else, whatever lies next to them."""
     kinds = {one.split for one in named}
     if len(named) > 1 and "train" in kinds and any(named[0].inside) and len({one.inside for one in named}) == 1:
         return True

@@ -109,7 +109,7 @@ class TrainingConfig(StrictModel):
     )
     metrics: list[Annotated[Metric, Choice(METRICS)]] = Field(
         default=[],
-        description="Keras metrics to record beside loss and accuracy: of training and validation images in "
+        description="Keras metrics to record besides loss and accuracy: of training and validation images in "
         "metrics.csv, of the test split under `metrics` in evaluation.json. Those that tell positive labels from "
         "negative ones count an image that MixUp or CutMix has mixed as the class with the larger share, as accuracy "
         "does.",

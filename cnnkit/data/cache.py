@@ -220,7 +220,7 @@ def write_arrays(key: str, arrays: Mapping[str, Array]) -> None:
 
 
 class Writer:
-    """An entry in the making. It never fails: where the disk does, it goes on without writing."""
+    """An entry that is being written. It never fails: where the disk does, it goes on without writing."""
 
     def __init__(self, stream: IO[bytes] | None) -> None:
         self._stream = stream

@@ -50,7 +50,7 @@ class Finding:
 
     Attributes:
         kind: What it is about, one word of `check_folder`.
-        decide: Whether it needs a decision; else it is told, and no more.
+        decide: Whether it needs a decision; otherwise it is only mentioned.
         message: It in a line.
         files: What is said of each file or folder; for copies, the files that are the same.
     """

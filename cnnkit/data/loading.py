@@ -67,7 +67,7 @@ def load(
         seed: The run's seed; the split draws from a stream of its own.
         task: What is to be learned of the images; by default what a config means that does not say it.
         splits: Which splits to load; the others are None.
-        memory_bytes: Decoded images above this size do not fit for `auto`; by default as said above.
+        memory_bytes: Decoded images above this size do not fit for `auto`; by default a third of the free memory.
         info: What `describe_data_set` said of this section, where that was asked.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How much memory decoded images and batches in the making may take."""
+"""How much memory decoded images, and batches while they are made, may take."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ def _list_hint(mistake: Mistake) -> str:
 
 
 def _required_hint(mistake: Mistake) -> str:
-    """Names a key beside it that may be meant, so that a misspelt required argument reads as one mistake."""
+    """Names a neighbouring key that may be meant, so that a misspelt required argument reads as one mistake."""
     if isinstance(mistake.received, dict) and mistake.owner is not None:
         unknown = [key for key in mistake.received if key not in mistake.owner.model_fields]
         close = nearest(mistake.path[-1], unknown)

@@ -87,7 +87,7 @@ def check_expression(text: str, known: frozenset[str]) -> None:
 def evaluate(text: str, values: Mapping[str, Any]) -> Any:
     """What an expression stands for: a number, or, for `$name` alone, whatever the name stands for.
 
-    A number without a fraction is a whole one, however it came about.
+    A number without a fraction is a whole one, however it was computed.
 
     Example:
         >>> evaluate("$filters * 1.5 // 2", {"filters": 5})

@@ -77,7 +77,7 @@ def read_file(file: str) -> str:
 
 
 def neighbours(file: str) -> str:
-    """A hint for a missing file: that an address is not a file, or a config beside it with a close name."""
+    """A hint for a missing file: that an address is not a file, or a config next to it with a similar name."""
     import difflib
 
     if "://" in file:

@@ -80,7 +80,7 @@ DROPPED: Mapping[str, str] = {
     "verbose": "leave it out; what a run says is in its log.txt",
 }  # fmt: skip
 
-#: Keys by which one knows that an argument beside them is PyTorch's.
+#: Keys that show that a neighbouring argument is PyTorch's.
 _OF_PYTORCH = ("num_features", "eps", "affine", "track_running_stats")
 
 

@@ -35,7 +35,9 @@ class ServedRun(BaseModel):
     parameters: int
     stages: list[Stage] = Field(description="The layers whose feature maps /explain shows, low level to high level.")
     gradcam_layer: str | None = Field(description="The layer that Grad-CAM looks at; null where there is none.")
-    drawing: Drawing = Field(description="How the data set's images fill their frame, for drawings that are to do so.")
+    drawing: Drawing = Field(
+        description="How the data set's images fill their frame, for drawings that should do the same."
+    )
 
 
 class Runs(BaseModel):

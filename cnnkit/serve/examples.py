@@ -1,4 +1,4 @@
-"""Test images of a run to click on, and how such images fill their frame, which drawings are to do too."""
+"""Test images of a run to click on, and how such images fill their frame, as drawings should."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def no_class(class_id: int | None, classes: int) -> Misfit | None:
 
 
 class Metric(NamedObject):
-    """What each epoch measures on training and validation batches, beside loss and accuracy."""
+    """What each epoch measures on training and validation batches, besides loss and accuracy."""
 
     #: Whether it is meaningless on a network that ends without softmax or sigmoid.
     needs_probabilities: ClassVar[bool] = False
