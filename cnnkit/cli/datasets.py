@@ -156,17 +156,12 @@ def _table_section(source: str, image: str | None, target: str | None) -> DataCo
     return DataConfig.model_validate({"table": source, "image": image, "target": target})
 
 
-def _is_table(source: str) -> bool:
-    from cnnkit.config.table import TABLE_SUFFIXES
-
-    return source.lower().endswith(TABLE_SUFFIXES) and not os.path.isdir(source)
-
-
 def _folder_source(source: str, image: str | None, target: str | None) -> _Source:
     """The `data` section of a folder or table, or of a config or a run whose images are in one."""
     from cnnkit.config.data import DataConfig
+    from cnnkit.config.table import is_table
 
-    if _is_table(source):
+    if is_table(source):
         return _Source(_table_section(source, image, target), 0, None, None)
     _refuse_columns(source, image, target)
     if os.path.isdir(source) and not _is_config(source):
@@ -238,9 +233,10 @@ def _data_source(source: str, image: str | None, target: str | None) -> tuple[Da
     """The `data` section that a config, a run, a folder, a table or a name stands for, its seed and its task."""
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataProblem, describe_data_set
+    from cnnkit.config.table import is_table
     from cnnkit.runs.config import load_named
 
-    if _is_table(source):
+    if is_table(source):
         return _table_section(source, image, target), 0, None
     _refuse_columns(source, image, target)
     if _is_config(source):

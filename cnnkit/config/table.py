@@ -27,7 +27,7 @@ _TAB_SUFFIXES = (".tsv", ".tab")
 #: What may separate cells otherwise: the one that the header has most of, and of equals the first.
 _DELIMITERS = ",\t;"
 
-#: Endings of files that commands take for tables.
+#: Endings of files that commands take for tables; a config may name any other.
 TABLE_SUFFIXES = (".csv", ".txt", *_TAB_SUFFIXES)
 
 #: The splits, in their order everywhere.
@@ -140,6 +140,11 @@ def read_image_table(config: DataConfig, target: type[Target], names: Sequence[s
         divided.setdefault(splits[image.file], []).append(image)
     ordered = {split: tuple(divided[split]) for split in SPLITS if split in divided}
     return ImageTable(file.parent, printable(file.name), found_names, ordered, tuple(notes))
+
+
+def is_table(path: str) -> bool:
+    """Whether a command takes a path for that of a table, by its ending; it need not exist."""
+    return path.lower().endswith(TABLE_SUFFIXES) and not os.path.isdir(path)
 
 
 def check_table(table: ImageTable) -> None:

@@ -11,7 +11,7 @@ from cnnkit.config.class_names import place_of
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.image_folder import list_labelled_folder
 from cnnkit.config.split_folders import test_split
-from cnnkit.config.table import TABLE_SUFFIXES, columns_of, read_image_table
+from cnnkit.config.table import columns_of, read_image_table
 from cnnkit.config.target import Target
 from cnnkit.data.images import FolderSource
 from cnnkit.data.loading import make_splits, whole
@@ -21,11 +21,6 @@ from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.images.formats import MOST_MEGAPIXELS
 
 log = logging.getLogger("cnnkit")
-
-
-def is_table(path: str) -> bool:
-    """Whether a path is that of a table of images, rather than of a folder; it need not exist."""
-    return os.path.isfile(path) or (path.lower().endswith(TABLE_SUFFIXES) and not os.path.isdir(path))
 
 
 def labelled_folder(

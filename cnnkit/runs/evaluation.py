@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cnnkit.config.table import is_table
 from cnnkit.config.target import OneClass
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import write_atomically
@@ -167,7 +168,7 @@ def _other_images(trained: TrainedRun, options: EvaluationOptions, path: str) ->
         "most_megapixels": options.max_megapixels or interface.max_megapixels,
     }
     loaded = trained.loaded
-    if data_module.is_table(path):
+    if is_table(path):
         return data_module.labelled_table(path, loaded.config.data, target=loaded.info.target, **how)
     if not isinstance(loaded.info.target, OneClass):
         raise UsageError(
