@@ -7,10 +7,10 @@ is long, is in other modules of the folder, imported by the methods that need it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from cnnkit.config.target import Target
 from cnnkit.errors import UsageError
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from cnnkit.runs.directory import Run
     from cnnkit.runs.interface import Interface
     from cnnkit.runs.trained import TrainedRun
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,19 @@ class Figure:
         """Which of its values is the best."""
         return "max" if self.larger_is_better else "min"
 
+    def best(self, things: Iterable[T], key: Callable[[T], float]) -> T:
+        """That of some things which has the best value, which `key` tells; of equal ones, the first."""
+        return (max if self.larger_is_better else min)(things, key=key)
+
     def text(self, value: float) -> str:
         """A value for tables: `97.25%`, or `0.0312`."""
         return f"{value:.2%}" if self.is_share else f"{value:.4f}"
+
+    def spread(self, mean: float, deviation: float | None) -> str:
+        """A mean and its standard deviation: `97.25 ± 0.31 %`, or `0.0312 ± 0.0009`; the mean alone without one."""
+        scale, digits, unit = (100, 2, " %") if self.is_share else (1, 4, "")
+        shown = "" if deviation is None else f" ± {scale * deviation:.{digits}f}"
+        return f"{scale * mean:.{digits}f}{shown}{unit}"
 
     def difference(self, value: float) -> str:
         """A difference of two values: `+1.25 points`, or `-0.0031`."""

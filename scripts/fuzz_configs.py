@@ -122,7 +122,7 @@ class Checker:
         self._timed("table", lambda: summary.as_table())
         self._timed("json", lambda: json.dumps(summary.as_json()))
         self._timed("lint", lambda: [str(one) for one in lint(loaded)])
-        side = Side("one", loaded, summary, None)
+        side = Side("one", loaded, summary, loaded.config.task.headline, None)
         other, self.before = self.before or side, side
         self._timed("diff", lambda: as_text(other, side))
         self._timed("diff json", lambda: json.dumps(compare(other, side)))

@@ -97,7 +97,7 @@ def _members_text(headline: Figure, metrics: dict[str, Any]) -> str:
     from cnnkit.terminal.tables import aligned
 
     members, name = metrics["members"], headline.name
-    best = (max if headline.larger_is_better else min)(member[name] for member in members)
+    best = headline.best(members, lambda member: member[name])[name]
     lines = [[member["run"], headline.text(member[name])] for member in members]
     gain = headline.difference(metrics[name] - best)
     return f"\nmembers\n{aligned(lines, '<<')}\nthe ensemble is {gain} from its best member"

@@ -102,9 +102,9 @@ def _train_seeds(config: str | None, overrides: tuple[str, ...], options: _Optio
         echo(f"seed {seed} ({seed - first + 1} of {count})")
         made.append(_train_one(config, (*overrides, f"seed={seed}"), options))
     (group,) = group_runs(read_results(made))
-    echo(f"\n{group.name}: test accuracy {group} over {count} seeds")
+    echo(f"\n{group.name}: test {group.figure.label} {group} over {count} seeds")
     for other in group_runs(read_results()):
-        if other.task == group.task and other.config != group.config:
+        if other.is_comparable(group) and other.config != group.config:
             echo(verdict(other, group))
 
 

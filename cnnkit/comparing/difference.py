@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from cnnkit.network.summary import LayerRow, Summary, summarize
 from cnnkit.runs.config import load_named
 from cnnkit.runs.finding import is_config, run_of
 from cnnkit.runs.listing import number_in
+from cnnkit.task import Figure
 from cnnkit.terminal.tables import aligned
 
 #: What it costs to change a layer into one of its kind, by share of its arguments, against 1 for leaving one out.
@@ -36,13 +37,19 @@ class Side:
 
     Attributes:
         name: As the user named it.
-        accuracy: On the test split; None without a run that has been evaluated.
+        figure: The headline of its task.
+        value: Its value on the test split; None without a run that has been evaluated.
     """
 
     name: str
     loaded: LoadedConfig
     summary: Summary
-    accuracy: float | None
+    figure: Figure
+    value: float | None
+
+    def value_of(self, figure: Figure) -> float | None:
+        """The value of a headline; None where it is another's."""
+        return self.value if figure == self.figure else None
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,9 @@ def open_side(name: str) -> Side:
     """
     loaded = load_named(name)
     run = None if is_config(name) else run_of(name)
-    accuracy = None if run is None else number_in(run, run.evaluation, "accuracy")
-    return Side(name, loaded, summarize(loaded), accuracy)
+    figure = loaded.config.task.headline
+    value = None if run is None else number_in(run, run.evaluation, figure.name)
+    return Side(name, loaded, summarize(loaded), figure, value)
 
 
 def align(first: Sequence[LayerRow], second: Sequence[LayerRow]) -> list[Pair]:
@@ -230,7 +238,7 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str
 
 def _section_differences(first: Side, second: Side) -> dict[str, tuple[Any, Any]]:
     """What differs outside the network."""
-    names = ("seed", "data", "augmentation", "training")
+    names = ("seed", "task", "data", "augmentation", "training")
     one, other = ({name: to_plain(getattr(side.loaded.config, name)) for name in names} for side in (first, second))
     return differences(one, other)
 
@@ -246,7 +254,7 @@ def compare(first: Side, second: Side) -> dict[str, Any]:
         "second": second.name,
         "layers": [as_json(pair) for pair in align(first.summary.rows, second.summary.rows)],
         "totals": totals,
-        "accuracy": [first.accuracy, second.accuracy],
+        **{figure.name: [side.value_of(figure) for side in (first, second)] for figure in _headlines(first, second)},
         "sections": {key: list(pair) for key, pair in _section_differences(first, second).items()},
     }
 
@@ -335,12 +343,22 @@ def _total_lines(first: Side, second: Side) -> list[str]:
         ),
         ("receptive field", format_shape(one.receptive_field), format_shape(other.receptive_field), ""),
     ]
-    if first.accuracy is not None or second.accuracy is not None:
-        shown = ["-" if side.accuracy is None else f"{side.accuracy:.2%}" for side in (first, second)]
-        both = first.accuracy is not None and second.accuracy is not None
-        points = f"{100 * (second.accuracy - first.accuracy):+.2f} points" if both else ""  # type: ignore[operator]
-        rows.append(("test accuracy", *shown, points))
-    return aligned(rows, "<>>>").splitlines()
+    rows += [_figure_row(figure, first, second) for figure in _headlines(first, second)]
+    return aligned([row for row in rows if row], "<>>>").splitlines()
+
+
+def _headlines(first: Side, second: Side) -> Iterable[Figure]:
+    return dict.fromkeys((first.figure, second.figure))
+
+
+def _figure_row(figure: Figure, first: Side, second: Side) -> tuple[str, ...]:
+    """A headline on the test split; empty where no side has it."""
+    before, after = first.value_of(figure), second.value_of(figure)
+    if before is None and after is None:
+        return ()
+    shown = ["-" if value is None else figure.text(value) for value in (before, after)]
+    change = "" if before is None or after is None else figure.difference(after - before)
+    return (f"test {figure.label}", *shown, change)
 
 
 def _change(before: int, after: int) -> str:

@@ -246,7 +246,7 @@ def _network(first_name: str, name: str, first: Facts, other: Facts) -> NetworkC
     for side_name, one in ((first_name, first), (name, other)):
         if isinstance(one.loaded, Missing) or isinstance(one.summary, Missing):
             return Missing(f"{name}: the config of {side_name} cannot be read.")
-        sides.append(Side(side_name, one.loaded, one.summary, None))
+        sides.append(Side(side_name, one.loaded, one.summary, one.trained.task.headline, None))
     pairs = align(sides[0].summary.rows, sides[1].summary.rows)
     if all(pair.sign == "=" for pair in pairs):
         return NetworkChanges(name, [])

@@ -16,8 +16,9 @@ from cnnkit.format.fields import is_whole
 from cnnkit.network.summary import Summary, summarize
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import list_runs
-from cnnkit.runs.listing import number_in, plain_config, planned_epochs, value_in, within
+from cnnkit.runs.listing import number_in, plain_config, planned_epochs, task_of, value_in, within
 from cnnkit.runs.trained import open_run
+from cnnkit.task import Figure
 from cnnkit.terminal.tables import aligned
 
 #: A difference as large as this or larger would come from seeds alone less often than so.
@@ -30,8 +31,9 @@ class Result:
 
     Attributes:
         config: As plain values without the seed.
-        task: What decides the test images: the data set's fingerprint, the slice, and how many they are.
-        accuracy: On the test split, 0..1.
+        test_images: What decides them: the data set's fingerprint, the slice, and how many they are.
+        figure: The headline of its task.
+        value: Its value on the test split.
         epochs: How many have ended.
         planned: How many the config asks for; None if it does not say.
     """
@@ -39,8 +41,9 @@ class Result:
     run: Run
     config: dict[str, Any]
     seed: int
-    task: tuple[Any, ...]
-    accuracy: float
+    test_images: tuple[Any, ...]
+    figure: Figure
+    value: float
     epochs: int
     planned: int | None
 
@@ -68,15 +71,17 @@ class Group:
         config: What they share, as plain values without the seed.
         runs: In the order in which they were made.
         seeds: One per run.
-        accuracies: On the test split, 0..1, one per run.
-        task: What decides the test images; only groups of one task can be compared.
+        figure: The headline of their task.
+        values: Of the figure on the test split, one per run.
+        test_images: What decides them, see `Result`.
     """
 
     config: dict[str, Any]
     runs: tuple[Run, ...]
     seeds: tuple[int, ...]
-    accuracies: tuple[float, ...]
-    task: tuple[Any, ...] = ()
+    figure: Figure
+    values: tuple[float, ...]
+    test_images: tuple[Any, ...] = ()
 
     @property
     def name(self) -> str:
@@ -86,10 +91,10 @@ class Group:
 
     @cached_property
     def samples(self) -> tuple[float, ...]:
-        """The mean accuracy of each seed: a run that is repeated with its seed gives the same network again."""
+        """The mean of each seed: a run that is repeated with its seed gives the same network again."""
         by_seed: dict[int, list[float]] = {}
-        for seed, accuracy in zip(self.seeds, self.accuracies, strict=True):
-            by_seed.setdefault(seed, []).append(accuracy)
+        for seed, value in zip(self.seeds, self.values, strict=True):
+            by_seed.setdefault(seed, []).append(value)
         return tuple(statistics.fmean(values) for values in by_seed.values())
 
     @property
@@ -120,20 +125,27 @@ class Group:
         except CnnkitError:
             return None
 
+    def is_comparable(self, other: Group) -> bool:
+        """Whether the same figure was measured on the same test images."""
+        return (self.figure, self.test_images) == (other.figure, other.test_images)
+
     def as_json(self) -> dict[str, Any]:
         """The group as plain JSON values."""
+        values = list(self.values)
         return {
             "runs": [run.name for run in self.runs],
             "seeds": list(self.seeds),
-            "accuracies": list(self.accuracies),
+            "headline": self.figure.name,
+            "values": values,
+            # Their name from before there were other figures.
+            **({"accuracies": values} if self.figure.name == "accuracy" else {}),
             "data": self.data,
             "mean": self.mean,
             "standard_deviation": self.deviation,
         }
 
     def __str__(self) -> str:
-        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.2f}"
-        return f"{100 * self.mean:.2f}{spread} %"
+        return self.figure.spread(self.mean, self.deviation)
 
 
 def _counted(count: int, noun: str) -> str:
@@ -150,9 +162,10 @@ def read_results(runs: Sequence[Run] | None = None) -> list[Result]:
 
 
 def _read_result(run: Run) -> Result | None:
-    config, accuracy = plain_config(run), number_in(run, run.evaluation, "accuracy")
+    config, figure = plain_config(run), task_of(run).headline
+    value = number_in(run, run.evaluation, figure.name)
     seed = 0 if config is None else config.get("seed", 0)
-    if config is None or accuracy is None or not is_whole(seed):
+    if config is None or value is None or not is_whole(seed):
         return None
     try:
         epochs = len(run.read_metrics())
@@ -161,9 +174,9 @@ def _read_result(run: Run) -> Result | None:
     data = value_in(run, run.environment, "data", "fingerprint")
     if not isinstance(data, str):
         data = json.dumps([within(config, "data", "name"), within(config, "data", "folder")])
-    task = (data, within(config, "data", "splits", "test"), number_in(run, run.evaluation, "images"))
+    test_images = (data, within(config, "data", "splits", "test"), number_in(run, run.evaluation, "images"))
     shared = {key: value for key, value in config.items() if key != "seed"}
-    return Result(run, shared, seed, task, float(accuracy), epochs, planned_epochs(config))
+    return Result(run, shared, seed, test_images, figure, float(value), epochs, planned_epochs(config))
 
 
 def group_runs(results: Sequence[Result]) -> list[Group]:
@@ -171,14 +184,15 @@ def group_runs(results: Sequence[Result]) -> list[Group]:
     groups: dict[str, list[Result]] = {}
     for result in results:
         if result.finished:
-            groups.setdefault(json.dumps([result.config, result.task], sort_keys=True), []).append(result)
+            groups.setdefault(json.dumps([result.config, result.test_images], sort_keys=True), []).append(result)
     return [
         Group(
             entries[0].config,
             tuple(entry.run for entry in entries),
             tuple(entry.seed for entry in entries),
-            tuple(entry.accuracy for entry in entries),
-            entries[0].task,
+            entries[0].figure,
+            tuple(entry.value for entry in entries),
+            entries[0].test_images,
         )
         for entries in groups.values()
     ]
@@ -202,8 +216,8 @@ def probability_of_noise(first: Group, second: Group) -> float | None:
 
 def verdict(first: Group, second: Group) -> str:
     """One line: by how much the second is better or worse than the first, and whether that is more than noise."""
-    points = 100 * (second.mean - first.mean)
-    text = f"{second.name} ({second}) against {first.name} ({first}): {points:+.2f} points, "
+    difference = first.figure.difference(second.mean - first.mean)
+    text = f"{second.name} ({second}) against {first.name} ({first}): {difference}, "
     noise = probability_of_noise(first, second)
     if noise is None:
         alone = min(len(first.samples), len(second.samples)) < 2
@@ -222,7 +236,7 @@ def comparison(results: Sequence[Result]) -> dict[str, Any]:
         "pairs": [
             _pair_as_json(first, second)
             for first, second in itertools.combinations(groups, 2)
-            if first.task == second.task
+            if first.is_comparable(second)
         ],
         "unfinished": [
             {"run": one.run.name, "epochs": one.epochs, "planned_epochs": one.planned}
@@ -259,9 +273,9 @@ def as_text(results: Sequence[Result]) -> str:
     groups = group_runs(results)
     lines = list(_group_lines(groups)) or ["there are no evaluated runs yet; make some: cnnkit train CONFIG"]
     for place, group in enumerate(groups):
-        others = [one for one in groups[:place] if one.task == group.task]
+        others = [other for other in groups[:place] if other.is_comparable(group)]
         if others:
-            best = max(others, key=lambda one: one.mean)
+            best = group.figure.best(others, key=lambda other: other.mean)
             lines += ["", verdict(best, group), *_change_lines(best, group)]
     unfinished = [f"{one.run.name} ({one.epochs} of {one.planned} epochs)" for one in results if not one.finished]
     if unfinished:
@@ -270,7 +284,7 @@ def as_text(results: Sequence[Result]) -> str:
 
 
 def _group_lines(groups: Sequence[Group]) -> Iterator[str]:
-    several = len({group.task for group in groups}) > 1
+    several = len({(group.figure, group.test_images) for group in groups}) > 1
     rows = [[group.name, group.size, f"{group}{f'  {group.data}' if several else ''}"] for group in groups]
     yield from aligned(rows, "<<<").splitlines() if rows else ()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from brightness import add_brightness
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -198,6 +199,25 @@ def test_runs_are_compared_with_their_accuracy(tmp_path: Path) -> None:
     text = CliRunner().invoke(cli, arguments).output
     assert re.search(r"test accuracy +80.00% +85.00% +\+5.00 points", text)
     assert json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).output)["accuracy"] == [0.8, 0.85]
+
+
+def test_runs_of_two_tasks_are_compared_with_the_headlines_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_brightness(monkeypatch)
+    for name, evaluation in (("one", {"accuracy": 0.8}), ("two", {"mean_error": 2.5})):
+        (tmp_path / name).mkdir()
+        Path(write(tmp_path, "config", [conv(8), *HEAD])).rename(tmp_path / name / "config.yaml")
+        (tmp_path / name / "evaluation.json").write_text(json.dumps(evaluation))
+    config = tmp_path / "two" / "config.yaml"
+    config.write_text(f"task: brightness\n{config.read_text()}")
+    arguments = ["diff", str(tmp_path / "one"), str(tmp_path / "two")]
+    text = CliRunner().invoke(cli, arguments, catch_exceptions=False).output
+    assert re.search(r"test accuracy +80.00% +-\n", text)
+    assert re.search(r"test mean error +- +2.5000\n", text)
+    assert "task: classification -> brightness" in text
+    data = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).output)
+    assert (data["accuracy"], data["mean_error"]) == ([0.8, None], [None, 2.5])
 
 
 def test_the_text_says_what_changed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from brightness import add_brightness
 from click.testing import CliRunner
 
 from cnnkit.cli import cli
@@ -18,7 +19,10 @@ from cnnkit.errors import UsageError
 from cnnkit.format.document import dump
 from cnnkit.runs.directory import Run
 from cnnkit.runs.trained import open_run
+from cnnkit.tasks import default_task
 from cnnkit.tasks.classification.predictions import Predictions
+
+ACCURACY = default_task().headline
 
 
 def make_run(
@@ -46,7 +50,7 @@ def make_run(
 
 def group(*accuracies: float, seeds: Sequence[int] | None = None) -> Group:
     runs = tuple(Run(Path(f"r-{number}")) for number in range(len(accuracies)))
-    return Group({}, runs, tuple(seeds or range(len(accuracies))), accuracies)
+    return Group({}, runs, tuple(seeds or range(len(accuracies))), ACCURACY, accuracies)
 
 
 def compared(*options: str) -> str:
@@ -121,6 +125,28 @@ def test_only_runs_with_the_same_test_images_are_compared(tmp_path: Path, monkey
     text = compared()
     assert text.count(" against ") == 1
     assert "d-1  1 run  99.00 %  digits" in text
+
+
+def test_groups_of_one_task_are_measured_by_its_headline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Smaller errors are better; an accuracy and an error of the same images are not compared."""
+    monkeypatch.chdir(tmp_path)
+    add_brightness(monkeypatch)
+    make_run(tmp_path, "a-1", 0, 3, 0.90)
+    errors = (("b-1", 0, 3, 2.0), ("b-2", 1, 3, 2.5), ("c-1", 0, 5, 1.0), ("d-1", 0, 7, 3.0))
+    for name, seed, epochs, error in errors:
+        run = make_run(tmp_path, name, seed, epochs, None)
+        run.config.write_text(f"task: brightness\n{run.config.read_text()}")
+        run.evaluation.write_text(json.dumps({"mean_error": error}))
+    text = compared()
+    assert "b-1 ... b-2  2 runs  2.2500 ± 0.3536  digits" in text
+    assert "c-1 (1.0000) against b-1 ... b-2 (2.2500 ± 0.3536): -1.2500, " in text
+    # The best of those before it has the smallest error.
+    assert "d-1 (3.0000) against c-1 (1.0000): +2.0000, " in text
+    assert text.count(" against ") == 2
+    first, second = json.loads(compared("--json"))["groups"][:2]
+    assert (first["headline"], first["values"], first["accuracies"]) == ("accuracy", [0.90], [0.90])
+    assert (second["headline"], second["values"], second["mean"]) == ("mean_error", [2.0, 2.5], 2.25)
+    assert "accuracies" not in second
 
 
 def test_what_differs_in_the_network_is_named_by_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
