@@ -32,14 +32,6 @@ class BestModel(keras.callbacks.Callback):
             self.model.save(BEST)
 '''
 
-_ON_CLASS_NUMBERS = '''\
-def on_class_numbers(loss):
-    """A loss of class numbers, made one of one-hot labels."""
-    call = loss.call
-    loss.call = lambda labels, outputs: call(keras.ops.argmax(labels, axis=-1), outputs)
-    return loss
-'''
-
 _SMOOTH_TRAINING = '''\
 def smooth_training(model):
     """Lets only the loss of training see smoothed labels: metrics and validation see the true ones."""
@@ -97,7 +89,7 @@ def write_training(
         parts = "2" if head == "sigmoid" else "CLASSES"
         text.functions.append(_SMOOTH_TRAINING % {"share": training.label_smoothing, "parts": parts})
     if loss.ignores_smoothing:
-        text.functions.append(_ON_CLASS_NUMBERS)
+        text.functions.append(copied("cnnkit.config.objectives.class_numbers", ["on_class_numbers"]) + "\n")
     metrics = [call_text(named("keras.metrics.CategoricalAccuracy", name="accuracy"))]
     for one in training.metrics:
         metric = call_text(_object("keras.metrics", one, from_logits, {"name": one.column}))

@@ -18,12 +18,9 @@ class _OnClassNumbers(Loss):
     ignores_smoothing: ClassVar[bool] = True
 
     def build(self, from_logits: bool) -> Any:
-        import keras
+        from cnnkit.config.objectives.class_numbers import on_class_numbers
 
-        loss = super().build(from_logits)
-        on_numbers = loss.call
-        loss.call = lambda y_true, y_pred: on_numbers(keras.ops.argmax(y_true, axis=-1), y_pred)
-        return loss
+        return on_class_numbers(super().build(from_logits))
 
 
 class CategoricalGeneralizedCrossEntropy(_OnClassNumbers):
