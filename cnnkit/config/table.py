@@ -68,6 +68,7 @@ class ImageTable:
         splits: The images of each split, sorted by class, where they have one each, and by file: the order of the
             table's rows makes no difference. `train` alone where no column divides them.
         notes: What the user should know of what was read, a line each.
+        delimiter: What stands between the cells of a row.
     """
 
     root: Path
@@ -75,6 +76,7 @@ class ImageTable:
     names: tuple[str, ...]
     splits: Mapping[str, tuple[ListedImage, ...]]
     notes: tuple[str, ...] = ()
+    delimiter: str = ","
 
     def text(self, image: ListedImage) -> str:
         """What is to be learned of an image: its class, its labels, or its numbers."""
@@ -121,7 +123,7 @@ def read_image_table(config: DataConfig, target: type[Target], names: Sequence[s
     file = Path(config.table).expanduser()
     reader = _target_reader(config, target)
     problems: dict[int, str] = {}
-    header, cells = _read_cells(file, problems)
+    header, cells, delimiter = _read_cells(file, problems)
     rows = _columns(config, file, header, cells)
     if not rows:
         message = _listed(file, problems, 0) if problems else f"`{file}` has no rows below its header"
@@ -139,7 +141,7 @@ def read_image_table(config: DataConfig, target: type[Target], names: Sequence[s
     for image in sorted(images.values(), key=lambda image: (reader.rank(image.value), image.file)):
         divided.setdefault(splits[image.file], []).append(image)
     ordered = {split: tuple(divided[split]) for split in SPLITS if split in divided}
-    return ImageTable(file.parent, printable(file.name), found_names, ordered, tuple(notes))
+    return ImageTable(file.parent, printable(file.name), found_names, ordered, tuple(notes), delimiter)
 
 
 def is_table(path: str) -> bool:
@@ -199,8 +201,10 @@ def _target_reader(config: DataConfig, target: type[Target]) -> TargetReader:
 # --- The file -------------------------------------------------------------------------------------------
 
 
-def _read_cells(file: Path, problems: dict[int, str]) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and the cells of each row with its first line; blanks around cells, and empty lines, are left out.
+def _read_cells(file: Path, problems: dict[int, str]) -> tuple[list[str], list[tuple[int, list[str]]], str]:
+    """The header, the cells of each row with its first line, and what separates them.
+
+    Blanks around cells, and empty lines, are left out.
 
     Args:
         problems: Gets the rows that have more or fewer cells than the header, by their lines.
@@ -232,7 +236,7 @@ def _read_cells(file: Path, problems: dict[int, str]) -> tuple[list[str], list[t
         ) from None
     if not header:
         raise DataProblem(f"`{file}` is empty; expected a header with the names of the columns, then rows", "table")
-    return header, rows
+    return header, rows, delimiter
 
 
 def _read_text(file: Path) -> str:

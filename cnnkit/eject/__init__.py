@@ -124,12 +124,6 @@ def eject(loaded: LoadedConfig) -> str:
         UsageError: if the script cannot hold what the config asks for.
     """
     config, info = loaded.config, loaded.info
-    if config.data.table is not None:
-        raise UsageError(
-            f"a script reads its images from a folder or by the name of a data set; the config names the table "
-            f"`{config.data.table}`",
-            "Eject it with `data.folder` or `data.name` in the place of the table, and change what `load` reads.",
-        )
     training = config.training
     policy = "float32" if training.dtype_policy == "auto" else training.dtype_policy
     steps = config.steps_to_build(loaded.steps, info.target.values)
@@ -150,7 +144,7 @@ def eject(loaded: LoadedConfig) -> str:
         f"SEED = {config.seed}",
         f"BATCH_SIZE = {config.data.batch_size}",
         f"EPOCHS = {training.epochs}",
-        *([] if config.data.folder else [f"CLASSES = {info.classes}"]),
+        *([] if config.data.has_files else [f"CLASSES = {info.classes}"]),
         f"BEST = {literal(_plain_name(loaded) + '.keras')}  # the best epoch's model",
         *data.constants,
         *([f"NAMED = {literal(network.explicit)}"] if network.explicit else []),
@@ -174,7 +168,7 @@ def _plain_name(loaded: LoadedConfig) -> str:
 
 def _docstring(loaded: LoadedConfig) -> str:
     data = loaded.config.data
-    needs = "Pillow" if data.folder else "scikit-learn" if data.name == "digits" else "tensorflow-datasets"
+    needs = "Pillow" if data.has_files else "scikit-learn" if data.name == "digits" else "tensorflow-datasets"
     return (
         f'"""{_plain_name(loaded)}: a convolutional network in plain Keras, written by `cnnkit eject`.\n\n'
         f"Needs tensorflow, keras, numpy and {needs}. All images are held in memory.\n"

@@ -104,7 +104,7 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
     stated = (config.splits.train, config.splits.validation)
     test = config.splits.test or test_split(source.splits - set(stated))
     validation = config.splits.validation
-    if validation is None and config.folder is not None and "validation" in source.splits and test != "validation":
+    if validation is None and config.has_files and "validation" in source.splits and test != "validation":
         validation = "validation" if config.validation > 0 else None
     share = config.validation if validation is None else 0.0
     lines = [f"{source.name}, labels = {source.listed(config.splits.train or 'train')}"]

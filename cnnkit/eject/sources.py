@@ -1,4 +1,4 @@
-"""Where a script's images come from, as Python: a folder, TensorFlow Datasets, or the digits."""
+"""Where a script's images come from, as Python: a folder, a table, TensorFlow Datasets, or the digits."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read_prepared, split_name
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.config.known_data_sets import KNOWN
+from cnnkit.config.split_folders import SPLIT_WORDS
+from cnnkit.config.table import IMAGE_COLUMN, ImageTable, read_image_table
+from cnnkit.config.target import OneClass
 from cnnkit.data.images import RESIZERS
 from cnnkit.eject.text import copied, literal, wrapped
+from cnnkit.errors import UsageError
 from cnnkit.images.files import SYSTEM_FOLDERS
 from cnnkit.images.formats import FORMATS, IMAGE_SUFFIXES, MEGAPIXEL
 
@@ -63,6 +67,27 @@ def image_paths(folder, class_folders=CLASS_NAMES):
     return paths, np.repeat(np.arange(CLASSES), [len(paths) for paths in found])
 
 
+'''
+
+_TABLE = '''\
+def image_paths(%(argument)s):
+    """The image files of %(what)s, [n], and their labels, int64 [n], sorted by label and path."""
+    with open(DATA, encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file, delimiter=%(delimiter)s, skipinitialspace=True)
+        header, *rows = [[cell.strip() for cell in cells] for cells in lines if any(map(str.strip, cells))]
+    names = [unicodedata.normalize("NFC", name) for name in CLASS_NAMES]
+    found = set()
+    for row in (dict(zip(header, cells)) for cells in rows):
+        label = names.index(unicodedata.normalize("NFC", row[%(target)s]))
+        %(condition)sfound.add((label, os.path.normpath(row[%(image)s])))
+    ordered = sorted(found)
+    paths = np.array([os.path.join(os.path.dirname(DATA), path) for _, path in ordered], object)
+    return paths, np.array([label for label, _ in ordered], np.int64)
+
+
+'''
+
+_READ_IMAGE = '''\
 def read_image(path):
     """An image file, uint8 [%(shape)s]."""
     if not Path(path).is_file():
@@ -134,21 +159,71 @@ class SourceText:
 
 
 def write_source(config: DataConfig, info: DataSetInfo) -> SourceText:
-    """The text that reads the images of a config."""
+    """The text that reads the images of a config.
+
+    Raises:
+        UsageError: if it cannot.
+    """
     if config.folder is not None:
         return _folder(config, info.listing or list_image_folder(config.folder), info)
+    if config.table is not None:
+        return _table(config, info.table or read_image_table(config, type(info.target)), info)
     if config.name == "digits":
         return SourceText([], [_DIGITS], {"train"}, lambda split: "load()")
     return _tfds(config, info)
 
 
 def _folder(config: DataConfig, listing: ImageFolder, info: DataSetInfo) -> SourceText:
-    height, width, channels = info.shape
     constants = [f"DATA = {literal(str(listing.root))}  # a folder of class folders"]
     constants += wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}")
     constants += ["CLASSES = len(CLASS_NAMES)", *wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")]
     constants += wrapped(f"SYSTEM_FOLDERS = {literal(SYSTEM_FOLDERS)}")
-    constants += [
+    limits, readers = _image_reader(config, info)
+    functions = [copied("cnnkit.images.files", ["image_files"]) + "\n", *readers[:-1], _FOLDER + readers[-1]]
+
+    def listed(split: str) -> str:
+        folder = listing.split_folders.get(split)
+        place = f"Path(DATA, {literal(folder.relative_to(listing.root).as_posix())})" if folder is not None else "DATA"
+        # A folder may be spelled otherwise than its class is shown, and otherwise in each split.
+        names = [path.name for path in listing.class_folders[split]]
+        return f"image_paths({place}{'' if names == list(listing.class_names) else f', {literal(names)}'})"
+
+    return SourceText([*constants, *limits], functions, set(listing.splits), listed, name="paths", reader="load")
+
+
+def _table(config: DataConfig, table: ImageTable, info: DataSetInfo) -> SourceText:
+    if not isinstance(info.target, OneClass) or config.group is not None:
+        what = "keeps groups together" if config.group is not None else f"reads {info.target.plural} from a table"
+        raise UsageError(f"no script {what}", "Eject the config with one class per image, and without `data.group`.")
+    assert isinstance(config.target, str | list)
+    target = config.target if isinstance(config.target, str) else config.target[0]
+    constants = [f"DATA = {literal(config.table)}  # a table of images"]
+    constants += [*wrapped(f"CLASS_NAMES = {literal(list(table.names))}"), "CLASSES = len(CLASS_NAMES)"]
+    names = {
+        "argument": "",
+        "what": "the table",
+        "condition": "",
+        "delimiter": literal(table.delimiter),
+        "target": literal(target),
+        "image": literal(config.image or IMAGE_COLUMN),
+    }
+    if config.split is not None:
+        constants += wrapped(f"SPLIT_WORDS = {literal(SPLIT_WORDS)}")
+        condition = f"if SPLIT_WORDS[row[{literal(config.split)}].lower()] == split:\n            "
+        names |= {"argument": "split", "what": "a split of the table", "condition": condition}
+    limits, readers = _image_reader(config, info)
+    functions = [*readers[:-1], _TABLE % names + readers[-1]]
+
+    def listed(split: str) -> str:
+        return f"image_paths({literal(split) if config.split is not None else ''})"
+
+    return SourceText([*constants, *limits], functions, set(table.splits), listed, name="paths", reader="load")
+
+
+def _image_reader(config: DataConfig, info: DataSetInfo) -> tuple[list[str], list[str]]:
+    """Constants, and functions that read image files; the last is that of many."""
+    height, width, channels = info.shape
+    constants = [
         "# Others are not tried: some that Pillow knows start programs.",
         f"FORMATS = {literal(tuple(FORMATS))}",
         f"MOST_PIXELS = {round(config.max_megapixels * MEGAPIXEL)}",
@@ -163,20 +238,8 @@ def _folder(config: DataConfig, listing: ImageFolder, info: DataSetInfo) -> Sour
         "grey": "[..., None]" if channels == 1 else "",
     }
     used = ["_turn", "_convert", *([resizer] if config.image_size is not None else [])]
-    functions = [
-        copied("cnnkit.images.files", ["image_files"]) + "\n",
-        copied("cnnkit.data.images", used) + "\n",
-        (_FOLDER + (_LOAD_READABLE if config.skip_corrupt else _LOAD)) % names,
-    ]
-
-    def listed(split: str) -> str:
-        folder = listing.split_folders.get(split)
-        place = f"Path(DATA, {literal(folder.relative_to(listing.root).as_posix())})" if folder is not None else "DATA"
-        # A folder may be spelled otherwise than its class is shown, and otherwise in each split.
-        names = [path.name for path in listing.class_folders[split]]
-        return f"image_paths({place}{'' if names == list(listing.class_names) else f', {literal(names)}'})"
-
-    return SourceText(constants, functions, set(listing.splits), listed, name="paths", reader="load")
+    load = _LOAD_READABLE if config.skip_corrupt else _LOAD
+    return constants, [copied("cnnkit.data.images", used) + "\n", (_READ_IMAGE + load) % names]
 
 
 def _tfds(config: DataConfig, info: DataSetInfo) -> SourceText:

@@ -23,6 +23,7 @@ WIDTH = 100
 IMPORTS = {
     "collections": "import collections",
     "contextmanager": "from contextlib import contextmanager",
+    "csv": "import csv",
     "hashlib": "import hashlib",
     "math": "import math",
     "os": "import os",
@@ -42,6 +43,7 @@ IMPORTS = {
     "NDArray": "from numpy.typing import NDArray",
     "Image": "from PIL import Image",
     "ImageOps": "from PIL import ImageOps",
+    "unicodedata": "import unicodedata",
 }
 _THIRD_PARTY = ("keras", "numpy", "tensorflow", "sklearn", "PIL")
 

@@ -18,10 +18,12 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from tables import write_classes, write_table
 
 from cnnkit.config.load import load_config
 from cnnkit.data import load
 from cnnkit.eject import eject
+from cnnkit.errors import UsageError
 
 RESIZES = (None, "stretch", "pad", "crop")
 #: Which folders stand beside each other; none for class folders alone.
@@ -129,6 +131,33 @@ def test_a_folder_is_divided_resized_and_read_the_same(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_all_folders_are_divided_resized_and_read_the_same(tmp_path: Path) -> None:
     check_folders(tmp_path, FOLDERS)
+
+
+@pytest.mark.parametrize("parts", [(), ("train",), ("Training", "test"), ("train", "val", "test")])
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_a_table_is_divided_and_read_the_same(tmp_path: Path, parts: tuple[str, ...], ending: str) -> None:
+    rows: list[dict[str, object]] = []
+    for number, row in enumerate(write_classes(tmp_path, {"dog": 12, "cat; small": 14, "e\u0301": 13})):
+        part = {"part": parts[number % len(parts)]} if parts else {}
+        rows.append({"remark": 'a "b", c', "kind": row["label"], "file": f"./{row['image']}", **part})
+    # A row that is there twice counts once.
+    rows.append(rows[0])
+    table = write_table(tmp_path / f"images.{ending}", rows, "\t" if ending == "tsv" else ";")
+    data = {"table": str(table), "target": "kind", "image": "file", "validation": 0.2}
+    if parts:
+        data["split"] = "part"
+    else:
+        data["class_names"] = ["dog", "\u00e9", "cat; small"]
+    assert_same(tmp_path / "c.yaml", data, seed=len(parts))
+
+
+def test_what_no_script_reads_of_a_table_is_said(tmp_path: Path) -> None:
+    table = write_table(tmp_path / "t.csv", [{**row, "who": "x"} for row in write_classes(tmp_path, {"a": 3, "b": 3})])
+    data = {"table": str(table), "target": "label", "group": "who"}
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump({"data": data, "model": {"layers": ["Flatten", {"Dense": "classes"}]}}))
+    with pytest.raises(UsageError, match=r"no script keeps groups together"):
+        eject(load_config(str(config)))
 
 
 def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
