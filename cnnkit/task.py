@@ -152,6 +152,15 @@ class Task(NamedObject):
         """
         raise NotImplementedError
 
+    def output_shape(self, image_shape: Sequence[int], size: int) -> tuple[int, ...]:
+        """What a network outputs for one image.
+
+        Args:
+            image_shape: (height, width, channels).
+            size: How many classes, labels or numbers.
+        """
+        return (size,)
+
     # --- Training -------------------------------------------------------------------------------------
 
     def make_model(self, layers: Sequence[Any], training: TrainingConfig, head: str, target: Target) -> Any:
@@ -165,11 +174,11 @@ class Task(NamedObject):
 
         return keras.Sequential(layers, name="model")
 
-    def make_loss(self, training: TrainingConfig, head: str) -> Any:
+    def make_loss(self, training: TrainingConfig, head: str, target: Target) -> Any:
         """The Keras loss of a config; for `head` see `make_model`."""
         raise NotImplementedError
 
-    def make_metrics(self, training: TrainingConfig, head: str, mixed: bool) -> list[Any]:
+    def make_metrics(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> list[Any]:
         """The Keras metrics of each epoch: the task's figures in their order, then those that the config names.
 
         Args:

@@ -61,7 +61,7 @@ def check_mixing(augmentations: Sequence[tuple[int, Augmentation]], training: Tr
 
 
 def check_class_weights(training: TrainingConfig, info: DataSetInfo, report: Report) -> None:
-    """Holds class weights against the classes, and against a loss that cannot be weighted."""
+    """Holds class weights against the classes."""
     weights = training.class_weights
     path: Path = ("training", "class_weights")
     if isinstance(weights, list) and len(weights) != info.classes:
@@ -75,9 +75,18 @@ def check_class_weights(training: TrainingConfig, info: DataSetInfo, report: Rep
         for name in weights:
             if place_of(name, names) is None:
                 report((*path, name), f"unknown class `{name}`{suggestion(name, names)}")
-    if weights is not None and training.loss is not None and not training.loss.is_per_image:
+
+
+def check_labels_per_image(training: TrainingConfig, report: Report) -> None:
+    """Refuses what is for masks, and class weights beside a loss that is not one number per image."""
+    path: Path = ("training", "class_weights")
+    if type(training.loss).__name__ == "Sum":
+        report(("training", "loss", "Sum"), "`Sum` is for masks; choose one loss")
+    elif training.class_weights is not None and training.loss is not None and not training.loss.is_per_image:
         kind = type(training.loss).__name__
         report(path, f"`{kind}` is not one number per image, which weights could weigh; give it `axis: [1]`")
+    if training.class_weights == "median_frequency":
+        report(path, "`median_frequency` is a rule for pixels; `balanced` is one for images")
 
 
 def _check_order(weights: list[float], names: tuple[str, ...], report: Report) -> None:

@@ -223,6 +223,9 @@ class DataConfig(StrictModel):
     classes: PositiveInteger | None = Field(
         default=None, description="Number of classes, where cnnkit cannot know it before loading."
     )
+    ignore: Annotated[int, Field(ge=0, le=255)] | None = Field(
+        default=None, description="The number in masks of pixels that do not count, 0..255."
+    )
     normalization: Annotated[
         Literal["standardize", "scale", "none"] | ChannelStatistics,
         PlainValidator(_normalization),

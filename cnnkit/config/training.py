@@ -40,8 +40,11 @@ class EarlyStopping(StrictModel):
     start_from_epoch: NonNegativeInteger = Field(default=0, description="Epochs before it begins to watch.")
 
 
+_WEIGHT_RULES = ("balanced", "median_frequency")
+
+
 def _class_weights(value: Any) -> Any:
-    if value is None or value == "balanced":
+    if value is None or (isinstance(value, str) and value in _WEIGHT_RULES):
         return value
     if isinstance(value, list | dict) and value:
         for place, weight in value.items() if isinstance(value, dict) else enumerate(value):
@@ -49,8 +52,8 @@ def _class_weights(value: Any) -> Any:
                 raise invalid(f"expected a number of at least 0, got {describe(weight)}", argument=place)
         return value
     raise invalid(
-        "expected `balanced`, a list with one weight per class, or a mapping from class name to weight "
-        f"(numbers of at least 0), got {describe(value)}"
+        "expected `balanced`, `median_frequency`, a list with one weight per class, or a mapping from class name to "
+        f"weight (numbers of at least 0), got {describe(value)}"
     )
 
 
@@ -126,12 +129,13 @@ class TrainingConfig(StrictModel):
     class_weights: Annotated[
         Any,
         PlainValidator(_class_weights),
-        WithJsonSchema({"anyOf": [{"const": "balanced"}, {"type": "array"}, {"type": "object"}]}),
+        WithJsonSchema({"anyOf": [{"enum": list(_WEIGHT_RULES)}, {"type": "array"}, {"type": "object"}]}),
     ] = Field(
         default=None,
-        description="Weight of each class in the loss: `balanced` (inverse to its share of the training split), a "
-        "list in the order of the classes (of a folder: the names sorted as text), or a mapping from class name to "
-        "weight (1 for classes left out).",
+        description="Weight of each class in the loss: `balanced` (inverse to its share of the training split), "
+        "`median_frequency` (of masks: the median of the classes' shares of the images in which they occur, divided by "
+        "its own; Eigen and Fergus 2015), a list in the order of the classes (of a folder: the names sorted as text), "
+        "or a mapping from class name to weight (1 for classes left out).",
     )
     exclude_from_weight_decay: list[str] = Field(
         default=[],

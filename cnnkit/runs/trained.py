@@ -262,7 +262,8 @@ class TrainedRun:
                 f"`{run.model}` cannot be opened: {str(error) or type(error).__name__}",
                 "The file is damaged, or was written by another version of Keras; train the run again.",
             ) from None
-        shapes = ((None, *interface.image_shape), (None, len(interface.class_names)))
+        output = self.task.output_shape(interface.image_shape, len(interface.class_names))
+        shapes = ((None, *interface.image_shape), (None, *output))
         if (model.input_shape, model.output_shape) != shapes:
             raise CnnkitError(
                 f"`{run.model}` holds a network from {model.input_shape} to {model.output_shape}, but "

@@ -8,8 +8,8 @@ from cnnkit.task import Task
 TASKS = Table(
     kind="task",
     package="cnnkit.tasks",
-    modules={"classification": ("Classification",)},
-    aliases={"classification": "Classification"},
+    modules={"classification": ("Classification",), "segmentation": ("Segmentation",)},
+    aliases={"classification": "Classification", "segmentation": "Segmentation"},
 )
 
 #: What a config means that names none.

@@ -112,8 +112,8 @@ def compile_model(
     rate, plateau = make_rate(training, steps_per_epoch)
     model.compile(
         optimizer=make_optimizer(training, rate, model),
-        loss=config.task.make_loss(training, head),
-        metrics=config.task.make_metrics(training, head, config.mixes_labels),
+        loss=config.task.make_loss(training, head, target),
+        metrics=config.task.make_metrics(training, head, target, config.mixes_labels),
         jit_compile=chosen.jit_compile,
         steps_per_execution=chosen.steps_per_execution,
         auto_scale_loss=False,

@@ -37,6 +37,7 @@ LOSSES = Table(
             "Tversky",
             "Circle",
         ),
+        "sums": ("Sum",),
     },
     aliases={
         "categorical_crossentropy": "CategoricalCrossentropy",
@@ -107,6 +108,10 @@ class Loss(NamedObject):
     def is_per_image(self) -> bool:
         """Whether it is one number for each image, which class weights can weigh."""
         return True
+
+    def parts(self) -> "list[tuple[float, Loss]]":
+        """The losses whose weighted sum it is, each with its weight: itself, but for a sum."""
+        return [(1.0, self)]
 
     def build(self, from_logits: bool) -> Any:
         """The Keras loss; `from_logits` holds where the config does not say."""

@@ -37,12 +37,12 @@ class Classification(Task):
 
         return make_model(layers, training, head, target.size)
 
-    def make_loss(self, training: TrainingConfig, head: str) -> Any:
+    def make_loss(self, training: TrainingConfig, head: str, target: Target) -> Any:
         from cnnkit.tasks.classification.training import make_loss
 
         return make_loss(training, head)
 
-    def make_metrics(self, training: TrainingConfig, head: str, mixed: bool) -> list[Any]:
+    def make_metrics(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> list[Any]:
         from cnnkit.tasks.classification.training import make_metrics
 
         return make_metrics(training, head, mixed)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cnnkit.config.check import Parts
 from cnnkit.config.check_objectives import (
     check_class_weights,
+    check_labels_per_image,
     check_metrics,
     check_mixing,
     check_objectives,
@@ -32,3 +33,4 @@ def check(parts: Parts, info: DataSetInfo, steps: Sequence[Step] | None, report:
         check_objectives(parts.training, head([step.layer for step in steps]), report)
     check_smoothing(parts.training, report)
     check_class_weights(parts.training, info, report)
+    check_labels_per_image(parts.training, report)

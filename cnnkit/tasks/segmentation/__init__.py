@@ -1,0 +1,91 @@
+"""Semantic segmentation: a class for each pixel of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cnnkit.config.target import Mask, Target
+from cnnkit.task import Evaluation, Figure, Task, TaskPredictions
+
+if TYPE_CHECKING:
+    from cnnkit.config.check import Parts
+    from cnnkit.config.data import DataConfig
+    from cnnkit.config.dataset import DataSetInfo
+    from cnnkit.config.reports import Report
+    from cnnkit.config.training import TrainingConfig
+    from cnnkit.data.splits import Split
+    from cnnkit.layers.stack import Step
+    from cnnkit.runs.directory import Run
+    from cnnkit.runs.trained import TrainedRun
+
+
+class Segmentation(Task):
+    """Which one of several classes each pixel of an image shows."""
+
+    figures: ClassVar[tuple[Figure, ...]] = (
+        Figure("mean_iou", "mean IoU", is_share=True),
+        Figure("pixel_accuracy", "pixel accuracy", is_share=True),
+    )
+    target: ClassVar[type[Target]] = Mask
+
+    def make_target(self, data: DataConfig, size: int, names: Sequence[str] | None) -> Target:
+        return Mask(size, None if names is None else tuple(names), data.ignore)
+
+    def check(self, parts: Parts, info: DataSetInfo, steps: Sequence[Step] | None, report: Report) -> None:
+        from cnnkit.tasks.segmentation.check import check
+
+        check(parts, info, steps, report)
+
+    def output_shape(self, image_shape: Sequence[int], size: int) -> tuple[int, ...]:
+        return (*image_shape[:2], size)
+
+    def make_loss(self, training: TrainingConfig, head: str, target: Target) -> Any:
+        from cnnkit.tasks.segmentation.training import make_loss
+
+        return make_loss(training, head, target)
+
+    def make_metrics(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> list[Any]:
+        from cnnkit.tasks.segmentation.training import make_metrics
+
+        return make_metrics(target)
+
+    def finish_batches(
+        self, training: TrainingConfig, split: Split, target: Target
+    ) -> Callable[[dict[str, Any]], tuple[Any, ...]] | None:
+        from cnnkit.tasks.segmentation.training import class_weights, finish_masks
+
+        return finish_masks(class_weights(training, split, target))
+
+    def evaluate(self, members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -> Evaluation:
+        from cnnkit.tasks.segmentation.evaluation import evaluate
+
+        return evaluate(members, images, tta)
+
+    def read_evaluation(self, run: Run) -> dict[str, Any]:
+        from cnnkit.tasks.segmentation.evaluation import read_evaluation
+
+        return read_evaluation(run)
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        from cnnkit.tasks.segmentation.tables import summary
+
+        return summary(metrics)
+
+    def table(self, metrics: dict[str, Any]) -> str:
+        from cnnkit.tasks.segmentation.tables import evaluation_table
+
+        return evaluation_table(metrics)
+
+    def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
+        from cnnkit.tasks.segmentation.pictures import mistakes
+
+        mistakes(trained, count, path)
+
+    def draw_predictions(self, predictions: TaskPredictions, title: str, count: int, path: Path) -> bool:
+        from cnnkit.tasks.segmentation.pictures import mistakes_sheet
+        from cnnkit.tasks.segmentation.predictions import Predictions
+
+        assert isinstance(predictions, Predictions)
+        return mistakes_sheet(predictions, title, count, path)
