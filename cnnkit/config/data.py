@@ -78,7 +78,7 @@ _NAME_SCHEMA = {"type": "string", "minLength": 1}
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema(_NAME_SCHEMA)]
 
 #: What only a table has.
-_OF_TABLES = ("image", "target", "split", "group", "class_names")
+_OF_TABLES = ("image", "target", "split", "group")
 
 
 class ChannelStatistics(StrictModel):
@@ -183,7 +183,8 @@ class DataConfig(StrictModel):
     ) = Field(
         default=None,
         description="Of a table, the classes, or the labels of one column, in the order of the network's outputs; any "
-        "other in the table is then an error. By default those in the table, sorted as text.",
+        "other in the table is then an error. By default those in the table, sorted as text. Of a folder with masks, "
+        "the classes in the order of their numbers; by default the lines of its `classes.txt`.",
     )
     validation: Rate = Field(
         default=0.1, description="Share of the training split held out for validation, 0 to below 1."
@@ -222,6 +223,11 @@ class DataConfig(StrictModel):
     )
     classes: PositiveInteger | None = Field(
         default=None, description="Number of classes, where cnnkit cannot know it before loading."
+    )
+    pad_to: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        default=None,
+        description="Images with masks get a border, so that height and width are multiples of this number: of their "
+        "outermost pixels around images, ignored around masks. What is predicted has the border cut off.",
     )
     ignore: Annotated[int, Field(ge=0, le=255)] | None = Field(
         default=None, description="The number in masks of pixels that do not count, 0..255."

@@ -14,10 +14,12 @@ from cnnkit.config.data import DataConfig, DataProblem, Splits
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.config.image_headers import look_at_headers
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
+from cnnkit.config.mask_folder import MaskFolder, list_mask_folder
 from cnnkit.config.table import ImageTable, check_table, read_image_table
 from cnnkit.config.target import Labels, Numbers, Target
 from cnnkit.format.similar import nearest
 from cnnkit.images.files import folders_in
+from cnnkit.images.padding import NO_PADDING, Padding, padding_to
 from cnnkit.task import Task
 from cnnkit.tasks import default_task
 from cnnkit.terminal.printable import printable
@@ -45,6 +47,7 @@ class DataSetInfo:
         source: Where this was found: `known`, `prepared`, `folder`, `table` or `config`.
         note: A line about a choice that the user may want otherwise; None where there was none.
         missing: Why the images themselves cannot be read, where only the config says what they are.
+        padding: The border around images that is a part of the shape.
         listing: The files of a folder, so that whoever reads them need not look for them again; None for other data.
         table: The rows of a table, likewise.
     """
@@ -54,7 +57,8 @@ class DataSetInfo:
     source: str
     note: str | None = None
     missing: str | None = None
-    listing: ImageFolder | None = field(default=None, compare=False, repr=False)
+    padding: Padding = NO_PADDING
+    listing: ImageFolder | MaskFolder | None = field(default=None, compare=False, repr=False)
     table: ImageTable | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -75,14 +79,17 @@ class RecordedImages:
     Attributes:
         shape: (height, width, channels) as they reach the network.
         names: The classes, labels or numbers, in the order of the outputs.
+        padding: The border that is a part of the shape.
     """
 
     shape: tuple[int, int, int]
     names: tuple[str, ...]
+    padding: Padding = NO_PADDING
 
     def info(self, config: DataConfig, task: Task) -> DataSetInfo:
         """What is known of the data set through them."""
-        return DataSetInfo(self.shape, task.make_target(config, len(self.names), self.names), "config")
+        target = task.make_target(config, len(self.names), self.names)
+        return DataSetInfo(self.shape, target, "config", padding=self.padding)
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class _Found:
     source: str
     note: str | None = None
     missing: str | None = None
-    listing: ImageFolder | None = None
+    listing: ImageFolder | MaskFolder | None = None
     table: ImageTable | None = None
 
 
@@ -149,7 +156,19 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
     assert classes is not None
     note = info.note if stated_channels is None else None
     target = task.make_target(config, classes, info.class_names)
-    return DataSetInfo((height, width, channels), target, info.source, note, info.missing, info.listing, info.table)
+    padding = _padding(config, task.target.per_pixel, height, width)
+    shape = (height + padding[0] + padding[1], width + padding[2] + padding[3], channels)
+    return DataSetInfo(shape, target, info.source, note, info.missing, padding, listing=info.listing, table=info.table)
+
+
+def _padding(config: DataConfig, per_pixel: bool, height: int, width: int) -> Padding:
+    if config.pad_to is None:
+        return NO_PADDING
+    if not per_pixel:
+        raise DataProblem(
+            "`data.pad_to` is for images with masks; let the network begin with `ZeroPadding2D` instead", "pad_to"
+        )
+    return padding_to(height, width, config.pad_to)
 
 
 def _check_test_is_stated(splits: Splits) -> None:
@@ -374,7 +393,11 @@ def _describe_files(config: DataConfig, task: Task) -> _Found:
 
 
 def _list_files(config: DataConfig, task: Task) -> _Found:
+    if task.target.per_pixel:
+        return _list_pairs(config)
     if config.folder is not None:
+        if config.class_names is not None:
+            raise DataProblem("the classes of a folder are its class folders; remove `class_names`", "class_names")
         listing = list_image_folder(config.folder)
         shape, note = look_at_headers(listing.root, list(listing.files()), config)
         return _Found(shape, len(listing.class_names), listing.class_names, "folder", note, listing=listing)
@@ -382,3 +405,12 @@ def _list_files(config: DataConfig, task: Task) -> _Found:
     check_table(table)
     shape, note = look_at_headers(table.root, list(table.files()), config)
     return _Found(shape, len(table.names), table.names, "table", note, table=table)
+
+
+def _list_pairs(config: DataConfig) -> _Found:
+    if config.folder is None:
+        raise DataProblem("a table holds no masks; give a folder with `images` and `masks`", "table")
+    listing = list_mask_folder(config.folder, config.class_names)
+    images = [image for pairs in listing.splits.values() for image, _ in pairs]
+    shape, note = look_at_headers(listing.root, images, config)
+    return _Found(shape, len(listing.class_names), listing.class_names, "masks", note, listing=listing)

@@ -12,12 +12,14 @@ import numpy as np
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
+from cnnkit.config.mask_folder import MaskFolder, list_mask_folder
 from cnnkit.config.table import ImageTable, read_image_table
 from cnnkit.data.digits import read_digits
 from cnnkit.data.images import FolderSource, file_facts
 from cnnkit.data.splits import Array, Source
 from cnnkit.data.targets import ClassNumbers, Targets, make_targets, numbered
 from cnnkit.errors import CnnkitError
+from cnnkit.images.formats import CorruptImage
 
 
 class Collection(Protocol):
@@ -26,6 +28,10 @@ class Collection(Protocol):
     @property
     def splits(self) -> Sequence[str]:
         """The splits that the data set brings itself."""
+
+    @property
+    def problems(self) -> Sequence[CorruptImage]:
+        """What is wrong with its files, as far as their names show it."""
 
     @property
     def fingerprint(self) -> str: ...
@@ -41,6 +47,7 @@ class Digits:
     """The bundled digits as one collection without a test split of its own."""
 
     splits = ("train",)
+    problems = ()
     fingerprint = "digits (scikit-learn, 1797 images)"
     notes = ()
 
@@ -50,6 +57,8 @@ class Digits:
 
 class Folder:
     """A folder of class folders, or of splits that hold such."""
+
+    problems = ()
 
     def __init__(self, listing: ImageFolder, config: DataConfig, info: DataSetInfo) -> None:
         self.listing = listing
@@ -80,6 +89,8 @@ class Folder:
 
 class Table:
     """A table of images."""
+
+    problems = ()
 
     def __init__(self, table: ImageTable, config: DataConfig, info: DataSetInfo) -> None:
         self.table = table
@@ -137,6 +148,7 @@ def _open_files(
 class Prepared:
     """A prepared TFDS set; splits without labels (as ImageNet's test split) do not count."""
 
+    problems = ()
     notes = ()
 
     def __init__(self, folder: Path, info: DataSetInfo, resize: str) -> None:
@@ -169,7 +181,13 @@ def open_collection(config: DataConfig, info: DataSetInfo) -> Collection:
         CnnkitError: if the data are not there, or are damaged.
     """
     if config.folder is not None:
-        return Folder(info.listing or list_image_folder(config.folder), config, info)
+        if info.target.per_pixel:
+            from cnnkit.data.masks import Pairs
+
+            pairs = info.listing if isinstance(info.listing, MaskFolder) else None
+            return Pairs(pairs or list_mask_folder(config.folder, config.class_names), config, info)
+        listing = info.listing if isinstance(info.listing, ImageFolder) else None
+        return Folder(listing or list_image_folder(config.folder), config, info)
     if config.table is not None:
         return Table(info.table or read_image_table(config, type(info.target)), config, info)
     assert config.name is not None

@@ -17,11 +17,16 @@ from cnnkit.data.splits import Array, chunk_size
 from cnnkit.data.targets import Targets
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import FORMATS, MOST_MEGAPIXELS, CorruptImage, open_image
+from cnnkit.images.padding import Padding, padded_image
 from cnnkit.machine.processor import usable_cores
 from cnnkit.terminal.printable import printable
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+class BadPair(CorruptImage):
+    """An image and a mask that do not belong together, or that no network can learn from; never left out in silence."""
 
 
 class CorruptFiles(CorruptImage):
@@ -40,12 +45,17 @@ class CorruptFiles(CorruptImage):
         if len(lines) > 1:
             more = [f"and {len(lines) - self.NAMED:,} more"] if len(lines) > self.NAMED else []
             lines = [
-                f"{len(lines):,} image files cannot be read:",
+                f"{len(lines):,} {self._what(errors)}:",
                 *("  " + line for line in lines[: self.NAMED]),
                 *more,
             ]
         hints = dict.fromkeys(error.hint for error in errors if error.hint)
         super().__init__("\n".join(lines), "\n".join(hints) or None)
+
+    @staticmethod
+    def _what(errors: Sequence[CorruptImage]) -> str:
+        paired = any(isinstance(error, BadPair) for error in errors)
+        return "images or masks cannot be used" if paired else "image files cannot be read"
 
 
 def read_image(
@@ -96,6 +106,7 @@ class TakesImages(Protocol):
         image_shape: (height, width, channels).
         resize: How images reach that shape: `stretch`, `pad` or `crop`.
         max_megapixels: Image files with more are refused.
+        padding: The border that is a part of the shape.
     """
 
     @property
@@ -104,6 +115,8 @@ class TakesImages(Protocol):
     def resize(self) -> str: ...
     @property
     def max_megapixels(self) -> float: ...
+    @property
+    def padding(self) -> Padding: ...
 
 
 def read_for(
@@ -118,9 +131,12 @@ def read_for(
         network: What takes it.
         most_megapixels: By default what the network's images were allowed to have.
     """
+    top, bottom, left, right = network.padding
     height, width, channels = network.image_shape
+    size = (height - top - bottom, width - left - right)
     limit = network.max_megapixels if most_megapixels is None else most_megapixels
-    return read_image(file, (height, width), channels, most_megapixels=limit, resize=network.resize, formats=formats)
+    image = read_image(file, size, channels, most_megapixels=limit, resize=network.resize, formats=formats)
+    return padded_image(image, network.padding)
 
 
 def _turn(image: Image.Image) -> None:
@@ -179,32 +195,48 @@ def _to_bytes(values: np.ndarray, white: int) -> np.ndarray:
     return ((values.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
 
 
-def _stretched(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The image in another size, whatever its proportions."""
+def _stretched(
+    image: Image.Image, width: int, height: int, *, nearest: bool = False, fill: int | None = None
+) -> Image.Image:
+    """The image in another size, whatever its proportions.
+
+    Args:
+        nearest: Whether a pixel takes the value of the nearest one, as masks need it.
+        fill: Not used here.
+    """
     from PIL import Image
 
-    return image.resize((width, height), Image.Resampling.BILINEAR)
+    return image.resize((width, height), Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR)
 
 
-def _padded(image: Image.Image, width: int, height: int) -> Image.Image:
-    """The whole image in another size, with black on two sides where its proportions are others."""
+def _padded(
+    image: Image.Image, width: int, height: int, *, nearest: bool = False, fill: int | None = None
+) -> Image.Image:
+    """The whole image in another size, with a border on two sides where its proportions are others.
+
+    Args:
+        nearest: As for `_stretched`.
+        fill: The border's value; by default black.
+    """
     from PIL import Image
 
     across = (max(image.width, image.height * width // height) - image.width) // 2
     down = (max(image.height, image.width * height // width) - image.height) // 2
     # The length without a border first: an image with its border could take any amount of memory.
-    image = _stretched(image, *((image.width, height) if across else (width, image.height)))
-    framed = Image.new(image.mode, (image.width + 2 * across, image.height + 2 * down))
+    image = _stretched(image, *((image.width, height) if across else (width, image.height)), nearest=nearest)
+    framed = Image.new(image.mode, (image.width + 2 * across, image.height + 2 * down), fill or 0)
     framed.paste(image, (across, down))
-    return _stretched(framed, width, height)
+    return _stretched(framed, width, height, nearest=nearest)
 
 
-def _cropped(image: Image.Image, width: int, height: int) -> Image.Image:
+def _cropped(
+    image: Image.Image, width: int, height: int, *, nearest: bool = False, fill: int | None = None
+) -> Image.Image:
     """The middle of the image in another size, as much of it as has the new proportions."""
     columns = max(1, min(image.width, image.height * width // height))
     rows = max(1, min(image.height, image.width * height // width))
     left, top = (image.width - columns) // 2, (image.height - rows) // 2
-    return _stretched(image.crop((left, top, left + columns, top + rows)), width, height)
+    return _stretched(image.crop((left, top, left + columns, top + rows)), width, height, nearest=nearest)
 
 
 #: For each `data.resize`: from image, width and height to an image of that size.
@@ -264,7 +296,7 @@ class FolderSource:
         return str(self.root / self.files[position])
 
     def read(self, positions: Array) -> Array:
-        images = np.empty((len(positions), *self.shape), np.uint8)
+        images = np.empty((len(positions), *self.stored_shape), np.uint8)
         for index, position in enumerate(positions):
             images[index] = self._read_one(int(position))
         return images
@@ -290,7 +322,7 @@ class FolderSource:
 
     def decode(self, positions: Array) -> Iterator[tuple[Array, Array]]:
         step = chunk_size(self.stored_shape)
-        images = np.empty((min(step, len(positions)), *self.shape), np.uint8)
+        images = np.empty((min(step, len(positions)), *self.stored_shape), np.uint8)
         failed: list[CorruptImage] = []
         # Pillow lets go of Python's global lock while it decodes and resizes.
         with ThreadPoolExecutor(usable_cores()) as pool:
@@ -304,8 +336,9 @@ class FolderSource:
                         images[len(left)] = image
                         left.append(position)
                 yield np.array(left, np.int64), images[: len(left)]
-        if failed and not self.skip_corrupt:
-            raise CorruptFiles(failed)
+        fatal = [error for error in failed if not self.skip_corrupt or isinstance(error, BadPair)]
+        if fatal:
+            raise CorruptFiles(fatal)
 
     def _try_one(self, position: int) -> Array | CorruptImage:
         try:

@@ -11,14 +11,14 @@ import numpy as np
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
 from cnnkit.config.split_folders import test_split
-from cnnkit.data.collections import Collection, Folder, Prepared, Table, open_collection
+from cnnkit.data.collections import Collection, Prepared, open_collection
 from cnnkit.data.copies import Measured, copies_text, find_copies, measured, measured_in_cache
 from cnnkit.data.decoded import decode, readable
 from cnnkit.data.division import by_groups
 from cnnkit.data.images import CorruptFiles, FolderSource
 from cnnkit.data.memory import MEMORY_SHARE
 from cnnkit.data.splits import Array, DataSets, Source, Split
-from cnnkit.data.targets import ClassNumbers
+from cnnkit.data.targets import ClassNumbers, StoredMasks
 from cnnkit.errors import CnnkitError
 from cnnkit.format.seeds import derive_seed
 from cnnkit.images.formats import CorruptImage
@@ -87,7 +87,7 @@ def load(
         test_spec = _test_spec(config, collection)
         # Corrupt test images, and copies of training images, are to be known before the training, not after it.
         besides = [collection.open(test_spec)] if test_spec is not None else []
-    made, memory = make_splits(plan, config.memory, memory_bytes, besides)
+    made, memory = make_splits(plan, config.memory, memory_bytes, besides, collection.problems)
     return DataSets(
         train=made.get("train"),
         validation=made.get("validation"),
@@ -144,7 +144,7 @@ def _plan(
     validation_spec = config.splits.validation
     if (
         validation_spec is None
-        and isinstance(collection, Folder | Table)
+        and not isinstance(collection, Prepared)
         and "validation" in collection.splits
         and test_spec != "validation"
         and config.validation > 0
@@ -259,11 +259,13 @@ def make_splits(
     memory: str,
     memory_bytes: int | None,
     besides: Sequence[Source] = (),
+    problems: Sequence[CorruptImage] = (),
 ) -> tuple[dict[str, Split], str]:
     """The planned splits, and whether their images are in memory (`cache`) or not (`stream`).
 
     Args:
         besides: What later is read from the cache; its images are put there, and none is kept in memory.
+        problems: What is wrong with files already, to be told with what is wrong with others.
     """
     needed = sum(len(positions) * math.prod(source.stored_shape) for source, positions in plan.values())
     available = available_memory()
@@ -275,10 +277,11 @@ def make_splits(
             "Set `data.memory: stream` to decode images as they are read, or make them smaller with `data.image_size`.",
         )
     if memory == "stream" or (memory == "auto" and needed > limit):
+        _check_pairs([source for source, _ in plan.values()], problems)
         return {name: _streamed(name, source, positions) for name, (source, positions) in plan.items()}, "stream"
     made = {}
     sources = {id(source): source for source, _ in plan.values()}
-    failed: list[CorruptImage] = []
+    failed: list[CorruptImage] = list(problems)
     for source in (*sources.values(), *besides):
         names = [name for name, (other, _) in plan.items() if other is source]
         parts = [plan[name][1] for name in names] or [np.empty(0, np.int64)]
@@ -296,6 +299,24 @@ def make_splits(
     if failed:
         raise CorruptFiles(failed)
     return made, "cache"
+
+
+def _check_pairs(sources: Sequence[Source], problems: Sequence[CorruptImage]) -> None:
+    """Reads all masks of some sources once; the outcome is cached.
+
+    Raises:
+        CorruptFiles: if one cannot be learned from, or there are other problems.
+    """
+    failed = list(problems)
+    for source in {id(source): source for source in sources}.values():
+        if not isinstance(source.targets, StoredMasks):
+            continue
+        try:
+            readable(source, np.arange(source.targets.size))
+        except CorruptFiles as error:
+            failed += error.errors
+    if failed:
+        raise CorruptFiles(failed)
 
 
 def _streamed(name: str, source: Source, positions: Array) -> Split:

@@ -165,7 +165,8 @@ def write_source(config: DataConfig, info: DataSetInfo) -> SourceText:
         UsageError: if it cannot.
     """
     if config.folder is not None:
-        return _folder(config, info.listing or list_image_folder(config.folder), info)
+        listing = info.listing if isinstance(info.listing, ImageFolder) else None
+        return _folder(config, listing or list_image_folder(config.folder), info)
     if config.table is not None:
         return _table(config, info.table or read_image_table(config, type(info.target)), info)
     if config.name == "digits":

@@ -46,7 +46,7 @@ ENVIRONMENT: Form = {
     "settings": {"device": str, "jit_compile": bool, "dtype_policy": str, "threads": int, "onednn": bool},
     "tuning": {},
     "data": {"source": str, "fingerprint": str, "image_shape": [int], "class_names": [str], "resize": str}
-    | {"max_megapixels": float, "images": {}},
+    | {"max_megapixels": float, "padding": [int], "images": {}},
     "model": {"head": str, "parameters": int},
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import MOST_MEGAPIXELS, RESIZINGS
+from cnnkit.images.padding import NO_PADDING, Padding
 from cnnkit.runs.directory import Run
 from cnnkit.terminal.printable import printable
 
@@ -28,6 +29,7 @@ class Interface:
         head: `softmax`, `logits` or `sigmoid`.
         resize: How images reach that shape: `stretch`, `pad` or `crop`.
         max_megapixels: Image files with more are refused.
+        padding: The border around an image that is a part of the shape, see `images.padding`.
     """
 
     image_shape: tuple[int, int, int]
@@ -35,6 +37,7 @@ class Interface:
     head: str
     resize: str = "stretch"
     max_megapixels: float = MOST_MEGAPIXELS
+    padding: Padding = NO_PADDING
 
 
 def noted_interface(run: Run, environment: Mapping[str, Any]) -> Interface:
@@ -52,9 +55,13 @@ def noted_interface(run: Run, environment: Mapping[str, Any]) -> Interface:
         max_megapixels = float(data.get("max_megapixels") or MOST_MEGAPIXELS)
         if min(height, width, channels) < 1 or height * width * channels > LARGEST_IMAGE or not names:
             raise ValueError("no image is like that")
+        top, bottom, left, right = (int(rows) for rows in data.get("padding") or NO_PADDING)
+        if min(top, bottom, left, right) < 0 or top + bottom >= height or left + right >= width:
+            raise ValueError("no border is like that")
         if head not in HEADS or resize not in RESIZINGS:
             raise ValueError("there is no such head, or no such way to resize")
-        return Interface((height, width, channels), names, head, resize, max_megapixels)
+        padding = (top, bottom, left, right)
+        return Interface((height, width, channels), names, head, resize, max_megapixels, padding)
     except (KeyError, TypeError, ValueError):
         raise CnnkitError(
             f"`{run.environment}` does not say what the images, the classes and the head of the model are",

@@ -325,7 +325,7 @@ def read_recorded(trained: TrainedRun) -> LoadedConfig:
             if all(problem.path.startswith("data") for problem in refused.problems):
                 raise error from None
             raise
-    return load_recorded(file, RecordedImages(interface.image_shape, interface.class_names))
+    return load_recorded(file, RecordedImages(interface.image_shape, interface.class_names, interface.padding))
 
 
 def _decides_images(keys: tuple[str | int, ...]) -> bool:

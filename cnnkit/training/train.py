@@ -249,6 +249,7 @@ def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: 
                 "image_shape": list(data.info.shape),
                 "resize": loaded.config.data.resize,
                 "max_megapixels": loaded.config.data.max_megapixels,
+                **({"padding": list(data.info.padding)} if any(data.info.padding) else {}),
                 "class_names": list(prepared.class_names),
                 "images": sizes,
             },

@@ -1,0 +1,159 @@
+"""A folder of images, each with a mask of the same name: which files belong together, and what their classes are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnnkit.config.data import DataProblem
+from cnnkit.config.split_folders import SPLIT_WORDS
+from cnnkit.format.similar import nearest
+from cnnkit.images.files import folders_in, image_files, left_out_text
+from cnnkit.terminal.printable import printable
+
+IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
+
+_LAYOUT = f"expected folders `{IMAGES}` and `{MASKS}`, or `train`, `val` and `test` folders with these two in each"
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """The pairs of a folder.
+
+    Attributes:
+        root: The folder.
+        class_names: In the order of the numbers in masks.
+        splits: For each split its pairs, image and mask, relative to the root.
+        unpaired: What is wrong with files that have no other half, one line each.
+        left_out: Files that are no images.
+        notes: What the user should know, a line each.
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    splits: Mapping[str, tuple[tuple[str, str], ...]]
+    unpaired: tuple[str, ...]
+    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def files(self) -> Iterator[str]:
+        for pairs in self.splits.values():
+            for pair in pairs:
+                yield from pair
+
+
+def list_mask_folder(folder: str | Path, class_names: Sequence[str] | None) -> MaskFolder:
+    """The pairs of a folder that holds images and masks, or splits that do.
+
+    Args:
+        class_names: What the config calls the classes; by default the lines of `classes.txt` in the folder.
+
+    Raises:
+        DataProblem: if there is no such folder, it holds no pairs, or nothing says what the classes are.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        reason = "is a file" if root.exists() else "does not exist"
+        raise DataProblem(f"the folder `{folder}` {reason}; {_LAYOUT}", "folder")
+    try:
+        places = _splits(root)
+        listed = {split: _pairs(root, place) for split, place in places.items()}
+        names = _class_names(root, class_names)
+    except OSError as error:
+        raise DataProblem(f"cannot read the folder `{error.filename}`: {error.strerror}", "folder") from None
+    if "train" not in listed:
+        found = ", ".join(f"`{place.name}`" for place in places.values())
+        raise DataProblem(f"`{root}` has no training split, only {found}; {_LAYOUT}", "folder")
+    for split, (pairs, unpaired, _) in listed.items():
+        if not pairs and not unpaired:
+            raise DataProblem(f"`{places[split]}` holds no images; {_LAYOUT}", "folder")
+    left_out = tuple(file for _, _, others in listed.values() for file in others)
+    return MaskFolder(
+        root,
+        names,
+        {split: tuple(pairs) for split, (pairs, _, _) in listed.items()},
+        tuple(line for _, unpaired, _ in listed.values() for line in unpaired),
+        left_out,
+        (printable(left_out_text(left_out)),) if left_out else (),
+    )
+
+
+def _splits(root: Path) -> dict[str, Path]:
+    """The folder of each split; `train` alone where the folder itself holds the images."""
+    if (root / IMAGES).is_dir():
+        return {"train": root}
+    places: dict[str, Path] = {}
+    for folder in folders_in(root)[0]:
+        split = SPLIT_WORDS.get(folder.name.lower())
+        if split is None or not (folder / IMAGES).is_dir():
+            continue
+        if split in places:
+            raise DataProblem(f"`{places[split].name}` and `{folder.name}` both stand for the {split} split", "folder")
+        places[split] = folder
+    if not places:
+        raise DataProblem(f"`{root}` holds no images with masks; {_LAYOUT}", "folder")
+    return places
+
+
+def _pairs(root: Path, place: Path) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+    """The pairs in a folder with images and masks, lines on files without another half, and what are no images."""
+    if not (place / MASKS).is_dir():
+        raise DataProblem(f"`{place}` has `{IMAGES}` and no `{MASKS}`; {_LAYOUT}", "folder")
+    files = {}
+    others: list[str] = []
+    for kind in (IMAGES, MASKS):
+        found, left_out = image_files(place / kind)
+        files[kind] = {_stem(file, place / kind): os.path.relpath(file, root) for file in found}
+        if len(files[kind]) < len(found):
+            twice = next(
+                file for file in found if files[kind][_stem(file, place / kind)] != os.path.relpath(file, root)
+            )
+            raise DataProblem(f"`{twice}` has the name of another file there but for the ending", "folder")
+        others += left_out
+    images, masks = files[IMAGES], files[MASKS]
+    pairs = [(file, masks[stem]) for stem, file in images.items() if stem in masks]
+    return pairs, _unpaired(root, images, masks), others
+
+
+def _stem(file: str, folder: Path) -> str:
+    return os.path.splitext(os.path.relpath(file, folder))[0]
+
+
+def _unpaired(root: Path, images: Mapping[str, str], masks: Mapping[str, str]) -> list[str]:
+    """A line for each image without a mask, and for each mask without an image that is likely none of theirs."""
+    alone = {stem: file for stem, file in masks.items() if stem not in images}
+    lines = []
+    for stem, file in images.items():
+        if stem in masks:
+            continue
+        close = nearest(stem, list(alone))
+        if close is None:
+            lines.append(f"the image `{root / file}` has no mask")
+        else:
+            lines.append(
+                f"the image `{root / file}` has no mask; is it `{root / alone.pop(close)}`? Give both one name"
+            )
+    return [*lines, *(f"the mask `{root / file}` has no image" for file in alone.values())]
+
+
+def _class_names(root: Path, stated: Sequence[str] | None) -> tuple[str, ...]:
+    if stated is not None:
+        return tuple(printable(name) for name in stated)
+    file = root / CLASSES
+    if not file.is_file():
+        raise DataProblem(
+            f"nothing says what the numbers in the masks of `{root}` mean; write one class a line into `{file}`, the "
+            "first for number 0, or set `data.class_names: [...]`",
+            "class_names",
+        )
+    try:
+        names = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise DataProblem(f"`{file}` is not UTF-8 text", "class_names") from None
+    while names and not names[-1]:
+        names.pop()
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise DataProblem(f"`{file}` should hold one class a line, each another name", "class_names")
+    return tuple(printable(name) for name in names)
