@@ -254,6 +254,7 @@ MAY_IMPORT_KERAS = {
     "layers/functions.py",
     "layers/fused.py",
     "layers/keras_initializers.py",
+    "tasks/segmentation/keras_objects.py",
     "training/callbacks.py",
     "training/event_files.py",
     "training/live_files.py",

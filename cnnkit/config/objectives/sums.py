@@ -4,9 +4,20 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cnnkit.config.objectives.losses import LOSSES, Loss
-from cnnkit.format.base import Choice, invalid
+from cnnkit.config.objectives.losses import Loss
+from cnnkit.format.base import Choice, Table, invalid
 from cnnkit.format.fields import PositiveNumber
+
+#: What a sum may consist of.
+PARTS = Table(
+    kind="loss of masks",
+    package="cnnkit.config.objectives",
+    modules={
+        "crossentropies": ("CategoricalCrossentropy", "CategoricalFocalCrossentropy"),
+        "distance_losses": ("Dice", "Tversky"),
+    },
+    listed=True,
+)
 
 
 class Sum(Loss):
@@ -14,7 +25,7 @@ class Sum(Loss):
 
     leading: ClassVar[str | None] = "losses"
 
-    losses: Annotated[list[Annotated[Loss, Choice(LOSSES)]], Field(min_length=1)] = Field(
+    losses: Annotated[list[Annotated[Loss, Choice(PARTS)]], Field(min_length=1)] = Field(
         description="The losses, such as [CategoricalCrossentropy, Dice]."
     )
     weights: list[PositiveNumber] | None = Field(
@@ -22,9 +33,7 @@ class Sum(Loss):
     )
 
     @model_validator(mode="after")
-    def _plain_losses(self) -> Self:
-        if any(isinstance(loss, Sum) for loss in self.losses):
-            raise invalid("a sum in a sum; write all losses in one list", argument="losses")
+    def _one_weight_each(self) -> Self:
         if self.weights is not None and len(self.weights) != len(self.losses):
             raise invalid(
                 f"expected {len(self.losses)} weights, one per loss, got {len(self.weights)}", argument="weights"
