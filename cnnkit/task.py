@@ -7,6 +7,7 @@ is long, is in other modules of the folder, imported by the methods that need it
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from cnnkit.format.base import NamedObject
 
 if TYPE_CHECKING:
     # Only for types: whoever calls a task's methods has these already.
+    from PIL import Image
+
     from cnnkit.config.check import Parts
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataSetInfo
@@ -106,6 +109,122 @@ class Evaluation:
     predictions: TaskPredictions
 
 
+class Answer(Protocol):
+    """What a network says of one image."""
+
+    def cells(self, top: int) -> Sequence[str]:
+        """For the table of `predict`, see `Answers.header`; `top` as its option `--top`."""
+
+    def fields(self) -> Sequence[str]:
+        """For the CSV of `predict`, see `Answers.columns`."""
+
+    def entry(self, top: int | None = None) -> dict[str, Any]:
+        """As plain JSON values; of many likeliest ones only the `top` where a number is given, the likeliest first."""
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerPicture:
+    """An answer as pixels.
+
+    Attributes:
+        name: What it is, one of `Answers.pictures`; files are named by it.
+        pixels: uint8 [height, width] with numbers of the palette, or [height, width, channels].
+        palette: A colour, (red, green, blue) of 0..255, for each number of the pixels; None where they are colours.
+    """
+
+    name: str
+    pixels: Any
+    palette: Sequence[tuple[int, int, int]] | None = None
+
+    def picture(self) -> Image.Image:
+        """For Pillow, which writes it as a file."""
+        from cnnkit.images.pictures import indexed_picture, picture_of
+
+        return picture_of(self.pixels) if self.palette is None else indexed_picture(self.pixels, self.palette)
+
+
+class Answers(ABC):
+    """How the network of a run answers for images.
+
+    Attributes:
+        kind: What pages show answers by: the name of one of the modules of `serve`'s page and of the live page.
+        header: Of the table for terminals.
+        alignment: One `<` (left) or `>` (right) for each of its columns.
+        columns: Of the CSV.
+        pictures: The names of the pictures that each answer has; none where it is all text and numbers.
+        note: What a user should know of all answers; empty where there is nothing.
+    """
+
+    kind: ClassVar[str]
+    header: Sequence[str]
+    alignment: str
+    columns: Sequence[str]
+    pictures: Sequence[str] = ()
+    note: str = ""
+
+    @abstractmethod
+    def read(self, outputs: Any) -> Sequence[Answer]:
+        """What a network's outputs say, one answer for each image.
+
+        Args:
+            outputs: [images, ...], as an array or a tensor.
+
+        Raises:
+            CnnkitError: if they are not what the network should output, or not finite.
+        """
+
+    #: The outputs that Grad-CAM can explain, by name; none where it can explain nothing.
+    subjects: Sequence[str] = ()
+
+    def subject(self, outputs: Any) -> int:
+        """Which of `subjects` is explained where nothing else is asked for: what the network says.
+
+        Args:
+            outputs: For the image, [...] without the batch axis.
+        """
+        raise NotImplementedError
+
+    def truth(self, target: Any) -> dict[str, Any]:
+        """What should be said of an image, as JSON values for pages; nothing where they show none.
+
+        Args:
+            target: As `data.samples.Samples` has it.
+        """
+        return {}
+
+    def are_targets(self, targets: Any) -> bool:
+        """Whether an array of a file could be the targets of images."""
+        return True
+
+    #: The array in which a run keeps, while it is trained, what its network says of some test images.
+    kept: ClassVar[str] = "outputs"
+
+    def keep(self, outputs: Any) -> Any:
+        """The outputs for some images as a run keeps them, [images, ...]."""
+        return outputs
+
+    def guess(self, kept: Any, target: Any) -> dict[str, Any]:
+        """What was said of an image, and what should be, as JSON values for the live page.
+
+        Args:
+            kept: For the image, as `keep` made it.
+            target: As for `truth`.
+
+        Raises:
+            ValueError, IndexError: if they are not of that form.
+        """
+        return {}
+
+    def draw(self, images: Any, outputs: Any) -> Sequence[Sequence[AnswerPicture]]:
+        """The pictures of each answer, those of `pictures` in their order.
+
+        Args:
+            images: As the network takes them, uint8 [images, height, width, channels].
+            outputs: As `read`.
+        """
+        return [() for _ in images]
+
+
 class Task(NamedObject):
     """What a network learns."""
 
@@ -115,6 +234,11 @@ class Task(NamedObject):
 
     #: What the images have to come with.
     target: ClassVar[type[Target]]
+
+    @property
+    def name(self) -> str:
+        """As configs write it."""
+        return type(self).__name__.lower()
 
     @property
     def headline(self) -> Figure:
@@ -128,8 +252,8 @@ class Task(NamedObject):
 
     def to_plain(self) -> Any:
         """As YAML writes it: the name in lower case, with its arguments where there are any."""
-        arguments, name = self.arguments(), type(self).__name__.lower()
-        return {name: arguments} if arguments else name
+        arguments = self.arguments()
+        return {self.name: arguments} if arguments else self.name
 
     # --- The config, without TensorFlow ---------------------------------------------------------------
 
@@ -254,6 +378,10 @@ class Task(NamedObject):
 
     def draw_predictions(self, predictions: TaskPredictions, title: str, count: int, path: Path) -> bool:
         """The same of what was said of any split; False where nothing was wrong, so that nothing is drawn."""
+        raise NotImplementedError
+
+    def answers(self, interface: Interface) -> Answers:
+        """How a network of this interface answers for images, in `predict` and `serve`."""
         raise NotImplementedError
 
     def guess(self, interface: Interface, outputs: Any) -> str:

@@ -15,7 +15,7 @@ from cnnkit.terminal.printable import printable_json
 
 if TYPE_CHECKING:
     from cnnkit.runs.directory import Run
-    from cnnkit.task import Figure, Task, TaskPredictions
+    from cnnkit.task import Answers, Figure, Task, TaskPredictions
 
 log = logging.getLogger("cnnkit")
 
@@ -131,7 +131,12 @@ def _write_predictions(
     type=click.IntRange(min=1),
     default=5,
     show_default=True,
-    help="Classes per image in the table; CSV and JSON have all.",
+    help="The likeliest classes or labels per image in the table; CSV and JSON have all.",
+)
+@click.option(
+    "--output",
+    metavar="FOLDER",
+    help="Write the answers that are pictures, such as masks, into this folder; no file in it is replaced.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print only CSV.")
 @MAX_MEGAPIXELS
@@ -142,12 +147,13 @@ def predict(
     run: str,
     paths: tuple[str, ...],
     top: int,
+    output: str | None,
     as_csv: bool,
     max_megapixels: float | None,
     tta: str | None,
     as_json: bool,
 ) -> None:
-    """Classify image files, and folders of them, with a run's model."""
+    """Show what a run's model says of image files, and of folders of them."""
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other")
     from cnnkit.runs.finding import find_run
@@ -155,30 +161,55 @@ def predict(
 
     views = parse_tta(tta)
     chosen = find_run(run)
+    from cnnkit.runs import predicting
     from cnnkit.runs.trained import open_run
-    from cnnkit.tasks.classification import answers as prediction
 
-    files = prediction.collect_images([Path(path) for path in paths])
+    files = predicting.collect_images([Path(path) for path in paths])
     trained = open_run(chosen)
-    task = trained.interface
-    check_views(views, task.image_shape)
+    interface, answers = trained.interface, trained.task.answers(trained.interface)
+    check_views(views, interface.image_shape)
+    pictures = _picture_files(files, output, trained.task, answers)
     network, batch_size = trained.network(views)
-    predictions = prediction.predict_images(
+    predictions = predicting.predict_images(
         network,
         files,
-        task=task,
+        interface=interface,
+        answers=answers,
         batch_size=batch_size,
-        top=top,
         most_megapixels=max_megapixels,
+        pictures=pictures,
     )
-    if task.head != "softmax":
-        done = "scaled to a sum of 1" if task.head == "sigmoid" else "put through a softmax"
-        echo(f"note: the network ends in {task.head}; its outputs were {done}", err=True)
-    show = prediction.as_json if as_json else prediction.as_csv if as_csv else prediction.as_table
-    echo(show(predictions).rstrip("\n"))
+    if answers.note:
+        echo(f"note: {answers.note}", err=True)
+    if as_json:
+        echo(predicting.as_json(predictions))
+    elif as_csv:
+        echo(predicting.as_csv(predictions, answers).rstrip("\n"))
+    else:
+        echo(predicting.as_table(predictions, answers, top))
+        written = sum(len(prediction.pictures) for prediction in predictions)
+        if written:
+            echo(f"\nwrote {written} pictures into {output}")
     failed = sum(one.error is not None for one in predictions)
     if failed:
         raise CnnkitError(f"{failed} of {len(predictions)} files could not be read")
+
+
+def _picture_files(files: list[Path], output: str | None, task: Task, answers: Answers) -> list[list[Path]] | None:
+    """Where the pictures of each answer are to be written; None where they are not."""
+    if output is None:
+        if answers.pictures:
+            names = " and ".join(answers.pictures)
+            echo(f"note: --output FOLDER writes pictures of each answer: {names}", err=True)
+        return None
+    if not answers.pictures:
+        raise UsageError(
+            f"--output is for answers that are pictures; those of a network that learns {task.to_plain()} are not",
+            "For a file of what it says, redirect --csv or --json.",
+        )
+    from cnnkit.runs.predicting import picture_files
+
+    return picture_files(files, Path(output), answers.pictures)
 
 
 def _runs_with_epochs() -> list[Run]:

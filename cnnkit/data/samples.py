@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cnnkit.data.loading import load
 from cnnkit.data.splits import Split
-from cnnkit.data.targets import ClassNumbers
+from cnnkit.data.targets import ClassNumbers, StoredMasks
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import CorruptImage
 from cnnkit.task import Task
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Some test images, in the order of their labels.
+    """Some test images, in the order of their classes where they have classes.
 
     Attributes:
         images: uint8 [n, height, width, channels].
-        labels: int64 [n].
+        targets: What is to be learned of each: class numbers, int64 [n]; vectors, float32 [n, size]; or masks, uint8
+            [n, height, width].
         fingerprint: The data set's, see `DataSets`.
     """
 
     images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    targets: NDArray[Any]
     fingerprint: str
 
 
@@ -66,15 +67,22 @@ def _read(section: DataConfig, seed: int, count: int, task: Task | None, info: D
     sets = load(section, seed, task, splits=("test",), info=info)
     if sets.test is None:
         raise CnnkitError("the data set has no test split")
-    chosen = chosen_samples(sets.test, count)
-    return Samples(sets.test.read(chosen), sets.test.labels[chosen], sets.fingerprint)
+    return Samples(*sample(sets.test, count), sets.fingerprint)
 
 
-def chosen_samples(split: Split, count: int) -> NDArray[np.int64]:
-    """Places of some images of a split, at most `count`: of every class about equally many, where there are classes."""
+def sample(split: Split, count: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Some images of a split, at most `count`, and their targets, see `Samples`.
+
+    Where there are classes, of every one about equally many.
+    """
     targets = split.targets
     classes = targets.values if isinstance(targets, ClassNumbers) else np.zeros(split.size, np.int64)
-    return spread_over_classes(classes, count)
+    chosen = spread_over_classes(classes, count)
+    if not isinstance(targets, StoredMasks):
+        return split.read(chosen), split.labels[chosen]
+    # A mask is stored behind the channels of its image.
+    stored = split.read_stored(chosen)
+    return stored[..., :-1], stored[..., -1]
 
 
 def spread_over_classes(labels: NDArray[Any], count: int) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +20,20 @@ def picture_of(pixels: Any) -> Image.Image:
     from PIL import Image
 
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def indexed_picture(numbers: Any, palette: Sequence[tuple[int, int, int]]) -> Image.Image:
+    """An array of numbers as a Pillow image in which each stands for a colour.
+
+    Args:
+        numbers: uint8 [height, width].
+        palette: A colour for each number, (red, green, blue), 0..255.
+    """
+    from PIL import Image
+
+    picture = Image.fromarray(numbers)
+    picture.putpalette([value for colour in palette for value in colour])
+    return picture
 
 
 def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

@@ -180,7 +180,7 @@ def _other_images(trained: TrainedRun, options: EvaluationOptions, path: str) ->
 
 
 def _write(trained: TrainedRun, metrics: dict[str, Any], evaluation: Evaluation, images: Any) -> None:
-    from cnnkit.data.samples import chosen_samples
+    from cnnkit.data.samples import sample
 
     run = trained.run
     if "tta" in metrics:
@@ -191,5 +191,4 @@ def _write(trained: TrainedRun, metrics: dict[str, Any], evaluation: Evaluation,
     trained.task.draw_evaluation(run, evaluation)
     # For `serve`, unless training has done so.
     if not run.live_samples.exists():
-        chosen = chosen_samples(images, SAMPLES)
-        write_samples(run, images.read(chosen), images.labels[chosen])
+        write_samples(run, *sample(images, SAMPLES))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,33 +13,35 @@ from cnnkit.runs.directory import Run, damaged
 
 if TYPE_CHECKING:
     from cnnkit.runs.interface import Interface
+    from cnnkit.task import Answers
 
 #: How many a page shows.
 SAMPLES = 24
 
 
-def write_samples(run: Run, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-    """Keeps test images, [n, height, width, channels], with the class of each, [n].
+def write_samples(run: Run, images: NDArray[np.uint8], targets: NDArray[Any]) -> None:
+    """Keeps test images, [n, height, width, channels], and what is to be learned of each, [n, ...].
 
     Raises:
         OSError: if the run cannot be written.
     """
     run.live.mkdir(exist_ok=True)
     with replacing(run.live_samples) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, images=images, labels=labels)
+        np.savez(stream, images=images, labels=targets)
 
 
-def read_samples(run: Run, interface: Interface) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The images that `write_samples` kept, and their classes.
+def read_samples(run: Run, interface: Interface, answers: Answers) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """The images that `write_samples` kept, and what is to be learned of them.
 
     Raises:
         FileNotFoundError: if there are none.
-        CnnkitError: if the file is damaged, may not be read, or holds no images as the network takes them.
+        CnnkitError: if the file is damaged, may not be read, or holds no images as the network takes them, or no such
+            targets.
     """
     arrays = read_arrays(run, run.live_samples, ("images", "labels"))
-    images, labels = arrays["images"], arrays["labels"]
-    if images.dtype != np.uint8 or images.shape != (labels.size, *interface.image_shape):
+    images, targets = arrays["images"], arrays["labels"]
+    if images.dtype != np.uint8 or images.shape != (len(images), *interface.image_shape):
         raise damaged(run.live_samples, "it does not hold images as the network takes them")
-    if labels.ndim != 1 or labels.dtype.kind != "i" or not np.isin(labels, np.arange(len(interface.class_names))).all():
-        raise damaged(run.live_samples, "it does not hold the classes of its images")
-    return images, labels
+    if targets.shape[:1] != images.shape[:1] or not answers.are_targets(targets):
+        raise damaged(run.live_samples, "it does not hold what is to be learned of its images")
+    return images, targets

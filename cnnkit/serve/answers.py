@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class ErrorAnswer(BaseModel):
@@ -26,15 +28,26 @@ class Drawing(BaseModel):
     bright: bool = Field(description="Whether it is bright on a dark background.")
 
 
+class Headline(BaseModel):
+    name: str = Field(description="As in evaluation.json.")
+    label: str
+    value: float | None = Field(description="On the test split; null where it has not been evaluated.")
+    text: str | None = Field(description="The value as people read it.")
+
+
 class ServedRun(BaseModel):
     name: str
+    task: str = Field(description="What the network has learned, as configs write it.")
+    kind: str = Field(description="Of the answers: what the page shows them by.")
+    headline: Headline = Field(description="The figure that counts for the task.")
     input_shape: tuple[int, int, int] = Field(description="Height, width, channels.")
-    class_names: list[str] = Field(description="In the order of the network's outputs.")
+    class_names: list[str] = Field(description="Of classes, labels or numbers, in the order of the network's outputs.")
     head: str = Field(description="`softmax`, `logits` or `sigmoid`.")
-    accuracy: float | None = Field(description="On the test split, 0..1; null where it has not been evaluated.")
+    accuracy: float | None = Field(description="On the test split, 0..1; null where it has not been measured.")
     parameters: int
     stages: list[Stage] = Field(description="The layers whose feature maps /explain shows, low level to high level.")
     gradcam_layer: str | None = Field(description="The layer that Grad-CAM looks at; null where there is none.")
+    subjects: list[str] = Field(description="What Grad-CAM can explain: the values of `class` of /explain.")
     drawing: Drawing = Field(
         description="How the data set's images fill their frame, for drawings that should do the same."
     )
@@ -45,8 +58,11 @@ class Runs(BaseModel):
 
 
 class Example(BaseModel):
+    """Beside these, what is true of the image, by the kind of the first run's answers: its `class`, for one."""
+
+    model_config = ConfigDict(extra="allow")
+
     index: int
-    class_: str = Field(serialization_alias="class", description="The true class.")
     url: str
 
 
@@ -55,21 +71,18 @@ class ExampleList(BaseModel):
     note: str | None = Field(description="Why there are none; null where there are.")
 
 
-class Prediction(BaseModel):
-    class_: str = Field(serialization_alias="class", description="The likeliest class.")
-    probability: float = Field(description="Its probability, 0..1.")
-    probabilities: dict[str, float] = Field(
-        description="By class, in the order of the outputs; with `top`, the likeliest ones, the likeliest first."
+class Predictions(BaseModel):
+    run: str
+    kind: str = Field(description="Of the answers, as /runs says.")
+    predictions: list[dict[str, Any]] = Field(
+        description="One for each image, in their order, as `predict --json` has it. Of the kind `classes`: "
+        "`class`, the likeliest one, its `probability`, 0..1, and `probabilities` by class, in the order of the "
+        "outputs; with `top`, the likeliest ones, the likeliest first."
     )
 
 
-class Predictions(BaseModel):
-    run: str
-    predictions: list[Prediction] = Field(description="One for each image, in their order.")
-
-
 class GradCamPicture(BaseModel):
-    class_: str = Field(serialization_alias="class", description="The class that the places speak for.")
+    class_: str = Field(serialization_alias="class", description="The one of `subjects` that the places speak for.")
     layer: str
     overlay: str = Field(description="A PNG data URL of the input's proportions, transparent where nothing speaks.")
 
@@ -79,9 +92,17 @@ class StagePicture(Stage):
     sheet: str = Field(description="A PNG data URL; each channel from its least value (black) to its largest (white).")
 
 
-class Explanation(Prediction):
+class Explanation(BaseModel):
+    """Beside these, what the network says, as in /predict."""
+
+    model_config = ConfigDict(extra="allow")
+
     run: str
+    kind: str = Field(description="Of the answer, as /runs says.")
+    pictures: dict[str, str] = Field(description="The answer's pictures by name, as PNG data URLs, where it has any.")
     image: str = Field(description="The image as the network sees it, a PNG data URL.")
-    gradcam: GradCamPicture | None = Field(description="Null where no layer outputs an image.")
+    gradcam: GradCamPicture | None = Field(
+        description="Null where there is nothing to explain, or no layer outputs an image."
+    )
     stages: list[StagePicture]
     milliseconds: float = Field(description="From the whole request to the answer.")

@@ -22,7 +22,7 @@ MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript
 
 #: With a place for the megapixels.
 DESCRIPTION = f"""\
-Classifies images with trained networks.
+Asks trained networks about images.
 
 An image is a {", ".join(decoding.FORMATS[:-1])} or {decoding.FORMATS[-1]} file of at most
 {uploads.MOST_IMAGE_BYTES >> 20} MB and {{:g}} megapixels; a request takes up to
@@ -114,25 +114,31 @@ def _add_facts(app: FastAPI, service: Service) -> None:
 
 
 def _described(served: Served) -> answers.ServedRun:
-    task = served.task
+    interface, task = served.interface, served.trained.task
+    figure, value = task.headline, served.measured(task.headline)
+    text = None if value is None else figure.text(value)
     return answers.ServedRun(
         name=served.name,
-        input_shape=task.image_shape,
-        class_names=list(task.class_names),
-        head=task.head,
-        accuracy=served.accuracy,
+        task=task.name,
+        kind=served.answers.kind,
+        headline=answers.Headline(name=figure.name, label=figure.label, value=value, text=text),
+        input_shape=interface.image_shape,
+        class_names=list(interface.class_names),
+        head=interface.head,
+        accuracy=value if figure.name == "accuracy" else None,
         parameters=served.parameters,
         stages=[answers.Stage(**stage_fields(place)) for place in served.stages],
         gradcam_layer=served.gradcam_layer.name if served.gradcam_layer else None,
+        subjects=list(served.answers.subjects) if served.gradcam_layer else [],
         drawing=answers.Drawing(share=served.examples.frame.share, bright=served.examples.frame.bright),
     )
 
 
 def _add_examples(app: FastAPI, served: Served) -> None:
-    examples, class_names = served.examples, served.task.class_names
+    examples = served.examples
     listed = [
-        answers.Example(index=index, class_=class_names[label], url=f"/examples/{index}.png")
-        for index, label in enumerate(examples.labels)
+        answers.Example(index=index, url=f"/examples/{index}.png", **truth)
+        for index, truth in enumerate(examples.truths)
     ]
 
     @app.get("/examples", summary="Test images to try")
@@ -152,13 +158,17 @@ def _add_examples(app: FastAPI, served: Served) -> None:
 
 
 def _add_predictions(app: FastAPI, service: Service) -> None:
-    @app.post("/predict", summary="Classify images", responses=ERRORS, openapi_extra=uploads.request_body(True))
+    @app.post(
+        "/predict", summary="Ask a network about images", responses=ERRORS, openapi_extra=uploads.request_body(True)
+    )
     async def predict(
         request: Request,
         run: RunName = None,
-        top: Annotated[int | None, Query(ge=1, description="List only so many of the likeliest classes.")] = None,
+        top: Annotated[
+            int | None, Query(ge=1, description="List only so many of the likeliest classes or labels.")
+        ] = None,
     ) -> answers.Predictions:
-        """The class of each image, and the probabilities of all classes.
+        """What the network says of each image, such as its class, and the probabilities of all classes.
 
         The body is an image file, a form with image files, or JSON with image files in base64. A broken image makes the
         whole request fail, with a message that says which one it is.
@@ -170,8 +180,9 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
         request: Request,
         run: RunName = None,
         wanted: Annotated[
-            str | None, Query(alias="class", description="The class that Grad-CAM explains; by default the predicted.")
+            str | None,
+            Query(alias="class", description="What Grad-CAM explains, such as a class; by default what is predicted."),
         ] = None,
     ) -> answers.Explanation:
-        """The class of one image, where Grad-CAM finds it, and what each stage of the network makes of the image."""
+        """What the network says of one image, what in it speaks for that, and what each stage makes of the image."""
         return await service.explain(request, run, wanted)

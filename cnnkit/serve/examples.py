@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from cnnkit.images.pictures import encoded, picture_of
 from cnnkit.runs.samples import SAMPLES, read_samples
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.serve.pictures import COMPRESSION
+from cnnkit.task import Answers
 
 #: For drawings where there are no examples: the share of the frame that a digit of MNIST fills, 20 of 28 pixels
 #: (LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998).
@@ -28,13 +30,13 @@ class Examples:
 
     Attributes:
         images: PNG files.
-        labels: The true class of each.
+        truths: What is true of each, see `Answers.truth`.
         note: Why there are none; None where there are.
         frame: How they fill their frame.
     """
 
     images: list[bytes]
-    labels: list[int]
+    truths: list[dict[str, Any]]
     note: str | None
     frame: Frame
 
@@ -52,31 +54,31 @@ class Frame:
     bright: bool = True
 
 
-def read_examples(trained: TrainedRun) -> Examples:
-    """Some test images, equally many of each class, as far as their number allows.
+def read_examples(trained: TrainedRun, answers: Answers) -> Examples:
+    """Some test images, of classes equally many of each, as far as their number allows.
 
     None where the run has kept none, and its data are not here.
     """
     try:
-        images, labels = _read(trained)
+        images, targets = _read(trained, answers)
     except (CnnkitError, OSError) as error:
         reason = error.message if isinstance(error, CnnkitError) else str(error)
         if isinstance(error, ConfigError):
             reason = error.problems[0].message
         return Examples([], [], f"There are no test images: {reason}", Frame())
     files = [encoded(picture_of(image), compress_level=COMPRESSION) for image in images]
-    return Examples(files, labels.tolist(), None, frame_of(images))
+    return Examples(files, [answers.truth(target) for target in targets], None, frame_of(images))
 
 
-def _read(trained: TrainedRun) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _read(trained: TrainedRun, answers: Answers) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     """The images that the run has kept; those of its data set where it has kept none, as runs of older versions."""
     try:
-        return read_samples(trained.run, trained.interface)
+        return read_samples(trained.run, trained.interface, answers)
     except (FileNotFoundError, CnnkitError):
         data_set, config = trained.data_set, trained.loaded.config
     samples = data.sample_test_images(trained.data, config.seed, SAMPLES, config.task, data_set)
     trained.check_data(samples.fingerprint)
-    return samples.images, samples.labels
+    return samples.images, samples.targets
 
 
 def frame_of(images: NDArray[np.uint8]) -> Frame:

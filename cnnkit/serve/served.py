@@ -15,11 +15,10 @@ from cnnkit.inside.gradcam import GradCam, compile_gradcam
 from cnnkit.inside.outputs import gradcam_layer, layer_outputs, stages
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import distinct_names
-from cnnkit.runs.heads import probabilities_from_outputs
 from cnnkit.runs.listing import number_in
 from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.serve.examples import read_examples
-from cnnkit.tasks.classification.answers import check_usable
+from cnnkit.task import Figure
 
 
 class Served:
@@ -37,49 +36,43 @@ class Served:
         self.trained = trained
         self.run = trained.run
         self.name = name
-        self.task = trained.interface
+        self.interface = trained.interface
+        self.answers = trained.task.answers(trained.interface)
         outputs = layer_outputs(trained.loaded)
         self.stages = stages(outputs)
-        self.gradcam_layer = gradcam_layer(outputs)
+        self.gradcam_layer = gradcam_layer(outputs) if self.answers.subjects else None
         self.model = trained.model
         self.network, self.batch_size = trained.network()
-        self.examples = read_examples(trained)
+        self.examples = read_examples(trained, self.answers)
         self.parameters = int(self.model.count_params())
 
-    @property
-    def accuracy(self) -> float | None:
-        """On the test split, 0..1; None where it has not been evaluated."""
-        return number_in(self.run, self.run.evaluation, "accuracy")
-
-    def probabilities(self, outputs: Any) -> NDArray[np.float64]:
-        """The class probabilities, [images, classes], for the network's outputs.
-
-        Raises:
-            CnnkitError: if they do not fit the classes, or are not finite.
-        """
-        return check_usable(probabilities_from_outputs(outputs, self.task.head), self.task.class_names)
+    def measured(self, figure: Figure) -> float | None:
+        """A figure of the test split; None where it has not been evaluated, or not by this figure."""
+        value: float | None = number_in(self.run, self.run.evaluation, figure.name)
+        return value
 
     def warm_up(self) -> None:
         """Computes once, so that the first request does not wait for TensorFlow's preparations."""
-        image = np.zeros((1, *self.task.image_shape), np.uint8)
+        image = np.zeros((1, *self.interface.image_shape), np.uint8)
         self.network(image)
-        self.look_inside(image, 0)
+        self.look_inside(image, None)
 
-    def look_inside(self, image: NDArray[np.uint8], wanted: int | None) -> tuple[Any, int, Any, list[Any]]:
+    def look_inside(self, image: NDArray[np.uint8], wanted: int | None) -> tuple[Any, int | None, Any, list[Any]]:
         """What the network computes on its way for one image.
 
         Args:
             image: [1, height, width, channels].
-            wanted: The class that Grad-CAM explains; None for the predicted one.
+            wanted: The one of `Answers.subjects` that Grad-CAM explains; None for what the network says.
 
         Returns:
-            The outputs [1, classes], the class that is explained, its Grad-CAM map [rows, columns], 0..1, or None where
-            no layer outputs an image, and each stage's feature maps [rows, columns, channels].
+            The outputs [1, ...], what is explained and its Grad-CAM map [rows, columns], 0..1, or None for both where
+            there is nothing to explain or no layer outputs an image, and each stage's feature maps [rows, columns,
+            channels].
         """
         outputs, maps = self._stages(image)
-        chosen = int(np.argmax(outputs[0])) if wanted is None else wanted
-        heat = None
+        chosen = heat = None
         if self._gradcam is not None:
+            chosen = self.answers.subject(outputs[0]) if wanted is None else wanted
             heat = self._gradcam(image, [chosen])[1][0]
         return outputs, chosen, heat, [one for (one,) in maps]
 
@@ -91,7 +84,7 @@ class Served:
     def _gradcam(self) -> GradCam | None:
         if self.gradcam_layer is None:
             return None
-        return compile_gradcam(self.model, self.gradcam_layer, self.task.head, jit_compile=self.trained.uses_xla)
+        return compile_gradcam(self.model, self.gradcam_layer, self.interface.head, jit_compile=self.trained.uses_xla)
 
 
 def serve_runs(runs: Sequence[Run]) -> list[Served]:

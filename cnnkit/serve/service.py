@@ -14,9 +14,9 @@ import numpy as np
 from fastapi import Request
 from numpy.typing import NDArray
 
+from cnnkit.images.pictures import data_url
 from cnnkit.inside.outputs import LayerOutput
 from cnnkit.machine.processor import usable_cores
-from cnnkit.runs.ranking import ranked
 from cnnkit.serve import answers, pictures
 from cnnkit.serve.decoding import decode
 from cnnkit.serve.load import Load
@@ -24,7 +24,6 @@ from cnnkit.serve.refusals import NOT_FOUND, Refused
 from cnnkit.serve.served import Served
 from cnnkit.serve.uploads import MOST_IMAGES, Upload, read_uploads, while_connected
 from cnnkit.serve.worker import Worker
-from cnnkit.tasks.classification.answers import as_entry
 
 log = logging.getLogger("cnnkit")
 
@@ -80,23 +79,22 @@ class Service:
         return self.served[name]
 
     async def predict(self, request: Request, run: str | None, top: int | None) -> answers.Predictions:
-        """The classes of the images that a request holds."""
+        """What a network says of the images that a request holds."""
         served = self.find(run)
         with self.load.request() as share:
             uploads = await read_uploads(request, share, MOST_IMAGES)
             outputs = await while_connected(request, self._outputs(served, uploads))
-        names = served.task.class_names
-        rows = [prediction_fields(row, names, top) for row in served.probabilities(outputs)]
-        return answers.Predictions(run=served.name, predictions=[answers.Prediction(**row) for row in rows])
+        entries = [answer.entry(top) for answer in served.answers.read(outputs)]
+        return answers.Predictions(run=served.name, kind=served.answers.kind, predictions=entries)
 
     async def explain(self, request: Request, run: str | None, wanted: str | None) -> answers.Explanation:
         """What a network sees in the one image that a request holds.
 
         Args:
-            wanted: The class that Grad-CAM explains; None for the predicted one.
+            wanted: The one of its subjects that Grad-CAM explains; None for what it says.
         """
         served = self.find(run)
-        names = served.task.class_names
+        names = served.answers.subjects
         if wanted is not None and wanted not in names:
             raise Refused(NOT_FOUND, f"the run `{served.name}` knows no class `{wanted}`")
         index = None if wanted is None else names.index(wanted)
@@ -107,54 +105,39 @@ class Service:
         return answers.Explanation(run=served.name, milliseconds=1000 * (time.perf_counter() - start), **drawn)
 
     async def _outputs(self, served: Served, uploads: Sequence[Upload]) -> Any:
-        """The network's outputs for images, [images, classes]."""
-        images = await decode(uploads, served.task, self.max_megapixels, self._threads)
+        """The network's outputs for images, [images, ...]."""
+        images = await decode(uploads, served.interface, self.max_megapixels, self._threads)
         return await self._worker.compute(served.network, images, served.batch_size)
 
     async def _explained(self, served: Served, uploads: Sequence[Upload], index: int | None) -> dict[str, Any]:
-        """The fields of `answers.Explanation` that come from the network, for one image and a class."""
-        image = await decode(uploads, served.task, self.max_megapixels, self._threads)
+        """The fields of `answers.Explanation` that come from the network, for one image and a subject."""
+        image = await decode(uploads, served.interface, self.max_megapixels, self._threads)
         found = await self._worker.call(lambda: served.look_inside(image, index))
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, _drawn, served, image[0], *found)
-
-
-def prediction_fields(
-    probabilities: NDArray[np.float64], class_names: Sequence[str], top: int | None = None
-) -> dict[str, Any]:
-    """The fields of `answers.Prediction`.
-
-    Args:
-        probabilities: [classes].
-        class_names: One name per class.
-        top: How many of the likeliest classes are listed, the likeliest first; None for all, in their own order.
-    """
-    entry = as_entry(probabilities, class_names)
-    entry["class_"] = entry.pop("class")
-    if top is not None:
-        likeliest = [class_names[index] for index in ranked(probabilities, top)]
-        entry["probabilities"] = {name: entry["probabilities"][name] for name in likeliest}
-    return entry
 
 
 def _drawn(
     served: Served,
     image: NDArray[np.uint8],
     outputs: Any,
-    chosen: int,
+    chosen: int | None,
     heat: NDArray[np.float32] | None,
     maps: Sequence[NDArray[np.float32]],
 ) -> dict[str, Any]:
     """The fields of `answers.Explanation` that come from the network."""
-    names = served.task.class_names
-    fields = prediction_fields(served.probabilities(outputs)[0], names)
+    said = served.answers
+    fields: dict[str, Any] = said.read(outputs)[0].entry()
+    fields["kind"] = said.kind
+    drawn = said.draw(image[None], outputs)[0]
+    fields["pictures"] = {one.name: data_url(one.picture(), compress_level=pictures.COMPRESSION) for one in drawn}
     fields["image"] = pictures.input_picture(image)
     fields["gradcam"] = None
-    if heat is not None and served.gradcam_layer is not None:
+    if heat is not None and chosen is not None and served.gradcam_layer is not None:
         fields["gradcam"] = answers.GradCamPicture(
-            class_=names[chosen],
+            class_=said.subjects[chosen],
             layer=served.gradcam_layer.name,
-            overlay=pictures.overlay_picture(heat, served.task.image_shape[:2]),
+            overlay=pictures.overlay_picture(heat, served.interface.image_shape[:2]),
         )
     fields["stages"] = []
     for place, stage_maps in zip(served.stages, maps, strict=True):

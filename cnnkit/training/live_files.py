@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from cnnkit.runs.directory import Run
+from cnnkit.runs.interface import Interface
 from cnnkit.runs.progress import Reporter
 from cnnkit.training.callbacks import AveragedWeights, Keeper
 from cnnkit.training.model import first_kernel
@@ -61,4 +62,6 @@ def snapshots_of(prepared: Preparation, run: Run, reporter: Reporter, averaged: 
         with in_model():
             return first_kernel(model)
 
-    return Snapshots(run, reporter, prepared.config, prepared.data.info, prepared.head, outputs, kernel)
+    config, info = prepared.config, prepared.data.info
+    answers = config.task.answers(Interface(info.shape, prepared.class_names, prepared.head))
+    return Snapshots(run, reporter, config, info, answers, outputs, kernel)

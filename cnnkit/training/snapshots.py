@@ -1,4 +1,4 @@
-"""What the live page shows of the network itself: its first kernels, and its guesses for a few test images."""
+"""What the live page shows of the network itself: its first kernels, and what it says of a few test images."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from cnnkit.errors import CnnkitError
 from cnnkit.files import replacing
 from cnnkit.runs.directory import Run
-from cnnkit.runs.heads import probabilities_from_outputs
 from cnnkit.runs.progress import Reporter
 from cnnkit.runs.samples import SAMPLES, write_samples
 
 if TYPE_CHECKING:
     from cnnkit.config.dataset import DataSetInfo
     from cnnkit.config.run import RunConfig
+    from cnnkit.task import Answers
 
 log = logging.getLogger("cnnkit")
 
@@ -44,8 +44,8 @@ class Snapshots:
         reporter: Gets told what there is to show.
         config: The run's.
         info: What is known of its data set.
-        head: The kind of the network's last layer, see `heads.probabilities_from_outputs`.
-        network: From uint8 images [n, height, width, channels] to outputs [n, classes], as the network is now.
+        answers: What is kept of the network's outputs.
+        network: From uint8 images [n, height, width, channels] to outputs [n, ...], as the network is now.
         kernel: The first convolution's kernel as it is now, [height, width, channels, filters]; None without one.
     """
 
@@ -55,7 +55,7 @@ class Snapshots:
         reporter: Reporter,
         config: RunConfig,
         info: DataSetInfo,
-        head: str,
+        answers: Answers,
         network: Callable[[Any], Any],
         kernel: Callable[[], np.ndarray | None],
     ) -> None:
@@ -63,7 +63,7 @@ class Snapshots:
         self.reporter = reporter
         self.config = config
         self.info = info
-        self.head = head
+        self.answers = answers
         self.network = network
         self.kernel = kernel
         self._images: np.ndarray | None = None
@@ -103,7 +103,7 @@ class Snapshots:
             config = self.config
             samples = sample_test_images(config.data, config.seed, SAMPLES, config.task, self.info)
             self._images = samples.images
-            write_samples(self.run, samples.images, samples.labels)
+            write_samples(self.run, samples.images, samples.targets)
         # As above; and the test images may lie where the training images do not.
         except Exception as error:
             self._images = None
@@ -117,7 +117,7 @@ class Snapshots:
         if kernel is not None:
             arrays["kernel"] = kernel[..., :MOST_KERNELS]
         if self._images is not None:
-            arrays["probabilities"] = probabilities_from_outputs(self.network(self._images), self.head)
+            arrays[self.answers.kept] = self.answers.keep(self.network(self._images))
         with replacing(self.run.live_snapshot) as temporary, temporary.open("wb") as stream:
             np.savez(stream, epoch=epoch, **arrays)
         self.reporter.note(

@@ -18,13 +18,13 @@ DIGITS = DataConfig.model_validate({"name": "digits"})
 def test_they_are_of_all_classes_and_truly_of_the_test_split() -> None:
     samples = sample_test_images(DIGITS, 3, 24)
     assert samples.images.shape == (24, 8, 8, 1)
-    assert sorted(np.bincount(samples.labels, minlength=10).tolist()) == [2] * 6 + [3] * 4
+    assert sorted(np.bincount(samples.targets, minlength=10).tolist()) == [2] * 6 + [3] * 4
     sets = load(DIGITS, 3, splits=("test",))
     test = sets.test
     assert test is not None
     assert samples.fingerprint == sets.fingerprint
     pairs = {(image.tobytes(), label) for image, label in zip(test.read(range(test.size)), test.labels, strict=True)}
-    assert all((image.tobytes(), label) in pairs for image, label in zip(samples.images, samples.labels, strict=True))
+    assert all((image.tobytes(), label) in pairs for image, label in zip(samples.images, samples.targets, strict=True))
     np.testing.assert_array_equal(sample_test_images(DIGITS, 3, 24).images, samples.images)
 
 
@@ -53,4 +53,4 @@ def test_a_corrupt_test_image_is_left_out_where_the_config_says_so(tmp_path: Pat
         sample_test_images(section, 0, 24)
     samples = sample_test_images(section.model_copy(update={"skip_corrupt": True}), 0, 24)
     assert sorted(samples.images[:, 0, 0, 0].tolist()) == [0, 40, 60]
-    assert samples.labels.tolist() == [0, 0, 1]
+    assert samples.targets.tolist() == [0, 0, 1]

@@ -23,11 +23,11 @@ from cnnkit.inside.show import read_input
 from cnnkit.runs.directory import Run
 from cnnkit.runs.evaluation import EvaluationOptions, labelled_images
 from cnnkit.runs.interface import Interface
+from cnnkit.runs.predicting import predict_images
 from cnnkit.runs.trained import open_run
 from cnnkit.serve.decoding import MOST_MEGAPIXELS, decode
 from cnnkit.serve.refusals import Refused
 from cnnkit.serve.uploads import Upload
-from cnnkit.tasks.classification.answers import predict_images
 
 SIZE = (12, 12)
 
@@ -68,7 +68,9 @@ def of_predict(file: Path, run: Run) -> Any:
         seen.append(images)
         return np.ones((len(images), 2))
 
-    (found,) = predict_images(network, [file], task=open_run(run).interface, batch_size=1)
+    trained = open_run(run)
+    answers = trained.task.answers(trained.interface)
+    (found,) = predict_images(network, [file], interface=trained.interface, answers=answers, batch_size=1)
     if found.error:
         raise CnnkitError(found.error)
     return seen[0][0]

@@ -156,7 +156,7 @@ class TestExamples:
 
     def test_the_run_has_kept_them(self, app: Any) -> None:
         first, moved = (app.state.service.find(name).examples for name in (None, "copy"))
-        assert (moved.images, moved.labels, moved.note) == (first.images, first.labels, None)
+        assert (moved.images, moved.truths, moved.note) == (first.images, first.truths, None)
 
     def test_without_any_the_rest_works(self, app: Any) -> None:
         examples = app.state.service.find("bare").examples

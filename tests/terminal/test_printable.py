@@ -13,9 +13,11 @@ from cnnkit.config.data import DataConfig
 from cnnkit.plots.several_runs import curves_of_runs_figure
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.runs.directory import Run
+from cnnkit.runs.interface import Interface
+from cnnkit.runs.predicting import Prediction, as_table
 from cnnkit.runs.trained import open_run
 from cnnkit.task import LOSS
-from cnnkit.tasks.classification.answers import Prediction, as_table
+from cnnkit.tasks.classification.answers import ClassAnswer, ClassAnswers
 from cnnkit.tasks.classification.predictions import Predictions, read_predictions
 from cnnkit.terminal.printable import printable, printable_json
 
@@ -89,9 +91,10 @@ def test_pictures_show_names_of_runs_escaped(tmp_path: Path) -> None:
 
 def test_the_table_of_predictions_has_one_line_for_each_file() -> None:
     name = "a\nb\x1b[31m\udce9.jpg"
-    read = Prediction(Path(name), ["cat", "dog"], np.array([0.75, 0.25]))
-    failed = Prediction(Path(name), ["cat", "dog"], error=f"cannot read `{name}`")
-    lines = as_table([read, failed]).encode("utf-8").decode().splitlines()
+    answers = ClassAnswers(Interface((8, 8, 1), ("cat", "dog"), "softmax"))
+    read = Prediction(Path(name), ClassAnswer(answers.class_names, np.array([0.75, 0.25])))
+    failed = Prediction(Path(name), error=f"cannot read `{name}`")
+    lines = as_table([read, failed], answers).encode("utf-8").decode().splitlines()
     assert lines[1].split()[:2] == [r"a\nb\x1b[31m\udce9.jpg", "cat"]
     assert len(lines) == 5
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnnkit.config.target import OneClass, Target
-from cnnkit.task import Evaluation, Figure, Task, TaskPredictions
+from cnnkit.task import Answers, Evaluation, Figure, Task, TaskPredictions
 
 if TYPE_CHECKING:
     from cnnkit.config.check import Parts
@@ -102,6 +102,11 @@ class Classification(Task):
             return False
         mistakes_sheet(predictions, title, count, path)
         return True
+
+    def answers(self, interface: Interface) -> Answers:
+        from cnnkit.tasks.classification.answers import ClassAnswers
+
+        return ClassAnswers(interface)
 
     def guess(self, interface: Interface, outputs: Any) -> str:
         from cnnkit.runs.heads import probabilities_from_outputs

@@ -12,7 +12,8 @@ import pytest
 
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.runs.interface import Interface
-from cnnkit.tasks.classification.answers import Prediction, as_csv, as_json, as_table, collect_images, predict_images
+from cnnkit.runs.predicting import Prediction, as_csv, as_json, as_table, collect_images, predict_images
+from cnnkit.tasks.classification.answers import ClassAnswer, ClassAnswers
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 NAMES = ["red", "green", "blue"]
@@ -52,16 +53,22 @@ def plain(path: Path, colour: tuple[int, ...] | int, mode: str = "RGB", size: tu
 def predict(model: Any, files: list[Path], **changes: Any) -> list[Prediction]:
     task = {"image_shape": (6, 6, 3), "class_names": NAMES, "head": "sigmoid"}
     task |= {name: changes.pop(name) for name in list(changes) if name in Interface.__dataclass_fields__}
-    return predict_images(model, files, task=Interface(**task), **({"batch_size": 4} | changes))
+    interface = Interface(**task)
+    answers = ClassAnswers(interface)
+    return predict_images(model, files, interface=interface, answers=answers, **({"batch_size": 4} | changes))
+
+
+def answer_of(prediction: Prediction) -> ClassAnswer:
+    assert isinstance(prediction.answer, ClassAnswer), prediction.error
+    return prediction.answer
 
 
 def probabilities_of(prediction: Prediction) -> np.ndarray:
-    assert prediction.probabilities is not None, prediction.error
-    return prediction.probabilities
+    return answer_of(prediction).probabilities
 
 
 def classes(predictions: list[Prediction]) -> list[str]:
-    return [prediction.ranked()[0][0] for prediction in predictions]
+    return [answer_of(prediction).ranked(1)[0][0] for prediction in predictions]
 
 
 class TestCollectImages:
@@ -214,7 +221,7 @@ class TestPredictImages:
         assert [prediction.error is None for prediction in predictions] == [False] * 4 + [True, False]
         assert classes([predictions[4]]) == ["green"]
         for prediction in predictions[:4]:
-            assert prediction.probabilities is None
+            assert prediction.answer is None
             assert prediction.file.name in str(prediction.error)
             assert "\n" not in str(prediction.error)
 
@@ -244,12 +251,15 @@ class TestPredictImages:
             predict(broken, [plain(tmp_path / "a.png", RED)], **changes)
 
 
+ANSWERS = ClassAnswers(Interface((6, 6, 3), ("cat", 'dog, "big"', "bird"), "softmax"))
+
+
 @pytest.fixture
 def results() -> list[Prediction]:
-    names = ["cat", 'dog, "big"', "bird"]
+    answer = ClassAnswer(ANSWERS.class_names, np.array([0.2, 0.7123456789, 0.0876543211]))
     return [
-        Prediction(Path("a, b.png"), names, np.array([0.2, 0.7123456789, 0.0876543211]), top=2),
-        Prediction(Path("broken.png"), names, error="cannot read the image file `broken.png`: damaged"),
+        Prediction(Path("a, b.png"), answer),
+        Prediction(Path("broken.png"), error="cannot read the image file `broken.png`: damaged"),
     ]
 
 
@@ -268,7 +278,7 @@ class TestFormats:
         assert json.loads(as_json([])) == []
 
     def test_csv(self, results: list[Prediction]) -> None:
-        first, second = csv.DictReader(io.StringIO(as_csv(results)))
+        first, second = csv.DictReader(io.StringIO(as_csv(results, ANSWERS)))
         assert first["file"] == "a, b.png"
         assert first["class"] == 'dog, "big"'
         assert first["probability"] == first['probability_dog, "big"'] == "0.712346"
@@ -278,12 +288,22 @@ class TestFormats:
         assert second["error"].endswith("damaged")
 
     def test_table_shows_the_top_classes_and_the_errors(self, results: list[Prediction]) -> None:
-        header, row, _, *failures = as_table(results).splitlines()
+        header, row, _, *failures = as_table(results, ANSWERS, top=2).splitlines()
         assert header.split() == ["file", "class", "probability", "next"]
         assert row.split() == ["a,", "b.png", "dog,", '"big"', "0.7123", "cat", "0.2000"]
         assert "1 of 2 files" in failures[0]
         assert "`broken.png`: damaged" in failures[1]
 
     def test_ranked_is_in_order_and_limited(self, results: list[Prediction]) -> None:
-        assert [name for name, _ in results[0].ranked()] == ['dog, "big"', "cat"]
-        assert results[1].ranked() == []
+        assert [name for name, _ in answer_of(results[0]).ranked(2)] == ['dog, "big"', "cat"]
+
+    @pytest.mark.parametrize(
+        ("head", "note"),
+        [
+            ("softmax", ""),
+            ("sigmoid", "the network ends in sigmoid; its outputs were scaled to a sum of 1"),
+            ("logits", "the network ends in logits; its outputs were put through a softmax"),
+        ],
+    )
+    def test_what_was_done_to_the_outputs_is_noted(self, head: str, note: str) -> None:
+        assert ClassAnswers(Interface((6, 6, 3), ("a", "b"), head)).note == note

@@ -1,0 +1,246 @@
+"""What a network says of image files: finding the files, asking in batches, and writing the answers down."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.data.images import read_for
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.files import replacing
+from cnnkit.format.run_folders import outside_runs
+from cnnkit.images.files import image_files, left_out_text
+from cnnkit.images.formats import IMAGE_SUFFIXES, CorruptImage
+from cnnkit.machine.processor import usable_cores
+from cnnkit.runs.interface import Interface
+from cnnkit.task import Answer, AnswerPicture, Answers
+from cnnkit.terminal.printable import printable, printable_json
+from cnnkit.terminal.tables import aligned
+
+log = logging.getLogger("cnnkit")
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the network says of one file, or why it says nothing.
+
+    Attributes:
+        answer: None where the file could not be read.
+        error: Why the file could not be read, naming it; None where it could.
+        pictures: The files that the answer was written to.
+    """
+
+    file: Path
+    answer: Answer | None = None
+    error: str | None = None
+    pictures: tuple[Path, ...] = ()
+
+
+def collect_images(paths: Sequence[Path]) -> list[Path]:
+    """The image files that the paths stand for: files as they are, folders searched to any depth.
+
+    In a folder, files count by their endings, as they do in training: see `image_files`. Arguments keep their order,
+    each folder's files are sorted, and a file that is named twice comes once. A line says what was left out.
+
+    Raises:
+        UsageError: if a path does not exist.
+        CnnkitError: if a folder holds no images or cannot be read.
+    """
+    found: dict[Path, None] = {}
+    left_out: list[str] = []
+    for path in paths:
+        if path.is_dir():
+            try:
+                images, others = (outside_runs(files, path) for files in image_files(path))
+            except OSError as error:
+                raise CnnkitError(f"cannot read the folder {error.filename}: {error.strerror}") from None
+            if not images:
+                raise CnnkitError(
+                    f"expected images in the folder {path}, found none"
+                    + (f" ({left_out_text(others)})" if others else ""),
+                    f"Files count that end in {', '.join(IMAGE_SUFFIXES)}, in sub-folders too; hidden ones do not.",
+                )
+            found.update(dict.fromkeys(sorted(map(Path, images))))
+            left_out += others
+        elif path.exists():
+            found[path] = None
+        else:
+            raise UsageError(
+                f"expected an image file or a folder, but {path} does not exist",
+                "Check the path; a relative one starts at the current folder.",
+            )
+    if left_out:
+        log.warning("%s", left_out_text(left_out))
+    return list(found)
+
+
+def predict_images(
+    network: Callable[[Any], Any],
+    files: Sequence[Path],
+    *,
+    interface: Interface,
+    answers: Answers,
+    batch_size: int,
+    most_megapixels: float | None = None,
+    pictures: Sequence[Sequence[Path]] | None = None,
+) -> list[Prediction]:
+    """Predicts image files of any size and mode; at most `batch_size` images are in memory at a time.
+
+    Args:
+        network: From raw images, uint8 [images, height, width, channels], to outputs [images, ...]:
+            `inference.compile_network`, or a Keras model.
+        files: The image files.
+        interface: What the network takes and outputs.
+        answers: What its outputs say.
+        batch_size: Images per call of the network.
+        most_megapixels: Images with more are not read; by default as the interface says.
+        pictures: Where to write the pictures of each file's answer, see `picture_files`; None to write none.
+
+    Returns:
+        One prediction per file, in the order of `files`. A file that is not an image, or a damaged one, has
+        its `error` set; the others are predicted all the same.
+
+    Raises:
+        CnnkitError: if the network's outputs are not usable.
+    """
+    predictions: list[Prediction] = []
+    workers = min(8, usable_cores(), batch_size)
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(files), batch_size):
+            chunk = files[start : start + batch_size]
+            images = list(pool.map(lambda file: _read(file, interface, most_megapixels), chunk))
+            targets = [()] * len(chunk) if pictures is None else pictures[start : start + batch_size]
+            answered = iter(_ask(network, answers, images, targets))
+            for file, image, paths in zip(chunk, images, targets, strict=True):
+                if isinstance(image, str):
+                    predictions.append(Prediction(file, error=image))
+                else:
+                    predictions.append(Prediction(file, next(answered), pictures=tuple(paths)))
+    return predictions
+
+
+def _read(file: Path, interface: Interface, most_megapixels: float | None) -> NDArray[np.uint8] | str:
+    """The image, or one line that says why there is none."""
+    try:
+        return read_for(interface, file, most_megapixels)
+    except CorruptImage as error:
+        return f"{error.message}. {error.hint}" if error.hint else error.message
+
+
+def _ask(
+    network: Callable[[Any], Any],
+    answers: Answers,
+    images: Sequence[NDArray[np.uint8] | str],
+    targets: Sequence[Sequence[Path]],
+) -> Sequence[Answer]:
+    """The answers for the images that could be read, their pictures written."""
+    readable = [(image, paths) for image, paths in zip(images, targets, strict=True) if not isinstance(image, str)]
+    if not readable:
+        return []
+    stacked = np.stack([image for image, _ in readable])
+    outputs = network(stacked)
+    answered = answers.read(outputs)
+    if any(paths for _, paths in readable):
+        for (_, paths), drawn in zip(readable, answers.draw(stacked, outputs), strict=True):
+            for path, picture in zip(paths, drawn, strict=True):
+                _write(picture, path)
+    return answered
+
+
+# --- Pictures -----------------------------------------------------------------------------------------
+
+
+def picture_files(files: Sequence[Path], folder: Path, names: Sequence[str]) -> list[list[Path]]:
+    """Where the pictures of answers are written: `FOLDER/cat.mask.png` for `cat.jpg`.
+
+    Below the folder they lie as the image files do below the folder that holds all of these. Where two image files of
+    one folder have the same name but for the ending, it stays: `cat.jpg.mask.png`.
+
+    Args:
+        files: The image files, each once.
+        folder: Need not be there.
+        names: Of each answer's pictures.
+
+    Raises:
+        UsageError: if one of the files is there already, or the folder is none.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"`{folder}` is a file; expected a folder, or a name for a new one")
+    absolute = [Path(os.path.abspath(file)) for file in files]
+    common = Path(os.path.commonpath([file.parent for file in absolute]))
+    stems = Counter(file.with_suffix("") for file in absolute)
+    targets = []
+    for file in absolute:
+        stem = file.with_suffix("") if stems[file.with_suffix("")] == 1 else file
+        place = folder / stem.relative_to(common)
+        targets.append([place.with_name(f"{place.name}.{name}.png") for name in names])
+    for path in (path for paths in targets for path in paths):
+        if os.path.lexists(path):
+            raise UsageError(f"`{path}` is there already", "Name another folder with --output.")
+    return targets
+
+
+def _write(picture: AnswerPicture, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            picture.picture().save(temporary)
+    except OSError as error:
+        raise CnnkitError(f"cannot write `{path}`: {error.strerror or error}") from None
+
+
+# --- Output formats -----------------------------------------------------------------------------------
+
+
+def as_table(predictions: Sequence[Prediction], answers: Answers, top: int = 5) -> str:
+    """One line per file for a terminal, then the files that could not be read."""
+    lines = [
+        [printable(str(prediction.file)), *prediction.answer.cells(top)]
+        for prediction in predictions
+        if prediction.answer is not None
+    ]
+    failed = [prediction for prediction in predictions if prediction.answer is None]
+    parts = []
+    if lines:
+        parts.append(aligned([["file", *answers.header], *lines], f"<{answers.alignment}"))
+    if failed:
+        heading = f"{len(failed)} of {len(predictions)} files could not be read:"
+        parts.append("\n".join([heading, *(f"  {printable(item.error or '')}" for item in failed)]))
+    return "\n\n".join(parts)
+
+
+def as_json(predictions: Sequence[Prediction]) -> str:
+    """A JSON list: for each file {file, what the answer says, pictures where some were written} or {file, error}."""
+    entries: list[dict[str, Any]] = []
+    for prediction in predictions:
+        entry: dict[str, Any] = {"file": str(prediction.file)}
+        if prediction.answer is None:
+            entry["error"] = prediction.error
+        else:
+            entry |= prediction.answer.entry()
+        if prediction.pictures:
+            entry["pictures"] = [str(path) for path in prediction.pictures]
+        entries.append(entry)
+    return printable_json(entries)
+
+
+def as_csv(predictions: Sequence[Prediction], answers: Answers) -> str:
+    """CSV with a header: file, the columns of the answers, error; after an error, only that is said of a file."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", *answers.columns, "error"])
+    for prediction in predictions:
+        fields = [""] * len(answers.columns) if prediction.answer is None else prediction.answer.fields()
+        writer.writerow([str(prediction.file), *fields, prediction.error or ""])
+    return text.getvalue()
