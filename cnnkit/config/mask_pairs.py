@@ -1,0 +1,117 @@
+"""Pairs of an image and its mask, by name, and what is wrong with them, all at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnnkit.errors import CnnkitError
+from cnnkit.images.files import image_files
+from cnnkit.images.formats import MOST_MEGAPIXELS, header_size, open_image
+from cnnkit.images.masks import read_mask
+from cnnkit.terminal.printable import printable
+
+#: What the names of masks may end in beyond those of their images.
+MASK_SUFFIXES = ("_mask", "-mask", "_masks", "_label", "-label", "_labels", "_gt", "_seg", "_L")
+
+#: Halves of pairs are compared with each other up to this many: comparing takes the square of their number.
+_MOST_COMPARED = 200
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pairs of a folder of images and one of masks.
+
+    Attributes:
+        files: Paths of an image and of its mask, sorted.
+        problems: What has no partner or several, a line each.
+    """
+
+    files: tuple[tuple[str, str], ...]
+    problems: tuple[str, ...]
+
+
+def pair_files(images: Path, masks: Path) -> Pairs:
+    """Pairs images and masks by their paths in the two folders; endings may differ, see also `MASK_SUFFIXES`.
+
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    image_of, problems = _by_name(images, image_files(images)[0], "images", frozenset())
+    mask_of, more = _by_name(masks, image_files(masks)[0], "masks", image_of.keys())
+    problems += more
+    lone_images = [name for name in image_of if name not in mask_of]
+    lone_masks = [name for name in mask_of if name not in image_of]
+    for name in lone_images:
+        close = _nearest(name, lone_masks) if len(lone_images) + len(lone_masks) <= _MOST_COMPARED else None
+        if close is None:
+            problems.append(f"the image `{image_of[name]}` has no mask in `{masks}`")
+        else:
+            lone_masks.remove(close)
+            problems.append(
+                f"the image `{image_of[name]}` has no mask, and the mask `{mask_of[close]}` no image; if they belong "
+                "together, rename one"
+            )
+    problems += [f"the mask `{mask_of[name]}` has no image in `{images}`" for name in lone_masks]
+    files = tuple((path, mask_of[name]) for name, path in sorted(image_of.items()) if name in mask_of)
+    return Pairs(files, tuple(map(printable, problems)))
+
+
+def pair_problems(
+    image: str, mask: str, known: Collection[int], most_megapixels: float = MOST_MEGAPIXELS
+) -> tuple[str, ...]:
+    """What is wrong with a pair, a line each: files that cannot be read, colour masks, sizes, unknown numbers.
+
+    Args:
+        known: The numbers that may occur in the mask: those of the classes, and the ignored one.
+    """
+    problems = []
+    size = None
+    try:
+        with open_image(image, most_megapixels) as opened:
+            size = header_size(opened)
+    except CnnkitError as error:
+        problems.append(_line(error))
+    try:
+        numbers = read_mask(mask, most_megapixels)
+    except CnnkitError as error:
+        return tuple(map(printable, (*problems, _line(error))))
+    if size is not None and numbers.shape != size:
+        problems.append(
+            f"the mask `{mask}` has {numbers.shape[1]}x{numbers.shape[0]} pixels, its image `{image}` "
+            f"{size[1]}x{size[0]}; expected the same"
+        )
+    import numpy as np
+
+    counts = np.bincount(numbers.ravel(), minlength=256)
+    unknown = [number for number in np.flatnonzero(counts).tolist() if number not in known]
+    if unknown:
+        listed = ", ".join(f"{number} ({counts[number]:,} pixels)" for number in unknown)
+        problems.append(f"the mask `{mask}` holds numbers that are neither classes nor ignored: {listed}")
+    return tuple(map(printable, problems))
+
+
+def _by_name(folder: Path, files: list[str], what: str, names: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """Files by their paths in the folder without endings, or without a suffix where that is one of `names`."""
+    by_name: dict[str, str] = {}
+    problems = []
+    for file in files:
+        name = os.path.splitext(os.path.relpath(file, folder))[0]
+        if name not in names:
+            shorter = (name.removesuffix(suffix) for suffix in MASK_SUFFIXES if name.endswith(suffix))
+            name = next((short for short in shorter if short in names), name)
+        other = by_name.setdefault(name, file)
+        if other != file:
+            problems.append(f"the {what} `{other}` and `{file}` are of the same pair; keep one")
+    return by_name, problems
+
+
+def _line(error: CnnkitError) -> str:
+    return f"{error.message}. {error.hint}" if error.hint else error.message
+
+
+def _nearest(name: str, names: list[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=0.6)), None)
