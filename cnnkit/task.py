@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from cnnkit.config.target import Target
 from cnnkit.errors import UsageError
 from cnnkit.format.base import NamedObject
+from cnnkit.images.padding import Padding, cropped
 
 if TYPE_CHECKING:
     # Only for types: whoever calls a task's methods has these already.
@@ -135,6 +136,10 @@ class AnswerPicture:
     name: str
     pixels: Any
     palette: Sequence[tuple[int, int, int]] | None = None
+
+    def without(self, padding: Padding) -> AnswerPicture:
+        """The picture without a border."""
+        return replace(self, pixels=cropped(self.pixels, padding))
 
     def picture(self) -> Image.Image:
         """For Pillow, which writes it as a file."""

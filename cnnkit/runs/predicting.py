@@ -22,6 +22,7 @@ from cnnkit.files import replacing
 from cnnkit.format.run_folders import outside_runs
 from cnnkit.images.files import image_files, left_out_text
 from cnnkit.images.formats import IMAGE_SUFFIXES, CorruptImage
+from cnnkit.images.padding import Padding
 from cnnkit.machine.processor import usable_cores
 from cnnkit.runs.interface import Interface
 from cnnkit.task import Answer, AnswerPicture, Answers
@@ -121,7 +122,7 @@ def predict_images(
             chunk = files[start : start + batch_size]
             images = list(pool.map(lambda file: _read(file, interface, most_megapixels), chunk))
             targets = [()] * len(chunk) if pictures is None else pictures[start : start + batch_size]
-            answered = iter(_ask(network, answers, images, targets))
+            answered = iter(_ask(network, answers, interface.padding, images, targets))
             for file, image, paths in zip(chunk, images, targets, strict=True):
                 if isinstance(image, str):
                     predictions.append(Prediction(file, error=image))
@@ -141,10 +142,11 @@ def _read(file: Path, interface: Interface, most_megapixels: float | None) -> ND
 def _ask(
     network: Callable[[Any], Any],
     answers: Answers,
+    padding: Padding,
     images: Sequence[NDArray[np.uint8] | str],
     targets: Sequence[Sequence[Path]],
 ) -> Sequence[Answer]:
-    """The answers for the images that could be read, their pictures written."""
+    """The answers for the images that could be read, their pictures written, without the border of the images."""
     readable = [(image, paths) for image, paths in zip(images, targets, strict=True) if not isinstance(image, str)]
     if not readable:
         return []
@@ -154,7 +156,7 @@ def _ask(
     if any(paths for _, paths in readable):
         for (_, paths), drawn in zip(readable, answers.draw(stacked, outputs), strict=True):
             for path, picture in zip(paths, drawn, strict=True):
-                _write(picture, path)
+                _write(picture.without(padding), path)
     return answered
 
 

@@ -63,5 +63,5 @@ def snapshots_of(prepared: Preparation, run: Run, reporter: Reporter, averaged: 
             return first_kernel(model)
 
     config, info = prepared.config, prepared.data.info
-    answers = config.task.answers(Interface(info.shape, prepared.class_names, prepared.head))
+    answers = config.task.answers(Interface(info.shape, prepared.class_names, prepared.head, padding=info.padding))
     return Snapshots(run, reporter, config, info, answers, outputs, kernel)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnnkit.config.target import Mask, Target
-from cnnkit.task import Evaluation, Figure, Task, TaskPredictions
+from cnnkit.task import Answers, Evaluation, Figure, Task, TaskPredictions
 
 if TYPE_CHECKING:
     from cnnkit.config.check import Parts
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
     from cnnkit.runs.directory import Run
+    from cnnkit.runs.interface import Interface
     from cnnkit.runs.trained import TrainedRun
 
 
@@ -77,6 +78,11 @@ class Segmentation(Task):
         from cnnkit.tasks.segmentation.tables import evaluation_table
 
         return evaluation_table(metrics)
+
+    def answers(self, interface: Interface) -> Answers:
+        from cnnkit.tasks.segmentation.answers import MaskAnswers
+
+        return MaskAnswers(interface)
 
     def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
         from cnnkit.tasks.segmentation.pictures import mistakes
