@@ -128,8 +128,11 @@ class Dice(_OverAxes):
 class Tversky(_OverAxes):
     """One minus the Tversky index."""
 
-    alpha: Fraction = Field(default=0.5, description="Weight of false positives.")
-    beta: Fraction = Field(default=0.5, description="Weight of false negatives.")
+    alpha: Fraction = Field(
+        default=0.5,
+        description="Weight of false negatives: what Keras 3.15 computes, although it documents false positives.",
+    )
+    beta: Fraction = Field(default=0.5, description="Weight of false positives, likewise.")
 
     @model_validator(mode="after")
     def _weighs_something(self) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score, precision_score, recall_score
 
@@ -14,6 +14,7 @@ from cnnkit.tasks.segmentation.metrics import confusion_of, segmentation_metrics
 NAMES = ("a", "b", "c", "d")
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([None, 3, 200]))
 def test_all_figures_are_those_of_scikit_learn(seed: int, ignore: int | None) -> None:
     random = np.random.RandomState(seed)
