@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cnnkit.config.data import DataProblem
+from cnnkit.config.mask_pairs import Pairs, pair_files
 from cnnkit.config.split_folders import SPLIT_WORDS
-from cnnkit.format.similar import nearest
-from cnnkit.images.files import folders_in, image_files, left_out_text
+from cnnkit.images.files import folders_in, left_out_text
 from cnnkit.terminal.printable import printable
 
 IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
@@ -66,15 +66,15 @@ def list_mask_folder(folder: str | Path, class_names: Sequence[str] | None) -> M
     if "train" not in listed:
         found = ", ".join(f"`{place.name}`" for place in places.values())
         raise DataProblem(f"`{root}` has no training split, only {found}; {_LAYOUT}", "folder")
-    for split, (pairs, unpaired, _) in listed.items():
-        if not pairs and not unpaired:
+    for split, pairs in listed.items():
+        if not pairs.files and not pairs.problems:
             raise DataProblem(f"`{places[split]}` holds no images; {_LAYOUT}", "folder")
-    left_out = tuple(file for _, _, others in listed.values() for file in others)
+    left_out = tuple(file for pairs in listed.values() for file in pairs.left_out)
     return MaskFolder(
         root,
         names,
-        {split: tuple(pairs) for split, (pairs, _, _) in listed.items()},
-        tuple(line for _, unpaired, _ in listed.values() for line in unpaired),
+        {split: pairs.files for split, pairs in listed.items()},
+        tuple(line for pairs in listed.values() for line in pairs.problems),
         left_out,
         (printable(left_out_text(left_out)),) if left_out else (),
     )
@@ -97,45 +97,13 @@ def _splits(root: Path) -> dict[str, Path]:
     return places
 
 
-def _pairs(root: Path, place: Path) -> tuple[list[tuple[str, str]], list[str], list[str]]:
-    """The pairs in a folder with images and masks, lines on files without another half, and what are no images."""
+def _pairs(root: Path, place: Path) -> Pairs:
+    """The pairs in a folder with images and masks, relative to the root."""
     if not (place / MASKS).is_dir():
         raise DataProblem(f"`{place}` has `{IMAGES}` and no `{MASKS}`; {_LAYOUT}", "folder")
-    files = {}
-    others: list[str] = []
-    for kind in (IMAGES, MASKS):
-        found, left_out = image_files(place / kind)
-        files[kind] = {_stem(file, place / kind): os.path.relpath(file, root) for file in found}
-        if len(files[kind]) < len(found):
-            twice = next(
-                file for file in found if files[kind][_stem(file, place / kind)] != os.path.relpath(file, root)
-            )
-            raise DataProblem(f"`{twice}` has the name of another file there but for the ending", "folder")
-        others += left_out
-    images, masks = files[IMAGES], files[MASKS]
-    pairs = [(file, masks[stem]) for stem, file in images.items() if stem in masks]
-    return pairs, _unpaired(root, images, masks), others
-
-
-def _stem(file: str, folder: Path) -> str:
-    return os.path.splitext(os.path.relpath(file, folder))[0]
-
-
-def _unpaired(root: Path, images: Mapping[str, str], masks: Mapping[str, str]) -> list[str]:
-    """A line for each image without a mask, and for each mask without an image that is likely none of theirs."""
-    alone = {stem: file for stem, file in masks.items() if stem not in images}
-    lines = []
-    for stem, file in images.items():
-        if stem in masks:
-            continue
-        close = nearest(stem, list(alone))
-        if close is None:
-            lines.append(f"the image `{root / file}` has no mask")
-        else:
-            lines.append(
-                f"the image `{root / file}` has no mask; is it `{root / alone.pop(close)}`? Give both one name"
-            )
-    return [*lines, *(f"the mask `{root / file}` has no image" for file in alone.values())]
+    pairs = pair_files(place / IMAGES, place / MASKS)
+    files = tuple((os.path.relpath(image, root), os.path.relpath(mask, root)) for image, mask in pairs.files)
+    return replace(pairs, files=files)
 
 
 def _class_names(root: Path, stated: Sequence[str] | None) -> tuple[str, ...]:

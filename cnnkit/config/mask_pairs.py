@@ -1,4 +1,4 @@
-"""Pairs of an image and its mask, by name, and what is wrong with them, all at once."""
+"""Pairs of an image and its mask, by name."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnnkit.errors import CnnkitError
 from cnnkit.images.files import image_files
-from cnnkit.images.formats import MOST_MEGAPIXELS, header_size, open_image
-from cnnkit.images.masks import read_mask
 from cnnkit.terminal.printable import printable
 
 #: What the names of masks may end in beyond those of their images.
@@ -28,10 +25,12 @@ class Pairs:
     Attributes:
         files: Paths of an image and of its mask, sorted.
         problems: What has no partner or several, a line each.
+        left_out: Files that are no images.
     """
 
     files: tuple[tuple[str, str], ...]
     problems: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def pair_files(images: Path, masks: Path) -> Pairs:
@@ -40,8 +39,10 @@ def pair_files(images: Path, masks: Path) -> Pairs:
     Raises:
         OSError: if a folder cannot be read.
     """
-    image_of, problems = _by_name(images, image_files(images)[0], "images", frozenset())
-    mask_of, more = _by_name(masks, image_files(masks)[0], "masks", image_of.keys())
+    image_list, left_out = image_files(images)
+    mask_list, others = image_files(masks)
+    image_of, problems = _by_name(images, image_list, "images", frozenset())
+    mask_of, more = _by_name(masks, mask_list, "masks", image_of.keys())
     problems += more
     lone_images = [name for name in image_of if name not in mask_of]
     lone_masks = [name for name in mask_of if name not in image_of]
@@ -57,41 +58,7 @@ def pair_files(images: Path, masks: Path) -> Pairs:
             )
     problems += [f"the mask `{mask_of[name]}` has no image in `{images}`" for name in lone_masks]
     files = tuple((path, mask_of[name]) for name, path in sorted(image_of.items()) if name in mask_of)
-    return Pairs(files, tuple(map(printable, problems)))
-
-
-def pair_problems(
-    image: str, mask: str, known: Collection[int], most_megapixels: float = MOST_MEGAPIXELS
-) -> tuple[str, ...]:
-    """What is wrong with a pair, a line each: files that cannot be read, colour masks, sizes, unknown numbers.
-
-    Args:
-        known: The numbers that may occur in the mask: those of the classes, and the ignored one.
-    """
-    problems = []
-    size = None
-    try:
-        with open_image(image, most_megapixels) as opened:
-            size = header_size(opened)
-    except CnnkitError as error:
-        problems.append(_line(error))
-    try:
-        numbers = read_mask(mask, most_megapixels)
-    except CnnkitError as error:
-        return tuple(map(printable, (*problems, _line(error))))
-    if size is not None and numbers.shape != size:
-        problems.append(
-            f"the mask `{mask}` has {numbers.shape[1]}x{numbers.shape[0]} pixels, its image `{image}` "
-            f"{size[1]}x{size[0]}; expected the same"
-        )
-    import numpy as np
-
-    counts = np.bincount(numbers.ravel(), minlength=256)
-    unknown = [number for number in np.flatnonzero(counts).tolist() if number not in known]
-    if unknown:
-        listed = ", ".join(f"{number} ({counts[number]:,} pixels)" for number in unknown)
-        problems.append(f"the mask `{mask}` holds numbers that are neither classes nor ignored: {listed}")
-    return tuple(map(printable, problems))
+    return Pairs(files, tuple(map(printable, problems)), (*left_out, *others))
 
 
 def _by_name(folder: Path, files: list[str], what: str, names: Collection[str]) -> tuple[dict[str, str], list[str]]:
@@ -107,10 +74,6 @@ def _by_name(folder: Path, files: list[str], what: str, names: Collection[str]) 
         if other != file:
             problems.append(f"the {what} `{other}` and `{file}` are of the same pair; keep one")
     return by_name, problems
-
-
-def _line(error: CnnkitError) -> str:
-    return f"{error.message}. {error.hint}" if error.hint else error.message
 
 
 def _nearest(name: str, names: list[str]) -> str | None:

@@ -17,16 +17,13 @@ from cnnkit.data.splits import Array, chunk_size
 from cnnkit.data.targets import Targets
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import FORMATS, MOST_MEGAPIXELS, CorruptImage, open_image
+from cnnkit.images.masks import BadMask
 from cnnkit.images.padding import Padding, padded_image
 from cnnkit.machine.processor import usable_cores
 from cnnkit.terminal.printable import printable
 
 if TYPE_CHECKING:
     from PIL import Image
-
-
-class BadPair(CorruptImage):
-    """An image and a mask that do not belong together, or that no network can learn from; never left out in silence."""
 
 
 class CorruptFiles(CorruptImage):
@@ -54,7 +51,7 @@ class CorruptFiles(CorruptImage):
 
     @staticmethod
     def _what(errors: Sequence[CorruptImage]) -> str:
-        paired = any(isinstance(error, BadPair) for error in errors)
+        paired = any(isinstance(error, BadMask) for error in errors)
         return "images or masks cannot be used" if paired else "image files cannot be read"
 
 
@@ -336,7 +333,7 @@ class FolderSource:
                         images[len(left)] = image
                         left.append(position)
                 yield np.array(left, np.int64), images[: len(left)]
-        fatal = [error for error in failed if not self.skip_corrupt or isinstance(error, BadPair)]
+        fatal = [error for error in failed if not self.skip_corrupt or isinstance(error, BadMask)]
         if fatal:
             raise CorruptFiles(fatal)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,44 +17,14 @@ from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.image_folder import image_header
 from cnnkit.config.mask_folder import MaskFolder
 from cnnkit.config.target import Target
-from cnnkit.data.images import RESIZERS, BadPair, FolderSource, file_facts, read_image
+from cnnkit.data.images import RESIZERS, FolderSource, file_facts, read_image
 from cnnkit.data.splits import Array
 from cnnkit.data.targets import StoredMasks
-from cnnkit.images.formats import MOST_MEGAPIXELS, open_image
+from cnnkit.images.masks import BadMask, read_mask
 from cnnkit.images.padding import NO_PADDING, Padding, padded_image, padded_mask
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-#: Pillow's modes whose pixels are numbers of at most 8 bits; those of `P` are places in a palette.
-_MODES = ("1", "L", "P")
 
 #: Numbers that a message lists.
 _LISTED = 5
-
-
-def read_mask(file: str | os.PathLike[str], most_megapixels: float = MOST_MEGAPIXELS) -> Image.Image:
-    """A mask file as an image of mode `L` whose pixels are the numbers in the file: of a palette, the places in it.
-
-    Raises:
-        BadPair: if it has colours, more than 8 bits, or a format that changes numbers.
-        CorruptImage: if it cannot be decoded.
-    """
-    from PIL import Image
-
-    with open_image(file, most_megapixels) as opened:
-        what = f"the mask `{os.fspath(file)}`"
-        if opened.format == "JPEG":
-            raise BadPair(f"{what} is a JPEG file, which changes the numbers of pixels; save masks as PNG")
-        if opened.mode.startswith(("I", "F")):
-            raise BadPair(f"{what} has numbers of more than 8 bits; save it with 8, as a gray or indexed PNG")
-        if opened.mode not in _MODES:
-            raise BadPair(
-                f"{what} has colours ({opened.mode}); expected the number of a class in each pixel, as in a gray or an "
-                "indexed PNG"
-            )
-        values = np.asarray(opened).astype(np.uint8)
-    return Image.fromarray(values)
 
 
 class MaskSource(FolderSource):
@@ -105,7 +75,7 @@ class MaskSource(FolderSource):
         mask = self._read_mask(os.path.join(self.root, self.masks[position]), file)
         if image.shape[:2] != self.inner:
             height, width = image.shape[:2]
-            raise BadPair(
+            raise BadMask(
                 f"the image `{file}` is {height}x{width}, but others are {self.inner[0]}x{self.inner[1]}; set "
                 "`data.image_size: [height, width]` to resize all images"
             )
@@ -115,17 +85,19 @@ class MaskSource(FolderSource):
 
     def _read_mask(self, file: str, image: str) -> Array:
         """The mask of an image, uint8 [height, width], without a border."""
-        opened = read_mask(file, self.most_megapixels)
-        height, width, _ = image_header(Path(image), self.most_megapixels)
-        if opened.size != (width, height):
-            raise BadPair(
-                f"the mask `{file}` is {opened.height}x{opened.width}, but its image `{image}` is {height}x{width}; "
-                "bring them to one size"
+        numbers = read_mask(file, self.most_megapixels)
+        size = image_header(Path(image), self.most_megapixels)[:2]
+        if numbers.shape != size:
+            raise BadMask(
+                f"the mask `{file}` is {numbers.shape[0]}x{numbers.shape[1]}, but its image `{image}` is "
+                f"{size[0]}x{size[1]}; bring them to one size"
             )
-        self._check_numbers(file, np.asarray(opened))
-        if self.resize is not None and opened.size != (self.inner[1], self.inner[0]):
-            opened = RESIZERS[self.resize](opened, self.inner[1], self.inner[0], nearest=True, fill=self.target.ignore)
-        return np.asarray(opened)
+        self._check_numbers(file, numbers)
+        if self.resize is None or size == self.inner:
+            return numbers
+        height, width = self.inner
+        resized = RESIZERS[self.resize](as_image(numbers), width, height, nearest=True, fill=self.target.ignore)
+        return np.asarray(resized)
 
     def _check_numbers(self, file: str, values: Array) -> None:
         counts = np.bincount(values.ravel(), minlength=256)
@@ -136,11 +108,18 @@ class MaskSource(FolderSource):
         if len(strange):
             listed = ", ".join(f"{number} ({counts[number]:,} pixels)" for number in strange[:_LISTED])
             more = ", ..." if len(strange) > _LISTED else ""
-            raise BadPair(
+            raise BadMask(
                 f"the mask `{file}` holds {listed}{more}, but there are the classes 0 to {self.target.size - 1}"
                 + (f" and {self.target.ignore} is ignored" if self.target.ignore is not None else "")
                 + "; correct the mask, add a class, or set `data.ignore`"
             )
+
+
+def as_image(numbers: Array) -> Any:
+    """A mask as an image of Pillow's mode `L`."""
+    from PIL import Image
+
+    return Image.fromarray(numbers)
 
 
 def _border(target: Target) -> int:
@@ -157,7 +136,7 @@ class Pairs:
         self.info = info
         self.splits = tuple(listing.splits)
         self.notes = listing.notes
-        self.problems = [BadPair(line) for line in listing.unpaired]
+        self.problems = [BadMask(line) for line in listing.unpaired]
         self._opened: dict[str, MaskSource] = {}
 
     @property

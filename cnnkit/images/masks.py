@@ -1,12 +1,11 @@
-"""Masks: PNG images whose pixels are the numbers of classes; and the padding of images and masks."""
+"""Masks: PNG images whose pixels are the numbers of classes."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.errors import CnnkitError
-from cnnkit.images.formats import MOST_MEGAPIXELS, open_image
+from cnnkit.images.formats import MOST_MEGAPIXELS, CorruptImage, open_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +18,8 @@ _SPREAD = {"L;2": 85, "L;4": 17}
 _REFUSED = {"I;16": "has 16 bits a pixel", "LA": "has an alpha channel"}
 
 
-class NoMask(CnnkitError):
-    """A file is an image, but not one whose pixels say classes."""
+class BadMask(CorruptImage):
+    """A mask that no network can learn from; never left out in silence, as other images may be."""
 
 
 def read_mask(file: str | os.PathLike[str], most_megapixels: float = MOST_MEGAPIXELS) -> np.ndarray[Any, Any]:
@@ -29,16 +28,16 @@ def read_mask(file: str | os.PathLike[str], most_megapixels: float = MOST_MEGAPI
     Of a palette the indices count, not the colours; of grey values of 1, 2 or 4 bits, the values as they are stored.
 
     Raises:
-        NoMask: if its pixels are colours, have 16 bits, or were stored in a format that need not keep them exactly.
+        BadMask: if its pixels are colours, have 16 bits, or were stored in a format that need not keep them exactly.
         CorruptImage: if it cannot be read, see `open_image`.
     """
     with open_image(file, most_megapixels) as image:
         name = os.fspath(file)
         if image.format != "PNG":
-            raise NoMask(f"the mask `{name}` is a {image.format} file; expected PNG", _SAVE_AS)
+            raise BadMask(f"the mask `{name}` is a {image.format} file; expected PNG", _SAVE_AS)
         if image.mode not in ("1", "L", "P"):
             reason = _REFUSED.get(image.mode, f"is a colour image ({image.mode})")
-            raise NoMask(f"the mask `{name}` {reason}; expected one number of a class, 0..255, a pixel", _SAVE_AS)
+            raise BadMask(f"the mask `{name}` {reason}; expected one number of a class, 0..255, a pixel", _SAVE_AS)
 
         import numpy as np
         from PIL import ImageOps
@@ -47,17 +46,3 @@ def read_mask(file: str | os.PathLike[str], most_megapixels: float = MOST_MEGAPI
         raw = image.tile[0].args if image.tile else None
         turned = ImageOps.exif_transpose(image)
         return np.asarray(turned).astype(np.uint8) // np.uint8(_SPREAD.get(str(raw), 1))
-
-
-def padding(shape: tuple[int, ...], pad_to: int) -> tuple[int, int, int, int]:
-    """The rows and columns to add to an image so that `pad_to` divides its sides.
-
-    Args:
-        shape: (height, width) or (height, width, channels).
-        pad_to: At least 1.
-
-    Returns:
-        (top, bottom, left, right). Of an odd number, the larger half is at the bottom and on the right.
-    """
-    height, width = (-side % pad_to for side in shape[:2])
-    return height // 2, height - height // 2, width // 2, width - width // 2

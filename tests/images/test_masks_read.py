@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from cnnkit.images.formats import CorruptImage
-from cnnkit.images.masks import NoMask, padding, read_mask
+from cnnkit.images.masks import BadMask, read_mask
+from cnnkit.images.padding import padding_to
 
 IDS = np.array([[0, 1, 2], [3, 2, 1]], np.uint8)
 
@@ -67,7 +68,7 @@ def test_numbers_of_few_bits_are_those_in_the_file(tmp_path, bits, color):
 )
 def test_other_images_are_no_masks(tmp_path, image, name, says):
     image.save(tmp_path / name)
-    with pytest.raises(NoMask, match=says) as caught:
+    with pytest.raises(BadMask, match=says) as caught:
         read_mask(tmp_path / name)
     assert name in str(caught.value)
 
@@ -81,7 +82,7 @@ def test_a_damaged_mask(tmp_path):
 @pytest.mark.parametrize("pad_to", [1, 2, 7, 16])
 def test_padding_is_the_least_that_does(pad_to):
     for height in range(1, 40):
-        top, bottom, left, right = padding((height, 45, 3), pad_to)
+        top, bottom, left, right = padding_to(height, 45, pad_to)
         assert top + bottom == next(more for more in range(pad_to) if (height + more) % pad_to == 0)
         assert left + right == next(more for more in range(pad_to) if (45 + more) % pad_to == 0)
         assert bottom - top in (0, 1)

@@ -106,7 +106,7 @@ def broken(folder: Path) -> None:
     """50 pairs, of which one mask has another name, one another size, one an unknown number, and one colours."""
     write_scenes(folder, 50)
     masks = folder / "masks"
-    (masks / "003.png").rename(masks / "003_mask.png")
+    (masks / "003.png").rename(masks / "00B.png")
     Image.open(masks / "007.png").resize((16, 32)).save(masks / "007.png")
     strange = np.asarray(Image.open(masks / "011.png")).copy()
     strange[5, 5:8] = 77
@@ -123,10 +123,10 @@ def test_all_that_is_wrong_with_pairs_is_told_at_once_before_training(tmp_path: 
     assert code == 1
     assert "4 images or masks cannot be used" in output
     for words in (
-        "images/003.png` has no mask; is it",
+        "images/003.png` has no mask, and the mask",
         "masks/007.png` is 32x16, but its image",
         "masks/011.png` holds 77 (3 pixels)",
-        "masks/013.png` has colours (RGB)",
+        "masks/013.png` is a colour image (RGB)",
     ):
         assert words in output, output
     assert not (tmp_path / "run" / "metrics.csv").exists()
