@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -95,3 +95,9 @@ class Segmentation(Task):
 
         assert isinstance(predictions, Predictions)
         return mistakes_sheet(predictions, title, count, path)
+
+    def sample(self, batch: Mapping[str, Any], index: int, target: Target) -> tuple[Any, str]:
+        from cnnkit.tasks.segmentation.colours import masked
+
+        image, _ = super().sample(batch, index, target)
+        return masked(image, batch["segmentation_masks"][index][..., 0], target.size, target.ignore), ""

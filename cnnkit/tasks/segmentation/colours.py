@@ -54,6 +54,12 @@ def overlay(image: NDArray[np.uint8], mask: NDArray[Any], classes: int, opacity:
     return np.rint((1 - opacity) * image.astype(np.float32) + opacity * colours).astype(np.uint8)
 
 
+def masked(image: NDArray[np.uint8], mask: NDArray[Any], classes: int, ignore: int | None) -> NDArray[np.uint8]:
+    """An image under its mask, where ignored pixels show the image alone."""
+    covered = overlay(image, np.where(mask == ignore, 0, mask) if ignore is not None else mask, classes)
+    return covered if ignore is None else np.where((mask == ignore)[..., None], image, covered)
+
+
 def errors(truth: NDArray[Any], predicted: NDArray[Any], ignore: int | None) -> NDArray[np.uint8]:
     """Where a prediction is wrong, uint8 [height, width, 3]; ignored pixels are black."""
     picture = np.where((truth == predicted)[..., None], np.array(rgb(RIGHT), np.uint8), np.array(rgb(WRONG), np.uint8))
