@@ -12,12 +12,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cnnkit.errors import CnnkitError
+from cnnkit.format.fields import is_number
+from cnnkit.images.padding import cropped
 from cnnkit.pages import style_sheet
 from cnnkit.pages.security import Application, Protected, own_names
 from cnnkit.runs.arrays import read_array, read_arrays
 from cnnkit.runs.directory import Run
+from cnnkit.runs.listing import task_of
 from cnnkit.runs.progress import read_state, request_stop
-from cnnkit.runs.ranking import ranked
+from cnnkit.runs.samples import read_samples
 from cnnkit.runs.trained import open_run
 from cnnkit.training.snapshots import MOST_KERNELS
 
@@ -37,8 +40,6 @@ _SHOWN = (
     "monitor",
     "step",
     "steps",
-    "loss",
-    "accuracy",
     "images_per_second",
     "eta_seconds",
     "updated",
@@ -57,9 +58,9 @@ class LiveApp:
     """The ASGI application that shows one run.
 
     * `GET /`: the page; `GET /static/...`: its style sheets and modules.
-    * `GET /state`: the state (see `read_state`), the rows of metrics.csv, the class names, the test metrics.
+    * `GET /state`: the state (see `read_state`), the task's figures, the rows of metrics.csv, the test metrics.
     * `GET /filters.png?when=before|now`: the first kernels.
-    * `GET /samples`: the guesses for the test images; `GET /images/<n>.png`: these images.
+    * `GET /samples`: what the network says of the test images; `GET /images/<n>.png`: these images.
     * `POST /stop`: asks the training to end; 409 where none is running.
 
     Args:
@@ -134,7 +135,7 @@ class LiveApp:
 
 def run_state(run: Run) -> dict[str, Any]:
     """What the page shows of a run, as JSON values."""
-    state = read_state(run)
+    state, figures = read_state(run), task_of(run).columns
     running = state["status"] in ("starting", "training", "evaluating")
     try:
         rows = run.read_metrics()
@@ -144,11 +145,14 @@ def run_state(run: Run) -> dict[str, Any]:
         "run": run.name,
         "folder": _folder_number(run),
         **{name: _without_folders(state[name]) for name in _SHOWN if name in state},
+        # The loss, the headline, and further ones; their values over the running epoch have their names.
+        "figures": [{"name": one.name, "label": one.label, "is_share": one.is_share} for one in figures],
+        **{one.name: state[one.name] for one in figures if is_number(state.get(one.name))},
         "stopping": running and run.stop_request.exists(),
         "filters_shown": min(state.get("filters") or 0, MOST_KERNELS),
         "rows": [{name: value if math.isfinite(value) else None for name, value in row.items()} for row in rows],
         # That of an earlier evaluation says nothing of a run that goes on.
-        "test": None if running else _test_metrics(run),
+        "test": None if running else _test_metrics(run, [one.name for one in figures]),
     }
 
 
@@ -166,10 +170,10 @@ def _without_folders(value: Any) -> Any:
     return _FOLDERS.sub("", value) if isinstance(value, str) else value
 
 
-def _test_metrics(run: Run) -> dict[str, Any] | None:
+def _test_metrics(run: Run, figures: Sequence[str]) -> dict[str, Any] | None:
     try:
         metrics = open_run(run).evaluation
-        return {name: metrics[name] for name in ("accuracy", "loss", "images")}
+        return {name: metrics.get(name) for name in (*figures, "images")}
     except CnnkitError:
         return None
 
@@ -196,33 +200,32 @@ def guesses(run: Run) -> dict[str, Any]:
     """What the network says of the test images.
 
     Returns:
-        `epoch` (None before the first snapshot) and `images`: for each its class, and the likeliest classes with their
-        probabilities, the likeliest first.
+        `epoch` (None before the first snapshot), the `kind` of the answers, and `images`: for each, what
+        `Answers.guess` says.
     """
-    samples, snapshot = _read(read_arrays, run, run.live_samples), _read(read_arrays, run, run.live_snapshot)
     try:
-        return _guesses(samples, snapshot, open_run(run).interface.class_names)
-    # One of them is not there yet, or damaged.
-    except (TypeError, KeyError, ValueError, IndexError, CnnkitError):
+        trained = open_run(run)
+        answers = trained.task.answers(trained.interface)
+        _, targets = read_samples(run, trained.interface, answers)
+        snapshot = read_arrays(run, run.live_snapshot, ("epoch", answers.kept))
+        pairs = zip(snapshot[answers.kept], targets, strict=True)
+        images = [answers.guess(kept, target) for kept, target in pairs]
+        return {"epoch": int(snapshot["epoch"]), "kind": answers.kind, "images": images}
+    # One of the files is not there yet, or damaged.
+    except (FileNotFoundError, TypeError, ValueError, IndexError, CnnkitError):
         return {"epoch": None, "images": []}
 
 
-def _guesses(samples: Any, snapshot: Any, names: Sequence[str]) -> dict[str, Any]:
-    images = []
-    for label, row in zip(samples["labels"].tolist(), snapshot["probabilities"], strict=True):
-        likeliest = ranked(row, 3)
-        top = [{"class": names[index], "probability": float(row[index])} for index in likeliest]
-        images.append({"class": names[label], "right": likeliest[0] == label, "top": top})
-    return {"epoch": int(snapshot["epoch"]), "images": images}
-
-
 def image_png(run: Run, number: int) -> bytes | None:
-    """One of the test images, shrunk where it is large."""
-    samples = _read(read_arrays, run, run.live_samples)
-    images = samples.get("images") if samples is not None else None
-    if images is None or images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3, 4):
+    """One of the test images, without the border of the network's images, shrunk where it is large."""
+    try:
+        trained = open_run(run)
+        images, _ = read_samples(run, trained.interface, trained.task.answers(trained.interface))
+    except (FileNotFoundError, CnnkitError):
         return None
-    return _png(images[number], LARGEST_IMAGE) if 0 <= number < len(images) else None
+    if not 0 <= number < len(images):
+        return None
+    return _png(cropped(images[number], trained.interface.padding), LARGEST_IMAGE)
 
 
 def _read(read: Callable[[Run, Path], Read], run: Run, path: Path) -> Read | None:

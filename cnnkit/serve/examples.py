@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cnnkit import data
 from cnnkit.errors import CnnkitError, ConfigError
+from cnnkit.images.padding import cropped
 from cnnkit.images.pictures import encoded, picture_of
 from cnnkit.runs.samples import SAMPLES, read_samples
 from cnnkit.runs.trained import TrainedRun
@@ -66,8 +67,10 @@ def read_examples(trained: TrainedRun, answers: Answers) -> Examples:
         if isinstance(error, ConfigError):
             reason = error.problems[0].message
         return Examples([], [], f"There are no test images: {reason}", Frame())
-    files = [encoded(picture_of(image), compress_level=COMPRESSION) for image in images]
-    return Examples(files, [answers.truth(target) for target in targets], None, frame_of(images))
+    # As files are: whoever reads them adds the border.
+    inner = [cropped(image, trained.interface.padding) for image in images]
+    files = [encoded(picture_of(image), compress_level=COMPRESSION) for image in inner]
+    return Examples(files, [answers.truth(target) for target in targets], None, frame_of(np.stack(inner)))
 
 
 def _read(trained: TrainedRun, answers: Answers) -> tuple[NDArray[np.uint8], NDArray[Any]]:

@@ -354,6 +354,12 @@ def test_the_server_tells_the_state_rows_and_test_metrics(client: Any, finished:
     assert answer["rows"][0]["val_loss"] == pytest.approx(float(rows(finished)[0]["val_loss"]))
     metrics = finished.read_json(finished.evaluation)
     assert answer["test"] == {name: metrics[name] for name in ("accuracy", "loss", "images")}
+    assert answer["figures"] == [
+        {"name": "loss", "label": "loss", "is_share": False},
+        {"name": "accuracy", "label": "accuracy", "is_share": True},
+    ]
+    for name in ("loss", "accuracy"):
+        assert answer[name] == pytest.approx(answer["rows"][-1][name], rel=1e-6)
     assert answer["stopping"] is False
     assert (answer["best_epoch"], answer["monitor"]) == (Monitor().best_epoch(answer["rows"]), "val_accuracy")
 
@@ -363,6 +369,7 @@ def test_the_server_shows_kernels_and_guesses(client: Any, finished: Run) -> Non
 
     guesses = client.get("/samples").json()
     assert guesses["epoch"] == 3
+    assert guesses["kind"] == "classes"
     assert len(guesses["images"]) == 24
     with np.load(finished.live_snapshot) as snapshot, np.load(finished.live_samples) as samples:
         probabilities, labels, images = snapshot["probabilities"], samples["labels"], samples["images"]

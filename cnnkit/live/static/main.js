@@ -10,35 +10,8 @@ const PATIENCE_MILLISECONDS = 8000;
 
 const byId = (id) => document.getElementById(id);
 
-const charts = [
-  new Chart(byId("curves"), {
-    title: "Loss",
-    yLabel: "loss",
-    series: [
-      { name: "training", key: "loss", style: "training" },
-      { name: "validation", key: "val_loss", style: "validation" },
-    ],
-    format: (value) => significant(value),
-  }),
-  new Chart(byId("curves"), {
-    title: "Accuracy",
-    yLabel: "accuracy (%)",
-    series: [
-      { name: "training", key: "accuracy", style: "training" },
-      { name: "validation", key: "val_accuracy", style: "validation" },
-    ],
-    format: (value) => significant(100 * value),
-    largest: 1,
-  }),
-  new Chart(byId("curves"), {
-    title: "Learning rate",
-    yLabel: "learning rate",
-    series: [{ name: "", key: "learning_rate", style: "rate" }],
-    format: (value) => significant(value, 3, 1e-3),
-    logarithmic: true,
-    fromZero: true,
-  }),
-];
+/** One for each figure, and one for the learning rate; made when the server has told of the figures. */
+const charts = [];
 
 let latest = null;
 const shown = { rows: "", snapshot: null };
@@ -49,11 +22,57 @@ function setText(id, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
+// --- The figures of what is learned ---------------------------------------------------------------------
+
+/** The figure that counts, after the loss. */
+const headlineOf = (state) => state.figures[1];
+
+function textOf(figure, value, digits) {
+  return figure.is_share ? percent(value, digits) : significant(value);
+}
+
+const titleOf = ({ label }) => label.charAt(0).toUpperCase() + label.slice(1);
+
+function makeFigures(figures) {
+  for (const figure of figures) {
+    const entry = document.createElement("div");
+    const name = document.createElement("dt");
+    name.textContent = titleOf(figure);
+    const value = document.createElement("dd");
+    value.id = `figure-${figure.name}`;
+    entry.append(name, value);
+    byId("figures").insertBefore(entry, byId("speed").parentElement);
+    charts.push(
+      new Chart(byId("curves"), {
+        title: titleOf(figure),
+        yLabel: figure.is_share ? `${figure.label} (%)` : figure.label,
+        series: [
+          { name: "training", key: figure.name, style: "training" },
+          { name: "validation", key: `val_${figure.name}`, style: "validation" },
+        ],
+        format: (value) => significant(figure.is_share ? 100 * value : value),
+        largest: figure.is_share ? 1 : undefined,
+      }),
+    );
+  }
+  charts.push(
+    new Chart(byId("curves"), {
+      title: "Learning rate",
+      yLabel: "learning rate",
+      series: [{ name: "", key: "learning_rate", style: "rate" }],
+      format: (value) => significant(value, 3, 1e-3),
+      logarithmic: true,
+      fromZero: true,
+    }),
+  );
+}
+
 // --- What is shown --------------------------------------------------------------------------------------
 
 function statusText(state) {
+  const headline = headlineOf(state);
   const test = state.test
-    ? ` Test accuracy ${percent(state.test.accuracy, 2)} (${whole(state.test.images)} images).`
+    ? ` Test ${headline.label} ${textOf(headline, state.test[headline.name], 2)} (${whole(state.test.images)} images).`
     : "";
   if (state.stopping && state.status !== "evaluating") return "Stopping…";
   switch (state.status) {
@@ -84,18 +103,17 @@ function showProgress(state) {
   byId("epoch-progress").value = steps ? step / steps : 0;
   setText("run-text", epochs ? `epoch ${Math.min(epochs, running ? state.epoch : done)} of ${epochs}` : "");
   setText("epoch-text", steps ? `step ${whole(step)} of ${whole(steps)}` : "");
-  setText("loss", significant(state.loss));
-  setText("accuracy", percent(state.accuracy));
+  for (const figure of state.figures) setText(`figure-${figure.name}`, textOf(figure, state[figure.name]));
   setText("speed", whole(state.images_per_second));
   setText("eta", RUNNING.includes(state.status) ? duration(state.eta_seconds) : MISSING);
   const best = state.rows.find((row) => row.epoch === state.best_epoch);
-  setText("best", best ? `${best.epoch} (${bestValue(best, state.monitor)})` : MISSING);
+  setText("best", best ? `${best.epoch} (${bestValue(best, headlineOf(state), state.monitor)})` : MISSING);
 }
 
 // What made an epoch the best one; a state of an older version does not name the metric.
-function bestValue(row, monitor = "val_accuracy") {
-  const accuracy = ["accuracy", "val_accuracy"].includes(monitor);
-  return accuracy ? percent(row[monitor], 2) : `${monitor} ${significant(row[monitor])}`;
+function bestValue(row, headline, monitor = `val_${headline.name}`) {
+  const isHeadline = [headline.name, `val_${headline.name}`].includes(monitor);
+  return isHeadline ? textOf(headline, row[monitor], 2) : `${monitor} ${significant(row[monitor])}`;
 }
 
 function showRows(state) {
@@ -145,7 +163,7 @@ async function showSnapshot(state) {
   const epoch = state.snapshot_epoch ?? null;
   if (epoch === null || epoch === shown.snapshot) return;
   if (state.filters) showFilters(epoch, state.filters, state.filters_shown);
-  if (state.images) showSamples(await ask("samples"));
+  if (state.images) await showSamples(await ask("samples"));
   else if (state.images_problem) showNoSamples(state.images_problem);
   // Not before: what could not be fetched is asked for again.
   shown.snapshot = epoch;
@@ -164,6 +182,7 @@ async function show(state) {
     location.reload();
     return;
   }
+  if (!charts.length) makeFigures(state.figures);
   latest = state;
   setText("run", state.run);
   const progress = state.status === "training" ? `epoch ${state.epoch}/${state.epochs}` : state.status;

@@ -1,6 +1,4 @@
-// The network's filters and its guesses for a few test images.
-
-import { percent } from "./format.js";
+// The network's filters, and what it says of a few test images.
 
 const byId = (id) => document.getElementById(id);
 
@@ -19,13 +17,15 @@ export function showFilters(epoch, count, shown) {
 }
 
 /** Shows what the network says of the test images; `guesses` is the answer of /samples. */
-export function showSamples({ epoch, images }) {
+export async function showSamples({ epoch, kind, images }) {
   byId("samples").hidden = images.length === 0;
   if (images.length === 0) return;
-  const right = images.filter((image) => image.right).length;
-  byId("samples-note").textContent = `After epoch ${epoch}: ${right} of ${images.length} right. ` +
-    "They are always the same images; the whole test split is measured at the end.";
+  const { card, fill, summary } = await import(`./kind-${kind}.js`);
+  byId("samples-note").textContent =
+    `After epoch ${epoch}: ${summary(images)}. They are always the same images; the whole test split is measured at ` +
+    "the end.";
   const list = byId("sample-list");
+  list.classList.add(`kind-${kind}`);
   if (list.children.length !== images.length) list.replaceChildren(...images.map(card));
   images.forEach((image, index) => fill(list.children[index], image));
 }
@@ -33,35 +33,4 @@ export function showSamples({ epoch, images }) {
 export function showNoSamples(problem) {
   byId("samples").hidden = false;
   byId("samples-note").textContent = `The test images cannot be shown: ${problem}`;
-}
-
-function card(image, index) {
-  const item = document.createElement("li");
-  const picture = document.createElement("img");
-  picture.src = `images/${index}.png`;
-  picture.alt = `Test image of the class ${image.class}`;
-  picture.className = "pixels";
-  const bar = document.createElement("progress");
-  bar.setAttribute("aria-hidden", "true");
-  const guess = document.createElement("p");
-  const truth = document.createElement("p");
-  truth.className = "muted";
-  item.append(picture, guess, bar, truth);
-  return item;
-}
-
-function fill(item, image) {
-  const [best] = image.top;
-  const [, guess, bar, truth] = item.children;
-  guess.className = image.right ? "good" : "bad";
-  const mark = document.createElement("span");
-  mark.className = "mark";
-  mark.textContent = image.right ? "✓ " : "✗ ";
-  mark.setAttribute("role", "img");
-  mark.setAttribute("aria-label", image.right ? "right:" : "wrong:");
-  const probability = percent(best.probability, best.probability > 0.9995 ? 0 : 1).replace(" ", "\u00a0");
-  guess.replaceChildren(mark, `${best.class}, ${probability}`);
-  bar.value = best.probability;
-  truth.textContent = image.right ? "" : `is ${image.class}`;
-  item.title = image.top.map((one) => `${one.class}: ${percent(one.probability)}`).join(", ");
 }

@@ -95,7 +95,7 @@ class ClassAnswers(Answers):
         """`class`, the true one, whether that is `right`, and `top`: the three likeliest with their probabilities."""
         likeliest = ranked(kept, 3)
         top = [{"class": self.class_names[index], "probability": float(kept[index])} for index in likeliest]
-        return {**self.truth(target), "right": likeliest[0] == target, "top": top}
+        return {**self.truth(target), "right": likeliest[0] == int(target), "top": top}
 
     def probabilities(self, outputs: Any) -> NDArray[np.float64]:
         """The class probabilities, [images, classes], for the network's outputs.
