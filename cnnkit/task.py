@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
+    from cnnkit.report.facts import Facts
+    from cnnkit.report.parts import Outcome, Section
     from cnnkit.runs.directory import Run
     from cnnkit.runs.interface import Interface
     from cnnkit.runs.trained import TrainedRun
@@ -384,6 +386,22 @@ class Task(NamedObject):
     def draw_predictions(self, predictions: TaskPredictions, title: str, count: int, path: Path) -> bool:
         """The same of what was said of any split; False where nothing was wrong, so that nothing is drawn."""
         raise NotImplementedError
+
+    def read_predictions(self, trained: TrainedRun) -> TaskPredictions:
+        """What predictions.csv says of a run's test images.
+
+        Raises:
+            CnnkitError: if the run was not evaluated, or the file is broken.
+        """
+        raise NotImplementedError
+
+    def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
+        """What a run's report says first of its evaluation.json; None for no more than the task's figures."""
+        return None
+
+    def sections(self, facts: Facts) -> Sequence[Section]:
+        """Its own sections in a run's report, after the learning curves; each is there whatever the run lacks."""
+        return ()
 
     def answers(self, interface: Interface) -> Answers:
         """How a network of this interface answers for images, in `predict` and `serve`."""

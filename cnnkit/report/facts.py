@@ -11,7 +11,6 @@ from cnnkit.report.page import Missing, attempt
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.trained import TrainedRun
-from cnnkit.tasks.classification.predictions import Predictions, read_predictions
 from cnnkit.terminal.console import format_duration
 
 
@@ -24,6 +23,7 @@ class Facts:
         epochs: The rows of metrics.csv; none if no epoch has ended.
         epochs_problem: Why the file cannot be read; None where it can.
         evaluation: evaluation.json.
+        predictions: What the task reads of predictions.csv.
     """
 
     trained: TrainedRun
@@ -33,7 +33,7 @@ class Facts:
     epochs: list[dict[str, float]]
     epochs_problem: Missing | None
     evaluation: dict[str, Any] | Missing
-    predictions: Predictions | Missing
+    predictions: Any | Missing
 
     @property
     def run(self) -> Run:
@@ -94,7 +94,7 @@ def read_facts(trained: TrainedRun) -> Facts:
         [] if isinstance(epochs, Missing) else epochs,
         epochs if isinstance(epochs, Missing) else None,
         evaluation,
-        evaluation if isinstance(evaluation, Missing) else attempt(read_predictions, trained),
+        evaluation if isinstance(evaluation, Missing) else attempt(trained.task.read_predictions, trained),
     )
 
 

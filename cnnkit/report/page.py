@@ -45,28 +45,45 @@ def attempt(make: Callable[..., Made], *arguments: Any) -> Made | Missing:
         return Missing(f"This part could not be made: {type(error).__name__}: {reason}")
 
 
+def percent(value: float, digits: int = 2) -> str:
+    """A share, 0..1, in percent."""
+    # No line break before the sign.
+    return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
 def render(template: str, **context: Any) -> str:
     """A template of this package as HTML; every text in `context` is escaped."""
+    own = (files(__name__.rpartition(".")[0]) / "templates" / "report.css").read_text(encoding="utf-8")
+    return _environment().get_template(template).render(style=_markup(style_sheet() + own), **context)
+
+
+def render_part(package: str, template: str, values: Mapping[str, Any]) -> Any:
+    """A template of another package, see `parts.Section`, as markup for one of this package's."""
+    return _markup(_environment(package).get_template(template).render(values))
+
+
+def _environment(package: str | None = None) -> Any:
+    """What finds templates: in a package where one is given, and in this one."""
     import jinja2
 
+    folders = [jinja2.PackageLoader(name, "templates") for name in (package, "cnnkit.report") if name is not None]
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cnnkit.report", "templates"),
+        loader=jinja2.ChoiceLoader(folders),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(
-        # No line break before the sign.
-        percent=lambda value, digits=2: f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%",
+        percent=percent,
         number=lambda value: f"{value:,}",
         bytes=format_bytes,
         duration=format_duration,
         joined=lambda values: " × ".join(str(value) for value in values),
+        part=lambda section: attempt(render_part, section.package, section.template, section.values),
     )
     environment.tests["missing"] = lambda value: isinstance(value, Missing)
-    own = (files(__name__.rpartition(".")[0]) / "templates" / "report.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render(style=_markup(style_sheet() + own), **context)
+    return environment
 
 
 def _markup(text: str) -> Any:

@@ -7,11 +7,11 @@ from typing import Any
 
 from cnnkit.files import write_atomically
 from cnnkit.report import network, origins, setting
+from cnnkit.report.curves import curve_drawings
 from cnnkit.report.facts import Facts, read_facts
-from cnnkit.report.page import Missing, attempt, render
+from cnnkit.report.page import attempt, render
+from cnnkit.report.parts import outcome_of
 from cnnkit.runs.trained import TrainedRun
-from cnnkit.tasks.classification import report, report_examples
-from cnnkit.tasks.classification.metrics import differs_from_cross_entropy
 
 
 def write_report(trained: TrainedRun, path: Path | None = None) -> Path:
@@ -32,23 +32,13 @@ def write_report(trained: TrainedRun, path: Path | None = None) -> Path:
 
 
 def _context(facts: Facts) -> dict[str, Any]:
-    evaluation = facts.evaluation
-
-    def of_evaluation(make: Any) -> Any:
-        return evaluation if isinstance(evaluation, Missing) else attempt(make, evaluation)
-
+    parts = facts.trained.task.sections(facts)
     return {
         "facts": facts,
-        "result": of_evaluation(report.result),
-        "loss_apart": of_evaluation(differs_from_cross_entropy),
-        "curves": attempt(report.curve_drawings, facts.epochs, facts.trained.task.columns, facts.best_epoch)
-        if facts.epochs
-        else Missing(facts.training),
-        "classes": of_evaluation(report.class_table),
-        "matrix": of_evaluation(report.confusion),
-        "calibration": attempt(report.calibration, facts.predictions),
-        "pairs": attempt(report_examples.pairs, facts),
-        "mistakes": attempt(report_examples.mistakes, facts),
+        "outcome": attempt(outcome_of, facts),
+        "curves": attempt(curve_drawings, facts),
+        "parts": parts,
+        "own": [(one.key, one.title) for one in parts],
         "architecture": attempt(network.architecture, facts),
         "layers": attempt(network.layer_table, facts),
         "filters": attempt(network.filters, facts),

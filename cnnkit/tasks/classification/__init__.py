@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
+    from cnnkit.report.facts import Facts
+    from cnnkit.report.parts import Outcome, Section
     from cnnkit.runs.directory import Run
     from cnnkit.runs.interface import Interface
     from cnnkit.runs.trained import TrainedRun
@@ -102,6 +104,21 @@ class Classification(Task):
             return False
         mistakes_sheet(predictions, title, count, path)
         return True
+
+    def read_predictions(self, trained: TrainedRun) -> TaskPredictions:
+        from cnnkit.tasks.classification.predictions import read_predictions
+
+        return read_predictions(trained)
+
+    def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
+        from cnnkit.tasks.classification.report import outcome
+
+        return outcome(evaluation)
+
+    def sections(self, facts: Facts) -> Sequence[Section]:
+        from cnnkit.tasks.classification.report import sections
+
+        return sections(facts)
 
     def answers(self, interface: Interface) -> Answers:
         from cnnkit.tasks.classification.answers import ClassAnswers

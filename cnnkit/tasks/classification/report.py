@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cnnkit.plots import style
-from cnnkit.report.page import Missing, figure
-from cnnkit.task import Figure
+from cnnkit.report.facts import Facts
+from cnnkit.report.page import Missing, attempt, figure, percent
+from cnnkit.report.parts import Outcome, Section, Tile, metric_tiles
+from cnnkit.tasks.classification.metrics import differs_from_cross_entropy
+from cnnkit.tasks.classification.report_examples import mistakes, pairs
 
 #: Above these numbers, only the worst classes are listed at first, and the matrix is a picture.
 MOST_CLASSES_AT_ONCE = 20
@@ -49,6 +52,52 @@ def result(evaluation: dict[str, Any]) -> Result:
     images = int(evaluation["images"])
     right = round(evaluation["accuracy"] * images)
     return Result(evaluation["accuracy"], images, images - right, *accuracy_interval(right, images))
+
+
+def outcome(evaluation: dict[str, Any]) -> Outcome:
+    """The accuracy with its interval, and the other figures.
+
+    Args:
+        evaluation: evaluation.json.
+    """
+    measured = result(evaluation)
+    accuracy = percent(measured.accuracy)
+    interval = f"95 % interval: {percent(measured.low)} to {percent(measured.high)}"
+    tiles = [Tile("Test accuracy", accuracy, interval)]
+    if len(evaluation["per_class"]) > 5:
+        tiles.append(Tile("Top-5 accuracy", percent(evaluation["top_5_accuracy"])))
+    loss = f"{evaluation['loss']:.4f}"
+    if differs_from_cross_entropy(evaluation):
+        tiles.append(Tile("Test loss", loss, evaluation["loss_function"]))
+        tiles.append(Tile("Cross-entropy", f"{evaluation['cross_entropy']:.4f}", "nats"))
+    else:
+        tiles.append(Tile("Test loss", loss, "cross-entropy, nats"))
+    tiles.append(Tile("Calibration error", f"{evaluation['calibration_error']:.4f}", "0 is perfect"))
+    tiles.append(Tile("Macro F1", f"{evaluation['macro_f1']:.4f}"))
+    return Outcome(
+        accuracy,
+        f"{accuracy} of {measured.images:,} test images classified correctly",
+        [*tiles, *metric_tiles(evaluation)],
+        f"({measured.errors:,} error{'' if measured.errors == 1 else 's'})",
+    )
+
+
+def sections(facts: Facts) -> list[Section]:
+    """Classes, calibration and mistakes."""
+    evaluation = facts.evaluation
+
+    def of_evaluation(make: Callable[[dict[str, Any]], Any]) -> Any:
+        return evaluation if isinstance(evaluation, Missing) else attempt(make, evaluation)
+
+    def section(title: str, **values: Any) -> Section:
+        return Section(title.lower(), title, __package__, f"{title.lower()}.html", values)
+
+    classes, matrix = of_evaluation(class_table), of_evaluation(confusion)
+    return [
+        section("Classes", evaluation=evaluation, classes=classes, matrix=matrix),
+        section("Calibration", calibration=attempt(calibration, facts.predictions)),
+        section("Mistakes", pairs=attempt(pairs, facts), mistakes=attempt(mistakes, facts)),
+    ]
 
 
 @dataclass(frozen=True)
@@ -146,19 +195,3 @@ def calibration(predictions: Any) -> Calibration | Missing:
     confidence = float(probabilities.max(axis=1).mean())
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
     return Calibration(error, confidence, accuracy, figure(svg, "reliability", described))
-
-
-def curve_drawings(
-    epochs: Sequence[dict[str, float]], figures: Sequence[Figure], best_epoch: int | None
-) -> list[Any] | Missing:
-    """The figures and the learning rate over the epochs, one drawing each."""
-    from cnnkit.plots.learning_curves import curve_figures
-
-    best = f" The best epoch, {best_epoch}, is marked." if best_epoch is not None else ""
-    last = epochs[-1]
-    drawings: list[Any] = []
-    for panel, drawing in curve_figures(epochs, figures, best_epoch):
-        ends = ", ".join(f"{key.replace('_', ' ')} {last[key]:.4g}" for key in panel.columns if key in last)
-        described = f"{panel.title} over {len(epochs)} epochs; at the end {ends}.{best}"
-        drawings.append(figure(style.as_svg(drawing), f"curve-{len(drawings)}", described))
-    return drawings
