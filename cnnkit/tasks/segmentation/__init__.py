@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
+    from cnnkit.report.facts import Facts
+    from cnnkit.report.parts import Outcome, Section
     from cnnkit.runs.directory import Run
     from cnnkit.runs.interface import Interface
     from cnnkit.runs.trained import TrainedRun
@@ -78,6 +80,21 @@ class Segmentation(Task):
         from cnnkit.tasks.segmentation.tables import evaluation_table
 
         return evaluation_table(metrics)
+
+    def read_predictions(self, trained: TrainedRun) -> TaskPredictions:
+        from cnnkit.tasks.segmentation.predictions import read_predictions
+
+        return read_predictions(trained)
+
+    def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
+        from cnnkit.tasks.segmentation.report import outcome
+
+        return outcome(evaluation)
+
+    def sections(self, facts: Facts) -> Sequence[Section]:
+        from cnnkit.tasks.segmentation.report import sections
+
+        return sections(facts)
 
     def answers(self, interface: Interface) -> Answers:
         from cnnkit.tasks.segmentation.answers import MaskAnswers

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
 from cnnkit.plots.sheets import Picture, Row, sheet
@@ -39,24 +41,31 @@ def mistakes(trained: TrainedRun, count: int, path: Path) -> None:
         raise CnnkitError(f"every pixel of the test images of `{trained.run.path}` is right; there is nothing to show")
 
 
+def compared(predictions: Predictions, places: NDArray[np.int64]) -> Iterator[tuple[int, Any, Any, Any]]:
+    """Images of a split with their masks: the place of each, the image, the true mask, and what the network says."""
+    if not len(places):
+        return
+    split = predictions.open_split()
+    for start in range(0, len(places), _BATCH):
+        chosen = places[start : start + _BATCH]
+        images = split.read(chosen)
+        yield from zip(chosen.tolist(), images, split.read_masks(chosen), predictions.predict(images), strict=True)
+
+
 def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path) -> bool:
     """Draws what `mistakes` does for the images of any split; False where every pixel is right."""
     places = predictions.worst[:count]
     if not len(places):
         return False
-    split = predictions.open_split()
     names, ignore = predictions.target.all_names, predictions.target.ignore
     pictures: list[Picture] = []
-    for start in range(0, len(places), _BATCH):
-        chosen = places[start : start + _BATCH]
-        images, masks = split.read(chosen), split.read_masks(chosen)
-        for place, image, truth, guess in zip(chosen, images, masks, predictions.predict(images), strict=True):
-            iou = f"mean IoU {predictions.mean_iou[place]:.1%}\nworst: {predictions.worst_class[place]}"
-            pictures += [
-                Picture(image, predictions.identities[place]),
-                Picture(coloured(truth, len(names), ignore), "truth"),
-                Picture(coloured(guess, len(names), None), iou),
-                Picture(errors(truth, guess, ignore), f"{predictions.pixel_accuracy[place]:.1%} right"),
-            ]
+    for place, image, truth, guess in compared(predictions, places):
+        iou = f"mean IoU {predictions.mean_iou[place]:.1%}\nworst: {predictions.worst_class[place]}"
+        pictures += [
+            Picture(image, predictions.identities[place]),
+            Picture(coloured(truth, len(names), ignore), "truth"),
+            Picture(coloured(guess, len(names), None), iou),
+            Picture(errors(truth, guess, ignore), f"{predictions.pixel_accuracy[place]:.1%} right"),
+        ]
     sheet(title, [Row("", pictures), legend(names)], path, columns=8, note=_NOTE)
     return True

@@ -1,0 +1,120 @@
+"""How good the masks of a run are, prepared for its report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnkit.report.facts import Facts
+from cnnkit.report.page import Missing, Picture, attempt, drawing, percent, picture
+from cnnkit.report.parts import Outcome, Section, Tile, metric_tiles
+from cnnkit.tasks.segmentation.colours import COLOURS, coloured, errors
+from cnnkit.tasks.segmentation.pictures import compared
+from cnnkit.tasks.segmentation.predictions import Predictions
+from cnnkit.tasks.segmentation.tables import notes
+
+#: Images in the section of mistakes; their masks have at most so many pixels at a side, since a report is to be mailed.
+MISTAKES = 8
+_LARGEST_SIDE = 320
+
+_MEAN_IOU = "of intersection over union, over the classes that occur"
+
+
+def outcome(evaluation: dict[str, Any]) -> Outcome:
+    """Mean IoU, and the other figures.
+
+    Args:
+        evaluation: evaluation.json.
+    """
+    mean_iou, accuracy = percent(evaluation["mean_iou"]), percent(evaluation["pixel_accuracy"])
+    tiles = [
+        Tile("Mean IoU", mean_iou, _MEAN_IOU),
+        Tile("Pixel accuracy", accuracy, f"of {evaluation['pixels']:,} pixels"),
+        Tile("Class accuracy", percent(evaluation["class_accuracy"]), "mean recall of the classes"),
+        Tile("Mean Dice", percent(evaluation["mean_dice"])),
+        Tile("Test loss", f"{evaluation['loss']:.4f}", evaluation.get("loss_function", "")),
+    ]
+    return Outcome(
+        mean_iou,
+        f"Mean IoU {mean_iou} on {evaluation['images']:,} test images",
+        [*tiles, *metric_tiles({"metrics": {}, **evaluation})],
+        f"({accuracy} of their pixels are right)",
+    )
+
+
+def sections(facts: Facts) -> list[Section]:
+    """The classes, and the images whose masks are worst."""
+    evaluation = facts.evaluation
+    classes = evaluation if isinstance(evaluation, Missing) else attempt(class_table, evaluation)
+    return [
+        Section("classes", "Classes", __package__, "classes.html", {"classes": classes, "evaluation": evaluation}),
+        Section("mistakes", "Mistakes", __package__, "mistakes.html", {"mistakes": attempt(mistakes, facts)}),
+    ]
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The figures of each class.
+
+    Attributes:
+        rows: As in evaluation.json, with the `colour` of the class in pictures.
+        notes: What a reader should not miss.
+    """
+
+    rows: list[dict[str, Any]]
+    notes: list[str]
+
+
+def class_table(evaluation: dict[str, Any]) -> ClassTable:
+    """The table of all classes."""
+    scores = dict.fromkeys(("iou", "dice", "precision", "recall"))
+    rows = [
+        {**scores, **row, "colour": COLOURS[number % len(COLOURS)]}
+        for number, row in enumerate(evaluation["per_class"])
+    ]
+    return ClassTable(rows, notes(evaluation))
+
+
+@dataclass(frozen=True)
+class Example:
+    """A test image with the true mask, that of the network, and where they differ."""
+
+    identity: str
+    mean_iou: float
+    pixel_accuracy: float
+    worst_class: str
+    image: Picture
+    truth: Picture
+    guess: Picture
+    errors: Picture
+
+
+def mistakes(facts: Facts) -> list[Example] | Missing:
+    """The test images with the smallest mean IoU."""
+    predictions = facts.predictions
+    if isinstance(predictions, Missing):
+        return predictions
+    assert isinstance(predictions, Predictions)
+    classes, ignore = predictions.target.size, predictions.target.ignore
+    return [
+        Example(
+            predictions.identities[place],
+            predictions.mean_iou[place],
+            predictions.pixel_accuracy[place],
+            predictions.worst_class[place],
+            picture(image),
+            _drawn(coloured(truth, classes, ignore)),
+            _drawn(coloured(guess, classes, None)),
+            _drawn(errors(truth, guess, ignore)),
+        )
+        for place, image, truth, guess in compared(predictions, predictions.worst[:MISTAKES])
+    ]
+
+
+def _drawn(colours: NDArray[np.uint8]) -> Picture:
+    """A coloured mask, of a large one every n-th pixel, so that no colours mix."""
+    step = -(-max(colours.shape[:2]) // _LARGEST_SIDE)
+    return drawing(colours[::step, ::step], pixelated=max(colours.shape[:2]) <= _LARGEST_SIDE // 2)
