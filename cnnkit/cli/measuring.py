@@ -167,7 +167,7 @@ def predict(
     files = predicting.collect_images([Path(path) for path in paths])
     trained = open_run(chosen)
     interface, answers = trained.interface, trained.task.answers(trained.interface)
-    check_views(views, interface.image_shape)
+    check_views(views, interface.image_shape, per_pixel=trained.task.target.per_pixel)
     pictures = _picture_files(files, output, trained.task, answers)
     network, batch_size = trained.network(views)
     predictions = predicting.predict_images(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from cnnkit.errors import Problem
 from cnnkit.format.document import Node
 from cnnkit.format.explain import Path, format_path, locate
 from cnnkit.format.shapes import Shape
+from cnnkit.images.padding import padding_to
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Names
 from cnnkit.layers.blocks import BlockConfig, calls_in
@@ -28,6 +30,9 @@ from cnnkit.layers.resolved import leaves
 from cnnkit.layers.stack import StackError, Step, trace
 from cnnkit.layers.weight_paths import weight_paths
 from cnnkit.task import Task
+
+#: Numbers that a network may have to divide the sides of images by.
+_MULTIPLES = (2, 4, 8, 16, 32, 64)
 
 #: Names that the built model gives to what stands before the first layer.
 _TAKEN_NAMES = ("image", "normalization")
@@ -170,10 +175,27 @@ def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) 
     try:
         steps = _traced(parts, info, info.shape)
     except StackError as error:
-        report(("model", "layers", *error.path), error.message, error.inside)
+        report(("model", "layers", *error.path), error.message + sizes_that_do(parts, info), error.inside)
         return None
     _check_kernels([step.layer for step in steps], info, report)
     return steps
+
+
+def sizes_that_do(parts: Parts, info: DataSetInfo) -> str:
+    """The end of a message on sizes that do not fit: larger ones that would, where images with masks can be padded."""
+    if not info.target.per_pixel or any(info.padding):
+        return ""
+    height, width, channels = info.shape
+    for multiple in _MULTIPLES:
+        top, bottom, left, right = padding_to(height, width, multiple)
+        larger = (height + top + bottom, width + left + right)
+        if larger == (height, width):
+            continue
+        with contextlib.suppress(StackError):
+            if _traced(parts, info, (*larger, channels))[-1].output_shape[:2] == larger:
+                size = f"{larger[0]}x{larger[1]}"
+                return f"; images of {size} would do: `data.pad_to: {multiple}` adds a border that is cut off again"
+    return ""
 
 
 def _traced(parts: Parts, info: DataSetInfo, shape: Shape) -> list[Step]:

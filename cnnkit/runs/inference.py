@@ -42,12 +42,17 @@ def view_weights(tta: Sequence[str]) -> list[float]:
     return [weight / 2 for weight in weights for _ in range(2)] if "flip" in tta else weights
 
 
-def check_views(tta: Sequence[str], image_shape: Sequence[int]) -> None:
-    """Whether images are large enough.
+def check_views(tta: Sequence[str], image_shape: Sequence[int], *, per_pixel: bool = False) -> None:
+    """Whether images, and what is said of them, can be looked at in these ways.
+
+    Args:
+        per_pixel: Whether the network says something of each pixel.
 
     Raises:
-        UsageError: if they cannot be shifted: reflection needs a second row and column.
+        UsageError: if they cannot be shifted: reflection needs a second row and column, and pixels would change places.
     """
+    if "shift" in tta and per_pixel:
+        raise UsageError("--tta shift moves the pixels, and the network says something of each", "Use `--tta flip`.")
     if "shift" in tta and min(image_shape[:2]) < 2:
         size = "x".join(str(length) for length in image_shape[:2])
         raise UsageError(f"--tta shift needs images of at least 2x2 pixels, but the network takes {size}")
@@ -95,7 +100,11 @@ def compile_network(
             return scoped(images)
         views = _views(images, tta)
         scores = before_activation(tf.cast(scoped(tf.concat(views, axis=0)), tf.float32), head)
-        scores = tf.reshape(scores, [len(views), tf.shape(images)[0], scores.shape[-1]])
+        scores = tf.reshape(scores, [len(views), tf.shape(images)[0], *scores.shape[1:]])
+        if len(model.output_shape) == 4:
+            # What the mirror image shows on the left lies on the right.
+            straight, *mirrored = tf.unstack(scores, len(views))
+            scores = tf.stack([straight, *(tf.reverse(view, axis=[2]) for view in mirrored)])
         return activate(tf.tensordot(tf.constant(weights), scores, axes=1), head)
 
     spec = tf.TensorSpec([None, *model.inputs[0].shape[1:]], dtype)

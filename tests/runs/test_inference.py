@@ -156,3 +156,24 @@ def test_images_of_one_row_cannot_be_shifted() -> None:
         check_views(("shift",), (1, 8, 3))
     check_views(("flip",), (1, 8, 3))
     check_views(("flip", "shift"), (2, 2, 3))
+
+
+def test_a_mirror_image_says_of_each_pixel_what_lies_there() -> None:
+    """Averaged before the softmax, each pixel with itself."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(CLASSES, 3, padding="same", activation="softmax"),
+        ]
+    )
+    images = np.random.default_rng(0).integers(0, 256, (2, *SHAPE)).astype(np.uint8)
+    averaged = np.asarray(compile_network(model, head="softmax", tta=("flip",))(images))
+    plain, mirrored = model.predict(images, verbose=0), model.predict(images[:, :, ::-1], verbose=0)[:, :, ::-1]
+    product = np.sqrt(plain * mirrored)
+    np.testing.assert_allclose(averaged, product / product.sum(axis=-1, keepdims=True), rtol=1e-4)
+    with pytest.raises(UsageError, match="--tta shift moves the pixels"):
+        check_views(("shift",), SHAPE, per_pixel=True)

@@ -67,8 +67,8 @@ class MaskAnswers(Answers):
         """Each image's mask, whose pixels are class numbers and whose palette has the classes' colours; and both."""
         return [
             (
-                AnswerPicture("mask", cropped(mask, self.padding), self._colours),
-                AnswerPicture("overlay", cropped(overlay(image, mask, len(self.class_names)), self.padding)),
+                AnswerPicture("mask", mask, self._colours),
+                AnswerPicture("overlay", overlay(image, mask, len(self.class_names))),
             )
             for image, mask in zip(images, self._masks(outputs), strict=True)
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cnnkit.config.check import Parts
+from cnnkit.config.check import Parts, sizes_that_do
 from cnnkit.config.check_objectives import check_class_weights, check_objectives
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.reports import Report
@@ -22,7 +22,7 @@ def check(parts: Parts, info: DataSetInfo, steps: Sequence[Step] | None, report:
     size = (*info.shape[:2], info.classes)
     ends = bool(steps) and parts.whole and steps is not None and steps[-1].output_shape == size
     if steps and parts.whole and not ends:
-        _report_output(parts, steps, size, report)
+        _report_output(parts, info, steps, size, report)
     training = parts.training
     if training is None:
         return
@@ -38,13 +38,16 @@ def check(parts: Parts, info: DataSetInfo, steps: Sequence[Step] | None, report:
     check_class_weights(training, info, report)
 
 
-def _report_output(parts: Parts, steps: Sequence[Step], size: tuple[int, ...], report: Report) -> None:
+def _report_output(
+    parts: Parts, info: DataSetInfo, steps: Sequence[Step], size: tuple[int, ...], report: Report
+) -> None:
     output = steps[-1].output_shape
     index = len(parts.layers) - 1
     if len(output) != 3:
         fix = "leave out what flattens or averages the image, and end with a 1x1 convolution"
     elif output[:2] != size[:2]:
-        fix = "bring the sizes back with `Conv2DTranspose` or `UpSampling2D`"
+        padded = sizes_that_do(parts, info).removeprefix("; ")
+        fix = padded or "bring the sizes back with `Conv2DTranspose` or `UpSampling2D`"
     else:
         fix = "end with `Conv2D: {filters: classes, kernel_size: 1, activation: softmax}`"
     message = f"the network outputs {format_shape(output)}, but the masks need {format_shape(size)}; {fix}"

@@ -150,3 +150,14 @@ def test_what_has_no_meaning_for_masks_is_refused_in_its_place(tmp_path: Path, c
     code, output = run_command("train", str(tmp_path / "net.yaml"), "--set", change)
     assert code == 2
     assert message in output
+
+
+def test_sizes_that_a_network_cannot_halve_are_told_with_sizes_that_do(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "scenes", 6, size=30)
+    text = CONFIG.replace("FOLDER", "scenes").replace("MaxPooling2D: 2", "MaxPooling2D: 4")
+    (tmp_path / "net.yaml").write_text(text.replace("kernel_size: 2, strides: 2}", "kernel_size: 4, strides: 4}"))
+    code, output = run_command("train", str(tmp_path / "net.yaml"))
+    assert code == 2
+    assert "images of 32x32 would do: `data.pad_to: 4`" in output
+    code, output = run_command("inspect", str(tmp_path / "net.yaml"), "--set", "data.pad_to=4")
+    assert code == 0, output
