@@ -156,18 +156,26 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
     assert classes is not None
     note = info.note if stated_channels is None else None
     target = task.make_target(config, classes, info.class_names)
-    padding = _padding(config, task.target.per_pixel, height, width)
+    padding = _padding(config, target, height, width)
     shape = (height + padding[0] + padding[1], width + padding[2] + padding[3], channels)
     return DataSetInfo(shape, target, info.source, note, info.missing, padding, listing=info.listing, table=info.table)
 
 
-def _padding(config: DataConfig, per_pixel: bool, height: int, width: int) -> Padding:
+def _padding(config: DataConfig, target: Target, height: int, width: int) -> Padding:
+    if target.per_pixel and config.image_size is not None and config.resize == "pad" and config.ignore is None:
+        raise DataProblem(
+            "`resize: pad` puts a border around masks, whose pixels must not count; set `data.ignore` to the number "
+            "that they get, one of no class, such as 255, or choose `resize: stretch` or `crop`",
+            "resize",
+        )
     if config.pad_to is None:
         return NO_PADDING
-    if not per_pixel:
+    if not target.per_pixel:
         raise DataProblem(
             "`data.pad_to` is for images with masks; let the network begin with `ZeroPadding2D` instead", "pad_to"
         )
+    if config.ignore is None and target.size > 255:
+        raise DataProblem("each number is one of a class, and none is left for the border; remove `pad_to`", "pad_to")
     return padding_to(height, width, config.pad_to)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from cnnkit.config.data import DataProblem
 from cnnkit.config.mask_pairs import Pairs, pair_files
-from cnnkit.config.split_folders import SPLIT_WORDS
+from cnnkit.config.split_folders import SPLIT_WORDS, test_split
 from cnnkit.images.files import folders_in, left_out_text
 from cnnkit.terminal.printable import printable
 
@@ -53,19 +54,70 @@ def list_mask_folder(folder: str | Path, class_names: Sequence[str] | None) -> M
     Raises:
         DataProblem: if there is no such folder, it holds no pairs, or nothing says what the classes are.
     """
+    root = _existing(folder)
+    with _readable():
+        places = _splits(root)
+        names = _class_names(root, class_names)
+    if "train" not in places:
+        found = ", ".join(f"`{place.name}`" for place in places.values())
+        raise DataProblem(f"`{root}` has no training split, only {found}; {_LAYOUT}", "folder")
+    return _listed(root, places, names)
+
+
+def list_masks_to_measure(folder: str | Path, class_names: Sequence[str]) -> MaskFolder:
+    """The pairs of a folder to measure a network on, as the split `test`.
+
+    Where it has folders of splits, those of the split to test on are taken, see `test_split`.
+
+    Args:
+        class_names: Those that the network has learned.
+
+    Raises:
+        DataProblem: if there is no such folder, it holds no pairs or only a training split, or its `classes.txt` names
+            other classes.
+    """
+    root = _existing(folder)
+    with _readable():
+        places = _splits(root)
+        own = _class_names(root, None) if (root / CLASSES).is_file() else tuple(class_names)
+    if own != tuple(class_names):
+        raise DataProblem(
+            f"`{root / CLASSES}` names the classes {', '.join(own)}; the network has learned {', '.join(class_names)}",
+            "folder",
+        )
+    if places.get("train") == root:
+        return _listed(root, {"test": root}, own)
+    split = test_split(places)
+    if split is None:
+        raise DataProblem(
+            f"`{root}` has only the training split `{places['train'].name}`, from which the network may have learned; "
+            "expected a test split next to it, or name the folder of the pairs themselves, such as "
+            f"`{places['train']}`",
+            "folder",
+        )
+    return _listed(root, {"test": places[split]}, own)
+
+
+def _existing(folder: str | Path) -> Path:
     root = Path(folder).expanduser()
     if not root.is_dir():
         reason = "is a file" if root.exists() else "does not exist"
         raise DataProblem(f"the folder `{folder}` {reason}; {_LAYOUT}", "folder")
+    return root
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Says which folder it is that cannot be read."""
     try:
-        places = _splits(root)
-        listed = {split: _pairs(root, place) for split, place in places.items()}
-        names = _class_names(root, class_names)
+        yield
     except OSError as error:
         raise DataProblem(f"cannot read the folder `{error.filename}`: {error.strerror}", "folder") from None
-    if "train" not in listed:
-        found = ", ".join(f"`{place.name}`" for place in places.values())
-        raise DataProblem(f"`{root}` has no training split, only {found}; {_LAYOUT}", "folder")
+
+
+def _listed(root: Path, places: Mapping[str, Path], names: tuple[str, ...]) -> MaskFolder:
+    with _readable():
+        listed = {split: _pairs(root, place) for split, place in places.items()}
     for split, pairs in listed.items():
         if not pairs.files and not pairs.problems:
             raise DataProblem(f"`{places[split]}` holds no images; {_LAYOUT}", "folder")

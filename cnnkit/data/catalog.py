@@ -6,18 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cnnkit.config.data import DataConfig
-from cnnkit.config.dataset import DataProblem, known_name, prepared_data_sets, read_prepared
+from cnnkit.config.dataset import DataProblem, DataSetInfo, known_name, prepared_data_sets, read_prepared
 from cnnkit.config.image_folder import list_image_folder
 from cnnkit.config.known_data_sets import KNOWN
+from cnnkit.config.mask_folder import list_mask_folder
 from cnnkit.config.table import read_image_table
 from cnnkit.data.batches import channel_statistics
 from cnnkit.data.download import STALL_SECONDS, fetch
 from cnnkit.data.loading import SPLITS, load
-from cnnkit.data.splits import DataSets
+from cnnkit.data.splits import DataSets, Split, chunk_size
 from cnnkit.data.survey import FileFacts, sizes_and_modes, survey
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import CorruptImage
+from cnnkit.images.padding import cropped
 from cnnkit.task import Task
 from cnnkit.tasks import default_task
 
@@ -103,6 +107,7 @@ def data_set_summary(config: DataConfig, seed: int = 0, task: Task | None = None
             splits[split_name] = {
                 "images": split.size,
                 **split.targets.summary(target.all_names),
+                **(_pixel_shares(split, data.info) if sized and target.per_pixel else {}),
                 **({"in_memory": split.stored is not None} if sized else {}),
             }
     pixels = {}
@@ -122,6 +127,25 @@ def data_set_summary(config: DataConfig, seed: int = 0, task: Task | None = None
     }
 
 
+def _pixel_shares(split: Split, info: DataSetInfo) -> dict[str, Any]:
+    """The share of each class in the pixels that count, and that of ignored ones in all, without the border."""
+    target = info.target
+    counts = np.zeros(256, np.int64)
+    step = chunk_size(split.source.stored_shape)
+    for start in range(0, split.size, step):
+        masks = split.read_masks(range(start, min(start + step, split.size)))
+        inner = cropped(np.moveaxis(masks, 0, -1), info.padding)
+        counts += np.bincount(inner.ravel(), minlength=256)
+    ignored = 0 if target.ignore is None else int(counts[target.ignore])
+    if target.ignore is not None:
+        counts[target.ignore] = 0
+    # Six digits are enough for the rarest class of a million pixels.
+    total = int(counts.sum())
+    named = zip(target.all_names, counts[: target.size].tolist(), strict=True)
+    shares = {name: round(count / max(1, total), 6) for name, count in named}
+    return {"pixels": shares, "ignored_pixels": round(ignored / max(1, ignored + total), 6)}
+
+
 def undecoded(config: DataConfig) -> DataConfig:
     """A folder or table of images of any sizes, such that loading divides it and decodes nothing."""
     changes = {"image_size": (1, 1), "shape": None, "memory": "stream", "skip_corrupt": False}
@@ -133,12 +157,21 @@ def _look_at_files(config: DataConfig, task: Task) -> list[FileFacts]:
     if not config.has_files:
         return []
     try:
-        listing = (
-            list_image_folder(config.folder) if config.folder is not None else read_image_table(config, task.target)
-        )
+        root, files = _image_files(config, task)
     except DataProblem as problem:
         raise CnnkitError(f"data.{problem.argument}: {problem.message}") from None
-    return list(survey(listing.root, list(listing.files()), most_megapixels=config.max_megapixels))
+    return list(survey(root, files, most_megapixels=config.max_megapixels))
+
+
+def _image_files(config: DataConfig, task: Task) -> tuple[Path, list[str]]:
+    if config.folder is None:
+        table = read_image_table(config, task.target)
+        return table.root, list(table.files())
+    if task.target.per_pixel:
+        pairs = list_mask_folder(config.folder, config.class_names)
+        return pairs.root, [image for split in pairs.splits.values() for image, _ in split]
+    listing = list_image_folder(config.folder)
+    return listing.root, list(listing.files())
 
 
 def _load_readable(config: DataConfig, seed: int, task: Task | None) -> DataSets:

@@ -10,15 +10,19 @@ from pathlib import Path
 from cnnkit.config.class_names import place_of
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.image_folder import list_labelled_folder
+from cnnkit.config.mask_folder import list_masks_to_measure
 from cnnkit.config.split_folders import test_split
 from cnnkit.config.table import columns_of, read_image_table
 from cnnkit.config.target import Target
 from cnnkit.data.images import FolderSource
 from cnnkit.data.loading import make_splits, whole
+from cnnkit.data.masks import MaskSource
 from cnnkit.data.splits import Split
 from cnnkit.data.targets import ClassNumbers, make_targets, numbered
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.images.formats import MOST_MEGAPIXELS
+from cnnkit.images.masks import BadMask
+from cnnkit.images.padding import NO_PADDING, Padding
 
 log = logging.getLogger("cnnkit")
 
@@ -78,6 +82,55 @@ def labelled_folder(
         most_megapixels=most_megapixels,
     )
     return make_splits({"test": whole(source)}, "auto", memory_bytes)[0]["test"]
+
+
+def labelled_pairs(
+    folder: str | Path,
+    config: DataConfig,
+    *,
+    target: Target,
+    shape: tuple[int, int, int],
+    padding: Padding = NO_PADDING,
+    resize: str = "stretch",
+    most_megapixels: float = MOST_MEGAPIXELS,
+    skip_corrupt: bool = False,
+    memory_bytes: int | None = None,
+) -> Split:
+    """The images of a folder of pairs with their masks as one split, converted to what a trained network takes.
+
+    Args:
+        folder: The folder, see `list_masks_to_measure`.
+        config: The section that the network learned from, which says what masks may hold besides classes.
+        target: What the network has learned.
+        shape: (height, width, channels) that the network takes, with the border; for what follows see
+            `labelled_folder`.
+        padding: That border.
+
+    Raises:
+        UsageError: if there is no such folder.
+        CnnkitError: if it holds no pairs, or something is wrong with them.
+    """
+    try:
+        listing = list_masks_to_measure(folder, target.all_names)
+    except DataProblem as problem:
+        kind = CnnkitError if os.path.isdir(folder) else UsageError
+        raise kind(problem.message) from None
+    for note in listing.notes:
+        log.warning("%s", note)
+    source = MaskSource(
+        listing.root,
+        listing.splits["test"],
+        target,
+        shape,
+        padding,
+        config.ignore,
+        resize=resize,
+        skip_corrupt=skip_corrupt,
+        skip_by="add `--skip-corrupt`",
+        most_megapixels=most_megapixels,
+    )
+    problems = [BadMask(line) for line in listing.unpaired]
+    return make_splits({"test": whole(source)}, "auto", memory_bytes, problems=problems)[0]["test"]
 
 
 def labelled_table(

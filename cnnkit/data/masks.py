@@ -33,7 +33,8 @@ class MaskSource(FolderSource):
     Args:
         root: The folder that the pairs are relative to.
         pairs: Image and mask files.
-        target: The classes, and what is ignored.
+        target: The classes, and the number of pixels around a mask, which do not count.
+        ignore: The number that masks themselves may hold besides those of the classes.
         shape: (height, width, channels) of the images that leave here, with their border.
         padding: That border.
         resize: As for `FolderSource`.
@@ -46,12 +47,14 @@ class MaskSource(FolderSource):
         target: Target,
         shape: tuple[int, int, int],
         padding: Padding = NO_PADDING,
+        ignore: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__(root, [image for image, _ in pairs], StoredMasks(len(pairs)), shape, **options)
         self.masks = [mask for _, mask in pairs]
         self.target = target
         self.padding = padding
+        self.ignore = ignore
         height, width, channels = shape
         self.stored_shape = (height, width, channels + 1)
         self.inner = (height - padding[0] - padding[1], width - padding[2] - padding[3])
@@ -59,7 +62,7 @@ class MaskSource(FolderSource):
     @cached_property
     def key(self) -> str:
         digest = hashlib.blake2b(super().key.encode(), digest_size=16)
-        how = (self.padding, self.target.size, self.target.ignore, version("pillow"))
+        how = (self.padding, self.target.size, self.target.ignore, self.ignore, version("pillow"))
         digest.update(repr(how).encode())
         for file in self.masks:
             facts = file_facts(os.path.join(self.root, file))
@@ -79,8 +82,10 @@ class MaskSource(FolderSource):
                 f"the image `{file}` is {height}x{width}, but others are {self.inner[0]}x{self.inner[1]}; set "
                 "`data.image_size: [height, width]` to resize all images"
             )
-        border = _border(self.target)
-        stored = (padded_image(image, self.padding), padded_mask(mask, self.padding, border)[..., None])
+        border = self.target.ignore
+        if border is not None:
+            mask = padded_mask(mask, self.padding, border)
+        stored = (padded_image(image, self.padding), mask[..., None])
         return np.concatenate(stored, axis=2)
 
     def _read_mask(self, file: str, image: str) -> Array:
@@ -102,15 +107,15 @@ class MaskSource(FolderSource):
     def _check_numbers(self, file: str, values: Array) -> None:
         counts = np.bincount(values.ravel(), minlength=256)
         known = np.arange(256) < self.target.size
-        if self.target.ignore is not None:
-            known[self.target.ignore] = True
+        if self.ignore is not None:
+            known[self.ignore] = True
         strange = np.flatnonzero((counts > 0) & ~known)
         if len(strange):
             listed = ", ".join(f"{number} ({counts[number]:,} pixels)" for number in strange[:_LISTED])
             more = ", ..." if len(strange) > _LISTED else ""
             raise BadMask(
                 f"the mask `{file}` holds {listed}{more}, but there are the classes 0 to {self.target.size - 1}"
-                + (f" and {self.target.ignore} is ignored" if self.target.ignore is not None else "")
+                + (f" and {self.ignore} is ignored" if self.ignore is not None else "")
                 + "; correct the mask, add a class, or set `data.ignore`"
             )
 
@@ -120,11 +125,6 @@ def as_image(numbers: Array) -> Any:
     from PIL import Image
 
     return Image.fromarray(numbers)
-
-
-def _border(target: Target) -> int:
-    """The number of pixels around a mask, which do not count."""
-    return 255 if target.ignore is None else target.ignore
 
 
 class Pairs:
@@ -157,6 +157,7 @@ class Pairs:
                 self.info.target,
                 self.info.shape,
                 self.info.padding,
+                self.config.ignore,
                 resize=None if self.config.image_size is None else self.config.resize,
                 skip_corrupt=self.config.skip_corrupt,
                 most_megapixels=self.config.max_megapixels,

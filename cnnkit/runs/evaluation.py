@@ -170,6 +170,9 @@ def _other_images(trained: TrainedRun, options: EvaluationOptions, path: str) ->
     loaded = trained.loaded
     if is_table(path):
         return data_module.labelled_table(path, loaded.config.data, target=loaded.info.target, **how)
+    if loaded.info.target.per_pixel:
+        padding = interface.padding
+        return data_module.labelled_pairs(path, loaded.config.data, target=loaded.info.target, padding=padding, **how)
     if not isinstance(loaded.info.target, OneClass):
         raise UsageError(
             f"`{path}` is a folder, whose images have one class each; the run `{trained.run.path}` has learned "

@@ -34,7 +34,9 @@ class Segmentation(Task):
     target: ClassVar[type[Target]] = Mask
 
     def make_target(self, data: DataConfig, size: int, names: Sequence[str] | None) -> Target:
-        return Mask(size, None if names is None else tuple(names), data.ignore)
+        # The border that `pad_to` adds does not count, whatever the masks themselves hold.
+        ignore = 255 if data.ignore is None and data.pad_to is not None else data.ignore
+        return Mask(size, None if names is None else tuple(names), ignore)
 
     def check(self, parts: Parts, info: DataSetInfo, steps: Sequence[Step] | None, report: Report) -> None:
         from cnnkit.tasks.segmentation.check import check
