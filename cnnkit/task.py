@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cnnkit.layers.stack import Step
     from cnnkit.report.facts import Facts
     from cnnkit.report.parts import Outcome, Section
+    from cnnkit.report.side_by_side import SideBySide
     from cnnkit.runs.directory import Run
     from cnnkit.runs.interface import Interface
     from cnnkit.runs.trained import TrainedRun
@@ -402,6 +403,15 @@ class Task(NamedObject):
     def sections(self, facts: Facts) -> Sequence[Section]:
         """Its own sections in a run's report, after the learning curves; each is there whatever the run lacks."""
         return ()
+
+    def compare(self, names: Sequence[str], facts: Sequence[Facts]) -> SideBySide | None:
+        """What a comparison of runs that have learned this says of them; None for no more than the task's figures.
+
+        Args:
+            names: The runs', none twice.
+            facts: Theirs.
+        """
+        return None
 
     def answers(self, interface: Interface) -> Answers:
         """How a network of this interface answers for images, in `predict` and `serve`."""

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cnnkit.comparing.difference import Side, align, pair_lines
-from cnnkit.config.class_names import same_for, same_names
 from cnnkit.errors import UsageError
 from cnnkit.files import write_atomically
 from cnnkit.format.base import to_plain
 from cnnkit.plots import style
 from cnnkit.report.facts import Facts, read_facts
 from cnnkit.report.page import Missing, attempt, figure, render, yaml_text
+from cnnkit.report.side_by_side import side_by_side
 from cnnkit.runs.finding import distinct_names
-from cnnkit.runs.listing import columns_of
 from cnnkit.runs.trained import TrainedRun
-from cnnkit.tasks.classification import report
-from cnnkit.tasks.classification.predictions import Predictions
-
-#: A difference that chance makes more rarely is called one.
-SIGNIFICANCE = 0.05
+from cnnkit.task import Task
 
 _SECTIONS = ("seed", "data", "augmentation", "training")
 
@@ -41,160 +33,52 @@ def compare_report(runs: Sequence[TrainedRun], path: Path) -> Path:
         The file.
 
     Raises:
-        UsageError: for fewer than two runs.
+        UsageError: for fewer than two runs, or runs of different tasks.
     """
     if len(runs) < 2:
         raise UsageError(f"a comparison needs two runs or more, got {len(runs)}")
+    _check_tasks(runs)
     facts = [read_facts(run) for run in runs]
     names = distinct_names([one.run for one in facts])
-    columns = [_column(name, one) for name, one in zip(names, facts, strict=True)]
+    task = runs[0].task
     context = {
-        "columns": columns,
-        "best": _best(columns),
-        "curves": attempt(_curves, names, facts),
-        "pairs": attempt(_paired, names, facts),
-        "classes": attempt(_classes, facts),
+        "names": names,
+        "facts": facts,
+        "compared": side_by_side(names, facts, task),
+        "curves": attempt(_curves, names, facts, task),
         "settings": attempt(_settings, facts),
         "networks": [attempt(_network, names[0], name, facts[0], one) for name, one in zip(names, facts, strict=True)],
-        "names": names,
-        "significance": SIGNIFICANCE,
     }
     write_atomically(path, render("comparison.html", **context))
     return path
 
 
-@dataclass(frozen=True)
-class Column:
-    """A run in the table of results."""
-
-    name: str
-    facts: Facts
-    result: report.Result | Missing
-
-
-def _column(name: str, facts: Facts) -> Column:
-    evaluation = facts.evaluation
-    made = evaluation if isinstance(evaluation, Missing) else attempt(report.result, evaluation)
-    return Column(name, facts, made)
+def _check_tasks(runs: Sequence[TrainedRun]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        if run.task.name != first.task.name:
+            raise UsageError(
+                f"a comparison needs runs that have learned the same task: `{first.run.path}` has learned "
+                f"{first.task.name}, `{run.run.path}` {run.task.name}",
+                "Compare the runs of each task by themselves.",
+            )
 
 
-def _best(columns: Sequence[Column]) -> dict[str, float]:
-    """The best value of each figure; none where the runs were tested on different classes or numbers of images."""
-    evaluations = [column.facts.evaluation for column in columns if not isinstance(column.facts.evaluation, Missing)]
-    if len({(one["images"], *(row["class"] for row in one["per_class"])) for one in evaluations}) != 1:
-        return {}
-    better = {"accuracy": max, "cross_entropy": min, "calibration_error": min, "macro_f1": max}
-    return {key: choose(one[key] for one in evaluations) for key, choose in better.items()}
-
-
-def _curves(names: Sequence[str], facts: Sequence[Facts]) -> Any:
+def _curves(names: Sequence[str], facts: Sequence[Facts], task: Task) -> Any:
     from cnnkit.plots.several_runs import curves_of_runs_figure
 
     rows = {name: one.epochs for name, one in zip(names, facts, strict=True) if one.epochs}
     if not rows:
         return Missing("No epoch of these runs has ended.")
-    ends = [f"{name} ends at {one[-1]['val_accuracy']:.4f}" for name, one in rows.items() if "val_accuracy" in one[-1]]
-    described = "Loss, accuracy and learning rate over the epochs. Validation accuracy: " + (", ".join(ends) or "none")
+    headline = f"val_{task.headline.name}"
+    ends = [f"{name} ends at {one[-1][headline]:.4f}" for name, one in rows.items() if headline in one[-1]]
+    figures = ", ".join(column.label for column in task.columns)
+    described = (
+        f"{figures[:1].upper()}{figures[1:]} and learning rate over the epochs. "
+        f"Validation {task.headline.label}: {', '.join(ends) or 'none'}"
+    )
     best = [one.best_epoch for one in facts if one.epochs]
-    return figure(
-        style.as_svg(curves_of_runs_figure(rows, columns_of([one.run for one in facts]), best)), "curves", described
-    )
-
-
-@dataclass(frozen=True)
-class Paired:
-    """Two runs on the same test images.
-
-    Attributes:
-        first_alone: Images that only the first got right; second_alone: likewise.
-        probability: How often chance alone would divide these images at least this unevenly, 0..1.
-        adjusted: The same, multiplied by the number of pairs (Bonferroni).
-    """
-
-    first: str
-    second: str
-    difference: float
-    first_alone: int
-    second_alone: int
-    probability: float
-    adjusted: float
-
-    @property
-    def more_than_noise(self) -> bool:
-        return self.adjusted < SIGNIFICANCE
-
-
-def _paired(names: Sequence[str], facts: Sequence[Facts]) -> list[Paired] | Missing:
-    """All pairs of runs that were tested on the same images.
-
-    The test is McNemar's, in its exact form: of the images that only one of the two got right, each is as likely to be
-    the one's as the other's (McNemar 1947; advised for classifiers by Dietterich 1998).
-    """
-    from scipy.stats import binomtest
-
-    pairs = []
-    known = [(name, one.predictions) for name, one in zip(names, facts, strict=True)]
-    for (first, one), (second, other) in itertools.combinations(known, 2):
-        if isinstance(one, Missing) or isinstance(other, Missing) or not _same_images(one, other):
-            continue
-        right, right_too = one.predicted == one.labels, other.predicted == other.labels
-        alone, alone_too = int((right & ~right_too).sum()), int((right_too & ~right).sum())
-        probability = float(binomtest(alone, alone + alone_too).pvalue) if alone + alone_too else 1.0
-        pairs.append((first, second, float(right_too.mean() - right.mean()), alone, alone_too, probability))
-    if not pairs:
-        return Missing("No two of these runs were tested on the same images.")
-    return [Paired(*entry, adjusted=min(1.0, entry[-1] * len(pairs))) for entry in pairs]
-
-
-def _same_images(one: Predictions, other: Predictions) -> bool:
-    return (
-        same_names(one.class_names, other.class_names)
-        and same_names(one.identities, other.identities)
-        and bool(np.array_equal(one.labels, other.labels))
-    )
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """A class with the F1 of each run; None where a run does not have it.
-
-    Attributes:
-        spread: Between the best run and the worst.
-    """
-
-    name: str
-    scores: list[float | None]
-    spread: float
-
-
-@dataclass(frozen=True)
-class ClassRows:
-    """The classes on which the runs differ most, first.
-
-    Attributes:
-        rows: Those that are shown at once; rest: the others.
-    """
-
-    rows: list[ClassRow]
-    rest: list[ClassRow]
-
-
-def _classes(facts: Sequence[Facts]) -> ClassRows | Missing:
-    scores: list[dict[str, float]] = [
-        {}
-        if isinstance(one.evaluation, Missing)
-        else {same_for(row["class"]): row["f1"] for row in one.evaluation["per_class"]}
-        for one in facts
-    ]
-    if sum(bool(one) for one in scores) < 2:
-        return Missing("Fewer than two of these runs were evaluated.")
-    rows = []
-    for name in dict.fromkeys(name for one in scores for name in one):
-        values = [one.get(name) for one in scores]
-        known = [value for value in values if value is not None]
-        rows.append(ClassRow(name, values, max(known) - min(known)))
-    rows.sort(key=lambda row: -row.spread)
-    return ClassRows(rows[: report.MOST_CLASSES_AT_ONCE], rows[report.MOST_CLASSES_AT_ONCE :])
+    return figure(style.as_svg(curves_of_runs_figure(rows, task.columns, best)), "curves", described)
 
 
 @dataclass(frozen=True)

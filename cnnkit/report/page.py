@@ -80,6 +80,7 @@ def _environment(package: str | None = None) -> Any:
         bytes=format_bytes,
         duration=format_duration,
         joined=lambda values: " × ".join(str(value) for value in values),
+        contents=lambda sections: [(section.key, section.title) for section in sections],
         part=lambda section: attempt(render_part, section.package, section.template, section.values),
     )
     environment.tests["missing"] = lambda value: isinstance(value, Missing)

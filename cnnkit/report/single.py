@@ -32,13 +32,11 @@ def write_report(trained: TrainedRun, path: Path | None = None) -> Path:
 
 
 def _context(facts: Facts) -> dict[str, Any]:
-    parts = facts.trained.task.sections(facts)
     return {
         "facts": facts,
         "outcome": attempt(outcome_of, facts),
         "curves": attempt(curve_drawings, facts),
-        "parts": parts,
-        "own": [(one.key, one.title) for one in parts],
+        "parts": facts.trained.task.sections(facts),
         "architecture": attempt(network.architecture, facts),
         "layers": attempt(network.layer_table, facts),
         "filters": attempt(network.filters, facts),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cnnkit.layers.stack import Step
     from cnnkit.report.facts import Facts
     from cnnkit.report.parts import Outcome, Section
+    from cnnkit.report.side_by_side import SideBySide
     from cnnkit.runs.directory import Run
     from cnnkit.runs.interface import Interface
     from cnnkit.runs.trained import TrainedRun
@@ -97,6 +98,11 @@ class Segmentation(Task):
         from cnnkit.tasks.segmentation.report import sections
 
         return sections(facts)
+
+    def compare(self, names: Sequence[str], facts: Sequence[Facts]) -> SideBySide | None:
+        from cnnkit.tasks.segmentation.report import compare
+
+        return compare(names, facts)
 
     def answers(self, interface: Interface) -> Answers:
         from cnnkit.tasks.segmentation.answers import MaskAnswers

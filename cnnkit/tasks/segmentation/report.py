@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, Picture, attempt, drawing, percent, picture
 from cnnkit.report.parts import Outcome, Section, Tile, metric_tiles
+from cnnkit.report.side_by_side import SideBySide, class_section, figure_rows
+from cnnkit.task import Figure
 from cnnkit.tasks.segmentation.colours import COLOURS, coloured, errors
 from cnnkit.tasks.segmentation.pictures import compared
 from cnnkit.tasks.segmentation.predictions import Predictions
@@ -20,7 +23,12 @@ from cnnkit.tasks.segmentation.tables import notes
 MISTAKES = 8
 _LARGEST_SIDE = 320
 
-_MEAN_IOU = "of intersection over union, over the classes that occur"
+_COMPARED = (
+    Figure("mean_iou", "mean IoU", is_share=True),
+    Figure("pixel_accuracy", "pixel accuracy", is_share=True),
+    Figure("class_accuracy", "class accuracy", is_share=True),
+    Figure("mean_dice", "mean Dice", is_share=True),
+)
 
 
 def outcome(evaluation: dict[str, Any]) -> Outcome:
@@ -31,7 +39,7 @@ def outcome(evaluation: dict[str, Any]) -> Outcome:
     """
     mean_iou, accuracy = percent(evaluation["mean_iou"]), percent(evaluation["pixel_accuracy"])
     tiles = [
-        Tile("Mean IoU", mean_iou, _MEAN_IOU),
+        Tile("Mean IoU", mean_iou, "mean of the classes that occur"),
         Tile("Pixel accuracy", accuracy, f"of {evaluation['pixels']:,} pixels"),
         Tile("Class accuracy", percent(evaluation["class_accuracy"]), "mean recall of the classes"),
         Tile("Mean Dice", percent(evaluation["mean_dice"])),
@@ -53,6 +61,12 @@ def sections(facts: Facts) -> list[Section]:
         Section("classes", "Classes", __package__, "classes.html", {"classes": classes, "evaluation": evaluation}),
         Section("mistakes", "Mistakes", __package__, "mistakes.html", {"mistakes": attempt(mistakes, facts)}),
     ]
+
+
+def compare(names: Sequence[str], facts: Sequence[Facts]) -> SideBySide:
+    """See `Task.compare`."""
+    titles = [one.label for one in _COMPARED]
+    return SideBySide(titles, figure_rows(facts, _COMPARED), after_curves=[class_section(names, facts, "iou", "IoU")])
 
 
 @dataclass(frozen=True)
