@@ -165,7 +165,7 @@ def _folder_source(source: str, image: str | None, target: str | None) -> _Sourc
         return _Source(_table_section(source, image, target), 0, None, None)
     _refuse_columns(source, image, target)
     if os.path.isdir(source) and not _is_config(source):
-        return _Source(DataConfig(folder=source), 0, None, None)
+        return _Source(DataConfig(folder=source), 0, None, _task_of(source))
     if not os.path.exists(source) and not _is_config(source):
         raise UsageError(
             f"there is neither a folder of images nor a table, a config or a run `{source}`",
@@ -181,6 +181,14 @@ def _folder_source(source: str, image: str | None, target: str | None) -> _Sourc
             "Name a folder, or a config with `data.folder` or `data.table`.",
         )
     return section
+
+
+def _task_of(folder: str) -> Task | None:
+    """What is learned of a folder that no config names: masks where it has pairs; None for what is usual."""
+    from cnnkit.config.mask_folder import holds_pairs
+    from cnnkit.tasks import task_of_masks
+
+    return task_of_masks() if holds_pairs(folder) else None
 
 
 def _refuse_columns(source: str, image: str | None, target: str | None) -> None:
@@ -246,7 +254,8 @@ def _data_source(source: str, image: str | None, target: str | None) -> tuple[Da
     config = DataConfig.model_validate({"folder" if is_folder else "name": source})
     try:
         # The sizes of a folder's images may be any; nothing is trained here.
-        describe_data_set(config.model_copy(update={"image_size": (1, 1)}) if is_folder else config)
+        task = _task_of(source) if is_folder else None
+        describe_data_set(config.model_copy(update={"image_size": (1, 1)}) if is_folder else config, task)
     except DataProblem as problem:
         raise UsageError(problem.message) from None
-    return config, 0, None
+    return config, 0, task

@@ -132,6 +132,16 @@ def _listed(root: Path, places: Mapping[str, Path], names: tuple[str, ...]) -> M
     )
 
 
+def holds_pairs(folder: str | Path) -> bool:
+    """Whether a folder, or one of a split in it, has a folder of images and one of masks."""
+    root = Path(folder).expanduser()
+    try:
+        places = [root, *(path for path in folders_in(root)[0] if path.name.lower() in SPLIT_WORDS)]
+    except OSError:
+        return False
+    return any((place / IMAGES).is_dir() and (place / MASKS).is_dir() for place in places)
+
+
 def _splits(root: Path) -> dict[str, Path]:
     """The folder of each split; `train` alone where the folder itself holds the images."""
     if (root / IMAGES).is_dir():

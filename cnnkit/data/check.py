@@ -14,6 +14,7 @@ from typing import Any
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import describe_data_set
 from cnnkit.config.image_folder import list_image_folder
+from cnnkit.config.mask_folder import MaskFolder, list_mask_folder
 from cnnkit.config.split_folders import split_folders
 from cnnkit.config.table import read_image_table
 from cnnkit.data.catalog import undecoded
@@ -141,7 +142,7 @@ def check_folder(
         task: What is to be learned of the images; by default what a config means that does not say it.
     """
     task = task or default_task()
-    listed = _list(config) if config.table is None else _list_table(config, task)
+    listed = _list(config, task) if config.table is None else _list_table(config, task)
     read = _reader(config, task)
     with bar(survey(listed.root, list(listed.places), read, config.max_megapixels), len(listed.places)) as facts:
         found = list(facts)
@@ -158,7 +159,7 @@ def check_folder(
     return Report(printable(config.source), len(listed.places), tuple(findings))
 
 
-def _list(config: DataConfig) -> _Listed:
+def _list(config: DataConfig, task: Task) -> _Listed:
     """The folder's files as `train` takes them; where it takes none of them, all that are there, by their folders.
 
     Raises:
@@ -166,6 +167,8 @@ def _list(config: DataConfig) -> _Listed:
     """
     assert config.folder is not None
     try:
+        if task.target.per_pixel:
+            return _list_pairs(list_mask_folder(config.folder, config.class_names))
         listing = list_image_folder(config.folder)
     except DataProblem as problem:
         root = Path(config.folder).expanduser()
@@ -179,6 +182,12 @@ def _list(config: DataConfig) -> _Listed:
         for file in files
     }
     return _Listed(listing.root, places, frozenset(listing.splits), listing.left_out)
+
+
+def _list_pairs(pairs: MaskFolder) -> _Listed:
+    """The images of pairs; what is wrong with their masks is told by loading them."""
+    places = {image: (split, "") for split, files in pairs.splits.items() for image, _ in files}
+    return _Listed(pairs.root, places, frozenset(pairs.splits), pairs.left_out, kind="mask")
 
 
 def _list_table(config: DataConfig, task: Task) -> _Listed:

@@ -16,6 +16,16 @@ TASKS = Table(
 DEFAULT = "Classification"
 
 
+def task_of_masks() -> Task | None:
+    """The first task that learns a mask of each image; None if there is none."""
+    for name in TASKS.aliases:
+        task = TASKS.get(name)
+        made = None if task is None else task.with_defaults()
+        if isinstance(made, Task) and made.target.per_pixel:
+            return made
+    return None
+
+
 def default_task() -> Task:
     """The task of a config that names none."""
     task = TASKS.get(DEFAULT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from cnnkit.cli import cli
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import describe_data_set
 from cnnkit.data.catalog import data_set_summary
@@ -217,3 +220,22 @@ def test_camvid() -> None:
         np.testing.assert_array_equal(split.read([index])[0], np.asarray(Image.open(file)))
         mask = next((folder / "test" / "masks").glob(f"{file.stem}.*"))
         np.testing.assert_array_equal(split.read_masks([index])[0], np.asarray(Image.open(mask)))
+
+
+def test_commands_see_pairs_in_a_folder_without_a_config(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 30)
+    for file in (tmp_path / "masks").iterdir():
+        mask = np.array(Image.open(file))
+        mask[mask == IGNORE] = 0
+        Image.fromarray(mask).save(file)
+    runner = CliRunner()
+    info = runner.invoke(cli, ["data", "info", str(tmp_path), "--json"])
+    assert info.exit_code == 0, info.output
+    assert set(json.loads(info.output)["splits"]["train"]["pixels"]) == set(NAMES)
+    sound = runner.invoke(cli, ["data", "check", str(tmp_path)])
+    assert (sound.exit_code, "30 images" in sound.output) == (0, True)
+    break_folder(tmp_path)
+    spoilt = runner.invoke(cli, ["data", "check", str(tmp_path)])
+    assert spoilt.exit_code == 1
+    for name in ("005x.png", "011.png", "017.png", "023.png"):
+        assert name in spoilt.output
