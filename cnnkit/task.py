@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from cnnkit.config.target import Target
@@ -161,6 +162,7 @@ class Answers(ABC):
         columns: Of the CSV.
         pictures: The names of the pictures that each answer has; none where it is all text and numbers.
         note: What a user should know of all answers; empty where there is nothing.
+        facts: What `serve`'s page needs to know of all answers, as JSON values.
     """
 
     kind: ClassVar[str]
@@ -169,6 +171,7 @@ class Answers(ABC):
     columns: Sequence[str]
     pictures: Sequence[str] = ()
     note: str = ""
+    facts: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
     def read(self, outputs: Any) -> Sequence[Answer]:
@@ -225,6 +228,9 @@ class Answers(ABC):
 
     def draw(self, images: Any, outputs: Any) -> Sequence[Sequence[AnswerPicture]]:
         """The pictures of each answer, those of `pictures` in their order.
+
+        They have the border of the network's images, if these have one: `predict` takes it off, and `serve` shows them
+        above the image as the network sees it.
 
         Args:
             images: As the network takes them, uint8 [images, height, width, channels].

@@ -22,7 +22,7 @@ from cnnkit.cli.options import ALLOW_HOST, HOST, common, complete_runs
 def serve(
     runs: tuple[str, ...], host: str, allowed_hosts: tuple[str, ...], port: int, max_megapixels: float | None
 ) -> None:
-    """Serve a page and a JSON endpoint that classify images with runs.
+    """Serve a page and a JSON endpoint that ask the networks of runs about images.
 
     POST /predict takes image files or JSON; /openapi.json describes it. Ctrl-C ends the server.
     """

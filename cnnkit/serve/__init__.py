@@ -1,4 +1,4 @@
-"""`cnnkit serve`: a page and a JSON endpoint that classify images with trained networks.
+"""`cnnkit serve`: a page and a JSON endpoint that ask trained networks about images.
 
 Needs the extra `serve`; importing this package does not.
 """

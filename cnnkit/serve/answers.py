@@ -39,6 +39,7 @@ class ServedRun(BaseModel):
     name: str
     task: str = Field(description="What the network has learned, as configs write it.")
     kind: str = Field(description="Of the answers: what the page shows them by.")
+    facts: dict[str, Any] = Field(description="Of all answers; of the kind `mask`, the `colours` of its classes.")
     headline: Headline = Field(description="The figure that counts for the task.")
     input_shape: tuple[int, int, int] = Field(description="Height, width, channels.")
     class_names: list[str] = Field(description="Of classes, labels or numbers, in the order of the network's outputs.")

@@ -121,6 +121,7 @@ def _described(served: Served) -> answers.ServedRun:
         name=served.name,
         task=task.name,
         kind=served.answers.kind,
+        facts=dict(served.answers.facts),
         headline=answers.Headline(name=figure.name, label=figure.label, value=value, text=text),
         input_shape=interface.image_shape,
         class_names=list(interface.class_names),

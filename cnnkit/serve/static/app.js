@@ -119,12 +119,13 @@ function takeFiles() {
   });
 }
 
-function showExamples({ examples, note }) {
-  find("examples-note").textContent = note ?? "Each with its true class; none of them was trained on.";
+function showExamples({ examples, note }, kind) {
+  find("examples-note").textContent = note ?? kind.examplesNote;
   for (const example of examples) {
     const image = element("img", { class: "pixels", src: example.url, alt: "", width: 64, height: 64 });
-    const button = element("button", { type: "button", "aria-pressed": "false" }, image, example.class);
-    button.setAttribute("aria-label", `Test image ${example.index + 1}, true class ${example.class}`);
+    const { text, spoken } = kind.labelOf(example);
+    const button = element("button", { type: "button", "aria-pressed": "false" }, image, text);
+    button.setAttribute("aria-label", [`Test image ${example.index + 1}`, spoken].filter(Boolean).join(", "));
     button.addEventListener("click", () => {
       // Once for all runs; and asked for now, so that what is clicked last is shown last.
       const file = getBlob(example.url);
@@ -151,14 +152,17 @@ function offerPad(runs) {
   find("undo").addEventListener("click", () => pad.undo());
 }
 
-function showRuns({ runs }) {
+async function showRuns({ runs }) {
+  const kinds = await Promise.all(runs.map((run) => import(`./kind-${run.kind}.js`)));
   document.title = `${runs.map((run) => run.name).join(", ")} - cnnkit serve`;
-  const columns = runs.map((run, index) => new RunColumn(run, index, askForClass));
+  const columns = runs.map((run, index) => new RunColumn(run, kinds[index], index, askForClass));
   find("runs").append(...columns.map((column) => column.node));
   offerPad(runs);
   return columns;
 }
 
 takeFiles();
-// Neither waits for the other: images can be given before there are examples.
-Promise.all([ready, getJson("/examples").then(showExamples)]).catch(fail);
+// Images can be given before there are examples, which are of the first run.
+Promise.all([ready, getJson("/examples")])
+  .then(([columns, examples]) => showExamples(examples, columns[0].kind))
+  .catch(fail);

@@ -8,6 +8,17 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** A slider for the opacity of a picture above another one, in per cent, with its label. */
+export function opacityOf(picture, id, value) {
+  const slider = element("input", { type: "range", id, min: 0, max: 100, value });
+  const apply = () => {
+    picture.style.opacity = slider.value / 100;
+  };
+  slider.addEventListener("input", apply);
+  apply();
+  return { control: element("div", { class: "controls" }, element("label", { for: id }, "Opacity"), slider) };
+}
+
 export function percent(share, digits = 1) {
   return `${(100 * share).toFixed(digits)}\u00a0%`;
 }

@@ -1,47 +1,37 @@
 /** What one run says of the image. */
 
-import { element, percent } from "./elements.js";
-
-/** With more classes, the likeliest are listed first, and the others on demand. */
-const MOST_CLASSES = 12;
-const LIKELIEST = 10;
-
-/** Longer names of classes take several lines. */
-const MOST_LETTERS = 14;
+import { element, opacityOf } from "./elements.js";
 
 export class RunColumn {
   /**
    * @param {object} run As /runs describes it.
+   * @param {object} kind The module for its kind of answers.
    * @param {number} number Tells its elements from those of other runs.
-   * @param {(column: RunColumn, wanted: string) => void} asked Called when another class is to be explained.
+   * @param {(column: RunColumn, wanted: string) => void} asked Called when something else is to be explained, such as
+   *   another class.
    */
-  constructor(run, number, asked) {
+  constructor(run, kind, number, asked) {
     this.run = run;
+    this.kind = kind;
     /** How often it was asked: answers to older questions are not shown. */
     this.question = 0;
     /** The file that it was asked about last. */
     this.image = null;
-    this.showsAll = false;
+    this.view = new kind.View(run, number);
+    const { label, text } = run.headline;
     const facts = [
-      run.accuracy === null ? "not evaluated" : `${percent(run.accuracy, 2)} of the test images right`,
+      text === null ? "not evaluated" : (kind.measured(run) ?? `${label} ${text} on the test images`),
       `${run.parameters.toLocaleString("en")} parameters`,
       `input ${run.input_shape.join("×")}`,
     ];
     this.hint = element("p", { class: "muted" }, "No image yet: choose, drop, paste or draw one, or click a test image.");
     this.answer = element("p", { class: "answer" });
-    this.rows = element("tbody");
-    this.more = element("button", { type: "button" }, "Show all classes");
-    this.more.addEventListener("click", () => {
-      this.showsAll = !this.showsAll;
-      this.listProbabilities();
-    });
     this.input = element("img", { class: "pixels", alt: "The image as the network sees it" });
     this.heatBase = element("img", { class: "pixels", alt: "" });
     this.heat = element("img", { class: "overlay" });
-    this.wanted = element("select", { id: `class-${number}` }, ...run.class_names.map((name) => element("option", { value: name }, name)));
+    this.wanted = element("select", { id: `class-${number}` }, ...run.subjects.map((name) => element("option", { value: name }, name)));
     this.wanted.addEventListener("change", () => asked(this, this.wanted.value));
-    this.opacity = element("input", { type: "range", id: `opacity-${number}`, min: 0, max: 100, value: 70 });
-    this.opacity.addEventListener("input", () => this.applyOpacity());
+    const opacity = opacityOf(this.heat, `opacity-${number}`, 70);
     this.heatFigure = element(
       "figure",
       {},
@@ -52,7 +42,7 @@ export class RunColumn {
       "div",
       {},
       element("div", { class: "controls" }, element("label", { for: this.wanted.id }, "Explain"), this.wanted),
-      element("div", { class: "controls" }, element("label", { for: this.opacity.id }, "Opacity"), this.opacity),
+      opacity.control,
     );
     this.stages = element("div");
     this.time = element("p", { class: "muted" });
@@ -60,12 +50,12 @@ export class RunColumn {
       "div",
       { hidden: true },
       this.answer,
-      element("table", { class: "probabilities", "aria-label": `Class probabilities of ${run.name}` }, this.rows),
-      this.more,
+      ...this.view.nodes,
       element(
         "div",
         { class: "pictures" },
         element("figure", {}, this.input, element("figcaption", {}, "What the network sees")),
+        ...this.view.figures,
         this.heatFigure,
       ),
       this.heatControls,
@@ -81,12 +71,6 @@ export class RunColumn {
       this.hint,
       this.details,
     );
-    const longest = Math.max(...run.class_names.map((name) => name.length));
-    this.node.style.setProperty("--label", `${Math.min(longest, MOST_LETTERS)}ch`);
-  }
-
-  applyOpacity() {
-    this.heat.style.opacity = this.opacity.value / 100;
   }
 
   /** Shows no answer any more. */
@@ -97,46 +81,20 @@ export class RunColumn {
 
   /** Shows an answer of /explain, and returns it in one line. */
   show(found, milliseconds) {
-    this.found = found;
-    this.answer.replaceChildren(found.class, " ", element("small", {}, percent(found.probability)));
-    this.listProbabilities();
+    const { answer, line } = this.view.show(found);
+    this.answer.replaceChildren(...answer);
     this.input.src = this.heatBase.src = found.image;
     this.heatFigure.hidden = this.heatControls.hidden = found.gradcam === null;
     if (found.gradcam) {
       this.wanted.value = found.gradcam.class;
       this.heat.src = found.gradcam.overlay;
       this.heat.alt = `Grad-CAM for ${found.gradcam.class}, at the layer ${found.gradcam.layer}`;
-      this.applyOpacity();
     }
     this.stages.replaceChildren(...found.stages.map(stageFigure));
     this.time.textContent = `${found.milliseconds.toFixed(0)} ms in the server, ${milliseconds.toFixed(0)} ms in all`;
     this.hint.hidden = true;
     this.details.hidden = false;
-    return `${this.run.name}: ${found.class}, ${percent(found.probability)}`;
-  }
-
-  listProbabilities() {
-    let listed = Object.entries(this.found.probabilities);
-    const many = listed.length > MOST_CLASSES;
-    if (many) {
-      listed.sort(([, one], [, other]) => other - one);
-      if (!this.showsAll) listed = listed.slice(0, LIKELIEST);
-    }
-    this.more.hidden = !many;
-    this.more.textContent = this.showsAll ? `Show the ${LIKELIEST} likeliest` : "Show all classes";
-    this.rows.replaceChildren(...listed.map(([name, share]) => this.probabilityRow(name, share)));
-  }
-
-  probabilityRow(name, share) {
-    const bar = element("div", { class: "bar" });
-    bar.style.width = `${100 * share}%`;
-    return element(
-      "tr",
-      { class: name === this.found.class ? "predicted" : undefined },
-      element("th", { scope: "row" }, name),
-      element("td", {}, element("div", { class: "track", "aria-hidden": "true" }, bar)),
-      element("td", { class: "number" }, percent(share, 2)),
-    );
+    return `${this.run.name}: ${line}`;
   }
 }
 

@@ -56,6 +56,8 @@ class MaskAnswers(Answers):
         self.alignment = "<"
         self.columns = [f"share_{name}" for name in self.class_names]
         self.pictures = ["mask", "overlay"]
+        colours = ["#" + bytes(colour).hex() for colour in self._colours]
+        self.facts = {"colours": dict(zip(self.class_names, colours, strict=False))}
 
     def read(self, outputs: Any) -> Sequence[MaskAnswer]:
         classes = len(self.class_names)
