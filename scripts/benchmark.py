@@ -68,7 +68,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "as TensorFlow decides there",
     )
     one = command("configs", "Every shipped config in cnnkit and in plain Keras.", 3200)
-    one.add_argument("--configs", nargs="+", choices=shipped.names(), default=shipped.names(), metavar="NAME")
+    known = shipped.with_known_data()
+    one.add_argument("--configs", nargs="+", choices=known, default=known, metavar="NAME")
     one = command("scaling", "Time and memory against data-set size, image size and batch size.", 2000, repeats=3)
     one.add_argument("--series", nargs="+", choices=SERIES, default=list(SERIES))
     command("evaluation", "The pass of `cnnkit eval` over its images against `model.predict`.", 10_000)

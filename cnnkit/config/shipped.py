@@ -20,6 +20,11 @@ def names() -> list[str]:
     return sorted(path.stem for path in folder().glob("*.yaml"))
 
 
+def with_known_data() -> list[str]:
+    """The names of those whose images cnnkit finds by itself, rather than in a folder of the user's."""
+    return [name for name in names() if "\n  folder:" not in find(name).read_text(encoding="utf-8")]
+
+
 def find(name: str) -> Path:
     """The file of a shipped config.
 

@@ -24,6 +24,7 @@ LARGE = (
     *("imagenet_vgg16", "cifar10_densenet", "cifar10_densenet_small", "cifar10_googlenet", "cifar10_googlenet_small"),
     *("cifar10_resnet18", "cifar10_resnet18_small", "cifar10_vgg", "cifar10_maxout", "cifar10_allconv"),
     *("cifar10_alexnet", "cifar10_convnetjs", "cifar10_best"),
+    "unet_camvid",
 )
 
 
@@ -36,7 +37,7 @@ def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
     """On random images of the declared shape; layer by layer, Keras agrees with what `inspect` says."""
     import keras
 
-    loaded = load_config(str(file))
+    loaded = load_config(str(file), to_train=False)
     config, info = loaded.config, loaded.info
     summary = summarize(loaded)
     chosen = choose_settings(config.training, loaded.steps, 10)
@@ -53,7 +54,11 @@ def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
         assert tuple(layer.output.shape[1:]) == row.output_shape
         assert layer.count_params() == row.parameters
 
-    labels = np.eye(info.classes, dtype=np.float32)[random.integers(0, info.classes, 4)]
+    # A class for each pixel is a number, one for the whole image one-hot.
+    if info.target.per_pixel:
+        labels = random.integers(0, info.classes, (4, *info.shape[:2], 1))
+    else:
+        labels = np.eye(info.classes, dtype=np.float32)[random.integers(0, info.classes, 4)]
     before = [content(weight) for weight in model.trainable_variables]
     history = model.fit(images, labels, batch_size=2, verbose=0, shuffle=False)
     assert np.isfinite(history.history["loss"]).all()
@@ -63,7 +68,9 @@ def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     without_training_state(model).save(path)
     again = keras.models.load_model(path)
-    np.testing.assert_allclose(again(images), model(images), rtol=1e-5, atol=1e-7)
+    # Of two million outputs, some are sums that were rounded in another order.
+    precision = 1e-4 if info.target.per_pixel else 1e-5
+    np.testing.assert_allclose(again(images), model(images), rtol=precision, atol=1e-7)
 
 
 def content(weight: Any) -> bytes:
