@@ -126,6 +126,12 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
             "that has them, with a row for each image",
             "name" if config.folder is None else "folder",
         )
+    if config.name is not None and task.target.per_pixel:
+        raise DataProblem(
+            f"the images of `{config.name}` are read with one class each, but the task learns a mask of each; write "
+            "images and masks into a folder with `images` and `masks`, and name it with `folder:`",
+            "name",
+        )
     stated_splits = [name for name, value in config.splits.to_plain().items() if value is not None]
     if stated_splits and (config.has_files or config.name == "digits"):
         raise DataProblem(
