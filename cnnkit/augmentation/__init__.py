@@ -65,7 +65,7 @@ AUGMENTATIONS = Table(
         "Resizing": _SIZE_HINT,
         "Rescaling": _MODEL_HINT,
         "Normalization": _MODEL_HINT,
-        "MaxNumBoundingBoxes": "it acts on bounding boxes, which image classification does not have",
+        "MaxNumBoundingBoxes": "it acts on bounding boxes, which images here do not have",
         "Cutout": "write `RandomErasing: {factor: [1, 1], fill_value: 0}`",
     },
 )

@@ -75,8 +75,8 @@ class _Classes:
         if len(found) < 2:
             only = f" (`{found[0]}`)" if found else ""
             raise DataProblem(
-                f"the column `{self.column}` has only {len(found)} class{'' if len(found) == 1 else 'es'}{only}; a "
-                "classifier needs at least two",
+                f"the column `{self.column}` has only {len(found)} class{'' if len(found) == 1 else 'es'}{only}; "
+                "at least two are needed",
                 "target",
             )
         return tuple(map(printable, found))

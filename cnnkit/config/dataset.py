@@ -307,7 +307,7 @@ def read_prepared(folder: Path) -> dict[str, Any]:
     if image is None or not ("classLabel" in label or "tensor" in label):
         raise DataProblem(
             f"`{info.get('name', folder)}` is not a data set of labelled images (its features are "
-            f"{', '.join(sorted(features))}); cnnkit trains image classifiers",
+            f"{', '.join(sorted(features))})",
             "name",
         )
     dimensions = [int(size) for size in image.get("shape", {}).get("dimensions", [])]

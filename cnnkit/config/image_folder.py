@@ -107,7 +107,7 @@ def _list_to_learn(root: Path, scan: Scan) -> ImageFolder:
     train = _list_classes(splits.get("train", root), scan)
     if len(train.folders) < 2:
         raise DataProblem(
-            f"`{train.folder}` has only one class folder (`{train.folders[0].name}`); a classifier needs at least two",
+            f"`{train.folder}` has only one class folder (`{train.folders[0].name}`); at least two are needed",
             "folder",
         )
     parts = {"train": train}

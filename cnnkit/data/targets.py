@@ -114,7 +114,7 @@ class ClassNumbers:
     def check_learnable(self) -> None:
         # A data set may leave labels unused (EMNIST's letters do); a class folder without images cannot be.
         if len(np.unique(self.values)) == 1:
-            raise CnnkitError("the training images are all of one class; a classifier needs at least two")
+            raise CnnkitError("the training images are all of one class; at least two are needed")
 
     def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
         import tensorflow as tf

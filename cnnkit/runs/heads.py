@@ -35,7 +35,7 @@ def probabilities_from_outputs(outputs: Any, head: str) -> Probabilities:
     values: Probabilities = np.asarray(outputs, dtype=np.float64)
     if values.ndim != 2:
         raise CnnkitError(
-            f"a classifier puts out one score per class for each image, got outputs of shape {values.shape}",
+            f"expected one score per class for each image, got outputs of shape {values.shape}",
             "End the model with `Dense: classes`, or with global pooling or `Flatten` before it.",
         )
     if head == "softmax":

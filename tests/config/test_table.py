@@ -94,7 +94,7 @@ def test_what_the_csv_module_writes_is_read_back(
     file = folder / "t.csv"
     file.write_bytes((mark + stream.getvalue()).encode())
     if len(set(classes)) < 2:
-        assert "needs at least two" in refused(file).message
+        assert "at least two are needed" in refused(file).message
         return
     from cnnkit.terminal.printable import printable
 
@@ -262,7 +262,7 @@ def test_cells_that_do_not_say_what_they_should(
         (OneClass, {"target": "who"}, "target", "2 columns `who` (`data.target`)"),
         (OneClass, {"split": "s", "group": "g"}, "split", "no column `s` (`data.split`) and no column `g` (`data.gr"),
         (OneClass, {"target": ["label", "image"]}, "target", "each image has one class, which is in one column; got 2"),
-        (OneClass, {"target": "same"}, "target", "has only 1 class (`1`); a classifier needs at least two"),
+        (OneClass, {"target": "same"}, "target", "has only 1 class (`1`); at least two are needed"),
         (Labels, {"target": "same"}, "target", "holds only 0 and 1. A column for each label is named in a list"),
         (Labels, {"target": "pipes"}, "target", "`;` stands between the labels of a cell"),
         (Labels, {"target": "none"}, "target", "no row of the column `none` has a label"),

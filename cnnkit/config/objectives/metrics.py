@@ -7,6 +7,9 @@ from pydantic import Field
 from cnnkit.config.objectives.losses import SPARSE
 from cnnkit.format.base import NamedObject, Table
 
+#: Why Keras' metrics of masks are not in the table.
+MASKS = "it compares masks, whose mean IoU is always measured"
+
 METRICS = Table(
     kind="metric",
     listed=True,
@@ -83,11 +86,11 @@ METRICS = Table(
         "SparseCategoricalAccuracy": SPARSE,
         "SparseTopKCategoricalAccuracy": SPARSE,
         "SparseCategoricalCrossentropy": SPARSE,
-        "IoU": "it is for segmentation",
-        "MeanIoU": "it is for segmentation",
-        "BinaryIoU": "it is for segmentation",
-        "OneHotIoU": "it is for segmentation",
-        "OneHotMeanIoU": "it is for segmentation",
+        "IoU": MASKS,
+        "MeanIoU": MASKS,
+        "BinaryIoU": MASKS,
+        "OneHotIoU": MASKS,
+        "OneHotMeanIoU": MASKS,
         "sparse_categorical_accuracy": SPARSE,
         "sparse_top_k_categorical_accuracy": SPARSE,
         "sparse_categorical_crossentropy": SPARSE,

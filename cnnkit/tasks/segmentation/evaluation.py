@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from cnnkit.data.splits import Split
 from cnnkit.runs.directory import Run, damaged
-from cnnkit.runs.heads import probabilities_from_outputs
 from cnnkit.runs.inference import inference_batch_size
 from cnnkit.runs.json_forms import REQUIRED, Form
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.task import Evaluation
 from cnnkit.tasks.segmentation.metrics import confusion_of, iou_of, segmentation_metrics
-from cnnkit.tasks.segmentation.predictions import Predictions
+from cnnkit.tasks.segmentation.predictions import Predictions, pixel_probabilities, predictor
 from cnnkit.tasks.segmentation.training import configured_loss, make_loss
 
 _RATIOS = ("mean_iou", "mean_dice", "pixel_accuracy", "class_accuracy", "loss")
@@ -53,7 +52,7 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
     with data_module.naming_corrupt_files(images):
         for batch, masks in data_module.evaluation_batches(images, batch_size=batch_size):
             outputs = [network(batch) for network in networks]
-            each = [_probabilities(output, head) for output, head in zip(outputs, heads, strict=True)]
+            each = [pixel_probabilities(output, head) for output, head in zip(outputs, heads, strict=True)]
             truth = masks.numpy()[..., 0]
             # Of each member where there are several, and of their average at last.
             guesses = [probabilities.argmax(axis=-1) for probabilities in (each if len(each) > 1 else [])]
@@ -75,23 +74,6 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
         ]
     of_images = np.array([matrix[-1] for matrix in matrices])
     return Evaluation(metrics, Predictions.of(images, of_images, predictor(members, tta), target))
-
-
-def _probabilities(outputs: Any, head: str) -> Any:
-    """Class probabilities, float64 [batch, height, width, classes]."""
-    values = np.asarray(outputs)
-    rows = probabilities_from_outputs(values.reshape(-1, values.shape[-1]), head)
-    return rows.reshape(values.shape)
-
-
-def predictor(members: Sequence[TrainedRun], tta: Sequence[str] = ()) -> Callable[[Any], Any]:
-    """What runs say of images: from uint8 [batch, height, width, channels] to class numbers [batch, height, width]."""
-
-    def predict(pixels: Any) -> Any:
-        each = [_probabilities(trained.network(tta)[0](pixels), trained.interface.head) for trained in members]
-        return (sum(each) / len(each)).argmax(axis=-1)
-
-    return predict
 
 
 class _LossOf:

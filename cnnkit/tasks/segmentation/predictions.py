@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from cnnkit.data.splits import Split
 from cnnkit.errors import CnnkitError
 from cnnkit.files import to_csv
 from cnnkit.runs.directory import LARGEST_PREDICTIONS
+from cnnkit.runs.heads import probabilities_from_outputs
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.tasks.segmentation.metrics import Confusion, iou_of
 
@@ -80,14 +81,29 @@ def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.6g}"
 
 
+def pixel_probabilities(outputs: Any, head: str) -> Any:
+    """Class probabilities, float64 [batch, height, width, classes]."""
+    values = np.asarray(outputs)
+    rows = probabilities_from_outputs(values.reshape(-1, values.shape[-1]), head)
+    return rows.reshape(values.shape)
+
+
+def predictor(members: Sequence[TrainedRun], tta: Sequence[str] = ()) -> Callable[[Any], Any]:
+    """What runs say of images: from uint8 [batch, height, width, channels] to class numbers [batch, height, width]."""
+
+    def predict(pixels: Any) -> Any:
+        each = [pixel_probabilities(trained.network(tta)[0](pixels), trained.interface.head) for trained in members]
+        return (sum(each) / len(each)).argmax(axis=-1)
+
+    return predict
+
+
 def read_predictions(trained: TrainedRun) -> Predictions:
     """The predictions of a run's test images.
 
     Raises:
         CnnkitError: if the run was not evaluated, or the file is broken.
     """
-    from cnnkit.tasks.segmentation.evaluation import predictor
-
     run = trained.run
     hint = f"Evaluate it: cnnkit eval {run.path}"
     try:
