@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataSetInfo
     from cnnkit.config.reports import Report
+    from cnnkit.config.script_parts import ScriptParts
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
@@ -418,6 +419,21 @@ class Task(NamedObject):
             facts: Theirs.
         """
         return None
+
+    def script(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> ScriptParts:
+        """The task's parts of the script that `eject` writes.
+
+        Args:
+            head: As for `make_model`.
+            mixed: As for `make_metrics`.
+
+        Raises:
+            UsageError: if no script can hold what the config asks for.
+        """
+        raise UsageError(
+            f"no script can be written of a config of the task {self.name}: `eject` does not know its losses",
+            "Train it with cnnkit: cnnkit train CONFIG",
+        )
 
     def answers(self, interface: Interface) -> Answers:
         """How a network of this interface answers for images, in `predict` and `serve`."""

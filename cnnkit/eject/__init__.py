@@ -11,12 +11,11 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cnnkit.config.class_names import weights_in_order
+from cnnkit.config.script_parts import ScriptParts
 from cnnkit.eject.data import DataText, steps_text, write_batches, write_data
 from cnnkit.eject.network import NetworkText, write_network
 from cnnkit.eject.text import IMPORTS, copied, defined_names, import_lines, literal, wrapped
 from cnnkit.eject.training import TrainingText, write_training
-from cnnkit.errors import UsageError
 from cnnkit.format.shapes import Shape
 from cnnkit.layers.stack import Step
 from cnnkit.layers.stack import head as head_of
@@ -128,18 +127,17 @@ def eject(loaded: LoadedConfig) -> str:
     policy = "float32" if training.dtype_policy == "auto" else training.dtype_policy
     steps = config.steps_to_build(loaded.steps, info.target.values)
     resolved = [step.layer for step in steps]
-    head = head_of(resolved)
+    parts = config.task.script(training, head_of(resolved), info.target, config.mixes_labels)
     front, measured = _front(config, info.shape)
     network = write_network(steps, info.shape, policy, front, _RESERVED | defined_names(_COPIED_FROM))
     data = write_data(config.data, info)
-    jit, mixed = _jit(training, steps, policy), config.mixes_labels
-    written = write_training(training, config.task, head, jit, data.validated, network.leaves, mixed)
-    weights = _class_weights(training, info.class_names)
-    batches = write_batches(config.data, config.augmentation, info.target, weighted=weights is not None)
+    jit = _jit(training, steps, policy)
+    written = write_training(training, config.task, parts, jit, data.validated, network.leaves)
+    batches = write_batches(config.data, config.augmentation, info.target, parts)
     model = _model_functions(network, measured)
-    main = _main(config, network, written, data, weights, measured)
-    parts = [*data.functions, *batches, *model, *written.functions, main, 'if __name__ == "__main__":\n    main()\n']
-    body = "\n\n".join(part.rstrip("\n") + "\n" for part in parts)
+    main = _main(config, network, written, data, parts, measured)
+    texts = [*data.functions, *batches, *model, *written.functions, main, 'if __name__ == "__main__":\n    main()\n']
+    body = "\n\n".join(text.rstrip("\n") + "\n" for text in texts)
     constants = [
         f"SEED = {config.seed}",
         f"BATCH_SIZE = {config.data.batch_size}",
@@ -201,27 +199,6 @@ def _jit(training: TrainingConfig, stack: Sequence[Step], policy: str) -> str:
     return 'bool(tf.config.list_physical_devices("GPU"))'
 
 
-def _class_weights(training: TrainingConfig, names: tuple[str, ...] | None) -> list[str] | None:
-    """Lines that leave `class_weights`; None where the config asks for none."""
-    wanted = training.class_weights
-    if wanted is None:
-        return None
-    if wanted == "balanced":
-        return [
-            "counts = np.bincount(train[1], minlength=CLASSES)",
-            "weights = len(train[1]) / (np.count_nonzero(counts) * np.maximum(counts, 1))",
-            "class_weights = np.where(counts > 0, weights, 0)",
-        ]
-    if isinstance(wanted, dict):
-        if names is None:
-            raise UsageError(
-                "training.class_weights names classes, and the data set's class names are not known here",
-                "Fetch the data first (cnnkit data prepare), or write a list of weights.",
-            )
-        wanted = weights_in_order(wanted, names)
-    return wrapped(f"class_weights = {literal(list(wanted))}")
-
-
 def _model_functions(network: NetworkText, measured: bool) -> list[str]:
     parts = []
     if network.initializers:
@@ -244,7 +221,7 @@ def _main(
     network: NetworkText,
     written: TrainingText,
     data: DataText,
-    weights: list[str] | None,
+    parts: ScriptParts,
     measured: bool,
 ) -> str:
     """The function that runs it all."""
@@ -262,24 +239,20 @@ def _main(
         f"steps = {steps_text(config.data, 'len(train[0])')}",
         *(line for one in (*written.rate, *written.optimizer) for line in wrapped(one)),
     ]
-    if training.label_smoothing:
-        body.append("smooth_training(model)")
+    body += parts.before_compiling
     body += wrapped(f"model.compile({', '.join(['optimizer', *written.compiled])})")
     # Optimizers that copy the weights do so when they are built.
     body += ["optimizer.build(model.trainable_variables)", "model.summary()"]
     body += ["", 'epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")']
     clock = "keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))"
     body += ["callbacks = [", *(line for one in [clock, *written.callbacks] for line in wrapped(one + ",", 4)), "]"]
-    if weights is not None:
-        body += weights
-    batches = "training_batches(*train, epoch" + (", class_weights)" if weights is not None else ")")
-    one_hot = "keras.utils.to_categorical(validation[1], CLASSES)"
-    validation = f"validation_data=(validation[0], {one_hot}), validation_batch_size=500, " if data.validated else ""
+    body += [line for one in parts.weights for line in wrapped(one)]
+    batches = "training_batches(*train, epoch" + (", class_weights)" if parts.weights else ")")
+    pair = f"(validation[0], {parts.validation})" if parts.validation else "validation"
+    validation = f"validation_data={pair}, validation_batch_size=500, " if data.validated else ""
     body += wrapped(f"model.fit({batches}, {validation}epochs=EPOCHS, callbacks=callbacks, shuffle=False, verbose=2)")
     own = ", ".join(f"{literal(name)}: {name}" for name in sorted(network.initializers))
     ours = f", custom_objects={{{own}}}" if own else ""
     body += ["", *wrapped(f"best = keras.models.load_model(BEST, compile=False{ours})")]
-    body.append("probabilities = best.predict(test[0], batch_size=500, verbose=0)")
-    body.append("accuracy = np.mean(probabilities.argmax(axis=-1) == test[1])")
-    body.append('print(f"test accuracy {accuracy:.4f}")')
+    body += parts.result
     return "\n".join(["def main():", *(("    " + line) if line else "" for line in body)])

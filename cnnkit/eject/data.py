@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cnnkit.augmentation.base import Augmentation
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
+from cnnkit.config.script_parts import ScriptParts
 from cnnkit.config.split_folders import test_split
 from cnnkit.config.target import Target
 from cnnkit.data.loading import FIXED_SEED, TEST_SHARE
@@ -58,7 +59,7 @@ def training_batches(%(arguments)s):
 %(weights)s    """
     size = len(images)
     steps = %(steps)s
-    images, labels = tf.constant(images), tf.one_hot(labels, CLASSES)
+    images, labels = tf.constant(images), %(targets)s
 
     def batches(number):
         places = order(number, size)
@@ -141,27 +142,27 @@ def write_batches(
     config: DataConfig,
     augmentation: Sequence[Augmentation],
     target: Target,
-    *,
-    weighted: bool,
+    parts: ScriptParts,
 ) -> list[str]:
     """The functions that make training batches.
 
     Args:
-        weighted: Whether each image has the weight of its class.
+        parts: The task's, see `Task.script`.
     """
-    functions = [_ORDER]
+    functions, weighted = [_ORDER], bool(parts.weights)
     make = ["targets = tf.gather(labels, places)", "pictures = tf.gather(images, places)"]
     if augmentation:
         functions += write_augmentation(augmentation, target)
         make.append("pictures, targets = augment(pictures, targets, number, step, places)")
     result = "pictures, targets"
     if weighted:
-        make.append("weights = tf.linalg.matvec(targets, tf.constant(class_weights, tf.float32))")
+        make.append(f"weights = {parts.of_batch}")
         result += ", weights"
     weights = "        class_weights: One weight per class, float [CLASSES].\n" if weighted else ""
     values = {
         "steps": steps_text(config, "size"),
         "arguments": "images, labels, epoch" + (", class_weights" if weighted else ""),
+        "targets": parts.targets,
         "weights": weights,
         "make": "\n        ".join([*make, f"return {result}"]),
     }

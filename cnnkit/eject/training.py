@@ -10,6 +10,7 @@ from typing import Any
 
 from cnnkit.config.optimization.decays import PiecewiseConstantDecay
 from cnnkit.config.optimization.schedules import ReduceLROnPlateau, Schedule
+from cnnkit.config.script_parts import Objective, ScriptParts
 from cnnkit.config.training import TrainingConfig
 from cnnkit.eject.nodes import Leaf
 from cnnkit.eject.text import Raw, call_text, copied, keras_name, literal, named, number, wrapped
@@ -17,7 +18,6 @@ from cnnkit.format.script import Argument, Call
 from cnnkit.layers.weight_paths import keras_path, meant
 from cnnkit.runs.best import Monitor
 from cnnkit.task import Task
-from cnnkit.tasks.classification.training import configured_loss
 
 _BEST_MODEL = '''\
 class BestModel(keras.callbacks.Callback):
@@ -30,19 +30,6 @@ class BestModel(keras.callbacks.Callback):
         if self.best is None or score > self.best:
             self.best = score
             self.model.save(BEST)
-'''
-
-_SMOOTH_TRAINING = '''\
-def smooth_training(model):
-    """Lets only the loss of training see smoothed labels: metrics and validation see the true ones."""
-    compute_loss = model.compute_loss
-
-    def smoothed(x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        if training:
-            y = y * (1 - %(share)s) + %(share)s / %(parts)s
-        return compute_loss(x, y, y_pred, sample_weight, training)
-
-    model.compute_loss = smoothed
 '''
 
 
@@ -68,37 +55,25 @@ class TrainingText:
 
 
 def write_training(
-    training: TrainingConfig, task: Task, head: str, jit: str, validated: bool, leaves: Sequence[Leaf], mixed: bool
+    training: TrainingConfig, task: Task, parts: ScriptParts, jit: str, validated: bool, leaves: Sequence[Leaf]
 ) -> TrainingText:
     """The text of everything between a model and `fit`.
 
     Args:
-        leaves: The network's layers.
-        head: `softmax`, `sigmoid` or `logits`.
+        parts: The task's, see `Task.script`.
         jit: Whether XLA compiles the training step, as an expression.
         validated: Whether there is a validation split.
-        mixed: Whether training images are mixed, and their labels with them.
+        leaves: The network's layers.
     """
     text = TrainingText()
     _write_rate(training, text)
     _write_optimizer(training, text, leaves)
-    from_logits = head == "logits"
-    loss = configured_loss(training, head)
-    objective = call_text(_object("keras.losses", loss, from_logits))
-    if training.label_smoothing:
-        parts = "2" if head == "sigmoid" else "CLASSES"
-        text.functions.append(_SMOOTH_TRAINING % {"share": training.label_smoothing, "parts": parts})
-    if loss.ignores_smoothing:
-        text.functions.append(copied("cnnkit.config.objectives.class_numbers", ["on_class_numbers"]) + "\n")
-    metrics = [call_text(named("keras.metrics.CategoricalAccuracy", name="accuracy"))]
-    for one in training.metrics:
-        metric = call_text(_object("keras.metrics", one, from_logits, {"name": one.column}))
-        metrics.append(f"on_hard_labels({metric})" if mixed and one.needs_hard_labels else metric)
-    if mixed and any(one.needs_hard_labels for one in training.metrics):
-        text.functions.append(copied("cnnkit.training.smoothing", ["on_hard_labels"]) + "\n")
+    metrics = [*map(call_text, parts.figures), *(_objective("keras.metrics", one, parts) for one in parts.metrics)]
+    text.functions += parts.functions
+    text.functions += [copied(module, names) + "\n" for module, names in parts.copied.items()]
     steps = training.steps_per_execution
     text.compiled = [
-        f"loss={f'on_class_numbers({objective})' if loss.ignores_smoothing else objective}",
+        f"loss={_objective('keras.losses', parts.loss, parts)}",
         f"metrics=[{', '.join(metrics)}]",
         f"steps_per_execution={'min(8, steps)' if steps == 'auto' else steps}",
         f"jit_compile={jit}",
@@ -130,15 +105,17 @@ def _best_model(monitor: Monitor) -> str:
     )
 
 
-def _object(module: str, one: Any, from_logits: bool, further: dict[str, Any] | None = None) -> Call:
+def _objective(module: str, objective: Objective, parts: ScriptParts) -> str:
     """A loss or a metric of Keras with what the config writes."""
-    written = [name for name in one.arguments() if name not in (further or {})]
+    one, further = objective.written, {} if objective.name is None else {"name": objective.name}
+    written = [name for name in one.arguments() if name not in further]
     # Where Keras' default is another one.
     written += [name for name in ("average",) if name in type(one).model_fields and name not in written]
     arguments = {name: getattr(one, name) for name in written}
-    if from_logits and getattr(one, "from_logits", ...) is None:
+    if parts.from_logits and getattr(one, "from_logits", ...) is None:
         arguments["from_logits"] = True
-    return named(f"{module}.{type(one).__name__}", one.leading, **arguments, **(further or {}))
+    text = call_text(named(f"{module}.{type(one).__name__}", one.leading, **arguments, **further))
+    return f"{objective.inside}({text})" if objective.inside else text
 
 
 def _write_rate(training: TrainingConfig, text: TrainingText) -> None:

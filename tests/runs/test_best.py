@@ -14,6 +14,7 @@ from trainings import config, rows, run_training, state
 
 from cnnkit.config.load import load_config
 from cnnkit.config.objectives.metrics import METRICS
+from cnnkit.config.target import OneClass
 from cnnkit.config.training import TrainingConfig
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
@@ -142,10 +143,11 @@ def test_a_script_keeps_the_epoch_that_a_run_keeps() -> None:
 
     for monitor in ("accuracy", "val_loss", "val_false_negatives"):
         training = parsed(f"{{monitor: {monitor}, metrics: [FalseNegatives]}}")
-        text = write_training(training, TASK, "softmax", "False", False, (), False)
+        parts = TASK.script(training, "softmax", OneClass(10), False)
+        text = write_training(training, TASK, parts, "False", False, ())
         if monitor.startswith("val_"):
             assert text.callbacks[-1].startswith("keras.callbacks.ModelCheckpoint")
-            text = write_training(training, TASK, "softmax", "False", True, (), False)
+            text = write_training(training, TASK, parts, "False", True, ())
         sign = "" if monitor == "accuracy" else "-"
         tie = "val_loss" if monitor.startswith("val_") else "loss"
         assert f'score = {sign}logs["{monitor}"], -logs["{tie}"]' in "".join(text.functions)

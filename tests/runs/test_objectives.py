@@ -11,6 +11,7 @@ import pytest
 from report_runs import written
 from trainings import config, rows, run_training, state
 
+from cnnkit.config.target import OneClass
 from cnnkit.config.training import TrainingConfig
 from cnnkit.runs import objectives
 from cnnkit.runs.evaluation import EvaluationOptions, evaluate_ensemble, evaluate_run
@@ -214,7 +215,8 @@ def test_a_script_measures_mixed_images_as_a_run_does() -> None:
 
     training = TrainingConfig.model_validate({"metrics": ["Recall", "MeanSquaredError"]})
     for mixed in (False, True):
-        text = write_training(training, default_task(), "softmax", "False", True, (), mixed)
+        parts = default_task().script(training, "softmax", OneClass(10), mixed)
+        text = write_training(training, default_task(), parts, "False", True, ())
         compiled = " ".join(text.compiled)
         assert ('on_hard_labels(keras.metrics.Recall(name="recall"))' in compiled) == mixed
         assert any("def on_hard_labels" in function for function in text.functions) == mixed

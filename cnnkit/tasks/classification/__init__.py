@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cnnkit.config.check import Parts
     from cnnkit.config.dataset import DataSetInfo
     from cnnkit.config.reports import Report
+    from cnnkit.config.script_parts import ScriptParts
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
@@ -125,6 +126,11 @@ class Classification(Task):
         from cnnkit.tasks.classification.comparison import compare
 
         return compare(names, facts)
+
+    def script(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> ScriptParts:
+        from cnnkit.tasks.classification.script import script_parts
+
+        return script_parts(training, head, target, mixed)
 
     def answers(self, interface: Interface) -> Answers:
         from cnnkit.tasks.classification.answers import ClassAnswers
