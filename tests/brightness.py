@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 from cnnkit.config.target import OneClass, Target
-from cnnkit.task import Figure, Task
+from cnnkit.runs.interface import Interface
+from cnnkit.task import AnswerPicture, Answers, Figure, Task
 from cnnkit.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class BrightnessAnswer:
+    value: float
+
+    def cells(self, top: int) -> Sequence[str]:
+        return [f"{self.value:.1f}"]
+
+    def fields(self) -> Sequence[str]:
+        return [repr(self.value)]
+
+    def entry(self, top: int | None = None) -> dict[str, Any]:
+        return {"brightness": self.value}
+
+
+class BrightnessAnswers(Answers):
+    """A number for each image, and a picture of one colour that is as bright."""
+
+    kind: ClassVar[str] = "brightness"
+    header = ("brightness",)
+    alignment = ">"
+    columns = ("brightness",)
+    pictures = ("plain",)
+    note = "0 is black"
+
+    def read(self, outputs: Any) -> Sequence[BrightnessAnswer]:
+        return [BrightnessAnswer(float(value)) for value in outputs]
+
+    def draw(self, images: Any, outputs: Any) -> Sequence[Sequence[AnswerPicture]]:
+        return [
+            [AnswerPicture("plain", np.full(image.shape, value, np.uint8))]
+            for image, value in zip(images, outputs, strict=True)
+        ]
 
 
 class Brightness(Task):
@@ -23,6 +61,9 @@ class Brightness(Task):
 
     def check(self, *_: Any) -> None:
         """Any network will do."""
+
+    def answers(self, interface: Interface) -> Answers:
+        return BrightnessAnswers()
 
 
 def add_brightness(monkeypatch: pytest.MonkeyPatch) -> None:

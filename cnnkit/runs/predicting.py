@@ -182,11 +182,12 @@ def picture_files(files: Sequence[Path], folder: Path, names: Sequence[str]) -> 
     absolute = [Path(os.path.abspath(file)) for file in files]
     common = Path(os.path.commonpath([file.parent for file in absolute]))
     stems = Counter(file.with_suffix("") for file in absolute)
-    targets = []
-    for file in absolute:
-        stem = file.with_suffix("") if stems[file.with_suffix("")] == 1 else file
-        place = folder / stem.relative_to(common)
-        targets.append([place.with_name(f"{place.name}.{name}.png") for name in names])
+    places = [stem if stems[stem := file.with_suffix("")] == 1 else file for file in absolute]
+    if len(set(places)) < len(places):
+        # `cat.jpg` beside `cat.png` and `cat.jpg.png`.
+        places = absolute
+    inside = [folder / place.relative_to(common) for place in places]
+    targets = [[place.with_name(f"{place.name}.{name}.png") for name in names] for place in inside]
     for path in (path for paths in targets for path in paths):
         if os.path.lexists(path):
             raise UsageError(f"`{path}` is there already", "Name another folder with --output.")

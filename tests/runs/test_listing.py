@@ -12,6 +12,7 @@ from brightness import add_brightness
 from cnnkit.format.document import dump
 from cnnkit.runs.directory import Run
 from cnnkit.runs.listing import as_text, columns_of, run_rows
+from cnnkit.runs.progress import Reporter, read_state
 
 
 def make_run(
@@ -63,6 +64,25 @@ def test_a_table_names_the_headline_in_its_header_or_beside_the_values(runs: lis
         ["1", "accuracy", "0.7500", "0.8750"],
         ["2", "mean_error", "2.2500", "1.5000"],
     ]
+
+
+def test_the_state_of_a_training_has_the_figures_of_its_task_by_name(runs: list[Run]) -> None:
+    """What the running epoch has come to, then its row; a value that is not finite is none."""
+    run = runs[1]
+    reporter = Reporter(run, 5, 10)
+    reporter.begin()
+    reporter.begin_epoch(1)
+    reporter.change()
+    reporter._written = float("-inf")
+    reporter.look(1, 1.0, 64, {"loss": 0.5, "mean_error": 3.0, "close": float("nan")})
+    assert {name: read_state(run)[name] for name in ("loss", "mean_error", "close")} == {
+        "loss": 0.5, "mean_error": 3.0, "close": None,
+    }  # fmt: skip
+    row = {"epoch": 1, "loss": 0.25, "mean_error": 2.0, "close": 0.75, "seconds": 1.0, "images_per_second": 64.0}
+    reporter._written = float("-inf")
+    reporter.end_epoch([row], 1, "val_mean_error", ["loss", "mean_error", "close"])
+    state = read_state(run)
+    assert (state["loss"], state["mean_error"], state["close"], state["monitor"]) == (0.25, 2.0, 0.75, "val_mean_error")
 
 
 def test_columns_of_runs_are_those_of_all_their_tasks(runs: list[Run]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -44,6 +46,32 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     opened = train(load_config(str(folder / "net.yaml")), Console(), str(folder / "run"))
     evaluate_run(opened)
     return opened.run
+
+
+def test_serve_answers_with_masks_over_the_image(trained: Run) -> None:
+    pytest.importorskip("fastapi", reason="needs the extra `serve`: pip install cnnkit[serve]")
+    testclient = pytest.importorskip("fastapi.testclient", reason="needs httpx")
+    from cnnkit.serve import create_app
+
+    network, _ = open_run(trained).network()
+    image, _ = scene(50)
+    guess = np.asarray(network(image[None]))[0].argmax(axis=-1)
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    with testclient.TestClient(create_app([trained]), base_url="http://127.0.0.1") as client:
+        (run,) = client.get("/runs").json()["runs"]
+        assert (run["task"], run["kind"], run["headline"]["name"]) == ("segmentation", "mask", "mean_iou")
+        assert (run["accuracy"], run["gradcam_layer"], list(run["facts"]["colours"])) == (None, None, list(NAMES))
+        assert len(client.get("/examples").json()["examples"]) == 12
+        (answer,) = client.post("/predict", content=file.getvalue()).json()["predictions"]
+        shares = np.bincount(guess.ravel(), minlength=3) / guess.size
+        assert answer["shares"] == pytest.approx(dict(zip(NAMES, shares, strict=True)), rel=1e-5)
+        explained = client.post("/explain", content=file.getvalue()).json()
+        refused = client.post("/explain?class=disc", content=file.getvalue())
+    assert (explained["shares"], explained["gradcam"]) == (answer["shares"], None)
+    with Image.open(io.BytesIO(base64.b64decode(explained["pictures"]["mask"].partition(",")[2]))) as mask:
+        np.testing.assert_array_equal(np.asarray(mask), guess)
+    assert refused.status_code == 404
 
 
 def test_a_network_learns_scenes_and_its_figures_are_those_of_scikit_learn(trained: Run) -> None:
