@@ -49,7 +49,10 @@ def made_run(folder: Path, **data: Any) -> Run:
     folder.mkdir()
     found = {"image_shape": [*SIZE, 3], "class_names": ["a", "b"], **data}
     run.environment.write_text(json.dumps({"data": found, "model": {"head": "softmax"}}))
-    run.config.write_text("model: {layers: [Flatten, {Dense: classes}]}")
+    images = f"{{name: made_up, shape: {[*SIZE, 3]}, classes: 2}}"
+    run.config.write_text(
+        f"data: {images}\nmodel: {{layers: [Flatten, {{Dense: classes}}]}}\ntraining: {{epochs: 1}}\n"
+    )
     return run
 
 
