@@ -20,29 +20,51 @@ def store(
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    features = tfds.features.FeaturesDict(
-        {"image": tfds.features.Image(shape=shape), "label": tfds.features.ClassLabel(names=["no", "yes"])}
-    )
+    features = {"image": tfds.features.Image(shape=shape), "label": tfds.features.ClassLabel(names=["no", "yes"])}
+    signature = {"image": tf.TensorSpec(shape, tf.uint8), "label": tf.TensorSpec((), tf.int64)}
+    _store(folder, name, features, signature, splits)
+    if supervised:
+        file = folder / name / "1.0.0" / "dataset_info.json"
+        items = [{"featureKey": "image"}, {"featureKey": "label"}]
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"supervisedKeys": {"tuple": {"items": items}}}))
+
+
+def store_masks(folder: Path, name: str, splits: dict[str, Any], mask: str = "segmentation_mask") -> None:
+    """Prepare a TFDS data set of the given {split: [(image, mask), ...]}, of any sizes.
+
+    Args:
+        mask: What its masks are called.
+    """
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    features = {"image": tfds.features.Image(), mask: tfds.features.Image(shape=(None, None, 1))}
+    signature = {
+        "image": tf.TensorSpec((None, None, 3), tf.uint8),
+        mask: tf.TensorSpec((None, None, 1), tf.uint8),
+    }
+    _store(folder, name, features, signature, splits)
+
+
+def _store(
+    folder: Path, name: str, features: dict[str, Any], signature: dict[str, Any], splits: dict[str, Any]
+) -> None:
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
 
     def make(examples: Any) -> Any:
-        signature = {"image": tf.TensorSpec(shape, tf.uint8), "label": tf.TensorSpec((), tf.int64)}
         return tf.data.Dataset.from_generator(
-            lambda: ({"image": image, "label": label} for image, label in examples),
-            output_signature=signature,
+            lambda: (dict(zip(features, parts, strict=True)) for parts in examples), output_signature=signature
         )
 
     tfds.disable_progress_bar()
     tfds.dataset_builders.store_as_tfds_dataset(
         name,
         version="1.0.0",
-        features=features,
+        features=tfds.features.FeaturesDict(features),
         split_datasets={split: make(examples) for split, examples in splits.items()},
         data_dir=folder,
     )
-    if supervised:
-        file = folder / name / "1.0.0" / "dataset_info.json"
-        items = [{"featureKey": "image"}, {"featureKey": "label"}]
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"supervisedKeys": {"tuple": {"items": items}}}))
 
 
 def examples(count: int, seed: int, sizes: tuple[int, int] = (5, 9), label: int | None = None) -> Any:

@@ -184,7 +184,8 @@ class DataConfig(StrictModel):
         default=None,
         description="Of a table, the classes, or the labels of one column, in the order of the network's outputs; any "
         "other in the table is then an error. By default those in the table, sorted as text. Of a folder with masks, "
-        "the classes in the order of their numbers; by default the lines of its `classes.txt`.",
+        "the classes in the order of their numbers; by default the lines of its `classes.txt`. Of a TFDS set with "
+        "masks, likewise; needed unless cnnkit knows the set.",
     )
     validation: Rate = Field(
         default=0.1, description="Share of the training split held out for validation, 0 to below 1."

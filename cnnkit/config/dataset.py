@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cnnkit.config.data import DataConfig, DataProblem, Splits
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.config.image_headers import look_at_headers
-from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN
+from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN, KNOWN_MASKS
 from cnnkit.config.mask_folder import MaskFolder, list_mask_folder
+from cnnkit.config.prepared import read_prepared, read_prepared_masks
 from cnnkit.config.table import ImageTable, check_table, read_image_table
 from cnnkit.config.target import Labels, Numbers, Target
 from cnnkit.format.similar import nearest
@@ -22,7 +21,6 @@ from cnnkit.images.files import folders_in
 from cnnkit.images.padding import NO_PADDING, Padding, padding_to
 from cnnkit.task import Task
 from cnnkit.tasks import default_task
-from cnnkit.terminal.printable import printable
 
 __all__ = [
     "DataProblem",
@@ -126,12 +124,6 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
             "that has them, with a row for each image",
             "name" if config.folder is None else "folder",
         )
-    if config.name is not None and task.target.per_pixel:
-        raise DataProblem(
-            f"the images of `{config.name}` are read with one class each, but the task learns a mask of each; write "
-            "images and masks into a folder with `images` and `masks`, and name it with `folder:`",
-            "name",
-        )
     stated_splits = [name for name, value in config.splits.to_plain().items() if value is not None]
     if stated_splits and (config.has_files or config.name == "digits"):
         raise DataProblem(
@@ -144,7 +136,7 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
         raise DataProblem(
             "`digits` are 8x8 and never resized; let the network begin with a `Resizing` layer instead", "image_size"
         )
-    info = _describe_files(config, task) if config.has_files else _describe_name(config)
+    info = _describe_files(config, task) if config.has_files else _describe_name(config, task)
     _check_stated(config, info)
     height, width, channels = info.shape
     stated_channels = config.channels or (config.shape[2] if config.shape is not None else None)
@@ -284,57 +276,11 @@ def prepared_data_sets() -> list[tuple[str, Path]]:
     return data_sets
 
 
-def read_prepared(folder: Path) -> dict[str, Any]:
-    """What `dataset_info.json` and `features.json` of a prepared set say.
-
-    Returns:
-        `image` and `label` (feature keys), `is_supervised` (whether the set itself says which these are), `shape`
-        (None for a size that differs), `dtype`, `classes` (None where the label is no class label), `class_names`
-        (or None) and `splits` (images of each).
-
-    Raises:
-        DataProblem: if the set is not one of labelled images.
-    """
-    info = json.loads((folder / "dataset_info.json").read_text("utf-8"))
-    features = json.loads((folder / "features.json").read_text("utf-8"))
-    features = features.get("featuresDict", {}).get("features", {})
-    items = info.get("supervisedKeys", {}).get("tuple", {}).get("items", [])
-    keys = [item.get("featureKey") for item in items]
-    is_supervised = len(keys) >= 2 and None not in keys[:2]
-    image_key, label_key = keys[:2] if is_supervised else ("image", "label")
-    image = features.get(image_key, {}).get("image")
-    label = features.get(label_key, {})
-    if image is None or not ("classLabel" in label or "tensor" in label):
-        raise DataProblem(
-            f"`{info.get('name', folder)}` is not a data set of labelled images (its features are "
-            f"{', '.join(sorted(features))})",
-            "name",
-        )
-    dimensions = [int(size) for size in image.get("shape", {}).get("dimensions", [])]
-    height, width, channels = [size if size > 0 else None for size in dimensions] or (None, None, 3)
-    classes = int(label.get("classLabel", {}).get("numClasses", 0)) or None
-    names_file = folder / f"{label_key}.labels.txt"
-    names = None
-    if names_file.is_file():
-        names = tuple(printable(line) for line in names_file.read_text("utf-8").split("\n") if line)
-    return {
-        "image": image_key,
-        "label": label_key,
-        "is_supervised": is_supervised,
-        "shape": (height, width, channels or 3),
-        "dtype": image.get("dtype", "uint8"),
-        "classes": classes,
-        "class_names": names if names and len(names) == classes else None,
-        "splits": {
-            split["name"]: sum(int(length) for length in split.get("shardLengths", []))
-            for split in info.get("splits", [])
-        },
-    }
-
-
-def _describe_name(config: DataConfig) -> _Found:
+def _describe_name(config: DataConfig, task: Task) -> _Found:
     name = config.name
     assert name is not None
+    if task.target.per_pixel:
+        return _describe_masks(config, name)
     known = KNOWN.get(known_name(name))
     prepared = prepared_folder(name) if name != "digits" else None
     if known is not None:
@@ -347,6 +293,39 @@ def _describe_name(config: DataConfig) -> _Found:
         if facts["classes"] is None and config.classes is None:
             raise DataProblem(f"`{name}` does not say how many classes it has; set `data.classes`", "classes")
         return _Found(facts["shape"], facts["classes"], facts["class_names"], "prepared")
+    return _stated(config, name)
+
+
+def _describe_masks(config: DataConfig, name: str) -> _Found:
+    """A TFDS set as one of images with a mask each."""
+    known = KNOWN_MASKS.get(known_name(name))
+    prepared = prepared_folder(name) if name != "digits" else None
+    if known is None and known_name(name) in KNOWN:
+        sets = ", ".join(f"`{other}`" for other in KNOWN_MASKS)
+        raise DataProblem(
+            f"`{name}` has a class for each image and no masks; take {sets}, or give a `folder:` with `images` and "
+            "`masks`",
+            "name",
+        )
+    if known is None and prepared is None:
+        return _stated(config, name)
+    names = config.class_names or (None if known is None else known.class_names)
+    if known is not None:
+        shape, source = known.shape, "known"
+    else:
+        assert prepared is not None
+        shape, source = read_prepared_masks(prepared)["shape"], "prepared"
+    if names is None and config.classes is None:
+        raise DataProblem(
+            f"`{name}` does not say what the numbers in its masks mean; set `data.class_names: [...]`, the first for "
+            "number 0",
+            "class_names",
+        )
+    return _Found(shape, None if names is None else len(names), None if names is None else tuple(names), source)
+
+
+def _stated(config: DataConfig, name: str) -> _Found:
+    """A data set of which only the config knows something."""
     if config.shape is None or config.classes is None:
         configurations = [path.name for path in _folders_in(tfds_folder() / name) if _prepared_versions(path)]
         if configurations:

@@ -17,6 +17,22 @@ class Known(NamedTuple):
     class_names: tuple[str, ...] | None = None
 
 
+class KnownMasks(NamedTuple):
+    """One data set of images with a mask each.
+
+    Attributes:
+        shape: As of `Known`.
+        feature: What the set calls its masks.
+        class_names: In the order of the numbers in them.
+        first: The number of the first class; a config counts them from 0.
+    """
+
+    shape: tuple[int | None, int | None, int]
+    feature: str
+    class_names: tuple[str, ...]
+    first: int = 0
+
+
 _DIGITS = tuple("0123456789")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _IMAGENETTE = (
@@ -112,6 +128,12 @@ KNOWN: dict[str, Known] = {
     "plant_village": Known((None, None, 3), 38),
     "citrus_leaves": Known((None, None, 3), 4, ("Black spot", "canker", "greening", "healthy")),
     "quickdraw_bitmap": Known((28, 28, 1), 345),
+}
+
+#: Those that have masks, too. Pets: 1 is the animal, 2 what is around it, 3 "not classified", its outline
+#: (https://www.robots.ox.ac.uk/~vgg/data/pets/).
+KNOWN_MASKS: dict[str, KnownMasks] = {
+    "oxford_iiit_pet": KnownMasks((None, None, 3), "segmentation_mask", ("pet", "background", "outline"), first=1),
 }
 
 #: What TFDS takes where a set of several configurations is named without one.

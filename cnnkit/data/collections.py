@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from cnnkit.config.data import DataConfig
-from cnnkit.config.dataset import DataSetInfo
+from cnnkit.config.dataset import DataSetInfo, known_name
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
+from cnnkit.config.known_data_sets import KNOWN_MASKS
 from cnnkit.config.mask_folder import MaskFolder, list_mask_folder
 from cnnkit.config.table import ImageTable, read_image_table
 from cnnkit.data.digits import read_digits
@@ -151,10 +152,17 @@ class Prepared:
     problems = ()
     notes = ()
 
-    def __init__(self, folder: Path, info: DataSetInfo, resize: str) -> None:
+    def __init__(self, folder: Path, config: DataConfig, info: DataSetInfo) -> None:
+        from cnnkit.data.mask_records import PreparedMasks
         from cnnkit.data.tfds import PreparedSet, RecordSource
 
-        self.prepared = PreparedSet(folder, info.shape, info.target.all_names, resize)
+        assert config.name is not None
+        self.prepared: PreparedSet
+        if info.target.per_pixel:
+            known = KNOWN_MASKS.get(known_name(config.name))
+            self.prepared = PreparedMasks(folder, info, config.resize, known, config.ignore)
+        else:
+            self.prepared = PreparedSet(folder, info.shape, info.target.all_names, config.resize)
         self.splits = tuple(self.prepared.splits)
         self.fingerprint = self.prepared.fingerprint
         self._opened: dict[str, RecordSource] = {}
@@ -195,4 +203,4 @@ def open_collection(config: DataConfig, info: DataSetInfo) -> Collection:
         return Digits()
     from cnnkit.data.download import fetch
 
-    return Prepared(fetch(config.name, download=config.download), info, config.resize)
+    return Prepared(fetch(config.name, download=config.download), config, info)

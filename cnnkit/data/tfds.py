@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnkit.config.dataset import read_prepared
+from cnnkit.config.prepared import read_prepared
 from cnnkit.data.cache import entry_key, read_arrays, write_arrays
 from cnnkit.data.memory import parallel_calls
 from cnnkit.data.records import find_records, read_record_files
@@ -37,15 +37,21 @@ class PreparedSet:
             antialiasing, as `tf.image.resize` does, and rounded.
         class_names: Of the labels, in their order.
         resize: `stretch`, `pad` or `crop`, see `images.read_image`.
+        facts: What `read_prepared` says of it, or what says the same of its other features.
 
     Raises:
         CnnkitError: if its images are not uint8, its files no TFRecords, or its facts are not those given.
     """
 
     def __init__(
-        self, folder: Path, shape: tuple[int, int, int], class_names: Sequence[str], resize: str = "stretch"
+        self,
+        folder: Path,
+        shape: tuple[int, int, int],
+        class_names: Sequence[str],
+        resize: str = "stretch",
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
-        facts = read_prepared(folder)
+        facts = facts or read_prepared(folder)
         self.folder = folder
         self.record_files = read_record_files(folder)
         self.name = self.record_files.name
@@ -224,35 +230,63 @@ class RecordSource:
         parsed = self._records().batch(RECORDS).map(lambda records: tf.io.parse_example(records, feature)[key])
         return np.concatenate(list(_checked(parsed)))
 
+    @property
+    def _encoded_keys(self) -> tuple[str, ...]:
+        """The features of encoded images that `_decode_one` takes."""
+        return (self.prepared.image_key,)
+
     def _decode(self, records: Any) -> Any:
-        """Serialised records [n] to uint8 images [n, height, width, channels], as TFDS decodes them."""
+        """Serialised records [n] to what is stored of them, uint8 [n, *stored_shape]."""
         import tensorflow as tf
-
-        height, width, channels = self.shape
-        stored = self.prepared.stored_shape
-        key = self.prepared.image_key
-
-        def decode(encoded: Any) -> Any:
-            image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
-            image = tf.ensure_shape(image, stored)
-            if stored[:2] != (height, width):
-                image = _with_proportions(image, height, width, self.prepared.resize)
-                image = tf.image.resize(image, (height, width), method="bilinear", antialias=True)
-                image = tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
-            return image
 
         # On the CPU: GPUs have no kernels for this, and their memory is for the network.
         with tf.device("CPU:0"):
-            feature = {key: tf.io.FixedLenFeature([], tf.string)}
-            encoded = tf.io.parse_example(records, feature)[key]
-            return tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec((height, width, channels), tf.uint8))
+            features = {key: tf.io.FixedLenFeature([], tf.string) for key in self._encoded_keys}
+            parsed = tf.io.parse_example(records, features)
+            encoded = [parsed[key] for key in self._encoded_keys]
+            stored = tf.TensorSpec(self.stored_shape, tf.uint8)
+            return tf.map_fn(lambda parts: self._decode_one(*parts), encoded, fn_output_signature=stored)
+
+    def _decode_one(self, encoded: Any) -> Any:
+        """The image of an encoded one, as TFDS decodes it."""
+        return resized(self._decode_image(encoded), self.shape[0], self.shape[1], self.prepared.resize)
+
+    def _decode_image(self, encoded: Any) -> Any:
+        import tensorflow as tf
+
+        image = tf.io.decode_image(encoded, channels=self.shape[2], expand_animations=False)
+        return tf.ensure_shape(image, self.prepared.stored_shape)
 
 
-def _with_proportions(image: Any, height: int, width: int, resize: str) -> Any:
-    """An image that may be stretched to a size: with a black border, or its middle; for `stretch`, the image itself.
+def resized(image: Any, height: int, width: int, resize: str) -> Any:
+    """A decoded image in another size, uint8 [height, width, channels]."""
+    import tensorflow as tf
+
+    if tuple(image.shape[:2]) == (height, width):
+        return image
+    image = _with_proportions(image, height, width, resize)
+    image = tf.image.resize(image, (height, width), method="bilinear", antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+
+
+def resized_mask(mask: Any, height: int, width: int, resize: str, fill: int) -> Any:
+    """A mask, uint8 [rows, columns, 1], in another size: the nearest pixel.
+
+    Args:
+        fill: The number of a border's pixels.
+    """
+    import tensorflow as tf
+
+    mask = _with_proportions(mask, height, width, resize, fill)
+    return tf.ensure_shape(tf.image.resize(mask, (height, width), method="nearest"), (height, width, 1))
+
+
+def _with_proportions(image: Any, height: int, width: int, resize: str, fill: int = 0) -> Any:
+    """An image that may be stretched to a size: with a border, or its middle; for `stretch`, the image itself.
 
     Args:
         image: uint8 [rows, columns, channels].
+        fill: What the border has; 0 is black.
     """
     import tensorflow as tf
 
@@ -261,7 +295,7 @@ def _with_proportions(image: Any, height: int, width: int, resize: str) -> Any:
     if resize == "pad":
         down = (tf.maximum(rows, needed_rows) - rows) // 2
         across = (tf.maximum(columns, needed_columns) - columns) // 2
-        return tf.pad(image, [[down, down], [across, across], [0, 0]])
+        return tf.pad(image, [[down, down], [across, across], [0, 0]], constant_values=fill)
     if resize == "crop":
         left_rows = tf.clip_by_value(needed_rows, 1, rows)
         left_columns = tf.clip_by_value(needed_columns, 1, columns)

@@ -1,0 +1,116 @@
+"""What the files next to a prepared TFDS data set say of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cnnkit.config.data import DataProblem
+from cnnkit.config.known_data_sets import KnownMasks
+from cnnkit.terminal.printable import printable
+
+
+def read_prepared(folder: Path) -> dict[str, Any]:
+    """What `dataset_info.json` and `features.json` of a prepared set say.
+
+    Returns:
+        `image` and `label` (feature keys), `is_supervised` (whether the set itself says which these are), `shape`
+        (None for a size that differs), `dtype`, `classes` (None where the label is no class label), `class_names`
+        (or None) and `splits` (images of each).
+
+    Raises:
+        DataProblem: if the set is not one of labelled images.
+    """
+    info, features, keys = _read(folder)
+    is_supervised = len(keys) >= 2 and None not in keys[:2]
+    image_key, label_key = keys[:2] if is_supervised else ("image", "label")
+    image = features.get(image_key, {}).get("image")
+    label = features.get(label_key, {})
+    if image is None or not ("classLabel" in label or "tensor" in label):
+        raise DataProblem(
+            f"`{info.get('name', folder)}` is not a data set of labelled images (its features are "
+            f"{', '.join(sorted(features))})",
+            "name",
+        )
+    classes = int(label.get("classLabel", {}).get("numClasses", 0)) or None
+    names_file = folder / f"{label_key}.labels.txt"
+    names = None
+    if names_file.is_file():
+        names = tuple(printable(line) for line in names_file.read_text("utf-8").split("\n") if line)
+    return {
+        "image": image_key,
+        "label": label_key,
+        "is_supervised": is_supervised,
+        "shape": _shape(image),
+        "dtype": image.get("dtype", "uint8"),
+        "classes": classes,
+        "class_names": names if names and len(names) == classes else None,
+        "splits": _splits(info),
+    }
+
+
+def read_prepared_masks(folder: Path, known: KnownMasks | None = None) -> dict[str, Any]:
+    """The same of a set whose images come with a mask each: `label` is the feature of the masks.
+
+    That is the one that `known` names, else the only other feature of images with one channel.
+
+    Returns:
+        As `read_prepared`, without names of classes, and `first`: the number in masks of the first class.
+
+    Raises:
+        DataProblem: if the set has no masks, or several features that may be.
+    """
+    info, features, keys = _read(folder)
+    images = {name: feature["image"] for name, feature in features.items() if "image" in feature}
+    image_key = keys[0] if keys and keys[0] in images else "image"
+    masks = [name for name, image in images.items() if name != image_key and _shape(image)[2] == 1]
+    if known is not None:
+        masks = [name for name in masks if name == known.feature]
+    if image_key not in images or len(masks) != 1:
+        several = f"several ({', '.join(masks)})" if masks else "none"
+        raise DataProblem(
+            f"`{info.get('name', folder)}` is not a data set of images with masks: of features that are images of one "
+            f"channel, one is expected beside `{image_key}`, and it has {several}; its features are "
+            f"{', '.join(sorted(features))}",
+            "name",
+        )
+    image = images[image_key]
+    return {
+        "image": image_key,
+        "label": masks[0],
+        "is_supervised": True,
+        "shape": _shape(image),
+        "dtype": image.get("dtype", "uint8"),
+        "classes": None,
+        "class_names": None,
+        "splits": _splits(info),
+        "first": 0 if known is None else known.first,
+    }
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
+    """`dataset_info.json`, the features by name, and those that the set calls input and target."""
+    info = json.loads((folder / "dataset_info.json").read_text("utf-8"))
+    features = json.loads((folder / "features.json").read_text("utf-8"))
+    items = info.get("supervisedKeys", {}).get("tuple", {}).get("items", [])
+    return (
+        info,
+        features.get("featuresDict", {}).get("features", {}),
+        [item.get("featureKey") for item in items],
+    )
+
+
+def _shape(image: Mapping[str, Any]) -> tuple[int | None, int | None, int]:
+    """(height, width, channels) of a feature that is an image; None for a size that differs."""
+    dimensions = [int(size) for size in image.get("shape", {}).get("dimensions", [])]
+    height, width, channels = [size if size > 0 else None for size in dimensions] or (None, None, 3)
+    return height, width, channels or 3
+
+
+def _splits(info: Mapping[str, Any]) -> dict[str, int]:
+    """The images of each split."""
+    return {
+        split["name"]: sum(int(length) for length in split.get("shardLengths", [])) for split in info.get("splits", [])
+    }
