@@ -302,6 +302,14 @@ class Task(NamedObject):
 
     # --- Training -------------------------------------------------------------------------------------
 
+    def measure_target(self, target: Target, split: Split) -> Target:
+        """What is to be learned, with what training needs to know of the training images' targets.
+
+        Args:
+            split: The training images.
+        """
+        return target
+
     def make_model(self, layers: Sequence[Any], training: TrainingConfig, head: str, target: Target) -> Any:
         """The Keras model to train, not compiled.
 
@@ -351,6 +359,14 @@ class Task(NamedObject):
         return np.clip(np.rint(batch["images"][index]), 0, 255).astype(np.uint8), ""
 
     # --- After training -------------------------------------------------------------------------------
+
+    def conclude(self, trained: TrainedRun, validation: Split | None) -> dict[str, Any] | None:
+        """What is chosen for the trained network on its validation images, such as thresholds.
+
+        Returns:
+            Plain JSON values, which the run keeps as `Interface.concluded`; None where nothing is chosen.
+        """
+        return None
 
     def evaluate(self, members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -> Evaluation:
         """What a run is worth on a whole split, or what the average of several runs' outputs is.

@@ -269,6 +269,8 @@ MAY_IMPORT_KERAS = {
     "layers/functions.py",
     "layers/fused.py",
     "layers/keras_initializers.py",
+    "tasks/multilabel/keras_objects.py",
+    "tasks/regression/keras_objects.py",
     "tasks/segmentation/keras_objects.py",
     "training/callbacks.py",
     "training/event_files.py",

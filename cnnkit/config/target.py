@@ -58,7 +58,15 @@ class Labels(Target):
 
 @dataclass(frozen=True)
 class Numbers(Target):
-    """One or several numbers."""
+    """One or several numbers.
+
+    Attributes:
+        means: Of the training images, one for each number; None until they are measured.
+        deviations: Their standard deviations, likewise; 1 where all are alike.
+    """
+
+    means: tuple[float, ...] | None = None
+    deviations: tuple[float, ...] | None = None
 
     named: ClassVar[str] = "targets"
     singular: ClassVar[str] = "target"

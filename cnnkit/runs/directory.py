@@ -48,6 +48,7 @@ ENVIRONMENT: Form = {
     "data": {"source": str, "fingerprint": str, "image_shape": [int], "class_names": [str], "resize": str}
     | {"max_megapixels": float, "padding": [int], "images": {}},
     "model": {"head": str, "parameters": int},
+    "concluded": {},
 }
 
 
@@ -101,6 +102,10 @@ class Run:
     @property
     def curves(self) -> Path:
         return self.plot("curves")
+
+    @property
+    def predicted_against_true(self) -> Path:
+        return self.plot("predicted_against_true")
 
     @property
     def confusion_matrix(self) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cnnkit.errors import CnnkitError
@@ -14,6 +14,9 @@ from cnnkit.terminal.printable import printable
 
 #: What a network may end in.
 HEADS = ("softmax", "logits", "sigmoid")
+
+#: Under which name environment.json has `Interface.concluded`.
+CONCLUDED = "concluded"
 
 #: More values than an image has that a network takes.
 LARGEST_IMAGE = 1 << 28
@@ -30,6 +33,7 @@ class Interface:
         resize: How images reach that shape: `stretch`, `pad` or `crop`.
         max_megapixels: Image files with more are refused.
         padding: The border around an image that is a part of the shape, see `images.padding`.
+        concluded: What the task has chosen for the trained network, see `Task.conclude`.
     """
 
     image_shape: tuple[int, int, int]
@@ -38,6 +42,7 @@ class Interface:
     resize: str = "stretch"
     max_megapixels: float = MOST_MEGAPIXELS
     padding: Padding = NO_PADDING
+    concluded: Mapping[str, Any] = field(default_factory=dict)
 
 
 def noted_interface(run: Run, environment: Mapping[str, Any]) -> Interface:
@@ -61,7 +66,8 @@ def noted_interface(run: Run, environment: Mapping[str, Any]) -> Interface:
         if head not in HEADS or resize not in RESIZINGS:
             raise ValueError("there is no such head, or no such way to resize")
         padding = (top, bottom, left, right)
-        return Interface((height, width, channels), names, head, resize, max_megapixels, padding)
+        concluded = dict(environment.get(CONCLUDED) or {})
+        return Interface((height, width, channels), names, head, resize, max_megapixels, padding, concluded)
     except (KeyError, TypeError, ValueError):
         raise CnnkitError(
             f"`{run.environment}` does not say what the images, the classes and the head of the model are",

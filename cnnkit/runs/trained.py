@@ -220,6 +220,12 @@ class TrainedRun:
                 f"Train it again: cnnkit train {shlex.quote(str(self.run.config))}",
             )
 
+    def note(self, name: str, value: Any) -> None:
+        """Adds an entry to environment.json; what has been read of it is read again."""
+        self.run.write_json(self.run.environment, {**self.environment, name: value})
+        for read in ("environment", "interface"):
+            self.__dict__.pop(read, None)
+
     def request_settings(self) -> None:
         """Asks for the oneDNN and the threads of the training, where the run was trained on a processor as here.
 

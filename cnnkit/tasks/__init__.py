@@ -8,8 +8,18 @@ from cnnkit.task import Task
 TASKS = Table(
     kind="task",
     package="cnnkit.tasks",
-    modules={"classification": ("Classification",), "segmentation": ("Segmentation",)},
-    aliases={"classification": "Classification", "segmentation": "Segmentation"},
+    modules={
+        "classification": ("Classification",),
+        "multilabel": ("Multilabel",),
+        "regression": ("Regression",),
+        "segmentation": ("Segmentation",),
+    },
+    aliases={
+        "classification": "Classification",
+        "multilabel": "Multilabel",
+        "regression": "Regression",
+        "segmentation": "Segmentation",
+    },
 )
 
 #: What a config means that names none.

@@ -72,7 +72,8 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
         with data_module.naming_corrupt_files(data.train, data.validation):
             measured = data_module.channel_statistics(data.train)
     constants = normalization_constants(config, measured)
-    model, plateau = compile_model(config, data.info.target, stack, constants, chosen, steps)
+    target = config.task.measure_target(data.info.target, data.train)
+    model, plateau = compile_model(config, target, stack, constants, chosen, steps)
     measure_initial_weights(model, data.train)
     head = head_of([step.layer for step in stack])
     return Preparation(config, data, chosen, model, head, steps, data.info.target.all_names, plateau)

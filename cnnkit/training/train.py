@@ -20,6 +20,7 @@ from cnnkit.network.summary import summarize
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import create_run, find_run
+from cnnkit.runs.interface import CONCLUDED
 from cnnkit.runs.progress import Reporter, StopRequested
 from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.terminal.console import Console, format_duration
@@ -84,7 +85,7 @@ def train(
         if opened is not None:
             opened(run)
         _train(prepared, run, console, reporter, None)
-    return _opened(run, loaded, prepared)
+        return _concluded(_opened(run, loaded, prepared), prepared)
 
 
 def resume(
@@ -115,6 +116,14 @@ def _opened(run: Run, loaded: LoadedConfig, prepared: Preparation) -> TrainedRun
     """The run with the config that it has been trained with, and the files that were listed for it."""
     config, info = prepared.config, prepared.data.info
     return open_run(run, replace(loaded, config=config, info=info, file=str(run.config), piped=False, notes=()))
+
+
+def _concluded(trained: TrainedRun, prepared: Preparation) -> TrainedRun:
+    """The run, in which is noted what its task has chosen for the trained network."""
+    concluded = prepared.config.task.conclude(trained, prepared.data.validation)
+    if concluded is not None:
+        trained.note(CONCLUDED, concluded)
+    return trained
 
 
 def _resume(
@@ -151,7 +160,7 @@ def _resume(
         if opened is not None:
             opened(run)
         _train(prepared, run, console, reporter, checkpoint)
-    return _opened(run, loaded, prepared)
+        return _concluded(_opened(run, loaded, prepared), prepared)
 
 
 def _with_settings_of(before: LoadedConfig, loaded: LoadedConfig) -> LoadedConfig:
@@ -164,6 +173,8 @@ def _with_settings_of(before: LoadedConfig, loaded: LoadedConfig) -> LoadedConfi
 
 def _record_resume(run: Run, epoch: int, loaded: LoadedConfig) -> None:
     environment = run.read_environment()
+    # It was chosen for a network that is about to learn more.
+    environment.pop(CONCLUDED, None)
     environment.setdefault("resumed", []).append({"after_epoch": epoch, **describe_environment()})
     if "written" in environment:
         changed = {path: place for path, place in written(loaded.tree).items() if place.override is not None}

@@ -1,0 +1,50 @@
+"""The metrics of numbers as a terminal shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cnnkit.terminal.tables import aligned, shortened
+
+
+def summary(metrics: dict[str, Any]) -> str:
+    """The metrics that matter most, for the end of a run."""
+    return (
+        f"mean absolute error {metrics['mae']:.5g}  R2 {_r2(metrics)}  loss {metrics['loss']:.4f}  "
+        f"({metrics['images']:,} images)"
+    )
+
+
+def evaluation_table(metrics: dict[str, Any]) -> str:
+    """Summary and, of several numbers, each; in at most 100 columns."""
+    rows = [
+        ["images", f"{metrics['images']:,}"],
+        ["mean absolute error", f"{metrics['mae']:.5g}"],
+        ["root mean squared error", f"{metrics['rmse']:.5g}"],
+        ["R2", _r2(metrics)],
+    ]
+    if "loss" in metrics:
+        rows.append(["loss", f"{metrics['loss']:.4f} (of standardised numbers)"])
+    rows += [[name, f"{value:.5g}"] for name, value in metrics.get("metrics", {}).items()]
+    return "\n\n".join([aligned(rows, "<<"), _targets(metrics["per_target"])])
+
+
+def _r2(metrics: dict[str, Any]) -> str:
+    return "-" if metrics.get("r2") is None else f"{metrics['r2']:.4f}"
+
+
+def _targets(per_target: Sequence[dict[str, Any]]) -> str:
+    header = ["target", "mean absolute error", "root mean squared", "R2", "true mean", "true deviation"]
+    rows = [
+        [
+            shortened(row["target"], 24),
+            f"{row['mae']:.5g}",
+            f"{row['rmse']:.5g}",
+            _r2(row),
+            f"{row['mean']:.5g}",
+            f"{row['std']:.5g}",
+        ]
+        for row in per_target
+    ]
+    return aligned([header, *rows], "<>>>>>")

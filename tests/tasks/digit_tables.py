@@ -1,0 +1,42 @@
+"""The bundled digits as PNG files with a table of labels and numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+from tables import write_table
+
+LABELS = ("odd", "above_four")
+
+#: From which value, 0..16, a pixel counts as lit.
+LIT = 8
+
+
+def write_digits(folder: Path, count: int | None = None) -> Path:
+    """Images in `images/`, and the table: `odd` and `above_four`, `lit`: bright pixels, `thousandth`: the sum of all
+    values by 1000, `split`.
+
+    The test split is the last fifth of the images, as they come; the rest is for training.
+    """
+    digits = load_digits()
+    images, classes = digits.images[:count], digits.target[:count]
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for place, (image, digit) in enumerate(zip(images, classes, strict=True)):
+        name = f"images/{place:04}.png"
+        Image.fromarray((image * 15).astype(np.uint8)).save(folder / name)
+        rows.append(
+            {
+                "image": name,
+                "odd": digit % 2,
+                "above_four": int(digit > 4),
+                "labels": ";".join(label for label, mark in zip(LABELS, (digit % 2, digit > 4), strict=True) if mark),
+                "lit": int((image >= LIT).sum()),
+                "thousandth": image.sum() / 1000,
+                "split": "test" if place >= 0.8 * len(images) else "train" if place % 10 else "validation",
+            }
+        )
+    return write_table(folder / "digits.csv", rows)
