@@ -98,8 +98,11 @@ class Multilabel(Task):
 
     def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
         from cnnkit.tasks.multilabel.pictures import mistakes
+        from cnnkit.tasks.multilabel.predictions import Predictions
 
-        mistakes(self.thresholds, trained, count, path)
+        predictions = self.read_predictions(trained)
+        assert isinstance(predictions, Predictions)
+        mistakes(predictions, trained.run, count, path)
 
     def draw_predictions(self, predictions: TaskPredictions, title: str, count: int, path: Path) -> bool:
         from cnnkit.tasks.multilabel.pictures import mistakes_sheet
@@ -107,6 +110,12 @@ class Multilabel(Task):
 
         assert isinstance(predictions, Predictions)
         return mistakes_sheet(predictions, title, count, path)
+
+    def read_predictions(self, trained: TrainedRun) -> TaskPredictions:
+        from cnnkit.tasks.multilabel.predictions import read_predictions
+        from cnnkit.tasks.multilabel.thresholds import thresholds_of
+
+        return read_predictions(trained, thresholds_of(self.thresholds, trained.interface))
 
     def answers(self, interface: Interface) -> Answers:
         from cnnkit.tasks.multilabel.answers import LabelAnswers

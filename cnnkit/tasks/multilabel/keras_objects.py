@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 #: Log-odds are counted in steps of this size up to this bound: probabilities from 1e-7 to 1 - 1e-7.
-_STEP, _BOUND = 0.01, 16.0
+_STEP, _BOUND = 0.002, 16.0
 _BINS = 2 * round(_BOUND / _STEP) + 1
 
 
@@ -20,7 +20,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
     """The mean over the labels of their average precision, as scikit-learn defines it.
 
     Average precision is the sum over the distinct scores, from the highest down, of the gain in recall times the
-    precision. To need no memory for all scores of a split, log-odds are rounded to 0.01 before they are compared; an
+    precision. To need no memory for all scores of a split, log-odds are rounded to 0.002 before they are compared; an
     image whose label is mixed counts in part. A label that no image has counts in no mean.
 
     Args:

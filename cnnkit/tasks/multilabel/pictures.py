@@ -6,9 +6,8 @@ from pathlib import Path
 
 from cnnkit.errors import CnnkitError
 from cnnkit.plots.sheets import Picture, Row, sheet
-from cnnkit.runs.trained import TrainedRun
-from cnnkit.tasks.multilabel.predictions import Predictions, read_predictions
-from cnnkit.tasks.multilabel.thresholds import Stated, thresholds_of
+from cnnkit.runs.directory import Run
+from cnnkit.tasks.multilabel.predictions import Predictions
 
 #: Lines of wrong labels below a picture.
 _LINES = 3
@@ -16,15 +15,14 @@ _LINES = 3
 _NOTE = "Labels with the probabilities that the network gives them: + too many, - missing."
 
 
-def mistakes(stated: Stated, trained: TrainedRun, count: int, path: Path) -> None:
-    """Draws the test images with the most confidently wrong labels.
+def mistakes(predictions: Predictions, run: Run, count: int, path: Path) -> None:
+    """Draws the test images of a run with the most confidently wrong labels.
 
     Raises:
-        CnnkitError: if the run was not evaluated, if every label is right, or if the images are not there as they were.
+        CnnkitError: if every label is right, or if the images are not there as they were.
     """
-    predictions = read_predictions(trained, thresholds_of(stated, trained.interface))
-    if not mistakes_sheet(predictions, f"Mistakes of {trained.run.name}", count, path):
-        raise CnnkitError(f"the run `{trained.run.path}` made no mistake on its test images; there is none to show")
+    if not mistakes_sheet(predictions, f"Mistakes of {run.name}", count, path):
+        raise CnnkitError(f"the run `{run.path}` made no mistake on its test images; there is none to show")
 
 
 def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path) -> bool:

@@ -102,6 +102,11 @@ class Regression(Task):
         assert isinstance(predictions, Predictions)
         return mistakes_sheet(predictions, title, count, path)
 
+    def read_predictions(self, trained: TrainedRun) -> TaskPredictions:
+        from cnnkit.tasks.regression.predictions import read_predictions
+
+        return read_predictions(trained)
+
     def answers(self, interface: Interface) -> Answers:
         from cnnkit.tasks.regression.answers import NumberAnswers
 

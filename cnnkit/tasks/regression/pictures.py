@@ -18,9 +18,6 @@ from cnnkit.tasks.regression.predictions import Predictions, number_text, read_p
 #: Panels of a figure, and how many of them stand side by side; points of a panel.
 _MOST_PANELS, _COLUMNS, _MOST_POINTS = 12, 3, 5000
 
-#: Lines of numbers below a picture.
-_LINES = 2
-
 
 def predicted_against_true(predictions: Predictions) -> Any:
     """A figure with a panel for each number: what was predicted over what is true, and the line of no error."""
@@ -76,11 +73,10 @@ def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path)
     sizes = np.abs(predictions.errors) / np.where(spread > 0, spread, 1.0)
     pictures = []
     for place, image in zip(worst, predictions.images(worst), strict=True):
-        lines = []
-        for number in np.argsort(-sizes[place], kind="stable")[:_LINES]:
-            said, true = predictions.predicted[place, number], predictions.truth[place, number]
-            name = f"{predictions.names[number]}: " if len(predictions.names) > 1 else ""
-            lines.append(f"{name}says {said:.4g}, is {number_text(true)}")
-        pictures.append(Picture(image, "\n".join([predictions.identities[place], *lines])))
+        number = int(sizes[place].argmax())
+        name = [predictions.names[number]] if len(predictions.names) > 1 else []
+        said, true = predictions.predicted[place, number], predictions.truth[place, number]
+        lines = [predictions.identities[place], *name, f"says {said:.4g}", f"is {number_text(true)}"]
+        pictures.append(Picture(image, "\n".join(lines)))
     sheet(title, [Row("The largest errors first", pictures)], path)
     return True

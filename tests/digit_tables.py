@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +42,12 @@ def write_digits(folder: Path, count: int | None = None) -> Path:
             }
         )
     return write_table(folder / "digits.csv", rows)
+
+
+def read_images(table: Path, split: str, columns: Sequence[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """What a table says of a split: names, images float32 [n, 8, 8, 1] of 0..255, and some columns [n, columns]."""
+    with table.open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["split"] == split]
+    images = [np.asarray(Image.open(table.parent / row["image"]), np.float32)[..., None] for row in rows]
+    numbers = [[float(row[column]) for column in columns] for row in rows]
+    return [row["image"] for row in rows], np.stack(images), np.array(numbers)

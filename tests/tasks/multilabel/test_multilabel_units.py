@@ -1,0 +1,144 @@
+"""Measures of labels, thresholds and checks of configs, each against scikit-learn or a search through all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from digit_tables import write_digits
+from sklearn.metrics import average_precision_score, f1_score
+
+from cnnkit.config.load import load_config
+from cnnkit.errors import ConfigError
+from cnnkit.tasks.multilabel.metrics import label_probabilities, multilabel_metrics
+from cnnkit.tasks.multilabel.thresholds import best_thresholds
+
+
+def made(seed: int = 0, images: int = 300, labels: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and log-odds that tell something of them."""
+    random = np.random.default_rng(seed)
+    truth = (random.random((images, labels)) < [0.5, 0.2, 0.05][:labels]).astype(np.float32)
+    return truth, random.normal(2 * truth - 1, 1.5).astype(np.float32)
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_the_epochs_average_precision_is_scikit_learns(from_logits: bool) -> None:
+    from cnnkit.tasks.multilabel.keras_objects import MeanAveragePrecision
+
+    truth, odds = made()
+    outputs = odds if from_logits else 1 / (1 + np.exp(-odds))
+    metric = MeanAveragePrecision(3, from_logits)
+    for start in range(0, 300, 64):
+        metric.update_state(truth[start : start + 64], outputs[start : start + 64])
+    assert float(metric.result()) == pytest.approx(average_precision_score(truth, odds), abs=2e-3)
+
+
+def test_the_epochs_average_precision_is_exact_where_scores_are_steps_apart() -> None:
+    from cnnkit.tasks.multilabel.keras_objects import MeanAveragePrecision
+
+    truth, odds = made()
+    ranks = np.argsort(np.argsort(odds, axis=0), axis=0)
+    apart = (ranks * 0.1 - 15).astype(np.float32)
+    metric = MeanAveragePrecision(3, from_logits=True)
+    metric.update_state(truth, apart)
+    assert float(metric.result()) == pytest.approx(average_precision_score(truth, odds), rel=1e-5)
+
+
+def test_a_label_that_no_image_has_counts_in_no_mean() -> None:
+    from cnnkit.tasks.multilabel.keras_objects import MeanAveragePrecision
+
+    truth, odds = made()
+    truth[:, 2] = 0
+    metric = MeanAveragePrecision(3, from_logits=True)
+    metric.update_state(truth, odds)
+    expected = average_precision_score(truth[:, :2], odds[:, :2])
+    assert float(metric.result()) == pytest.approx(expected, abs=2e-3)
+    metrics = multilabel_metrics(label_probabilities(odds, "logits"), truth, [0.5] * 3, ["a", "b", "c"])
+    assert metrics["mean_average_precision"] == pytest.approx(expected, rel=1e-9)
+    assert metrics["absent_labels"] == ["c"]
+
+
+def test_the_epochs_f1_is_scikit_learns_with_a_threshold_for_each_label() -> None:
+    from cnnkit.tasks.multilabel.keras_objects import MicroF1
+
+    truth, odds = made(1)
+    thresholds = [0.3, 0.5, 0.9]
+    said = 1 / (1 + np.exp(-odds)) >= thresholds
+    for outputs, from_logits in ((odds, True), (1 / (1 + np.exp(-odds)), False)):
+        metric = MicroF1(thresholds, from_logits)
+        # A label that is mixed counts by its larger share.
+        metric.update_state(0.8 * truth + 0.1, outputs)
+        assert float(metric.result()) == pytest.approx(f1_score(truth, said, average="micro"), rel=1e-5)
+
+
+def test_best_thresholds_are_the_best_of_all() -> None:
+    for seed in range(5):
+        truth, odds = made(seed, images=40)
+        # Equal probabilities cannot be told apart by any threshold.
+        probabilities = np.round(label_probabilities(odds, "logits"), 1)
+        for column, marks, threshold in zip(
+            probabilities.T, truth.T, best_thresholds(probabilities, truth), strict=True
+        ):
+            scores = {limit: f1_score(marks, column >= limit, zero_division=0) for limit in np.arange(0, 1.05, 0.05)}
+            assert f1_score(marks, column >= threshold, zero_division=0) == pytest.approx(max(scores.values()))
+    assert best_thresholds(np.array([[0.2], [0.9]]), np.zeros((2, 1))) == [0.5]
+
+
+def test_one_label_is_measured_as_any_other() -> None:
+    truth, odds = made(2, labels=1)
+    metrics = multilabel_metrics(label_probabilities(odds, "logits"), truth, [0.5], ["only"])
+    expected = f1_score(truth[:, 0], odds[:, 0] >= 0)
+    assert (metrics["micro_f1"], metrics["macro_f1"]) == pytest.approx((expected, expected))
+
+
+CONFIG = """\
+task: {multilabel: {thresholds: THRESHOLDS}}
+data:
+  table: TABLE
+  target: [odd, above_four]
+  validation: 0
+model:
+  layers:
+    - Flatten
+    - Dense: {units: classes, activation: ACTIVATION}
+training:
+  loss: LOSS
+  metrics: [METRIC]
+  class_weights: balanced
+"""
+
+
+def problems_of(folder: Path, **words: str) -> list[str]:
+    text = CONFIG.replace("TABLE", str(write_digits(folder, 20)))
+    for word, value in words.items():
+        text = text.replace(word, value)
+    (folder / "net.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(str(folder / "net.yaml"))
+    return [f"{problem.place.line}: {problem.message}" for problem in caught.value.problems]
+
+
+def test_what_is_for_one_class_is_refused_at_its_line(tmp_path: Path) -> None:
+    told = problems_of(
+        tmp_path,
+        THRESHOLDS="[0.5, 0.5, 0.5]",
+        ACTIVATION="softmax",
+        LOSS="CategoricalCrossentropy",
+        METRIC="CategoricalAccuracy",
+    )
+    expected = {
+        1: "expected 2 thresholds",
+        9: "use a sigmoid",
+        11: "no loss of several labels",
+        12: "one class per image",
+        13: "weights are for one class",
+    }
+    assert len(told) == len(expected)
+    for line, words in expected.items():
+        assert any(text.startswith(f"{line}: ") and words in text for text in told), (line, told)
+
+
+def test_thresholds_cannot_be_chosen_on_no_images(tmp_path: Path) -> None:
+    told = problems_of(tmp_path, THRESHOLDS="validation", ACTIVATION="sigmoid", LOSS="BinaryCrossentropy", METRIC="AUC")
+    assert any(text.startswith("1: ") and "needs validation images" in text for text in told), told
