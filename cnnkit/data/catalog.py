@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from cnnkit.config.image_folder import list_image_folder
 from cnnkit.config.known_data_sets import KNOWN
 from cnnkit.config.mask_folder import list_mask_folder
 from cnnkit.config.table import read_image_table
+from cnnkit.config.target import Target
 from cnnkit.data.batches import channel_statistics
 from cnnkit.data.download import STALL_SECONDS, fetch
 from cnnkit.data.loading import SPLITS, load
-from cnnkit.data.splits import DataSets, Split, chunk_size
+from cnnkit.data.splits import Array, DataSets, Split, chunk_size
 from cnnkit.data.survey import FileFacts, sizes_and_modes, survey
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import CorruptImage
@@ -101,19 +103,23 @@ def data_set_summary(config: DataConfig, seed: int = 0, task: Task | None = None
     data = _load_readable(config if sized else undecoded(config), seed, task)
     target = data.info.target
     splits = {}
+    counts: dict[str, Array] = {}
     for split_name in SPLITS:
         split = getattr(data, split_name)
         if split is not None:
+            if sized and target.per_pixel:
+                counts[split_name] = _pixel_counts(split, data.info)
             splits[split_name] = {
                 "images": split.size,
                 **split.targets.summary(target.all_names),
-                **(_pixel_shares(split, data.info) if sized and target.per_pixel else {}),
+                **(_pixel_shares(counts[split_name], target) if split_name in counts else {}),
                 **({"in_memory": split.stored is not None} if sized else {}),
             }
     pixels = {}
     if sized:
         assert data.train is not None
         pixels["mean"], pixels["variance"] = channel_statistics(data.train)
+    notes = [*data.notes, *_unlearned(counts, target)]
     return {
         "source": config.source,
         **({"shape": list(data.info.shape)} if sized else {}),
@@ -123,19 +129,37 @@ def data_set_summary(config: DataConfig, seed: int = 0, task: Task | None = None
         "splits": splits,
         **pixels,
         "fingerprint": data.fingerprint,
-        **({"notes": list(data.notes)} if data.notes else {}),
+        **({"notes": notes} if notes else {}),
     }
 
 
-def _pixel_shares(split: Split, info: DataSetInfo) -> dict[str, Any]:
-    """The share of each class in the pixels that count, and that of ignored ones in all, without the border."""
-    target = info.target
+def _pixel_counts(split: Split, info: DataSetInfo) -> Array:
+    """How many pixels of the masks have each number, int64 [256], without the border."""
     counts = np.zeros(256, np.int64)
     step = chunk_size(split.source.stored_shape)
     for start in range(0, split.size, step):
         masks = split.read_masks(range(start, min(start + step, split.size)))
         inner = cropped(np.moveaxis(masks, 0, -1), info.padding)
         counts += np.bincount(inner.ravel(), minlength=256)
+    return counts
+
+
+def _unlearned(counts: Mapping[str, Array], target: Target) -> Iterator[str]:
+    """A note on classes that other splits have and no training mask shows."""
+    for split, others in counts.items():
+        absent = [
+            name
+            for number, name in enumerate(target.all_names)
+            if number != target.ignore and others[number] and not counts["train"][number]
+        ]
+        if absent:
+            names = ", ".join(f"`{name}`" for name in absent)
+            yield f"masks of the {split} split have classes that no training mask has: {names}"
+
+
+def _pixel_shares(counts: Array, target: Target) -> dict[str, Any]:
+    """The share of each class in the pixels that count, and that of ignored ones in all."""
+    counts = counts.copy()
     ignored = 0 if target.ignore is None else int(counts[target.ignore])
     if target.ignore is not None:
         counts[target.ignore] = 0

@@ -172,6 +172,20 @@ def test_data_info_counts_pixels(folder: Path) -> None:
         np.testing.assert_allclose(counts, [(masks == number).sum() for number in range(3)], atol=0.5)
 
 
+def test_data_info_notes_classes_that_are_tested_and_never_trained(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_scenes(tmp_path / split, 4)
+    (tmp_path / "train" / "classes.txt").rename(tmp_path / "classes.txt")
+    before = data_set_summary(section(tmp_path), 0, task()).get("notes", [])
+    assert not [note for note in before if "no training mask" in note]
+    for file in (tmp_path / "train" / "masks").iterdir():
+        mask = np.asarray(Image.open(file)).copy()
+        mask[mask == 2] = 0
+        Image.fromarray(mask).save(file)
+    notes = data_set_summary(section(tmp_path), 0, task())["notes"]
+    assert "masks of the test split have classes that no training mask has: `disc`" in notes
+
+
 def measured(folder: Path, **how: Any) -> Split:
     info = describe_data_set(section(folder.parent / "learned", pad_to=20), task())
     config = section(folder.parent / "learned")
