@@ -32,6 +32,7 @@ from cnnkit.layers.base import Layer
 from cnnkit.layers.blocks import BlockConfig
 from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS
 from cnnkit.network.lint import RULES, Advice
+from cnnkit.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "reference.md"
@@ -118,6 +119,21 @@ What Keras means, where it is easy to misread:
 """
 
 
+VECTORS = """\
+Labels and numbers come from a table, `data: {table: FILE, target: COLUMN or [COLUMNS]}`.
+
+With several labels per image, the network ends in `Dense: {units: classes, activation: sigmoid}`, or without an
+activation in log-odds, and the loss is binary cross-entropy. The headline is the mean over the labels of their average
+precision; in metrics.csv, log-odds are rounded to 0.002 before it is taken, in evaluation.json they are not. Thresholds
+that are chosen on validation images stand in environment.json, from where `eval`, `predict` and `serve` take them.
+
+With numbers, the network ends in `Dense: targets`, without an activation. Its layers learn the numbers less their
+means, in standard deviations of the training images; a last layer of model.keras, Keras' `Rescaling`, gives them back
+in their own units. The loss is that of standardised numbers, by default the mean squared error; `mae`, `rmse` and
+other metrics are in the numbers' own units, over all columns.
+"""
+
+
 MASKS = """\
 Where each pixel has a class, the mask moves with its image, by the same draws, and is never interpolated, whatever
 `interpolation` says of the image. Where an image is filled with `fill_value`, its mask is filled with the class id that
@@ -162,6 +178,7 @@ def reference() -> str:
     ]
     for title, model in sections:
         parts.append(f"### {title}\n\n{_summary(model)}\n\n{_table(model, set())}")
+    parts.append(_tables("Tasks", TASKS, NamedObject).replace("\n", f"\n\n{VECTORS}", 1))
     parts.append(_tables("Layers", LAYERS, Layer))
     parts.append(_tables("Augmentation", AUGMENTATIONS, NamedObject).replace("\n", f"\n\n{MASKS}", 1))
     parts.append(COST.read_text(encoding="utf-8").replace("# ", "### ", 1))
