@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
+    from cnnkit.report.facts import Facts
+    from cnnkit.report.parts import Outcome, Section
     from cnnkit.runs.directory import Run
     from cnnkit.runs.interface import Interface
     from cnnkit.runs.trained import TrainedRun
@@ -116,6 +118,16 @@ class Multilabel(Task):
         from cnnkit.tasks.multilabel.thresholds import thresholds_of
 
         return read_predictions(trained, thresholds_of(self.thresholds, trained.interface))
+
+    def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
+        from cnnkit.tasks.multilabel.report import outcome
+
+        return outcome(evaluation)
+
+    def sections(self, facts: Facts) -> Sequence[Section]:
+        from cnnkit.tasks.multilabel.report import sections
+
+        return sections(facts)
 
     def answers(self, interface: Interface) -> Answers:
         from cnnkit.tasks.multilabel.answers import LabelAnswers

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
+    from cnnkit.report.facts import Facts
+    from cnnkit.report.parts import Outcome, Section
     from cnnkit.runs.directory import Run
     from cnnkit.runs.interface import Interface
     from cnnkit.runs.trained import TrainedRun
@@ -106,6 +108,16 @@ class Regression(Task):
         from cnnkit.tasks.regression.predictions import read_predictions
 
         return read_predictions(trained)
+
+    def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
+        from cnnkit.tasks.regression.report import outcome
+
+        return outcome(evaluation)
+
+    def sections(self, facts: Facts) -> Sequence[Section]:
+        from cnnkit.tasks.regression.report import sections
+
+        return sections(facts)
 
     def answers(self, interface: Interface) -> Answers:
         from cnnkit.tasks.regression.answers import NumberAnswers

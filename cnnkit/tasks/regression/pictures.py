@@ -69,11 +69,9 @@ def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path)
     worst = predictions.worst[:count]
     if not len(worst):
         return False
-    spread = predictions.truth.std(axis=0)
-    sizes = np.abs(predictions.errors) / np.where(spread > 0, spread, 1.0)
     pictures = []
     for place, image in zip(worst, predictions.images(worst), strict=True):
-        number = int(sizes[place].argmax())
+        number = predictions.farthest(place)
         name = [predictions.names[number]] if len(predictions.names) > 1 else []
         said, true = predictions.predicted[place, number], predictions.truth[place, number]
         lines = [predictions.identities[place], *name, f"says {said:.4g}", f"is {number_text(true)}"]

@@ -46,10 +46,19 @@ class Predictions:
 
         Errors of different numbers are compared in standard deviations of the true ones.
         """
-        spread = self.truth.std(axis=0)
-        sizes = (np.abs(self.errors) / np.where(spread > 0, spread, 1.0)).max(axis=1)
+        sizes = self._sizes.max(axis=1)
         places = np.flatnonzero(sizes > 0)
         return places[np.argsort(-sizes[places], kind="stable")]
+
+    @cached_property
+    def _sizes(self) -> NDArray[np.float64]:
+        """Of the errors, in standard deviations of the true numbers, [images, numbers]."""
+        spread = self.truth.std(axis=0)
+        return np.abs(self.errors) / np.where(spread > 0, spread, 1.0)
+
+    def farthest(self, place: int) -> int:
+        """Which number of an image has the largest error."""
+        return int(self._sizes[place].argmax())
 
     def images(self, places: Sequence[int] | NDArray[Any]) -> Any:
         """Some of the images, uint8 [images, height, width, channels].

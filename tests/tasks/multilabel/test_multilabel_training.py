@@ -194,3 +194,24 @@ def test_a_run_of_one_label_list_and_logits(tmp_path: Path) -> None:
     assert metrics["mean_average_precision"] == pytest.approx(average_precision_score(truth, odds), rel=1e-5)
     said = 1 / (1 + np.exp(-odds)) >= [0.4, 0.6]
     assert metrics["macro_f1"] == pytest.approx(f1_score(truth, said, average="macro", zero_division=0), rel=1e-5)
+
+
+def test_the_report_shows_each_label_and_the_wrong_ones(run: Run) -> None:
+    from cnnkit.report.facts import read_facts
+    from cnnkit.report.page import percent, render_part
+    from cnnkit.report.parts import outcome_of
+
+    facts = read_facts(open_run(run))
+    metrics = json.loads(run.evaluation.read_text())
+    assert outcome_of(facts).short == percent(metrics["mean_average_precision"])  # type: ignore[union-attr]
+    labels, mistakes = [
+        render_part(part.package, part.template, part.values) for part in facts.trained.task.sections(facts)
+    ]
+    for row in metrics["per_label"]:
+        assert f">{row['label']}<" in labels
+        assert percent(row["average_precision"]) in labels
+    names, images, truth = data_of(run, "test")
+    probabilities = outputs_of(run, images)
+    wrong = (probabilities >= np.array(chosen(run))) != (truth > 0)
+    worst = int(np.where(wrong, np.abs(truth - probabilities), 0).max(axis=1).argmax())
+    assert mistakes.index(names[worst]) == min(mistakes.index(name) for name in names if name in mistakes)

@@ -179,3 +179,25 @@ training:
         told, ("`sigmoid`", "`units` is given", "no loss of", "no meaning", "smooth", "weigh"), strict=True
     ):
         assert words in message
+
+
+def test_the_report_shows_each_number_and_the_largest_errors(run: Run) -> None:
+    from cnnkit.report.facts import read_facts
+    from cnnkit.report.page import render_part
+    from cnnkit.report.parts import outcome_of
+    from cnnkit.tasks.regression.report import errors
+
+    facts = read_facts(open_run(run))
+    outcome = outcome_of(facts)
+    metrics = json.loads(run.evaluation.read_text())
+    assert outcome.short == f"{metrics['mae']:.5g}"  # type: ignore[union-attr]
+    html = [render_part(part.package, part.template, part.values) for part in facts.trained.task.sections(facts)]
+    for row in metrics["per_target"]:
+        assert f"{row['mae']:.5g}</td>" in html[0]
+    assert html[0].count("<svg") == 1
+    names, images, truth = data_of(run, "test")
+    sizes = np.abs(outputs_of(run, images) - truth) / truth.std(axis=0)
+    worst, number = np.unravel_index(sizes.argmax(), sizes.shape)
+    shown = errors(facts)
+    assert (shown[0].identity, shown[0].name) == (names[worst], COLUMNS[number])  # type: ignore[index]
+    assert shown[0].identity in html[1]  # type: ignore[index]
