@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from cnnkit.config.target import Labels, Target
-from cnnkit.format.fields import Threshold
+from cnnkit.format.base import describe, invalid
 from cnnkit.task import Answers, Evaluation, Figure, Task, TaskPredictions
 
 if TYPE_CHECKING:
@@ -26,6 +26,20 @@ if TYPE_CHECKING:
     from cnnkit.runs.trained import TrainedRun
 
 
+_SHARE = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+
+
+def _stated(value: Any) -> Any:
+    """One threshold, one for each label, or `validation`."""
+    each = value if isinstance(value, list) and value else [value]
+    numbers = (isinstance(one, int | float) and not isinstance(one, bool) and 0 < one < 1 for one in each)
+    if value == "validation" or all(numbers):
+        return value
+    raise invalid(
+        f"expected a number between 0 and 1, a list of one for each label, or `validation`, got {describe(value)}"
+    )
+
+
 class Multilabel(Task):
     """Which of several labels an image has: none, one or more."""
 
@@ -37,7 +51,11 @@ class Multilabel(Task):
 
     leading: ClassVar[str | None] = "thresholds"
 
-    thresholds: Threshold | Annotated[list[Threshold], Field(min_length=1)] | Literal["validation"] = Field(
+    thresholds: Annotated[
+        float | list[float] | Literal["validation"],
+        PlainValidator(_stated),
+        WithJsonSchema({"anyOf": [_SHARE, {"type": "array", "items": _SHARE, "minItems": 1}, {"const": "validation"}]}),
+    ] = Field(
         default=0.5,
         description="Probability from which an image has a label: one for all labels, or a list with one for each in "
         "their order; `validation` chooses, after training, for each label the one with the best F1 on the validation "

@@ -139,6 +139,12 @@ def test_what_is_for_one_class_is_refused_at_its_line(tmp_path: Path) -> None:
         assert any(text.startswith(f"{line}: ") and words in text for text in told), (line, told)
 
 
+@pytest.mark.parametrize("wrong", ["2", "0", "true", "[]", "[0.5, 1]", "best"])
+def test_thresholds_that_are_no_shares_are_refused(tmp_path: Path, wrong: str) -> None:
+    told = problems_of(tmp_path, THRESHOLDS=wrong, ACTIVATION="sigmoid", LOSS="BinaryCrossentropy", METRIC="AUC")
+    assert any(text.startswith("1: expected a number between 0 and 1, a list") for text in told), told
+
+
 def test_thresholds_cannot_be_chosen_on_no_images(tmp_path: Path) -> None:
     told = problems_of(tmp_path, THRESHOLDS="validation", ACTIVATION="sigmoid", LOSS="BinaryCrossentropy", METRIC="AUC")
     assert any(text.startswith("1: ") and "needs validation images" in text for text in told), told
