@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from broken import edited
+from package_copies import CNNKIT, added_lines, copy_package, insert, run
 
 pytestmark = pytest.mark.long
-
-ROOT = Path(__file__).parent.parent
 
 OPEN = """
 import runpy, sys
@@ -37,36 +31,9 @@ assert not any(name.split(".")[0] == "cnnkit" for name in sys.modules)
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with cnnkit as the page makes it, and the page's config."""
     folder = tmp_path_factory.mktemp("copy")
-    shutil.copytree(ROOT / "cnnkit", folder / "cnnkit", ignore=shutil.ignore_patterns("__pycache__"))
-    page = (ROOT / "docs" / "adding_a_layer.md").read_text(encoding="utf-8")
-    module, line = re.findall(r"```python\n(.*?)```", page, re.S)
-    (config,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
-    (folder / "cnnkit" / "layers" / "squared_relu.py").write_text(module)
-    table = folder / "cnnkit" / "layers" / "__init__.py"
-    text = table.read_text()
-    place = "    modules={\n"
-    assert text.count(place) == 1
-    table.write_text(text.replace(place, place + line))
-    (folder / "net.yaml").write_text(config)
+    (line,) = added_lines(copy_package(folder, "adding_a_layer.md"))
+    insert(folder / "cnnkit" / "layers" / "__init__.py", "    modules={\n", line)
     return folder
-
-
-def run(package: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(package)}
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=package,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
-CNNKIT = ("-c", "from cnnkit.cli import main; main()")
 
 
 def test_inspect_knows_the_layer(package: Path) -> None:
