@@ -114,7 +114,7 @@ def test_a_sound_network_gets_no_advice(tmp_path: Path) -> None:
             "narrow-dense",
             [*SOUND, "GlobalAveragePooling2D", {"Dense": 4}, {"Dense": {"units": "classes", "activation": "softmax"}}],
             "model.layers[7].Dense",
-            ["4 values have to tell 10 classes apart"],
+            ["10 classes hang on its 4 values"],
         ),
         ("softmax-twice", [*SOUND, *HEAD, "Softmax"], "model.layers[8].Softmax", ["nearly uniform"]),
     ],

@@ -29,6 +29,6 @@ def lint(loaded: LoadedConfig) -> list[Advice]:
             *whole.small_field(chain, info.shape),
             *whole.large_field(chain, info.shape),
             *whole.bottlenecks(chain, info.classes),
-            *whole.narrow_dense(chain, info.classes),
+            *whole.narrow_dense(chain, info.target),
         ]
     )

@@ -161,9 +161,9 @@ BOTTLENECK = Rule(
 )
 NARROW_DENSE = Rule(
     "narrow-dense",
-    "A Dense layer before the last with fewer units than there are classes.",
-    "So few values have to tell all classes apart.",
-    "Use at least as many units as classes, and usually several times as many.",
+    "A Dense layer before the last with fewer units than the network tells classes, labels or numbers.",
+    "All of them hang on so few values.",
+    "Use at least as many units, and usually several times as many.",
 )
 
 #: All rules, in the order in which the reference lists them.

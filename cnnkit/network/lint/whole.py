@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
+from cnnkit.config.target import Target
 from cnnkit.format.shapes import Shape, format_shape
 from cnnkit.layers.convolution import Convolution
 from cnnkit.layers.core import Dense
@@ -162,13 +163,13 @@ def _larger(one: Shape, other: Shape) -> Shape:
     return max(one, other, key=math.prod)
 
 
-def narrow_dense(chain: Chain, classes: int) -> Iterator[Advice]:
-    """Dense layers that cannot tell the classes apart."""
+def narrow_dense(chain: Chain, target: Target) -> Iterator[Advice]:
+    """Dense layers with fewer values than the network is to tell."""
     for trunk in trunks(chain):
         for item in trunk[:-1]:
-            if isinstance(item.layer, Dense) and len(item.output_shape) == 1 and int(item.layer.units) < classes:
+            if isinstance(item.layer, Dense) and len(item.output_shape) == 1 and int(item.layer.units) < target.size:
                 yield advice.NARROW_DENSE.at(
                     item.place,
-                    f"its {item.layer.units} values have to tell {classes} classes apart",
-                    f"Use at least {classes} units, and usually several times as many.",
+                    f"{target.size} {target.plural} hang on its {item.layer.units} values",
+                    f"Use at least {target.size} units, and usually several times as many.",
                 )
