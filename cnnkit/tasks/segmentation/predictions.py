@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +11,9 @@ from numpy.typing import NDArray
 
 from cnnkit.config.target import Target
 from cnnkit.data.splits import Split
-from cnnkit.errors import CnnkitError
 from cnnkit.files import to_csv
-from cnnkit.runs.directory import LARGEST_PREDICTIONS
 from cnnkit.runs.heads import probabilities_from_outputs
+from cnnkit.runs.predictions_file import broken, read_columns, test_images
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.tasks.segmentation.metrics import Confusion, iou_of
 
@@ -104,31 +101,13 @@ def read_predictions(trained: TrainedRun) -> Predictions:
     Raises:
         CnnkitError: if the run was not evaluated, or the file is broken.
     """
-    run = trained.run
-    hint = f"Evaluate it: cnnkit eval {run.path}"
+    names, accuracies, ious, pixels, worst = read_columns(trained, _HEADER)
     try:
-        with io.TextIOWrapper(run.open(run.predictions, LARGEST_PREDICTIONS), "utf-8", newline="") as stream:
-            header, *rows = csv.reader(stream, strict=True)
-        if tuple(header) != _HEADER or any(len(row) != len(_HEADER) for row in rows):
-            raise ValueError("other columns")
-        names, accuracies, ious, pixels, worst = zip(*rows, strict=True)
-        numbers = [np.array([float(value or "nan") for value in column]) for column in (accuracies, ious)]
-        counts = np.array([int(value) for value in pixels], np.int64)
-    except FileNotFoundError:
-        raise CnnkitError(f"the run `{run.path}` has no {run.predictions.name}", hint) from None
-    except (ValueError, csv.Error):
-        raise CnnkitError(f"`{run.predictions}` should hold one row per test image", hint) from None
-
-    def open_test_split() -> Split:
-        from cnnkit.runs.evaluation import labelled_images
-
-        # Loading the images may load TensorFlow.
-        trained.request_settings()
-        split: Split = labelled_images(trained)
-        return split
-
-    accuracy, mean_iou = numbers
+        accuracy, mean_iou = (np.array([float(cell or "nan") for cell in column]) for column in (accuracies, ious))
+        counts = np.array([int(cell) for cell in pixels], np.int64)
+    except ValueError:
+        raise broken(trained) from None
     target = trained.loaded.info.target
     return Predictions(
-        tuple(names), accuracy, mean_iou, counts, tuple(worst), target, open_test_split, predictor([trained])
+        names, accuracy, mean_iou, counts, worst, target, lambda: test_images(trained), predictor([trained])
     )
