@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from cnnkit.config.target import Target
-from cnnkit.errors import UsageError
+from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.format.base import NamedObject
 from cnnkit.images.padding import Padding, cropped
 
@@ -384,40 +384,49 @@ class Task(NamedObject):
         """Writes the pictures that a run keeps of the evaluation on its test split; by default none."""
 
     def read_evaluation(self, run: Run) -> dict[str, Any]:
-        """evaluation.json of a run, checked and complete.
+        """evaluation.json of a run, checked and complete; by default it says no more than the figures.
 
         Raises:
             CnnkitError: if it is missing or damaged.
         """
-        raise NotImplementedError
+        return run.read_evaluation([figure.name for figure in self.columns])
 
     def summary(self, metrics: dict[str, Any]) -> str:
-        """The metrics that matter most, in one line for the end of a training."""
-        raise NotImplementedError
+        """The metrics that matter most, in one line for the end of a training; by default the figures."""
+        said = [f"{figure.label} {figure.text(metrics[figure.name])}" for figure in (*self.figures, LOSS)]
+        return "  ".join([*said, f"({metrics['images']:,} images)"])
 
     def table(self, metrics: dict[str, Any]) -> str:
-        """The metrics as `eval` prints them, in at most 100 columns."""
-        raise NotImplementedError
+        """The metrics as `eval` prints them, in at most 100 columns; by default the figures."""
+        from cnnkit.terminal.tables import aligned
+
+        shown = [figure for figure in (*self.figures, LOSS) if figure.name in metrics]
+        rows = [[figure.label, figure.text(metrics[figure.name])] for figure in shown]
+        return aligned([["images", f"{metrics['images']:,}"], *rows], "<<")
 
     def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
         """Draws the worst of what an evaluated run got wrong on its test images, at most `count`.
 
         Raises:
             CnnkitError: if there is nothing to draw, or the images are not there as they were.
+            UsageError: if the task has no such picture.
         """
-        raise NotImplementedError
+        raise self._no_mistakes()
 
     def draw_predictions(self, predictions: TaskPredictions, title: str, count: int, path: Path) -> bool:
         """The same of what was said of any split; False where nothing was wrong, so that nothing is drawn."""
-        raise NotImplementedError
+        raise self._no_mistakes()
+
+    def _no_mistakes(self) -> UsageError:
+        return UsageError(f"there is no picture of the mistakes of a network that learns {self.to_plain()}")
 
     def read_predictions(self, trained: TrainedRun) -> TaskPredictions:
         """What predictions.csv says of a run's test images.
 
         Raises:
-            CnnkitError: if the run was not evaluated, or the file is broken.
+            CnnkitError: if the run was not evaluated, or the file is broken; or if the task does not read it.
         """
-        raise NotImplementedError
+        raise CnnkitError(f"predictions.csv is not read again for {self.to_plain()}")
 
     def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
         """What a run's report says first of its evaluation.json; None for no more than the task's figures."""

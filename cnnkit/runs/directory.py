@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from cnnkit.errors import CnnkitError
 from cnnkit.files import check_folder, check_regular, open_stream, to_csv, write_atomically
 from cnnkit.format.run_folders import CONFIG_FILE, ENVIRONMENT_FILE
-from cnnkit.runs.json_forms import ANY, Form, mismatch
+from cnnkit.runs.json_forms import ANY, REQUIRED, Form, mismatch
 
 #: Letters of an image's name that a picture's name has; a file system takes 255 bytes.
 _STEM_LENGTH = 40
@@ -286,7 +286,7 @@ class Run:
         """A JSON file of the run.
 
         Args:
-            form: What it should hold, see `plain.mismatch`.
+            form: What it should hold, see `json_forms.mismatch`.
             hint: What to do where it does not.
 
         Raises:
@@ -305,6 +305,15 @@ class Run:
         if wrong is not None:
             raise damaged(path, wrong, hint)
         return value
+
+    def read_evaluation(self, figures: Sequence[str]) -> dict[str, Any]:
+        """evaluation.json with the number of images and some numbers, all of which it has.
+
+        Raises:
+            CnnkitError: if it is missing or damaged, or may not be read.
+        """
+        form: dict[Any, Any] = {"images": int, **dict.fromkeys(figures, float), REQUIRED: ("images", *figures)}
+        return self.read_json(self.evaluation, form, f"Write it again: cnnkit eval {shlex.quote(str(self.path))}")
 
     def read_environment(self) -> dict[str, Any]:
         """environment.json; what it does not say is missing, what it says has the right type.
