@@ -64,6 +64,10 @@ def _check_losses(training: TrainingConfig, report: Report) -> None:
                 report(("training", "loss", kind), f"`{name}` has no meaning for masks; choose one of {known}")
             elif getattr(part, "axis", None) not in (None, -1):
                 report(("training", "loss", kind), f"`{name}` is taken for each class here; leave out `axis`")
+        for one in (training.loss, *(part for _, part in training.loss.parts() if part is not training.loss)):
+            if one.reduction != "sum_over_batch_size":
+                message = f"`{type(one).__name__}` is a mean over the pixels that count; leave out `reduction`"
+                report(("training", "loss", kind), message)
         parts = [type(part).__name__ for _, part in training.loss.parts()]
         if training.class_weights is not None and set(parts) <= {"Dice", "Tversky"}:
             message = f"`{kind}` counts every class alike, so that weights change nothing; leave them out"

@@ -164,6 +164,11 @@ def test_all_that_is_wrong_with_pairs_is_told_at_once_before_training(tmp_path: 
     ("change", "message"),
     [
         ("training.loss=Huber", "`Huber` has no meaning for masks"),
+        (
+            "training.loss={Dice: {reduction: sum}}",
+            "`Dice` is a mean over the pixels that count; leave out `reduction`",
+        ),
+        ("training.loss={Sum: {losses: [Dice], reduction: sum}}", "`Sum` is a mean"),
         ("training.metrics=[AUC]", "`AUC` is for one label per image"),
         ("training.label_smoothing=0.1", "masks are not smoothed"),
         ("augmentation=[MixUp]", "MixUp"),
