@@ -440,7 +440,7 @@ from cnnkit.training.train import train
 folder = Path(sys.argv[1])
 trained = train(load_config(str(folder / "net.yaml")), Console(), str(folder / "run"))
 show.features(trained, "0", folder / "features.png")
-show.gradcam(trained, "0", [], folder / "gradcam.png")
+trained.task.draw_gradcam(trained, "0", [], folder / "gradcam.png", None)
 show.patches(trained, "2.Conv2D", folder / "patches.png")
 with TestClient(serve.create_app([trained.run]), base_url="http://127.0.0.1") as client:
     image = {"content": client.get("/examples/0.png").content, "headers": {"Content-Type": "image/png"}}
