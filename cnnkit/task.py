@@ -389,7 +389,7 @@ class Task(NamedObject):
         Raises:
             CnnkitError: if it is missing or damaged.
         """
-        return run.read_evaluation([figure.name for figure in self.columns])
+        return run.read_figures([figure.name for figure in self.columns])
 
     def summary(self, metrics: dict[str, Any]) -> str:
         """The metrics that matter most, in one line for the end of a training; by default the figures."""

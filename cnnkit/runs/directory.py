@@ -306,14 +306,25 @@ class Run:
             raise damaged(path, wrong, hint)
         return value
 
-    def read_evaluation(self, figures: Sequence[str]) -> dict[str, Any]:
-        """evaluation.json with the number of images and some numbers, all of which it has.
+    @property
+    def evaluate_again(self) -> str:
+        """What to do about an evaluation.json that is damaged."""
+        return f"Write it again: cnnkit eval {shlex.quote(str(self.path))}"
+
+    def read_evaluation(self, form: Form) -> dict[str, Any]:
+        """evaluation.json.
+
+        Args:
+            form: What it should hold.
 
         Raises:
             CnnkitError: if it is missing or damaged, or may not be read.
         """
-        form: dict[Any, Any] = {"images": int, **dict.fromkeys(figures, float), REQUIRED: ("images", *figures)}
-        return self.read_json(self.evaluation, form, f"Write it again: cnnkit eval {shlex.quote(str(self.path))}")
+        return self.read_json(self.evaluation, form, self.evaluate_again)
+
+    def read_figures(self, names: Sequence[str]) -> dict[str, Any]:
+        """evaluation.json with the number of images and some numbers, all of which it has; see `read_evaluation`."""
+        return self.read_evaluation({"images": int, **dict.fromkeys(names, float), REQUIRED: ("images", *names)})
 
     def read_environment(self) -> dict[str, Any]:
         """environment.json; what it does not say is missing, what it says has the right type.

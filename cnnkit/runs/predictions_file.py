@@ -30,12 +30,17 @@ def read_columns(trained: TrainedRun, header: Sequence[str]) -> list[tuple[str, 
         with io.TextIOWrapper(run.open(run.predictions, LARGEST_PREDICTIONS), "utf-8", newline="") as stream:
             first, *rows = csv.reader(stream, strict=True)
     except FileNotFoundError:
-        raise CnnkitError(f"the run `{run.path}` has no {run.predictions.name}", _hint(trained)) from None
+        raise missing(trained) from None
     except (ValueError, csv.Error):
         raise broken(trained) from None
     if first != list(header) or not rows or any(len(row) != len(header) for row in rows):
         raise broken(trained)
     return list(zip(*rows, strict=True))
+
+
+def missing(trained: TrainedRun) -> CnnkitError:
+    """The error of a run without predictions.csv."""
+    return CnnkitError(f"the run `{trained.run.path}` has no {trained.run.predictions.name}", _hint(trained))
 
 
 def broken(trained: TrainedRun) -> CnnkitError:

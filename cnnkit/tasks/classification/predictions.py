@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.errors import CnnkitError
 from cnnkit.files import to_csv
 from cnnkit.runs.directory import LARGEST_PREDICTIONS
+from cnnkit.runs.predictions_file import broken, missing, test_images
 from cnnkit.runs.ranking import ranked
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.tasks.classification.metrics import predictions_rows
@@ -110,22 +110,14 @@ def read_predictions(trained: TrainedRun) -> Predictions:
         CnnkitError: if the run was not evaluated, or the file is broken.
     """
     run = trained.run
-    hint = f"Evaluate it: cnnkit eval {run.path}"
     names = trained.interface.class_names
     try:
         with io.TextIOWrapper(run.open(run.predictions, LARGEST_PREDICTIONS), "utf-8", newline="") as stream:
             identities, labels, predicted, probabilities = _columns(csv.reader(stream, strict=True), names)
     except FileNotFoundError:
-        raise CnnkitError(f"the run `{run.path}` has no {run.predictions.name}", hint) from None
+        raise missing(trained) from None
     except (ValueError, KeyError, StopIteration, csv.Error):
-        raise CnnkitError(f"`{run.predictions}` should hold one row per test image", hint) from None
-
-    def open_test_split() -> Split:
-        from cnnkit.runs.evaluation import labelled_images
-
-        # Loading the images may load TensorFlow.
-        trained.request_settings()
-        return labelled_images(trained)
+        raise broken(trained) from None
 
     return Predictions(
         names,
@@ -133,7 +125,7 @@ def read_predictions(trained: TrainedRun) -> Predictions:
         np.array(labels, np.int64),
         np.array(predicted, np.int64),
         np.array(probabilities, np.float64),
-        open_test_split,
+        lambda: test_images(trained),
     )
 
 

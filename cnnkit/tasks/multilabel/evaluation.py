@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,4 +95,4 @@ def read_evaluation(run: Run) -> dict[str, Any]:
     Raises:
         CnnkitError: if it is missing or damaged, or may not be read.
     """
-    return run.read_json(run.evaluation, EVALUATION, f"Write it again: cnnkit eval {shlex.quote(str(run.path))}")
+    return run.read_evaluation(EVALUATION)

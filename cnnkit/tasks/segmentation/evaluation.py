@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,9 +100,9 @@ def read_evaluation(run: Run) -> dict[str, Any]:
     Raises:
         CnnkitError: if it is missing or damaged, or may not be read.
     """
-    hint = f"Write it again: cnnkit eval {shlex.quote(str(run.path))}"
-    evaluation = run.read_json(run.evaluation, EVALUATION, hint)
+    evaluation = run.read_evaluation(EVALUATION)
     classes, matrix = len(evaluation["per_class"]), evaluation["confusion_matrix"]
     if len(matrix) != classes or any(len(row) != classes for row in matrix):
-        raise damaged(run.evaluation, f"`confusion_matrix` should have {classes} rows of as many numbers", hint)
+        reason = f"`confusion_matrix` should have {classes} rows of as many numbers"
+        raise damaged(run.evaluation, reason, run.evaluate_again)
     return evaluation
