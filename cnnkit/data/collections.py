@@ -16,7 +16,7 @@ from cnnkit.config.known_data_sets import KNOWN_MASKS
 from cnnkit.config.mask_folder import MaskFolder, list_mask_folder
 from cnnkit.config.table import ImageTable, read_image_table
 from cnnkit.data.digits import read_digits
-from cnnkit.data.images import FolderSource, file_facts
+from cnnkit.data.images import FolderSource, file_facts, listing_digest
 from cnnkit.data.splits import Array, Source
 from cnnkit.data.targets import ClassNumbers, Targets, make_targets, numbered
 from cnnkit.errors import CnnkitError
@@ -71,13 +71,8 @@ class Folder:
 
     @property
     def fingerprint(self) -> str:
-        digest = hashlib.blake2b(digest_size=8)
-        count = 0
-        for file in self.listing.files():
-            size = file_facts(self.listing.root / file).st_size
-            digest.update(f"{Path(file).as_posix()}\0{size}\n".encode("utf-8", "surrogateescape"))
-            count += 1
-        return f"folder {self.listing.root.name} ({count} images, listing {digest.hexdigest()})"
+        count, digest = listing_digest(self.listing.root, self.listing.files())
+        return f"folder {self.listing.root.name} ({count} images, listing {digest})"
 
     def open(self, spec: str) -> Source:
         if spec not in self._opened:

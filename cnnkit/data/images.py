@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from importlib.metadata import version
@@ -246,6 +246,21 @@ def file_facts(path: str | os.PathLike[str]) -> os.stat_result:
         return os.stat(path)
     except OSError:
         return os.lstat(path)
+
+
+def listing_digest(root: Path, files: Iterable[str]) -> tuple[int, str]:
+    """How many files a listing has, and a digest of their names and sizes.
+
+    Args:
+        files: Relative to the root.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    count = 0
+    for file in files:
+        size = file_facts(root / file).st_size
+        digest.update(f"{Path(file).as_posix()}\0{size}\n".encode("utf-8", "surrogateescape"))
+        count += 1
+    return count, digest.hexdigest()
 
 
 class FolderSource:

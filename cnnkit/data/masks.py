@@ -17,7 +17,7 @@ from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.image_folder import image_header
 from cnnkit.config.mask_folder import MaskFolder
 from cnnkit.config.target import Target
-from cnnkit.data.images import RESIZERS, FolderSource, file_facts, read_image
+from cnnkit.data.images import RESIZERS, FolderSource, file_facts, listing_digest, read_image
 from cnnkit.data.splits import Array
 from cnnkit.data.targets import StoredMasks
 from cnnkit.images.masks import BadMask, read_mask
@@ -141,13 +141,8 @@ class Pairs:
 
     @property
     def fingerprint(self) -> str:
-        digest = hashlib.blake2b(digest_size=8)
-        count = 0
-        for file in self.listing.files():
-            size = file_facts(self.listing.root / file).st_size
-            digest.update(f"{Path(file).as_posix()}\0{size}\n".encode("utf-8", "surrogateescape"))
-            count += 1
-        return f"folder {self.listing.root.name} ({count // 2} images with masks, listing {digest.hexdigest()})"
+        count, digest = listing_digest(self.listing.root, self.listing.files())
+        return f"folder {self.listing.root.name} ({count // 2} images with masks, listing {digest})"
 
     def open(self, spec: str) -> MaskSource:
         if spec not in self._opened:

@@ -16,6 +16,27 @@ _SMALLEST, _LARGEST = 1.17549435e-38, 1 - 2.0**-24
 Probabilities = NDArray[np.float64]
 
 
+def finite_rows(outputs: Any, singular: str, plural: str) -> NDArray[np.float64]:
+    """A network's outputs, float64 [images, numbers].
+
+    Args:
+        singular: What each of a row's numbers is, for messages: `number per label`.
+        plural: What all of them are: `probabilities`.
+
+    Raises:
+        CnnkitError: if they are not finite, or not one row per image.
+    """
+    values = np.asarray(outputs, np.float64)
+    if values.ndim != 2:
+        raise CnnkitError(f"expected one {singular} for each image, got outputs of shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise CnnkitError(
+            f"expected finite {plural}, the model outputs NaN or infinity",
+            "Its weights are not usable; train again with a lower learning rate.",
+        )
+    return values
+
+
 def probabilities_from_outputs(outputs: Any, head: str) -> Probabilities:
     """The class probabilities that a network's outputs stand for.
 

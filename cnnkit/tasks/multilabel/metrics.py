@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.errors import CnnkitError
+from cnnkit.runs.heads import finite_rows
 
 Probabilities = NDArray[np.float64]
 
@@ -23,14 +23,7 @@ def label_probabilities(outputs: Any, head: str) -> Probabilities:
     Raises:
         CnnkitError: if they are not finite, or not one row per image.
     """
-    values = np.asarray(outputs, np.float64)
-    if values.ndim != 2:
-        raise CnnkitError(f"expected one number per label for each image, got outputs of shape {values.shape}")
-    if not np.isfinite(values).all():
-        raise CnnkitError(
-            "expected finite probabilities, the model outputs NaN or infinity",
-            "Its weights are not usable; train again with a lower learning rate.",
-        )
+    values = finite_rows(outputs, "number per label", "probabilities")
     # The one form that cannot overflow.
     return np.exp(-np.logaddexp(0, -values)) if head == "logits" else values
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.errors import CnnkitError
+from cnnkit.runs.heads import finite_rows
 
 
 def numbers_of(outputs: Any) -> NDArray[np.float64]:
@@ -17,15 +17,7 @@ def numbers_of(outputs: Any) -> NDArray[np.float64]:
     Raises:
         CnnkitError: if they are not finite, or not one row per image.
     """
-    values = np.asarray(outputs, np.float64)
-    if values.ndim != 2:
-        raise CnnkitError(f"expected one row of numbers for each image, got outputs of shape {values.shape}")
-    if not np.isfinite(values).all():
-        raise CnnkitError(
-            "expected finite numbers, the model outputs NaN or infinity",
-            "Its weights are not usable; train again with a lower learning rate.",
-        )
-    return values
+    return finite_rows(outputs, "row of numbers", "numbers")
 
 
 def regression_metrics(predicted: NDArray[Any], truth: NDArray[Any], names: Sequence[str]) -> dict[str, Any]:
