@@ -17,9 +17,10 @@ COLOURS = (
     "#e1b496", "#69c35a", "#4b783c", "#5a0087",
 )  # fmt: skip
 
-#: What an ignored pixel is drawn in, and what a wrong and a right one is.
+#: What an ignored pixel is drawn in, and what a wrong and a right one is: the next colour by the rule above, so that no
+#: class has it.
 IGNORED = "#000000"
-WRONG = "#d55e00"
+WRONG = "#ff0087"
 RIGHT = "#f2f2f2"
 
 

@@ -18,7 +18,7 @@ from cnnkit.tasks.segmentation.predictions import Predictions, read_predictions
 #: Images that are predicted together.
 _BATCH = 8
 
-_NOTE = "Each image with its mask, the network's, and where the two differ (orange); what is ignored is black."
+_NOTE = "Each image with its mask, the network's, and where the two differ (pink); what is ignored is black."
 
 
 def legend(class_names: Sequence[str]) -> Row:

@@ -15,7 +15,7 @@ from cnnkit.errors import CnnkitError
 from cnnkit.runs.interface import Interface
 from cnnkit.runs.predicting import picture_files, predict_images
 from cnnkit.tasks.segmentation.answers import MaskAnswers
-from cnnkit.tasks.segmentation.colours import COLOURS
+from cnnkit.tasks.segmentation.colours import COLOURS, IGNORED, RIGHT, WRONG, rgb
 
 NAMES = ("dark", "middle", "bright")
 #: Two more rows above and one column to the right of images of 4x5 pixels.
@@ -78,6 +78,11 @@ def test_the_live_page_gets_mask_and_truth_and_the_share_of_right_pixels() -> No
     assert ANSWERS.guess(kept, np.full_like(kept, 255))["right"] is None
     with pytest.raises(ValueError, match="mask"):
         ANSWERS.guess(kept, truth[:3])
+
+
+def test_a_wrong_pixel_looks_like_no_class() -> None:
+    others = np.array([rgb(colour) for colour in (*COLOURS, IGNORED, RIGHT)])
+    assert np.linalg.norm(others - np.array(rgb(WRONG)), axis=1).min() > 60
 
 
 @pytest.mark.parametrize(
