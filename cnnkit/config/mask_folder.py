@@ -12,6 +12,7 @@ from cnnkit.config.data import DataProblem
 from cnnkit.config.mask_pairs import Pairs, pair_files
 from cnnkit.config.split_folders import SPLIT_WORDS, test_split
 from cnnkit.images.files import folders_in, left_out_text
+from cnnkit.images.masks import BadMask
 from cnnkit.terminal.printable import printable
 
 IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
@@ -27,7 +28,7 @@ class MaskFolder:
         root: The folder.
         class_names: In the order of the numbers in masks.
         splits: For each split its pairs, image and mask, relative to the root.
-        unpaired: What is wrong with files that have no other half, one line each.
+        unpaired: What is wrong with files that have no other half.
         left_out: Files that are no images.
         notes: What the user should know, a line each.
     """
@@ -35,7 +36,7 @@ class MaskFolder:
     root: Path
     class_names: tuple[str, ...]
     splits: Mapping[str, tuple[tuple[str, str], ...]]
-    unpaired: tuple[str, ...]
+    unpaired: tuple[BadMask, ...]
     left_out: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -126,7 +127,7 @@ def _listed(root: Path, places: Mapping[str, Path], names: tuple[str, ...]) -> M
         root,
         names,
         {split: pairs.files for split, pairs in listed.items()},
-        tuple(line for pairs in listed.values() for line in pairs.problems),
+        tuple(problem for pairs in listed.values() for problem in pairs.problems),
         left_out,
         (printable(left_out_text(left_out)),) if left_out else (),
     )

@@ -148,7 +148,7 @@ def naming_corrupt_files(*splits: Split | None) -> Iterator[None]:
         yield
     except (CorruptImage, tf.errors.OpError) as error:
         # tf.data makes an error of its own of ours.
-        found = re.search(r"Corrupt(?:Image|Files): (.+)", error.message)
+        found = re.search(r"(?:CorruptImage|CorruptFiles|BadMask): (.+)", error.message)
         if isinstance(error, CorruptImage) or found is not None:
             check_readable([split.source for split in splits if split is not None])
         if found is not None:

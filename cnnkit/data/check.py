@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +18,14 @@ from cnnkit.config.mask_folder import MaskFolder, list_mask_folder
 from cnnkit.config.split_folders import split_folders
 from cnnkit.config.table import read_image_table
 from cnnkit.data.catalog import undecoded
-from cnnkit.data.images import read_image
+from cnnkit.data.images import CorruptFiles, read_image
 from cnnkit.data.loading import load
 from cnnkit.data.splits import Array
 from cnnkit.data.survey import FileFacts, survey
 from cnnkit.errors import CnnkitError
 from cnnkit.images.files import SYSTEM_FOLDERS, folders_in, image_files, is_passed_over, left_out_text
-from cnnkit.images.formats import IMAGE_SUFFIXES
+from cnnkit.images.formats import IMAGE_SUFFIXES, CorruptImage
+from cnnkit.images.masks import BadMask
 from cnnkit.task import Task
 from cnnkit.tasks import default_task
 from cnnkit.terminal.printable import printable, printable_text
@@ -130,10 +131,11 @@ def check_folder(
 ) -> Report:
     """Looks at every file of a folder or table, whatever is wrong with it.
 
-    The findings are `layout` (what `train` would stop at), `taken_as` (what it says), `unreadable_folders`,
-    `empty_folders`, `unreadable`, `left_out`, `system_folders`, `copies_across_classes`, `copies_across_splits`,
-    `copies`, `sizes`, `modes`, `orientation`, `no_images`, `few_images` and `spelling`. Copies are files with the same
-    pixels as the network gets them, or, without `data.image_size`, in their own size and in colour.
+    The findings are `layout` (what `train` would stop at), `taken_as` (what it says), `pairs` (images and masks that do
+    not fit), `unreadable_masks`, `unreadable_folders`, `empty_folders`, `unreadable`, `left_out`, `system_folders`,
+    `copies_across_classes`, `copies_across_splits`, `copies`, `sizes`, `modes`, `orientation`, `no_images`,
+    `few_images` and `spelling`. Copies are files with the same pixels as the network gets them, or, without
+    `data.image_size`, in their own size and in colour.
 
     Args:
         config: A `data` section with `folder` or `table`.
@@ -147,7 +149,7 @@ def check_folder(
     with bar(survey(listed.root, list(listed.places), read, config.max_megapixels), len(listed.places)) as facts:
         found = list(facts)
     findings = [
-        *_layout(config, seed, listed, refused, task),
+        *_layout(config, seed, listed, refused, task, {facts.file for facts in found if facts.error is not None}),
         *_unreadable(config, found),
         *(_left_out(listed) if config.table is None else ()),
         *_copies(found, listed),
@@ -257,14 +259,25 @@ def _reader(config: DataConfig, task: Task) -> Callable[[str], Array]:
 # --- What may be found -----------------------------------------------------------------------------------
 
 
-def _layout(config: DataConfig, seed: int, listed: _Listed, refused: str | None, task: Task) -> Iterator[Finding]:
+def _layout(
+    config: DataConfig, seed: int, listed: _Listed, refused: str | None, task: Task, unreadable: Collection[str]
+) -> Iterator[Finding]:
+    """What `train` would stop at, or what it would say.
+
+    Args:
+        unreadable: Image files that cannot be read, of which is told elsewhere.
+    """
     problem = listed.problem or refused
-    if problem is None:
+    if listed.problem is None:
         try:
             notes = load(undecoded(config), seed, task).notes
-            yield from (Finding("taken_as", False, note) for note in notes if note != left_out_text(listed.left_out))
+        except CorruptFiles as error:
+            yield from _pairs(config, error.errors, listed, unreadable)
         except CnnkitError as error:
-            problem = error.message
+            problem = problem or error.message
+        else:
+            told = left_out_text(listed.left_out)
+            yield from (Finding("taken_as", False, note) for note in notes if note != told and problem is None)
     if problem is not None:
         yield Finding("layout", True, printable_text(problem))
     if listed.unreadable:
@@ -278,6 +291,24 @@ def _layout(config: DataConfig, seed: int, listed: _Listed, refused: str | None,
             yield Finding("empty_folders", True, f"{_count(len(files), 'folder')} without images", files)
 
 
+def _pairs(
+    config: DataConfig, errors: Sequence[CorruptImage], listed: _Listed, unreadable: Collection[str]
+) -> Iterator[Finding]:
+    """Images and masks that are no pairs to learn from, without images that cannot be read."""
+    unfit, damaged = {}, {}
+    for error in errors:
+        file = os.path.relpath(error.file or "", listed.root)
+        if isinstance(error, BadMask):
+            unfit[printable(file)] = printable(error.reason)
+        elif file not in unreadable:
+            damaged[printable(file)] = printable(error.reason)
+    if unfit:
+        yield Finding("pairs", True, f"{_count(len(unfit), 'pair')} that cannot be learned from", unfit)
+    if damaged:
+        message = f"{_count(len(damaged), 'mask')} that cannot be read{_skipped(config)}"
+        yield Finding("unreadable_masks", not config.skip_corrupt, message, damaged)
+
+
 def _folders(root: Path) -> Iterator[str]:
     """The folders below one, without those that are passed over."""
     for parent, names, _ in os.walk(root):
@@ -288,9 +319,12 @@ def _folders(root: Path) -> Iterator[str]:
 def _unreadable(config: DataConfig, found: Sequence[FileFacts]) -> Iterator[Finding]:
     files = {printable(facts.file): printable(facts.error) for facts in found if facts.error is not None}
     if files:
-        skipped = " (data.skip_corrupt leaves them out)" if config.skip_corrupt else ""
-        message = f"{_count(len(files), 'image file')} that cannot be read{skipped}"
+        message = f"{_count(len(files), 'image file')} that cannot be read{_skipped(config)}"
         yield Finding("unreadable", not config.skip_corrupt, message, files)
+
+
+def _skipped(config: DataConfig) -> str:
+    return " (data.skip_corrupt leaves them out)" if config.skip_corrupt else ""
 
 
 def _left_out(listed: _Listed) -> Iterator[Finding]:

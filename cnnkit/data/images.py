@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -40,17 +41,20 @@ class CorruptFiles(CorruptImage):
         self.errors = tuple(errors)
         lines = [error.message for error in errors]
         if len(lines) > 1:
-            more = [f"and {len(lines) - self.NAMED:,} more"] if len(lines) > self.NAMED else []
+            rest = len(lines) - self.NAMED
+            # Only files can be looked at without a training.
+            listed = "; `cnnkit data check CONFIG --json` lists all" if all(error.file for error in errors) else ""
             lines = [
-                f"{len(lines):,} {self._what(errors)}:",
+                f"{len(lines):,} {self.summary(errors)}:",
                 *("  " + line for line in lines[: self.NAMED]),
-                *more,
+                *([f"and {rest:,} more{listed}"] if rest > 0 else []),
             ]
         hints = dict.fromkeys(error.hint for error in errors if error.hint)
         super().__init__("\n".join(lines), "\n".join(hints) or None)
 
     @staticmethod
-    def _what(errors: Sequence[CorruptImage]) -> str:
+    def summary(errors: Sequence[CorruptImage]) -> str:
+        """What is true of several files, behind their number."""
         paired = any(isinstance(error, BadMask) for error in errors)
         return "images or masks cannot be used" if paired else "image files cannot be read"
 
@@ -342,7 +346,9 @@ class FolderSource:
                 left: list[int] = []
                 part = [int(position) for position in positions[start : start + step]]
                 for position, image in zip(part, pool.map(self._try_one, part), strict=True):
-                    if isinstance(image, CorruptImage):
+                    if isinstance(image, CorruptFiles):
+                        failed += image.errors
+                    elif isinstance(image, CorruptImage):
                         failed.append(image)
                     else:
                         images[len(left)] = image
@@ -358,11 +364,28 @@ class FolderSource:
         except CorruptImage as error:
             return error
 
+    @contextlib.contextmanager
+    def _saying_how_to_skip(self, shown: str = "") -> Iterator[None]:
+        """Where a file cannot be decoded inside the block, says how to do without it.
+
+        Args:
+            shown: What is to be said of the file besides its name.
+        """
+        try:
+            yield
+        except BadMask:
+            raise
+        except CorruptImage as error:
+            hint = f"Repair or remove such files, or {self.skip_by} to leave them out."
+            raise CorruptImage(
+                f"{error.message}{shown}", error.hint or hint, file=error.file, reason=error.reason
+            ) from None
+
     def _read_one(self, position: int) -> Array:
         path = os.path.join(self.root, self.files[position])
         what = self.targets.text(position)
         shown = f" ({what})" if what else ""
-        try:
+        with self._saying_how_to_skip(shown):
             image = read_image(
                 path,
                 None if self.resize is None else self.shape[:2],
@@ -370,9 +393,6 @@ class FolderSource:
                 most_megapixels=self.most_megapixels,
                 resize=self.resize or "stretch",
             )
-        except CorruptImage as error:
-            hint = f"Repair or remove such files, or {self.skip_by} to leave them out."
-            raise CorruptImage(f"{error.message}{shown}", error.hint or hint) from None
         if image.shape != self.shape:
             height, width = image.shape[:2]
             raise CnnkitError(

@@ -21,7 +21,6 @@ from cnnkit.data.splits import Split
 from cnnkit.data.targets import ClassNumbers, make_targets, numbered
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.images.formats import MOST_MEGAPIXELS
-from cnnkit.images.masks import BadMask
 from cnnkit.images.padding import NO_PADDING, Padding
 
 log = logging.getLogger("cnnkit")
@@ -129,8 +128,7 @@ def labelled_pairs(
         skip_by="add `--skip-corrupt`",
         most_megapixels=most_megapixels,
     )
-    problems = [BadMask(line) for line in listing.unpaired]
-    return make_splits({"test": whole(source)}, "auto", memory_bytes, problems=problems)[0]["test"]
+    return make_splits({"test": whole(source)}, "auto", memory_bytes, problems=listing.unpaired)[0]["test"]
 
 
 def labelled_table(

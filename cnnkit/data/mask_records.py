@@ -93,9 +93,10 @@ class MaskRecordSource(RecordSource):
     def _strange(self, position: int) -> BadMask:
         last = self.prepared.first + len(self.prepared.class_names) - 1
         return BadMask(
-            f"the mask of `{self.identity(position)}` has other numbers than those of the classes, "
-            f"{self.prepared.first} to {last}; name all classes with `data.class_names`, or set `data.ignore` (there, "
-            "the first class is number 0)"
+            self.identity(position),
+            f"has other numbers than those of the classes, {self.prepared.first} to {last}; name all classes with "
+            "`data.class_names`, or set `data.ignore` (there, the first class is number 0)",
+            is_file=False,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -17,9 +18,10 @@ from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.image_folder import image_header
 from cnnkit.config.mask_folder import MaskFolder
 from cnnkit.config.target import Target
-from cnnkit.data.images import RESIZERS, FolderSource, file_facts, listing_digest, read_image
+from cnnkit.data.images import RESIZERS, CorruptFiles, FolderSource, file_facts, listing_digest, read_image
 from cnnkit.data.splits import Array
 from cnnkit.data.targets import StoredMasks
+from cnnkit.images.formats import CorruptImage
 from cnnkit.images.masks import BadMask, read_mask
 from cnnkit.images.padding import NO_PADDING, Padding, padded_image, padded_mask
 
@@ -70,32 +72,50 @@ class MaskSource(FolderSource):
         return digest.hexdigest()
 
     def _read_one(self, position: int) -> Array:
-        file = os.path.join(self.root, self.files[position])
-        size = None if self.resize is None else self.inner
-        resize = self.resize or "stretch"
-        channels = self.shape[2]
-        image = read_image(file, size, channels, most_megapixels=self.most_megapixels, resize=resize)
-        mask = self._read_mask(os.path.join(self.root, self.masks[position]), file)
-        if image.shape[:2] != self.inner:
-            height, width = image.shape[:2]
-            raise BadMask(
-                f"the image `{file}` is {height}x{width}, but others are {self.inner[0]}x{self.inner[1]}; set "
-                "`data.image_size: [height, width]` to resize all images"
-            )
+        halves, failed = [], []
+        for read, files in ((self._read_image, self.files), (self._read_mask, self.masks)):
+            try:
+                with self._saying_how_to_skip():
+                    halves.append(read(os.path.join(self.root, files[position]), position))
+            except CorruptImage as error:
+                failed.append(error)
+        if failed:
+            raise failed[0] if len(failed) == 1 else CorruptFiles(failed)
+        image, mask = halves
         border = self.target.ignore
         if border is not None:
             mask = padded_mask(mask, self.padding, border)
         stored = (padded_image(image, self.padding), mask[..., None])
         return np.concatenate(stored, axis=2)
 
-    def _read_mask(self, file: str, image: str) -> Array:
+    def _read_image(self, file: str, position: int) -> Array:
+        """An image, uint8 [height, width, channels], without a border."""
+        size = None if self.resize is None else self.inner
+        resize = self.resize or "stretch"
+        image = read_image(file, size, self.shape[2], most_megapixels=self.most_megapixels, resize=resize)
+        if image.shape[:2] != self.inner:
+            height, width = image.shape[:2]
+            raise BadMask(
+                file,
+                f"is {height}x{width}, but others are {self.inner[0]}x{self.inner[1]}; set "
+                "`data.image_size: [height, width]` to resize all images",
+                kind="image",
+            )
+        return image
+
+    def _read_mask(self, file: str, position: int) -> Array:
         """The mask of an image, uint8 [height, width], without a border."""
         numbers = read_mask(file, self.most_megapixels)
-        size = image_header(Path(image), self.most_megapixels)[:2]
+        image = os.path.join(self.root, self.files[position])
+        size: tuple[int, ...] = numbers.shape
+        # What is wrong with the image is told by `_read_image`.
+        with contextlib.suppress(CorruptImage):
+            size = image_header(Path(image), self.most_megapixels)[:2]
         if numbers.shape != size:
             raise BadMask(
-                f"the mask `{file}` is {numbers.shape[0]}x{numbers.shape[1]}, but its image `{image}` is "
-                f"{size[0]}x{size[1]}; bring them to one size"
+                file,
+                f"is {numbers.shape[0]}x{numbers.shape[1]}, but its image `{image}` is {size[0]}x{size[1]}; bring them "
+                "to one size",
             )
         self._check_numbers(file, numbers)
         if self.resize is None or size == self.inner:
@@ -113,11 +133,13 @@ class MaskSource(FolderSource):
         if len(strange):
             listed = ", ".join(f"{number} ({counts[number]:,} pixels)" for number in strange[:_LISTED])
             more = ", ..." if len(strange) > _LISTED else ""
-            raise BadMask(
-                f"the mask `{file}` holds {listed}{more}, but there are the classes 0 to {self.target.size - 1}"
-                + (f" and {self.ignore} is ignored" if self.ignore is not None else "")
-                + "; correct the mask, add a class, or set `data.ignore`"
-            )
+            classes = f"there are the classes 0 to {self.target.size - 1}"
+            if self.ignore is not None:
+                classes += f" and {self.ignore} is ignored; correct the mask, or add a class"
+            else:
+                number = f": {strange[0]}" if len(strange) == 1 else ""
+                classes += f"; correct the mask, add a class, or set `data.ignore{number}`"
+            raise BadMask(file, f"holds {listed}{more}, but {classes}")
 
 
 def as_image(numbers: Array) -> Any:
@@ -136,7 +158,7 @@ class Pairs:
         self.info = info
         self.splits = tuple(listing.splits)
         self.notes = listing.notes
-        self.problems = [BadMask(line) for line in listing.unpaired]
+        self.problems = listing.unpaired
         self._opened: dict[str, MaskSource] = {}
 
     @property

@@ -74,7 +74,7 @@ def _look(root: Path, file: str, read: Callable[[str], Array] | None, most_megap
             facts = FileFacts(file, header_size(image), image.mode, None if right else repr(orientation))
         digest = pixels_digest(read(path)) if read is not None else None
     except CorruptImage as error:
-        return FileFacts(file, error=error.message.removeprefix(f"cannot read the image file `{path}`: "))
+        return FileFacts(file, error=error.reason)
     return FileFacts(facts.file, facts.size, facts.mode, facts.odd_orientation, digest)
 
 

@@ -81,7 +81,25 @@ _TIFF_TILE = (322, 323)
 
 
 class CorruptImage(CnnkitError):
-    """An image file cannot be read."""
+    """An image file cannot be read.
+
+    Args:
+        message, hint: As of every error.
+        file: The file, as it was named; None where it has no name.
+        reason: What is wrong with it, where its name stands beside it; by default the message.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        hint: str | None = None,
+        *,
+        file: str | os.PathLike[str] | None = None,
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(message, hint)
+        self.file = None if file is None else os.fspath(file)
+        self.reason = reason or message
 
 
 class TooManyPixels(CorruptImage):
@@ -114,7 +132,8 @@ def open_image(
         CorruptImage: if it is no regular file, of no format that is read, or damaged; also for whatever Pillow raises
             inside the block, since damaged files make it raise almost anything.
     """
-    what = f"the image file `{os.fspath(file)}`" if isinstance(file, str | os.PathLike) else "the image"
+    path = file if isinstance(file, str | os.PathLike) else None
+    what = "the image" if path is None else f"the image file `{os.fspath(path)}`"
     try:
         with contextlib.ExitStack() as stack:
             content = stack.enter_context(_open_regular(file)) if isinstance(file, str | os.PathLike) else file
@@ -122,24 +141,31 @@ def open_image(
             stack.enter_context(image)
             width, height = _decoded_size(image)
             if width * height > most_megapixels * MEGAPIXEL:
-                raise _too_many(what, width, height, most_megapixels)
+                raise _too_many(what, width, height, most_megapixels, path)
             stack.enter_context(_memory().share(width * height * FORMATS[name].pixel_bytes))
             yield image
     except CnnkitError:
         raise
     except MemoryError:
-        raise CorruptImage(f"cannot read {what}: there is not enough memory for its pixels") from None
+        reason = "there is not enough memory for its pixels"
+        raise CorruptImage(f"cannot read {what}: {reason}", file=path, reason=reason) from None
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise CorruptImage(f"cannot read {what}: {reason}") from None
+        raise CorruptImage(f"cannot read {what}: {reason}", file=path, reason=reason) from None
 
 
-def _too_many(what: str, width: int, height: int, most_megapixels: float) -> TooManyPixels:
+def _too_many(
+    what: str, width: int, height: int, most_megapixels: float, path: str | os.PathLike[str] | None
+) -> TooManyPixels:
+    reason = (
+        f"has {width}x{height} = {width * height:,} pixels; at most {most_megapixels * MEGAPIXEL:,.0f} are accepted"
+    )
     return TooManyPixels(
-        f"{what} has {width}x{height} = {width * height:,} pixels; at most {most_megapixels * MEGAPIXEL:,.0f} are "
-        "accepted",
+        f"{what} {reason}",
         f"If it is meant to be so large, raise the limit of {most_megapixels:g} megapixels with `data.max_megapixels` "
         "in the config, or with `--max-megapixels`.",
+        file=path,
+        reason=reason,
     )
 
 
@@ -169,7 +195,8 @@ def _open_regular(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     kind = stat.S_IFMT(os.stat(path).st_mode)
     if kind != stat.S_IFREG:
         is_a = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
-        raise CorruptImage(f"`{os.fspath(path)}` is {is_a.get(kind, 'a device')}, not an image file")
+        reason = f"is {is_a.get(kind, 'a device')}, not an image file"
+        raise CorruptImage(f"`{os.fspath(path)}` {reason}", file=path, reason=reason)
     # It may have become something else since.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with open(os.open(path, flags), "rb") as file:

@@ -19,7 +19,20 @@ _REFUSED = {"I;16": "has 16 bits a pixel", "LA": "has an alpha channel"}
 
 
 class BadMask(CorruptImage):
-    """A mask that no network can learn from; never left out in silence, as other images may be."""
+    """A mask that no network can learn from, or an image without one; never left out in silence, as others may be.
+
+    Args:
+        file: The mask, or the image; the name of a record where there are no files.
+        reason: What is wrong with it, as the rest of a sentence that begins with it.
+        hint: As of every error.
+        kind: Which of both the file is, `mask` or `image`.
+        is_file: Whether it is a file.
+    """
+
+    def __init__(
+        self, file: str, reason: str, hint: str | None = None, *, kind: str = "mask", is_file: bool = True
+    ) -> None:
+        super().__init__(f"the {kind} `{file}` {reason}", hint, file=file if is_file else None, reason=reason)
 
 
 def read_mask(file: str | os.PathLike[str], most_megapixels: float = MOST_MEGAPIXELS) -> np.ndarray[Any, Any]:
@@ -34,10 +47,10 @@ def read_mask(file: str | os.PathLike[str], most_megapixels: float = MOST_MEGAPI
     with open_image(file, most_megapixels) as image:
         name = os.fspath(file)
         if image.format != "PNG":
-            raise BadMask(f"the mask `{name}` is a {image.format} file; expected PNG", _SAVE_AS)
+            raise BadMask(name, f"is a {image.format} file; expected PNG", _SAVE_AS)
         if image.mode not in ("1", "L", "P"):
             reason = _REFUSED.get(image.mode, f"is a colour image ({image.mode})")
-            raise BadMask(f"the mask `{name}` {reason}; expected one number of a class, 0..255, a pixel", _SAVE_AS)
+            raise BadMask(name, f"{reason}; expected one number of a class, 0..255, a pixel", _SAVE_AS)
 
         import numpy as np
         from PIL import ImageOps

@@ -44,9 +44,9 @@ def test_names_of_the_config_come_first(tmp_path: Path) -> None:
 def test_a_misnamed_mask_is_one_line_with_both_halves(tmp_path: Path) -> None:
     make(tmp_path, "b")
     make(tmp_path, "street_01", "stret_01")
-    (line,) = list_mask_folder(tmp_path, ["x", "y"]).unpaired
-    assert "images/street_01.jpg" in line
-    assert "masks/stret_01.png" in line
+    (problem,) = list_mask_folder(tmp_path, ["x", "y"]).unpaired
+    assert "images/street_01.jpg" in problem.message
+    assert "masks/stret_01.png" in problem.message
 
 
 @pytest.mark.parametrize(

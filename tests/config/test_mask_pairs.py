@@ -29,9 +29,9 @@ def test_pairs_by_name_in_nested_folders(folder):
 
 def test_a_misnamed_mask_is_one_line_that_names_both_halves(folder):
     (folder / "masks/000.png").rename(folder / "masks/00O.png")
-    (line,) = pair_files(folder / "images", folder / "masks").problems
-    assert "images/000.jpg" in line
-    assert "masks/00O.png" in line
+    (problem,) = pair_files(folder / "images", folder / "masks").problems
+    assert "images/000.jpg" in problem.message
+    assert "masks/00O.png" in problem.message
 
 
 def test_suffixes_of_masks(folder):
@@ -40,5 +40,5 @@ def test_suffixes_of_masks(folder):
     assert len(pair_files(folder / "images", folder / "masks").files) == 50
     Image.new("L", (8, 6)).save(folder / "masks/000.png")
     (problem,) = pair_files(folder / "images", folder / "masks").problems
-    assert "000.png" in problem
-    assert "000_mask.png" in problem
+    assert "000.png" in problem.message
+    assert "000_mask.png" in problem.message

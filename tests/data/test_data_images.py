@@ -405,7 +405,7 @@ def test_all_corrupt_files_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(CorruptFiles) as caught:
         load(DataConfig(folder=str(tmp_path)), 0, splits=("train", "validation"))
     assert caught.value.message.startswith("12 image files cannot be read:\n")
-    assert caught.value.message.endswith("and 2 more")
+    assert caught.value.message.endswith("and 2 more; `cnnkit data check CONFIG --json` lists all")
     assert {error.message.split("`")[1] for error in caught.value.errors} == set(map(str, broken))
     for file in broken[4:]:
         file.unlink()

@@ -129,7 +129,7 @@ def test_other_sets_need_names_and_count_from_zero(made: Path) -> None:
 
 @pytest.mark.parametrize("memory", ["cache", "stream"])
 def test_numbers_of_no_class_are_errors_before_training(memory: str) -> None:
-    with pytest.raises(CnnkitError, match=r"mask of `train/\d+` has other numbers than those of the classes, 0 to 3"):
+    with pytest.raises(CnnkitError, match=r"mask `train/\d+` has other numbers than those of the classes, 0 to 3"):
         load_named("streets", image_size=8, class_names=["road", "car", "tree", "sky"], memory=memory)
 
 

@@ -159,6 +159,40 @@ def test_all_that_is_wrong_with_pairs_is_told_at_once(tmp_path: Path, memory: st
     assert "colour" in colour
 
 
+def truncate(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+
+
+def test_both_damaged_halves_of_a_pair_are_named(folder: Path) -> None:
+    for kind in ("images", "masks"):
+        truncate(folder / kind / "004.png")
+    strange = np.full((32, 32), 7, np.uint8)
+    Image.fromarray(strange).save(folder / "masks" / "006.png")
+    truncate(folder / "images" / "006.png")
+    with pytest.raises(CorruptFiles) as caught:
+        training(folder)
+    damaged = [Path(error.file or "").relative_to(folder).as_posix() for error in caught.value.errors]
+    assert sorted(damaged) == ["images/004.png", "images/006.png", "masks/004.png", "masks/006.png"]
+    assert "skip_corrupt" in str(caught.value)
+    # What cannot be read may be left out with its other half; what says something wrong may not.
+    with pytest.raises(CorruptFiles, match=r"masks/006\.png` holds 7 \(1,024 pixels\)") as caught:
+        training(folder, skip_corrupt=True)
+    assert len(caught.value.errors) == 1
+
+
+def test_of_many_bad_masks_the_rest_is_counted_and_said_where_to_see(folder: Path) -> None:
+    write_scenes(folder, 15)
+    with pytest.raises(CorruptFiles) as caught:
+        training(folder, ignore=None)
+    lines = str(caught.value).splitlines()
+    assert lines[1].endswith("or set `data.ignore: 9`")
+    assert lines[-1] == "and 5 more; `cnnkit data check CONFIG --json` lists all"
+    found = json.loads(CliRunner().invoke(cli, ["data", "check", str(folder), "--json"]).output)["findings"]
+    (pairs,) = [finding for finding in found if finding["kind"] == "pairs"]
+    assert sorted(pairs["files"]) == [f"masks/{number:03}.png" for number in range(15)]
+
+
 def test_data_info_counts_pixels(folder: Path) -> None:
     """The border that `pad_to` adds is not counted."""
     masks = np.stack([scene(number)[1] for number in range(10)])
@@ -249,10 +283,15 @@ def test_commands_see_pairs_in_a_folder_without_a_config(tmp_path: Path) -> None
     sound = runner.invoke(cli, ["data", "check", str(tmp_path)])
     assert (sound.exit_code, "30 images" in sound.output) == (0, True)
     break_folder(tmp_path)
-    spoilt = runner.invoke(cli, ["data", "check", str(tmp_path)])
+    truncate(tmp_path / "masks" / "003.png")
+    spoilt = runner.invoke(cli, ["data", "check", str(tmp_path), "--json"])
     assert spoilt.exit_code == 1
-    for name in ("005x.png", "011.png", "017.png", "023.png"):
-        assert name in spoilt.output
+    files = {finding["kind"]: finding["files"] for finding in json.loads(spoilt.output)["findings"]}
+    assert files["unreadable_masks"] == {"masks/003.png": "image file is truncated"}
+    reasons = {"images/005.png": "005x.png", "masks/011.png": "30x30", "masks/017.png": "42", "masks/023.png": "colour"}
+    assert files["pairs"].keys() == reasons.keys()
+    for file, words in reasons.items():
+        assert words in files["pairs"][file]
 
 
 @pytest.mark.parametrize("name", ["digits", "cifar10"])
