@@ -89,7 +89,7 @@ def data_info(source: str, image: str | None, target: str | None, as_json: bool)
 @JSON
 @common
 def data_check(source: str, image: str | None, target: str | None, as_json: bool) -> None:
-    """List what is odd in a folder or table of images: damage, unfit masks, copies, sizes. Exit 1 if one must decide."""
+    """List what is odd in a folder or table: damage, unfit masks, copies, sizes. Exit 1 if it needs a decision."""
     from cnnkit.data.check import check_folder
 
     config, seed, refused, task = _folder_source(source, image, target)

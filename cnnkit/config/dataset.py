@@ -332,7 +332,7 @@ def _stated(config: DataConfig, name: str) -> _Found:
             choices = ", ".join(f"`{name}/{path}`" for path in configurations)
             raise DataProblem(f"`{name}` has several configurations; name one of {choices}", "name")
         raise DataProblem(
-            f"unknown data set `{name}`{_did_you_mean(name)}. For another TFDS data set, fetch it first "
+            f"unknown data set `{name}`{_did_you_mean(name) or '.'} For another TFDS data set, fetch it first "
             f"(`cnnkit data prepare {name}`) or set `data.shape` and `data.classes`; for your own images, "
             "use `folder:`",
             "name",

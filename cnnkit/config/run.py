@@ -98,8 +98,8 @@ class RunConfig(StrictModel):
 
     @property
     def mixes_labels(self) -> bool:
-        """Whether training images are mixed, and their labels with them."""
-        return any(one.mixes_labels for one in self.augmentation)
+        """Whether training images are mixed, and their labels with them; masks are pasted, and their ids not mixed."""
+        return not self.task.target.per_pixel and any(one.mixes_labels for one in self.augmentation)
 
     def steps_at_crops(self, steps: Sequence[Step], values: Mapping[str, int]) -> Sequence[Step]:
         """The network as the images of training go through it, which may be crops of the whole ones.

@@ -10,7 +10,7 @@ import pytest
 from cnnkit.augmentation import AUGMENTATIONS
 from cnnkit.config.check_augmentation import check_augmentation, check_crops
 from cnnkit.config.dataset import DataSetInfo
-from cnnkit.config.run import ModelConfig
+from cnnkit.config.run import ModelConfig, RunConfig
 from cnnkit.config.target import Mask, OneClass, Target
 from cnnkit.format.base import Choice
 
@@ -115,3 +115,11 @@ def test_crops_come_back_from_the_network_as_whole_images_do() -> None:
     assert path == ("augmentation", 0, "RandomCrop")
     assert "crops of 64x98" in message
     assert "64x100" in message
+
+
+@pytest.mark.parametrize(("task", "mixes"), [("classification", True), ("segmentation", False)])
+def test_cut_mix_mixes_labels_and_pastes_masks(task: str, mixes: bool) -> None:
+    config = RunConfig.model_validate(
+        {"task": task, "data": {"folder": "f"}, "augmentation": ["CutMix"], "model": {"layers": [OUTPUT]}}
+    )
+    assert config.mixes_labels is mixes

@@ -153,6 +153,8 @@ def test_an_unknown_set_needs_shape_and_classes() -> None:
     assert found.argument == "name"
     assert "data.shape" in found.message
     assert "data.classes" in found.message
+    assert "data set `something_else`. For another" in found.message
+    assert "did you mean `mnist`? For another" in problem(name="mnsit").message
     info = describe(name="something_else", shape=[10, 12, 3], classes=4)
     assert info == DataSetInfo((10, 12, 3), OneClass(4), "config")
 
