@@ -13,7 +13,7 @@ from cnnkit.config.check_augmentation import check_augmentation, check_crops
 from cnnkit.config.check_training import check_training
 from cnnkit.config.check_weights import check_weight_names
 from cnnkit.config.data import ChannelStatistics, DataConfig
-from cnnkit.config.dataset import DataProblem, DataSetInfo, RecordedImages, describe_data_set
+from cnnkit.config.dataset import DataProblem, DataSetInfo, DescribedImages, RecordedImages, describe_data_set
 from cnnkit.config.reports import Report
 from cnnkit.config.run import RunConfig
 from cnnkit.config.training import TrainingConfig
@@ -74,21 +74,21 @@ class Checked:
     problems: list[Problem]
 
 
-def check_config(config: RunConfig, root: Node, recorded: RecordedImages | None = None) -> Checked:
+def check_config(config: RunConfig, root: Node, known: RecordedImages | DescribedImages | None = None) -> Checked:
     """Finds what no single section of a valid config can see; see `check_parts`."""
     augmentation = list(enumerate(config.augmentation))
     model = config.model
     parts = Parts(config.task, config.data, model.blocks, model.layers, True, True, augmentation, config.training)
-    return check_parts(parts, root, recorded)
+    return check_parts(parts, root, known)
 
 
-def check_parts(parts: Parts, root: Node, recorded: RecordedImages | None = None) -> Checked:
+def check_parts(parts: Parts, root: Node, known: RecordedImages | DescribedImages | None = None) -> Checked:
     """Finds what no single section can see.
 
     Args:
         parts: The whole config; or, where something in it is broken, what is not.
         root: The tree, for places.
-        recorded: What a run has noted of the images, where the data set is not to be looked at.
+        known: What is known of the images, where the data set is not to be looked at.
     """
     problems: list[Problem] = []
 
@@ -97,7 +97,7 @@ def check_parts(parts: Parts, root: Node, recorded: RecordedImages | None = None
 
     data = parts.data
     try:
-        info = describe_data_set(data, parts.task) if recorded is None else recorded.info(data, parts.task)
+        info = describe_data_set(data, parts.task) if known is None else known.info(data, parts.task)
     except DataProblem as error:
         report(("data", error.argument), error.message, of_key=False)
         return Checked(None, None, problems)

@@ -91,6 +91,30 @@ class RecordedImages:
 
 
 @dataclass(frozen=True)
+class DescribedImages:
+    """What was found out of a data set already, for another config of it.
+
+    Attributes:
+        config, task: Whose data set it is.
+        found: What `describe_data_set` said of them.
+    """
+
+    config: DataConfig
+    task: Task
+    found: DataSetInfo
+
+    def info(self, config: DataConfig, task: Task) -> DataSetInfo:
+        """What is known of a data set, which is looked at where it is another one.
+
+        Raises:
+            DataProblem: as `describe_data_set`.
+        """
+        if task == self.task and config == self.config.model_copy(update={"memory": config.memory}):
+            return self.found
+        return describe_data_set(config, task)
+
+
+@dataclass(frozen=True)
 class _Found:
     """What was found before `image_size`, `shape` and `classes` of the config are looked at."""
 

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from cnnkit.augmentation import AUGMENTATIONS
 from cnnkit.config.check import Parts, check_config, check_parts
 from cnnkit.config.data import DataConfig
-from cnnkit.config.dataset import DataSetInfo, RecordedImages
+from cnnkit.config.dataset import DataSetInfo, DescribedImages, RecordedImages
 from cnnkit.config.run import RunConfig
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import ConfigError, Problem
@@ -73,7 +73,9 @@ class LoadedConfig:
         return run[1] if run[2] or os.path.exists(os.path.join(folder, "environment.json")) else stem
 
 
-def load_config(file: str, overrides: Sequence[str] = (), *, to_train: bool = True) -> LoadedConfig:
+def load_config(
+    file: str, overrides: Sequence[str] = (), *, to_train: bool = True, described: DescribedImages | None = None
+) -> LoadedConfig:
     """Reads, merges and validates a config.
 
     Example:
@@ -88,6 +90,7 @@ def load_config(file: str, overrides: Sequence[str] = (), *, to_train: bool = Tr
         overrides: `path=value` texts, applied in order after `extends`.
         to_train: Whether it has to be one that can be trained. Else the images may be missing where the config says
             what they are, and the network may end otherwise than in one value per class.
+        described: The data set as another config of it has found it; it is not looked at again.
 
     Raises:
         ConfigError: with every problem that was found.
@@ -101,19 +104,23 @@ def load_config(file: str, overrides: Sequence[str] = (), *, to_train: bool = Tr
             apply_override(root, override, schema)
         except ConfigError as error:
             failed.extend(error.problems)
-    config, info, steps, notes = validate(root, failed, to_train=to_train)
+    config, info, steps, notes = validate(root, failed, described, to_train=to_train)
     return LoadedConfig(config, info, steps, shown_name(file), root, text, is_stream(file), notes)
 
 
 def validate(
-    root: Node, failed: Sequence[Problem] = (), recorded: RecordedImages | None = None, *, to_train: bool = True
+    root: Node,
+    failed: Sequence[Problem] = (),
+    known: RecordedImages | DescribedImages | None = None,
+    *,
+    to_train: bool = True,
 ) -> tuple[RunConfig, DataSetInfo, Sequence[Step], tuple[str, ...]]:
     """What a tree holds: a valid config, what is known of its data set, its layers, and the notes of a `LoadedConfig`.
 
     Args:
         root: With `extends` and `--set` merged in.
         failed: What went wrong with that.
-        recorded: What a run has noted of the images, where the data set is not to be looked at.
+        known: What is known of the images, where the data set is not to be looked at.
         to_train: As for `load_config`.
 
     Raises:
@@ -126,7 +133,7 @@ def validate(
         problems_found = _merged(list(mistakes(error.errors(include_url=False), RunConfig)))
         problems = [*failed, *(explain(mistake, root) for mistake in problems_found)]
         raise ConfigError([*problems, *_further_problems(plain, problems_found, root)]) from None
-    checked = check_config(config, root, recorded)
+    checked = check_config(config, root, known)
     problems = checked.problems
     notes = () if to_train else tuple(problem.message for problem in problems if problem.of_training)
     problems = [problem for problem in problems if to_train or not problem.of_training]

@@ -41,7 +41,7 @@ def load_recorded(file: str, recorded: RecordedImages | None = None) -> LoadedCo
     try:
         while True:
             try:
-                config, known, steps, notes = validate(root, recorded=recorded, to_train=False)
+                config, known, steps, notes = validate(root, known=recorded, to_train=False)
             except ConfigError as error:
                 first = first or error
                 refused = list(_leave_out(root, error.problems))

@@ -133,12 +133,15 @@ def _resume(
     console: Console,
     opened: Callable[[Run], None] | None,
 ) -> TrainedRun:
+    from cnnkit.config.dataset import DescribedImages
     from cnnkit.config.load import load_config
     from cnnkit.runs.config import config_to_train
     from cnnkit.training.checkpoint import read_checkpoint
 
-    before = config_to_train(run)
-    loaded = load_config(config or str(run.config), overrides) if config or overrides else before
+    before = loaded = config_to_train(run)
+    if config or overrides:
+        described = DescribedImages(before.config.data, before.config.task, before.info)
+        loaded = load_config(config or str(run.config), overrides, described=described)
     check_same_config(before.config, loaded.config)
     loaded = _with_settings_of(before, loaded)
     checkpoint = read_checkpoint(run, summarize(loaded).parameters)

@@ -184,6 +184,16 @@ def test_a_training_looks_once_at_its_images_and_its_network(trained: Trained) -
     assert trained.looks.noted == 1
 
 
+def test_a_resumed_training_looks_once_at_its_images(trained: Trained, without_images: Path) -> None:
+    """With `--set`, which makes another config of the run's."""
+    # The run has noted where its images were.
+    with looks(trained.folder / "photos") as found:
+        done = run_command("train", "--resume", "run", "--set", "training.epochs=2", "--no-report")
+    assert done.exit_code == 0, done.output
+    assert found.listed == Counter([".", *CLASSES])
+    assert set(found.headers.values()) == {1}
+
+
 def test_what_a_training_has_at_hand_is_what_the_run_holds(trained: Trained, without_images: Path) -> None:
     """The report that a training writes is, to the byte, the one that is made of the run's files."""
     (without_images / "photos").symlink_to(trained.folder / "photos")
