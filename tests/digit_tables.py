@@ -1,10 +1,11 @@
-"""The bundled digits as PNG files with a table of labels and numbers."""
+"""The bundled digits as PNG files with a table of labels and numbers, and configs that learn them."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -42,6 +43,26 @@ def write_digits(folder: Path, count: int | None = None) -> Path:
             }
         )
     return write_table(folder / "digits.csv", rows)
+
+
+#: A network for them, without its last layer.
+LAYERS: list[Any] = [
+    {"Conv2D": {"filters": 16, "kernel_size": 3, "padding": "same", "activation": "relu"}},
+    {"MaxPooling2D": 2},
+    "Flatten",
+    {"Dense": {"units": 32, "activation": "relu"}},
+]
+
+
+def config(task: Any, table: Path, target: Any, head: Any, **training: Any) -> dict[str, Any]:
+    """A config of a task on a table of `write_digits`; `head` is the last layer."""
+    return {
+        "task": task,
+        "seed": 1,
+        "data": {"table": str(table), "target": target, "split": "split", "batch_size": 32},
+        "model": {"layers": [*LAYERS, head]},
+        "training": {"epochs": 4, "tensorboard": False, "optimizer": {"Adam": {"learning_rate": 0.005}}, **training},
+    }
 
 
 def read_images(table: Path, split: str, columns: Sequence[str]) -> tuple[list[str], np.ndarray, np.ndarray]:

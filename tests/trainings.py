@@ -74,6 +74,13 @@ def weights(run: Run) -> list[np.ndarray]:
     return [np.asarray(w) for w in keras.models.load_model(run.model, compile=False).get_weights()]
 
 
+def outputs_of(run: Run, images: np.ndarray) -> np.ndarray:
+    """What the saved network outputs, opened by Keras alone, in float64."""
+    import keras
+
+    return np.asarray(keras.models.load_model(run.model, compile=False).predict(images, verbose=0), np.float64)
+
+
 def state(run: Run) -> dict[str, Any]:
     from cnnkit.training.checkpoint import read_state
 

@@ -3,45 +3,28 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from digit_tables import LABELS, read_images, write_digits
+from digit_tables import LABELS, config, read_images, write_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_score, recall_score
 from sklearn.multiclass import OneVsRestClassifier
+from trainings import outputs_of, run_training
 
-from cnnkit.config.load import load_config
 from cnnkit.runs.directory import Run
 from cnnkit.runs.evaluation import EvaluationOptions, evaluate_run
 from cnnkit.runs.trained import TrainedRun, open_run
-from cnnkit.terminal.console import Console
-from cnnkit.training.train import train
 
-CONFIG = """\
-task: {multilabel: {thresholds: validation}}
-seed: 1
-data: {table: TABLE, target: [odd, above_four], split: split, batch_size: 32}
-model:
-  layers:
-    - Conv2D: {filters: 16, kernel_size: 3, padding: same, activation: relu}
-    - MaxPooling2D: 2
-    - Flatten
-    - Dense: {units: 32, activation: relu}
-    - Dense: {units: classes, activation: sigmoid}
-training: {epochs: 4, tensorboard: false, optimizer: {Adam: {learning_rate: 0.005}}}
-"""
+SIGMOID = {"Dense": {"units": "classes", "activation": "sigmoid"}}
 
 
 def trained_on(table: Path, folder: Path, *overrides: str) -> TrainedRun:
-    file = folder / "net.yaml"
-    file.write_text(CONFIG.replace("TABLE", str(table)))
-    return train(load_config(str(file), overrides), Console(stream=io.StringIO()), str(folder / "run"))
+    content = config({"multilabel": {"thresholds": "validation"}}, table, list(LABELS), SIGMOID)
+    return open_run(run_training(folder, content, "run", overrides))
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +38,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def data_of(run: Run, split: str) -> tuple[list[str], np.ndarray, np.ndarray]:
     """The names, the images and the labels of a split, read from the table and the files."""
     return read_images(run.path.parent / "digits.csv", split, LABELS)
-
-
-def outputs_of(run: Run, images: np.ndarray) -> np.ndarray:
-    import keras
-
-    return np.asarray(keras.models.load_model(run.model, compile=False).predict(images, verbose=0), np.float64)
 
 
 def chosen(run: Run) -> list[float]:
@@ -177,15 +154,10 @@ def test_a_small_network_does_better_than_logistic_regression(tmp_path: Path) ->
 
 def test_a_run_of_one_label_list_and_logits(tmp_path: Path) -> None:
     table = write_digits(tmp_path, 200)
-    content = yaml.safe_load(CONFIG.replace("TABLE", str(table)))
-    content["task"] = {"multilabel": {"thresholds": [0.4, 0.6]}}
-    content["data"]["target"] = "labels"
-    content["model"]["layers"][-1] = {"Dense": "classes"}
-    content["training"] |= {"epochs": 1, "loss": "BinaryFocalCrossentropy", "label_smoothing": 0.1}
-    content["augmentation"] = [{"MixUp": 0.2}]
-    file = tmp_path / "net.yaml"
-    file.write_text(yaml.safe_dump(content))
-    trained = train(load_config(str(file)), Console(stream=io.StringIO()), str(tmp_path / "run"))
+    task = {"multilabel": {"thresholds": [0.4, 0.6]}}
+    objective = {"epochs": 1, "loss": "BinaryFocalCrossentropy", "label_smoothing": 0.1}
+    content = {**config(task, table, "labels", {"Dense": "classes"}, **objective), "augmentation": [{"MixUp": 0.2}]}
+    trained = open_run(run_training(tmp_path, content, "run"))
     metrics = evaluate_run(trained)
     # Labels of a list are sorted.
     assert [row["label"] for row in metrics["per_label"]] == ["above_four", "odd"]

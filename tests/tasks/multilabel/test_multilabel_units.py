@@ -92,40 +92,38 @@ def test_one_label_is_measured_as_any_other() -> None:
     assert (metrics["micro_f1"], metrics["macro_f1"]) == pytest.approx((expected, expected))
 
 
-CONFIG = """\
-task: {multilabel: {thresholds: THRESHOLDS}}
+def problems_of(
+    folder: Path,
+    thresholds: str,
+    activation: str = "sigmoid",
+    loss: str = "BinaryCrossentropy",
+    metric: str = "AUC",
+) -> list[str]:
+    """What is wrong with a config, each with its line."""
+    file = folder / "net.yaml"
+    file.write_text(f"""\
+task: {{multilabel: {{thresholds: {thresholds}}}}}
 data:
-  table: TABLE
+  table: {write_digits(folder, 20)}
   target: [odd, above_four]
   validation: 0
 model:
   layers:
     - Flatten
-    - Dense: {units: classes, activation: ACTIVATION}
+    - Dense: {{units: classes, activation: {activation}}}
 training:
-  loss: LOSS
-  metrics: [METRIC]
+  loss: {loss}
+  metrics: [{metric}]
   class_weights: balanced
-"""
-
-
-def problems_of(folder: Path, **words: str) -> list[str]:
-    text = CONFIG.replace("TABLE", str(write_digits(folder, 20)))
-    for word, value in words.items():
-        text = text.replace(word, value)
-    (folder / "net.yaml").write_text(text)
+""")
     with pytest.raises(ConfigError) as caught:
-        load_config(str(folder / "net.yaml"))
+        load_config(str(file))
     return [f"{problem.place.line}: {problem.message}" for problem in caught.value.problems]
 
 
 def test_what_is_for_one_class_is_refused_at_its_line(tmp_path: Path) -> None:
     told = problems_of(
-        tmp_path,
-        THRESHOLDS="[0.5, 0.5, 0.5]",
-        ACTIVATION="softmax",
-        LOSS="CategoricalCrossentropy",
-        METRIC="CategoricalAccuracy",
+        tmp_path, "[0.5, 0.5, 0.5]", "softmax", loss="CategoricalCrossentropy", metric="CategoricalAccuracy"
     )
     expected = {
         1: "expected 2 thresholds",
@@ -141,10 +139,10 @@ def test_what_is_for_one_class_is_refused_at_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["2", "0", "true", "[]", "[0.5, 1]", "best"])
 def test_thresholds_that_are_no_shares_are_refused(tmp_path: Path, wrong: str) -> None:
-    told = problems_of(tmp_path, THRESHOLDS=wrong, ACTIVATION="sigmoid", LOSS="BinaryCrossentropy", METRIC="AUC")
+    told = problems_of(tmp_path, wrong)
     assert any(text.startswith("1: expected a number between 0 and 1, a list") for text in told), told
 
 
 def test_thresholds_cannot_be_chosen_on_no_images(tmp_path: Path) -> None:
-    told = problems_of(tmp_path, THRESHOLDS="validation", ACTIVATION="sigmoid", LOSS="BinaryCrossentropy", METRIC="AUC")
+    told = problems_of(tmp_path, "validation")
     assert any(text.startswith("1: ") and "needs validation images" in text for text in told), told

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from digit_tables import read_images, write_digits
+from digit_tables import config, read_images, write_digits
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from trainings import outputs_of, run_training
 
 from cnnkit.config.load import load_config
 from cnnkit.config.target import Numbers
@@ -21,31 +21,14 @@ from cnnkit.runs.evaluation import EvaluationOptions, evaluate_run
 from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.tasks.regression.metrics import regression_metrics
 from cnnkit.tasks.regression.training import measured
-from cnnkit.terminal.console import Console
-from cnnkit.training.train import train
 
 #: Numbers of very different sizes.
 COLUMNS = ("lit", "thousandth")
 
-CONFIG = """\
-task: regression
-seed: 1
-data: {table: TABLE, target: [lit, thousandth], split: split, batch_size: 32}
-model:
-  layers:
-    - Conv2D: {filters: 16, kernel_size: 3, padding: same, activation: relu}
-    - MaxPooling2D: 2
-    - Flatten
-    - Dense: {units: 32, activation: relu}
-    - Dense: targets
-training: {epochs: 4, tensorboard: false, metrics: [R2Score], optimizer: {Adam: {learning_rate: 0.005}}}
-"""
-
 
 def trained_on(table: Path, folder: Path, *overrides: str) -> TrainedRun:
-    file = folder / "net.yaml"
-    file.write_text(CONFIG.replace("TABLE", str(table)))
-    return train(load_config(str(file), overrides), Console(stream=io.StringIO()), str(folder / "run"))
+    content = config("regression", table, list(COLUMNS), {"Dense": "targets"}, metrics=["R2Score"])
+    return open_run(run_training(folder, content, "run", overrides))
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +41,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def data_of(run: Run, split: str) -> tuple[list[str], np.ndarray, np.ndarray]:
     return read_images(run.path.parent / "digits.csv", split, COLUMNS)
-
-
-def outputs_of(run: Run, images: np.ndarray) -> np.ndarray:
-    """What the saved network outputs, opened by Keras alone."""
-    import keras
-
-    return np.asarray(keras.models.load_model(run.model, compile=False).predict(images, verbose=0), np.float64)
 
 
 def test_evaluation_is_scikit_learns_on_the_outputs_of_keras(run: Run) -> None:
