@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cnnkit.config.script_parts import ScriptParts
 from cnnkit.eject.data import DataText, steps_text, write_batches, write_data
 from cnnkit.eject.network import NetworkText, write_network
+from cnnkit.eject.targets import target_text
 from cnnkit.eject.text import IMPORTS, copied, defined_names, import_lines, literal, wrapped
 from cnnkit.eject.training import TrainingText, write_training
 from cnnkit.format.shapes import Shape
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 
 #: Names that a script may use beside those of its layers: what it defines itself, imports or copies.
 _RESERVED = {
-    "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "DATA", "EPOCHS", "FORMATS", "IMAGE_SUFFIXES",
-    "MOST_PIXELS", "NAMED", "SEED", "SYSTEM_FOLDERS",
-    "BestModel", "augment", "build_model", "divide", "draw_weights", "image_paths", "load", "load_test", "main",
-    "measure_kernels", "moments", "on_class_numbers", "order", "read_image", "resized", "seed_of", "seeded",
-    "smooth_training", "training_batches", *IMPORTS,
+    "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "DATA", "EPOCHS", "FORMATS", "IGNORE",
+    "IMAGE_SUFFIXES", "MASK_SUFFIXES", "MOST_PIXELS", "NAMED", "PADDING", "SEED", "SPLIT_WORDS", "SYSTEM_FOLDERS",
+    "BadMask", "BestModel", "augment", "build_model", "divide", "draw_weights", "image_pairs", "image_paths", "load",
+    "load_test", "main", "mean", "measure_kernels", "moments", "on_class_numbers", "open_image", "open_mask", "order",
+    "read_image", "read_pair", "resized", "seed_of", "seeded", "smooth_training", "training_batches", "variance",
+    *IMPORTS,
 }  # fmt: skip
 _COPIED_FROM = (
     "cnnkit.augmentation.keras_layers",
@@ -129,13 +131,14 @@ def eject(loaded: LoadedConfig) -> str:
     resolved = [step.layer for step in steps]
     parts = config.task.script(training, head_of(resolved), info.target, config.mixes_labels)
     front, measured = _front(config, info.shape)
-    network = write_network(steps, info.shape, policy, front, _RESERVED | defined_names(_COPIED_FROM))
+    reserved = _RESERVED | defined_names([*_COPIED_FROM, *parts.copied])
+    network = write_network(steps, info.shape, policy, front, reserved)
     data = write_data(config.data, info)
     jit = _jit(training, steps, policy)
     written = write_training(training, config.task, parts, jit, data.validated, network.leaves)
     batches = write_batches(config.data, config.augmentation, info.target, parts)
     model = _model_functions(network, measured)
-    main = _main(config, network, written, data, parts, measured)
+    main = _main(config, network, written, data, parts, measured, target_text(info.target).batch)
     texts = [*data.functions, *batches, *model, *written.functions, main, 'if __name__ == "__main__":\n    main()\n']
     body = "\n\n".join(text.rstrip("\n") + "\n" for text in texts)
     constants = [
@@ -223,6 +226,7 @@ def _main(
     data: DataText,
     parts: ScriptParts,
     measured: bool,
+    batch: str,
 ) -> str:
     """The function that runs it all."""
     training = config.training
@@ -249,7 +253,7 @@ def _main(
     body += [line for one in parts.weights for line in wrapped(one)]
     batches = "training_batches(*train, epoch" + (", class_weights)" if parts.weights else ")")
     pair = f"(validation[0], {parts.validation})" if parts.validation else "validation"
-    validation = f"validation_data={pair}, validation_batch_size=500, " if data.validated else ""
+    validation = f"validation_data={pair}, validation_batch_size={batch}, " if data.validated else ""
     body += wrapped(f"model.fit({batches}, {validation}epochs=EPOCHS, callbacks=callbacks, shuffle=False, verbose=2)")
     own = ", ".join(f"{literal(name)}: {name}" for name in sorted(network.initializers))
     ours = f", custom_objects={{{own}}}" if own else ""

@@ -13,31 +13,16 @@ from cnnkit.config.split_folders import test_split
 from cnnkit.config.target import Target
 from cnnkit.data.loading import FIXED_SEED, TEST_SHARE
 from cnnkit.eject.augmentation import write_augmentation
-from cnnkit.eject.sources import SourceText, write_source
+from cnnkit.eject.source_text import SourceText
+from cnnkit.eject.sources import write_source
+from cnnkit.eject.targets import TargetText, target_text
+from cnnkit.eject.text import wrapped
 
 _SEEDS = '''\
 def seed_of(*path):
     """A seed for one use of randomness: changing another use leaves it as it is."""
     text = "/".join(str(part) for part in (SEED, *path))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") & 0x7FFFFFFF
-'''
-
-_STRATIFIED = '''\
-def divide(labels, share, seed):
-    """Places in `labels`, at random by the seed: the rest, and a share of every class."""
-    random = np.random.RandomState(seed)
-    present, counts = np.unique(labels, return_counts=True)
-    # Whole numbers whose sum is the share of all, rounded up: the largest remainders round up.
-    exact = counts * share
-    takes = np.floor(exact).astype(int)
-    missing = math.ceil(counts.sum() * share - 1e-9) - takes.sum()
-    takes[np.argsort(takes - exact, kind="stable")[: max(0, missing)]] += 1
-    parts = [
-        random.permutation(np.flatnonzero(labels == label))[: max(take, 1)]
-        for label, take in zip(present, takes)
-    ]
-    part = np.sort(np.concatenate(parts))
-    return np.setdiff1d(np.arange(len(labels)), part), part
 '''
 
 _ORDER = '''\
@@ -54,12 +39,12 @@ def training_batches(%(arguments)s):
 
     Args:
         images: uint8 [n, height, width, channels].
-        labels: int64 [n].
+        %(target)s: %(array)s.
         epoch: A variable with the epoch's number, which is read whenever an epoch begins.
 %(weights)s    """
     size = len(images)
     steps = %(steps)s
-    images, labels = tf.constant(images), %(targets)s
+    images, %(target)s = tf.constant(images), %(targets)s
 
     def batches(number):
         places = order(number, size)
@@ -89,7 +74,7 @@ class DataText:
     Attributes:
         constants: Assignments.
         functions: Those that load and divide.
-        lines: Those of `main` that leave `train`, `test` and, where there is one, `validation`, each (images, labels).
+        lines: Those of `main` that leave `train`, `test` and, where there is one, `validation`, each (images, targets).
         validated: Whether there is a validation split.
     """
 
@@ -101,41 +86,45 @@ class DataText:
 
 def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
     """The text that loads images and divides them into splits, as `cnnkit.data.loading` does."""
-    source = write_source(config, info)
+    source, target = write_source(config, info), target_text(info.target)
     stated = (config.splits.train, config.splits.validation)
     test = config.splits.test or test_split(source.splits - set(stated))
     validation = config.splits.validation
     if validation is None and config.has_files and "validation" in source.splits and test != "validation":
         validation = "validation" if config.validation > 0 else None
     share = config.validation if validation is None else 0.0
-    lines = [f"{source.name}, labels = {source.listed(config.splits.train or 'train')}"]
+    lines = [f"{', '.join(source.names)} = {source.listed(config.splits.train or 'train')}"]
     if source.finds_test:
-        lines += ["test = load_test()", "if test is None:", *("    " + line for line in _held_out_test(source))]
+        lines += ["test = load_test()", "if test is None:", *("    " + line for line in _held_out_test(source, target))]
     elif test is None:
-        lines += _held_out_test(source)
+        lines += _held_out_test(source, target)
     if share:
-        lines.append(f'rest, held_out = divide(labels, {share}, seed_of("split"))')
-        lines.append(f"validation = {source.images('held_out')}")
-        lines.append(f"train = {source.images('rest')}")
+        lines.append(f'rest, held_out = divide({_divided(source, target)}, {share}, seed_of("split"))')
+        lines.append(f"validation = {source.read('held_out')}")
+        lines.append(f"train = {source.read('rest')}")
     else:
-        lines.append(f"train = {source.images()}")
+        lines.append(f"train = {source.read()}")
         if validation is not None:
-            lines.append(f"validation = {source.images_of(validation)}")
+            lines.append(f"validation = {source.read_split(validation)}")
     if test is not None and not source.finds_test:
-        lines.append(f"test = {source.images_of(test)}")
+        lines.append(f"test = {source.read_split(test)}")
     functions = [_SEEDS, *source.functions]
     if share or source.finds_test or test is None:
-        functions.append(_STRATIFIED)
+        functions.append(target.divide)
     return DataText(source.constants, functions, lines, validated=bool(share) or validation is not None)
 
 
-def _held_out_test(source: SourceText) -> list[str]:
+def _held_out_test(source: SourceText, target: TargetText) -> list[str]:
     return [
-        f"# There is no test split: a fixed {TEST_SHARE:.0%} of every class is held out.",
-        f"rest, held_out = divide(labels, {TEST_SHARE}, {FIXED_SEED})",
-        f"test = {source.images('held_out')}",
-        f"{source.name}, labels = {source.name}[rest], labels[rest]",
+        f"# There is no test split: a fixed {TEST_SHARE:.0%} of {target.held_out} is held out.",
+        f"rest, held_out = divide({_divided(source, target)}, {TEST_SHARE}, {FIXED_SEED})",
+        f"test = {source.read('held_out')}",
+        f"{', '.join(source.names)} = {source.at('rest')}",
     ]
+
+
+def _divided(source: SourceText, target: TargetText) -> str:
+    return target.divided.replace("%s", source.names[0])
 
 
 def write_batches(
@@ -149,19 +138,21 @@ def write_batches(
     Args:
         parts: The task's, see `Task.script`.
     """
-    functions, weighted = [_ORDER], bool(parts.weights)
-    make = ["targets = tf.gather(labels, places)", "pictures = tf.gather(images, places)"]
+    functions, weighted, text = [_ORDER], bool(parts.weights), target_text(target)
+    make = [f"targets = tf.gather({text.name}, places)", "pictures = tf.gather(images, places)"]
     if augmentation:
         functions += write_augmentation(augmentation, target)
         make.append("pictures, targets = augment(pictures, targets, number, step, places)")
     result = "pictures, targets"
     if weighted:
-        make.append(f"weights = {parts.of_batch}")
+        make += wrapped(f"weights = {parts.of_batch}")
         result += ", weights"
-    weights = "        class_weights: One weight per class, float [CLASSES].\n" if weighted else ""
+    weights = f"        class_weights: {text.weighed}\n" if weighted else ""
     values = {
         "steps": steps_text(config, "size"),
-        "arguments": "images, labels, epoch" + (", class_weights" if weighted else ""),
+        "arguments": f"images, {text.name}, epoch" + (", class_weights" if weighted else ""),
+        "target": text.name,
+        "array": text.array,
         "targets": parts.targets,
         "weights": weights,
         "make": "\n        ".join([*make, f"return {result}"]),

@@ -15,8 +15,8 @@ from typing import Any
 
 from cnnkit.eject.nodes import Block, Leaf, Loop, Node, Paths, literals, literals_of, skeleton
 from cnnkit.eject.reading import Reader, numbered
-from cnnkit.eject.text import Raw, call_text, literal, wrapped
-from cnnkit.format.script import Call
+from cnnkit.eject.text import call_text, literal, wrapped
+from cnnkit.format.script import Call, Raw
 from cnnkit.format.shapes import format_shape
 from cnnkit.layers.base import Seeds
 from cnnkit.layers.resolved import scopes

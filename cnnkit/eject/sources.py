@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read_prepared, split_name
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
@@ -12,11 +9,12 @@ from cnnkit.config.known_data_sets import KNOWN
 from cnnkit.config.split_folders import SPLIT_WORDS
 from cnnkit.config.table import IMAGE_COLUMN, ImageTable, read_image_table
 from cnnkit.config.target import OneClass
-from cnnkit.data.images import RESIZERS
+from cnnkit.eject.image_files import image_constants, image_reader
+from cnnkit.eject.source_text import SourceText
 from cnnkit.eject.text import copied, literal, wrapped
 from cnnkit.errors import UsageError
 from cnnkit.images.files import SYSTEM_FOLDERS
-from cnnkit.images.formats import FORMATS, IMAGE_SUFFIXES, MEGAPIXEL
+from cnnkit.images.formats import IMAGE_SUFFIXES
 
 _DIGITS = '''\
 def load():
@@ -87,76 +85,6 @@ def image_paths(%(argument)s):
 
 '''
 
-_READ_IMAGE = '''\
-def read_image(path):
-    """An image file, uint8 [%(shape)s]."""
-    if not Path(path).is_file():
-        raise OSError(f"{path!a} is no file")
-    with Image.open(path, formats=FORMATS) as opened:
-        if opened.width * opened.height > MOST_PIXELS:
-            raise ValueError(f"{path!a} has too many pixels: {opened.width}x{opened.height}")
-        _turn(opened)
-        image = _convert(opened, %(mode)s)
-    %(resize)sreturn np.asarray(image, np.uint8)%(grey)s
-
-
-'''
-
-_LOAD = '''\
-def load(paths, labels):
-    """The images of files, uint8 [n, %(shape)s], and their labels."""
-    return np.stack([read_image(path) for path in paths]), labels
-'''
-
-_LOAD_READABLE = '''\
-def load(paths, labels):
-    """The images of files, uint8 [n, %(shape)s], and their labels, without files that cannot be read."""
-    images, places = [], []
-    for place, path in enumerate(paths):
-        try:
-            images.append(read_image(path))
-        except Exception as error:
-            print(f"left out {path!a}: {error!a}")
-        else:
-            places.append(place)
-    return np.stack(images), labels[places]
-'''
-
-
-@dataclass(frozen=True)
-class SourceText:
-    """What a script needs to read images.
-
-    Attributes:
-        constants: Assignments.
-        functions: Those that read.
-        splits: The splits that the data set brings itself, as far as they are known.
-        finds_test: Whether the script finds out which split is for tests, by `load_test()`.
-        listed: For a split or slice, an expression of two values: something that can be indexed by place (images, or
-            the paths of files), and labels.
-        name: What the first of the two is called.
-        reader: The function that makes images of files, which are divided before they are read; None where the images
-            are there already.
-    """
-
-    constants: list[str]
-    functions: list[str]
-    splits: set[str]
-    listed: Callable[[str], str]
-    finds_test: bool = False
-    name: str = "images"
-    reader: str | None = None
-
-    def images(self, places: str | None = None) -> str:
-        """The images and labels at some places of what is listed, or all, as an expression."""
-        index = f"[{places}]" if places else ""
-        pair = f"{self.name}{index}, labels{index}"
-        return f"{self.reader}({pair})" if self.reader else pair
-
-    def images_of(self, split: str) -> str:
-        """The images and labels of a split, as an expression."""
-        return f"{self.reader}(*{self.listed(split)})" if self.reader else self.listed(split)
-
 
 def write_source(config: DataConfig, info: DataSetInfo) -> SourceText:
     """The text that reads the images of a config.
@@ -170,7 +98,7 @@ def write_source(config: DataConfig, info: DataSetInfo) -> SourceText:
     if config.table is not None:
         return _table(config, info.table or read_image_table(config, type(info.target)), info)
     if config.name == "digits":
-        return SourceText([], [_DIGITS], {"train"}, lambda split: "load()")
+        return SourceText([], [_DIGITS], {"train"}, ("images", "labels"), lambda split: "load()")
     return _tfds(config, info)
 
 
@@ -179,7 +107,7 @@ def _folder(config: DataConfig, listing: ImageFolder, info: DataSetInfo) -> Sour
     constants += wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}")
     constants += ["CLASSES = len(CLASS_NAMES)", *wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")]
     constants += wrapped(f"SYSTEM_FOLDERS = {literal(SYSTEM_FOLDERS)}")
-    limits, readers = _image_reader(config, info)
+    readers = image_reader(config, info.shape)
     functions = [copied("cnnkit.images.files", ["image_files"]) + "\n", *readers[:-1], _FOLDER + readers[-1]]
 
     def listed(split: str) -> str:
@@ -189,7 +117,8 @@ def _folder(config: DataConfig, listing: ImageFolder, info: DataSetInfo) -> Sour
         names = [path.name for path in listing.class_folders[split]]
         return f"image_paths({place}{'' if names == list(listing.class_names) else f', {literal(names)}'})"
 
-    return SourceText([*constants, *limits], functions, set(listing.splits), listed, name="paths", reader="load")
+    constants += image_constants(config)
+    return SourceText(constants, functions, set(listing.splits), ("paths", "labels"), listed, reader="load")
 
 
 def _table(config: DataConfig, table: ImageTable, info: DataSetInfo) -> SourceText:
@@ -212,35 +141,14 @@ def _table(config: DataConfig, table: ImageTable, info: DataSetInfo) -> SourceTe
         constants += wrapped(f"SPLIT_WORDS = {literal(SPLIT_WORDS)}")
         condition = f"if SPLIT_WORDS[row[{literal(config.split)}].lower()] == split:\n            "
         names |= {"argument": "split", "what": "a split of the table", "condition": condition}
-    limits, readers = _image_reader(config, info)
+    readers = image_reader(config, info.shape)
     functions = [*readers[:-1], _TABLE % names + readers[-1]]
 
     def listed(split: str) -> str:
         return f"image_paths({literal(split) if config.split is not None else ''})"
 
-    return SourceText([*constants, *limits], functions, set(table.splits), listed, name="paths", reader="load")
-
-
-def _image_reader(config: DataConfig, info: DataSetInfo) -> tuple[list[str], list[str]]:
-    """Constants, and functions that read image files; the last is that of many."""
-    height, width, channels = info.shape
-    constants = [
-        "# Others are not tried: some that Pillow knows start programs.",
-        f"FORMATS = {literal(tuple(FORMATS))}",
-        f"MOST_PIXELS = {round(config.max_megapixels * MEGAPIXEL)}",
-        "Image.MAX_IMAGE_PIXELS = None  # in place of Pillow's own limit",
-    ]
-    resizer = RESIZERS[config.resize].__name__
-    resize = f"if image.size != ({width}, {height}):\n        image = {resizer}(image, {width}, {height})\n    "
-    names = {
-        "shape": f"{height}, {width}, {channels}",
-        "mode": literal("L" if channels == 1 else "RGB"),
-        "resize": resize if config.image_size is not None else "",
-        "grey": "[..., None]" if channels == 1 else "",
-    }
-    used = ["_turn", "_convert", *([resizer] if config.image_size is not None else [])]
-    load = _LOAD_READABLE if config.skip_corrupt else _LOAD
-    return constants, [copied("cnnkit.data.images", used) + "\n", (_READ_IMAGE + load) % names]
+    constants += image_constants(config)
+    return SourceText(constants, functions, set(table.splits), ("paths", "labels"), listed, reader="load")
 
 
 def _tfds(config: DataConfig, info: DataSetInfo) -> SourceText:
@@ -274,6 +182,7 @@ def _tfds(config: DataConfig, info: DataSetInfo) -> SourceText:
         [f"DATA = {literal(_tfds_name(config.name))}  # a data set of tensorflow-datasets"],
         functions,
         splits,
+        ("images", "labels"),
         lambda split: f"load({literal(split)})",
         finds_test,
     )

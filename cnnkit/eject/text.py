@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cnnkit.format.script import Argument, Call
+from cnnkit.format.script import Argument, Call, Raw
 from cnnkit.terminal.printable import printable
 
 #: Columns of a line.
@@ -46,10 +46,6 @@ IMPORTS = {
     "unicodedata": "import unicodedata",
 }
 _THIRD_PARTY = ("keras", "numpy", "tensorflow", "sklearn", "PIL")
-
-
-class Raw(str):
-    """A text that is Python already, such as the name of a variable."""
 
 
 def literal(value: Any) -> str:

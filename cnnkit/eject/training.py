@@ -10,11 +10,11 @@ from typing import Any
 
 from cnnkit.config.optimization.decays import PiecewiseConstantDecay
 from cnnkit.config.optimization.schedules import ReduceLROnPlateau, Schedule
-from cnnkit.config.script_parts import Objective, ScriptParts
+from cnnkit.config.script_parts import ScriptParts
 from cnnkit.config.training import TrainingConfig
 from cnnkit.eject.nodes import Leaf
-from cnnkit.eject.text import Raw, call_text, copied, keras_name, literal, named, number, wrapped
-from cnnkit.format.script import Argument, Call
+from cnnkit.eject.text import call_text, copied, keras_name, literal, named, number, wrapped
+from cnnkit.format.script import Argument, Call, Raw
 from cnnkit.layers.weight_paths import keras_path, meant
 from cnnkit.runs.best import Monitor
 from cnnkit.task import Task
@@ -68,13 +68,12 @@ def write_training(
     text = TrainingText()
     _write_rate(training, text)
     _write_optimizer(training, text, leaves)
-    metrics = [*map(call_text, parts.figures), *(_objective("keras.metrics", one, parts) for one in parts.metrics)]
     text.functions += parts.functions
     text.functions += [copied(module, names) + "\n" for module, names in parts.copied.items()]
     steps = training.steps_per_execution
     text.compiled = [
-        f"loss={_objective('keras.losses', parts.loss, parts)}",
-        f"metrics=[{', '.join(metrics)}]",
+        f"loss={call_text(parts.loss)}",
+        f"metrics=[{', '.join(map(call_text, parts.metrics))}]",
         f"steps_per_execution={'min(8, steps)' if steps == 'auto' else steps}",
         f"jit_compile={jit}",
     ]
@@ -103,19 +102,6 @@ def _best_model(monitor: Monitor) -> str:
         sign="" if highest else "-",
         tie_breaker=monitor.tie_breaker,
     )
-
-
-def _objective(module: str, objective: Objective, parts: ScriptParts) -> str:
-    """A loss or a metric of Keras with what the config writes."""
-    one, further = objective.written, {} if objective.name is None else {"name": objective.name}
-    written = [name for name in one.arguments() if name not in further]
-    # Where Keras' default is another one.
-    written += [name for name in ("average",) if name in type(one).model_fields and name not in written]
-    arguments = {name: getattr(one, name) for name in written}
-    if parts.from_logits and getattr(one, "from_logits", ...) is None:
-        arguments["from_logits"] = True
-    text = call_text(named(f"{module}.{type(one).__name__}", one.leading, **arguments, **further))
-    return f"{objective.inside}({text})" if objective.inside else text
 
 
 def _write_rate(training: TrainingConfig, text: TrainingText) -> None:

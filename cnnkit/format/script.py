@@ -1,7 +1,11 @@
-"""A layer as a plain Keras script makes it: calls with their arguments, as values, without Keras."""
+"""What a plain Keras script makes, such as a layer: calls with their arguments, as values, without Keras."""
 
 from dataclasses import dataclass
 from typing import Any
+
+
+class Raw(str):
+    """A text that is Python already, such as the name of a variable."""
 
 
 @dataclass(frozen=True)
@@ -9,7 +13,7 @@ class Argument:
     """One argument of a call.
 
     Attributes:
-        value: A plain value, a list of plain values, or another `Call`.
+        value: A plain value, `Raw` Python, another `Call`, or a list or tuple of such.
         default: What is meant where the argument is left out; `...` where it cannot be.
     """
 

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from trainings import TIMING
+from ejected import as_module, figures, run_script
 
 from cnnkit.cli import cli
 from cnnkit.config import shipped
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.eject import eject
 from cnnkit.errors import UsageError
-from cnnkit.terminal.console import Console
 from cnnkit.training.model import build_model, measure_initial_weights, normalization_constants
-from cnnkit.training.train import train
 
 #: Composites, residuals with and without projections, branches, loops, dropout, whitening, LRN.
 NAMES = (
@@ -148,13 +143,6 @@ def written(folder: Path, text: str, *overrides: str) -> LoadedConfig:
     return load_config(str(file), overrides)
 
 
-def as_module(script: str) -> ModuleType:
-    """The script as it is when imported: nothing runs."""
-    module = ModuleType("ejected")
-    exec(compile(script, "ejected.py", "exec"), module.__dict__)
-    return module
-
-
 def difference(first: Any, second: Any) -> float:
     first, second = np.asarray(first), np.asarray(second)
     return float(np.abs(first - second).max() / np.abs(first).max())
@@ -204,24 +192,10 @@ model: {layers: [Flatten, {Dense: {units: 8, dtype: float64}}, {Dense: {units: 4
 
 
 def history(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[float]]:
-    """Runs a script without cnnkit and returns each figure's value in each epoch."""
-    import keras
-
-    histories = []
-    fit = keras.Model.fit
-
-    def recording(self: Any, *arguments: Any, **options: Any) -> Any:
-        histories.append(fit(self, *arguments, **options))
-        return histories[-1]
-
-    with monkeypatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as shown:
-        patch.chdir(folder)
-        patch.setattr(keras.Model, "fit", recording)
-        for name in [name for name in sys.modules if name.split(".")[0] == "cnnkit"]:
-            patch.setitem(sys.modules, name, None)
-        as_module(script).main()
-    assert re.search(r"test accuracy [01]\.\d{4}", shown.getvalue())
-    return dict(histories[0].history)
+    """Each figure's value in each epoch of a script, which at last says how accurate the network is."""
+    measured, shown = run_script(script, folder, monkeypatch)
+    assert re.search(r"test accuracy [01]\.\d{4}", shown)
+    return measured
 
 
 def losses(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
@@ -234,12 +208,6 @@ def tfds_as_stated(tfds_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow_datasets as tfds
 
     monkeypatch.setattr(tfds, "load", functools.partial(tfds.load, data_dir=tfds_data, download=False))
-
-
-def figures(loaded: LoadedConfig, folder: Path) -> dict[str, list[float]]:
-    """What `cnnkit train` measures: each figure's value in each epoch, those of time left out."""
-    rows = train(loaded, Console(), str(folder / "run")).run.read_metrics()
-    return {name: [float(row[name]) for row in rows] for name in rows[0] if name not in ("epoch", *TIMING)}
 
 
 def trained(loaded: LoadedConfig, folder: Path) -> list[float]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import itertools
 import os
 import subprocess
 import sys
 import unicodedata
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from ejected import splits_of
 from PIL import Image
 from tables import write_classes, write_table
 
@@ -35,25 +33,6 @@ LAYOUTS = (
     ("seg_train/seg_train", "seg_test"),
     ("Training", "Testing"),
 )
-
-
-class Divided(Exception):
-    """A script has its images."""
-
-
-def splits_of(script: str) -> dict[str, Any]:
-    """`train`, `validation` and `test` of a script's `main`, each (images, labels), as they are before the network."""
-    module = ModuleType("ejected")
-    exec(compile(script, "ejected.py", "exec"), module.__dict__)
-
-    def stop(*arguments: Any) -> None:
-        raise Divided
-
-    module.build_model = stop  # type: ignore[attr-defined]
-    with pytest.raises(Divided) as stopped, contextlib.redirect_stdout(io.StringIO()):
-        module.main()
-    (here,) = (entry for entry in stopped.traceback if entry.name == "main")
-    return here.frame.f_locals
 
 
 def assert_same(file: Path, data: dict[str, Any], seed: int = 0, script: str | None = None) -> None:

@@ -32,7 +32,7 @@ def test_what_a_task_says_stands_in_the_script(tmp_path: Path, monkeypatch: pyte
             usual(self, *arguments),
             targets="tf.constant(labels)",
             validation="",
-            figures=[Call("keras.metrics.Mean", (Argument("name", "share"),))],
+            metrics=[Call("keras.metrics.Mean", (Argument("name", "share"),))],
             functions=["def changed(model):\n    return model\n"],
             before_compiling=["model = changed(model)"],
             weights=["class_weights = 2"],

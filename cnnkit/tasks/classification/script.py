@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from cnnkit.config.class_names import weights_in_order
-from cnnkit.config.script_parts import Objective, ScriptParts
+from cnnkit.config.script_parts import ScriptParts, made_of, objective_call
 from cnnkit.config.target import Target
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import UsageError
 from cnnkit.format.script import Argument, Call
 from cnnkit.tasks.classification.training import configured_loss
-
-_SMOOTH_TRAINING = '''\
-def smooth_training(model):
-    """Lets only the loss of training see smoothed labels: metrics and validation see the true ones."""
-    compute_loss = model.compute_loss
-
-    def smoothed(x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        if training:
-            y = y * (1 - %(share)s) + %(share)s / %(parts)s
-        return compute_loss(x, y, y_pred, sample_weight, training)
-
-    model.compute_loss = smoothed
-'''
 
 _RESULT = (
     "probabilities = best.predict(test[0], batch_size=500, verbose=0)",
@@ -32,31 +19,31 @@ _RESULT = (
 
 def script_parts(training: TrainingConfig, head: str, target: Target, mixed: bool) -> ScriptParts:
     """See `Task.script`."""
+    from_logits = head == "logits"
     loss = configured_loss(training, head)
+    learned = objective_call(loss, from_logits)
+    metrics = [Call("keras.metrics.CategoricalAccuracy", (Argument("name", "accuracy"),))]
     copied = {}
     if loss.ignores_smoothing:
         copied["cnnkit.config.objectives.class_numbers"] = ["on_class_numbers"]
-    if mixed and any(one.needs_hard_labels for one in training.metrics):
-        copied["cnnkit.training.smoothing"] = ["on_hard_labels"]
-    smooths = bool(training.label_smoothing)
-    values = {"share": training.label_smoothing, "parts": "2" if head == "sigmoid" else "CLASSES"}
-    return ScriptParts(
+        learned = made_of("on_class_numbers", learned)
+    for wanted in training.metrics:
+        metric = objective_call(wanted, from_logits)
+        if mixed and wanted.needs_hard_labels:
+            copied["cnnkit.training.smoothing"] = ["on_hard_labels"]
+            metric = made_of("on_hard_labels", metric)
+        metrics.append(metric)
+    parts = ScriptParts(
         targets="tf.one_hot(labels, CLASSES)",
         validation="keras.utils.to_categorical(validation[1], CLASSES)",
-        loss=Objective(loss, inside="on_class_numbers" if loss.ignores_smoothing else ""),
-        from_logits=head == "logits",
-        figures=[Call("keras.metrics.CategoricalAccuracy", (Argument("name", "accuracy"),))],
-        metrics=[
-            Objective(one, one.column, "on_hard_labels" if mixed and one.needs_hard_labels else "")
-            for one in training.metrics
-        ],
+        loss=learned,
+        metrics=metrics,
         result=_RESULT,
-        functions=[_SMOOTH_TRAINING % values] if smooths else [],
         copied=copied,
-        before_compiling=["smooth_training(model)"] if smooths else [],
         weights=_class_weights(training, target.names),
         of_batch="tf.linalg.matvec(targets, tf.constant(class_weights, tf.float32))",
     )
+    return parts.with_smoothed_training(training.label_smoothing, "2" if head == "sigmoid" else "CLASSES")
 
 
 def _class_weights(training: TrainingConfig, names: tuple[str, ...] | None) -> list[str]:
