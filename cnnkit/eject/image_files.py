@@ -25,6 +25,14 @@ def read_image(path):
 
 '''
 
+_OPEN_IMAGE = '''\
+def open_image(path):
+    """An image file as an image of Pillow's, in %(colours)s."""
+%(read)s        return _convert(opened, %(mode)s)
+
+
+'''
+
 _LOAD = '''\
 def load(paths, labels):
     """The images of files, uint8 [n, %(shape)s], and their labels."""
@@ -79,6 +87,12 @@ def image_reader(config: DataConfig, shape: tuple[int, int, int]) -> list[str]:
     }
     load = _LOAD_READABLE if config.skip_corrupt else _LOAD
     return [_converters(config), (_READ_IMAGE + load) % names]
+
+
+def image_opener(config: DataConfig, channels: int) -> list[str]:
+    """Functions that open image files; the last is `open_image`."""
+    names = {"read": _READ, "mode": _mode(channels), "colours": "grey" if channels == 1 else "colour"}
+    return [_converters(config), _OPEN_IMAGE % names]
 
 
 def _mode(channels: int) -> str:

@@ -10,6 +10,7 @@ from cnnkit.config.split_folders import SPLIT_WORDS
 from cnnkit.config.table import IMAGE_COLUMN, ImageTable, read_image_table
 from cnnkit.config.target import OneClass
 from cnnkit.eject.image_files import image_constants, image_reader
+from cnnkit.eject.masks import write_pairs
 from cnnkit.eject.source_text import SourceText
 from cnnkit.eject.text import copied, literal, wrapped
 from cnnkit.errors import UsageError
@@ -92,6 +93,13 @@ def write_source(config: DataConfig, info: DataSetInfo) -> SourceText:
     Raises:
         UsageError: if it cannot.
     """
+    if info.target.per_pixel and config.folder is None:
+        raise UsageError(
+            f"no script reads the masks of the TFDS set `{config.name}`",
+            "Train it with cnnkit: cnnkit train CONFIG; or eject a config with a `folder:` of images and masks.",
+        )
+    if info.target.per_pixel:
+        return write_pairs(config, info)
     if config.folder is not None:
         listing = info.listing if isinstance(info.listing, ImageFolder) else None
         return _folder(config, listing or list_image_folder(config.folder), info)

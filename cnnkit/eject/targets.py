@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cnnkit.config.target import OneClass, Target
+from cnnkit.config.target import Mask, OneClass, Target
 
 _STRATIFIED = '''\
 def divide(labels, share, seed):
@@ -24,6 +24,14 @@ def divide(labels, share, seed):
     part = np.sort(np.concatenate(parts))
     return np.setdiff1d(np.arange(len(labels)), part), part
 '''
+
+_AT_RANDOM = '''\
+def divide(size, share, seed):
+    """Places of as many images, at random by the seed: the rest, and a share of them."""
+    part = np.sort(np.random.RandomState(seed).permutation(size)[: max(1, math.ceil(size * share - 1e-9))])
+    return np.setdiff1d(np.arange(size), part), part
+'''
+
 
 @dataclass(frozen=True)
 class TargetText:
@@ -50,6 +58,14 @@ class TargetText:
 
 _BY_KIND: Mapping[type[Target], TargetText] = {
     OneClass: TargetText("labels", "int64 [n]", _STRATIFIED, "labels", "every class"),
+    Mask: TargetText(
+        "masks",
+        "class numbers, uint8 [n, height, width, 1]",
+        _AT_RANDOM,
+        "len(%s)",
+        "the images",
+        batch="BATCH_SIZE",
+    ),
 }
 
 

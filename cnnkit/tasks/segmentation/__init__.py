@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataSetInfo
     from cnnkit.config.reports import Report
+    from cnnkit.config.script_parts import ScriptParts
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
@@ -103,6 +104,11 @@ class Segmentation(Task):
         from cnnkit.tasks.segmentation.report import compare
 
         return compare(names, facts)
+
+    def script(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> ScriptParts:
+        from cnnkit.tasks.segmentation.script import script_parts
+
+        return script_parts(training, head, target)
 
     def answers(self, interface: Interface) -> Answers:
         from cnnkit.tasks.segmentation.answers import MaskAnswers
