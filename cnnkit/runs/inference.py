@@ -174,8 +174,10 @@ def inference_batch_size(model: Any, image_shape: tuple[int, ...] | None = None)
         model: A built Keras model.
         image_shape: (height, width, channels) of the images, where the model takes them of several sizes.
     """
+    image_shape = model.input_shape[1:] if image_shape is None else image_shape
     shapes = [layer.output.shape for layer in model.layers]
-    if image_shape is not None and model.input_shape[1:] != image_shape:
+    # Layers made of others may take several sizes where the model takes one.
+    if model.input_shape[1:] != image_shape or any(None in shape[1:] for shape in shapes):
         shapes = []
         for layer in model.layers:
             shapes.append(layer.compute_output_shape(shapes[-1] if shapes else (None, *image_shape)))

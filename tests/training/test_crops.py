@@ -98,7 +98,10 @@ def test_batches_of_evaluation_are_as_large_as_whole_images_allow() -> None:
     crop = [{"RandomCrop": {"height": CROP[0], "width": CROP[1]}}]
     shape = (320, 480, 3)
     both, alone = (built(config(NETWORKS["unet"], one), shape, None) for one in (crop, []))
-    assert inference_batch_size(both, shape) == inference_batch_size(alone) < LARGEST_INFERENCE_BATCH
+    expected = inference_batch_size(alone)
+    assert inference_batch_size(both, shape) == expected < LARGEST_INFERENCE_BATCH
+    # What is saved takes whole images, though what is inside its branches would take any.
+    assert inference_batch_size(without_training_state(both, shape)) == expected
 
 
 def test_the_script_of_a_network_for_crops_takes_both_sizes() -> None:
