@@ -134,7 +134,7 @@ def _passed(steps: Sequence[Step], labels: Sequence[str], outer: str, end: str |
         name = outer + (step.layer.name or label)
         part = _part(step.layer, name, end)
         passed += [(name, step)] if part is None else _passed(part.steps, part.labels, name + SEPARATOR, end)
-        if end is not None and end in (name, passed[-1][0]):
+        if end is not None and end in _names([step], [label], outer):
             break
     return passed
 

@@ -161,6 +161,18 @@ def test_a_repetition_stands_for_the_last_layer_in_it(tmp_path: Path) -> None:
     assert way_to(written(tmp_path, UNET), "2.Repeat")[-1].name == "2.Repeat/1.layers.1.ReLU"
 
 
+def test_a_block_inside_others_stands_for_the_last_layer_in_it(tmp_path: Path) -> None:
+    text = UNET.replace("model:", "model:\n  blocks: {conv: {layers: [{Conv2D: {filters: 6, kernel_size: 3}}, ReLU]}}")
+    inner = "{Repeat: {times: 1, layers: [conv, {ZeroPadding2D: 1}]}}"
+    loaded = written(tmp_path, text.replace("{Conv2D: {filters: 6, kernel_size: 3, padding: same}}", inner))
+    way = way_to(loaded, "1.Branches/paths.1.1.Repeat/0.layers.0.conv")
+    assert [place.name for place in way[-2:]] == [
+        "1.Branches/paths.1.1.Repeat/0.layers.0.conv/layers.0.Conv2D",
+        "1.Branches/paths.1.1.Repeat/0.layers.0.conv/layers.1.ReLU",
+    ]
+    check_windows(loaded, way)
+
+
 def check_windows(loaded: LoadedConfig, way: Sequence[LayerOutput]) -> None:
     """The windows of the last place against the gradient of its output with respect to the input, by TensorFlow."""
     import tensorflow as tf
