@@ -473,7 +473,13 @@ class Task(NamedObject):
         return ""
 
     def draw_gradcam(
-        self, trained: TrainedRun, image: str, classes: Sequence[str], path: Path, max_megapixels: float | None
+        self,
+        trained: TrainedRun,
+        image: str,
+        classes: Sequence[str],
+        path: Path,
+        max_megapixels: float | None = None,
+        layer: str | None = None,
     ) -> None:
         """Draws what in an image speaks for what the network says of it, and for any other classes.
 
@@ -482,12 +488,13 @@ class Task(NamedObject):
             classes: Names of further classes.
             path: The PNG file to write.
             max_megapixels: As for `show.read_input`.
+            layer: Where to look, as for `gradcam.gradcam_of`.
 
         Raises:
-            UsageError: if there is no such class, or if nothing speaks for what this task says.
+            UsageError: if there is no such class or layer, or if nothing speaks for what this task says.
         """
         raise UsageError(f"a network that learns {self.to_plain()} has no Grad-CAM", "`show features` looks inside it.")
 
-    def draw_gradcam_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
-        """The same for the worst mistakes on the test images."""
+    def draw_gradcam_mistakes(self, trained: TrainedRun, count: int, path: Path, layer: str | None = None) -> None:
+        """The same for the worst mistakes on the test images, at most `count`."""
         raise UsageError(f"a network that learns {self.to_plain()} has no Grad-CAM", "`show features` looks inside it.")

@@ -60,8 +60,8 @@ def filters(run: str, layer: str | None, output: str | None) -> None:
     if layer is None:
         _write(lambda path: pictures.filters(open_run(chosen), path), _picture(output, chosen.filters))
     else:
-        name = f"filters-{layer.replace('/', '-')}"
-        _write(lambda path: pictures.patches(open_run(chosen), layer, path), _picture(output, chosen.plot(name)))
+        target = _picture(output, chosen.plot_at("filters", layer))
+        _write(lambda path: pictures.patches(open_run(chosen), layer, path), target)
 
 
 @show.command()
@@ -87,6 +87,12 @@ def features(run: str, image: str, max_megapixels: float | None, output: str | N
 @click.option("--mistakes", is_flag=True, help="Show the most confident mistakes instead of IMAGE.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Another class to look for. Repeatable.")
 @click.option("--count", type=click.IntRange(1, 100), default=12, show_default=True, help="How many mistakes.")
+@click.option(
+    "--layer",
+    metavar="NAME",
+    help="Look at what this layer outputs, named as for `show filters`; by default the last convolution, or where each "
+    "pixel has a class the last one at the smallest size.",
+)
 @MAX_MEGAPIXELS
 @_OUTPUT
 @common
@@ -96,6 +102,7 @@ def gradcam(
     mistakes: bool,
     classes: tuple[str, ...],
     count: int,
+    layer: str | None,
     max_megapixels: float | None,
     output: str | None,
 ) -> None:
@@ -110,11 +117,14 @@ def gradcam(
     chosen = find_run(run)
     trained = open_run(chosen)
     if image is None:
-        target = _picture(output, chosen.plot("gradcam-mistakes"))
-        _write(lambda path: trained.task.draw_gradcam_mistakes(trained, count, path), target)
+        name = "gradcam-mistakes"
+        target = _picture(output, chosen.plot(name) if layer is None else chosen.plot_at(name, layer))
+        _write(lambda path: trained.task.draw_gradcam_mistakes(trained, count, path, layer), target)
     else:
-        target = _picture(output, chosen.plot_of("gradcam", image, classes))
-        _write(lambda path: trained.task.draw_gradcam(trained, image, classes, path, max_megapixels), target)
+        # No class has an empty name.
+        choices = classes if layer is None else (*classes, "", layer)
+        target = _picture(output, chosen.plot_of("gradcam", image, choices))
+        _write(lambda path: trained.task.draw_gradcam(trained, image, classes, path, max_megapixels, layer), target)
 
 
 @show.command()

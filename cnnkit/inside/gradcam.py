@@ -1,90 +1,232 @@
-"""Grad-CAM: which parts of an image speak for a class (Selvaraju et al. 2016, arXiv:1610.02391)."""
+"""Grad-CAM: which parts of an image speak for a class.
+
+Of a class for each image: Selvaraju et al. 2016, arXiv:1610.02391. Of a class for each pixel: Vinogradova, Dibrov and
+Myers 2020, arXiv:2002.11434.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cnnkit.errors import CnnkitError
-from cnnkit.inside.outputs import LayerOutput, gradcam_layer, layer_outputs
+from cnnkit.config.class_names import place_of
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.images.padding import NO_PADDING, Padding, cropped
+from cnnkit.inside.outputs import SEPARATOR, LayerOutput, gradcam_layer, way_to
 from cnnkit.inside.taps import taps
-from cnnkit.runs.heads import before_activation, probabilities_from_outputs
+from cnnkit.runs.heads import before_activation, pixel_probabilities, probabilities_from_outputs
 from cnnkit.runs.trained import TrainedRun
 
-#: From images and a class for each to probabilities and maps.
-GradCam = Callable[[Any, Any], tuple[Any, Any]]
+
+class GradCam(Protocol):
+    """Grad-CAM of a network."""
+
+    def __call__(self, images: Any, classes: Any, pixels: Any = None) -> tuple[Any, Any]:
+        """What the network says, and where it sees each class.
+
+        Args:
+            images: [batch, height, width, channels], 0..255.
+            classes: One for each image, [batch].
+            pixels: Of a network that answers for each pixel, those whose answers are explained, bool [batch, height,
+                width]. Without it, or where an image has none: those that are taken for the class; where none is, all.
+
+        Returns:
+            The class probabilities, float64 [batch, classes] or [batch, height, width, classes], and the maps, float32
+            [batch, rows, columns] of the layer's size, each divided by its largest value: 0..1, all 0 where nothing
+            speaks for the class.
+        """
 
 
-def gradcam_of(trained: TrainedRun) -> tuple[GradCam, LayerOutput]:
+def gradcam_of(trained: TrainedRun, layer: str | None = None) -> tuple[GradCam, LayerOutput]:
     """Grad-CAM for a run's network, and the layer that it looks at.
 
+    Args:
+        layer: Its name, see `outputs.way_to`; by default as `outputs.gradcam_layer` chooses.
+
     Raises:
+        UsageError: if no layer that outputs an image has that name, or the class does not depend on what it outputs.
         CnnkitError: if the run has no model, or no layer that outputs an image.
     """
-    place = gradcam_layer(layer_outputs(trained.loaded))
+    place = gradcam_layer(trained.loaded) if layer is None else way_to(trained.loaded, layer)[-1]
     if place is None:
         raise CnnkitError(f"no layer of `{trained.run.path}` outputs an image; Grad-CAM has nowhere to look")
-    model = trained.model
-    return compile_gradcam(model, place, trained.interface.head, jit_compile=trained.uses_xla), place
+    return compiled_for(trained, place), place
 
 
-def compile_gradcam(model: Any, place: LayerOutput, head: str, *, jit_compile: bool) -> GradCam:
+def compiled_for(trained: TrainedRun, place: LayerOutput) -> GradCam:
+    """Grad-CAM for a run's network at one of its layers."""
+    interface = trained.interface
+    return compile_gradcam(
+        trained.model, place, interface.head, jit_compile=trained.uses_xla, padding=interface.padding
+    )
+
+
+def class_numbers(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
+    """The numbers of classes that a user names.
+
+    Args:
+        names: All classes, in the order of the network's outputs.
+
+    Raises:
+        UsageError: if there is no such class.
+    """
+    numbers = []
+    for name in wanted:
+        number = place_of(name, names)
+        if number is None:
+            raise UsageError(f"the run has no class `{name}`", f"Its classes are {', '.join(names)}.")
+        numbers.append(number)
+    return numbers
+
+
+def compile_gradcam(
+    model: Any, place: LayerOutput, head: str, *, jit_compile: bool, padding: Padding = NO_PADDING
+) -> GradCam:
     """Grad-CAM as one compiled function.
 
     The weight of a channel is the mean, over its positions, of the gradient of the class's score; the map is the
-    weighted sum of the channels where that is positive. The score is what enters the last activation, as in the paper.
+    weighted sum of the channels where that is positive. The score is what enters the last activation, as in the papers:
+    for a class of each pixel, the sum over the pixels that are explained.
 
     Args:
         model: A trained network that takes images [batch, height, width, channels], 0..255, and outputs
-            [batch, classes].
-        place: The layer whose output is weighted, see `outputs.gradcam_layer`.
+            [batch, classes] or [batch, height, width, classes].
+        place: The layer whose output is weighted.
         head: `softmax`, `logits` or `sigmoid`.
         jit_compile: Whether XLA compiles it; some networks can be computed in no other way, see `TrainedRun.uses_xla`.
-
-    Returns:
-        A function from images [batch, height, width, channels] and one class per image [batch] to the class
-        probabilities, float64 [batch, classes], and the maps, float32 [batch, rows, columns] of the layer's size, each
-        divided by its largest value: 0..1, all 0 where nothing speaks for the class.
+        padding: The border of the images, whose pixels are not explained.
     """
     import tensorflow as tf
 
-    tapped = taps(model, [place.name])
+    scored = _scored(model, place.name, head)
     rows, columns, channels = (1 + place.order.index(axis) for axis in range(3))
+    per_pixel = len(model.output_shape) == 4
+    inner = _inner(model.output_shape[1:3], padding) if per_pixel else None
 
     @tf.function(
         input_signature=[
             tf.TensorSpec([None, *model.input_shape[1:]], tf.float32),
             tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, *(model.output_shape[1:3] if per_pixel else ())], tf.bool),
         ],
         autograph=False,
         jit_compile=jit_compile,
     )
-    def compute(images: Any, classes: Any) -> tuple[Any, Any]:
-        with _without_last_activation(model) as left_out, tf.GradientTape() as tape:
+    def compute(images: Any, classes: Any, pixels: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
             tape.watch(images)
-            outputs, features = tapped(images, training=False)
-            outputs = tf.cast(outputs, tf.float32)
-            scores = outputs if left_out else _scores(outputs, head)
-            score = tf.gather(scores, classes, axis=1, batch_dims=1)
+            outputs, scores, features = scored(images)
+            score = tf.gather(scores, classes, axis=-1, batch_dims=1)
+            if inner is not None:
+                explained = _explained(scores, classes, pixels, inner)
+                score = tf.reduce_sum(tf.where(explained, score, 0), axis=[1, 2])
         gradients = tape.gradient(score, features)
+        if gradients is None:
+            raise UsageError(
+                f"the classes' scores do not depend on what the layer `{place.name}` outputs", "Name one before it."
+            )
         weights = tf.reduce_mean(gradients, axis=[rows, columns], keepdims=True)
         maps = tf.nn.relu(tf.reduce_sum(weights * features, axis=channels))
         if rows > columns:
             maps = tf.transpose(maps, [0, 2, 1])
         largest = tf.reduce_max(maps, axis=[1, 2], keepdims=True)
-        activated = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}.get(head, tf.identity)
-        return activated(outputs) if left_out else outputs, tf.cast(tf.math.divide_no_nan(maps, largest), tf.float32)
+        return outputs, tf.cast(tf.math.divide_no_nan(maps, largest), tf.float32)
 
-    def run(images: Any, classes: Any) -> tuple[Any, Any]:
+    def run(images: Any, classes: Any, pixels: Any = None) -> tuple[Any, Any]:
+        if pixels is None:
+            pixels = np.zeros((len(images), *(model.output_shape[1:3] if per_pixel else ())), bool)
         outputs, maps = compute(
-            tf.convert_to_tensor(np.asarray(images), tf.float32), tf.convert_to_tensor(np.asarray(classes), tf.int32)
+            tf.convert_to_tensor(np.asarray(images), tf.float32),
+            tf.convert_to_tensor(np.asarray(classes), tf.int32),
+            tf.convert_to_tensor(np.asarray(pixels), tf.bool),
         )
-        return probabilities_from_outputs(outputs.numpy(), head), maps.numpy()
+        probabilities = pixel_probabilities if per_pixel else probabilities_from_outputs
+        return probabilities(outputs.numpy(), head), maps.numpy()
 
     return run
+
+
+def without_border(heat: NDArray[np.float32], size: tuple[int, int], padding: Padding) -> NDArray[np.float32]:
+    """A map of an image without the image's border, 0..1.
+
+    Args:
+        heat: [rows, columns], 0..1, stretched over the whole image.
+        size: The image's height and width with the border.
+
+    Returns:
+        The same map where there is no border, else one with a value for each pixel.
+    """
+    from PIL import Image
+
+    if padding == NO_PADDING:
+        return heat
+    spread = Image.fromarray(heat).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return cropped(np.asarray(spread), padding)
+
+
+def _inner(size: tuple[int, int], padding: Padding) -> NDArray[np.bool_]:
+    """Which pixels lie inside the border, bool [height, width]."""
+    inside = np.zeros(size, bool)
+    cropped(inside, padding)[...] = True
+    return inside
+
+
+def _explained(scores: Any, classes: Any, pixels: Any, inner: Any) -> Any:
+    """The pixels that are explained, bool [batch, height, width]: see `GradCam`."""
+    import tensorflow as tf
+
+    taken = (tf.argmax(scores, axis=-1, output_type=tf.int32) == classes[:, None, None]) & inner
+    chosen = pixels
+    for fallback in (taken, tf.broadcast_to(inner, tf.shape(taken))):
+        chosen = tf.where(tf.reduce_any(chosen, axis=[1, 2], keepdims=True), chosen, fallback)
+    return chosen
+
+
+def _scored(model: Any, layer: str, head: str) -> Callable[[Any], tuple[Any, Any, Any]]:
+    """From a tensor of images to a network's outputs, the scores that enter its last activation, and a layer's outputs.
+
+    Args:
+        layer: The layer's name, see `taps`.
+    """
+    import tensorflow as tf
+
+    before = _before_softmax(model)
+    tapped = taps(model, [layer] if before is None else [layer, before])
+
+    def compute(images: Any) -> tuple[Any, Any, Any]:
+        if before is not None:
+            outputs, features, *scores = tapped(images, training=False)
+            return tf.cast(outputs, tf.float32), tf.cast([features, *scores][-1], tf.float32), features
+        with _without_last_activation(model) as left_out:
+            outputs, features = tapped(images, training=False)
+        outputs = tf.cast(outputs, tf.float32)
+        if not left_out:
+            return outputs, _scores(outputs, head), features
+        activated = {"softmax": tf.nn.softmax, "sigmoid": tf.nn.sigmoid}.get(head, tf.identity)
+        return activated(outputs), outputs, features
+
+    return compute
+
+
+def _before_softmax(model: Any) -> str | None:
+    """The layer whose outputs enter a `Softmax` at the network's end; None where it ends otherwise."""
+    import keras
+
+    outer = ""
+    while isinstance(model, keras.Model):
+        operations = model.layers if isinstance(model, keras.Sequential) else model.operations
+        *_, before, last = [None, None, *(one for one in operations if not isinstance(one, keras.layers.InputLayer))]
+        if isinstance(last, keras.layers.Softmax):
+            return outer + before.name if isinstance(before, keras.layers.Layer) else None
+        if last is None:
+            return None
+        outer += last.name + SEPARATOR
+        model = last
+    return None
 
 
 def _scores(outputs: Any, head: str) -> Any:
@@ -92,7 +234,7 @@ def _scores(outputs: Any, head: str) -> Any:
     import tensorflow as tf
 
     scores = before_activation(outputs, head)
-    return scores - tf.reduce_mean(scores, axis=1, keepdims=True) if head == "softmax" else scores
+    return scores - tf.reduce_mean(scores, axis=-1, keepdims=True) if head == "softmax" else scores
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ Without TensorFlow: the names are those that the config's layers get in the Kera
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -114,17 +116,12 @@ def _stack(loaded: LoadedConfig) -> tuple[Sequence[Step], Sequence[str]]:
 def _outputs(passed: Sequence[tuple[str, Step]]) -> list[LayerOutput]:
     order: tuple[int, ...] = CHANNELS_LAST
     orders = [order := step.layer.order_behind(order) for _, step in passed]
-    return [
-        LayerOutput(
-            name,
-            step.layer,
-            step.input_shape,
-            step.output_shape,
-            here,
-            any(len(weight.shape) > 1 for weight in step.layer.weights(step.input_shape)),
-        )
-        for (name, step), here in zip(passed, orders, strict=True)
-    ]
+    return [_output(name, step, here) for (name, step), here in zip(passed, orders, strict=True)]
+
+
+def _output(name: str, step: Step, order: tuple[int, ...]) -> LayerOutput:
+    has_kernel = any(len(weight.shape) > 1 for weight in step.layer.weights(step.input_shape))
+    return LayerOutput(name, step.layer, step.input_shape, step.output_shape, order, has_kernel)
 
 
 def _passed(steps: Sequence[Step], labels: Sequence[str], outer: str, end: str | None) -> list[tuple[str, Step]]:
@@ -184,22 +181,72 @@ def _first_stage(images: Sequence[LayerOutput]) -> LayerOutput:
     return end
 
 
-def gradcam_layer(outputs: Sequence[LayerOutput]) -> LayerOutput | None:
-    """Where Grad-CAM looks: the last layer with a kernel whose output is an image, its activation included.
+def gradcam_layer(loaded: LoadedConfig) -> LayerOutput | None:
+    """Where Grad-CAM looks where no layer is named: the last layer with a kernel whose output is an image.
 
-    None where no layer outputs an image.
+    In a network that answers for each pixel, it is the last one at the smallest size, the bottom of a U; of those that
+    only score, with as many channels as the answer has, there it is none as far as there are others. The activation
+    that follows is included.
+
+    Returns:
+        None where no layer outputs an image.
     """
+    outputs = layer_outputs(loaded)
+    if outputs and outputs[-1].is_image:
+        return _bottom(_opened(*_stack(loaded), "", CHANNELS_LAST), outputs[-1].channels)
     images = [place for place in outputs if place.is_image]
     if not images:
         return None
     kernels = [index for index, place in enumerate(images) if place.has_kernel]
-    first = kernels[-1] if kernels else 0
-    chosen = images[first]
-    for place in images[first + 1 :]:
-        if place.size != chosen.size:
+    last = kernels[-1] if kernels else 0
+    after = itertools.takewhile(lambda place: place.size == images[last].size, images[last:])
+    return list(after)[-1]
+
+
+def _bottom(chains: Sequence[Sequence[LayerOutput]], scores: int) -> LayerOutput | None:
+    """The last layer with a kernel at the smallest size, with what follows it there.
+
+    Args:
+        scores: How many channels a layer has that only scores.
+    """
+    images = [(chain, index) for chain in chains for index, place in enumerate(chain) if place.is_image]
+    kernels = [(chain, index) for chain, index in images if chain[index].has_kernel] or images
+    features = [(chain, index) for chain, index in kernels if chain[index].channels != scores]
+    if not kernels:
+        return None
+    # The first of equals in the reversed order is the last.
+    chain, index = min(reversed(features or kernels), key=lambda one: math.prod(one[0][one[1]].size))
+    place = chain[index]
+    for after in chain[index + 1 :] if features else ():
+        if after.size != place.size or after.has_kernel or after.channels == scores:
             break
-        chosen = place
-    return chosen
+        place = after
+    return place
+
+
+def _opened(
+    steps: Sequence[Step], labels: Sequence[str], outer: str, order: tuple[int, ...]
+) -> list[list[LayerOutput]]:
+    """All layers as chains, in each of which one passes its output to the next.
+
+    Paths side by side are opened where an image inside them is smaller than what they come to; else they are one layer.
+    """
+    chains: list[list[LayerOutput]] = [[]]
+    for step, label in zip(steps, labels, strict=True):
+        name = outer + (step.layer.name or label)
+        place = _output(name, step, step.layer.order_behind(order))
+        parts = step.layer.parts if isinstance(step.layer, Resolved) else ()
+        inner = [_opened(part.steps, part.labels, name + SEPARATOR, order) for part in parts]
+        places = [one for part in inner for chain in part for one in chain]
+        if len(inner) == 1 and places:
+            chains[-1] += inner[0][0]
+            chains += inner[0][1:]
+        elif any(one.is_image and math.prod(one.size) < math.prod(place.size) for one in places):
+            chains += [*itertools.chain(*inner), []]
+        else:
+            chains[-1].append(place)
+        order = place.order
+    return chains
 
 
 def input_window(outputs: Sequence[LayerOutput], place: LayerOutput, row: int, column: int) -> tuple[slice, slice]:

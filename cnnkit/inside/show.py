@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cnnkit import plots
 from cnnkit.config.load import LoadedConfig
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.inside.outputs import input_window, layer_outputs, stages, way_to
+from cnnkit.inside.outputs import LayerOutput, input_window, layer_outputs, stages, way_to
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.runs.arrays import read_array
 from cnnkit.runs.best import Monitor
@@ -236,6 +236,17 @@ def read_input(trained: TrainedRun, image: str, max_megapixels: float | None = N
     if place >= split.size:
         raise UsageError(f"there is no test image {place}: the run has {split.size:,}, the first is 0")
     return split.read([place])[0], f"{split.ids[place]}\n{split.targets.caption(place)}".strip()
+
+
+def gradcam_sheet(run: Run, place: LayerOutput, rows: Sequence[Row], path: Path, columns: int = 8) -> None:
+    """Draws Grad-CAM maps over their images.
+
+    Args:
+        place: The layer that they come from.
+    """
+    size = "x".join(map(str, place.size))
+    note = f"At {place.name}, {size}: from nothing (black) to what speaks most for the class (yellow)."
+    sheet(f"Grad-CAM of {run.name}", rows, path, columns=columns, note=note)
 
 
 def curves(runs: Sequence[Run], path: Path) -> None:

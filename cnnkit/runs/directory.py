@@ -25,6 +25,9 @@ from cnnkit.runs.json_forms import ANY, REQUIRED, Form, mismatch
 #: Letters of an image's name that a picture's name has; a file system takes 255 bytes.
 _STEM_LENGTH = 40
 
+#: Bytes of a layer's name that it has, at most.
+_LAYER_BYTES = 120
+
 log = logging.getLogger("cnnkit")
 
 #: More bytes than cnnkit writes into such a file: an evaluation of some thousand classes, a million epochs, ...
@@ -123,20 +126,27 @@ class Run:
         """The picture of a name."""
         return self.path / "plots" / f"{name}.png"
 
-    def plot_of(self, kind: str, image: str, classes: Sequence[str] = ()) -> Path:
-        """The picture of an image, another one for each file and each choice of classes.
+    def plot_of(self, kind: str, image: str, choices: Sequence[str] = ()) -> Path:
+        """The picture of an image, another one for each file and each choice of what is drawn of it.
 
         Args:
             kind: What is drawn.
             image: A file, or the number of a test image.
+            choices: Such as names of classes.
         """
-        known_by = [*classes] if image.isdecimal() and not os.path.isfile(image) else [os.path.abspath(image), *classes]
+        known_by = [*choices] if image.isdecimal() and not os.path.isfile(image) else [os.path.abspath(image), *choices]
         name = f"{kind}-{Path(image).stem[:_STEM_LENGTH]}"
         if known_by:
             # Many photos are called 1.jpg, in folders of classes.
-            digest = hashlib.blake2b("\0".join(known_by).encode("utf-8", "surrogateescape"), digest_size=4)
-            name += f"-{digest.hexdigest()}"
+            name += f"-{_digest(known_by)}"
         return self.plot(name)
+
+    def plot_at(self, kind: str, layer: str) -> Path:
+        """The picture of a layer, another one for each; of one deep inside others, it is named by its last part."""
+        name = layer.replace("/", "-")
+        if len(name.encode()) > _LAYER_BYTES:
+            name = f"{_digest([layer])}-{name[-_STEM_LENGTH:]}"
+        return self.plot(f"{kind}-{name}")
 
     @property
     def report(self) -> Path:
@@ -377,6 +387,11 @@ class Run:
         if not whole or not all("loss" in row and row.get("epoch", math.nan).is_integer() for row in found):
             raise CnnkitError(f"`{self.metrics}` should hold one row of numbers per epoch")
         return found
+
+
+def _digest(known_by: Sequence[str]) -> str:
+    """Eight letters that tell things apart, for names of files."""
+    return hashlib.blake2b("\0".join(known_by).encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
 
 
 def damaged(path: Path, reason: str, hint: str | None = None) -> CnnkitError:

@@ -74,6 +74,13 @@ def probabilities_from_outputs(outputs: Any, head: str) -> Probabilities:
     raise ValueError(f"expected the head softmax, logits or sigmoid, got {head!r}")
 
 
+def pixel_probabilities(outputs: Any, head: str) -> Any:
+    """The same of outputs for each pixel: from [batch, height, width, classes] to float64 of that shape."""
+    values = np.asarray(outputs)
+    rows = probabilities_from_outputs(values.reshape(-1, values.shape[-1]), head)
+    return rows.reshape(values.shape)
+
+
 def before_activation(outputs: Any, head: str) -> Any:
     """What entered the last activation, float32; for a softmax, up to a constant per row."""
     import tensorflow as tf

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnnkit.errors import UsageError
 from cnnkit.inside.feature_maps import Stages, compile_stages
-from cnnkit.inside.gradcam import GradCam, compile_gradcam
+from cnnkit.inside.gradcam import GradCam, compiled_for
 from cnnkit.inside.outputs import gradcam_layer, layer_outputs, stages
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import distinct_names
@@ -38,9 +38,8 @@ class Served:
         self.name = name
         self.interface = trained.interface
         self.answers = trained.task.answers(trained.interface)
-        outputs = layer_outputs(trained.loaded)
-        self.stages = stages(outputs)
-        self.gradcam_layer = gradcam_layer(outputs) if self.answers.subjects else None
+        self.stages = stages(layer_outputs(trained.loaded))
+        self.gradcam_layer = gradcam_layer(trained.loaded) if self.answers.subjects else None
         self.model = trained.model
         self.network, self.batch_size = trained.network()
         self.examples = read_examples(trained, self.answers)
@@ -82,9 +81,7 @@ class Served:
 
     @cached_property
     def _gradcam(self) -> GradCam | None:
-        if self.gradcam_layer is None:
-            return None
-        return compile_gradcam(self.model, self.gradcam_layer, self.interface.head, jit_compile=self.trained.uses_xla)
+        return None if self.gradcam_layer is None else compiled_for(self.trained, self.gradcam_layer)
 
 
 def serve_runs(runs: Sequence[Run]) -> list[Served]:

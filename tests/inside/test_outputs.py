@@ -31,22 +31,68 @@ def test_the_stages_of_a_network_made_of_layers_and_composites(tmp_path: Path) -
         "6.Dense",
     ]
     assert [place.name for place in stages(found)] == ["0.Conv2D", "2.Repeat/1.layers.1.ReLU", "4.Residual"]
-    last = gradcam_layer(found)
+    last = gradcam_layer(written(tmp_path, UNET))
     assert last is not None
     assert last.name == "4.Residual"
 
 
 def test_gradcam_looks_before_the_image_is_pooled(tmp_path: Path) -> None:
     loaded = load_config(str(CONFIGS / "digits.yaml"))
-    place = gradcam_layer(layer_outputs(loaded))
+    place = gradcam_layer(loaded)
     assert place is not None
     assert (place.name, place.size) == ("5.ReLU", (8, 8))
 
 
 def test_a_network_without_images_has_no_stages(tmp_path: Path) -> None:
-    found = layer_outputs(written(tmp_path, "data: {name: digits}\nmodel: {layers: [Flatten, {Dense: classes}]}\n"))
-    assert stages(found) == []
-    assert gradcam_layer(found) is None
+    loaded = written(tmp_path, "data: {name: digits}\nmodel: {layers: [Flatten, {Dense: classes}]}\n")
+    assert stages(layer_outputs(loaded)) == []
+    assert gradcam_layer(loaded) is None
+
+
+def scoring_pixels(folder: Path, layers: str) -> LoadedConfig:
+    """A network that gives each pixel of a 16x16 image one of three classes; there is no such data set."""
+    path = folder / "net.yaml"
+    data = "data: {folder: scenes, shape: [16, 16, 1], classes: 3, ignore: 9}"
+    path.write_text(f"task: segmentation\n{data}\nmodel: {{layers: [{layers}]}}\n")
+    return load_config(str(path), to_train=False)
+
+
+CONV = "{Conv2D: {filters: 8, kernel_size: 3, padding: same}}"
+SCORES = "{Conv2D: {filters: classes, kernel_size: 1}}"
+UP = "{Conv2DTranspose: {filters: 4, kernel_size: 2, strides: 2}}"
+DOWN = "{MaxPooling2D: 2}"
+
+
+@pytest.mark.parametrize(
+    ("layers", "name"),
+    [
+        # The bottom of a U, with its activation; of two at the same size, the last.
+        (
+            f"{CONV}, {{Branches: [[], [{DOWN}, {CONV}, {{Branches: [[], [{DOWN}, {CONV}, {CONV}, ReLU, "
+            f"{{Dropout: 0.1}}, {UP}]]}}, {UP}]]}}, {CONV}, {SCORES}, Softmax",
+            "1.Branches/paths.1.2.Branches/paths.1.4.Dropout",
+        ),
+        # Layers that only score are passed over, and so is what comes after the scores.
+        (f"{CONV}, {DOWN}, {CONV}, ReLU, {SCORES}, {{UpSampling2D: 2}}, Softmax", "3.ReLU"),
+        (f"{CONV}, ReLU, {SCORES}, Softmax", "1.ReLU"),
+        (f"{CONV}, ReLU, {{Conv2D: {{filters: 6, kernel_size: 1}}}}, {{Maxout: classes}}, Softmax", "2.Conv2D"),
+        (f"{SCORES}, Softmax", "0.Conv2D"),
+        # Paths at one size count as one layer; a path that pools and comes back is entered.
+        (
+            f"{CONV}, {DOWN}, {{Residual: [{CONV}, ReLU, {CONV}]}}, ReLU, {{UpSampling2D: 2}}, {SCORES}, Softmax",
+            "3.ReLU",
+        ),
+        (
+            f"{{Residual: [{DOWN}, {CONV}, {{Conv2DTranspose: {{filters: 1, kernel_size: 2, strides: 2}}}}]}}, {CONV}, "
+            f"{SCORES}, Softmax",
+            "0.Residual/layers.1.Conv2D",
+        ),
+    ],
+)
+def test_gradcam_of_pixels_looks_at_the_bottom(layers: str, name: str, tmp_path: Path) -> None:
+    place = gradcam_layer(scoring_pixels(tmp_path, layers))
+    assert place is not None
+    assert place.name == name
 
 
 @pytest.mark.parametrize("name", ["cifar10_resnet20", "cifar10_densenet_small", "cifar10_googlenet_small", "unet"])

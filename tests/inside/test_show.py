@@ -169,6 +169,12 @@ def test_no_two_images_share_a_picture(tmp_path: Path, monkeypatch: pytest.Monke
     assert len({picture.name for picture in pictures}) == len(pictures)
     assert max(len(picture.name.encode()) for picture in pictures) < 255
     assert run.plot_of("gradcam", "7").name == "gradcam-7.png"
+    assert run.plot_of("gradcam", "7", ["x", "", "3.Conv2D"]) != run.plot_of("gradcam", "7", ["x", "3.Conv2D"])
+    deep = [f"{'level/' * 40}{kind}" for kind in ("é" * 90, "Conv2D", "ReLU")]
+    layers = [run.plot_at("filters", name).name for name in ("3.Conv2D", *deep)]
+    assert layers[0] == "filters-3.Conv2D.png"
+    assert len(set(layers)) == 4
+    assert max(len(name.encode()) for name in layers) < 255
     # The same image has the same picture, wherever one stands.
     before = run.plot_of("gradcam", "a/1.jpg")
     monkeypatch.chdir(tmp_path / "b")

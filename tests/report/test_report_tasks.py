@@ -25,6 +25,7 @@ from cnnkit.runs.directory import Run
 from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.task import Figure, Task
 from cnnkit.tasks.segmentation import report as masks
+from cnnkit.tasks.segmentation.colours import WRONG, rgb
 from cnnkit.tasks.segmentation.metrics import segmentation_metrics
 from cnnkit.tasks.segmentation.predictions import Predictions
 
@@ -159,18 +160,25 @@ def test_the_worst_masks_are_shown_as_they_are() -> None:
         Mask(2, ("a", "b"), 9),
         lambda: split,
         lambda pixels: guess[[int(np.flatnonzero((images == one).all((1, 2, 3)))[0]) for one in pixels]],
+        (0, 0, 2, 1),
     )
     facts: Any = SimpleNamespace(predictions=predictions)
-    (example,) = masks.mistakes(facts)  # type: ignore[misc]
+    found = masks.mistakes(facts)
+    assert isinstance(found, masks.Examples)
+    # There is no network here.
+    assert isinstance(found.layer, Missing)
+    (example,) = found.examples
     assert (example.identity, example.mean_iou, example.worst_class) == ("wrong.png", 0.25, "b")
     shown = {name: decoded(getattr(example, name).source) for name in ("image", "truth", "guess", "errors")}
-    assert np.array_equal(shown["image"], images[1])
-    # One colour for each class in both masks, and another for what is ignored; orange where they differ.
-    numbers = [*truth[1].ravel().tolist(), *guess[1].ravel().tolist()]
+    # Without the border, two columns on the left and one on the right.
+    image, true, said = images[1][:, 2:-1], truth[1][:, 2:-1], guess[1][:, 2:-1]
+    assert np.array_equal(shown["image"], image)
+    # One colour for each class in both masks, and another for what is ignored; WRONG where they differ.
+    numbers = [*true.ravel().tolist(), *said.ravel().tolist()]
     pairs = set(zip(numbers, [*triples(shown["truth"]), *triples(shown["guess"])], strict=True))
     assert len(pairs) == len({colour for _, colour in pairs}) == 3
-    wrong = (truth[1] != guess[1]) & (truth[1] != 9)
-    assert np.array_equal((shown["errors"] == (0xD5, 0x5E, 0x00)).all(-1), wrong)
+    wrong = (true != said) & (true != 9)
+    assert np.array_equal((shown["errors"] == rgb(WRONG)).all(-1), wrong)
 
 
 def triples(picture: np.ndarray) -> list[tuple[int, ...]]:

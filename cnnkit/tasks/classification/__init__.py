@@ -145,13 +145,19 @@ class Classification(Task):
         return f"says {interface.class_names[best]}\n{probabilities[best]:.1%}"
 
     def draw_gradcam(
-        self, trained: TrainedRun, image: str, classes: Sequence[str], path: Path, max_megapixels: float | None
+        self,
+        trained: TrainedRun,
+        image: str,
+        classes: Sequence[str],
+        path: Path,
+        max_megapixels: float | None = None,
+        layer: str | None = None,
     ) -> None:
         from cnnkit.tasks.classification.pictures import gradcam
 
-        gradcam(trained, image, classes, path, max_megapixels)
+        gradcam(trained, image, classes, path, max_megapixels, layer)
 
-    def draw_gradcam_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
+    def draw_gradcam_mistakes(self, trained: TrainedRun, count: int, path: Path, layer: str | None = None) -> None:
         from cnnkit.tasks.classification.pictures import gradcam_mistakes
 
-        gradcam_mistakes(trained, count, path)
+        gradcam_mistakes(trained, count, path, layer)

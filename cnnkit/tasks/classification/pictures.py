@@ -7,18 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnkit.config.class_names import place_of
-from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.inside.outputs import LayerOutput
-from cnnkit.inside.show import read_input
+from cnnkit.errors import CnnkitError
+from cnnkit.inside.show import gradcam_sheet, read_input
 from cnnkit.plots.sheets import Picture, Row, sheet
-from cnnkit.runs.directory import Run
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.tasks.classification.predictions import Predictions
 
 
 def gradcam(
-    trained: TrainedRun, image: str, classes: Sequence[str], path: Path, max_megapixels: float | None = None
+    trained: TrainedRun,
+    image: str,
+    classes: Sequence[str],
+    path: Path,
+    max_megapixels: float | None = None,
+    layer: str | None = None,
 ) -> None:
     """Draws what in an image speaks for the predicted class, and for any others.
 
@@ -27,21 +29,17 @@ def gradcam(
         classes: Names of further classes.
         path: The PNG file to write.
         max_megapixels: As for `read_input`.
+        layer: As for `gradcam_of`.
 
     Raises:
         CnnkitError: if the image cannot be read, or the run has no model or no layer that outputs an image.
-        UsageError: if there is no such class.
+        UsageError: if there is no such class or layer.
     """
-    from cnnkit.inside.gradcam import gradcam_of
+    from cnnkit.inside.gradcam import class_numbers, gradcam_of
 
     names = trained.interface.class_names
-    further = []
-    for name in classes:
-        number = place_of(name, names)
-        if number is None:
-            raise UsageError(f"the run has no class `{name}`", f"Its classes are {', '.join(names)}.")
-        further.append(number)
-    compute, place = gradcam_of(trained)
+    further = class_numbers(classes, names)
+    compute, place = gradcam_of(trained, layer)
     pixels, title = read_input(trained, image, max_megapixels)
     probabilities, _ = compute(pixels[None], [0])
     best = int(probabilities[0].argmax())
@@ -51,14 +49,15 @@ def gradcam(
     for index, overlay in zip(wanted, maps, strict=True):
         verb = "says" if index == best else "for"
         pictures.append(Picture(pixels, f"{verb} {names[index]}:\n{probabilities[0, index]:.1%}", overlay))
-    _gradcam_sheet(trained.run, place, [Row("", pictures)], path)
+    gradcam_sheet(trained.run, place, [Row("", pictures)], path)
 
 
-def gradcam_mistakes(trained: TrainedRun, count: int, path: Path) -> None:
+def gradcam_mistakes(trained: TrainedRun, count: int, path: Path, layer: str | None = None) -> None:
     """Draws the most confident mistakes, and what in each spoke for the predicted and for the true class.
 
     Raises:
         CnnkitError: if the run was not evaluated, or has no model.
+        UsageError: if there is no such layer.
     """
     from cnnkit.inside.gradcam import gradcam_of
     from cnnkit.tasks.classification.predictions import read_predictions, worst_mistakes
@@ -66,7 +65,7 @@ def gradcam_mistakes(trained: TrainedRun, count: int, path: Path) -> None:
     names = trained.interface.class_names
     predictions = read_predictions(trained)
     found = worst_mistakes(predictions, count)
-    compute, place = gradcam_of(trained)
+    compute, place = gradcam_of(trained, layer)
     if not found:
         raise CnnkitError(f"the run `{trained.run.path}` made no mistake on its test images; there is none to show")
     images = predictions.images(found)
@@ -81,13 +80,7 @@ def gradcam_mistakes(trained: TrainedRun, count: int, path: Path) -> None:
             Picture(image, f"for {one.predicted_class}:\n{one.confidence:.1%}", guess),
             Picture(image, f"for {one.true_class}:\n{one.true_probability:.1%}", truth),
         ]
-    _gradcam_sheet(trained.run, place, [Row("", pictures)], path, columns=6)
-
-
-def _gradcam_sheet(run: Run, place: LayerOutput, rows: Sequence[Row], path: Path, columns: int = 8) -> None:
-    size = "x".join(map(str, place.size))
-    note = f"At {place.name}, {size}: from nothing (black) to what speaks most for the class (yellow)."
-    sheet(f"Grad-CAM of {run.name}", rows, path, columns=columns, note=note)
+    gradcam_sheet(trained.run, place, [Row("", pictures)], path, columns=6)
 
 
 def mistakes(trained: TrainedRun, count: int, path: Path) -> None:

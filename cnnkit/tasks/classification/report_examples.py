@@ -9,18 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.images.pictures import picture_of
 from cnnkit.report.facts import Facts
-from cnnkit.report.page import Missing, Picture, attempt, drawing, picture
+from cnnkit.report.heat import heat_over
+from cnnkit.report.page import Missing, Picture, attempt, picture
 from cnnkit.tasks.classification.predictions import ConfusedPair, Mistake, Predictions, confused_pairs, worst_mistakes
 
 PAIRS = 6
 EXAMPLES_PER_PAIR = 5
 MISTAKES = 12
-
-#: The size of an overlay, in pixels, at least; and how much of the image a full heat covers.
-_OVERLAY_SIDE = 96
-_OPACITY = 0.75
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def mistakes(facts: Facts) -> Examples | Missing:
         return Examples([Example(*one, None) for one in zip(found, map(picture, images), strict=True)], maps)
     layer, heats = maps
     examples = [
-        Example(mistake, picture(image), drawing(overlay(image, heat)))
+        Example(mistake, picture(image), heat_over(image, heat))
         for mistake, image, heat in zip(found, images, heats, strict=True)
     ]
     return Examples(examples, layer)
@@ -94,27 +90,3 @@ def _maps(facts: Facts, found: Sequence[Mistake], images: NDArray[np.uint8]) -> 
     class_names = facts.trained.interface.class_names
     _, maps = compute(images, [class_names.index(mistake.predicted_class) for mistake in found])
     return place.name, maps
-
-
-def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A Grad-CAM map over its image in grey, as colours from dark violet to yellow.
-
-    Args:
-        image: [height, width, channels].
-        heat: [rows, columns], 0..1.
-
-    Returns:
-        [height, width, 3], small images enlarged by a whole number.
-    """
-    import matplotlib
-    from PIL import Image
-
-    base = picture_of(image[..., :3]).convert("L")
-    zoom = -(-_OVERLAY_SIDE // max(base.size))
-    base = base.resize((base.width * zoom, base.height * zoom), Image.Resampling.NEAREST)
-    base.thumbnail((2 * _OVERLAY_SIDE, 2 * _OVERLAY_SIDE))
-    grey = np.asarray(base, np.float32)[..., None] / 255
-    spread = np.asarray(Image.fromarray(heat, "F").resize(base.size, Image.Resampling.BICUBIC)).clip(0, 1)
-    colours = matplotlib.colormaps["plasma"](spread)[..., :3]
-    opacity = _OPACITY * spread[..., None]
-    return np.round(255 * (grey * (1 - opacity) + colours * opacity)).astype(np.uint8)

@@ -127,6 +127,24 @@ class Segmentation(Task):
         assert isinstance(predictions, Predictions)
         return mistakes_sheet(predictions, title, count, path)
 
+    def draw_gradcam(
+        self,
+        trained: TrainedRun,
+        image: str,
+        classes: Sequence[str],
+        path: Path,
+        max_megapixels: float | None = None,
+        layer: str | None = None,
+    ) -> None:
+        from cnnkit.tasks.segmentation.explained import gradcam
+
+        gradcam(trained, image, classes, path, max_megapixels, layer)
+
+    def draw_gradcam_mistakes(self, trained: TrainedRun, count: int, path: Path, layer: str | None = None) -> None:
+        from cnnkit.tasks.segmentation.explained import gradcam_mistakes
+
+        gradcam_mistakes(trained, count, path, layer)
+
     def sample(self, batch: Mapping[str, Any], index: int, target: Target) -> tuple[Any, str]:
         from cnnkit.tasks.segmentation.colours import masked
 

@@ -56,6 +56,7 @@ class MaskAnswers(Answers):
         self.alignment = "<"
         self.columns = [f"share_{name}" for name in self.class_names]
         self.pictures = ["mask", "overlay"]
+        self.subjects = self.class_names
         colours = ["#" + bytes(colour).hex() for colour in self._colours]
         self.facts = {"colours": dict(zip(self.class_names, colours, strict=False))}
 
@@ -64,6 +65,11 @@ class MaskAnswers(Answers):
         inner = [cropped(mask, self.padding) for mask in self._masks(outputs)]
         shares = [np.bincount(mask.ravel(), minlength=classes) / mask.size for mask in inner]
         return [MaskAnswer(self.class_names, share) for share in shares]
+
+    def subject(self, outputs: Any) -> int:
+        """The class with most pixels."""
+        (answer,) = self.read(np.asarray(outputs)[None])
+        return int(answer.shares.argmax())
 
     def draw(self, images: Any, outputs: Any) -> Sequence[Sequence[AnswerPicture]]:
         """Each image's mask, whose pixels are class numbers and whose palette has the classes' colours; and both."""

@@ -9,12 +9,13 @@ import numpy as np
 
 from cnnkit.data.splits import Split
 from cnnkit.runs.directory import Run, damaged
+from cnnkit.runs.heads import pixel_probabilities
 from cnnkit.runs.inference import inference_batch_size
 from cnnkit.runs.json_forms import REQUIRED, Form
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.task import Evaluation
 from cnnkit.tasks.segmentation.metrics import confusion_of, iou_of, segmentation_metrics
-from cnnkit.tasks.segmentation.predictions import Predictions, pixel_probabilities, predictor
+from cnnkit.tasks.segmentation.predictions import Predictions, predictor
 from cnnkit.tasks.segmentation.training import configured_loss, make_loss
 
 _RATIOS = ("mean_iou", "mean_dice", "pixel_accuracy", "class_accuracy", "loss")
@@ -72,7 +73,9 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
             for trained, total in zip(members, totals, strict=False)
         ]
     of_images = np.array([matrix[-1] for matrix in matrices])
-    return Evaluation(metrics, Predictions.of(images, of_images, predictor(members, tta), target))
+    return Evaluation(
+        metrics, Predictions.of(images, of_images, predictor(members, tta), target, members[0].interface.padding)
+    )
 
 
 class _LossOf:

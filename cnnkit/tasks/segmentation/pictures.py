@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
+from cnnkit.images.padding import cropped
 from cnnkit.plots.sheets import Picture, Row, sheet
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.tasks.segmentation.colours import coloured, errors
@@ -42,7 +43,10 @@ def mistakes(trained: TrainedRun, count: int, path: Path) -> None:
 
 
 def compared(predictions: Predictions, places: NDArray[np.int64]) -> Iterator[tuple[int, Any, Any, Any]]:
-    """Images of a split with their masks: the place of each, the image, the true mask, and what the network says."""
+    """Images of a split with their masks: the place of each, the image, the true mask, and what the network says.
+
+    They have the network's border, if it has one.
+    """
     if not len(places):
         return
     split = predictions.open_split()
@@ -59,7 +63,8 @@ def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path)
         return False
     names, ignore = predictions.target.all_names, predictions.target.ignore
     pictures: list[Picture] = []
-    for place, image, truth, guess in compared(predictions, places):
+    for place, *bordered in compared(predictions, places):
+        image, truth, guess = (cropped(one, predictions.padding) for one in bordered)
         iou = f"mean IoU {predictions.mean_iou[place]:.1%}\nworst: {predictions.worst_class[place]}"
         pictures += [
             Picture(image, predictions.identities[place]),

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from cnnkit.config.target import Target
 from cnnkit.data.splits import Split
 from cnnkit.files import to_csv
-from cnnkit.runs.heads import probabilities_from_outputs
+from cnnkit.images.padding import Padding
+from cnnkit.runs.heads import pixel_probabilities
 from cnnkit.runs.predictions_file import broken, read_columns, test_images
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.tasks.segmentation.metrics import Confusion, iou_of
@@ -33,6 +34,7 @@ class Predictions:
         target: The classes.
         open_split: Gives the images with their masks.
         predict: From uint8 images to class numbers.
+        padding: The border of images and masks, see `images.padding`.
     """
 
     identities: tuple[str, ...]
@@ -43,9 +45,12 @@ class Predictions:
     target: Target
     open_split: Callable[[], Split]
     predict: Callable[[Any], Any]
+    padding: Padding
 
     @classmethod
-    def of(cls, images: Split, confusions: NDArray[Any], predict: Callable[[Any], Any], target: Target) -> Predictions:
+    def of(
+        cls, images: Split, confusions: NDArray[Any], predict: Callable[[Any], Any], target: Target, padding: Padding
+    ) -> Predictions:
         """From the confusion matrix of each image, [images, classes, classes]."""
         names = target.all_names
         pixels = confusions.sum(axis=(1, 2))
@@ -54,7 +59,7 @@ class Predictions:
         ious = [_ious(matrix) for matrix in confusions]
         means = np.array([np.nan if one is None else float(np.nanmean(one)) for one in ious])
         worst = tuple("" if one is None else names[int(np.nanargmin(one))] for one in ious)
-        return cls(tuple(images.ids), accuracy, means, pixels, worst, target, lambda: images, predict)
+        return cls(tuple(images.ids), accuracy, means, pixels, worst, target, lambda: images, predict, padding)
 
     @property
     def worst(self) -> NDArray[np.int64]:
@@ -76,13 +81,6 @@ def _ious(confusion: Confusion) -> NDArray[np.float64] | None:
 
 def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.6g}"
-
-
-def pixel_probabilities(outputs: Any, head: str) -> Any:
-    """Class probabilities, float64 [batch, height, width, classes]."""
-    values = np.asarray(outputs)
-    rows = probabilities_from_outputs(values.reshape(-1, values.shape[-1]), head)
-    return rows.reshape(values.shape)
 
 
 def predictor(members: Sequence[TrainedRun], tta: Sequence[str] = ()) -> Callable[[Any], Any]:
@@ -107,7 +105,7 @@ def read_predictions(trained: TrainedRun) -> Predictions:
         counts = np.array([int(cell) for cell in pixels], np.int64)
     except ValueError:
         raise broken(trained) from None
-    target = trained.loaded.info.target
+    target, padding = trained.loaded.info.target, trained.interface.padding
     return Predictions(
-        names, accuracy, mean_iou, counts, worst, target, lambda: test_images(trained), predictor([trained])
+        names, accuracy, mean_iou, counts, worst, target, lambda: test_images(trained), predictor([trained]), padding
     )

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.images.padding import cropped
+from cnnkit.inside.gradcam import GradCam
 from cnnkit.report.facts import Facts
+from cnnkit.report.heat import heat_over
 from cnnkit.report.page import Missing, Picture, attempt, drawing, percent, picture
 from cnnkit.report.parts import Outcome, Section, Tile, metric_tiles
 from cnnkit.report.side_by_side import SideBySide, class_section, figure_rows
 from cnnkit.task import Figure
 from cnnkit.tasks.segmentation.colours import COLOURS, coloured, errors
+from cnnkit.tasks.segmentation.explained import confused
 from cnnkit.tasks.segmentation.pictures import compared
 from cnnkit.tasks.segmentation.predictions import Predictions
 from cnnkit.tasks.segmentation.tables import notes
@@ -94,38 +98,81 @@ def class_table(evaluation: dict[str, Any]) -> ClassTable:
 
 @dataclass(frozen=True)
 class Example:
-    """A test image with the true mask, that of the network, and where they differ."""
+    """A test image with the true mask, that of the network, and where they differ.
+
+    Attributes:
+        true_class: Of the pixels of which most are taken for one other class, `predicted_class`.
+        confused: Their share of the pixels that count.
+        overlay: What speaks for `predicted_class` in them; None without Grad-CAM.
+    """
 
     identity: str
     mean_iou: float
     pixel_accuracy: float
     worst_class: str
+    true_class: str
+    predicted_class: str
+    confused: float
     image: Picture
     truth: Picture
     guess: Picture
     errors: Picture
+    overlay: Picture | None
 
 
-def mistakes(facts: Facts) -> list[Example] | Missing:
-    """The test images with the smallest mean IoU."""
+@dataclass(frozen=True)
+class Examples:
+    """The worst masks.
+
+    Attributes:
+        layer: The layer that Grad-CAM looked at, or why there is no Grad-CAM.
+    """
+
+    examples: list[Example]
+    layer: str | Missing
+
+
+def mistakes(facts: Facts) -> Examples | Missing:
+    """The test images with the smallest mean IoU, and what spoke for the class that pixels are most mistaken for."""
     predictions = facts.predictions
     if isinstance(predictions, Missing):
         return predictions
     assert isinstance(predictions, Predictions)
-    classes, ignore = predictions.target.size, predictions.target.ignore
-    return [
-        Example(
-            predictions.identities[place],
-            predictions.mean_iou[place],
-            predictions.pixel_accuracy[place],
-            predictions.worst_class[place],
-            picture(image),
-            _drawn(coloured(truth, classes, ignore)),
-            _drawn(coloured(guess, classes, None)),
-            _drawn(errors(truth, guess, ignore)),
-        )
-        for place, image, truth, guess in compared(predictions, predictions.worst[:MISTAKES])
-    ]
+    places = predictions.worst[:MISTAKES]
+    if not len(places):
+        return Examples([], "")
+    network = attempt(_gradcam, facts)
+    compute, layer = (None, network) if isinstance(network, Missing) else network
+    return Examples([_example(predictions, compute, *one) for one in compared(predictions, places)], layer)
+
+
+def _gradcam(facts: Facts) -> tuple[GradCam, str]:
+    """What computes maps, and the name of the layer that they come from."""
+    from cnnkit.inside.gradcam import gradcam_of
+
+    compute, place = gradcam_of(facts.trained)
+    return compute, place.name
+
+
+def _example(predictions: Predictions, compute: GradCam | None, place: int, *bordered: NDArray[np.uint8]) -> Example:
+    """One of `compared`'s images."""
+    names, ignore, padding = predictions.target.all_names, predictions.target.ignore, predictions.padding
+    pair = confused(predictions, *bordered)
+    image, truth, guess = (cropped(one, padding) for one in bordered)
+    return Example(
+        predictions.identities[place],
+        predictions.mean_iou[place],
+        predictions.pixel_accuracy[place],
+        predictions.worst_class[place],
+        names[pair.true_class],
+        names[pair.predicted_class],
+        pair.share,
+        picture(image),
+        _drawn(coloured(truth, len(names), ignore)),
+        _drawn(coloured(guess, len(names), None)),
+        _drawn(errors(truth, guess, ignore)),
+        None if compute is None else heat_over(image, pair.heat(compute, pair.predicted_class)),
+    )
 
 
 def _drawn(colours: NDArray[np.uint8]) -> Picture:

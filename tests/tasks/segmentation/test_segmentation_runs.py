@@ -6,7 +6,9 @@ import base64
 import csv
 import io
 import json
+import re
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,12 @@ from sklearn.metrics import jaccard_score
 from cnnkit.cli import cli
 from cnnkit.config.load import load_config
 from cnnkit.errors import CnnkitError
+from cnnkit.plots.sheets import Row
+from cnnkit.report.single import write_report
 from cnnkit.runs.directory import Run
 from cnnkit.runs.evaluation import evaluate_run
-from cnnkit.runs.trained import open_run
+from cnnkit.runs.trained import TrainedRun, open_run
+from cnnkit.tasks.segmentation.colours import WRONG, rgb
 from cnnkit.terminal.console import Console
 from cnnkit.training.train import train
 
@@ -33,6 +38,10 @@ def run_command(*arguments: str) -> tuple[int, str]:
     if isinstance(result.exception, CnnkitError):
         return result.exception.exit_code, str(result.exception)
     return result.exit_code, result.output
+
+
+#: The layer of CONFIG at the smallest size.
+BOTTOM = "1.Branches/paths.1.1.Conv2D"
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +70,18 @@ def test_serve_answers_with_masks_over_the_image(trained: Run) -> None:
     with testclient.TestClient(create_app([trained]), base_url="http://127.0.0.1") as client:
         (run,) = client.get("/runs").json()["runs"]
         assert (run["task"], run["kind"], run["headline"]["name"]) == ("segmentation", "mask", "mean_iou")
-        assert (run["accuracy"], run["gradcam_layer"], list(run["facts"]["colours"])) == (None, None, list(NAMES))
+        assert (run["accuracy"], run["subjects"], list(run["facts"]["colours"])) == (None, list(NAMES), list(NAMES))
+        assert run["gradcam_layer"] == BOTTOM
         assert len(client.get("/examples").json()["examples"]) == 12
         (answer,) = client.post("/predict", content=file.getvalue()).json()["predictions"]
         shares = np.bincount(guess.ravel(), minlength=3) / guess.size
         assert answer["shares"] == pytest.approx(dict(zip(NAMES, shares, strict=True)), rel=1e-5)
         explained = client.post("/explain", content=file.getvalue()).json()
-        refused = client.post("/explain?class=disc", content=file.getvalue())
-    assert (explained["shares"], explained["gradcam"]) == (answer["shares"], None)
+        of_disc = client.post("/explain?class=disc", content=file.getvalue()).json()["gradcam"]
+        refused = client.post("/explain?class=cat", content=file.getvalue())
+    assert (explained["shares"], explained["gradcam"]["class"]) == (answer["shares"], NAMES[int(shares.argmax())])
+    assert (of_disc["class"], of_disc["layer"]) == ("disc", BOTTOM)
+    assert of_disc["overlay"] != explained["gradcam"]["overlay"]
     with Image.open(io.BytesIO(base64.b64decode(explained["pictures"]["mask"].partition(",")[2]))) as mask:
         np.testing.assert_array_equal(np.asarray(mask), guess)
     assert refused.status_code == 404
@@ -128,6 +141,105 @@ def test_the_worst_masks_are_drawn_with_a_legend(trained: Run, tmp_path: Path) -
     assert code == 0, output
     with Image.open(tmp_path / "m.png") as picture:
         assert picture.width > 600
+
+
+def heat_by_hand(opened: TrainedRun, image: np.ndarray, number: int, pixels: Any) -> np.ndarray:
+    """Grad-CAM at BOTTOM as Vinogradova et al. define it, layer by layer: the sum of logits over some pixels."""
+    import tensorflow as tf
+
+    model = opened.model
+    fork = model.get_layer("1.Branches")
+    before: Any = image[None].astype(np.float32)
+    for layer in model.layers[: model.layers.index(fork)]:
+        before = layer(before, training=False)
+    features = fork.get_layer("paths.1.1.Conv2D")(fork.get_layer("paths.1.0.MaxPooling2D")(before))
+    scoring = model.get_layer("2.Conv2D")
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        merged = tf.concat([before, fork.get_layer("paths.1.2.Conv2DTranspose")(features)], axis=-1)
+        logits = merged @ scoring.kernel[0, 0] + scoring.bias
+        score = tf.reduce_sum(logits[0, ..., number][pixels])
+    alphas = tape.gradient(score, features).numpy().mean(axis=(1, 2))
+    heat = np.maximum((alphas * features.numpy()[0]).sum(axis=-1), 0)
+    return heat / heat.max()
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
+    """The rows of the sheets that are drawn."""
+    rows: list[Row] = []
+    monkeypatch.setattr("cnnkit.inside.show.sheet", lambda title, found, path, **_: rows.extend(found))
+    return rows
+
+
+def test_gradcam_is_that_of_the_pixels_that_are_taken_for_a_class(trained: Run, drawn: list[Row]) -> None:
+    opened = open_run(trained)
+    image, _ = scene(50)
+    guess = np.asarray(opened.network()[0](image[None]))[0].argmax(axis=-1)
+    code, output = run_command("show", "gradcam", str(trained.path), "2", "--class", "disc")
+    assert code == 0, output
+    _, mask, *maps = drawn[0].pictures
+    shares = np.bincount(guess.ravel(), minlength=3) / guess.size
+    order = np.argsort(-shares)
+    assert [one.caption for one in maps] == [f"for {NAMES[n]}:\n{shares[n]:.1%} of the pixels" for n in order]
+    for number, one in zip(order, maps, strict=True):
+        expected = heat_by_hand(opened, image, number, guess == number)
+        np.testing.assert_allclose(one.overlay, expected, rtol=1e-3, atol=1e-4)
+    assert [picture.caption for picture in drawn[1].pictures] == list(NAMES)
+    # Each pixel of the mask has the colour of its class over the image.
+    colours = np.array([picture.image[0, 0] for picture in drawn[1].pictures], float)
+    np.testing.assert_allclose(mask.image, (image + colours[guess]) / 2, atol=0.51)
+
+
+def test_gradcam_of_mistakes_is_that_of_the_pixels_that_are_confused_most(trained: Run, drawn: list[Row]) -> None:
+    opened = open_run(trained)
+    code, output = run_command("show", "gradcam", str(trained.path), "--mistakes", "--count", "2")
+    assert code == 0, output
+    pictures = drawn[0].pictures
+    assert len(pictures) == 8
+    for picture, marked, for_taken, for_true in zip(*(pictures[start::4] for start in range(4)), strict=True):
+        image, truth = scene(int(Path(picture.caption.splitlines()[0]).stem))
+        guess = np.asarray(opened.network()[0](image[None]))[0].argmax(axis=-1)
+        pairs = Counter(
+            (NAMES[true], NAMES[said])
+            for true, said in zip(truth.ravel(), guess.ravel(), strict=True)
+            if true not in (said, IGNORE)
+        )
+        ((true, taken), number) = pairs.most_common(1)[0]
+        assert marked.caption == f"{true} as {taken}:\n{number / (truth != IGNORE).sum():.1%} of the pixels"
+        pixels = (truth == NAMES.index(true)) & (guess == NAMES.index(taken))
+        assert ((marked.image == rgb(WRONG)).all(axis=-1) == pixels).all()
+        for one, name in ((for_taken, taken), (for_true, true)):
+            assert one.caption == f"for {name}\nin these pixels"
+            expected = heat_by_hand(opened, image, NAMES.index(name), pixels)
+            np.testing.assert_allclose(one.overlay, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_gradcam_looks_at_any_layer(trained: Run, tmp_path: Path) -> None:
+    name = "1.Branches/paths.1.2.Conv2DTranspose"
+    pictures = []
+    for options in ([], ["--layer", BOTTOM], ["--layer", name], ["--mistakes", "--layer", name]):
+        image = [] if "--mistakes" in options else ["2"]
+        path = tmp_path / f"{len(pictures)}.png"
+        code, output = run_command("show", "gradcam", str(trained.path), *image, *options, "-o", str(path))
+        assert code == 0, output
+        pictures.append(path.read_bytes())
+    assert pictures[0] == pictures[1]
+    assert len(set(pictures)) == 3
+    for layer, message in (("3.Conv2D", "has no layer `3.Conv2D`"), ("2.Conv", "has no layer `2.Conv`")):
+        code, output = run_command("show", "gradcam", str(trained.path), "2", "--layer", layer)
+        assert (code, message in output) == (2, True), output
+
+
+def test_the_report_shows_grad_cam_beside_the_worst_masks(trained: Run, tmp_path: Path) -> None:
+    text = write_report(open_run(trained), path=tmp_path / "report.html").read_text()
+    assert f"<code>{BOTTOM}</code>" in text
+    cards = text.split('<ul class="masks">')[1].split("</ul>")[0].split("<li")[1:]
+    assert cards
+    for card in cards:
+        (taken,) = re.findall(r'taken for</span> <strong class="bad">(\w+)</strong>', card)
+        assert f"<figcaption>for {taken}</figcaption>" in card
+        assert card.count("<img") == 5
 
 
 def broken(folder: Path) -> None:
