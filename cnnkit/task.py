@@ -86,6 +86,9 @@ class Figure:
         return f"{100 * value:+.2f} points" if self.is_share else f"{value:+.4f}"
 
 
+#: The column of metrics.csv that, as `training.monitor`, keeps the last epoch.
+EPOCH = "epoch"
+
 #: What every network is trained to lower.
 LOSS = Figure("loss", "loss", larger_is_better=False)
 

@@ -7,7 +7,7 @@ from cnnkit.config.reports import Report
 from cnnkit.config.training import TrainingConfig
 from cnnkit.format.explain import Path
 from cnnkit.format.similar import suggestion
-from cnnkit.task import Task
+from cnnkit.task import EPOCH, Task
 
 #: The columns of metrics.csv that are no metrics.
 _OTHER_COLUMNS = ("epoch", "seconds", "images_per_second")
@@ -28,7 +28,7 @@ def check_training(training: TrainingConfig, data: DataConfig, task: Task, repor
             report(path, f"`{name}` is a column of metrics.csv already; give this metric another `name`")
     known = [*measured, *(f"val_{name}" for name in measured)]
     monitors: list[tuple[Path, str]] = []
-    if training.monitor is not None:
+    if training.monitor is not None and training.monitor != EPOCH:
         monitors.append((("training", "monitor"), training.monitor))
     if training.plateau is not None:
         place: Path = ("training", "schedule", type(training.plateau).__name__, "monitor")

@@ -120,8 +120,9 @@ class TrainingConfig(StrictModel):
     monitor: str | None = Field(
         default=None,
         description="The metric that chooses the best epoch, whose weights model.keras holds, such as `val_loss` or "
-        "`val_auc`. Ties go to the smaller loss, then to the earlier epoch. By default `val_accuracy`; without "
-        "validation images, the last epoch.",
+        "`val_auc`. Ties go to the smaller loss, then to the earlier epoch. `epoch` keeps the last one, as suits a "
+        "rate that falls to 0 where the validation images are few or unlike others. By default `val_accuracy`; "
+        "without validation images, the last epoch.",
     )
     label_smoothing: Rate = Field(
         default=0.0, description="Share of each training label spread over all classes; validation is not smoothed."

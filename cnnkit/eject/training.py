@@ -87,7 +87,7 @@ def write_training(
         text.functions.append(copied("cnnkit.training.schedules", ["EpochRate"]) + "\n")
         text.callbacks.append("EpochRate()")
     monitor = Monitor.of_config(training, task)
-    chooses = validated or not monitor.metric.startswith("val_")
+    chooses = not monitor.keeps_last and (validated or not monitor.metric.startswith("val_"))
     if chooses:
         text.functions.append(_best_model(monitor))
     text.callbacks.append("BestModel()" if chooses else "keras.callbacks.ModelCheckpoint(BEST)")

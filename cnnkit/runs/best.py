@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from cnnkit.errors import CnnkitError
+from cnnkit.task import EPOCH
 
 if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
@@ -54,6 +55,11 @@ class Monitor:
         return asdict(self)
 
     @property
+    def keeps_last(self) -> bool:
+        """Whether no epoch is the best one, and the last is kept."""
+        return self.metric == EPOCH
+
+    @property
     def tie_breaker(self) -> str:
         """The column that decides between epochs with the same value, the smaller the better."""
         return "val_loss" if self.metric.startswith("val_") else "loss"
@@ -65,8 +71,11 @@ class Monitor:
             rows: One mapping per epoch, as in metrics.csv.
 
         Returns:
-            None where no row has a finite value of the metric, as without a validation split.
+            None where no row has a finite value of the metric, as without a validation split, and where the last
+            epoch is kept whatever it brings.
         """
+        if self.keeps_last:
+            return None
         measured = [row for row in rows if _is_finite(row.get("epoch")) and _is_finite(row.get(self.metric))]
         return int(min(measured, key=self._rank)["epoch"] or 0) if measured else None
 

@@ -298,7 +298,7 @@ class Keeper(keras.callbacks.Callback):
         return {name: logs[name] for name in names}
 
     def _show(self, row: dict[str, Any]) -> None:
-        shown = dict.fromkeys((*self._names, self.monitor.metric))
+        shown = dict.fromkeys(self._names if self.monitor.keeps_last else (*self._names, self.monitor.metric))
         measured = [f"{name} {row[name]:.4f}" for name in shown if name in row]
         recent = [past["seconds"] for past in self.rows[-5:]]
         left = (self.epochs - row["epoch"]) * sum(recent) / len(recent)

@@ -38,6 +38,7 @@ ROWS: list[dict[str, float | None]] = [
         (Monitor("auc", "max"), 3),
         (Monitor("auc", "min"), 4),
         (Monitor("val_f1_score", "max"), None),
+        (Monitor("epoch", "max"), None),
     ],
 )
 def test_the_best_value_then_the_smaller_loss_then_the_earlier_epoch(monitor: Monitor, best: int | None) -> None:
@@ -136,6 +137,8 @@ def test_the_model_of_the_epoch_that_the_metric_chooses_is_kept(monkeypatch: pyt
     assert kept(Monitor("val_auc", "max")) == [1, 2, 3]
     # Nothing measures it: the last epoch.
     assert kept(Monitor("val_f1_score", "max")) == [1, 2, 3, 4]
+    # The config asks for it.
+    assert kept(Monitor("epoch", "max")) == [1, 2, 3, 4]
 
 
 def test_a_script_keeps_the_epoch_that_a_run_keeps() -> None:
@@ -152,6 +155,8 @@ def test_a_script_keeps_the_epoch_that_a_run_keeps() -> None:
         tie = "val_loss" if monitor.startswith("val_") else "loss"
         assert f'score = {sign}logs["{monitor}"], -logs["{tie}"]' in "".join(text.functions)
         assert text.callbacks[-1] == "BestModel()"
+    last = write_training(parsed("{monitor: epoch}"), TASK, parts, "False", True, ())
+    assert last.callbacks[-1].startswith("keras.callbacks.ModelCheckpoint(BEST)")
 
 
 @pytest.mark.long
