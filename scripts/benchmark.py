@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import augmentation, configs, evaluation, figures, networks, scaling, throughput
+from benchmarks import augmentation, configs, evaluation, figures, networks, scaling, throughput, unet
 from benchmarks.pool import CONTESTANT, BenchmarkError, Measured
 
 from cnnkit.config import shipped
@@ -70,6 +70,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     one = command("configs", "Every shipped config in cnnkit and in plain Keras.", 3200)
     known = shipped.with_known_data()
     one.add_argument("--configs", nargs="+", choices=known, default=known, metavar="NAME")
+    command("unet", "The U-Net of unet_camvid in cnnkit and in plain Keras.", 128)
     one = command("scaling", "Time and memory against data-set size, image size and batch size.", 2000, repeats=3)
     one.add_argument("--series", nargs="+", choices=SERIES, default=list(SERIES))
     command("evaluation", "The pass of `cnnkit eval` over its images against `model.predict`.", 10_000)
@@ -90,6 +91,9 @@ def run(arguments: argparse.Namespace) -> str:
     elif arguments.command == "configs":
         found = configs.measure(arguments.configs, images, repeats)
         text = configs.markdown(found)
+    elif arguments.command == "unet":
+        found = unet.measure(images, repeats)
+        text = unet.markdown(found)
     elif arguments.command == "scaling":
         found = scaling.measure(arguments.series, images, repeats)
         text = scaling.markdown(found)

@@ -18,6 +18,14 @@ LARGE_IMAGE = 128
 LARGE_BATCH = 32
 LARGE_BATCHES = 2
 
+#: No validation, and nothing that acts between epochs.
+WITHIN_EPOCHS = (
+    "data.validation=0",
+    "training.schedule=null",
+    "training.warmup_epochs=0",
+    "training.early_stopping=null",
+)
+
 
 def measure(names: list[str], images: int, repeats: int) -> dict[str, Any]:
     """All figures, as JSON holds them.
@@ -37,10 +45,9 @@ def measure(names: list[str], images: int, repeats: int) -> dict[str, Any]:
 def overrides_for(loaded: LoadedConfig, images: int) -> tuple[list[str], int]:
     """What both sides change in a config, and how many images a repeat has.
 
-    No validation, and nothing that acts between epochs; the rest runs as it is written.
+    The rest runs as it is written.
     """
-    overrides = ["data.validation=0", "training.schedule=null", "training.warmup_epochs=0"]
-    overrides.append("training.early_stopping=null")
+    overrides = list(WITHIN_EPOCHS)
     if loaded.info.shape[0] > LARGE_IMAGE:
         overrides.append(f"data.batch_size={LARGE_BATCH}")
         images = LARGE_BATCHES * LARGE_BATCH

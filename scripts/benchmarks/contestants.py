@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def _kinds() -> dict[str, Any]:
-    from benchmarks import cnnkit_side, keras_side, products, torch_side
+    from benchmarks import cnnkit_side, keras_side, keras_unet, products, torch_side
 
     return {
         "images": cnnkit_side.images,
@@ -31,6 +31,7 @@ def _kinds() -> dict[str, Any]:
         "cnnkit-evaluation": cnnkit_side.evaluation,
         "keras": keras_side.tutorial_script,
         "keras-config": keras_side.config_script,
+        "keras-unet": keras_unet.script,
         "keras-predict": keras_side.predict_script,
         "torch": torch_side.training_loop,
         "numpy-product": products.numpy_products,

@@ -81,3 +81,40 @@ def read_aligned(path: str) -> tuple[Any, Any]:
         images = empty_images(shape[0], (shape[1], shape[2], shape[3]))
         stream.readinto(images.reshape(-1).data)
     return images, np.load(f"{path}.labels.npy").astype(np.int64)
+
+
+def write_pairs(folder: Path, data: dict[str, Any], count: int) -> str:
+    """Random images and masks of the size that a config's `data` names, as the PNG files of a folder and as arrays.
+
+    Args:
+        folder: Gets `train/`, `test/` and `classes.txt`, and the arrays.
+        data: With `shape`, `classes` and `ignore`, as a config has them.
+
+    Returns:
+        The path that `read_pairs` takes.
+    """
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    height, width, channels = data["shape"]
+    images = random.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
+    # Squares of 20 pixels, each of one class.
+    squares = random.integers(0, data["classes"], (count, -(-height // 20), -(-width // 20)), dtype=np.uint8)
+    masks = squares.repeat(20, 1).repeat(20, 2)[:, :height, :width]
+    masks[:, 0] = data["ignore"]
+    # One pair to test on, or cnnkit would hold back some of the others.
+    for split, chosen in (("train", slice(None)), ("test", slice(1))):
+        for kind, pictures in (("images", images), ("masks", masks)):
+            (folder / split / kind).mkdir(parents=True)
+            for number, pixels in enumerate(pictures[chosen]):
+                Image.fromarray(pixels).save(folder / split / kind / f"{number:04}.png", compress_level=1)
+    (folder / "classes.txt").write_text("".join(f"class {number}\n" for number in range(data["classes"])), "utf-8")
+    path = str(folder / "pairs")
+    np.savez(f"{path}.npz", images=images, masks=masks)
+    return path
+
+
+def read_pairs(path: str) -> tuple[Any, Any]:
+    """Images, uint8 [n, height, width, channels], and masks, uint8 [n, height, width]."""
+    with np.load(f"{path}.npz") as arrays:
+        return arrays["images"], arrays["masks"]

@@ -245,6 +245,38 @@ def test_contestants_that_do_not_do_the_same_are_an_error() -> None:
         run_notes([ours, other])
 
 
+def test_plain_keras_has_the_layers_of_the_unet_config(tmp_path: Path) -> None:
+    """As many weights of each shape, and pairs of the size that the config names."""
+    import yaml
+    from benchmarks import images, keras_unet, unet
+
+    from cnnkit.config import shipped
+    from cnnkit.config.load import load_config
+    from cnnkit.training.model import build_model
+
+    file = shipped.find(unet.CONFIG)
+    path = images.write_pairs(tmp_path, yaml.safe_load(file.read_text(encoding="utf-8"))["data"], 2)
+    loaded = load_config(str(file), (f"data.folder={tmp_path}", "training.dtype_policy=float32"))
+    pictures, masks = images.read_pairs(path)
+    height, width, _ = loaded.info.shape
+    assert pictures.shape[1] <= height
+    assert set(np.unique(masks)) <= {*range(loaded.info.classes), loaded.info.target.ignore}
+    plain = keras_unet.network(pictures, (height, width), loaded.info.classes)
+    ours = build_model(loaded.config, loaded.steps, loaded.info.target, None)
+    shapes = sorted(tuple(weight.shape) for weight in ours.weights)
+    # The normalization of plain Keras keeps mean, variance and a count as weights.
+    assert sorted(tuple(weight.shape) for weight in plain.weights) == sorted([*shapes, (3,), (3,), ()])
+
+
+def test_the_unet_table_has_the_ratio() -> None:
+    from benchmarks import unet
+
+    contestants = [measured("cnnkit", [4.0, 4.0], [2.0, 3.0]), measured("plain Keras", [6.0, 5.0], [4.0, 5.0])]
+    text = unet.markdown({"images": 100, "repeats": 2, "contestants": contestants})
+    assert "| cnnkit | 50.0 | 40 (40 to 40) | 1 MiB |" in text
+    assert "| plain Keras / cnnkit | 1.38 (1.25 to 1.50) | 2.00 |" in text
+
+
 def test_the_throughput_table_has_the_share_of_the_product() -> None:
     from benchmarks import throughput
     from benchmarks.products import product_flop
