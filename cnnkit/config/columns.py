@@ -121,6 +121,7 @@ class _LabelList:
         found = given if given is not None else sorted({same_for(label) for cell in cells for label in _labels(cell)})
         if not found:
             raise DataProblem(f"no row of the column `{self.column}` has a label", "target")
+        _refuse_separators(found, "class_names")
         return tuple(map(printable, found))
 
     def value(self, cells: Cells, names: Sequence[str]) -> tuple[float, ...]:
@@ -140,6 +141,7 @@ class _LabelColumns:
 
     def __init__(self, columns: Sequence[str], named: bool) -> None:
         _refuse_names(named, "each label has a column, whose name is its own")
+        _refuse_separators(columns, "target")
         self.columns = columns
 
     def names(self, rows: Sequence[Cells], given: Sequence[str] | None) -> tuple[str, ...]:
@@ -228,6 +230,17 @@ def _never_marked(values: Sequence[Value], names: Sequence[str]) -> list[str]:
         assert not isinstance(value, int)
         marked = [was or bool(mark) for was, mark in zip(marked, value, strict=True)]
     return [name for name, was in zip(names, marked, strict=True) if not was]
+
+
+def _refuse_separators(labels: Sequence[str], field: str) -> None:
+    """Refuses labels that could not be told from two."""
+    for label in labels:
+        if SEPARATOR in label:
+            raise DataProblem(
+                f"the label `{printable(label)}` holds `{SEPARATOR}`, which stands between the labels of an image in "
+                "tables and in predictions.csv; give it another name",
+                field,
+            )
 
 
 def _refuse_names(named: bool, reason: str) -> None:

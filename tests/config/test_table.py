@@ -154,6 +154,18 @@ def test_classes_are_sorted_as_text_and_compared_as_they_look(tmp_path: Path) ->
     assert given_order.notes == ("no image has `11`",)
 
 
+@pytest.mark.parametrize(
+    ("fields", "argument"),
+    [({"target": ["cat", "dog;wolf"]}, "target"), ({"class_names": ["cat", "dog;wolf"]}, "class_names")],
+)
+def test_a_label_with_what_stands_between_labels_is_refused(
+    tmp_path: Path, fields: dict[str, Any], argument: str
+) -> None:
+    problem = refused(written(tmp_path, "image,label,cat,dog;wolf\na.png,cat,1,0\nb.png,,0,1\n"), Labels, **fields)
+    assert problem.argument == argument
+    assert "`dog;wolf` holds `;`" in problem.message
+
+
 def test_labels_of_one_cell_and_of_columns_are_the_same(tmp_path: Path) -> None:
     text = "image,label,cat,dog\na.png,dog; cat,1,1\nb.png,,0,False\nc.png,cat;,1.0,0\n"
     file = written(tmp_path, text, "abc")

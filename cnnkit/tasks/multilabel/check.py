@@ -67,8 +67,8 @@ def _check_thresholds(thresholds: float | list[float] | str, parts: Parts, info:
     if isinstance(thresholds, list) and len(thresholds) != info.classes:
         report(path, f"expected {info.classes} thresholds, one per label, got {len(thresholds)}")
     data = parts.data
-    # The splits of a table or of folders are known when it is read; those of a share are known here.
-    if thresholds == "validation" and not (data.validation or data.splits.validation or data.split):
+    # Where it is 0, rows of a table that are for validation are not used either.
+    if thresholds == "validation" and not (data.validation or data.splits.validation):
         report(path, "`validation` needs validation images, but `data.validation` is 0; give a number instead")
 
 

@@ -98,6 +98,7 @@ def problems_of(
     activation: str = "sigmoid",
     loss: str = "BinaryCrossentropy",
     metric: str = "AUC",
+    split: str = "null",
 ) -> list[str]:
     """What is wrong with a config, each with its line."""
     file = folder / "net.yaml"
@@ -106,6 +107,7 @@ task: {{multilabel: {{thresholds: {thresholds}}}}}
 data:
   table: {write_digits(folder, 20)}
   target: [odd, above_four]
+  split: {split}
   validation: 0
 model:
   layers:
@@ -127,10 +129,10 @@ def test_what_is_for_one_class_is_refused_at_its_line(tmp_path: Path) -> None:
     )
     expected = {
         1: "expected 2 thresholds",
-        9: "use a sigmoid",
-        11: "no loss of several labels",
-        12: "one class per image",
-        13: "weights are for one class",
+        10: "use a sigmoid",
+        12: "no loss of several labels",
+        13: "one class per image",
+        14: "weights are for one class",
     }
     assert len(told) == len(expected)
     for line, words in expected.items():
@@ -143,6 +145,8 @@ def test_thresholds_that_are_no_shares_are_refused(tmp_path: Path, wrong: str) -
     assert any(text.startswith("1: expected a number between 0 and 1, a list") for text in told), told
 
 
-def test_thresholds_cannot_be_chosen_on_no_images(tmp_path: Path) -> None:
-    told = problems_of(tmp_path, "validation")
+@pytest.mark.parametrize("split", ["null", "split"])
+def test_thresholds_cannot_be_chosen_on_no_images(tmp_path: Path, split: str) -> None:
+    """`validation: 0` leaves rows for validation unused, too."""
+    told = problems_of(tmp_path, "validation", split=split)
     assert any(text.startswith("1: ") and "needs validation images" in text for text in told), told
