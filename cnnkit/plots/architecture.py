@@ -14,6 +14,7 @@ from cnnkit.format.base import shorten
 from cnnkit.format.shapes import format_shape
 from cnnkit.network.summary import Summary, summarize
 from cnnkit.plots.drawing import (
+    FONT,
     LINE_HEIGHT,
     POINTS,
     Box,
@@ -26,8 +27,8 @@ from cnnkit.plots.drawing import (
     text_width,
     wrapped,
 )
-from cnnkit.plots.network_boxes import FAMILIES, FONT, GAP, Boxes, Scale, families_of, shapes_of, swatch
-from cnnkit.plots.network_nodes import Tree
+from cnnkit.plots.network_boxes import FAMILIES, GAP, Boxes, Scale, families_of, shapes_of, swatch
+from cnnkit.plots.network_nodes import Tree, Valley, all_nodes
 from cnnkit.plots.network_panels import column, panel_box, shelves
 from cnnkit.plots.network_tree import ALL_BLOCKS, INNERMOST_MERGES, NOTHING, has_merges, tree
 from cnnkit.plots.style import figure_of, save
@@ -42,6 +43,9 @@ _MOST_SHRINKING_OF_A_CHAIN = 1.5
 _WIDTH_PER_ROW = 100.0
 #: Title and caption have at least this width, in points.
 _NARROWEST = 420.0
+
+#: The factor on volumes where levels lie below each other.
+_ZOOM_OF_LEVELS = 0.75
 
 _MARGIN = 14.0
 _HEADING = 13.0
@@ -65,8 +69,9 @@ def architecture_figure(loaded: LoadedConfig) -> Any:
     """The network of a config as a matplotlib figure.
 
     Feature maps are cuboids in oblique projection, vectors bars. Layers that keep the size are plates on the volume
-    before. Composites are drawn as forks and outlines; what comes several times in a row once, with how often. If a
-    page would be too small, blocks are drawn apart from the flow, once for each structure.
+    before. What goes down through smaller images and up again is drawn as a U, other composites as forks and outlines;
+    what comes several times in a row once, with how often. If a page would be too small, blocks are drawn apart from
+    the flow, once for each structure.
     """
     page = _page(loaded)
     figure = figure_of(page.width / POINTS, page.height / POINTS, constrained=False)
@@ -107,14 +112,17 @@ class _Page:
         inside = [node for panel in tree.panels.values() for node in panel.nodes]
         scale = Scale.of(list(shapes_of([*tree.nodes, *inside])))
         zoom = scale.zoom(list(shapes_of(inside)))
-        boxes, small = Boxes.of(scale, tree), Boxes.of(scale, tree, zoom)
+        has_levels = any(isinstance(node, Valley) for node in all_nodes([*tree.nodes, *inside]))
+        flow_zoom = _ZOOM_OF_LEVELS if any(isinstance(node, Valley) for node in tree.nodes) else 1.0
+        boxes, small = Boxes.of(scale, tree, flow_zoom), Boxes.of(scale, tree, zoom)
         flow = [boxes.box(node) for node in tree.nodes]
         panels = [panel_box(panel, small) for panel in tree.panels.values()]
         used = set(families_of([*tree.nodes, *inside]))
         candidates = []
         for body in _bodies(flow, panels):
             width = max(body.width, _NARROWEST, text_width(name, _HEADING, bold=True))
-            ending = (_legend(used, width), _caption(scale, zoom if panels else None, width))
+            caption = _caption(scale, zoom / flow_zoom if panels else None, has_levels, width)
+            ending = (_legend(used, width), caption)
             candidates.append(_stacked([_heading(name, _totals(summary), width), body, *ending], width))
         return min(candidates, key=lambda page: page.shrinking)
 
@@ -180,16 +188,20 @@ def _heading(name: str, totals: Sequence[str], width: float) -> Box:
     return _text_box([(name, _HEADING, True), *((line.strip(" ·"), size, False) for line in lines)], 8)
 
 
-def _caption(scale: Scale, zoom: float | None, width: float) -> Box:
+def _caption(scale: Scale, zoom: float | None, has_levels: bool, width: float) -> Box:
     """How to read the drawing.
 
     Args:
         zoom: The factor on volumes inside blocks that are drawn apart; None where there are none.
+        has_levels: Whether layers are written beside arrows.
     """
     text = (
         "Below each volume: the size of the output, the layer, its parameters. Layers that keep the size are plates "
-        f"on the volume before, their parameters in brackets. {scale.text()}"
+        "on the volume before, their parameters in brackets. "
     )
+    if has_levels:
+        text += "Beside arrows up and down: the layers that they stand for. "
+    text += scale.text()
     if zoom is not None:
         text += f" Inside blocks that are drawn apart, volumes have {zoom:.2g} of that size."
     return _text_box([(line, FONT, False) for line in wrapped(text.split(), " ", FONT, width)], 0)

@@ -16,6 +16,9 @@ Point = tuple[float, float]
 #: Points, the unit of fonts, in an inch.
 POINTS = 72
 
+#: Letters of what is written in a drawing, and of sizes, in points.
+FONT, SIZE_FONT = 7.0, 7.5
+
 #: A line of text is this many times as high as its font.
 LINE_HEIGHT = 1.3
 
@@ -90,6 +93,7 @@ class Box:
         enter: Where the line from the box before meets it.
         leave: Where the line to the next box starts.
         arrow: Whether the line that meets it has a head.
+        top: Where a line from above meets it; by default its middle.
     """
 
     width: float
@@ -99,10 +103,16 @@ class Box:
     leave: float
     shapes: tuple[Drawn | Placed, ...] = field(default=(), repr=False)
     arrow: bool = True
+    top: Point | None = None
 
     @property
     def height(self) -> float:
         return self.up + self.down
+
+    @property
+    def crown(self) -> Point:
+        """`top`, or its default."""
+        return (self.width / 2, self.up) if self.top is None else self.top
 
 
 @dataclass(frozen=True)

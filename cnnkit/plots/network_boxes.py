@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cnnkit.format.shapes import Shape
 from cnnkit.plots.drawing import (
+    FONT,
     LINE_HEIGHT,
+    SIZE_FONT,
     Box,
     Circle,
     Drawn,
@@ -22,7 +24,8 @@ from cnnkit.plots.drawing import (
     chain,
     text_width,
 )
-from cnnkit.plots.network_nodes import Fork, Group, Node, Structure, Tree, Volume
+from cnnkit.plots.network_nodes import Fork, Group, Node, Structure, Tree, Valley, Volume, all_nodes, extents
+from cnnkit.plots.network_valley import Parts, valley_box
 from cnnkit.plots.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW
 
 #: Each kind of layer: its colour and what the legend calls it.
@@ -38,8 +41,6 @@ FAMILIES = {
     "dropout": (SKY, "dropout or noise"),
 }
 
-FONT = 7.0
-SIZE_FONT = 7.5
 TITLE_FONT = 8.0
 
 #: Points between the volumes of a chain, for the arrow.
@@ -66,13 +67,6 @@ _READABLE = 7.0
 
 _SYMBOLS = {"add": "+", "multiply": "×", "concatenate": "∥"}
 _RADIUS = 6.5
-
-
-def extents(shape: Shape, channels_first: bool) -> tuple[int, int, int] | None:
-    """Height, width and channels of an image; None for what is drawn as a vector."""
-    if len(shape) != 3:
-        return None
-    return (shape[1], shape[2], shape[0]) if channels_first else (shape[0], shape[1], shape[2])
 
 
 @dataclass(frozen=True)
@@ -134,29 +128,18 @@ class Scale:
 
 def shapes_of(nodes: Sequence[Node]) -> Iterator[tuple[Shape, bool]]:
     """The shapes of all volumes, each with whether its channels come first."""
-    for node in nodes:
+    for node in all_nodes(nodes):
         if isinstance(node, Volume):
             yield node.shape, node.channels_first
-        elif isinstance(node, Fork):
-            for path in node.paths:
-                yield from shapes_of(path)
-        else:
-            yield from shapes_of(node.nodes)
 
 
 def families_of(nodes: Sequence[Node]) -> Iterator[str]:
     """The kinds of layers that are drawn."""
-    for node in nodes:
-        if isinstance(node, Fork):
-            for path in node.paths:
-                yield from families_of(path)
-            yield from families_of([node.tail])
-        elif isinstance(node, Group):
-            yield from families_of(node.nodes)
-        else:
-            if node.family is not None:
-                yield node.family
-            yield from (plate.family for plate in node.plates)
+    for node in all_nodes(nodes):
+        for volume in [node] if isinstance(node, Volume) else node.labels:
+            if volume.family is not None:
+                yield volume.family
+            yield from (plate.family for plate in volume.plates)
 
 
 class Boxes:
@@ -179,6 +162,8 @@ class Boxes:
     def box(self, node: Node) -> Box:
         if isinstance(node, Volume):
             return self._volume(node)
+        if isinstance(node, Valley):
+            return valley_box(node, Parts(self.box, self.chain, self._arrow_label, _sign, _RADIUS, GAP))
         return self._fork(node) if isinstance(node, Fork) else self._group(node)
 
     def chain(self, nodes: Sequence[Node]) -> Box:
@@ -187,7 +172,7 @@ class Boxes:
     def _volume(self, node: Volume) -> Box:
         """A cuboid, a bar or plates alone, and below it the label."""
         lines = self._label(node)
-        body, width, height = self._body(node)
+        body, width, height, top = self._body(node)
         wide = max([width, *(_line_width(line) for line in lines)])
         left = (wide - width) / 2
         down = height / 2
@@ -197,10 +182,11 @@ class Boxes:
             y -= _LINE / 2
             shapes += _line(line, wide / 2, y)
             y -= _LINE / 2
-        return Box(wide, down, -y, left, left + width, tuple(shapes), arrow=bool(body))
+        crown = (wide / 2, top)
+        return Box(wide, down, -y, left, left + width, tuple(shapes), arrow=bool(body), top=crown)
 
-    def _body(self, node: Volume) -> tuple[list[Drawn], float, float]:
-        """The slabs of a volume, centred on the axis, with their width and height."""
+    def _body(self, node: Volume) -> tuple[list[Drawn], float, float, float]:
+        """The slabs of a volume, centred on the axis, with their width and height, and the edge above their middle."""
         sizes = extents(node.shape, node.channels_first)
         if sizes is None:
             height, right, rise, thickness = self._scale.bar(math.prod(node.shape)) * self._zoom, 2.0, 1.6, _BAR
@@ -211,7 +197,7 @@ class Boxes:
         slabs = [] if node.family is None else [(node.family, thickness)]
         slabs += [(plate.family, _PLATE) for plate in node.plates]
         if not slabs:
-            return [], 0, 0
+            return [], 0, 0, 0
         shapes: list[Drawn] = []
         x, y = 0.0, -(height + rise) / 2
         # The large face on the right shows what the volume is.
@@ -219,7 +205,9 @@ class Boxes:
         for family, thick in slabs:
             shapes += _cuboid(x, y, thick, height, right, rise, (FAMILIES[family][0], main))
             x += thick
-        return shapes, x + right, height + rise
+        # The edge rises from the front's upper left corner to the back's.
+        edge = (height - rise) / 2 + rise * min(1, (x + right) / 2 / right)
+        return shapes, x + right, height + rise, edge
 
     def _label(self, node: Volume) -> list[_Line]:
         """The lines below a volume."""
@@ -232,6 +220,18 @@ class Boxes:
         lines += [_Line(text) for text in node.notes]
         lines += [_Line(plate.text, plate.family) for plate in node.plates if plate.text]
         return lines
+
+    def _arrow_label(self, nodes: Sequence[Volume]) -> Box:
+        """What is written beside an arrow that stands for layers, below the axis."""
+        lines = []
+        for node in nodes:
+            size, *further = self._label(node)
+            lines += [size, *(replace(name, family=node.family) for name in further[:1]), *further[1:]]
+        width = max(_line_width(line) for line in lines)
+        shapes: list[Drawn] = []
+        for number, line in enumerate(lines):
+            shapes += _line(line, width / 2, -(number + 0.5) * _LINE)
+        return Box(width, 0, len(lines) * _LINE, 0, width, tuple(shapes))
 
     def _group(self, node: Group) -> Box:
         """An outline around a chain, with its title and notes above."""
@@ -286,9 +286,7 @@ class Boxes:
             shapes.append(Line(((2.0, 0.0), (2.0, level), (left + lane.enter, level)), lane.arrow))
             shapes.append(Line(((left + lane.leave, level), *final), arrow=True))
             shapes.append(Placed(lane, left, level))
-        shapes.append(Circle(((merge, 0.0),), _RADIUS))
-        if node.merge in _SYMBOLS:
-            shapes.append(Text(((merge, 0.0),), _SYMBOLS[node.merge], 9, align="center"))
+        shapes += [replace(shape, points=((merge, 0.0),)) for shape in _sign(node.merge)]
         x = merge + _RADIUS + 2
         leave = x + tail.leave
         if tail.arrow:
@@ -309,6 +307,12 @@ class _Line:
     text: str
     family: str | None = None
     bold: bool = False
+
+
+def _sign(merge: str) -> list[Circle | Text]:
+    """A merge's sign around a point."""
+    circle = Circle(((0.0, 0.0),), _RADIUS)
+    return [circle, Text(((0.0, 0.0),), _SYMBOLS[merge], 9, align="center")] if merge in _SYMBOLS else [circle]
 
 
 _SWATCH = 7.0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cnnkit.format.shapes import Shape, format_shape
-from cnnkit.layers import LAYERS
+from cnnkit.layers import LAYERS, geometry
 from cnnkit.layers.base import Layer
 from cnnkit.layers.composite import PaddedChannels
 from cnnkit.layers.resolved import Resolved
@@ -77,6 +78,14 @@ class Fork:
     merge: str
     tail: Volume
 
+    @property
+    def inner(self) -> tuple[tuple[Node, ...], ...]:
+        return self.paths
+
+    @property
+    def labels(self) -> tuple[Volume, ...]:
+        return (self.tail,)
+
 
 @dataclass(frozen=True)
 class Group:
@@ -97,8 +106,88 @@ class Group:
     times: int = 1
     is_block: bool = False
 
+    @property
+    def inner(self) -> tuple[tuple[Node, ...], ...]:
+        return (self.nodes,)
 
-Node = Volume | Fork | Group
+    @property
+    def labels(self) -> tuple[Volume, ...]:
+        return ()
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A path across a level, to where it meets what comes up from below.
+
+    Attributes:
+        nodes: What is on it; nothing where it hands on what it gets.
+        merge: The merge's name.
+        tail: The merge's name and size as a volume of plates only.
+        notes: The blocks that begin with it.
+    """
+
+    nodes: tuple[Node, ...]
+    merge: str
+    tail: Volume
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One size of a network that goes down and up again.
+
+    Attributes:
+        left: What is passed on the way down; at the lowest level all of it.
+        right: What is passed on the way up.
+        skip: Between the two.
+        down: Layers on the arrow that leads here from the level above.
+        up: Layers on the arrow that leads here from the level below.
+    """
+
+    left: tuple[Node, ...]
+    right: tuple[Node, ...] = ()
+    skip: Skip | None = None
+    down: tuple[Volume, ...] = ()
+    up: tuple[Volume, ...] = ()
+
+
+@dataclass(frozen=True)
+class Valley:
+    """A network, or a part of one, that goes down through smaller images and up again.
+
+    Attributes:
+        levels: From the top to the bottom.
+        followed: Whether something comes after it.
+    """
+
+    levels: tuple[Level, ...]
+    followed: bool
+
+    @property
+    def inner(self) -> tuple[tuple[Node, ...], ...]:
+        """The nodes that are drawn, in their order on each level."""
+        skips = [level.skip.nodes if level.skip else () for level in self.levels]
+        return tuple(
+            nodes for level, skip in zip(self.levels, skips, strict=True) for nodes in (level.left, skip, level.right)
+        )
+
+    @property
+    def labels(self) -> tuple[Volume, ...]:
+        """What is written, and drawn only as far as it has plates."""
+        tails = [level.skip.tail for level in self.levels if level.skip]
+        return (*tails, *(volume for level in self.levels for volume in (*level.down, *level.up)))
+
+
+Node = Volume | Fork | Group | Valley
+
+
+def all_nodes(nodes: Sequence[Node]) -> Iterator[Node]:
+    """Nodes, and those inside them at any depth."""
+    for node in nodes:
+        yield node
+        if not isinstance(node, Volume):
+            for inner in node.inner:
+                yield from all_nodes(inner)
 
 
 @dataclass
@@ -124,6 +213,19 @@ class Tree:
 
     nodes: tuple[Node, ...]
     panels: dict[Structure, Panel]
+
+
+def extents(shape: Shape, channels_first: bool) -> tuple[int, int, int] | None:
+    """Height, width and channels of an image; None for what is drawn as a vector."""
+    if len(shape) != 3:
+        return None
+    return (shape[1], shape[2], shape[0]) if channels_first else (shape[0], shape[1], shape[2])
+
+
+def channels_first_after(layer: Layer, before: bool) -> bool:
+    """Whether the channels come first in a layer's output, where they do or do not in what arrives."""
+    order = geometry.CHANNELS_FIRST if before else geometry.CHANNELS_LAST
+    return layer.order_behind(order)[0] == geometry.CHANNELS_FIRST[0]
 
 
 def family(layer: Layer) -> str:
@@ -163,6 +265,14 @@ def volume_of(step: Step, channels_first: bool) -> Volume:
     plates = () if activation in (None, "linear") else (Plate("activation"),)
     notes = parameters_text(layer, step.input_shape)
     return Volume(step.output_shape, channels_first, family(layer), _title(layer), notes, plates)
+
+
+def merge_of(step: Step, channels_first: bool) -> Volume:
+    """A merge's name and its activation as a volume of plates only."""
+    layer = step.layer
+    assert isinstance(layer, Resolved)
+    plates = () if layer.activation == "linear" else (Plate("activation", layer.activation),)
+    return Volume(step.output_shape, channels_first, None, (layer.merge,), plates=plates)
 
 
 def _title(layer: Layer) -> tuple[str, ...]:

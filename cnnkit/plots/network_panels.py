@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from cnnkit.format.base import shorten
 from cnnkit.format.shapes import format_shape
-from cnnkit.plots.drawing import LINE_HEIGHT, Box, Drawn, Line, Outline, Placed, Text, text_width
-from cnnkit.plots.network_boxes import FONT, Boxes
+from cnnkit.plots.drawing import FONT, LINE_HEIGHT, Box, Drawn, Line, Outline, Placed, Text, text_width
+from cnnkit.plots.network_boxes import Boxes
 from cnnkit.plots.network_nodes import Group, Node, Panel
 
 _TITLE = 9.0

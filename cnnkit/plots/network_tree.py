@@ -9,22 +9,22 @@ from dataclasses import replace
 from typing import Any
 
 from cnnkit.format.shapes import Shape, format_shape
-from cnnkit.layers import geometry
-from cnnkit.layers.base import Layer
 from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.composite import Repeat
 from cnnkit.layers.resolved import Resolved
 from cnnkit.layers.stack import Step
+from cnnkit.plots.network_levels import Levels, valleys
 from cnnkit.plots.network_nodes import (
     Fork,
     Group,
     Node,
     Panel,
-    Plate,
     Structure,
     Tree,
     Volume,
+    channels_first_after,
     is_plate,
+    merge_of,
     parameters_text,
     plate_of,
     volume_of,
@@ -108,12 +108,6 @@ def has_merges(steps: Sequence[Step]) -> bool:
     return any(_merges(step) for step in _all_steps(steps))
 
 
-def _channels_first_after(layer: Layer, before: bool) -> bool:
-    """Whether the channels come first in a layer's output, where they do or do not in what arrives."""
-    order = geometry.CHANNELS_FIRST if before else geometry.CHANNELS_LAST
-    return layer.order_behind(order)[0] == geometry.CHANNELS_FIRST[0]
-
-
 def _is_block(step: Step) -> bool:
     return isinstance(step.layer, Resolved) and isinstance(step.layer.written, BlockCall)
 
@@ -130,9 +124,22 @@ class _Builder:
         self, steps: Sequence[Step], channels_first: bool, before: Sequence[Node] = (), outermost: bool = False
     ) -> tuple[Node, ...]:
         """The nodes of layers in order; equal composites in a row become one."""
+        if valleys(steps, channels_first) == 1 and (outermost or not self._folds_valley(steps, channels_first)):
+            levels = Levels(self._plain, self._folds)
+            valley, after, channels_first = levels.valley(steps, channels_first, before, outermost)
+            return (valley, *self._plain(after, channels_first, (), outermost))
+        return self._plain(steps, channels_first, before, outermost)
+
+    def _folds_valley(self, steps: Sequence[Step], channels_first: bool) -> bool:
+        return any(self._folds(step) for step in steps if valleys([step], channels_first))
+
+    def _plain(
+        self, steps: Sequence[Step], channels_first: bool, before: Sequence[Node] = (), outermost: bool = False
+    ) -> tuple[Node, ...]:
+        """The same where no single one of them goes down and up again."""
         nodes = list(before)
         for step, times in _runs(steps):
-            after = _channels_first_after(step.layer, channels_first)
+            after = channels_first_after(step.layer, channels_first)
             if isinstance(step.layer, Resolved):
                 _append(nodes, _times(self._resolved(step, channels_first, outermost), times, [step]))
             elif is_plate(step):
@@ -169,7 +176,7 @@ class _Builder:
         panel = self.panels.setdefault(key, Panel(layer.kind, step, channels_first))
         panel.uses.append(step)
         notes = (*_repetitions(step), *parameters_text(layer, step.input_shape))
-        after = _channels_first_after(layer, channels_first)
+        after = channels_first_after(layer, channels_first)
         return [Volume(step.output_shape, after, "block", (), notes, panel=key)]
 
     def _opened(self, step: Step, channels_first: bool, outermost: bool = False) -> list[Node]:
@@ -178,6 +185,8 @@ class _Builder:
         assert isinstance(layer, Resolved)
         notes = parameters_text(layer, step.input_shape)
         if layer.merge is not None:
+            if valleys([step], channels_first):
+                return list(self.chain([step], channels_first))
             return [Group(layer.kind, notes, (self._fork(step, channels_first),))]
         if isinstance(layer.written, Repeat):
             return self._repeat(layer, channels_first)
@@ -205,7 +214,7 @@ class _Builder:
             rounds = list(same)
             nodes = self.chain(rounds[0], channels_first)
             for steps in rounds[0]:
-                channels_first = _channels_first_after(steps.layer, channels_first)
+                channels_first = channels_first_after(steps.layer, channels_first)
             if len(rounds) == 1:
                 for node in nodes:
                     _append(drawn, [node])
@@ -227,9 +236,7 @@ class _Builder:
             # The shortcut is drawn above the main path.
             parts.reverse()
         paths = tuple(self.chain(part.steps, channels_first) for part in parts)
-        plates = () if layer.activation == "linear" else (Plate("activation", layer.activation),)
-        after = _channels_first_after(layer, channels_first)
-        return Fork(paths, layer.merge, Volume(step.output_shape, after, None, (layer.merge,), plates=plates))
+        return Fork(paths, layer.merge, merge_of(step, channels_first_after(layer, channels_first)))
 
 
 def _runs(steps: Sequence[Step]) -> Iterator[tuple[Step, int]]:

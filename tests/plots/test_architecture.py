@@ -180,15 +180,19 @@ class TestTree:
         return tree(loaded.config.model.trace(loaded.info.shape, loaded.info.target.values), loaded.info.shape, detail)
 
     def test_nested_branches_are_forks_in_forks(self, tmp_path: Path) -> None:
-        outer = self.of(written(UNET, tmp_path)).nodes[2]
+        layers = (
+            "[{Branches: [[], [{Conv2D: {filters: 8, kernel_size: 1}}, {Branches: [[], [{Conv2D: {filters: 4, "
+            "kernel_size: 1}}]]}]]}, Flatten, {Dense: 10}]"
+        )
+        outer = self.of(written(f"{_HEAD}model: {{layers: {layers}}}\n", tmp_path)).nodes[1]
         assert isinstance(outer, Group)
         (fork,) = outer.nodes
         assert isinstance(fork, Fork)
-        assert (fork.merge, fork.paths[0], fork.tail.size) == ("concatenate", (), "32x32x32")
-        inner = fork.paths[1][2]
+        assert (fork.merge, fork.paths[0], fork.tail.size) == ("concatenate", (), "32x32x15")
+        inner = fork.paths[1][1]
         assert isinstance(inner, Group)
         assert isinstance(inner.nodes[0], Fork)
-        assert inner.notes == ("63,648 parameters",)
+        assert inner.notes == ("36 parameters",)
 
     def test_the_shortcut_is_above_the_main_path(self, tmp_path: Path) -> None:
         layers = "[{Residual: [{Conv2D: {filters: 8, kernel_size: 3, strides: 2, padding: same}}]}, Flatten, Dense: 10]"
