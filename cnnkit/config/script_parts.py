@@ -36,7 +36,9 @@ class ScriptParts:
         before_compiling: Lines of `main` that change `model`.
         weights: Lines that leave `class_weights`; none where all targets weigh the same.
         of_batch: The weights of a batch, an expression of `class_weights` and its `targets`.
-        result: The last lines of `main`, after `best`, the model of the best epoch, has been opened.
+        concluded: Lines after `best`, the model of the best epoch, has been opened; only where there are validation
+            images.
+        result: The last lines of `main`, after these.
     """
 
     targets: str
@@ -49,6 +51,7 @@ class ScriptParts:
     before_compiling: Sequence[str] = ()
     weights: Sequence[str] = ()
     of_batch: str = ""
+    concluded: Sequence[str] = ()
 
     def with_smoothed_training(self, share: float, parts: str) -> ScriptParts:
         """These, with labels that only the loss of training sees smoothed; for a share of 0, as they are.

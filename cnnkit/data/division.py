@@ -78,6 +78,22 @@ def at_random(size: int, share: float, seed: int, *, purpose: str = "test") -> t
 def by_labels(labels: Array, share: float, seed: int, *, purpose: str = "test") -> tuple[Array, Array]:
     """Divide images with any number of labels each into the rest and a part with about a share of every label.
 
+    Args:
+        labels: Zeros and ones [n, k].
+
+    Returns:
+        Rest and part, see `divide_labels`.
+
+    Raises:
+        CnnkitError: if no image would be left.
+    """
+    _check_left(len(labels), _held_out(len(labels), share), purpose)
+    return divide_labels(labels, share, seed)
+
+
+def divide_labels(labels: Array, share: float, seed: int) -> tuple[Array, Array]:
+    """Places of images, at random by the seed: the rest, and about a share of every label.
+
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011): again and again, the images of the label that has
     fewest left are dealt out, each to the side that lacks most of this label. Images without a label count as a label
     of their own, and a label that two images have is held to be lacked on both sides.
@@ -87,13 +103,9 @@ def by_labels(labels: Array, share: float, seed: int, *, purpose: str = "test") 
 
     Returns:
         Rest and part, both sorted int64 positions.
-
-    Raises:
-        CnnkitError: if no image would be left.
     """
     size = len(labels)
-    held_out = max(1, math.ceil(size * share - 1e-9))
-    _check_left(size, held_out, purpose)
+    held_out = _held_out(size, share)
     marks = np.column_stack([labels, ~labels.astype(bool).any(axis=1)]).astype(np.int64)
     counts = marks.sum(axis=0)
     held = np.where(counts > 1, np.clip(counts * share, 1, counts - 1), counts * share)
@@ -114,6 +126,11 @@ def by_labels(labels: Array, share: float, seed: int, *, purpose: str = "test") 
         order = order[~chosen]
     _share_out(marks, sides)
     return np.flatnonzero(sides == 0), np.flatnonzero(sides == 1)
+
+
+def _held_out(size: int, share: float) -> int:
+    """A share of so many images, rounded up; at least one."""
+    return max(1, math.ceil(size * share - 1e-9))
 
 
 def _share_out(marks: Array, sides: Array) -> None:

@@ -28,16 +28,18 @@ if TYPE_CHECKING:
 
 #: Names that a script may use beside those of its layers: what it defines itself, imports or copies.
 _RESERVED = {
-    "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "DATA", "EPOCHS", "FORMATS", "IGNORE",
+    "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "COLUMNS", "DATA", "EPOCHS", "FORMATS", "IGNORE",
     "IMAGE_SUFFIXES", "MASK_SUFFIXES", "MOST_PIXELS", "NAMED", "PADDING", "SEED", "SPLIT_WORDS", "SYSTEM_FOLDERS",
     "BadMask", "BestModel", "augment", "build_model", "divide", "draw_weights", "image_pairs", "image_paths", "load",
-    "load_test", "main", "mean", "measure_kernels", "moments", "on_class_numbers", "open_image", "open_mask", "order",
-    "read_image", "read_pair", "resized", "seed_of", "seeded", "smooth_training", "training_batches", "variance",
+    "load_test", "main", "marks", "mean", "measure_kernels", "moments", "normal", "on_class_numbers", "open_image",
+    "open_mask", "order", "read_image", "read_pair", "resized", "seed_of", "seeded", "smooth_training",
+    "training_batches", "variance",
     *IMPORTS,
 }  # fmt: skip
 _COPIED_FROM = (
     "cnnkit.augmentation.keras_layers",
     "cnnkit.images.files",
+    "cnnkit.data.division",
     "cnnkit.data.images",
     "cnnkit.layers.functions",
     "cnnkit.layers.keras_initializers",
@@ -258,5 +260,5 @@ def _main(
     own = ", ".join(f"{literal(name)}: {name}" for name in sorted(network.initializers))
     ours = f", custom_objects={{{own}}}" if own else ""
     body += ["", *wrapped(f"best = keras.models.load_model(BEST, compile=False{ours})")]
-    body += parts.result
+    body += [*(parts.concluded if data.validated else ()), *parts.result]
     return "\n".join(["def main():", *(("    " + line) if line else "" for line in body)])

@@ -99,7 +99,7 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
     elif test is None:
         lines += _held_out_test(source, target)
     if share:
-        lines.append(f'rest, held_out = divide({_divided(source, target)}, {share}, seed_of("split"))')
+        lines.append(f'rest, held_out = {target.dividing}({_divided(source, target)}, {share}, seed_of("split"))')
         lines.append(f"validation = {source.read('held_out')}")
         lines.append(f"train = {source.read('rest')}")
     else:
@@ -117,7 +117,7 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
 def _held_out_test(source: SourceText, target: TargetText) -> list[str]:
     return [
         f"# There is no test split: a fixed {TEST_SHARE:.0%} of {target.held_out} is held out.",
-        f"rest, held_out = divide({_divided(source, target)}, {TEST_SHARE}, {FIXED_SEED})",
+        f"rest, held_out = {target.dividing}({_divided(source, target)}, {TEST_SHARE}, {FIXED_SEED})",
         f"test = {source.read('held_out')}",
         f"{', '.join(source.names)} = {source.at('rest')}",
     ]

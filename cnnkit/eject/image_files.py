@@ -34,14 +34,14 @@ def open_image(path):
 '''
 
 _LOAD = '''\
-def load(paths, labels):
-    """The images of files, uint8 [n, %(shape)s], and their labels."""
-    return np.stack([read_image(path) for path in paths]), labels
+def load(paths, %(targets)s):
+    """The images of files, uint8 [n, %(shape)s], and their %(targets)s."""
+    return np.stack([read_image(path) for path in paths]), %(targets)s
 '''
 
 _LOAD_READABLE = '''\
-def load(paths, labels):
-    """The images of files, uint8 [n, %(shape)s], and their labels, without files that cannot be read."""
+def load(paths, %(targets)s):
+    """The images of files, uint8 [n, %(shape)s], and their %(targets)s, without files that cannot be read."""
     images, places = [], []
     for place, path in enumerate(paths):
         try:
@@ -50,7 +50,7 @@ def load(paths, labels):
             print(f"left out {path!a}: {error!a}")
         else:
             places.append(place)
-    return np.stack(images), labels[places]
+    return np.stack(images), %(targets)s[places]
 '''
 
 
@@ -69,11 +69,12 @@ def resizer_name(config: DataConfig) -> str | None:
     return None if config.image_size is None else RESIZERS[config.resize].__name__
 
 
-def image_reader(config: DataConfig, shape: tuple[int, int, int]) -> list[str]:
-    """Functions that read image files with their labels; the last is `load`, for many.
+def image_reader(config: DataConfig, shape: tuple[int, int, int], targets: str = "labels") -> list[str]:
+    """Functions that read image files; the last is `load`, for many.
 
     Args:
         shape: (height, width, channels) of the images.
+        targets: What comes with images is called so.
     """
     height, width, channels = shape
     resizer = resizer_name(config)
@@ -84,6 +85,7 @@ def image_reader(config: DataConfig, shape: tuple[int, int, int]) -> list[str]:
         "mode": _mode(channels),
         "resize": "" if resizer is None else resize,
         "grey": "[..., None]" if channels == 1 else "",
+        "targets": targets,
     }
     load = _LOAD_READABLE if config.skip_corrupt else _LOAD
     return [_converters(config), (_READ_IMAGE + load) % names]

@@ -13,7 +13,6 @@ from cnnkit.data.images import CorruptFiles
 from cnnkit.eject.image_files import image_constants, image_opener, resizer_name
 from cnnkit.eject.source_text import SourceText
 from cnnkit.eject.text import copied, literal, wrapped
-from cnnkit.images.files import SYSTEM_FOLDERS
 from cnnkit.images.formats import IMAGE_SUFFIXES
 from cnnkit.images.padding import NO_PADDING
 
@@ -111,7 +110,6 @@ def write_pairs(config: DataConfig, info: DataSetInfo) -> SourceText:
     constants += [*wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}"), "CLASSES = len(CLASS_NAMES)"]
     constants += mask_constants(info)
     constants += wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")
-    constants += wrapped(f"SYSTEM_FOLDERS = {literal(SYSTEM_FOLDERS)}")
     names = {"images": IMAGES, "masks": MASKS, "suffixes": ""}
     if any(_stem(image) != _stem(mask) for pairs in listing.splits.values() for image, mask in pairs):
         constants += wrapped(f"MASK_SUFFIXES = {literal(MASK_SUFFIXES)}")

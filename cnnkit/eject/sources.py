@@ -6,15 +6,13 @@ from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read_prepared, split_name
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.config.known_data_sets import KNOWN
-from cnnkit.config.split_folders import SPLIT_WORDS
-from cnnkit.config.table import IMAGE_COLUMN, ImageTable, read_image_table
-from cnnkit.config.target import OneClass
+from cnnkit.config.table import read_image_table
 from cnnkit.eject.image_files import image_constants, image_reader
 from cnnkit.eject.masks import write_pairs
 from cnnkit.eject.source_text import SourceText
+from cnnkit.eject.tables import write_table
 from cnnkit.eject.text import copied, literal, wrapped
 from cnnkit.errors import UsageError
-from cnnkit.images.files import SYSTEM_FOLDERS
 from cnnkit.images.formats import IMAGE_SUFFIXES
 
 _DIGITS = '''\
@@ -68,24 +66,6 @@ def image_paths(folder, class_folders=CLASS_NAMES):
 
 '''
 
-_TABLE = '''\
-def image_paths(%(argument)s):
-    """The image files of %(what)s, [n], and their labels, int64 [n], sorted by label and path."""
-    with open(DATA, encoding="utf-8-sig", newline="") as file:
-        lines = csv.reader(file, delimiter=%(delimiter)s, skipinitialspace=True)
-        header, *rows = [[cell.strip() for cell in cells] for cells in lines if any(map(str.strip, cells))]
-    names = [unicodedata.normalize("NFC", name) for name in CLASS_NAMES]
-    found = set()
-    for row in (dict(zip(header, cells)) for cells in rows):
-        label = names.index(unicodedata.normalize("NFC", row[%(target)s]))
-        %(condition)sfound.add((label, os.path.normpath(row[%(image)s])))
-    ordered = sorted(found)
-    paths = np.array([os.path.join(os.path.dirname(DATA), path) for _, path in ordered], object)
-    return paths, np.array([label for label, _ in ordered], np.int64)
-
-
-'''
-
 
 def write_source(config: DataConfig, info: DataSetInfo) -> SourceText:
     """The text that reads the images of a config.
@@ -104,7 +84,7 @@ def write_source(config: DataConfig, info: DataSetInfo) -> SourceText:
         listing = info.listing if isinstance(info.listing, ImageFolder) else None
         return _folder(config, listing or list_image_folder(config.folder), info)
     if config.table is not None:
-        return _table(config, info.table or read_image_table(config, type(info.target)), info)
+        return write_table(config, info.table or read_image_table(config, type(info.target)), info)
     if config.name == "digits":
         return SourceText([], [_DIGITS], {"train"}, ("images", "labels"), lambda split: "load()")
     return _tfds(config, info)
@@ -114,7 +94,6 @@ def _folder(config: DataConfig, listing: ImageFolder, info: DataSetInfo) -> Sour
     constants = [f"DATA = {literal(str(listing.root))}  # a folder of class folders"]
     constants += wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}")
     constants += ["CLASSES = len(CLASS_NAMES)", *wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")]
-    constants += wrapped(f"SYSTEM_FOLDERS = {literal(SYSTEM_FOLDERS)}")
     readers = image_reader(config, info.shape)
     functions = [copied("cnnkit.images.files", ["image_files"]) + "\n", *readers[:-1], _FOLDER + readers[-1]]
 
@@ -127,36 +106,6 @@ def _folder(config: DataConfig, listing: ImageFolder, info: DataSetInfo) -> Sour
 
     constants += image_constants(config)
     return SourceText(constants, functions, set(listing.splits), ("paths", "labels"), listed, reader="load")
-
-
-def _table(config: DataConfig, table: ImageTable, info: DataSetInfo) -> SourceText:
-    if not isinstance(info.target, OneClass) or config.group is not None:
-        what = "keeps groups together" if config.group is not None else f"reads {info.target.plural} from a table"
-        raise UsageError(f"no script {what}", "Eject the config with one class per image, and without `data.group`.")
-    assert isinstance(config.target, str | list)
-    target = config.target if isinstance(config.target, str) else config.target[0]
-    constants = [f"DATA = {literal(config.table)}  # a table of images"]
-    constants += [*wrapped(f"CLASS_NAMES = {literal(list(table.names))}"), "CLASSES = len(CLASS_NAMES)"]
-    names = {
-        "argument": "",
-        "what": "the table",
-        "condition": "",
-        "delimiter": literal(table.delimiter),
-        "target": literal(target),
-        "image": literal(config.image or IMAGE_COLUMN),
-    }
-    if config.split is not None:
-        constants += wrapped(f"SPLIT_WORDS = {literal(SPLIT_WORDS)}")
-        condition = f"if SPLIT_WORDS[row[{literal(config.split)}].lower()] == split:\n            "
-        names |= {"argument": "split", "what": "a split of the table", "condition": condition}
-    readers = image_reader(config, info.shape)
-    functions = [*readers[:-1], _TABLE % names + readers[-1]]
-
-    def listed(split: str) -> str:
-        return f"image_paths({literal(split) if config.split is not None else ''})"
-
-    constants += image_constants(config)
-    return SourceText(constants, functions, set(table.splits), ("paths", "labels"), listed, reader="load")
 
 
 def _tfds(config: DataConfig, info: DataSetInfo) -> SourceText:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cnnkit.config.target import Mask, OneClass, Target
+from cnnkit.config.target import Labels, Mask, Numbers, OneClass, Target
+from cnnkit.eject.text import copied
 
 _STRATIFIED = '''\
 def divide(labels, share, seed):
@@ -40,24 +41,38 @@ class TargetText:
     Attributes:
         name: What it calls those of several images.
         array: What they are as an array.
-        divide: The function that divides images.
+        division: The function that divides images; None for `divide_labels`, which is copied.
         divided: Its first argument, an expression; `%s` stands for the name of what is listed of the images.
         held_out: Of what a fixed share is the test split, where there is none.
+        names: The constant that holds the names of classes, labels or numbers.
         weighed: What `class_weights` are.
         batch: Images that validation and test compute at once, an expression.
     """
 
     name: str
     array: str
-    divide: str
+    division: str | None
     divided: str
     held_out: str
+    names: str = "CLASS_NAMES"
     weighed: str = "One weight per class, float [CLASSES]."
     batch: str = "500"
+
+    @property
+    def divide(self) -> str:
+        """The function that divides images."""
+        return self.division or copied("cnnkit.data.division", ["divide_labels"]) + "\n"
+
+    @property
+    def dividing(self) -> str:
+        """Its name."""
+        return "divide" if self.division else "divide_labels"
 
 
 _BY_KIND: Mapping[type[Target], TargetText] = {
     OneClass: TargetText("labels", "int64 [n]", _STRATIFIED, "labels", "every class"),
+    Labels: TargetText("labels", "float32 [n, CLASSES]", None, "labels", "every label"),
+    Numbers: TargetText("numbers", "float32 [n, columns]", _AT_RANDOM, "len(%s)", "the images", names="COLUMNS"),
     Mask: TargetText(
         "masks",
         "class numbers, uint8 [n, height, width, 1]",

@@ -168,11 +168,14 @@ def _code(text: str) -> Iterator[tuple[int, str]]:
             yield place, letter
 
 
+#: Statements that give names their values.
+_CONSTANTS = (ast.Assign, ast.AnnAssign)
+
 # --- Our own code -------------------------------------------------------------------------------------
 
 
 def copied(module: str, names: Iterable[str], without: Collection[str] = ()) -> str:
-    """Classes and functions of a module of cnnkit, and those of the same module that they use, as they stand there.
+    """Classes and functions of a module of cnnkit, and what of the same module they use, as it stands there.
 
     Args:
         without: Methods to leave out.
@@ -186,42 +189,62 @@ def copied(module: str, names: Iterable[str], without: Collection[str] = ()) -> 
             wanted.add(name)
             left += [used for used in used_names(nodes[name]) if used in nodes]
     lines = text.splitlines()
-    parts = []
-    for name, node in nodes.items():
-        if name in wanted:
-            gaps = {
-                place
-                for method in ast.walk(node)
-                if isinstance(method, ast.FunctionDef) and method.name in without
-                # The empty line after it, too.
-                for place in range(_first_line(method), (method.end_lineno or 0) + 2)
-            }
-            kept = [
-                lines[place - 1] for place in range(_first_line(node), (node.end_lineno or 0) + 1) if place not in gaps
-            ]
-            parts.append("\n".join(kept).rstrip())
-    return "\n\n\n".join(parts)
+    copy, before = "", None
+    # One statement may give several names their values.
+    for node in dict.fromkeys(node for name, node in nodes.items() if name in wanted):
+        gaps = {
+            place
+            for method in ast.walk(node)
+            if isinstance(method, ast.FunctionDef) and method.name in without
+            # The empty line after it, too.
+            for place in range(_first_line(method), (method.end_lineno or 0) + 2)
+        }
+        for statement in ast.walk(node):
+            if isinstance(statement, ast.Import | ast.ImportFrom) and ast.unparse(statement) in IMPORTS.values():
+                # Scripts import at their top.
+                end = statement.end_lineno or 0
+                gaps |= {*range(statement.lineno, end + 1), *([] if lines[end].strip() else [end + 1])}
+        first = _first_line(node)
+        kept = [lines[place - 1] for place in range(first, (node.end_lineno or 0) + 1) if place not in gaps]
+        while isinstance(node, _CONSTANTS) and lines[first - 2].startswith("#: "):
+            first -= 1
+            kept.insert(0, lines[first - 1].replace("#: ", "# ", 1))
+        together = isinstance(before, _CONSTANTS) and isinstance(node, _CONSTANTS)
+        copy += ("" if before is None else "\n" if together else "\n\n\n") + "\n".join(kept).rstrip()
+        before = node
+    return copy
 
 
 def _first_line(node: Any) -> int:
-    return int(min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]))
+    return int(min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))]))
 
 
 def defined_names(modules: Iterable[str]) -> set[str]:
-    """The names of the classes and functions of modules of cnnkit."""
+    """The names of the classes, functions and constants of modules of cnnkit."""
     return {name for module in modules for name in _definitions(module)[1]}
 
 
 @cache
 def _definitions(module: str) -> tuple[str, dict[str, ast.stmt]]:
-    """A module's text, and its classes and functions, without importing it."""
+    """A module's text, and its classes, functions and constants, without importing it."""
     package, _, name = module.rpartition(".")
     spec = importlib.util.find_spec(package)
     assert spec is not None
     assert spec.origin is not None
     text = (Path(spec.origin).parent / f"{name}.py").read_text("utf-8")
-    nodes = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
-    return text, dict(nodes)
+    nodes: dict[str, ast.stmt] = {}
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            nodes[node.name] = node
+        elif isinstance(node, _CONSTANTS):
+            nodes |= dict.fromkeys(_assigned(node), node)
+    return text, nodes
+
+
+def _assigned(node: ast.Assign | ast.AnnAssign) -> list[str]:
+    """The names that a statement gives values."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
 
 
 def used_names(node: ast.AST) -> set[str]:

@@ -135,7 +135,7 @@ def test_what_no_script_reads_of_a_table_is_said(tmp_path: Path) -> None:
     data = {"table": str(table), "target": "label", "group": "who"}
     config = tmp_path / "c.yaml"
     config.write_text(yaml.safe_dump({"data": data, "model": {"layers": ["Flatten", {"Dense": "classes"}]}}))
-    with pytest.raises(UsageError, match=r"no script keeps groups together"):
+    with pytest.raises(UsageError, match=r"no script keeps the groups of a table"):
         eject(load_config(str(config)))
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cnnkit.config.check import Parts
     from cnnkit.config.dataset import DataSetInfo
     from cnnkit.config.reports import Report
+    from cnnkit.config.script_parts import ScriptParts
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
@@ -146,6 +147,11 @@ class Multilabel(Task):
         from cnnkit.tasks.multilabel.report import sections
 
         return sections(facts)
+
+    def script(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> ScriptParts:
+        from cnnkit.tasks.multilabel.script import script_parts
+
+        return script_parts(self.thresholds, training, head, target, mixed)
 
     def answers(self, interface: Interface) -> Answers:
         from cnnkit.tasks.multilabel.answers import LabelAnswers

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cnnkit.config.check import Parts
     from cnnkit.config.dataset import DataSetInfo
     from cnnkit.config.reports import Report
+    from cnnkit.config.script_parts import ScriptParts
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
@@ -118,6 +119,11 @@ class Regression(Task):
         from cnnkit.tasks.regression.report import sections
 
         return sections(facts)
+
+    def script(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> ScriptParts:
+        from cnnkit.tasks.regression.script import script_parts
+
+        return script_parts(training)
 
     def answers(self, interface: Interface) -> Answers:
         from cnnkit.tasks.regression.answers import NumberAnswers
