@@ -11,6 +11,7 @@ from cnnkit.format.files import MAXIMUM_BYTES
 from cnnkit.format.shapes import format_shape
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, flattened
+from cnnkit.runs.interface import CONCLUDED
 
 _VERSIONS = ("cnnkit", "tensorflow", "keras", "numpy")
 
@@ -26,6 +27,7 @@ _ELSEWHERE = (
     "data",
     "settings",
     "variables",
+    CONCLUDED,
 )
 
 
@@ -42,7 +44,8 @@ def environment_tables(facts: Facts) -> dict[str, dict[str, str]] | Missing:
         "Environment variables": {
             key: value for key, value in environment.get("variables", {}).items() if value is not None
         },
-        "Data": {**data, "image_shape": format_shape(shape), "classes": len(names)},
+        "Data": {**data, "image_shape": format_shape(shape), facts.trained.task.target.plural: len(names)},
+        "Chosen on the validation images": environment.get(CONCLUDED) or {},
         "Input normalization": environment.get("model", {}).get("normalization") or {},
         **{
             f"Resumed after epoch {resumed.get('after_epoch')}": _changed(environment, resumed)

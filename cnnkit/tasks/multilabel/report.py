@@ -30,7 +30,7 @@ def outcome(evaluation: dict[str, Any]) -> Outcome:
         Tile("Test loss", f"{evaluation['loss']:.4f}", evaluation.get("loss_function") or ""),
     ]
     sentence = f"Mean average precision {precision} on {evaluation['images']:,} test images"
-    remark = f"(all labels are right of {exact} of them)"
+    remark = f"(on {exact} of them, all labels are right)"
     return Outcome(precision, sentence, [*tiles, *metric_tiles({"metrics": {}, **evaluation})], remark)
 
 

@@ -172,10 +172,14 @@ def test_the_report_shows_each_label_and_the_wrong_ones(run: Run) -> None:
     from cnnkit.report.facts import read_facts
     from cnnkit.report.page import percent, render_part
     from cnnkit.report.parts import outcome_of
+    from cnnkit.report.setting import environment_tables
 
     facts = read_facts(open_run(run))
     metrics = json.loads(run.evaluation.read_text())
     assert outcome_of(facts).short == percent(metrics["mean_average_precision"])  # type: ignore[union-attr]
+    tables: Any = environment_tables(facts)
+    assert tables["Chosen on the validation images"] == {"thresholds": ", ".join(map(str, chosen(run)))}
+    assert not [key for key in tables["Software and machine"] if "threshold" in key]
     labels, mistakes = [
         render_part(part.package, part.template, part.values) for part in facts.trained.task.sections(facts)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,12 +162,15 @@ def test_the_report_shows_each_number_and_the_largest_errors(run: Run) -> None:
     from cnnkit.report.facts import read_facts
     from cnnkit.report.page import render_part
     from cnnkit.report.parts import outcome_of
+    from cnnkit.report.setting import environment_tables
     from cnnkit.tasks.regression.report import errors
 
     facts = read_facts(open_run(run))
     outcome = outcome_of(facts)
     metrics = json.loads(run.evaluation.read_text())
     assert outcome.short == f"{metrics['mae']:.5g}"  # type: ignore[union-attr]
+    tables: Any = environment_tables(facts)
+    assert (tables["Data"]["targets"], "classes" in tables["Data"]) == ("2", False)
     html = [render_part(part.package, part.template, part.values) for part in facts.trained.task.sections(facts)]
     for row in metrics["per_target"]:
         assert f"{row['mae']:.5g}</td>" in html[0]
