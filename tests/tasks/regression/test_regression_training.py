@@ -115,14 +115,18 @@ def test_answers_are_numbers_in_their_own_units(run: Run) -> None:
 
 @pytest.mark.long
 def test_a_small_network_does_better_than_linear_regression(tmp_path: Path) -> None:
+    """One that averages over pixels: of five seeds, the worst mean absolute error is 0.70; that of the line is 1.12."""
     table = write_digits(tmp_path)
-    reached = evaluate_run(trained_on(table, tmp_path, "training.epochs=40", "data.target=[lit]"))
+    pixelwise = {"Conv2D": {"filters": 32, "kernel_size": 1, "activation": "relu"}}
+    content = config("regression", table, "lit", {"Dense": "targets"}, epochs=40, schedule="CosineDecay")
+    content["model"]["layers"] = [pixelwise, pixelwise, "GlobalAveragePooling2D", {"Dense": "targets"}]
+    reached = evaluate_run(open_run(run_training(tmp_path, content, "run")))
     _, pixels, numbers = read_images(table, "train", COLUMNS[:1])
     _, tests, truth = read_images(table, "test", COLUMNS[:1])
     linear = LinearRegression().fit(pixels.reshape(len(pixels), -1), numbers)
     guesses = linear.predict(tests.reshape(len(tests), -1))
-    assert reached["mae"] <= mean_absolute_error(truth, guesses)
-    assert reached["r2"] >= r2_score(truth, guesses)
+    assert reached["mae"] < 0.8 * mean_absolute_error(truth, guesses)
+    assert 1 - reached["r2"] < 0.6 * (1 - r2_score(truth, guesses))
 
 
 def test_numbers_that_are_all_alike_have_no_r2_and_are_divided_by_nothing() -> None:
