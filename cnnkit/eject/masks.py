@@ -1,4 +1,4 @@
-"""Images with a mask each as Python: pairs of files by their names."""
+"""Images with a mask each as Python: pairs of files by their names, and what is the same for all masks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from cnnkit.eject.text import copied, literal, wrapped
 from cnnkit.images.formats import IMAGE_SUFFIXES
 from cnnkit.images.padding import NO_PADDING
 
-_BAD_MASK = '''\
+#: What functions that read masks raise.
+BAD_MASK = '''\
 class BadMask(ValueError):
     """A mask that no network can learn from."""
 '''
@@ -115,7 +116,7 @@ def write_pairs(config: DataConfig, info: DataSetInfo) -> SourceText:
         constants += wrapped(f"MASK_SUFFIXES = {literal(MASK_SUFFIXES)}")
         names["suffixes"] = _SUFFIXES
     constants += image_constants(config)
-    functions = [_BAD_MASK, copied("cnnkit.images.files", ["image_files"]) + "\n", _PAIRS % names]
+    functions = [BAD_MASK, copied("cnnkit.images.files", ["image_files"]) + "\n", _PAIRS % names]
     functions += [*image_opener(config, info.shape[2]), _OPEN_MASK, *_readers(config, info)]
 
     def listed(split: str) -> str:
@@ -148,6 +149,12 @@ def mask_constants(info: DataSetInfo) -> list[str]:
     return constants
 
 
+def inner_size(info: DataSetInfo) -> tuple[int, int]:
+    """Height and width of the images without their border."""
+    top, bottom, left, right = info.padding
+    return info.shape[0] - top - bottom, info.shape[1] - left - right
+
+
 def check_and_pad(info: DataSetInfo) -> dict[str, str]:
     """The lines that check `masks`, and those that put a border around `images` and them, by name."""
     known = "*range(CLASSES)" + (", IGNORE" if info.target.ignore is not None else "")
@@ -157,8 +164,7 @@ def check_and_pad(info: DataSetInfo) -> dict[str, str]:
 def _readers(config: DataConfig, info: DataSetInfo) -> list[str]:
     """The functions that read a pair, and many."""
     height, width, channels = info.shape
-    top, bottom, left, right = info.padding
-    rows, columns = height - top - bottom, width - left - right
+    rows, columns = inner_size(info)
     resizer, resize = resizer_name(config), ""
     if resizer is not None:
         fill = ", fill=IGNORE" if config.resize == "pad" else ""

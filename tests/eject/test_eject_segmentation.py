@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import yaml
 from ejected import as_module, figures, run_script, splits_of
+from made_sets import store_masks
 from PIL import Image
 
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.data import load
 from cnnkit.eject import eject
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.runs.directory import Run
 from cnnkit.runs.evaluation import evaluate_run
 from cnnkit.runs.trained import open_run
@@ -151,11 +152,11 @@ def test_weights_of_pixels_are_those_of_training(rule: Any, folder: Path) -> Non
     np.testing.assert_allclose(weights.numpy()[counts], expected[counts], rtol=1e-6)
 
 
-def assert_same_data(loaded: LoadedConfig) -> None:
-    """Holds the pairs that a script reads against those that cnnkit does."""
+def assert_same_data(loaded: LoadedConfig, script: str | None = None) -> None:
+    """Holds the images and masks that a script reads against those that cnnkit does."""
     config = loaded.config
     expected = load(config.data, config.seed, config.task)
-    found = splits_of(eject(loaded))
+    found = splits_of(script or eject(loaded))
     for name in ("train", "validation", "test"):
         split = getattr(expected, name)
         assert (split is None) == (name not in found), name
@@ -200,6 +201,51 @@ def test_masks_of_any_kind_are_read_the_same(folder: Path) -> None:
     (scenes / "images" / "004.png").write_text("no image")
     data = {"ignore": None, "pad_to": None, "skip_corrupt": True, "validation": 0}
     assert_same_data(written(folder, data=data, augmentation=[]))
+
+
+def stored_set(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, mask: str, first: int) -> None:
+    """A TFDS set of images of several sizes, three classes whose numbers begin somewhere, and a split for tests."""
+    import tensorflow_datasets as tfds
+
+    random = np.random.default_rng(0)
+
+    def pairs(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        sizes = random.integers(6, 12, (count, 2))
+        images = [random.integers(0, 256, (*size, 3)).astype(np.uint8) for size in sizes]
+        masks = [random.integers(first, first + 3, (*size, 1)).astype(np.uint8) for size in sizes]
+        return list(zip(images, masks, strict=True))
+
+    store_masks(folder, name, {"train": pairs(12), "test": pairs(3)}, mask)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
+    # The real set of that name has another version.
+    builder = tfds.builder_from_directory(folder / name / "1.0.0")
+    monkeypatch.setattr(tfds, "load", lambda _, **options: builder.as_dataset(**options))
+    monkeypatch.setattr(tfds, "builder", lambda _: builder)
+
+
+@pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])
+def test_masks_of_a_set_that_counts_from_one_are_read_the_same(
+    resize: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the script is written without the set, of which cnnkit knows the masks."""
+    stored_set(tmp_path, monkeypatch, "oxford_iiit_pet", "segmentation_mask", 1)
+    data = {"folder": None, "name": "oxford_iiit_pet", "image_size": [6, 9], "resize": resize}
+    loaded = written(tmp_path, data=data, augmentation=[])
+    assert_same_data(loaded)
+    with monkeypatch.context() as patch:
+        patch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+        script = eject(written(tmp_path, data=data, augmentation=[]))
+    assert_same_data(loaded, script)
+
+
+def test_masks_of_a_set_that_is_not_known_are_read_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored_set(tmp_path, monkeypatch, "streets", "labels", 0)
+    data = {"folder": None, "name": "streets", "image_size": 6, "class_names": ["a", "b", "c"], "ignore": None}
+    assert_same_data(written(tmp_path, data=data | {"pad_to": None}, augmentation=[]))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+    stated = data | {"pad_to": None, "image_size": None, "class_names": None, "shape": [6, 6, 3], "classes": 3}
+    with pytest.raises(UsageError, match="nothing here says which feature of `streets` has the masks"):
+        eject(written(tmp_path, data=stated, augmentation=[]))
 
 
 def test_a_script_says_what_is_wrong_with_masks(folder: Path) -> None:
