@@ -69,3 +69,23 @@ def test_what_cannot_be_measured_is_an_error() -> None:
         segmentation_metrics(confusion_of(nothing, nothing * 0, 2, 9), NAMES[:2])
     with pytest.raises(CnnkitError, match="expected classes from 0 to 1 in the masks, got 0 to 9"):
         confusion_of(np.array([0, 9]), np.array([0, 0]), 2, None)
+
+
+@pytest.mark.parametrize("ignore", [None, 2, 3, 255])
+def test_the_training_figure_is_that_of_keras_own_metric(ignore: int | None) -> None:
+    """Over several batches, also of classes that occur in no mask, and whatever number is ignored."""
+    import keras
+
+    from cnnkit.tasks.segmentation.keras_objects import MaskIoU
+
+    random = np.random.default_rng(0)
+    ours = MaskIoU(3, ignore)
+    theirs = keras.metrics.MeanIoU(3, ignore_class=ignore, sparse_y_pred=False)
+    for count in (4, 1):
+        masks = random.integers(0, 2, (count, 5, 7, 1)).astype(np.uint8)
+        if ignore is not None:
+            masks[:, 2] = ignore
+        outputs = random.random((count, 5, 7, 3), np.float32)
+        ours.update_state(masks, outputs)
+        theirs.update_state(masks[..., 0], outputs)
+        assert float(ours.result()) == float(theirs.result())
