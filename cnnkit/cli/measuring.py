@@ -29,13 +29,20 @@ log = logging.getLogger("cnnkit")
     show_default=True,
     help="Which split of the run's data set.",
 )
-@click.option("--data", "folder", metavar="FOLDER|TABLE", help="Score another folder of class folders, or table.")
+@click.option(
+    "--data",
+    "folder",
+    metavar="FOLDER|TABLE",
+    help="Score other images: a folder or table like that of the run's config.",
+)
 @click.option(
     "--skip-corrupt", is_flag=True, help="Leave out files of --data that cannot be read, as `data.skip_corrupt` does."
 )
 @MAX_MEGAPIXELS
-@click.option("--csv", "csv_file", metavar="FILE", help="Write class and probabilities of each image as CSV.")
-@click.option("--mistakes", metavar="FILE", help="Draw the most confident mistakes, as `show mistakes` does.")
+@click.option(
+    "--csv", "csv_file", metavar="FILE", help="Write what became of each image as CSV, as in predictions.csv."
+)
+@click.option("--mistakes", metavar="FILE", help="Draw the worst mistakes, as `show mistakes` does.")
 @TTA
 @JSON
 @common
@@ -52,7 +59,7 @@ def evaluate(
 ) -> None:
     """Measure a run on its test split (the latest run by default).
 
-    Several runs are measured as an ensemble: the average of their probabilities.
+    Several runs are measured as an ensemble: the average of their outputs.
     """
     if max_megapixels is not None and folder is None:
         raise UsageError("--max-megapixels is for the images of --data", "Those of a run have `data.max_megapixels`.")

@@ -133,7 +133,7 @@ def gradcam(
 @_OUTPUT
 @common
 def mistakes(run: str, count: int, output: str | None) -> None:
-    """Draw the most confident mistakes on the test images, and the classes confused most."""
+    """Draw the worst mistakes on the test images, such as the most confident ones or the largest errors."""
     from cnnkit.runs.finding import find_run
     from cnnkit.runs.trained import open_run
 

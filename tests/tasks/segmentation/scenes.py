@@ -37,10 +37,11 @@ def write_scenes(folder: Path, count: int, first: int = 0, size: int = 32) -> No
     (folder / "classes.txt").write_text("\n".join(NAMES) + "\n")
 
 
+#: Of the folder `scenes` beside it.
 CONFIG = """\
 task: segmentation
 seed: 1
-data: {folder: FOLDER, ignore: 9, batch_size: 8, validation: 0.2}
+data: {folder: scenes, ignore: 9, batch_size: 8, validation: 0.2}
 augmentation: [{RandomFlip: horizontal}]
 model:
   layers:

@@ -51,7 +51,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     for split, first, count in (("train", 0, 40), ("val", 40, 8), ("test", 48, 12)):
         write_scenes(folder / "scenes" / split, count, first)
     shutil.copy(folder / "scenes" / "train" / "classes.txt", folder / "scenes")
-    (folder / "net.yaml").write_text(CONFIG.replace("FOLDER", "scenes"))
+    (folder / "net.yaml").write_text(CONFIG)
     opened = train(load_config(str(folder / "net.yaml")), Console(), str(folder / "run"))
     evaluate_run(opened)
     return opened.run
@@ -257,7 +257,7 @@ def broken(folder: Path) -> None:
 @pytest.mark.parametrize("memory", ["cache", "stream"])
 def test_all_that_is_wrong_with_pairs_is_told_at_once_before_training(tmp_path: Path, memory: str) -> None:
     broken(tmp_path / "scenes")
-    (tmp_path / "net.yaml").write_text(CONFIG.replace("FOLDER", "scenes"))
+    (tmp_path / "net.yaml").write_text(CONFIG)
     arguments = ("--run-dir", str(tmp_path / "run"), "--set", f"data.memory={memory}")
     code, output = run_command("train", str(tmp_path / "net.yaml"), *arguments)
     assert code == 1
@@ -291,7 +291,7 @@ def test_all_that_is_wrong_with_pairs_is_told_at_once_before_training(tmp_path: 
 )
 def test_what_has_no_meaning_for_masks_is_refused_in_its_place(tmp_path: Path, change: str, message: Any) -> None:
     write_scenes(tmp_path / "scenes", 6)
-    (tmp_path / "net.yaml").write_text(CONFIG.replace("FOLDER", "scenes"))
+    (tmp_path / "net.yaml").write_text(CONFIG)
     code, output = run_command("train", str(tmp_path / "net.yaml"), "--set", change)
     assert code == 2
     assert message in output
@@ -299,10 +299,12 @@ def test_what_has_no_meaning_for_masks_is_refused_in_its_place(tmp_path: Path, c
 
 def test_sizes_that_a_network_cannot_halve_are_told_with_sizes_that_do(tmp_path: Path) -> None:
     write_scenes(tmp_path / "scenes", 6, size=30)
-    text = CONFIG.replace("FOLDER", "scenes").replace("MaxPooling2D: 2", "MaxPooling2D: 4")
-    (tmp_path / "net.yaml").write_text(text.replace("kernel_size: 2, strides: 2}", "kernel_size: 4, strides: 4}"))
-    code, output = run_command("train", str(tmp_path / "net.yaml"))
+    (tmp_path / "net.yaml").write_text(CONFIG)
+    path = "model.layers[1].Branches.paths[1]"
+    larger = ["--set", f"{path}[0]={{MaxPooling2D: 4}}"]
+    larger += ["--set", f"{path}[2]={{Conv2DTranspose: {{filters: 8, kernel_size: 4, strides: 4}}}}"]
+    code, output = run_command("train", str(tmp_path / "net.yaml"), *larger)
     assert code == 2
     assert "images of 32x32 would do: `data.pad_to: 4`" in output
-    code, output = run_command("inspect", str(tmp_path / "net.yaml"), "--set", "data.pad_to=4")
+    code, output = run_command("inspect", str(tmp_path / "net.yaml"), *larger, "--set", "data.pad_to=4")
     assert code == 0, output
