@@ -7,20 +7,24 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cnnkit.config.data import DataConfig, DataProblem, Splits
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.config.image_headers import look_at_headers
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN, KNOWN_MASKS
-from cnnkit.config.mask_folder import MaskFolder, list_mask_folder
 from cnnkit.config.prepared import read_prepared, read_prepared_masks
-from cnnkit.config.table import ImageTable, check_table, read_image_table
 from cnnkit.config.target import Labels, Numbers, Target
 from cnnkit.format.similar import nearest
 from cnnkit.images.files import folders_in
 from cnnkit.images.padding import NO_PADDING, Padding, padding_to
 from cnnkit.task import Task
 from cnnkit.tasks import default_task
+
+if TYPE_CHECKING:
+    # Few configs have masks or a table.
+    from cnnkit.config.mask_folder import MaskFolder
+    from cnnkit.config.table import ImageTable
 
 __all__ = [
     "DataProblem",
@@ -418,6 +422,8 @@ def _list_files(config: DataConfig, task: Task) -> _Found:
         listing = list_image_folder(config.folder)
         shape, note = look_at_headers(listing.root, list(listing.files()), config)
         return _Found(shape, len(listing.class_names), listing.class_names, "folder", note, listing=listing)
+    from cnnkit.config.table import check_table, read_image_table
+
     table = read_image_table(config, task.target)
     check_table(table)
     shape, note = look_at_headers(table.root, list(table.files()), config)
@@ -427,6 +433,8 @@ def _list_files(config: DataConfig, task: Task) -> _Found:
 def _list_pairs(config: DataConfig) -> _Found:
     if config.folder is None:
         raise DataProblem("a table holds no masks; give a folder with `images` and `masks`", "table")
+    from cnnkit.config.mask_folder import list_mask_folder
+
     listing = list_mask_folder(config.folder, config.class_names)
     images = [image for pairs in listing.splits.values() for image, _ in pairs]
     shape, note = look_at_headers(listing.root, images, config)

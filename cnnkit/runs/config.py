@@ -9,7 +9,6 @@ from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.errors import ConfigError, UsageError
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import config_file, is_config, run_of
-from cnnkit.runs.trained import open_run, read_recorded
 
 
 def config_to_train(run: Run) -> LoadedConfig:
@@ -22,6 +21,8 @@ def config_to_train(run: Run) -> LoadedConfig:
     try:
         return load_config(str(run.config))
     except ConfigError as error:
+        from cnnkit.runs.trained import open_run, read_recorded
+
         read_recorded(open_run(run))
         raise UsageError(
             f"the run `{run.path}` cannot go on, because its config cannot be trained today:\n{error}",
@@ -45,6 +46,8 @@ def load_named(name: str, overrides: Sequence[str] = (), *, with_images: bool = 
     run = None if is_config(name) else run_of(name)
     if run is None or overrides:
         return load_config(config_file(name), overrides, to_train=with_images)
+    from cnnkit.runs.trained import open_run
+
     run.check()
     trained = open_run(run)
     return replace(trained.loaded, info=trained.data_set) if with_images else trained.loaded
