@@ -1,7 +1,5 @@
 """What every augmentation knows about itself without TensorFlow, and the field types that they share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -45,7 +43,7 @@ class Augmentation(NamedObject):
     #: What happens to the masks of images, for the reference.
     of_masks: ClassVar[str] = "Masks stay as they are."
 
-    def for_masks(self, ignore: int | None) -> Augmentation | None:
+    def for_masks(self, ignore: int | None) -> "Augmentation | None":
         """What moves masks as this moves their images, given the same draws; None where masks stay as they are.
 
         It takes masks as images of one channel, and gives class ids of theirs, or `ignore`.
