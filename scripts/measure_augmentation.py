@@ -65,7 +65,7 @@ def compiled(augmentations: list[Any], batch_size: int, size: int) -> Callable[[
     import numpy as np
     import tensorflow as tf
 
-    from cnnkit.augmentation import Pipeline
+    from cnnkit.augmentation.pipeline import Pipeline
 
     pipeline = Pipeline(augmentations, seed=0)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (batch_size, size, size, 3)), tf.uint8)

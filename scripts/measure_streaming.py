@@ -117,7 +117,8 @@ def stream(folder: Path, epochs: int, batch_size: int) -> dict[str, Any]:
 
     tf = load_tensorflow()
     from cnnkit import data
-    from cnnkit.augmentation import AUGMENTATIONS, Pipeline
+    from cnnkit.augmentation import AUGMENTATIONS
+    from cnnkit.augmentation.pipeline import Pipeline
     from cnnkit.config.data import DataConfig
     from cnnkit.format.base import Choice
 

@@ -5,10 +5,9 @@ Left out on purpose: layers that change the image's size or scale for every spli
 """
 
 from cnnkit.augmentation.base import Augmentation, MaskError, augmented_shape
-from cnnkit.augmentation.pipeline import Pipeline
 from cnnkit.format.base import Table
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "MaskError", "Pipeline", "augmented_shape"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "MaskError", "augmented_shape"]
 
 _SIZE_HINT = (
     "it would change training images only; write `data.image_size: [height, width]` (and `data.resize`) instead"

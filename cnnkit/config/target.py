@@ -43,12 +43,10 @@ class Target:
         return self.names if self.names is not None else tuple(str(number) for number in range(self.size))
 
 
-@dataclass(frozen=True)
 class OneClass(Target):
     """One of several classes."""
 
 
-@dataclass(frozen=True)
 class Labels(Target):
     """Any of several labels: none, one or more."""
 

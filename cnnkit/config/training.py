@@ -130,7 +130,9 @@ class TrainingConfig(StrictModel):
     class_weights: Annotated[
         Any,
         PlainValidator(_class_weights),
-        WithJsonSchema({"anyOf": [{"enum": list(_WEIGHT_RULES)}, {"type": "array"}, {"type": "object"}]}),
+        WithJsonSchema(
+            {"anyOf": [{"enum": list(_WEIGHT_RULES)}, {"type": "array"}, {"type": "object"}, {"type": "null"}]}
+        ),
     ] = Field(
         default=None,
         description="Weight of each class in the loss: `balanced` (inverse to its share of the training split), "

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.augmentation import AUGMENTATIONS, Augmentation, Pipeline
+from cnnkit.augmentation import AUGMENTATIONS, Augmentation
+from cnnkit.augmentation.pipeline import Pipeline
 from cnnkit.format.base import Choice
 
 ARGUMENTS: dict[str, Any] = {

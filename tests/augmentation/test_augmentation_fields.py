@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic_core import PydanticCustomError, PydanticUndefined
 
-from cnnkit.augmentation import AUGMENTATIONS, Augmentation, Pipeline, augmented_shape
+from cnnkit.augmentation import AUGMENTATIONS, Augmentation, augmented_shape
+from cnnkit.augmentation.pipeline import Pipeline
 from cnnkit.format.shapes import ShapeError
 
 from .examples import ARGUMENTS, augmented, example, make, random_images

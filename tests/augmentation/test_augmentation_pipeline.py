@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from cnnkit.augmentation import Pipeline
+from cnnkit.augmentation.pipeline import Pipeline
 
 from .examples import ARGUMENTS, DETERMINISTIC, MIXING, RANDOM, augmented, example, make, one_hot, random_images
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnkit.augmentation import Pipeline
+from cnnkit.augmentation.pipeline import Pipeline
 
 from .examples import augmented, make, one_hot, random_images
 

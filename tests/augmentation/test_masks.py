@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import affine_transform
 
-from cnnkit.augmentation import Augmentation, MaskError, Pipeline
+from cnnkit.augmentation import Augmentation, MaskError
+from cnnkit.augmentation.pipeline import Pipeline
 from cnnkit.format.seeds import derive_seed
 
 from .examples import ARGUMENTS, augmented, example, make, one_hot, random_images

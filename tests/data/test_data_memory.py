@@ -45,7 +45,8 @@ def train_split(folder: Path, memory: str, **fields: Any) -> Split:
 
 
 def augmented(split: Split, epoch: int) -> list[tuple[Any, Any]]:
-    from cnnkit.augmentation import AUGMENTATIONS, Pipeline
+    from cnnkit.augmentation import AUGMENTATIONS
+    from cnnkit.augmentation.pipeline import Pipeline
     from cnnkit.format.base import Choice
 
     choice = Choice(AUGMENTATIONS)

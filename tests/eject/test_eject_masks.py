@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cnnkit.augmentation import AUGMENTATIONS, Pipeline
+from cnnkit.augmentation import AUGMENTATIONS
+from cnnkit.augmentation.pipeline import Pipeline
 from cnnkit.config.target import Mask
 from cnnkit.eject.augmentation import write_augmentation
 from cnnkit.eject.text import import_lines

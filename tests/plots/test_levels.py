@@ -17,7 +17,8 @@ from cnnkit.plots.network_nodes import Fork, Tree, Valley, Volume, all_nodes
 from cnnkit.plots.network_tree import ALL_BLOCKS, INNERMOST_MERGES, NOTHING, tree
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-CLASSIFIERS = [file for file in sorted(CONFIGS.glob("*.yaml")) if "task:" not in file.read_text()]
+MASKS = ("unet_camvid", "unet_pet", "fcn_camvid")
+CLASSIFIERS = [file for file in sorted(CONFIGS.glob("*.yaml")) if file.stem not in MASKS]
 
 BLOCKS = """
     conv:
@@ -235,7 +236,7 @@ def assert_skips_are_arrows_across(drawing: Drawing, merges: Sequence[str]) -> l
     return heights
 
 
-@pytest.mark.parametrize("name", ["unet_camvid", "fcn_camvid"])
+@pytest.mark.parametrize("name", MASKS)
 def test_shipped_networks_of_masks_are_tidy(name: str) -> None:
     assert_tidy(Drawing(plots.architecture_figure(load_config(f"{CONFIGS}/{name}.yaml", to_train=False))))
 
@@ -243,8 +244,9 @@ def test_shipped_networks_of_masks_are_tidy(name: str) -> None:
 def test_levels_lie_below_each_other_the_way_down_on_the_left_and_up_on_the_right(tmp_path: Path) -> None:
     loaded = load_config(f"{CONFIGS}/unet_camvid.yaml", to_train=False)
     drawing = Drawing(plots.architecture_figure(loaded))
-    sizes = ["192x240x16", "96x120x32", "48x60x64", "24x30x128"]
-    rows = [drawing.places(size) for size in [*sizes, "12x15x256"]]
+    # The fifth level's size is also that of the fourth, pooled.
+    sizes = ["192x256x16", "96x128x32", "48x64x64", "24x32x128"]
+    rows = [drawing.places(size) for size in [*sizes, "6x8x256"]]
     for upper, lower in itertools.pairwise(rows):
         assert min(y for _, y in upper) > max(y for _, y in lower)
     bottom = [x for x, _ in rows[-1]]
@@ -253,16 +255,16 @@ def test_levels_lie_below_each_other_the_way_down_on_the_left_and_up_on_the_righ
         assert max(x for x, _ in row) > max(bottom)
     # What is concatenated has the channels of both; the arrow to it is above its size, and as high as the volumes.
     heights = assert_skips_are_arrows_across(drawing, ["concatenate"])
-    merged = [drawing.places(size) for size in ("192x240x32", "96x120x64", "48x60x128", "24x30x256")]
-    assert [len(places) for places in merged] == [1] * 4
+    merged = [drawing.places(size) for size in ("192x256x32", "96x128x64", "48x64x128", "24x32x256", "12x16x256")]
+    assert [len(places) for places in merged] == [1] * 5
     for height, ((_, y),), row in zip(heights, merged, rows, strict=False):
         assert 0 < height - y < 15
         assert all(height > y for _, y in row)
     plots.architecture(loaded, tmp_path / "net.svg")
     root = ElementTree.parse(tmp_path / "net.svg").getroot()
     texts = ["".join(text.itertext()).strip() for text in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts.count("concatenate") == 4
-    assert {"level: 1,746,336 parameters", "MaxPooling2D 2x2,", "2,064 parameters"} <= set(texts)
+    assert texts.count("concatenate") == 5
+    assert {"level: 2,403,360 parameters", "MaxPooling2D 2x2,", "2,064 parameters"} <= set(texts)
 
 
 def test_fcn_8s_comes_down_from_its_stages_and_jumps_up_at_the_end() -> None:
