@@ -8,14 +8,21 @@ import errno
 import io
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+#: What the names of files begin with that are being written.
+TEMPORARY = ".cnnkit-"
+
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Writes a whole file under a temporary name and renames it, so that no reader sees half of it."""
+    """Writes a whole file under a temporary name and renames it, so that no reader sees half of it.
+
+    When it returns, the file is on the disk, not only in the memory of the operating system.
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(encode(content) if isinstance(content, str) else content)
 
@@ -30,9 +37,12 @@ def encode(text: str) -> bytes:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, with the same ending, that takes its place if the block succeeds."""
+    """A temporary path beside `path`, with the same ending, that takes its place if the block succeeds.
+
+    What was written there reaches the disk first: after a loss of power there is the old file or the new one.
+    """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=path.suffix)
     except OSError as error:
         # The user knows nothing of the temporary name.
         raise _named(error, path) from None
@@ -42,7 +52,11 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         # mkstemp makes private files; a run is as readable as any file the user makes.
         temporary.chmod(0o666 & ~_umask())
+        _to_disk(temporary, os.O_RDWR)
         os.replace(temporary, path)
+        if sys.platform != "win32":
+            # The new name, too; Windows opens no folders.
+            _to_disk(path.parent, os.O_RDONLY)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         if error.filename not in (None, name):
@@ -51,6 +65,19 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _to_disk(path: Path, flags: int) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some file systems cannot do it for folders.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):
+            raise
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

@@ -345,8 +345,8 @@ class Task(NamedObject):
             split: The training images.
 
         Returns:
-            A function from a batch (see `training_batches`) to what Keras' `fit` takes: (images, targets), or those
-            and weights. None where nothing happens.
+            A function from a batch (see `training_batches`) to what the network is trained on: (images, targets), or
+            those and weights. None where nothing happens.
         """
         return None
 

@@ -55,10 +55,15 @@ def load_and_watch():
             print("loaded:", *sys.modules, flush=True)
             os._exit(0)
 
-    fit = keras.Model.fit
-    keras.Model.fit = lambda model, *data, callbacks=(), **options: fit(
-        model, *data, callbacks=[*callbacks, EndAfterFirstStep()], **options
-    )
+    from cnnkit.training.loop import Loop
+
+    run = Loop.run
+
+    def run_one_step(loop, *arguments):
+        loop.callbacks = [*loop.callbacks, EndAfterFirstStep()]
+        run(loop, *arguments)
+
+    Loop.run = run_one_step
     return tensorflow
 
 # What loads TensorFlow is itself loaded by the command.

@@ -273,6 +273,7 @@ MAY_IMPORT_KERAS = {
     "tasks/regression/keras_objects.py",
     "tasks/segmentation/keras_objects.py",
     "training/callbacks.py",
+    "training/loop.py",
     "training/event_files.py",
     "training/live_files.py",
     "training/schedules.py",

@@ -110,9 +110,11 @@ def _train_seeds(config: str | None, overrides: tuple[str, ...], options: _Optio
 
 def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options) -> Run:
     from cnnkit.terminal.console import Console
+    from cnnkit.training.signals import ending_in_order
 
     console = Console()
     with contextlib.ExitStack() as stack:
+        stack.enter_context(ending_in_order())
         opened = None
         if options.live:
             from cnnkit.live.serving import live_page

@@ -16,6 +16,7 @@ from cnnkit.format.fields import (
     NonNegativeNumber,
     Number,
     PositiveInteger,
+    PositiveNumber,
     Rate,
     is_number,
     is_whole,
@@ -171,6 +172,11 @@ class TrainingConfig(StrictModel):
         default="auto",
         description="Whether oneDNN computes on the CPU: `auto` is on where the processor has AVX2, else as TensorFlow "
         "decides. The environment variable TF_ENABLE_ONEDNN_OPTS, where set, decides instead.",
+    )
+    checkpoint_minutes: PositiveNumber | None = Field(
+        default=5.0,
+        description="Minutes between two checkpoints within an epoch, besides those at each epoch's end; `null` for "
+        "none. A run that is killed loses at most what came after its last one.",
     )
     tensorboard: bool = Field(default=True, description="Whether to write TensorBoard event files.")
 

@@ -63,22 +63,25 @@ def training_batches(
     *,
     batch_size: int,
     seed: int,
-    epoch: int | tf.Variable = 0,
+    epoch: int = 0,
+    step: int = 0,
+    epochs: int | None = 1,
     drop_remainder: bool = False,
     transform: Callable[[dict[str, Any], Any, Any, Any], dict[str, Any]] | None = None,
     finish: Callable[[dict[str, Any]], tuple[Any, ...]] | None = None,
 ) -> tf.data.Dataset:
-    """The batches of one epoch: every image once, `steps_per_epoch` batches.
+    """The batches of one epoch or of several: in each, every image once, in `steps_per_epoch` batches.
 
-    They depend only on the epoch's number, not on what ran before. The data set ends with the epoch, because
-    Keras' `steps_per_execution` would otherwise run beyond it.
+    A batch depends only on its epoch's number and its place there, not on what ran before: iteration may begin at any
+    step of any epoch. The next epoch's first batches are made while the end of one is validated.
 
     Args:
         split: The training images.
         batch_size: Images per batch; the last one of an epoch may be smaller.
         seed: The run's seed.
-        epoch: The epoch's number, 0 for the first. A variable (int64) is read whenever iteration starts, so that
-            one data set serves a whole `fit`.
+        epoch: The number of the epoch to begin with, 0 for the first.
+        step: The step in it to begin with, from 0 to below `steps_per_epoch`.
+        epochs: How many epochs, the one begun included; None for no end.
         drop_remainder: Whether to leave out an epoch's smaller last batch.
         transform: Augments a batch: (batch, epoch, step in the epoch, places in the split) to a batch, where a batch
             is a dict in the words of Keras' image layers, see `Targets.in_graph`; epoch and step are int64 scalars, and
@@ -98,10 +101,11 @@ def training_batches(
     def epoch_indices(number: Any) -> tf.data.Dataset:
         visits = order(seed, number, split.size)
 
-        def batch(step: Any) -> tuple[Any, Any, Any]:
-            return number, step, visits[step * batch_size : (step + 1) * batch_size]
+        def batch(place: Any) -> tuple[Any, Any, Any]:
+            return number, place, visits[place * batch_size : (place + 1) * batch_size]
 
-        return tf.data.Dataset.range(steps).map(_as_written(batch))
+        begin = tf.where(tf.equal(number, epoch), tf.constant(step, tf.int64), tf.constant(0, tf.int64))
+        return tf.data.Dataset.range(begin, steps).map(_as_written(batch))
 
     def make(epoch: Any, step: Any, indices: Any) -> tuple[Any, ...]:
         batch = gather(tf.ensure_shape(indices, [static]))
@@ -110,10 +114,11 @@ def training_batches(
         return _element(batch) if finish is None else finish(batch)
 
     calls = parallel_calls(_batch_bytes(split, batch_size))
-    batches = tf.data.Dataset.from_tensors(0).map(_as_written(lambda _: tf.cast(epoch, tf.int64)))
-    batches = batches.flat_map(_as_written(epoch_indices))
+    last = tf.int64.max if epochs is None else epoch + epochs
+    batches = tf.data.Dataset.range(epoch, last).flat_map(_as_written(epoch_indices))
     batches = batches.map(_as_written(make), num_parallel_calls=calls, deterministic=True)
-    batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
+    cardinality = tf.data.INFINITE_CARDINALITY if epochs is None else epochs * steps - step
+    batches = batches.apply(tf.data.experimental.assert_cardinality(cardinality))
     return _finished(batches, split, batch_size)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cnnkit.errors import CnnkitError
-from cnnkit.files import check_folder, check_regular, open_stream, to_csv, write_atomically
+from cnnkit.files import TEMPORARY, check_folder, check_regular, open_stream, to_csv, write_atomically
 from cnnkit.format.run_folders import CONFIG_FILE, ENVIRONMENT_FILE
 from cnnkit.runs.json_forms import ANY, REQUIRED, Form, mismatch
 
@@ -84,6 +84,11 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoints" / "last.npz"
+
+    @property
+    def previous_checkpoint(self) -> Path:
+        """The one before, in case the last is damaged."""
+        return self.path / "checkpoints" / "previous.npz"
 
     @property
     def model(self) -> Path:
@@ -216,6 +221,13 @@ class Run:
             if not is_locked:
                 log.warning("the file system of `%s` has no locks; take care that nobody else trains it", self.path)
             yield
+
+    def remove_temporaries(self) -> None:
+        """Removes what processes that were killed have left half written. Nobody else may train the run meanwhile."""
+        for folder in (self.path, self.checkpoint.parent, self.curves.parent, self.live):
+            for path in folder.glob(f"{TEMPORARY}*"):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
     def is_training(self) -> bool | None:
         """Whether a process trains the run at this moment; None where that cannot be known."""

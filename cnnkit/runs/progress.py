@@ -213,6 +213,15 @@ def read_state(run: Run) -> dict[str, Any]:
     return state
 
 
+def is_complete(run: Run) -> bool:
+    """Whether a process has done all that a training ends with: the evaluation and the report.
+
+    One that was killed, or failed, on the way leaves its last state.
+    """
+    status = _read(run).get("status", "finished")
+    return status in ("finished", "stopped") and run.evaluation.exists() and run.report.exists()
+
+
 def request_stop(run: Run) -> bool:
     """Asks the training process of a run to end; False where none runs that could."""
     if read_state(run)["status"] not in ("starting", "training"):

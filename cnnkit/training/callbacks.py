@@ -28,59 +28,39 @@ from cnnkit.training.model import without_training_state
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
-class CallbackList(keras.callbacks.CallbackList):
-    """Keras' list, which hands the figures of a batch on as the tensors that they are.
-
-    With TensorFlow, Keras' own turns them into numbers after every execution, and so waits for the device each time,
-    whatever the callbacks' `async_safe` says.
-    """
-
-    def __iter__(self) -> Iterator[keras.callbacks.Callback]:
-        return iter(self.callbacks)
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        for callback in self.callbacks:
-            callback.on_train_batch_begin(batch, logs)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        for callback in self.callbacks:
-            callback.on_train_batch_end(batch, logs)
-
-    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
-        for callback in self.callbacks:
-            callback.on_test_batch_begin(batch, logs)
-
-    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        for callback in self.callbacks:
-            callback.on_test_batch_end(batch, logs)
-
-
 class EpochClock(keras.callbacks.Callback):
-    """Tells the data pipeline which epoch it is, and measures the epoch. Stands first in the list.
+    """Measures the epoch. Stands first in the list.
 
-    Args:
-        variable: The int64 variable that the pipeline reads when an epoch's iteration starts.
+    Attributes:
+        epoch_seconds: What an epoch took, when it has ended.
+        training_seconds: The same without its validation.
+        before: What an earlier process took for the steps of the epoch that is gone on with.
     """
 
-    def __init__(self, variable: Any) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.variable = variable
         self.epoch_seconds = 0.0
         self.training_seconds = 0.0
+        self.before = 0.0
         self._begin = 0.0
         self._tested = False
 
+    @property
+    def seconds(self) -> float:
+        """Since the epoch began."""
+        return time.perf_counter() - self._begin
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.variable.assign(epoch)
-        self._begin = time.perf_counter()
+        self._begin = time.perf_counter() - self.before
+        self.before = 0.0
         self._tested = False
 
     def on_test_begin(self, logs: Any = None) -> None:
-        self.training_seconds = time.perf_counter() - self._begin
+        self.training_seconds = self.seconds
         self._tested = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.epoch_seconds = time.perf_counter() - self._begin
+        self.epoch_seconds = self.seconds
         if not self._tested:
             self.training_seconds = self.epoch_seconds
 
@@ -133,10 +113,17 @@ class Progress(keras.callbacks.Callback):
         self.batch_size = batch_size
         self._begin = 0.0
         self._shown = 0.0
+        self._steps_before: int | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._begin = self._shown = time.perf_counter()
+        self._steps_before = None
         self.console.begin_epoch(f"epoch {epoch + 1}/{self.epochs}", self.steps)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self._steps_before is None:
+            # An earlier process may have begun the epoch.
+            self._steps_before = batch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         now = time.perf_counter()
@@ -146,9 +133,8 @@ class Progress(keras.callbacks.Callback):
         logs = logs or {}
         figures = {figure.name: float(logs.get(figure.name, math.nan)) for figure in self.columns}
         check_finite(figures["loss"])
-        # With several steps per execution, Keras' last batch number can lie beyond the epoch.
-        done = min(batch + 1, self.steps)
-        images, seconds = done * self.batch_size, now - self._begin
+        done = batch + 1
+        images, seconds = (done - (self._steps_before or 0)) * self.batch_size, now - self._begin
         shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
         self.console.update(done, f"{shown}  {images / seconds:,.0f} images/s")
         self.reporter.look(done, seconds, images, figures)
@@ -173,7 +159,10 @@ def check_finite(loss: float, name: str = "training loss") -> None:
 class Keeper(keras.callbacks.Callback):
     """Keeps what an epoch brought: its row, the best model, the checkpoint. Follows all that change the model.
 
+    Within an epoch, it keeps a checkpoint now and then.
+
     Args:
+        checkpoint_seconds: Between two checkpoints within an epoch; None for none.
         checkpoint: What to go on from, when a run is resumed.
         stateful: Callbacks whose attributes belong to the checkpoint, by name.
         columns: The task's figures, the loss first; they precede all other columns of metrics.csv.
@@ -193,6 +182,7 @@ class Keeper(keras.callbacks.Callback):
         images: int,
         monitor: Monitor,
         checkpoint: Checkpoint | None,
+        checkpoint_seconds: float | None = None,
         image_shape: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
@@ -206,13 +196,16 @@ class Keeper(keras.callbacks.Callback):
         self.images = images
         self.monitor = monitor
         self.image_shape = image_shape
+        self.checkpoint_seconds = math.inf if checkpoint_seconds is None else checkpoint_seconds
+        self._kept_at = time.perf_counter()
         self._checkpoint = checkpoint
         state = checkpoint.state if checkpoint else None
         self.rows: list[dict[str, Any]] = state["rows"] if state else []
         #: None where nothing chooses one, as without validation.
         self.best_epoch = monitor.best_epoch(self.rows)
-        #: Epochs that the checkpoint holds.
-        self.kept = state["epochs_done"] if state else 0
+        #: Epochs that the checkpoint holds, and steps of the one that follows.
+        self.kept: int = state["epochs_done"] if state else 0
+        self.kept_steps = checkpoint.step if checkpoint else 0
         #: What model.keras holds, where it was written in this process.
         self.saved_model: Any = None
 
@@ -221,6 +214,7 @@ class Keeper(keras.callbacks.Callback):
         if self._checkpoint is None:
             return
         self._checkpoint.restore(self.model)
+        self.clock.before = self._checkpoint.state.get("seconds", 0.0)
         for name, attributes in self._checkpoint.state["callbacks"].items():
             callback = self.stateful[name]
             for attribute, value in attributes.items():
@@ -230,6 +224,13 @@ class Keeper(keras.callbacks.Callback):
                     setattr(callback, attribute, value)
         # The memory of its arrays is free again.
         self._checkpoint = None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if time.perf_counter() - self._kept_at < self.checkpoint_seconds:
+            return
+        check_finite(float((logs or {})["loss"]))
+        self.check_variables()
+        self.keep(len(self.rows), batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
@@ -247,9 +248,14 @@ class Keeper(keras.callbacks.Callback):
         if self.best_epoch in (None, epoch + 1):
             self.save_model()
         self.run.write_metrics(self.rows)
-        save_checkpoint(self.run.checkpoint, self.model, self._state(epoch + 1))
-        self.kept = epoch + 1
+        self.keep(epoch + 1, 0)
         self._show(row)
+
+    def keep(self, epochs: int, step: int) -> None:
+        """Writes a checkpoint of so many epochs, and of so many steps of the next one."""
+        save_checkpoint(self.run, self.model, self._state(epochs, step))
+        self._kept_at = time.perf_counter()
+        self.kept, self.kept_steps = epochs, step
 
     def save_model(self) -> None:
         """Writes model.keras, with the averaged weights where there are any."""
@@ -271,7 +277,7 @@ class Keeper(keras.callbacks.Callback):
                     "Lower the learning rate, or clip the gradients with the optimizer's `global_clipnorm`.",
                 )
 
-    def _state(self, epochs_done: int) -> dict[str, Any]:
+    def _state(self, epochs_done: int, step: int) -> dict[str, Any]:
         callbacks: dict[str, Any] = {}
         for name, callback in self.stateful.items():
             attributes = {key: _plain(getattr(callback, key)) for key in CALLBACK_STATE if hasattr(callback, key)}
@@ -280,6 +286,8 @@ class Keeper(keras.callbacks.Callback):
             callbacks[name] = attributes
         return {
             "epochs_done": epochs_done,
+            "step": step,
+            "seconds": round(self.clock.seconds, 3) if step else 0.0,
             "stopped": bool(self.model.stop_training),
             "rows": self.rows,
             "best_epoch": self.best_epoch,

@@ -1,13 +1,16 @@
-"""A checkpoint holds all that the next epoch depends on.
+"""A checkpoint holds all that the next step depends on.
 
 No Keras checkpoint does: dropout's seed state is in neither `.weights.h5` nor `.keras`, the callbacks' state in none.
-Here are all model variables (random seeds included), all optimizer variables, and each callback's attributes; order
-and augmentation need nothing, being functions of (seed, epoch, position).
+Here are all variables of the model (random seeds included), of its metrics and of the optimizer, and each callback's
+attributes; order and augmentation need nothing, being functions of (seed, epoch, step).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,17 +25,21 @@ from cnnkit.runs.arrays import read_arrays
 from cnnkit.runs.directory import Run, damaged
 from cnnkit.runs.json_forms import REQUIRED, Form, mismatch
 
+log = logging.getLogger("cnnkit")
+
 #: Attributes that Keras' callbacks change during training; none of Keras' checkpoints holds them.
-CALLBACK_STATE = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
+CALLBACK_STATE = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch", "measured_epoch", "epoch_rate")
 
 #: What the JSON part of a checkpoint holds.
 _STATE: Form = {
     "epochs_done": int,
+    "step": int,
+    "seconds": float,
     "stopped": bool,
     "rows": [{"epoch": int, "loss": float, "seconds": float, REQUIRED: ("epoch", "loss", "seconds")}],
     "best": [float],
     "best_epoch": int,
-    "callbacks": {"plateau": {}, "early_stopping": {}},
+    "callbacks": {"plateau": {}, "early_stopping": {}, "rate": {}},
     REQUIRED: ("epochs_done", "stopped", "rows", "callbacks"),
 }
 
@@ -47,29 +54,36 @@ _NATIVE_KINDS = "biufc"
 _AUTOMATIC_NUMBER = re.compile(r"_\d+(?=/|$)")
 
 
-def _variables(model: Any) -> dict[str, Any]:
-    """Every variable by a unique name, in a fixed order."""
+def _variables(model: Any, *, within_epoch: bool) -> dict[str, Any]:
+    """Every variable by a unique name, in a fixed order; those of the metrics only where an epoch is under way."""
     return {
         f"{owner}/{index}/{_AUTOMATIC_NUMBER.sub('', variable.path)}": variable
-        for owner, variables in (("model", model.variables), ("optimizer", model.optimizer.variables))
+        for owner, variables in (
+            ("model", model.variables),
+            ("metrics", model.metrics_variables if within_epoch else ()),
+            ("optimizer", model.optimizer.variables),
+        )
         for index, variable in enumerate(variables)
     }
 
 
-def save_checkpoint(path: Path, model: Any, state: dict[str, Any]) -> None:
-    """Writes the checkpoint atomically.
+def save_checkpoint(run: Run, model: Any, state: dict[str, Any]) -> None:
+    """Writes the checkpoint of a run, and keeps the one before it.
 
     Args:
         model: A compiled model with a built optimizer.
         state: What else the run needs, as JSON values.
     """
     arrays: dict[str, np.ndarray] = {}
-    for name, variable in _variables(model).items():
+    for name, variable in _variables(model, within_epoch=bool(state.get("step"))).items():
         array = np.asarray(variable.numpy())
         # NumPy files know no bfloat16: its bits are stored.
         arrays[name] = array if array.dtype.kind in _NATIVE_KINDS else array.view(np.uint16)
-    with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, state=np.asarray(json.dumps(state)), **arrays)  # type: ignore[arg-type]
+    with replacing(run.checkpoint) as temporary:
+        with temporary.open("wb") as stream:
+            np.savez(stream, state=np.asarray(json.dumps(state)), **arrays)  # type: ignore[arg-type]
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(run.checkpoint, run.previous_checkpoint)
 
 
 def read_state(run: Run) -> dict[str, Any]:
@@ -78,7 +92,10 @@ def read_state(run: Run) -> dict[str, Any]:
     Raises:
         CnnkitError: if there is no checkpoint, or it is damaged.
     """
-    return _read(run, ("state",), LARGEST_CHECKPOINT).state
+    newest = _newest(run, ("state",), LARGEST_CHECKPOINT)
+    if newest is None:
+        raise CnnkitError(f"there is no checkpoint `{run.checkpoint}`")
+    return newest.state
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +112,29 @@ class Checkpoint:
     state: dict[str, Any]
     arrays: dict[str, np.ndarray]
 
+    @property
+    def epochs(self) -> int:
+        """Epochs that it holds."""
+        return int(self.state["epochs_done"])
+
+    @property
+    def step(self) -> int:
+        """Steps of the epoch after `epochs_done` that it holds; 0 where that has not begun."""
+        return int(self.state.get("step", 0))
+
+    @property
+    def text(self) -> str:
+        """The position in words."""
+        epochs = f"epoch {self.epochs}"
+        return f"step {self.step} of the epoch after {epochs}" if self.step else epochs
+
     def restore(self, model: Any) -> None:
         """Sets every variable of a compiled model with a built optimizer to what the checkpoint holds.
 
         Raises:
             CnnkitError: if the checkpoint is not of this model and optimizer.
         """
-        variables = _variables(model)
+        variables = _variables(model, within_epoch=self.step > 0)
         odd = sorted(self.arrays.keys() ^ variables.keys())
         if odd:
             raise self._of_another_model(f"{odd[0]} is only in one of them")
@@ -118,30 +151,47 @@ class Checkpoint:
         )
 
 
-def read_checkpoint(run: Run, parameters: int) -> Checkpoint:
-    """All of a run's checkpoint.
+def read_checkpoint(run: Run, parameters: int) -> Checkpoint | None:
+    """All of a run's checkpoint: the newest, or, if that is damaged, the one before it; a warning says so.
+
+    Every array is held against its checksum (CRC-32, as in all zip archives).
 
     Args:
         parameters: Of the run's network, which bound the size of the file.
 
+    Returns:
+        None where there is none.
+
     Raises:
-        CnnkitError: if there is no checkpoint, or it is damaged.
+        CnnkitError: if it is damaged, and there is no other.
     """
-    return _read(run, None, _BYTES_PER_PARAMETER * parameters + _BYTES_BESIDE)
+    return _newest(run, None, _BYTES_PER_PARAMETER * parameters + _BYTES_BESIDE)
 
 
-def _read(run: Run, names: Sequence[str] | None, most_bytes: int) -> Checkpoint:
+def _newest(run: Run, names: Sequence[str] | None, most_bytes: int) -> Checkpoint | None:
+    before = run.previous_checkpoint
     try:
-        arrays = read_arrays(run, run.checkpoint, names, most_bytes)
+        return _read(run, run.checkpoint, names, most_bytes)
     except FileNotFoundError:
-        raise CnnkitError(
-            f"there is no checkpoint `{run.checkpoint}`",
-            "No epoch of this run has ended; start it again with `cnnkit train`.",
-        ) from None
+        # A process may have ended between the two renames.
+        with contextlib.suppress(FileNotFoundError):
+            return _read(run, before, names, most_bytes)
+        return None
+    except CnnkitError as error:
+        try:
+            found = _read(run, before, names, most_bytes)
+        except (CnnkitError, FileNotFoundError):
+            raise error from None
+        log.warning("%s; going on from `%s`, which is of %s", error.message, before, found.text)
+        return found
+
+
+def _read(run: Run, path: Path, names: Sequence[str] | None, most_bytes: int) -> Checkpoint:
+    arrays = read_arrays(run, path, names, most_bytes)
     try:
         state = json.loads(str(arrays.pop("state")))
     except (KeyError, ValueError, RecursionError):
-        raise damaged(run.checkpoint, "it does not say how far the training was") from None
+        raise damaged(path, "it does not say how far the training was") from None
     wrong = mismatch(state, _STATE)
     if wrong is None and len(state["rows"]) != state["epochs_done"]:
         wrong = f"it should hold one row for each of {state['epochs_done']} epochs"
@@ -152,5 +202,5 @@ def _read(run: Run, names: Sequence[str] | None, most_bytes: int) -> Checkpoint:
     ):
         wrong = "`callbacks` should hold numbers that callbacks have"
     if wrong is not None:
-        raise damaged(run.checkpoint, wrong)
-    return Checkpoint(run.checkpoint, state, arrays)
+        raise damaged(path, wrong)
+    return Checkpoint(path, state, arrays)

@@ -49,7 +49,7 @@ def interruption(keeper: Any, run: Run) -> Interrupted:
         keeper: The callback that keeps the run's epochs, see `callbacks.Keeper`.
         run: The run.
     """
-    if keeper.kept:
+    if keeper.kept or keeper.kept_steps:
         return Interrupted(f"interrupted; {_kept(keeper)} in {run.path}", resume_hint(run))
     if _keep_weights(keeper):
         return Interrupted(f"interrupted in the first epoch; the weights so far are in {run.model}", _NO_CHECKPOINT)
@@ -65,7 +65,7 @@ def after_stop(keeper: Any, run: Run) -> str:
     Raises:
         CnnkitError: if that is nothing.
     """
-    if keeper.kept:
+    if keeper.kept or keeper.kept_steps:
         return f"stopped from the live page; {_kept(keeper)}. {resume_hint(run)}"
     if _keep_weights(keeper):
         return f"stopped from the live page in the first epoch; the weights so far are kept. {_NO_CHECKPOINT}"
@@ -97,7 +97,9 @@ def _half_precision(model: Any) -> str:
 
 
 def _kept(keeper: Any) -> str:
-    return f"{count_epochs(keeper.kept)} {'is' if keeper.kept == 1 else 'are'} kept"
+    counts = [(keeper.kept, "epoch"), (keeper.kept_steps, "step")]
+    parts = [f"{number:,} {name}{'s' * (number != 1)}" for number, name in counts if number]
+    return f"{' and '.join(parts)} {'is' if len(parts) == 1 and parts[0].startswith('1 ') else 'are'} kept"
 
 
 def _keep_weights(keeper: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data import DataSets
     from cnnkit.layers.stack import Step
+    from cnnkit.training.loop import Loop, Position
 
 
 @dataclass
@@ -150,8 +151,13 @@ def resolved(config: RunConfig, chosen: Runtime) -> RunConfig:
     return config.model_copy(update={"training": config.training.model_copy(update=chosen.as_fields())})
 
 
-def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
-    """The training batches of whatever epoch the variable holds, and the validation batches."""
+def training_batches(prepared: Preparation, position: Position, epochs: int | None) -> Any:
+    """The training batches from a position on.
+
+    Args:
+        position: The first batch's.
+        epochs: How many epochs, the one begun included; None for no end.
+    """
     from cnnkit import data as data_module
 
     config, data = prepared.config, prepared.data
@@ -162,16 +168,55 @@ def datasets(prepared: Preparation, epoch: Any) -> tuple[Any, Any]:
 
         target = data.info.target
         transform = Pipeline(config.augmentation, config.seed, masks=target.per_pixel, ignore=target.ignore)
-    training = data_module.training_batches(
+    return data_module.training_batches(
         data.train,
         batch_size=config.data.batch_size,
         seed=config.seed,
-        epoch=epoch,
+        epoch=position.epoch,
+        step=position.step,
+        epochs=epochs,
         drop_remainder=config.data.drop_remainder,
         transform=transform,
         finish=config.task.finish_batches(config.training, data.train, data.info.target),
     )
+
+
+def validation_batches(prepared: Preparation) -> Any:
+    """The validation batches; None without validation images."""
+    from cnnkit import data as data_module
+
+    data = prepared.data
     if data.validation is None:
-        return training, None
+        return None
     batch_size = inference_batch_size(prepared.model, data.info.shape)
-    return training, data_module.evaluation_batches(data.validation, batch_size=batch_size)
+    return data_module.evaluation_batches(data.validation, batch_size=batch_size)
+
+
+def make_loop(
+    prepared: Preparation,
+    callbacks: Sequence[Any] = (),
+    epochs: int | None = None,
+    ending: Callable[[], bool] = lambda: False,
+) -> Loop:
+    """The loop that trains a prepared network.
+
+    Args:
+        callbacks: Keras callbacks.
+        epochs: Of the whole run; None for batches without end.
+        ending: As for `Loop`.
+    """
+    from cnnkit.training.loop import Loop
+
+    def batches(position: Position) -> Any:
+        return training_batches(prepared, position, None if epochs is None else epochs - position.epoch)
+
+    return Loop(
+        prepared.model,
+        batches,
+        validation_batches(prepared),
+        steps=prepared.steps_per_epoch,
+        steps_per_execution=prepared.runtime.steps_per_execution,
+        jit_compile=prepared.runtime.jit_compile,
+        callbacks=callbacks,
+        ending=ending,
+    )

@@ -63,11 +63,18 @@ class EpochRate(keras.callbacks.Callback):
     Follows a plateau callback, which lowers the rate when an epoch has ended, and writes a figure of its own.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: What a checkpoint within an epoch has to hold: that epoch, and its rate.
+        self.measured_epoch = -1
+        self.epoch_rate = 0.0
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.rate = rate_of_next_update(self.model.optimizer)
+        if self.measured_epoch != epoch:
+            self.measured_epoch, self.epoch_rate = epoch, rate_of_next_update(self.model.optimizer)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logs["learning_rate"] = self.rate
+        logs["learning_rate"] = self.epoch_rate
 
 
 def rate_of_next_update(optimizer: Any) -> float:

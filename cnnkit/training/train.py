@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkit.config.provenance import as_texts, written
-from cnnkit.errors import CnnkitError, Interrupted, NonFiniteLoss, UsageError
+from cnnkit.errors import CnnkitError, Interrupted, NonFiniteLoss
 from cnnkit.files import replacing, write_atomically
-from cnnkit.format.base import StrictModel
 from cnnkit.format.document import dump
 from cnnkit.machine.environment import describe_environment
 from cnnkit.network.summary import summarize
@@ -26,13 +25,14 @@ from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.terminal.console import Console, format_duration
 from cnnkit.training.ending import after_stop, count_epochs, failed_write, interruption, non_finite, resume_hint
 from cnnkit.training.model import first_kernel
-from cnnkit.training.preparation import Preparation, datasets, prepare
-from cnnkit.training.settings import SETTINGS
+from cnnkit.training.preparation import Preparation, make_loop, prepare
+from cnnkit.training.resuming import check_same_config, last_epoch, where, with_settings_of
 
 if TYPE_CHECKING:
     from cnnkit.config.load import LoadedConfig
     from cnnkit.config.run import RunConfig
     from cnnkit.training.checkpoint import Checkpoint
+    from cnnkit.training.loop import Loop, Position
     from cnnkit.training.tune import Tuning
 
 
@@ -84,8 +84,7 @@ def train(
         _describe(prepared, run, console)
         if opened is not None:
             opened(run)
-        _train(prepared, run, console, reporter, None)
-        return _concluded(_opened(run, loaded, prepared), prepared)
+        return _train(prepared, run, console, reporter, loaded)
 
 
 def resume(
@@ -109,6 +108,7 @@ def resume(
     """
     run = find_run(path)
     with run.training():
+        run.remove_temporaries()
         return _resume(run, config, overrides, console, opened)
 
 
@@ -143,35 +143,29 @@ def _resume(
         described = DescribedImages(before.config.data, before.config.task, before.info)
         loaded = load_config(config or str(run.config), overrides, described=described)
     check_same_config(before.config, loaded.config)
-    loaded = _with_settings_of(before, loaded)
+    loaded = with_settings_of(before, loaded)
     checkpoint = read_checkpoint(run, summarize(loaded).parameters)
-    state = checkpoint.state
-    _check_unfinished(state, loaded.config, run)
+    until = last_epoch(checkpoint, loaded.config, run)
     prepared = prepare(loaded)
     open_run(run).check_data(prepared.data.fingerprint)
-    _record_resume(run, state["epochs_done"], loaded)
+    done = checkpoint.epochs if checkpoint else 0
+    _record_resume(run, done, loaded)
     if prepared.config != before.config:
         write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
     console.log = run.log
     epochs = prepared.config.training.epochs
     reporter = Reporter(run, epochs, prepared.steps_per_epoch)
     with _logged(console, run, reporter):
-        reporter.begin(state["epochs_done"])
-        console.line(f"resuming {run.path} after epoch {state['epochs_done']} of {epochs}")
+        reporter.begin(done)
+        if until is None:
+            console.line(f"resuming {run.path} {where(checkpoint, epochs, prepared.steps_per_epoch)}")
+        else:
+            console.line(f"resuming {run.path}, which has trained to its end, with what follows")
         if epochs != before.config.training.epochs and prepared.config.training.schedule is not None:
             console.line(f"note: the schedule is now that of a run of {epochs} epochs")
         if opened is not None:
             opened(run)
-        _train(prepared, run, console, reporter, checkpoint)
-        return _concluded(_opened(run, loaded, prepared), prepared)
-
-
-def _with_settings_of(before: LoadedConfig, loaded: LoadedConfig) -> LoadedConfig:
-    """The config with what ran before in place of its `auto`, so that the figures go on as they would have."""
-    training = loaded.config.training
-    kept = {name: getattr(before.config.training, name) for name in SETTINGS if getattr(training, name) == "auto"}
-    config = loaded.config.model_copy(update={"training": training.model_copy(update=kept)})
-    return replace(loaded, config=config)
+        return _train(prepared, run, console, reporter, loaded, checkpoint, until)
 
 
 def _record_resume(run: Run, epoch: int, loaded: LoadedConfig) -> None:
@@ -213,11 +207,23 @@ def _logged(console: Console, run: Run, reporter: Reporter) -> Iterator[None]:
 
 
 def _train(
-    prepared: Preparation, run: Run, console: Console, reporter: Reporter, checkpoint: Checkpoint | None
-) -> None:
+    prepared: Preparation,
+    run: Run,
+    console: Console,
+    reporter: Reporter,
+    loaded: LoadedConfig,
+    checkpoint: Checkpoint | None = None,
+    until: int | None = None,
+) -> TrainedRun:
+    """Trains, and writes what needs the trained network.
+
+    Args:
+        checkpoint: To go on from.
+        until: The epoch to end with; by default the config's last.
+    """
     # However training ends, the curves show what it did.
     try:
-        keeper = _fit(prepared, run, console, reporter, checkpoint)
+        keeper = _fit(prepared, run, console, reporter, checkpoint, until or prepared.config.training.epochs)
         reporter.end_training()
     except BaseException:
         # The reason why it ended is the one to be told.
@@ -238,11 +244,12 @@ def _train(
     except CnnkitError as error:
         # An earlier process wrote what it is drawn from, and that is damaged; the training is not.
         console.line(f"note: the filters are not drawn: {error.message}")
+    concluded = _concluded(_opened(run, loaded, prepared), prepared)
     reporter.end("stopped" if reporter.stopped else "finished", stopped if reporter.stopped else trained)
+    return concluded
 
 
 def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: Tuning | None) -> None:
-    write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
     write_atomically(run.config_source, loaded.text)
     data, model = prepared.data, prepared.model
     assert data.train is not None
@@ -278,6 +285,8 @@ def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: 
     if kernel is not None:
         with replacing(run.initial_filters) as temporary:
             np.save(temporary, kernel)
+    # The last one: a folder with a config is a run that can be gone on with, whenever its process was killed.
+    write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
 
 
 def _constants(model: Any) -> dict[str, list[float]] | None:
@@ -310,46 +319,33 @@ def _describe(prepared: Preparation, run: Run, console: Console) -> None:
     console.line(f"settings  {prepared.runtime.as_text()}")
 
 
-def _check_unfinished(state: dict[str, Any], config: RunConfig, run: Run) -> None:
-    done = state["epochs_done"]
-    stopping = config.training.early_stopping
-    waited = state["callbacks"].get("early_stopping", {}).get("wait", 0)
-    # With more patience than it has waited, the run would not have stopped.
-    if state["stopped"] and stopping is not None and waited >= stopping.patience:
-        raise UsageError(
-            f"the run `{run.path}` ended by early stopping after epoch {done}: {stopping.monitor} had not improved for "
-            f"{count_epochs(waited)}",
-            f"To go on with more patience: --set training.early_stopping.patience={2 * waited + 1}",
-        )
-    if done >= config.training.epochs:
-        raise UsageError(
-            f"the run `{run.path}` has trained all its {config.training.epochs} epochs",
-            f"To train longer: --set training.epochs={2 * config.training.epochs}",
-        )
-
-
-def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, checkpoint: Checkpoint | None) -> Any:
-    """One call of Keras' `fit`, up to a request to stop if one comes; returns the callback that kept the rows."""
+def _fit(
+    prepared: Preparation,
+    run: Run,
+    console: Console,
+    reporter: Reporter,
+    checkpoint: Checkpoint | None,
+    epochs: int,
+) -> Any:
+    """The training loop, up to a request to stop if one comes; returns the callback that kept the rows."""
     import keras
-    import tensorflow as tf
 
-    from cnnkit.data import naming_corrupt_files
-    from cnnkit.training import callbacks
+    from cnnkit.training import callbacks, signals
     from cnnkit.training.live_files import LiveFiles, snapshots_of
+    from cnnkit.training.loop import Position
     from cnnkit.training.schedules import EpochRate
 
-    config, data, model = prepared.config, prepared.data, prepared.model
-    first_epoch = checkpoint.state["epochs_done"] if checkpoint else 0
-    epoch = tf.Variable(first_epoch, dtype=tf.int64, trainable=False, name="epoch")
-    clock = callbacks.EpochClock(epoch)
+    config, data = prepared.config, prepared.data
+    clock = callbacks.EpochClock()
     averaged = callbacks.AveragedWeights() if config.training.optimizer.use_ema else None
-    stateful: dict[str, Any] = {}
+    rate = EpochRate()
+    stateful: dict[str, Any] = {"rate": rate}
     if prepared.plateau is not None:
         stateful["plateau"] = prepared.plateau
     if config.training.early_stopping is not None:
         stateful["early_stopping"] = keras.callbacks.EarlyStopping(**config.training.early_stopping.to_plain())
     assert data.train is not None
-    batch_size = config.data.batch_size
+    batch_size, minutes = config.data.batch_size, config.training.checkpoint_minutes
     keeper = callbacks.Keeper(
         run,
         console,
@@ -361,6 +357,7 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
         images=min(data.train.size, prepared.steps_per_epoch * batch_size),
         monitor=Monitor.of_config(config.training, config.task),
         checkpoint=checkpoint,
+        checkpoint_seconds=None if minutes is None else 60.0 * minutes,
         image_shape=data.info.shape,
     )
     progress = callbacks.Progress(
@@ -372,38 +369,43 @@ def _fit(prepared: Preparation, run: Run, console: Console, reporter: Reporter, 
         batch_size=batch_size,
     )
     live = LiveFiles(reporter, keeper, snapshots_of(prepared, run, reporter, averaged))
-    rate = EpochRate()
-    in_order = [clock, progress, averaged, *stateful.values(), rate, _tensorboard(config, run), keeper, live]
-    training, validation = datasets(prepared, epoch)
+    watching = [callback for callback in stateful.values() if callback is not rate]
+    in_order = [clock, progress, averaged, *watching, rate, _tensorboard(config, run), keeper, live]
+    start = Position(checkpoint.epochs, checkpoint.step) if checkpoint else Position()
+    with signals.waiting() as begin_waiting:
+        # The first execution is traced, and nothing is lost with it.
+        stepped = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: begin_waiting())
+        heard = [callback for callback in (*in_order, stepped) if callback is not None]
+        loop = make_loop(prepared, heard, epochs, signals.requested)
+        _run(loop, prepared, run, keeper, start, epochs)
+    return keeper
+
+
+def _run(loop: Loop, prepared: Preparation, run: Run, keeper: Any, start: Position, epochs: int) -> None:
+    """Runs the loop, and turns what ends it early into what the user is told."""
+    import tensorflow as tf
+
+    from cnnkit.data import naming_corrupt_files
+    from cnnkit.training.loop import Ended
+
+    config, data = prepared.config, prepared.data
     try:
         with naming_corrupt_files(data.train, data.validation):
-            model.fit(
-                training,
-                validation_data=validation,
-                epochs=config.training.epochs,
-                initial_epoch=first_epoch,
-                callbacks=callbacks.CallbackList(
-                    [callback for callback in in_order if callback is not None],
-                    add_history=True,
-                    epochs=config.training.epochs,
-                    steps=prepared.steps_per_epoch,
-                    model=model,
-                ),
-                shuffle=False,
-                verbose=0,
-            )
+            loop.run(epochs, start)
+    except Ended:
+        keeper.keep(loop.position.epoch, loop.position.step)
+        raise interruption(keeper, run) from None
     except StopRequested:
-        console.end_epoch()
+        keeper.console.end_epoch()
     except KeyboardInterrupt:
         raise interruption(keeper, run) from None
     except NonFiniteLoss as error:
         raise non_finite(error, keeper, run) from None
     except (MemoryError, tf.errors.ResourceExhaustedError):
         raise CnnkitError(
-            f"training in batches of {batch_size} does not fit in memory",
+            f"training in batches of {config.data.batch_size} does not fit in memory",
             f"Lower `data.batch_size`, or make the network smaller. Kept in {run.path}: {keeper.kept} epochs.",
         ) from None
-    return keeper
 
 
 def _tensorboard(config: RunConfig, run: Run) -> Any:
@@ -437,35 +439,3 @@ def _write_filters(run: Run, best_model: Any) -> None:
     after = first_kernel(open_run(run).model if best_model is None else best_model)
     if after is not None:
         plots.filters(read_array(run, run.initial_filters), after, run.filters)
-
-
-def check_same_config(before: RunConfig, now: RunConfig) -> None:
-    """A resumed run keeps its config; how long it may train, and where the images are, may change.
-
-    Raises:
-        UsageError: naming what differs.
-    """
-    runtime_fields = {f"training.{name}" for name in SETTINGS if getattr(now.training, name) == "auto"}
-    # The batches are the same whether images are kept in memory or decoded as they are read.
-    free = {"training.epochs", "training.early_stopping.patience", "data.memory", *runtime_fields}
-    differences = [path for path in _differences(before, now, "") if path not in free]
-    if differences:
-        raise UsageError(
-            f"the run was made with another config: {', '.join(differences[:5])} differ",
-            "A resumed run goes on as it began; only training.epochs, training.early_stopping.patience and data.memory "
-            "may change. Start a new run for the rest.",
-        )
-
-
-def _differences(before: Any, now: Any, path: str) -> Sequence[str]:
-    """The paths at which two configs mean something else, however they are written."""
-    if isinstance(before, StrictModel) and type(before) is type(now):
-        return [
-            found
-            for name in type(before).model_fields
-            for found in _differences(getattr(before, name), getattr(now, name), f"{path}.{name}" if path else name)
-        ]
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        pairs = enumerate(zip(before, now, strict=True))
-        return [found for index, (a, b) in pairs for found in _differences(a, b, f"{path}[{index}]")]
-    return [] if before == now else [path]

@@ -277,20 +277,18 @@ class _Candidate:
     """
 
     def __init__(self, loaded: LoadedConfig, data: DataSets, changes: dict[str, Any]) -> None:
-        import tensorflow as tf
-
-        from cnnkit.training.preparation import datasets, prepare
+        from cnnkit.training.loop import Position
+        from cnnkit.training.preparation import make_loop, prepare
 
         training = loaded.config.training.model_copy(update=changes)
         config = loaded.config.model_copy(update={"training": training})
         prepared = prepare(replace(loaded, config=config), data)
         self.settings = prepared.runtime.as_fields()
-        self.model = prepared.model
-        batches, _ = datasets(prepared, tf.Variable(0, dtype=tf.int64))
-        self.batches = batches.repeat()
+        self.loop = make_loop(prepared)
         self.size = prepared.runtime.steps_per_execution
         self.times: list[float] = []
         begin = time.perf_counter()
+        self.loop.begin(Position())
         stamps = self._run(1)
         self.start_seconds = stamps[0] - begin
         self.time()
@@ -309,27 +307,13 @@ class _Candidate:
 
     def _run(self, executions: int) -> list[float]:
         """When each execution ended."""
-        import keras
-
-        from cnnkit.training.callbacks import CallbackList
-
         stamps: list[float] = []
-
-        def ended(batch: int, logs: dict[str, Any]) -> None:
-            if len(stamps) in (0, executions - 1):
+        for execution in range(executions):
+            figures = self.loop.take(self.size)
+            if execution in (0, executions - 1):
                 # To read a figure is to wait until the device is done; in between, training does not wait either.
-                float(logs["loss"])
+                float(figures["loss"])
             stamps.append(time.perf_counter())
-
-        self.model.fit(
-            self.batches,
-            steps_per_epoch=executions * self.size,
-            callbacks=CallbackList(
-                [keras.callbacks.LambdaCallback(on_train_batch_end=ended)], add_history=True, model=self.model
-            ),
-            shuffle=False,
-            verbose=0,
-        )
         return stamps
 
     def measurement(self) -> Measurement:

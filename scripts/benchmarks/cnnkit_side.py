@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.gate import Gate, epoch_gate
 from benchmarks.images import RANDOM, random_images, read_aligned, save_images
 
-#: `fit` does not end by itself; the parent ends the process.
+#: The training does not end by itself; the parent ends the process.
 EPOCHS = 1_000_000
 
 
@@ -54,7 +54,7 @@ def training(gate: Gate, config: str, overrides: list[str], arrays: str | None =
     loaded = load_config(config, [*overrides, f"training.epochs={EPOCHS}"])
     if arrays is not None:
         stand_in(arrays)
-    _wait_in_fit(gate)
+    _wait_in_loop(gate)
     with tempfile.TemporaryDirectory() as folder:
         train_module.train(loaded, Console(), str(Path(folder) / "run"))
 
@@ -121,24 +121,20 @@ def evaluation(gate: Gate, run: str, arrays: str | None = None) -> None:
         evaluation.evaluate_run(open_run(Run(Path(run))))
 
 
-def _wait_in_fit(gate: Gate) -> None:
-    """Puts the gate in front of the callbacks of every `fit` of this process."""
+def _wait_in_loop(gate: Gate) -> None:
+    """Puts the gate in front of the callbacks of this process' training."""
     from cnnkit.machine.tensorflow import load_tensorflow
 
     load_tensorflow()
-    import keras
+    from cnnkit.training.loop import Loop
 
-    original = keras.Model.fit
+    run = Loop.run
 
-    def fit(model: Any, *arguments: Any, callbacks: Any, **options: Any) -> Any:
-        # A list of cnnkit's own kind, which Keras takes as it is.
-        first = epoch_gate(gate)
-        first.set_params(callbacks.params)
-        first.set_model(model)
-        callbacks.callbacks.insert(0, first)
-        return original(model, *arguments, callbacks=callbacks, **options)
+    def gated(loop: Loop, *arguments: Any) -> None:
+        loop.callbacks = [epoch_gate(gate), *loop.callbacks]
+        run(loop, *arguments)
 
-    keras.Model.fit = fit
+    Loop.run = gated  # type: ignore[assignment,method-assign]
 
 
 def stand_in(arrays: str) -> None:

@@ -69,17 +69,26 @@ def test_each_epoch_has_every_image_once_with_its_label(epoch: int) -> None:
 
 
 def test_an_epoch_has_the_same_batches_whether_others_ran_before_it_or_not() -> None:
-    import tensorflow as tf
+    """Eleven images in batches of four are three steps."""
+    through = [places for places, _ in batches_of(numbered(11), epochs=5)]
+    alone = [places for epoch in range(5) for places, _ in batches_of(numbered(11), epoch=epoch)]
+    assert through == alone
+    assert through[:3] != through[3:6]
 
-    epoch = tf.Variable(0, dtype=tf.int64)
-    batches = training_batches(numbered(11), batch_size=4, seed=0, epoch=epoch)
-    through = []
-    for number in range(5):
-        epoch.assign(number)
-        through.append([places_of(images) for images, _ in batches])
-    for number in range(5):
-        assert through[number] == [places for places, _ in batches_of(numbered(11), epoch=number)]
-    assert through[3] != through[4]
+
+@pytest.mark.parametrize("step", [0, 1, 2, 3])
+def test_iteration_begins_at_any_step(step: int) -> None:
+    """At an epoch's end, too: what follows is the next one."""
+    through = [places for places, _ in batches_of(numbered(11), epochs=3)]
+    later = training_batches(numbered(11), batch_size=4, seed=0, epoch=1, step=step, epochs=2)
+    assert int(later.cardinality()) == 6 - step
+    assert [places_of(images) for images, _ in later] == through[3 + step :]
+
+
+def test_batches_without_an_end_are_those_of_all_epochs() -> None:
+    through = [places for places, _ in batches_of(numbered(11), epochs=4)]
+    endless = training_batches(numbered(11), batch_size=4, seed=0, epochs=None)
+    assert [places_of(images) for images, _ in endless.take(12)] == through
 
 
 def test_the_remainder_is_dropped_where_asked() -> None:

@@ -103,9 +103,11 @@ def test_every_variable_of_an_optimizer_is_in_the_checkpoint(
     assert not missing
     run = Run(tmp_path)
     run.checkpoint.parent.mkdir()
-    save_checkpoint(run.checkpoint, model, {"epochs_done": 0, "stopped": False, "rows": [], "callbacks": {}})
+    save_checkpoint(run, model, {"epochs_done": 0, "stopped": False, "rows": [], "callbacks": {}})
     again = prepared(optimizer, policy, arguments | further)
-    read_checkpoint(run, parameters=1000).restore(again)
+    checkpoint = read_checkpoint(run, parameters=1000)
+    assert checkpoint is not None
+    checkpoint.restore(again)
     for one in (model, again):
         update(one, gradients[3:])
     for ours, theirs in zip(again.everything, model.everything, strict=True):

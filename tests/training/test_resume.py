@@ -49,9 +49,6 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     A file system without locks lets another process write a later checkpoint between: nothing of it is used.
     """
 
-    class Killed(BaseException):
-        pass
-
     with raised_in_third_epoch(monkeypatch, Killed), pytest.raises(Killed):
         run_training(tmp_path, config(), "run")
     stopped = Run(tmp_path / "run")
@@ -71,6 +68,98 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
         assert set(ours.files) == set(theirs.files)
         for name in set(ours.files) - {"state"}:
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+class Killed(BaseException):
+    """What no handler of cnnkit's catches, as little as SIGKILL."""
+
+
+def killed_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch, folder: Path, content: dict[str, Any]) -> Run:
+    """A run whose process ended in an epoch, counted from 0, after the first steps between two returns to Python."""
+    from cnnkit.training import callbacks
+
+    original = callbacks.Keeper.on_train_batch_end
+
+    def end(self: Any, batch: int, logs: Any = None) -> None:
+        original(self, batch, logs)
+        if len(self.rows) == epoch:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.Keeper, "on_train_batch_end", end)
+        with pytest.raises(Killed):
+            run_training(folder, content, "run")
+    return Run(folder / "run")
+
+
+def assert_same(run: Run, whole: Run) -> None:
+    assert rows(run) == rows(whole)
+    for ours, theirs in zip(weights(run), weights(whole), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with np.load(run.checkpoint) as ours, np.load(whole.checkpoint) as theirs:
+        assert set(ours.files) == set(theirs.files)
+        for name in set(ours.files) - {"state"}:
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def continued(run: Run) -> str:
+    """Resumes a run; returns what was said."""
+    said = io.StringIO()
+    resume(str(run.path), None, (), Console(stream=said))
+    return said.getvalue()
+
+
+#: A checkpoint after each execution.
+EACH_TIME = {"checkpoint_minutes": 1e-9}
+
+
+def test_a_run_killed_within_an_epoch_goes_on_at_its_step(
+    small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The metrics of the epoch, and the rate that it began with, go on, too."""
+    run = killed_in_epoch(1, monkeypatch, tmp_path, config(training=EACH_TIME))
+    position = state(run)
+    assert position["epochs_done"] == 1
+    assert 0 < position["step"] < 21
+    assert f"after epoch 1 of 4, step {position['step']} of 21" in continued(run)
+    assert_same(run, small_run)
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = killed_in_epoch(1, monkeypatch, tmp_path, config(training=EACH_TIME))
+    content = bytearray(run.checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    run.checkpoint.write_bytes(content)
+    continued(run)
+    assert str(run.checkpoint) in caplog.text
+    assert str(run.previous_checkpoint) in caplog.text
+    assert_same(run, small_run)
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(
+    small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = killed_in_epoch(0, monkeypatch, tmp_path, config())
+    assert not run.checkpoint.exists()
+    assert "killed before its first checkpoint" in continued(run)
+    assert_same(run, small_run)
+
+
+def test_what_was_killed_after_its_training_gets_what_follows(small_run: Run, tmp_path: Path) -> None:
+    """Nothing is trained again."""
+    run = copied(small_run, tmp_path)
+    before = run.model.read_bytes()
+    run.curves.unlink()
+    run.write_json(run.live_state, run.read_json(run.live_state) | {"status": "evaluating"})
+    (run.checkpoint.parent / ".cnnkit-half.npz").write_bytes(b"half a checkpoint")
+    assert "has trained to its end" in continued(run)
+    assert run.model.read_bytes() == before
+    assert run.curves.exists()
+    assert run.read_json(run.live_state)["status"] == "finished"
+    assert not list(run.checkpoint.parent.glob(".*"))
+    assert_same(run, small_run)
 
 
 def test_a_run_that_is_being_trained_is_not_resumed_beside(small_run: Run, tmp_path: Path) -> None:
@@ -182,8 +271,15 @@ def test_another_seed_gives_other_figures(small_run: Run, tmp_path: Path) -> Non
     assert rows(other)[0] != rows(small_run)[0]
 
 
+def completed(run: Run) -> Run:
+    """With what follows a training: none of it is read here."""
+    run.evaluation.write_text("{}")
+    run.report.write_text("")
+    return run
+
+
 def test_a_finished_run_and_a_changed_config_are_not_resumed(small_run: Run, tmp_path: Path) -> None:
-    run = copied(small_run, tmp_path)
+    run = completed(copied(small_run, tmp_path))
     with pytest.raises(UsageError, match="has trained all its 4 epochs"):
         resume(str(run.path), None, (), Console())
     changed = write(tmp_path, config(training={"label_smoothing": 0.2}))
@@ -217,7 +313,7 @@ def test_early_stopping_stops_and_cannot_be_resumed(tmp_path: Path) -> None:
     run = run_training(tmp_path, config(training={"early_stopping": stopping, "schedule": None}), "run")
     assert len(rows(run)) == 2
     with pytest.raises(UsageError, match="early stopping") as caught:
-        resume(str(run.path), None, (), Console())
+        resume(str(completed(run).path), None, (), Console())
     assert "training.early_stopping.patience=3" in str(caught.value.hint)
 
 

@@ -23,6 +23,7 @@ from cnnkit.errors import CnnkitError
 from cnnkit.runs.directory import Run
 from cnnkit.runs.trained import open_run
 from cnnkit.training import callbacks
+from cnnkit.training.loop import Loop
 from cnnkit.training.preparation import prepare
 
 
@@ -54,11 +55,10 @@ def test_an_inserted_layer_leaves_the_other_initial_weights(tmp_path: Path, plac
 
 
 def first_batches(folder: Path, content: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
-    import tensorflow as tf
+    from cnnkit.training.loop import Position
+    from cnnkit.training.preparation import training_batches
 
-    from cnnkit.training.preparation import datasets
-
-    training, _ = datasets(prepare(load_config(write(folder, content))), tf.Variable(1, dtype=tf.int64))
+    training = training_batches(prepare(load_config(write(folder, content))), Position(1), epochs=1)
     return [(np.asarray(images), np.asarray(labels)) for images, labels in training.take(3)]
 
 
@@ -359,25 +359,22 @@ class Figure:
 
 
 @contextlib.contextmanager
-def figures_watched(owner: type) -> Iterator[list[str]]:
-    """Inside the block, what trainings hand to this list of callbacks at a batch's end notes its readers."""
+def figures_watched() -> Iterator[list[str]]:
+    """Inside the block, what trainings hand to their callbacks at a batch's end notes its readers."""
     reads: list[str] = []
+    take = Loop.take
+
+    def watched(self: Any, count: int) -> dict[str, Any]:
+        return {key: Figure(value, reads) for key, value in take(self, count).items()}
+
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("on_train_batch_end", "on_test_batch_end"):
-            original = getattr(owner, name)
-
-            def call(self: Any, batch: int, logs: Any = None, original: Any = original) -> None:
-                original(self, batch, {key: Figure(value, reads) for key, value in (logs or {}).items()})
-
-            patch.setattr(callbacks.CallbackList, name, call)
+        patch.setattr(Loop, "take", watched)
         yield reads
 
 
 @pytest.mark.long
 def test_no_step_waits_for_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In training and validation, no figure is read after an execution unless the progress is due."""
-    import keras
-
+    """No figure is read after an execution unless the progress is due."""
     content = config(
         training={
             "epochs": 1,
@@ -387,17 +384,14 @@ def test_no_step_waits_for_its_figures(tmp_path: Path, monkeypatch: pytest.Monke
         }
     )
     monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_LOOKS", math.inf)
-    with figures_watched(callbacks.CallbackList) as reads:
+    with figures_watched() as reads:
         run_training(tmp_path, content, "unseen")
     assert reads == []
-    # They would be noticed: progress at every step reads, and so does Keras' own list.
-    with figures_watched(keras.callbacks.CallbackList) as reads:
-        run_training(tmp_path, content, "keras")
-    # 21 batches of 64 of the 1,293 images.
-    assert len(reads) >= 21
+    # They would be noticed: progress at every step reads.
     monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_LOOKS", 0)
-    with figures_watched(callbacks.CallbackList) as reads:
+    with figures_watched() as reads:
         run_training(tmp_path, content, "seen")
+    # 21 batches of 64 of the 1,293 images.
     assert len(reads) >= 21
 
 

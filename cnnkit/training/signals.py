@@ -1,0 +1,85 @@
+"""SIGTERM and SIGHUP while a run is trained: what was learned is kept, and the process ends with 128 + the signal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cnnkit.errors import Interrupted
+
+#: What schedulers, container runtimes and terminals that close send. Windows has no SIGHUP.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class _State:
+    """The signal that has come, and whether it has to wait for the end of a step."""
+
+    received: int | None = None
+    waiting = False
+
+
+def requested() -> bool:
+    """Whether a signal has asked this process to end."""
+    return _State.received is not None
+
+
+@contextlib.contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Inside the block, a first signal acts as Ctrl-C does, and a second one ends the process at once.
+
+    A signal that is ignored stays so, as under `nohup`. Only the main thread may set handlers; in another one, nothing
+    changes.
+
+    Raises:
+        Interrupted: as the block does, with the signal's name and its exit code.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _State.received = None
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, _receive)
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt) as error:
+        if _State.received is None:
+            raise
+        told = error if isinstance(error, Interrupted) else Interrupted("interrupted")
+        message = told.message.replace("interrupted", f"ended by {signal.Signals(_State.received).name}", 1)
+        ended = Interrupted(message, told.hint)
+        ended.exit_code = 128 + _State.received
+        raise ended from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _State.received = None
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[Callable[[], None]]:
+    """From the call of what it yields to the end of the block, a first signal is only noted.
+
+    Whoever is there looks at `requested`, keeps all, and ends.
+    """
+
+    def begin() -> None:
+        _State.waiting = True
+
+    try:
+        yield begin
+    finally:
+        _State.waiting = False
+
+
+def _receive(number: int, frame: Any) -> None:
+    if requested():
+        os._exit(128 + number)
+    _State.received = number
+    if not _State.waiting:
+        raise KeyboardInterrupt
