@@ -80,7 +80,7 @@ def training_batches(
         batch_size: Images per batch; the last one of an epoch may be smaller.
         seed: The run's seed.
         epoch: The number of the epoch to begin with, 0 for the first.
-        step: The step in it to begin with, from 0 to below `steps_per_epoch`.
+        step: The step in it to begin with, from 0 to `steps_per_epoch`, where the next epoch follows at once.
         epochs: How many epochs, the one begun included; None for no end.
         drop_remainder: Whether to leave out an epoch's smaller last batch.
         transform: Augments a batch: (batch, epoch, step in the epoch, places in the split) to a batch, where a batch

@@ -338,12 +338,12 @@ def _fit(
     config, data = prepared.config, prepared.data
     clock = callbacks.EpochClock()
     averaged = callbacks.AveragedWeights() if config.training.optimizer.use_ema else None
-    rate = EpochRate()
-    stateful: dict[str, Any] = {"rate": rate}
+    stateful: dict[str, Any] = {}
     if prepared.plateau is not None:
         stateful["plateau"] = prepared.plateau
     if config.training.early_stopping is not None:
         stateful["early_stopping"] = keras.callbacks.EarlyStopping(**config.training.early_stopping.to_plain())
+    stateful["rate"] = EpochRate()
     assert data.train is not None
     batch_size, minutes = config.data.batch_size, config.training.checkpoint_minutes
     keeper = callbacks.Keeper(
@@ -369,8 +369,7 @@ def _fit(
         batch_size=batch_size,
     )
     live = LiveFiles(reporter, keeper, snapshots_of(prepared, run, reporter, averaged))
-    watching = [callback for callback in stateful.values() if callback is not rate]
-    in_order = [clock, progress, averaged, *watching, rate, _tensorboard(config, run), keeper, live]
+    in_order = [clock, progress, averaged, *stateful.values(), _tensorboard(config, run), keeper, live]
     start = Position(checkpoint.epochs, checkpoint.step) if checkpoint else Position()
     with signals.waiting() as begin_waiting:
         # The first execution is traced, and nothing is lost with it.
