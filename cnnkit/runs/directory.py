@@ -91,6 +91,11 @@ class Run:
         return self.path / "checkpoints" / "previous.npz"
 
     @property
+    def has_checkpoint(self) -> bool:
+        """Whether training can go on from one; a process may have ended while the last took the place of another."""
+        return self.checkpoint.exists() or self.previous_checkpoint.exists()
+
+    @property
     def model(self) -> Path:
         return self.path / "model.keras"
 

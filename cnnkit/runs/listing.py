@@ -90,7 +90,7 @@ def _progress(run: Run) -> str:
     # Early stopping, which ends a training before its last epoch, is not an interruption.
     ended = value_in(run, run.live_state, "status") == "finished"
     if not done or (planned is not None and done < planned and not ended):
-        return "interrupted" if done and run.checkpoint.exists() else "started"
+        return "interrupted" if done and run.has_checkpoint else "started"
     return "evaluated" if run.evaluation.exists() else "trained"
 
 

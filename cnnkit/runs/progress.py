@@ -216,10 +216,15 @@ def read_state(run: Run) -> dict[str, Any]:
 def is_complete(run: Run) -> bool:
     """Whether a process has done all that a training ends with: the evaluation and the report.
 
-    One that was killed, or failed, on the way leaves its last state.
+    One that was killed, or failed, on the way leaves its last state. A run that was trained further and killed before
+    its evaluation has the evaluation and the report of before: they are older than its last epoch.
     """
     status = _read(run).get("status", "finished")
-    return status in ("finished", "stopped") and run.evaluation.exists() and run.report.exists()
+    try:
+        trained, *followed = (path.stat().st_mtime_ns for path in (run.metrics, run.evaluation, run.report))
+    except FileNotFoundError:
+        return False
+    return status in ("finished", "stopped") and min(followed) >= trained
 
 
 def request_stop(run: Run) -> bool:

@@ -30,8 +30,9 @@ def failed_write(error: OSError, run: Run, epochs: int) -> CnnkitError:
         done = len(run.read_metrics())
     name = shlex.quote(str(run.path))
     if done >= epochs:
-        next_step = f"The trained network is kept. {hint}, then: cnnkit eval {name}; cnnkit report {name}"
-    elif run.checkpoint.exists():
+        # What follows the training is made where it is missing.
+        next_step = f"The trained network is kept. {hint}, then: cnnkit train --resume {name}"
+    elif run.has_checkpoint:
         next_step = f"What was learned is kept. {hint}, then: cnnkit train --resume {name}"
     else:
         next_step = f"{hint}, then start again with `cnnkit train`."

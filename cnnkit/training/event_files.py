@@ -16,10 +16,17 @@ import keras
 
 
 class _Writer(keras.callbacks.TensorBoard):
-    """Keras' callback, which leaves the learning rate that an epoch recorded."""
+    """Keras' callback, which leaves the learning rate that an epoch recorded, and writes each epoch as it ends."""
 
     def _collect_learning_rate(self, logs: dict[str, Any]) -> dict[str, Any]:
         return logs if "learning_rate" in logs else super()._collect_learning_rate(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        # Left to itself, TensorFlow writes every two minutes; a process that is killed would take an epoch with it
+        # that its checkpoint, which follows, holds.
+        for writer in self._writers.values():
+            writer.flush()
 
 
 class EventFiles(keras.callbacks.Callback):

@@ -30,21 +30,38 @@ class LiveFiles(keras.callbacks.Callback):
         self.reporter = reporter
         self.keeper = keeper
         self.snapshots = snapshots
+        self._ended = 0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        # The epochs of earlier processes.
+        if self.keeper.rows:
+            self._tell()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.reporter.begin_epoch(epoch + 1)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         is_last = epoch + 1 == self.reporter.epochs or self.model.stop_training
-        keeper = self.keeper
-        names = [figure.name for figure in keeper.columns]
-        self.reporter.end_epoch(keeper.rows, keeper.best_epoch, keeper.monitor.metric, names)
+        self._ended += 1
+        self._tell()
         self.snapshots.take(epoch + 1, is_last)
         if not is_last:
             self.reporter.check_stop()
 
+    def on_train_end(self, logs: Any = None) -> None:
+        # The process that trained the last epoch may have been killed after its checkpoint, before its snapshot.
+        if self.keeper.rows and not self._ended:
+            self.snapshots.take(len(self.keeper.rows), is_last=True)
 
-def snapshots_of(prepared: Preparation, run: Run, reporter: Reporter, averaged: AveragedWeights | None) -> Snapshots:
+    def _tell(self) -> None:
+        keeper = self.keeper
+        names = [figure.name for figure in keeper.columns]
+        self.reporter.end_epoch(keeper.rows, keeper.best_epoch, keeper.monitor.metric, names)
+
+
+def snapshots_of(
+    prepared: Preparation, run: Run, reporter: Reporter, averaged: AveragedWeights | None, *, is_resumed: bool
+) -> Snapshots:
     """The snapshots of a training's model, with the averaged weights where there are any."""
     model = prepared.model
 
@@ -64,4 +81,4 @@ def snapshots_of(prepared: Preparation, run: Run, reporter: Reporter, averaged: 
 
     config, info = prepared.config, prepared.data.info
     answers = config.task.answers(Interface(info.shape, prepared.class_names, prepared.head, padding=info.padding))
-    return Snapshots(run, reporter, config, info, answers, outputs, kernel)
+    return Snapshots(run, reporter, config, info, answers, outputs, kernel, is_resumed=is_resumed)

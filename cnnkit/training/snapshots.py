@@ -47,6 +47,7 @@ class Snapshots:
         answers: What is kept of the network's outputs.
         network: From uint8 images [n, height, width, channels] to outputs [n, ...], as the network is now.
         kernel: The first convolution's kernel as it is now, [height, width, channels, filters]; None without one.
+        is_resumed: Whether the run has begun in another process, so that FIRST_SECONDS are over.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Snapshots:
         answers: Answers,
         network: Callable[[Any], Any],
         kernel: Callable[[], np.ndarray | None],
+        *,
+        is_resumed: bool = False,
     ) -> None:
         self.run = run
         self.reporter = reporter
@@ -69,14 +72,14 @@ class Snapshots:
         self._images: np.ndarray | None = None
         self._is_ready = False
         self._works = True
-        self._begin = time.perf_counter()
+        self._first = time.perf_counter() + (0.0 if is_resumed else FIRST_SECONDS)
         self._taken = 0.0
         #: Seconds that the last one took; None before the second.
         self._cost: float | None = None
 
     def take(self, epoch: int, is_last: bool) -> None:
         """Writes what the network is after an epoch, numbered from 1."""
-        if not self._works or time.perf_counter() - self._begin < FIRST_SECONDS:
+        if not self._works or time.perf_counter() < self._first:
             return
         is_first = not self._is_ready
         if is_first:

@@ -195,7 +195,7 @@ def _logged(console: Console, run: Run, reporter: Reporter) -> Iterator[None]:
         raise told from error
     except KeyboardInterrupt:
         # Outside `fit`: before the first epoch, or while the pictures are drawn.
-        if run.checkpoint.exists():
+        if run.has_checkpoint:
             interrupted = Interrupted(f"interrupted; what was learned is kept in {run.path}", resume_hint(run))
         else:
             interrupted = Interrupted("interrupted before the first epoch", "Start again with: cnnkit train")
@@ -368,7 +368,9 @@ def _fit(
         steps=prepared.steps_per_epoch,
         batch_size=batch_size,
     )
-    live = LiveFiles(reporter, keeper, snapshots_of(prepared, run, reporter, averaged))
+    live = LiveFiles(
+        reporter, keeper, snapshots_of(prepared, run, reporter, averaged, is_resumed=checkpoint is not None)
+    )
     in_order = [clock, progress, averaged, *stateful.values(), _tensorboard(config, run), keeper, live]
     start = Position(checkpoint.epochs, checkpoint.step) if checkpoint else Position()
     with signals.waiting() as begin_waiting:

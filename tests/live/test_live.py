@@ -28,7 +28,7 @@ from cnnkit.live import serving
 from cnnkit.runs import progress
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
-from cnnkit.runs.progress import Reporter, evaluating, read_state, request_stop
+from cnnkit.runs.progress import Reporter, evaluating, is_complete, read_state, request_stop
 from cnnkit.runs.trained import open_run
 from cnnkit.terminal.console import Console
 from cnnkit.training import callbacks, snapshots
@@ -254,6 +254,52 @@ def test_a_failed_and_an_interrupted_run_say_so(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(CnnkitError, match="interrupted"):
         run_training(tmp_path, (), "interrupted")
     assert read_state(Run(tmp_path / "interrupted"))["status"] == "interrupted"
+
+
+def test_a_run_killed_after_its_last_checkpoint_shows_its_last_epoch(
+    watched: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However short the process is that goes on."""
+    from cnnkit.training import live_files
+
+    class Killed(BaseException):
+        pass
+
+    original = live_files.LiveFiles.on_epoch_end
+
+    def end(self: Any, epoch: int, logs: Any = None) -> None:
+        if epoch == 2:
+            raise Killed
+        original(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(live_files.LiveFiles, "on_epoch_end", end)
+        with pytest.raises(Killed):
+            run_training(tmp_path)
+    run = Run(tmp_path / "run")
+    assert not run.live_snapshot.exists()
+    resume(str(run.path), None, (), Console(stream=io.StringIO()))
+    with np.load(run.live_snapshot) as ours, np.load(watched.live_snapshot) as theirs:
+        assert set(ours.files) == set(theirs.files)
+        for name in ours.files:
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+    assert run.live_samples.read_bytes() == watched.live_samples.read_bytes()
+    shown, expected = read_state(run), read_state(watched)
+    told = {"status", "epochs_done", "best_epoch", "monitor", "snapshot_epoch", "filters", "images", "loss", "accuracy"}
+    assert {name: shown[name] for name in told} == {name: expected[name] for name in told}
+
+
+def test_a_run_that_was_trained_further_lacks_its_evaluation_and_report(left: Run) -> None:
+    """Those of before are there; its process was killed between the last epoch and the evaluation."""
+    left.write_metrics([{"epoch": 1, "loss": 1.0}])
+    Reporter(left, 1, 10).end("finished", "trained 1 epoch")
+    assert not is_complete(left)
+    for number, path in enumerate((left.metrics, left.evaluation, left.report)):
+        path.touch()
+        os.utime(path, ns=(0, number))
+    assert is_complete(left)
+    os.utime(left.metrics, ns=(0, 2))
+    assert not is_complete(left)
 
 
 @pytest.fixture

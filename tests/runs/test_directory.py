@@ -337,14 +337,15 @@ class TestFullDisks:
         [
             (0, "Free some space there, then start again with `cnnkit train`."),
             (1, "What was learned is kept. Free some space there, then: cnnkit train --resume 'a run'"),
-            (2, "The trained network is kept. Free some space there, then: cnnkit eval 'a run'; cnnkit report 'a run'"),
+            (2, "The trained network is kept. Free some space there, then: cnnkit train --resume 'a run'"),
         ],
     )
     def test_training_says_how_to_go_on(self, epochs: int, way_on: str) -> None:
+        """A disk may be full after the last checkpoint has become the one before."""
         run = Run(Path("a run"))
         run.checkpoint.parent.mkdir(parents=True)
         if epochs:
-            run.checkpoint.write_text("")
+            run.previous_checkpoint.write_text("")
             run.write_metrics([{"epoch": number, "loss": 1.0} for number in range(1, epochs + 1)])
         error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(run.model))
         told = failed_write(error, run, 2)

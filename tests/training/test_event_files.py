@@ -76,6 +76,21 @@ def test_event_files_without_validation(tmp_path: Path) -> None:
     assert {name for name, _, _ in compare(tmp_path, validate=False)} == {"train"}
 
 
+def test_an_epoch_is_on_the_disk_when_it_has_ended(tmp_path: Path) -> None:
+    """A process that is killed later does not take it along."""
+    runtime.load_tensorflow()
+    import keras
+
+    from cnnkit.training.event_files import EventFiles
+
+    epochs = []
+    look = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda *_: epochs.append({step for _, tag, step in figures(tmp_path) if tag == "epoch_loss"})
+    )
+    train(EventFiles(tmp_path), look, validate=True)
+    assert epochs == [{0}, {0, 1}]
+
+
 def test_a_run_without_an_epoch_leaves_no_event_files(tmp_path: Path) -> None:
     runtime.load_tensorflow()
     from cnnkit.training.event_files import EventFiles
