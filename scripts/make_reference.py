@@ -33,6 +33,7 @@ from cnnkit.layers.blocks import BlockConfig
 from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS
 from cnnkit.network.lint import RULES, Advice
 from cnnkit.tasks import TASKS
+from cnnkit.training.resuming import MAY_CHANGE
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "reference.md"
@@ -119,6 +120,14 @@ What Keras means, where it is easy to misread:
 """
 
 
+RESUMING = """\
+`cnnkit train --resume RUN` goes on at the last checkpoint with the run's own config. With CONFIG or `--set`, some
+settings may be others than before, since no step depends on them. Each change is told, and recorded in
+environment.json; anything else is refused, with both values. Where the run chose for an `auto`, its choice stays. What
+may change:
+"""
+
+
 VECTORS = """\
 Labels and numbers come from a table, `data: {table: FILE, target: COLUMN or [COLUMNS]}`.
 
@@ -178,6 +187,7 @@ def reference() -> str:
     ]
     for title, model in sections:
         parts.append(f"### {title}\n\n{_summary(model)}\n\n{_table(model, set())}")
+    parts.append(_resuming())
     parts.append(_tables("Tasks", TASKS, NamedObject).replace("\n", f"\n\n{VECTORS}", 1))
     parts.append(_tables("Layers", LAYERS, Layer))
     parts.append(_tables("Augmentation", AUGMENTATIONS, NamedObject).replace("\n", f"\n\n{MASKS}", 1))
@@ -220,6 +230,10 @@ def _tables(title: str, table: Table, base: type[StrictModel]) -> str:
         rows = "\n".join(f"- {', '.join(names)}: {reason}." for reason, names in reasons.items())
         parts.append(f"Not available:\n\n{rows}")
     return "\n\n".join(parts)
+
+
+def _resuming() -> str:
+    return "\n".join(["### Resumed runs\n", RESUMING, *(f"- `{name}`" for name in MAY_CHANGE)])
 
 
 def _advice() -> str:

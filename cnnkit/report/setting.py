@@ -65,9 +65,10 @@ def _title(key: str) -> str:
 
 
 def _changed(before: Mapping[str, Any], resumed: Mapping[str, Any]) -> dict[str, Any]:
-    own = ("after_epoch", "command")
+    own = ("after_epoch", "command", "changed")
     changed = {key: value for key, value in resumed.items() if key not in own and before.get(key) != value}
-    return {"command": shlex.join(_command(resumed)), **changed}
+    settings = {path: " -> ".join(map(_text, pair)) for path, pair in (resumed.get("changed") or {}).items()}
+    return {"command": shlex.join(_command(resumed)), **settings, **changed}
 
 
 def _text(value: Any) -> str:

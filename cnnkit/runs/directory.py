@@ -45,7 +45,7 @@ ENVIRONMENT: Form = {
     "usable_cores": int,
     "command": [str],
     "written": ANY,
-    "resumed": [{"after_epoch": int, "command": [str]}],
+    "resumed": [{"after_epoch": int, "command": [str], "changed": {}}],
     "settings": {"device": str, "jit_compile": bool, "dtype_policy": str, "threads": int, "onednn": bool},
     "tuning": {},
     "data": {"source": str, "fingerprint": str, "image_shape": [int], "class_names": [str], "resize": str}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import UsageError
-from cnnkit.format.base import StrictModel
+from cnnkit.format.base import NamedObject, StrictModel, describe, shorten, to_plain
+from cnnkit.format.document import flow
+from cnnkit.format.explain import Path, format_path
+from cnnkit.layers.block_calls import BlockCall
+from cnnkit.layers.unresolved import Unresolved
 from cnnkit.runs.directory import Run
 from cnnkit.runs.progress import is_complete
 from cnnkit.training.ending import count_epochs
@@ -17,6 +21,19 @@ if TYPE_CHECKING:
     from cnnkit.config.load import LoadedConfig
     from cnnkit.config.run import RunConfig
     from cnnkit.training.checkpoint import Checkpoint
+
+#: What a resumed run may change: how long it trains, where images are kept, what is recorded. No step depends on it.
+MAY_CHANGE = (
+    "training.epochs",
+    "training.early_stopping.patience",
+    "training.checkpoint_minutes",
+    "training.tensorboard",
+    "data.memory",
+    "data.download",
+)
+
+#: Differences that a message lists.
+_MOST_SHOWN = 20
 
 
 def where(checkpoint: Checkpoint | None, epochs: int, steps: int) -> str:
@@ -44,6 +61,11 @@ def last_epoch(checkpoint: Checkpoint | None, config: RunConfig, run: Run) -> in
     if checkpoint is None:
         return None
     state, done = checkpoint.state, checkpoint.epochs
+    if config.training.epochs < done:
+        raise UsageError(
+            f"the run `{run.path}` has trained {count_epochs(done)}; `training.epochs` is now {config.training.epochs}",
+            f"What is trained stays. Leave it as it is, or train longer: --set training.epochs={2 * done}",
+        )
     stopping = config.training.early_stopping
     waited = state["callbacks"].get("early_stopping", {}).get("wait", 0)
     # With more patience than it has waited, the run would not have stopped.
@@ -65,39 +87,83 @@ def last_epoch(checkpoint: Checkpoint | None, config: RunConfig, run: Run) -> in
     )
 
 
-def check_same_config(before: RunConfig, now: RunConfig) -> None:
-    """A resumed run keeps its config; how long it may train, and where the images are, may change.
+@dataclass(frozen=True)
+class Change:
+    """A setting that a run was made with, and another value for it.
+
+    Attributes:
+        path: As `--set` takes it.
+        before, now: The values, plain.
+    """
+
+    path: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.path} {_text(self.before)} -> {_text(self.now)}"
+
+    @property
+    def refusal(self) -> str:
+        """Both values, for whoever asks for a change that is not taken."""
+        return f"{self.path}: the run has {_text(self.before)}, here it is {_text(self.now)}"
+
+
+def _text(value: Any) -> str:
+    # Long lists differ in their length, if not in what a line shows of them.
+    return describe(value) if isinstance(value, list) and len(value) > 3 else shorten(flow(value))
+
+
+def check_same_config(before: RunConfig, now: RunConfig, run: Run) -> None:
+    """A resumed run keeps its config but for `MAY_CHANGE`.
+
+    Args:
+        before: What the run was made with.
+        now: What it is to go on with, see `with_settings_of`.
 
     Raises:
-        UsageError: naming what differs.
+        UsageError: naming all that differs, with both values.
     """
-    runtime_fields = {f"training.{name}" for name in SETTINGS if getattr(now.training, name) == "auto"}
-    # The batches are the same whether images are kept in memory or decoded as they are read.
-    free = {
-        "training.epochs",
-        "training.early_stopping.patience",
-        "training.checkpoint_minutes",
-        "data.memory",
-        *runtime_fields,
-    }
-    differences = [path for path in _differences(before, now, "") if path not in free]
-    if differences:
+    refused = [change.refusal for change in changes(before, now) if change.path not in MAY_CHANGE]
+    if refused:
+        shown = refused if len(refused) <= _MOST_SHOWN else [*refused[: _MOST_SHOWN - 1], "..."]
+        listed = "\n".join(f"  {text}" for text in shown)
         raise UsageError(
-            f"the run was made with another config: {', '.join(differences[:5])} differ",
-            "A resumed run goes on as it began; only training.epochs, training.early_stopping.patience, "
-            "training.checkpoint_minutes and data.memory may change. Start a new run for the rest.",
+            f"the run `{run.path}` was made with another config:\n{listed}",
+            f"A resumed run goes on as it began; only {', '.join(MAY_CHANGE[:-1])} and {MAY_CHANGE[-1]} may change. "
+            "For anything else, start a new run.",
         )
 
 
-def _differences(before: Any, now: Any, path: str) -> Sequence[str]:
-    """The paths at which two configs mean something else, however they are written."""
-    if isinstance(before, StrictModel) and type(before) is type(now):
-        return [
-            found
-            for name in type(before).model_fields
-            for found in _differences(getattr(before, name), getattr(now, name), f"{path}.{name}" if path else name)
-        ]
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        pairs = enumerate(zip(before, now, strict=True))
-        return [found for index, (a, b) in pairs for found in _differences(a, b, f"{path}[{index}]")]
-    return [] if before == now else [path]
+def changes(before: RunConfig, now: RunConfig) -> list[Change]:
+    """All in which two configs mean something else, however they are written."""
+    return list(_changes(before, now, ()))
+
+
+def _changes(before: Any, now: Any, path: Path) -> Iterator[Change]:
+    if isinstance(before, StrictModel) and type(before) is type(now) and _name(before) == _name(now):
+        inside = (*path, _name(before)) if isinstance(before, NamedObject) else path
+        yield from _changes(_arguments(before), _arguments(now), inside)
+    elif isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys([*before, *now]):
+            yield from _changes(before.get(key), now.get(key), (*path, key))
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for index, (one, other) in enumerate(zip(before, now, strict=True)):
+            yield from _changes(one, other, (*path, index))
+    elif before != now:
+        yield Change(format_path(path), to_plain(before), to_plain(now))
+
+
+def _name(value: StrictModel) -> str:
+    """What the config calls an object; layers that stand for blocks go by the names of these."""
+    return str(getattr(value, "kind", type(value).__name__))
+
+
+def _arguments(value: StrictModel) -> Mapping[str, Any]:
+    """All of them, so that a default means the same written or not; of what stands for a block, those that are written.
+
+    The defaults of the block are compared where it is defined.
+    """
+    if isinstance(value, BlockCall | Unresolved):
+        return value.arguments()
+    return {name: getattr(value, name) for name in type(value).model_fields}

@@ -26,7 +26,7 @@ from cnnkit.terminal.console import Console, format_duration
 from cnnkit.training.ending import after_stop, count_epochs, failed_write, interruption, non_finite, resume_hint
 from cnnkit.training.model import first_kernel
 from cnnkit.training.preparation import Preparation, make_loop, prepare
-from cnnkit.training.resuming import check_same_config, last_epoch, where, with_settings_of
+from cnnkit.training.resuming import Change, changes, check_same_config, last_epoch, where, with_settings_of
 
 if TYPE_CHECKING:
     from cnnkit.config.load import LoadedConfig
@@ -99,7 +99,7 @@ def resume(
     Args:
         path: The run.
         config: A config file that must agree with the run's, or None.
-        overrides: `--set` texts; those of `check_same_config` may change.
+        overrides: `--set` texts; those of `MAY_CHANGE` are taken.
         opened: As for `train`.
 
     Raises:
@@ -142,15 +142,16 @@ def _resume(
     if config or overrides:
         described = DescribedImages(before.config.data, before.config.task, before.info)
         loaded = load_config(config or str(run.config), overrides, described=described)
-    check_same_config(before.config, loaded.config)
     loaded = with_settings_of(before, loaded)
+    check_same_config(before.config, loaded.config, run)
     checkpoint = read_checkpoint(run, summarize(loaded).parameters)
     until = last_epoch(checkpoint, loaded.config, run)
     prepared = prepare(loaded)
     open_run(run).check_data(prepared.data.fingerprint)
     done = checkpoint.epochs if checkpoint else 0
-    _record_resume(run, done, loaded)
-    if prepared.config != before.config:
+    changed = changes(before.config, prepared.config)
+    _record_resume(run, done, loaded, changed)
+    if changed:
         write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
     console.log = run.log
     epochs = prepared.config.training.epochs
@@ -161,6 +162,8 @@ def _resume(
             console.line(f"resuming {run.path} {where(checkpoint, epochs, prepared.steps_per_epoch)}")
         else:
             console.line(f"resuming {run.path}, which has trained to its end, with what follows")
+        for change in changed:
+            console.line(f"changed   {change}")
         if epochs != before.config.training.epochs and prepared.config.training.schedule is not None:
             console.line(f"note: the schedule is now that of a run of {epochs} epochs")
         if opened is not None:
@@ -168,14 +171,17 @@ def _resume(
         return _train(prepared, run, console, reporter, loaded, checkpoint, until)
 
 
-def _record_resume(run: Run, epoch: int, loaded: LoadedConfig) -> None:
+def _record_resume(run: Run, epoch: int, loaded: LoadedConfig, changed: Sequence[Change]) -> None:
     environment = run.read_environment()
     # It was chosen for a network that is about to learn more.
     environment.pop(CONCLUDED, None)
-    environment.setdefault("resumed", []).append({"after_epoch": epoch, **describe_environment()})
+    resumed = {"after_epoch": epoch, **describe_environment()}
+    if changed:
+        resumed["changed"] = {change.path: [change.before, change.now] for change in changed}
+    environment.setdefault("resumed", []).append(resumed)
     if "written" in environment:
-        changed = {path: place for path, place in written(loaded.tree).items() if place.override is not None}
-        environment["written"] |= as_texts(changed)
+        given = {path: place for path, place in written(loaded.tree).items() if place.override is not None}
+        environment["written"] |= as_texts(given)
     run.write_json(run.environment, environment)
 
 
