@@ -17,6 +17,7 @@ import click
 from cnnkit import __version__
 from cnnkit.cli.datasets import data
 from cnnkit.cli.examples import add_examples
+from cnnkit.cli.launching import launch
 from cnnkit.cli.measuring import evaluate, predict, runs
 from cnnkit.cli.networks import diff, eject, inspect
 from cnnkit.cli.options import State, common
@@ -41,6 +42,7 @@ def cli() -> None:
 
 for _command in (
     train,
+    launch,
     evaluate,
     predict,
     inspect,

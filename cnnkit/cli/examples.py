@@ -6,6 +6,11 @@ import click
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "train": ("cnnkit train digits.yaml --set training.epochs=5", "cnnkit train --resume digits-1"),
+    "launch": (
+        "cnnkit launch --workers 2 train digits.yaml",
+        "cnnkit launch --hosts node1:2222,node2:2222 --rank 0 --restart 3 train digits.yaml",
+    ),
+    "launch train": ("cnnkit launch --workers 2 train --resume digits-1",),
     "eval": ("cnnkit eval digits-1", "cnnkit eval digits-1 --data photos --csv photos.csv"),
     "predict": ("cnnkit predict digits-1 photo.jpg photos/", "cnnkit predict digits-1 photos/ --csv > classes.csv"),
     "inspect": ("cnnkit inspect digits.yaml --lint", "cat digits.yaml | cnnkit inspect -"),

@@ -110,8 +110,10 @@ def _train_seeds(config: str | None, overrides: tuple[str, ...], options: _Optio
 
 def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options) -> Run:
     from cnnkit.terminal.console import Console
+    from cnnkit.training import heartbeat
     from cnnkit.training.signals import ending_in_order
 
+    heartbeat.beat()
     console = Console()
     with contextlib.ExitStack() as stack:
         stack.enter_context(ending_in_order())
@@ -121,7 +123,7 @@ def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options
 
             opened = stack.enter_context(live_page(console, options.host, options.port, options.allowed_hosts))
         try:
-            trained = _fit(config, overrides, options, console, opened)
+            trained = _fit(config, overrides, options, console, heartbeat.announcing(opened))
         finally:
             # Whatever ended the training, the terminal gets its cursor back.
             console.end_epoch()

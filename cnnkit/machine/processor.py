@@ -14,6 +14,9 @@ VECTOR_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "
 #: More threads than any machine has cores for; TensorFlow dies where it cannot start as many as it is told to.
 MOST_THREADS = 1024
 
+#: By this variable, `cnnkit launch` tells its workers how many of them share the machine.
+SHARING = "CNNKIT_SHARING_WORKERS"
+
 CPUINFO = Path("/proc/cpuinfo")
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -68,10 +71,20 @@ def own_groups(controller: str) -> Iterator[Path]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use at once, at least 1: of those it may run on, as many as its quota fills."""
+    """Cores that this process may use at once, at least 1: of those it may run on, as many as its quota fills.
+
+    Workers that `cnnkit launch` has started on one machine share them.
+    """
     quota = cpu_quota()
     cores = schedulable_cores()
-    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+    if quota is not None:
+        cores = min(cores, math.ceil(quota))
+    return max(1, cores // _sharing_workers())
+
+
+def _sharing_workers() -> int:
+    value = os.environ.get(SHARING, "")
+    return max(1, int(value)) if value.isdecimal() and len(value) < 6 else 1
 
 
 def _quota(folder: Path) -> float | None:

@@ -87,3 +87,11 @@ def test_flags_of_the_processor(system: Path) -> None:
     # No word of another flag's name counts.
     write(system / "cpuinfo", "flags : avx512f avx2x\n")
     assert processor.vector_flags() == ("avx512f",)
+
+
+@pytest.mark.parametrize(("workers", "cores"), [("", 7), ("1", 7), ("2", 3), ("7", 1), ("20", 1), ("0", 7), ("x", 7)])
+def test_workers_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch, workers: str, cores: int) -> None:
+    monkeypatch.setattr(processor, "schedulable_cores", lambda: 7)
+    monkeypatch.setattr(processor, "cpu_quota", lambda: None)
+    monkeypatch.setenv(processor.SHARING, workers)
+    assert processor.usable_cores() == cores

@@ -1,0 +1,198 @@
+"""Watches a group of workers: all of them train, or none does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cnnkit.launch.signals import Signals
+from cnnkit.launch.worker import Worker
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds.
+
+    Attributes:
+        between_looks: From one look at the workers to the next.
+        start: From a worker's start to its first sign of life; Python has to load.
+        silence: Without a sign of life.
+        saving: For the others to leave where one has failed, after a SIGTERM. Whoever is in the middle of a step waits
+            for the one that has failed, and cannot.
+        leaving: For the last to leave after the first, where all have been told to, or after worker 0, which has most
+            to do at the end.
+        noticing: Before a worker of several machines is started again: those on the others have to notice first that
+            it has failed.
+    """
+
+    between_looks: float = 0.2
+    start: float = 60.0
+    silence: float = 15.0
+    saving: float = 5.0
+    leaving: float = 30.0
+    noticing: float = 30.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What has ended a group.
+
+    Attributes:
+        reason: Which worker, and how it ended.
+        lines: The last ones of its output, if they were not shown as they came.
+        is_of_usage: Whether the command itself is wrong, so that it would fail again.
+        is_told: Whether a worker whose output was shown has said why.
+    """
+
+    reason: str
+    lines: Sequence[str]
+    is_of_usage: bool
+    is_told: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a group ended; none of its workers runs any more.
+
+    Attributes:
+        run: The run that was trained, an absolute path, if a worker has said so.
+        failure: Why it was ended; None where all left by themselves or were told to leave.
+        told: The signal by which they were told to leave.
+        codes: The exit codes of the workers, by rank.
+        notes: Which of those that were told to leave had to be killed.
+    """
+
+    run: str | None
+    failure: Failure | None
+    told: int | None
+    codes: Sequence[int]
+    notes: Sequence[str]
+
+
+class Supervisor:
+    """Watches workers until all have ended.
+
+    Args:
+        workers: They have been started; by rank.
+        signals: What comes to this process meanwhile.
+        limits: How long things may take.
+    """
+
+    def __init__(self, workers: Sequence[Worker], signals: Signals, limits: Limits) -> None:
+        self._workers = workers
+        self._signals = signals
+        self._limits = limits
+        self._last_look = time.monotonic()
+        self._told: int | None = None
+        self._killed_at_once = False
+        self._killed: list[Worker] = []
+
+    def watch(self) -> Outcome:
+        """Returns when no worker runs any more; none is left behind, however this ends."""
+        try:
+            failure = self._watch()
+        finally:
+            for worker in self._workers:
+                worker.kill()
+            codes = [worker.process.wait() for worker in self._workers]
+        run = next((worker.run for worker in self._workers if worker.run), None)
+        return Outcome(
+            run, failure, self._told, codes, [f"{worker} did not leave and was killed" for worker in self._killed]
+        )
+
+    def _watch(self) -> Failure | None:
+        first_end: float | None = None
+        while not self._killed_at_once:
+            running = self._running()
+            failed = self._failed()
+            if failed and self._told is None:
+                return self._end(failed)
+            if not running:
+                return None
+            if self._rest_is_to_leave():
+                first_end = time.monotonic() if first_end is None else first_end
+                late = time.monotonic() - first_end > self._limits.leaving
+                for worker in running:
+                    if late or self._is_hanging(worker):
+                        self._killed.append(worker)
+                        worker.kill()
+                        worker.process.wait()
+            self._wait()
+        return None
+
+    def _wait(self) -> None:
+        """Waits for the next look: listens to the workers, and passes on what has come to this process."""
+        time.sleep(self._limits.between_looks)
+        now = time.monotonic()
+        # After a sleep of the machine, or of this process, workers had no more time to beat than it to listen.
+        passed, self._last_look = min(now - self._last_look, 5 * self._limits.between_looks), now
+        for worker in self._workers:
+            worker.listen(passed)
+        while self._signals.pending:
+            self._pass_on(self._signals.pending.pop(0))
+
+    def _pass_on(self, number: int) -> None:
+        if number == signal.SIGTSTP:
+            self._stop_and_continue()
+        elif self._told is None:
+            self._told = number
+            for worker in self._running():
+                worker.send(number)
+        else:
+            self._killed_at_once = True
+
+    def _stop_and_continue(self) -> None:
+        for worker in self._running():
+            worker.send(signal.SIGSTOP)
+        # Whoever started this process sees it stop, and sends SIGCONT to go on.
+        os.kill(os.getpid(), signal.SIGSTOP)
+        for worker in self._running():
+            worker.send(signal.SIGCONT)
+
+    def _running(self) -> list[Worker]:
+        return [worker for worker in self._workers if worker.code is None]
+
+    def _is_hanging(self, worker: Worker) -> bool:
+        return worker.silence > (self._limits.silence if worker.has_begun else self._limits.start)
+
+    def _failed(self) -> list[Worker]:
+        """The workers that have ended with an error, the likely cause first; if there are none, those that hang."""
+        ended = [worker for worker in self._workers if worker.code and worker not in self._killed]
+        # One that was killed takes down those that wait for it, at the same look perhaps.
+        ended.sort(key=lambda worker: (worker.code or 0) > 0)
+        return ended or [worker for worker in self._running() if self._is_hanging(worker)]
+
+    def _rest_is_to_leave(self) -> bool:
+        """Whether those that still run have no reason to do so for long."""
+        if self._told is not None:
+            return len(self._running()) < len(self._workers)
+        first = self._workers[0]
+        return first.rank == 0 and first.code == 0
+
+    def _end(self, failed: Sequence[Worker]) -> Failure:
+        """Ends the group because of those that have failed."""
+        first = failed[0]
+        reason = "; ".join(self._why(worker) for worker in failed)
+        if first.is_usage_error:
+            # All have the same command, and are about to say the same.
+            self._wait_for_all()
+        for worker in self._running():
+            worker.send(signal.SIGTERM)
+        self._wait_for_all()
+        told = any(worker.is_shown and worker.is_usage_error for worker in self._workers)
+        return Failure(reason, first.last_lines(), first.is_usage_error, told)
+
+    def _wait_for_all(self) -> None:
+        until = time.monotonic() + self._limits.saving
+        while self._running() and time.monotonic() < until and self._told is None:
+            self._wait()
+
+    def _why(self, worker: Worker) -> str:
+        if worker.code is not None:
+            return worker.how_it_ended()
+        if worker.has_begun:
+            return f"{worker} has not answered for {self._limits.silence:g} s"
+        return f"{worker} has given no sign of life for {self._limits.start:g} s after its start"
