@@ -26,6 +26,7 @@ class Limits:
             to do at the end.
         noticing: Before a worker of several machines is started again: those on the others have to notice first that
             it has failed.
+        of_a_request: In which several signals are one: `timeout` sends each twice.
     """
 
     between_looks: float = 0.2
@@ -34,6 +35,7 @@ class Limits:
     saving: float = 5.0
     leaving: float = 30.0
     noticing: float = 30.0
+    of_a_request: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Supervisor:
         self._limits = limits
         self._last_look = time.monotonic()
         self._told: int | None = None
+        self._told_at = 0.0
         self._killed_at_once = False
         self._killed: list[Worker] = []
 
@@ -138,10 +141,10 @@ class Supervisor:
         if number == signal.SIGTSTP:
             self._stop_and_continue()
         elif self._told is None:
-            self._told = number
+            self._told, self._told_at = number, time.monotonic()
             for worker in self._running():
                 worker.send(number)
-        else:
+        elif time.monotonic() - self._told_at > self._limits.of_a_request:
             self._killed_at_once = True
 
     def _stop_and_continue(self) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,10 +16,16 @@ from cnnkit.errors import Interrupted
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
+#: What comes this soon after the first signal belongs to the same request. systemd, Slurm and `timeout` send theirs to
+#: all processes of a job, and one that has started others passes it on to them.
+SECONDS_OF_A_REQUEST = 1.0
+
+
 class _State:
     """The signal that has come, and whether it has to wait for the end of a step."""
 
     received: int | None = None
+    received_at = 0.0
     waiting = False
 
 
@@ -29,7 +36,7 @@ def requested() -> bool:
 
 @contextlib.contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Inside the block, a first signal acts as Ctrl-C does, and a second one ends the process at once.
+    """Inside the block, a first signal acts as Ctrl-C does, and a later one ends the process at once.
 
     A signal that is ignored stays so, as under `nohup`. Only the main thread may set handlers; in another one, nothing
     changes.
@@ -79,7 +86,9 @@ def waiting() -> Iterator[Callable[[], None]]:
 
 def _receive(number: int, frame: Any) -> None:
     if requested():
-        os._exit(128 + number)
-    _State.received = number
+        if time.monotonic() - _State.received_at > SECONDS_OF_A_REQUEST:
+            os._exit(128 + number)
+        return
+    _State.received, _State.received_at = number, time.monotonic()
     if not _State.waiting:
         raise KeyboardInterrupt

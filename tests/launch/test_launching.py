@@ -20,7 +20,7 @@ from cnnkit.launch.supervisor import Limits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="`launch` needs POSIX")
 
-FAST = Limits(between_looks=0.02, start=10, silence=1.0, saving=0.5, leaving=0.5, noticing=0.1)
+FAST = Limits(between_looks=0.02, start=10, silence=1.0, saving=0.5, leaving=0.5, noticing=0.1, of_a_request=0.1)
 
 #: What each stand-in begins with; `run` is that to go on with, or None.
 BEGIN = """
@@ -219,10 +219,19 @@ def test_the_second_ctrl_c_kills_at_once() -> None:
     tell = "wait_for('ready-1'); send('SIGINT', os.getppid()); time.sleep(0.2); send('SIGINT', os.getppid()); "
     codes = {0: stay + tell + FOREVER, 1: stay + FOREVER}
     begin = time.monotonic()
-    assert launch(Cluster(2), command(codes), limits=Limits(between_looks=0.02)) == 130
+    assert launch(Cluster(2), command(codes), limits=Limits(between_looks=0.02, of_a_request=0.1)) == 130
     assert time.monotonic() - begin < 10
     assert is_gone(0)
     assert is_gone(1)
+
+
+def test_a_signal_that_comes_twice_at_once_is_one() -> None:
+    """As from `timeout`, or from a scheduler that sends it to every process."""
+    tell = "wait_for('ready-1'); send('SIGINT', os.getppid()); time.sleep(0.1); send('SIGINT', os.getppid()); "
+    slow = LEAVE.replace("    Path", "    time.sleep(0.3)\n    Path")
+    codes = {0: f"{slow}\n{tell}{FOREVER}", 1: f"{slow}\n{FOREVER}"}
+    assert launch(Cluster(2), command(codes), limits=Limits(between_looks=0.02)) == 130
+    assert [Path(f"left-{rank}").read_text() for rank in (0, 1)] == ["SIGINT", "SIGINT"]
 
 
 def test_one_that_does_not_leave_after_ctrl_c_is_killed(capfd: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,32 @@ def test_an_ignored_signal_stays_ignored_and_ctrl_c_stays_ctrl_c() -> None:
     assert caught.value.exit_code == 130
 
 
+#: Gets SIGTERM twice, with some seconds between, and says how it went on.
+TWICE = """
+import os, signal, sys, time
+from cnnkit.errors import Interrupted
+from cnnkit.training import signals
+signals.SECONDS_OF_A_REQUEST = 0.3
+try:
+    with signals.ending_in_order():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            time.sleep(float(sys.argv[1]))
+            os.kill(os.getpid(), signal.SIGTERM)
+            print("kept")
+            raise
+except Interrupted as error:
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.0, "kept\n"), (0.5, "")])
+def test_a_second_signal_ends_at_once_unless_it_is_the_first_passed_on(seconds: float, said: str) -> None:
+    done = subprocess.run([sys.executable, "-c", TWICE, str(seconds)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (143, said), done.stderr
+
+
 @pytest.mark.long
 def test_a_training_that_is_terminated_keeps_its_steps_and_goes_on(tmp_path: Path) -> None:
     """The real command; 3 epochs of one batch a step, so that the signal meets the middle of one."""
