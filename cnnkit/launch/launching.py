@@ -88,7 +88,7 @@ class _Launch:
 
     def _train(self) -> Outcome:
         """Starts the workers once, and returns when all have ended."""
-        arguments = self._command.arguments(self._run)
+        arguments = self._command.arguments(None if self._run is None else _shown(self._run))
         source = None
         if self._command.config is not None and self._run is None:
             source = self._folder / "config.yaml"
@@ -124,7 +124,7 @@ class _Launch:
         if failure.is_of_usage and failure.is_told:
             return EXIT_USAGE
         if failure.lines:
-            _say(f"the last lines of the worker that failed first:\n{os.linesep.join(failure.lines)}")
+            _say("\n  ".join([f"the last lines of {failure.worker}:", *failure.lines]))
         error = CnnkitError(failure.reason, self._continue_with() if self._run is not None else None)
         if failure.is_of_usage:
             error = UsageError(failure.reason)
@@ -136,7 +136,7 @@ class _Launch:
     def _wait_to_restart(self, restart: int) -> int | None:
         """Says that the group starts again, and waits for other machines; an exit code if told to end meanwhile."""
         seconds = 0.0 if self._cluster.is_local else self._limits.noticing
-        what = f"restarting from {_shown(self._run)}" if self._run else "no run had begun; starting again"
+        what = f"restarting from {_shown(self._run)}" if self._run is not None else "no run had begun; starting again"
         when = f" in {seconds:g} s, when the other machines have noticed" if seconds else ""
         _say(f"{what}{when} ({restart} of {self._restarts})")
         until = time.monotonic() + seconds
@@ -154,8 +154,7 @@ def _say(text: str) -> None:
     echo(f"cnnkit: {text}", err=True)
 
 
-def _shown(run: str | None) -> str:
+def _shown(run: str) -> str:
     """A run's path as a user writes it: relative where it is below the current folder."""
-    path = run or ""
-    inside = os.path.relpath(path)
-    return path if inside.startswith(os.pardir) else inside
+    inside = os.path.relpath(run)
+    return run if inside.startswith(os.pardir) else inside

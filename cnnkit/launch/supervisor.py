@@ -44,12 +44,14 @@ class Failure:
 
     Attributes:
         reason: Which worker, and how it ended.
+        worker: Its name; that of the likely cause, where several have failed.
         lines: The last ones of its output, if they were not shown as they came.
         is_of_usage: Whether the command itself is wrong, so that it would fail again.
         is_told: Whether a worker whose output was shown has said why.
     """
 
     reason: str
+    worker: str
     lines: Sequence[str]
     is_of_usage: bool
     is_told: bool
@@ -186,7 +188,7 @@ class Supervisor:
             worker.send(signal.SIGTERM)
         self._wait_for_all()
         told = any(worker.is_shown and worker.is_usage_error for worker in self._workers)
-        return Failure(reason, first.last_lines(), first.is_usage_error, told)
+        return Failure(reason, str(first), first.last_lines(), first.is_usage_error, told)
 
     def _wait_for_all(self) -> None:
         until = time.monotonic() + self._limits.saving

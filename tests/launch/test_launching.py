@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -95,7 +95,7 @@ def test_a_killed_worker_ends_the_group_which_says_who_and_why(capfd: pytest.Cap
     assert is_gone(0)
     assert is_gone(2)
     assert caught.value.hint == "Continue with: cnnkit launch --workers 3 train --resume runs/digits-1"
-    assert "failed first:\nepoch 3\n" in capfd.readouterr().err
+    assert "cnnkit: the last lines of worker 1:\n  epoch 3\n" in capfd.readouterr().err
 
 
 def test_a_worker_that_fails_takes_the_others_down_without_being_blamed_for_them() -> None:
@@ -142,7 +142,7 @@ if failed < 2:
     }
     assert launch(Cluster(2), command(codes, b"text"), 2, FAST) == 0
     begun = [Path(f"attempt-{attempt}").read_text() for attempt in range(3)]
-    assert begun == ["None text", "None text", f"{Path('runs/a b').absolute()} "]
+    assert begun == ["None text", "None text", "runs/a b "]
     said = capfd.readouterr().err.splitlines()
     assert [line for line in said if "start" in line] == [
         "cnnkit: no run had begun; starting again (1 of 2)",
@@ -275,9 +275,9 @@ def start_launcher(code: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", LAUNCHER, BEGIN + code])
 
 
-def wait_until(what: object) -> None:
+def wait_until(is_true: Callable[[], bool]) -> None:
     until = time.monotonic() + 20
-    while not what():  # type: ignore[operator]
+    while not is_true():
         assert time.monotonic() < until
         time.sleep(0.02)
 
@@ -296,6 +296,42 @@ def test_workers_that_do_not_leave_then_are_killed() -> None:
         wait_until(lambda: Path("ready-0").exists() and Path("ready-1").exists())
         launcher.kill()
     wait_until(lambda: is_gone(0) and is_gone(1))
+
+
+#: Makes the terminal on its standard input its own, then becomes a program.
+ON_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_ctrl_c_at_a_terminal_reaches_each_worker_once() -> None:
+    """A terminal sends it to the processes in its foreground; worker 0 writes there as if it was run directly."""
+    import pty
+
+    count = "signal.signal(signal.SIGINT, lambda *_: Path(f'ctrl-c-{rank}').open('a').write('.'))"
+    code = f"""
+{count}
+Path(f"ready-{{rank}}").write_text(f"{{sys.stdout.isatty()}}")
+wait_for(f"ctrl-c-{{rank}}")
+time.sleep(0.3)
+sys.exit(130)
+"""
+    ours, theirs = pty.openpty()
+    arguments = [sys.executable, "-c", ON_TERMINAL, "-c", LAUNCHER, BEGIN + code]
+    try:
+        with subprocess.Popen(
+            arguments, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        ) as launcher:
+            wait_until(lambda: Path("ready-0").exists() and Path("ready-1").exists())
+            os.write(ours, b"\x03")
+        assert launcher.returncode == 130
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert [Path(f"ready-{rank}").read_text() for rank in (0, 1)] == ["True", "False"]
+    assert [Path(f"ctrl-c-{rank}").read_text() for rank in (0, 1)] == [".", "."]
 
 
 def state(pid: int) -> str:
