@@ -37,38 +37,42 @@ TIMING = ("seconds", "images_per_second")
 EPOCHS = 4
 
 #: How a process is killed, and how often each way is drawn. `moment`: after some time; `write`: in the middle of the
-#: nth file; `rename` and `renamed`: before and after it gets its name.
+#: nth file; `rename` and `renamed`: before and after the nth time that a file gets its name.
 WAYS = {"moment": 4, "write": 3, "rename": 2, "renamed": 2}
 
-#: Runs cnnkit with a file that is not finished: what it writes goes through `files.replacing`.
+#: Runs cnnkit so that it is killed in a way; all that it writes goes through `files.replacing`. A process that is not
+#: killed says in the end how many files it has written, and how often one has got its name.
 START = """
-import os, signal, sys
+import atexit, os, signal, sys
 from cnnkit import cli, files
 
 way, number = sys.argv.pop(1), int(sys.argv.pop(1))
-count, replace, to_disk = 0, os.replace, files._to_disk
+written = renamed = 0
+replace, to_disk = os.replace, files._to_disk
 
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
 def counted_to_disk(path, flags):
-    global count
+    global written
     if flags == os.O_RDWR:
-        count += 1
-        if way == "write" and count == number:
+        written += 1
+        if way == "write" and written == number:
             os.truncate(path, os.path.getsize(path) // 2)
             kill()
     to_disk(path, flags)
 
 def counted_replace(source, target):
-    if way == "rename" and count == number:
+    global renamed
+    renamed += 1
+    if way == "rename" and renamed == number:
         kill()
     replace(source, target)
-    if way == "renamed" and count == number:
+    if way == "renamed" and renamed == number:
         kill()
 
-if way != "none":
-    files._to_disk, os.replace = counted_to_disk, counted_replace
+files._to_disk, os.replace = counted_to_disk, counted_replace
+atexit.register(lambda: print(written, renamed))
 cli.main()
 """
 
@@ -179,6 +183,21 @@ def _checkpoint(run: Path) -> dict[str, Any]:
     return found | {"state": state, "rows": rows}
 
 
+def _figures_of_tensorboard(run: Path) -> dict[Any, float]:
+    """Those of all event files by folder, tag and epoch; an epoch that was trained again is there twice, and equal."""
+    from tensorboard.backend.event_processing.event_file_loader import (  # type: ignore[import-untyped]
+        EventFileLoader,
+    )
+    from tensorboard.util import tensor_util  # type: ignore[import-untyped]
+
+    return {
+        (file.parent.name, value.tag, event.step): float(tensor_util.make_ndarray(value.tensor))
+        for file in sorted((run / "tensorboard").rglob("events.out.tfevents.*"))
+        for event in EventFileLoader(str(file)).Load()
+        for value in event.summary.value
+    }
+
+
 def _bytes_of(name: str) -> Callable[[Path], bytes]:
     return lambda run: (run / name).read_bytes()
 
@@ -190,6 +209,7 @@ COMPARED: dict[str, Callable[[Path], Any]] = {
     "evaluation.json": _bytes_of("evaluation.json"),
     "predictions.csv": _bytes_of("predictions.csv"),
     "checkpoint": _checkpoint,
+    "tensorboard": _figures_of_tensorboard,
 }
 
 
@@ -252,45 +272,71 @@ def _held(run: Path) -> str:
     return f"epoch {state['epochs_done']}{step}" + (", evaluated" if (run / "evaluation.json").exists() else "")
 
 
-def play(
-    name: str, file: Path, run: Path, draw: random.Random, most: int, whole_seconds: float, writes: int
-) -> Scenario:
+@dataclass(frozen=True)
+class Whole:
+    """An uninterrupted run of a config.
+
+    Attributes:
+        file: The config.
+        seconds: What it took.
+        counts: How many files it wrote, and how often one got its name.
+    """
+
+    file: Path
+    seconds: float
+    counts: tuple[int, int]
+
+    @property
+    def run(self) -> Path:
+        return self.file.with_suffix(".whole")
+
+
+def train_whole(name: str, config: dict[str, Any], file: Path) -> Whole:
+    """Trains a config that nobody kills."""
+    file.write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+    whole, log = Whole(file, 0.0, (0, 0)), file.with_suffix(".log")
+    code, seconds = _run([str(file), "--run-dir", str(whole.run)], "none", 0, None, log)
+    said = log.read_text("utf-8", "replace")
+    if code != 0:
+        raise SystemExit(f"{name} cannot be trained:\n{said}")
+    written, renamed = said.split()[-2:]
+    return Whole(file, seconds, (int(written), int(renamed)))
+
+
+def play(name: str, whole: Whole, run: Path, draw: random.Random, most: int) -> Scenario:
     """One scenario.
 
     Args:
         name: The config's.
-        file: The config.
+        whole: What it has to come to.
         run: Where its run goes.
         draw: Draws the moments.
         most: Kills, at most.
-        whole_seconds: What an uninterrupted run takes.
-        writes: Files that it writes.
     """
     scenario = Scenario(name)
     log = run.with_suffix(".log")
-    arguments = [str(file), "--run-dir", str(run)]
+    arguments = [str(whole.file), "--run-dir", str(run)]
     while True:
         way, number, seconds = "none", 0, None
         if len(scenario.kills) < most:
             way = draw.choices(list(WAYS), list(WAYS.values()))[0]
-            number, seconds = draw.randint(1, writes), None
-            if way == "moment":
-                seconds = draw.uniform(0.1, 1.0) * whole_seconds
-        code, _ = _run(arguments, "none" if way == "moment" else way, number, seconds, log)
+            number = draw.randint(1, whole.counts[way != "write"])
+            seconds = draw.uniform(0.1, 1.0) * whole.seconds if way == "moment" else None
+        code, _ = _run(arguments, way, number, seconds, log)
         if code == -signal.SIGKILL:
             held = _held(run)
             scenario.kills.append(held)
             if held == "nothing":
                 # It was killed before there was a run: the same command again.
                 run = run.with_name(run.name + "x")
-                arguments = [str(file), "--run-dir", str(run)]
+                arguments = [str(whole.file), "--run-dir", str(run)]
             else:
                 arguments = ["--resume", str(run)]
             continue
         if code != 0:
             scenario.failures.append(log.read_text("utf-8", "replace").strip().splitlines()[-1])
         break
-    scenario.differences = [*scenario.failures, *differences(run, file.with_suffix(".whole"))]
+    scenario.differences = [*scenario.failures, *differences(run, whole.run)]
     return scenario
 
 
@@ -309,24 +355,15 @@ def kill_and_compare(options: argparse.Namespace, folder: Path) -> list[Scenario
     """All scenarios, one config after the other, until there were enough kills."""
     draw = random.Random(options.seed)
     known = configs(folder)
-    whole: dict[str, tuple[Path, float, int]] = {}
+    whole: dict[str, Whole] = {}
     for place, name in enumerate(options.configs or known):
-        file = folder / f"{place}.yaml"
-        file.write_text(yaml.safe_dump(known[name], sort_keys=False), "utf-8")
-        run = file.with_suffix(".whole")
-        # A number that is never reached, so that it counts.
-        code, seconds = _run([str(file), "--run-dir", str(run)], "none", 0, None, folder / "whole.log")
-        if code != 0:
-            raise SystemExit(f"{name} cannot be trained:\n{(folder / 'whole.log').read_text('utf-8')}")
-        writes = 12 + 6 * EPOCHS
-        whole[name] = (file, seconds, writes)
-        sys.stderr.write(f"{name}: {seconds:.1f} s\n")
+        whole[name] = train_whole(name, known[name], folder / f"{place}.yaml")
+        sys.stderr.write(f"{name}: {whole[name].seconds:.1f} s, {whole[name].counts[0]} files\n")
     scenarios: list[Scenario] = []
     while sum(len(one.kills) for one in scenarios) < options.kills:
         name = list(whole)[len(scenarios) % len(whole)]
-        file, seconds, writes = whole[name]
         run = folder / f"run-{len(scenarios)}"
-        scenarios.append(play(name, file, run, draw, options.most, seconds, writes))
+        scenarios.append(play(name, whole[name], run, draw, options.most))
         sys.stderr.write(f"{len(scenarios)} {name}: {scenarios[-1].kills} {scenarios[-1].differences or 'same'}\n")
     return scenarios
 
