@@ -150,14 +150,25 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
 
 
 def append_line(path: Path, text: str) -> None:
-    """Adds a line to a regular file, which is made where it is not there.
+    """Adds a line to a regular file, which is made where it is not there; the whole line, or nothing of it.
 
     Raises:
         OSError: naming the file, if it cannot be written, or is something else.
     """
+    content = encode(text + "\n")
     try:
-        with os.fdopen(open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as stream:
-            stream.write(encode(text + "\n"))
+        handle = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        before = os.fstat(handle).st_size
+        try:
+            while content:
+                # A disk that becomes full takes the part for which there is space.
+                content = content[os.write(handle, content) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, before)
+            raise
+        finally:
+            os.close(handle)
     except OSError as error:
         raise _named(error, path) from None
 

@@ -204,6 +204,8 @@ def _bytes_of(name: str) -> Callable[[Path], bytes]:
 
 #: What has to be equal, and how it is read.
 COMPARED: dict[str, Callable[[Path], Any]] = {
+    "config.yaml": _bytes_of("config.yaml"),
+    "config.source.yaml": _bytes_of("config.source.yaml"),
     "metrics.csv": _rows,
     "model.keras": _model,
     "evaluation.json": _bytes_of("evaluation.json"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from cnnkit.cli.options import CONFIG, JSON, SET, common, complete_configs, line_width, new_file
+from cnnkit.cli.options import CONFIG, JSON, SET, common, complete_configs, line_width, write_new_file
 from cnnkit.terminal.console import echo
 from cnnkit.terminal.printable import printable_json
 
@@ -81,6 +81,5 @@ def eject(config: str, overrides: tuple[str, ...], output: str | None) -> None:
         echo(script, nl=False)
         return
     target = Path(output or f"{loaded.name}.py")
-    with new_file(target) as stream:
-        stream.write(script)
+    write_new_file(target, script)
     echo(f"wrote {target}; run it: python {shlex.quote(str(target))}")

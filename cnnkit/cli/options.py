@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.files import write_atomically
 
 
 class State:
@@ -111,19 +111,21 @@ def line_width() -> int:
         return 0
 
 
-@contextlib.contextmanager
-def new_file(target: Path) -> Iterator[TextIO]:
-    """A file to write into that was not there before."""
+def check_new(target: Path) -> None:
+    """Raises UsageError if a file to write is there already."""
+    if os.path.lexists(target):
+        raise UsageError(f"`{target}` is there already", "Name another file with --output.")
+
+
+def write_new_file(target: Path, content: bytes | str) -> None:
+    """Writes a file that was not there before; whole, or not at all.
+
+    Raises:
+        UsageError: if it is there.
+        CnnkitError: if it cannot be written.
+    """
+    check_new(target)
     try:
-        stream = target.open("x", encoding="utf-8")
-    except FileExistsError:
-        raise UsageError(f"`{target}` is there already", "Name another file with --output.") from None
+        write_atomically(target, content)
     except OSError as error:
-        raise CnnkitError(f"cannot write `{target}`: {error.strerror}") from None
-    try:
-        with stream:
-            yield stream
-    except OSError as error:
-        # What a full disk has left of it is of no use.
-        target.unlink(missing_ok=True)
         raise CnnkitError(f"cannot write `{target}`: {error.strerror}", "Nothing of it is left; try again.") from None

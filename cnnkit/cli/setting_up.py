@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from cnnkit.cli.options import JSON, common, new_file
+from cnnkit.cli.options import JSON, check_new, common, write_new_file
 from cnnkit.errors import EXIT_FAILED, UsageError
 from cnnkit.terminal.console import echo
 from cnnkit.terminal.printable import printable_json
@@ -56,10 +56,12 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
                 f"`{target.name}` extends `{copy.name}`, and a different `{copy}` is there already",
                 "Copy it into another folder with --output.",
             )
-    with new_file(target) as stream:
-        stream.write(source.read_text(encoding="utf-8"))
-        for base, copy in copies:
-            copy.write_bytes(base.read_bytes())
+    check_new(target)
+    # The bases first: a config whose base is not there is of no use.
+    for base, copy in copies:
+        if not copy.exists():
+            write_new_file(copy, base.read_bytes())
+    write_new_file(target, source.read_bytes())
     extended = f", and {', '.join(str(copy) for _, copy in copies)}, which it extends" if copies else ""
     echo(f"wrote {target}{extended}; train it: cnnkit train {shlex.quote(str(target))}")
 

@@ -74,11 +74,11 @@ def train(
         prepared.runtime = replace(prepared.runtime, reason="measured")
     run = create_run(loaded.name, run_dir)
     console.log = run.log
-    console.record(f"config    {loaded.file}")
-    if tuning is not None:
-        console.record(tuning.as_text())
     reporter = Reporter(run, prepared.config.training.epochs, prepared.steps_per_epoch)
     with run.training(), _logged(console, run, reporter):
+        console.record(f"config    {loaded.file}")
+        if tuning is not None:
+            console.record(tuning.as_text())
         _write_start(loaded, prepared, run, tuning)
         reporter.begin()
         _describe(prepared, run, console)
