@@ -86,7 +86,7 @@ def _config(config: str | None) -> tuple[list[str], bytes | None]:
         return [], None
     if is_stream(config):
         return [STDIN], read_file(config).encode()
-    return ["--", config], None
+    return ["--", config] if config.startswith("-") else [config], None
 
 
 def _written(context: click.Context, without: tuple[str, ...]) -> list[str]:

@@ -62,6 +62,9 @@ class _Options:
 @common
 def train(config: str | None, overrides: tuple[str, ...], seeds: int | None, **options: Any) -> None:
     """Train the network of CONFIG and write a run."""
+    from cnnkit.training import heartbeat
+
+    heartbeat.beat()
     chosen = _Options(**options)
     of_page = (chosen.host, chosen.allowed_hosts, chosen.port)
     if not chosen.live and of_page != (_Options.host, _Options.allowed_hosts, _Options.port):
@@ -113,7 +116,6 @@ def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options
     from cnnkit.training import heartbeat
     from cnnkit.training.signals import ending_in_order
 
-    heartbeat.beat()
     console = Console()
     with contextlib.ExitStack() as stack:
         stack.enter_context(ending_in_order())

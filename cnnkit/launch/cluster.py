@@ -45,9 +45,11 @@ class Cluster:
         """The workers to be started here."""
         return range(self.workers) if self.rank is None else range(self.rank, self.rank + 1)
 
-    def options(self) -> str:
-        """How the command line says it."""
-        return f"--workers {self.workers}" if self.is_local else f"--hosts {','.join(self.hosts)} --rank {self.rank}"
+    @property
+    def command(self) -> str:
+        """What a user writes before `train`."""
+        options = f"--workers {self.workers}" if self.is_local else f"--hosts {','.join(self.hosts)} --rank {self.rank}"
+        return f"cnnkit launch {options}"
 
     def environments(self) -> dict[int, dict[str, str]]:
         """By rank, the variables of each worker to be started here; with new ports on this machine at each call."""

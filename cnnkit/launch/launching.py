@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -14,8 +16,8 @@ from pathlib import Path
 from cnnkit.errors import EXIT_USAGE, CnnkitError, UsageError
 from cnnkit.launch.cluster import Cluster
 from cnnkit.launch.signals import Signals
-from cnnkit.launch.supervisor import Failure, Limits, Outcome, Supervisor
-from cnnkit.launch.worker import Order, Worker
+from cnnkit.launch.supervisor import Failure, Limits, Outcome, Supervisor, stop_and_continue
+from cnnkit.launch.worker import Order, Worker, kill
 from cnnkit.terminal.console import echo
 
 
@@ -98,22 +100,16 @@ class _Launch:
             for rank, environment in self._cluster.environments().items():
                 is_shown = rank == 0 or not self._cluster.is_local
                 order = Order((*self._command.program, *arguments), environment, source, is_shown)
-                workers.append(Worker(rank, order, self._folder))
+                workers.append(Worker(rank, order, self._folder, self._cluster.command))
         except BaseException:
-            for worker in workers:
-                worker.kill()
-                worker.process.wait()
+            kill(workers)
             raise
         outcome = Supervisor(workers, self._signals, self._limits).watch()
         self._run = outcome.run or self._run
         return outcome
 
     def _code(self, outcome: Outcome) -> int:
-        if outcome.told is None or not any(outcome.codes):
-            return 0
-        if self._run is not None:
-            _say(self._continue_with())
-        return 128 + outcome.told
+        return 0 if outcome.told is None or not any(outcome.codes) else 128 + outcome.told
 
     def _fail(self, failure: Failure, *, is_last: bool) -> int | None:
         """Says why a group has failed; the exit code, if that cannot be mended by starting it again.
@@ -140,18 +136,25 @@ class _Launch:
         when = f" in {seconds:g} s, when the other machines have noticed" if seconds else ""
         _say(f"{what}{when} ({restart} of {self._restarts})")
         until = time.monotonic() + seconds
-        while not self._signals.pending and time.monotonic() < until:
+        while time.monotonic() < until:
             time.sleep(self._limits.between_looks)
-        return 128 + self._signals.pending[0] if self._signals.pending else None
+            number = self._signals.take()
+            if number == signal.SIGTSTP:
+                stop_and_continue()
+            elif number is not None:
+                return 128 + number
+        return None
 
     def _continue_with(self) -> str:
         assert self._run is not None
-        resume = f"cnnkit launch {self._cluster.options()} train --resume {shlex.quote(_shown(self._run))}"
+        resume = f"{self._cluster.command} train --resume {shlex.quote(_shown(self._run))}"
         return f"Continue with: {resume}" + ("" if self._cluster.is_local else " (with its own rank on each machine)")
 
 
 def _say(text: str) -> None:
-    echo(f"cnnkit: {text}", err=True)
+    # Nobody may be listening there.
+    with contextlib.suppress(OSError):
+        echo(f"cnnkit: {text}", err=True)
 
 
 def _shown(run: str) -> str:

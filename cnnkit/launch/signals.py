@@ -16,14 +16,18 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGTSTP")
 class Signals:
     """The signals that have come and were not dealt with yet, in their order."""
 
-    pending: list[int] = field(default_factory=list)
+    _pending: list[int] = field(default_factory=list)
+
+    def take(self) -> int | None:
+        """The next one; None if there is none."""
+        return self._pending.pop(0) if self._pending else None
 
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:
         """Inside the block, signals are only noted. One that is ignored, as under `nohup`, stays so, in workers too."""
 
         def note(number: int, frame: Any) -> None:
-            self.pending.append(number)
+            self._pending.append(number)
 
         before: dict[int, Any] = {}
         for name in _NAMES:

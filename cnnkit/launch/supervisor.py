@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnkit.launch.signals import Signals
-from cnnkit.launch.worker import Worker
+from cnnkit.launch.worker import Worker, kill
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,24 @@ class Outcome:
         run: The run that was trained, an absolute path, if a worker has said so.
         failure: Why it was ended; None where all left by themselves or were told to leave.
         told: The signal by which they were told to leave.
-        codes: The exit codes of the workers, by rank.
-        notes: Which of those that were told to leave had to be killed.
+        codes: The exit codes of the workers, by rank; None for one that could not be killed.
+        notes: What is odd and changes nothing, in words.
     """
 
     run: str | None
     failure: Failure | None
     told: int | None
-    codes: Sequence[int]
+    codes: Sequence[int | None]
     notes: Sequence[str]
+
+
+def stop_and_continue(workers: Sequence[Worker] = ()) -> None:
+    """Stops workers and this process, and continues them when this process is continued, as `fg` does."""
+    for worker in workers:
+        worker.send(signal.SIGSTOP)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    for worker in workers:
+        worker.send(signal.SIGCONT)
 
 
 class Supervisor:
@@ -93,20 +102,18 @@ class Supervisor:
         self._told: int | None = None
         self._told_at = 0.0
         self._killed_at_once = False
-        self._killed: list[Worker] = []
+        self._excused: list[Worker] = []
+        self._notes: list[str] = []
 
     def watch(self) -> Outcome:
         """Returns when no worker runs any more; none is left behind, however this ends."""
         try:
             failure = self._watch()
         finally:
-            for worker in self._workers:
-                worker.kill()
-            codes = [worker.process.wait() for worker in self._workers]
+            kill(self._workers)
+        codes = [worker.code for worker in self._workers]
         run = next((worker.run for worker in self._workers if worker.run), None)
-        return Outcome(
-            run, failure, self._told, codes, [f"{worker} did not leave and was killed" for worker in self._killed]
-        )
+        return Outcome(run, failure, self._told, codes, self._notes)
 
     def _watch(self) -> Failure | None:
         first_end: float | None = None
@@ -114,7 +121,11 @@ class Supervisor:
             running = self._running()
             failed = self._failed()
             if failed and self._told is None:
-                return self._end(failed)
+                if not self._is_done():
+                    return self._end(failed)
+                # What the training has come to is there.
+                self._notes += [f"{self._why(worker)}, when worker 0 had finished" for worker in failed]
+                self._excused += failed
             if not running:
                 return None
             if self._rest_is_to_leave():
@@ -122,9 +133,9 @@ class Supervisor:
                 late = time.monotonic() - first_end > self._limits.leaving
                 for worker in running:
                     if late or self._is_hanging(worker):
-                        self._killed.append(worker)
-                        worker.kill()
-                        worker.process.wait()
+                        self._notes.append(f"{worker} did not leave and was killed")
+                        self._excused.append(worker)
+                        kill([worker])
             self._wait()
         return None
 
@@ -136,26 +147,18 @@ class Supervisor:
         passed, self._last_look = min(now - self._last_look, 5 * self._limits.between_looks), now
         for worker in self._workers:
             worker.listen(passed)
-        while self._signals.pending:
-            self._pass_on(self._signals.pending.pop(0))
+        while (number := self._signals.take()) is not None:
+            self._pass_on(number)
 
     def _pass_on(self, number: int) -> None:
         if number == signal.SIGTSTP:
-            self._stop_and_continue()
+            stop_and_continue(self._running())
         elif self._told is None:
             self._told, self._told_at = number, time.monotonic()
             for worker in self._running():
                 worker.send(number)
         elif time.monotonic() - self._told_at > self._limits.of_a_request:
             self._killed_at_once = True
-
-    def _stop_and_continue(self) -> None:
-        for worker in self._running():
-            worker.send(signal.SIGSTOP)
-        # Whoever started this process sees it stop, and sends SIGCONT to go on.
-        os.kill(os.getpid(), signal.SIGSTOP)
-        for worker in self._running():
-            worker.send(signal.SIGCONT)
 
     def _running(self) -> list[Worker]:
         return [worker for worker in self._workers if worker.code is None]
@@ -165,15 +168,17 @@ class Supervisor:
 
     def _failed(self) -> list[Worker]:
         """The workers that have ended with an error, the likely cause first; if there are none, those that hang."""
-        ended = [worker for worker in self._workers if worker.code and worker not in self._killed]
+        ended = [worker for worker in self._workers if worker.code and worker not in self._excused]
         # One that was killed takes down those that wait for it, at the same look perhaps.
         ended.sort(key=lambda worker: (worker.code or 0) > 0)
         return ended or [worker for worker in self._running() if self._is_hanging(worker)]
 
     def _rest_is_to_leave(self) -> bool:
         """Whether those that still run have no reason to do so for long."""
-        if self._told is not None:
-            return len(self._running()) < len(self._workers)
+        return self._is_done() if self._told is None else len(self._running()) < len(self._workers)
+
+    def _is_done(self) -> bool:
+        """Whether worker 0, which writes all that a training comes to, has been here and has finished."""
         first = self._workers[0]
         return first.rank == 0 and first.code == 0
 

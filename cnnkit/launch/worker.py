@@ -19,6 +19,8 @@ from cnnkit.training import heartbeat
 LINES_SHOWN = 20
 _LAST_BYTES = 65536
 
+_SECONDS_TO_DIE = 5.0
+
 
 @dataclass(frozen=True)
 class Order:
@@ -44,9 +46,10 @@ class Worker:
         rank: Its number among the workers.
         order: What to start.
         folder: Where its files are made.
+        command: What a user writes before `train` to have workers started so.
     """
 
-    def __init__(self, rank: int, order: Order, folder: Path) -> None:
+    def __init__(self, rank: int, order: Order, folder: Path, command: str) -> None:
         self.rank = rank
         self.is_shown = order.is_shown
         #: Seconds for which it has given no sign of life, as far as this process was awake to see it.
@@ -54,7 +57,7 @@ class Worker:
         self.has_begun = False
         self._output = folder / f"worker-{rank}.txt"
         self._heartbeat = folder / f"worker-{rank}.json"
-        heartbeat.prepare(self._heartbeat, os.getpid())
+        heartbeat.prepare(self._heartbeat, os.getpid(), command)
         self._last_beat = heartbeat.last_beat(self._heartbeat)
         with contextlib.ExitStack() as files:
             output: IO[bytes] | None = None if order.is_shown else files.enter_context(self._output.open("wb"))
@@ -128,10 +131,16 @@ class Worker:
                 send = os.kill if number == signal.SIGTERM else os.killpg
                 send(self.process.pid, number)
 
-    def kill(self) -> None:
-        """Ends it at once, with all that it has started and that is left of it."""
+
+def kill(workers: Sequence[Worker]) -> None:
+    """Ends workers at once, with all that they have started and that is left of it."""
+    for worker in workers:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(worker.process.pid, signal.SIGKILL)
+    for worker in workers:
+        # One that waits for a disk that does not answer cannot be killed.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.process.wait(_SECONDS_TO_DIE)
 
 
 def _signal_name(number: int) -> str:

@@ -8,12 +8,17 @@ from typing import Any
 
 from cnnkit.errors import CnnkitError, Interrupted, of_the_system
 from cnnkit.runs.directory import Run
+from cnnkit.training import heartbeat
 
 _NO_CHECKPOINT = "There is no checkpoint to resume yet; start again with `cnnkit train`."
 
 
 def resume_hint(run: Run) -> str:
-    return f"Continue with: cnnkit train --resume {shlex.quote(str(run.path))}"
+    return f"Continue with: {_resume(run)}"
+
+
+def _resume(run: Run) -> str:
+    return f"{heartbeat.command()} train --resume {shlex.quote(str(run.path))}"
 
 
 def failed_write(error: OSError, run: Run, epochs: int) -> CnnkitError:
@@ -28,12 +33,11 @@ def failed_write(error: OSError, run: Run, epochs: int) -> CnnkitError:
     done = 0
     with contextlib.suppress(CnnkitError):
         done = len(run.read_metrics())
-    name = shlex.quote(str(run.path))
     if done >= epochs:
         # What follows the training is made where it is missing.
-        next_step = f"The trained network is kept. {hint}, then: cnnkit train --resume {name}"
+        next_step = f"The trained network is kept. {hint}, then: {_resume(run)}"
     elif run.has_checkpoint:
-        next_step = f"What was learned is kept. {hint}, then: cnnkit train --resume {name}"
+        next_step = f"What was learned is kept. {hint}, then: {_resume(run)}"
     else:
         next_step = f"{hint}, then start again with `cnnkit train`."
     return CnnkitError(found.message, next_step)

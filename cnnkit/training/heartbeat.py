@@ -27,9 +27,14 @@ SECONDS_TO_LEAVE = 20.0
 _LARGEST_TEXT = 65536
 
 
-def prepare(path: Path, launcher: int) -> None:
-    """Makes the file for a process to be started, which is to end when the process `launcher` does."""
-    write_atomically(path, json.dumps({"launcher": launcher}))
+def prepare(path: Path, launcher: int, command: str) -> None:
+    """Makes the file for a process to be started.
+
+    Args:
+        launcher: The process that starts it; when that ends, so does this one.
+        command: What a user writes in place of `cnnkit` to have it started so.
+    """
+    write_atomically(path, json.dumps({"launcher": launcher, "command": command}))
 
 
 def beat() -> None:
@@ -63,6 +68,12 @@ def announcing(opened: Callable[[Run], None] | None) -> Callable[[Run], None]:
             opened(run)
 
     return announce_and_open
+
+
+def command() -> str:
+    """What a user writes before `train`, to go on as this process was started."""
+    path = _path()
+    return str(_read(path).get("command", "cnnkit")) if path is not None else "cnnkit"
 
 
 def announced_run(path: Path) -> str | None:

@@ -87,7 +87,7 @@ def test_addresses_are_names_or_numbers(launched: list[Any], monkeypatch: pytest
     ((cluster, command, restarts),) = launched
     assert cluster == Cluster(3, ("node-1.example:2222", "10.0.0.2:2222", "[fe80::1]:65535"), 2)
     assert restarts == 4
-    assert command.arguments(None) == ["train", "--", "net.yaml"]
+    assert command.arguments(None) == ["train", "net.yaml"]
 
 
 def parsed(words: list[str]) -> dict[str, Any]:
@@ -125,6 +125,12 @@ def test_options_that_were_not_given_are_not_made_up(launched: list[Any], monkey
     assert run([*HERE, "--resume", "digits-1"], monkeypatch) == 143
     ((_, command, _),) = launched
     assert command.arguments(None) == ["train", "--resume=digits-1"]
+
+
+def test_a_config_whose_name_looks_like_an_option(launched: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run([*HERE, "--", "--tune"], monkeypatch) == 143
+    ((_, command, _),) = launched
+    assert parsed(command.arguments(None)[1:])["config"] == "--tune"
 
 
 def test_a_config_from_a_pipe_is_read_once_for_all(

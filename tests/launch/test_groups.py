@@ -184,6 +184,13 @@ def test_others_have_to_leave_after_worker_0(capfd: pytest.CaptureFixture[str]) 
     assert capfd.readouterr().err == "cnnkit: worker 1 did not leave and was killed\n"
 
 
+def test_what_others_come_to_after_worker_0_spoils_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    """Whoever is connected to worker 0 may fail when that leaves."""
+    codes = {0: "wait_for('pid-1')", 1: "wait_for('pid-0'); time.sleep(0.3); sys.exit(1)"}
+    assert launch(Cluster(2), command(codes), 3, FAST) == 0
+    assert capfd.readouterr().err == "cnnkit: worker 1 ended with exit code 1, when worker 0 had finished\n"
+
+
 def test_worker_0_may_stay_long_after_the_others() -> None:
     codes = {0: "time.sleep(1.2); Path('reported').touch()", 1: ""}
     assert launch(Cluster(2), command(codes), limits=FAST) == 0
@@ -211,7 +218,7 @@ def test_what_ends_this_process_is_passed_on(name: str, code: int, capfd: pytest
         for each, handler in before.items():
             signal.signal(getattr(signal, each), handler)
     assert [Path(f"left-{rank}").read_text() for rank in (0, 1)] == [name, name]
-    assert capfd.readouterr().err == "cnnkit: Continue with: cnnkit launch --workers 2 train --resume run\n"
+    assert capfd.readouterr().err == ""
 
 
 def test_the_second_ctrl_c_kills_at_once() -> None:
