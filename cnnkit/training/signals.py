@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP while a run is trained: what was learned is kept, and the process ends with 128 + the signal."""
+"""Ctrl-C, SIGTERM and SIGHUP while a run is trained: all is kept, and the process ends with 128 + the signal."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from typing import Any
 
 from cnnkit.errors import Interrupted
 
-#: What schedulers, container runtimes and terminals that close send. Windows has no SIGHUP.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-
+#: What Ctrl-C, schedulers, container runtimes and terminals that close send. Windows has no SIGHUP.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 #: What comes this soon after the first signal belongs to the same request. systemd, Slurm and `timeout` send theirs to
 #: all processes of a job, and one that has started others passes it on to them.
 SECONDS_OF_A_REQUEST = 1.0
+
+#: The same of SIGINT, which is passed on as well; two presses of Ctrl-C are further apart.
+SECONDS_OF_CTRL_C = 0.1
+
+#: Shows a terminal's cursor, which a live line has hidden.
+_SHOW_CURSOR = b"\x1b[?25h\n"
 
 
 class _State:
@@ -27,6 +32,8 @@ class _State:
     received: int | None = None
     received_at = 0.0
     waiting = False
+    #: What Ctrl-C did before.
+    on_ctrl_c: Any = None
 
 
 def requested() -> bool:
@@ -36,26 +43,27 @@ def requested() -> bool:
 
 @contextlib.contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Inside the block, a first signal acts as Ctrl-C does, and a later one ends the process at once.
+    """Inside the block, a first signal raises KeyboardInterrupt, and a later one ends the process at once.
 
     A signal that is ignored stays so, as under `nohup`. Only the main thread may set handlers; in another one, nothing
     changes.
 
     Raises:
-        Interrupted: as the block does, with the signal's name and its exit code.
+        Interrupted: as the block does; with the signal's name and its exit code, where it was not Ctrl-C.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     _State.received = None
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    _State.on_ctrl_c = before[signal.SIGINT]
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, _receive)
     try:
         yield
     except (Interrupted, KeyboardInterrupt) as error:
-        if _State.received is None:
+        if _State.received in (None, signal.SIGINT):
             raise
         told = error if isinstance(error, Interrupted) else Interrupted("interrupted")
         message = told.message.replace("interrupted", f"ended by {signal.Signals(_State.received).name}", 1)
@@ -86,9 +94,15 @@ def waiting() -> Iterator[Callable[[], None]]:
 
 def _receive(number: int, frame: Any) -> None:
     if requested():
-        if time.monotonic() - _State.received_at > SECONDS_OF_A_REQUEST:
+        same_request = SECONDS_OF_CTRL_C if number == signal.SIGINT else SECONDS_OF_A_REQUEST
+        if time.monotonic() - _State.received_at > same_request:
+            with contextlib.suppress(OSError):
+                if os.isatty(1):
+                    os.write(1, _SHOW_CURSOR)
             os._exit(128 + number)
         return
     _State.received, _State.received_at = number, time.monotonic()
     if not _State.waiting:
+        if number == signal.SIGINT and callable(_State.on_ctrl_c):
+            _State.on_ctrl_c(number, frame)
         raise KeyboardInterrupt

@@ -398,10 +398,13 @@ def _run(loop: Loop, prepared: Preparation, run: Run, keeper: Any, start: Positi
     config, data = prepared.config, prepared.data
     try:
         with naming_corrupt_files(data.train, data.validation):
-            loop.run(epochs, start)
-    except Ended:
-        keeper.keep(loop.position.epoch, loop.position.step)
-        raise interruption(keeper, run) from None
+            try:
+                loop.run(epochs, start)
+            except Ended:
+                # Between two looks at the loss, a weight may have become infinite: the checkpoint before is better.
+                keeper.check_variables()
+                keeper.keep(loop.position.epoch, loop.position.step)
+                raise interruption(keeper, run) from None
     except StopRequested:
         keeper.console.end_epoch()
     except KeyboardInterrupt:

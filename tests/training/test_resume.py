@@ -74,8 +74,9 @@ class Killed(BaseException):
     """What no handler of cnnkit's catches, as little as SIGKILL."""
 
 
-def killed_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch, folder: Path, content: dict[str, Any]) -> Run:
-    """A run whose process ended in an epoch, counted from 0, after the first steps between two returns to Python."""
+@contextmanager
+def killed_in(epoch: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The block is killed in an epoch, counted from 0, after the first steps between two returns to Python."""
     from cnnkit.training import callbacks
 
     original = callbacks.Keeper.on_train_batch_end
@@ -88,7 +89,13 @@ def killed_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch, folder: Path, c
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.Keeper, "on_train_batch_end", end)
         with pytest.raises(Killed):
-            run_training(folder, content, "run")
+            yield
+
+
+def killed_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch, folder: Path, content: dict[str, Any]) -> Run:
+    """A run whose process was killed, see `killed_in`."""
+    with killed_in(epoch, monkeypatch):
+        run_training(folder, content, "run")
     return Run(folder / "run")
 
 
@@ -123,6 +130,32 @@ def test_a_run_killed_within_an_epoch_goes_on_at_its_step(
     assert 0 < position["step"] < 21
     assert f"after epoch 1 of 4, step {position['step']} of 21" in continued(run)
     assert_same(run, small_run)
+
+
+def test_a_run_killed_again_and_again_comes_to_the_same_end(
+    small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice in its second epoch, and in its last; what a resume loses, several lose several times."""
+    run = killed_in_epoch(1, monkeypatch, tmp_path, config(training=EACH_TIME))
+    positions = [state(run)]
+    for epoch in (1, 3):
+        with killed_in(epoch, monkeypatch):
+            continued(run)
+        positions.append(state(run))
+    assert [position["epochs_done"] for position in positions] == [1, 1, 3]
+    assert 0 < positions[0]["step"] < positions[1]["step"] < 21
+    continued(run)
+    assert_same(run, small_run)
+
+
+def test_early_stopping_counts_on_where_the_process_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has waited for one epoch of two; one that forgot would stop an epoch later."""
+    stopping = {"monitor": "val_loss", "patience": 2, "min_delta": 100}
+    content = config(training={"epochs": 9, "early_stopping": stopping, **EACH_TIME})
+    run = killed_in_epoch(2, monkeypatch, tmp_path, content)
+    assert state(run)["callbacks"]["early_stopping"]["wait"] == 1
+    continued(run)
+    assert len(rows(run)) == 3
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP while a run is trained."""
+"""Ctrl-C, SIGTERM and SIGHUP while a run is trained."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -43,14 +44,15 @@ def test_a_signal_acts_as_ctrl_c_with_its_own_exit_code(number: signal.Signals, 
     assert not signals.requested()
 
 
-def test_within_steps_a_signal_waits() -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_within_steps_a_signal_waits(number: signal.Signals, code: int) -> None:
     done = []
 
     def work() -> None:
         with signals.ending_in_order():
             with signals.waiting() as begin:
                 begin()
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), number)
                 assert signals.requested()
                 done.append("kept")
             raise Interrupted("interrupted")
@@ -58,7 +60,30 @@ def test_within_steps_a_signal_waits() -> None:
     with pytest.raises(Interrupted) as caught:
         work()
     assert done == ["kept"]
-    assert caught.value.exit_code == 143
+    assert caught.value.exit_code == code
+    assert caught.value.message == ("interrupted" if code == 130 else "ended by SIGTERM")
+
+
+def test_ctrl_c_does_what_it_did_outside_of_steps() -> None:
+    """The command notes it: compiled modules turn it into errors of their own."""
+    noted = []
+
+    def interrupt(number: int, frame: Any) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    def work() -> None:
+        with signals.ending_in_order():
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert signal.getsignal(signal.SIGINT) is interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert noted == [signal.SIGINT]
 
 
 def test_an_ignored_signal_stays_ignored_and_ctrl_c_stays_ctrl_c() -> None:
@@ -77,34 +102,52 @@ def test_an_ignored_signal_stays_ignored_and_ctrl_c_stays_ctrl_c() -> None:
     assert caught.value.exit_code == 130
 
 
-#: Gets SIGTERM twice, with some seconds between, and says how it went on.
+#: Gets a signal twice, with some seconds between, and says how it went on.
 TWICE = """
 import os, signal, sys, time
 from cnnkit.errors import Interrupted
 from cnnkit.training import signals
-signals.SECONDS_OF_A_REQUEST = 0.3
+number = getattr(signal, sys.argv[1])
+signal.signal(number, signal.default_int_handler)
 try:
     with signals.ending_in_order():
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         except KeyboardInterrupt:
-            time.sleep(float(sys.argv[1]))
-            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(float(sys.argv[2]))
+            os.kill(os.getpid(), number)
             print("kept")
             raise
 except Interrupted as error:
     sys.exit(error.exit_code)
+except KeyboardInterrupt:
+    sys.exit(130)
 """
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(0.0, "kept\n"), (0.5, "")])
-def test_a_second_signal_ends_at_once_unless_it_is_the_first_passed_on(seconds: float, said: str) -> None:
-    done = subprocess.run([sys.executable, "-c", TWICE, str(seconds)], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (143, said), done.stderr
+@pytest.mark.parametrize(
+    ("name", "code", "seconds", "said"),
+    [
+        ("SIGTERM", 143, 0.0, "kept\n"),
+        ("SIGTERM", 143, signals.SECONDS_OF_A_REQUEST + 0.1, ""),
+        ("SIGINT", 130, 0.0, "kept\n"),
+        ("SIGINT", 130, 0.2, ""),
+    ],
+)
+def test_a_second_signal_ends_at_once_unless_it_is_the_first_passed_on(
+    name: str, code: int, seconds: float, said: str
+) -> None:
+    done = subprocess.run([sys.executable, "-c", TWICE, name, str(seconds)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, said), done.stderr
 
 
 @pytest.mark.long
-def test_a_training_that_is_terminated_keeps_its_steps_and_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "words"), [(signal.SIGTERM, 143, "ended by SIGTERM; "), (signal.SIGINT, 130, "interrupted; ")]
+)
+def test_a_training_that_is_ended_keeps_its_steps_and_goes_on(
+    number: signal.Signals, code: int, words: str, tmp_path: Path
+) -> None:
     """The real command; 3 epochs of one batch a step, so that the signal meets the middle of one."""
     content = config(data={"batch_size": 4}, training={"epochs": 3, "steps_per_execution": 1})
     file = tmp_path / "net.yaml"
@@ -117,12 +160,12 @@ def test_a_training_that_is_terminated_keeps_its_steps_and_goes_on(tmp_path: Pat
             time.sleep(0.05)
         time.sleep(0.2)
         begin = time.monotonic()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         assert process.stderr is not None
         said = process.stderr.read()
-    assert process.returncode == 143, said
+    assert process.returncode == code, said
     assert time.monotonic() - begin < 5
-    assert "ended by SIGTERM; " in said
+    assert words in said
     assert "Continue with: cnnkit train --resume" in said
     assert state(run)["step"] > 0
     resumed = subprocess.run(
