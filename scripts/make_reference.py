@@ -128,6 +128,21 @@ may change:
 """
 
 
+INITIAL_WEIGHTS = """\
+`cnnkit train CONFIG --init-from RUN` starts a new run with the weights of RUN's model.keras: the best epoch's, averaged
+where the run averaged them. A layer takes the weights of the layer of its name (its `name`, or its place: `3.Conv2D`,
+`2.Residual/layers.0.Conv2D`) if type and shapes are the same, and begins as without a run otherwise. Where classes were
+added, removed, replaced or put in another order, the layers that answer are new. What was taken, left and new is told,
+in full in log.txt, and recorded in environment.json with the SHA-256 of the file; that nothing fits is an error. A
+kernel that is taken replaces one that `PatchWhitening` measures.
+
+Weights are taken, nothing else. The optimizer starts anew. The normalization in front of the network is that of CONFIG:
+`standardize` measures the new run's images, so that each data set reaches the network with mean 0 and variance 1. To
+keep the constants of RUN, write them as `data.normalization: {mean, variance}`; its environment.json has them.
+`--seeds` starts each of its runs with the same weights. A resumed run needs nothing of RUN.
+"""
+
+
 VECTORS = """\
 Labels and numbers come from a table, `data: {table: FILE, target: COLUMN or [COLUMNS]}`.
 
@@ -188,6 +203,7 @@ def reference() -> str:
     for title, model in sections:
         parts.append(f"### {title}\n\n{_summary(model)}\n\n{_table(model, set())}")
     parts.append(_resuming())
+    parts.append(f"### Weights of another run\n\n{INITIAL_WEIGHTS}")
     parts.append(_tables("Tasks", TASKS, NamedObject).replace("\n", f"\n\n{VECTORS}", 1))
     parts.append(_tables("Layers", LAYERS, Layer))
     parts.append(_tables("Augmentation", AUGMENTATIONS, NamedObject).replace("\n", f"\n\n{MASKS}", 1))

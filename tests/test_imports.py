@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from broken import edited
 
+from cnnkit.runs.directory import Run
 from cnnkit.tasks import TASKS
 
 PACKAGE = Path(__file__).parent.parent / "cnnkit"
@@ -212,6 +213,7 @@ def test_mistakes_are_reported_before_anything_heavy_loads(tmp_path: Path) -> No
             ["train", str(good), "--set", "training.epochs=none"],
             ["train", str(good), "--run-dir", "full"],
             ["train", "--resume", "nothing"],
+            ["train", str(good), "--init-from", "nothing"],
             ["eval", "nothing"],
             ["predict", "nothing", "image.png"],
             ["inspect", "broken.yaml"],
@@ -223,6 +225,12 @@ def test_mistakes_are_reported_before_anything_heavy_loads(tmp_path: Path) -> No
         HEAVY,
     )
     assert {code for _, code in results} == {2}
+
+
+def test_weights_that_do_not_fit_are_refused_before_anything_heavy_loads(small_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("data: {name: digits}\nmodel: {layers: [Flatten, {Dense: classes}]}\n")
+    commands = [["train", "other.yaml", "--init-from", str(small_run.path)]]
+    assert run_commands(commands, tmp_path, HEAVY) == [(commands[0], 2)]
 
 
 def test_training_loads_only_what_it_needs_before_its_first_step(

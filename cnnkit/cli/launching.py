@@ -12,7 +12,7 @@ from cnnkit.cli.training import train
 from cnnkit.errors import UsageError
 
 #: Options of `train` that say how a run begins, which its config.yaml then has; all others hold for `--resume`, too.
-OF_THE_START = ("config", "overrides", "run_dir", "resume")
+OF_THE_START = ("config", "overrides", "run_dir", "resume", "init_from")
 
 
 class _OnlyTrain(click.Group):

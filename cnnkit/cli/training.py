@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cnnkit.runs.directory import Run
     from cnnkit.runs.trained import TrainedRun
     from cnnkit.terminal.console import Console
+    from cnnkit.training.initial_weights import Source
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class _Options:
 
     run_dir: str | None = None
     resume: str | None = None
+    init_from: str | None = None
     no_eval: bool = False
     no_report: bool = False
     tune: bool = False
@@ -41,6 +43,12 @@ class _Options:
 @click.option("--run-dir", metavar="DIR", help="The run's directory; by default runs/<config name>-<n>.")
 @click.option(
     "--resume", metavar="RUN", shell_complete=complete_runs, help="Continue an interrupted run from its checkpoint."
+)
+@click.option(
+    "--init-from",
+    metavar="RUN",
+    shell_complete=complete_runs,
+    help="Begin with the weights of a run, where layers have the same name, type and shapes.",
 )
 @click.option("--no-eval", is_flag=True, help="Leave out the evaluation of the test split at the end.")
 @click.option("--no-report", is_flag=True, help="Leave out the report and the picture of the mistakes at the end.")
@@ -100,10 +108,11 @@ def _train_seeds(config: str | None, overrides: tuple[str, ...], options: _Optio
             f"--seeds {count} counts up from the config's seed, {first}, to {last}, but seeds reach {LARGEST_SEED}",
             "Start with a smaller one: --set seed=0",
         )
+    source = None if options.init_from is None else _open_source(options.init_from)
     made = []
     for seed in range(first, first + count):
         echo(f"seed {seed} ({seed - first + 1} of {count})")
-        made.append(_train_one(config, (*overrides, f"seed={seed}"), options))
+        made.append(_train_one(config, (*overrides, f"seed={seed}"), options, source))
     (group,) = group_runs(read_results(made))
     echo(f"\n{group.name}: test {group.figure.label} {group} over {count} seeds")
     for other in group_runs(read_results()):
@@ -111,7 +120,18 @@ def _train_seeds(config: str | None, overrides: tuple[str, ...], options: _Optio
             echo(verdict(other, group))
 
 
-def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options) -> Run:
+def _open_source(path: str) -> Source:
+    from cnnkit.training.initial_weights import open_source
+
+    return open_source(path)
+
+
+def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options, source: Source | None = None) -> Run:
+    """One run.
+
+    Args:
+        source: The run that `--init-from` names, where it is open already.
+    """
     from cnnkit.terminal.console import Console
     from cnnkit.training import heartbeat
     from cnnkit.training.signals import ending_in_order
@@ -125,7 +145,7 @@ def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options
 
             opened = stack.enter_context(live_page(console, options.host, options.port, options.allowed_hosts))
         try:
-            trained = _fit(config, overrides, options, console, heartbeat.announcing(opened))
+            trained = _fit(config, overrides, options, console, heartbeat.announcing(opened), source)
         finally:
             # Whatever ended the training, the terminal gets its cursor back.
             console.end_epoch()
@@ -145,6 +165,7 @@ def _fit(
     options: _Options,
     console: Console,
     opened: Callable[[Run], None] | None,
+    source: Source | None,
 ) -> TrainedRun:
     from cnnkit.config.load import load_config
     from cnnkit.format.run_folders import check_outside
@@ -158,6 +179,11 @@ def _fit(
                 "--resume goes on with the settings that the run began with, for others would change its figures; "
                 "leave out --tune"
             )
+        if options.init_from is not None:
+            raise UsageError(
+                "--resume goes on with the weights that its run has; leave out --init-from",
+                "Or start a new run with the weights of another: cnnkit train CONFIG --init-from RUN",
+            )
         from cnnkit.training.train import resume
 
         return resume(options.resume, config, overrides, console, opened)
@@ -167,6 +193,11 @@ def _fit(
     if options.run_dir is not None:
         check_free(options.run_dir)
     check_outside(options.run_dir, loaded.config.data.folder)
+    initial = None
+    if options.init_from is not None:
+        from cnnkit.training.initial_weights import match_weights
+
+        initial = match_weights(source or _open_source(options.init_from), loaded)
     tuning = None
     if options.tune:
         from cnnkit.training.tune import tune as time_settings
@@ -174,7 +205,7 @@ def _fit(
         loaded, tuning = time_settings(loaded, overrides, console)
     from cnnkit.training.train import train as train_config
 
-    return train_config(loaded, console, options.run_dir, tuning, opened)
+    return train_config(loaded, console, options.run_dir, tuning, opened, initial)
 
 
 def _evaluate(trained: TrainedRun, console: Console) -> None:

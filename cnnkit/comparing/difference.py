@@ -18,7 +18,8 @@ from cnnkit.network.footprint import format_bytes
 from cnnkit.network.summary import LayerRow, Summary, summarize
 from cnnkit.runs.config import load_named
 from cnnkit.runs.finding import is_config, run_of
-from cnnkit.runs.listing import number_in
+from cnnkit.runs.interface import INITIAL_WEIGHTS
+from cnnkit.runs.listing import number_in, weights_begun_with
 from cnnkit.task import Figure
 from cnnkit.terminal.tables import aligned
 
@@ -39,6 +40,7 @@ class Side:
         name: As the user named it.
         figure: The headline of its task.
         value: Its value on the test split; None without a run that has been evaluated.
+        weights: The run whose weights the network began with; None without one.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Side:
     summary: Summary
     figure: Figure
     value: float | None
+    weights: str | None = None
 
     def value_of(self, figure: Figure) -> float | None:
         """The value of a headline; None where it is another's."""
@@ -82,8 +85,10 @@ def open_side(name: str) -> Side:
     loaded = load_named(name)
     run = None if is_config(name) else run_of(name)
     figure = loaded.config.task.headline
-    value = None if run is None else number_in(run, run.evaluation, figure.name)
-    return Side(name, loaded, summarize(loaded), figure, value)
+    if run is None:
+        return Side(name, loaded, summarize(loaded), figure, None)
+    value = number_in(run, run.evaluation, figure.name)
+    return Side(name, loaded, summarize(loaded), figure, value, weights_begun_with(run))
 
 
 def align(first: Sequence[LayerRow], second: Sequence[LayerRow]) -> list[Pair]:
@@ -240,7 +245,8 @@ def _section_differences(first: Side, second: Side) -> dict[str, tuple[Any, Any]
     """What differs outside the network."""
     names = ("seed", "task", "data", "augmentation", "training")
     one, other = ({name: to_plain(getattr(side.loaded.config, name)) for name in names} for side in (first, second))
-    return differences(one, other)
+    begun = (first.weights, second.weights)
+    return {**differences(one, other), **({INITIAL_WEIGHTS: begun} if begun[0] != begun[1] else {})}
 
 
 def compare(first: Side, second: Side) -> dict[str, Any]:

@@ -16,7 +16,16 @@ from cnnkit.format.fields import is_whole
 from cnnkit.network.summary import Summary, summarize
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import list_runs
-from cnnkit.runs.listing import number_in, plain_config, planned_epochs, task_of, value_in, within
+from cnnkit.runs.interface import INITIAL_WEIGHTS
+from cnnkit.runs.listing import (
+    number_in,
+    plain_config,
+    planned_epochs,
+    task_of,
+    value_in,
+    weights_begun_with,
+    within,
+)
 from cnnkit.runs.trained import open_run
 from cnnkit.task import Figure
 from cnnkit.terminal.tables import aligned
@@ -30,7 +39,7 @@ class Result:
     """An evaluated run.
 
     Attributes:
-        config: As plain values without the seed.
+        config: As plain values without the seed; with the weights of another run that it began with.
         test_images: What decides them: the data set's fingerprint, the slice, and how many they are.
         figure: The headline of its task.
         value: Its value on the test split.
@@ -176,6 +185,10 @@ def _read_result(run: Run) -> Result | None:
         data = json.dumps([within(config, "data", "name"), within(config, "data", "folder")])
     test_images = (data, within(config, "data", "splits", "test"), number_in(run, run.evaluation, "images"))
     shared = {key: value for key, value in config.items() if key != "seed"}
+    source = weights_begun_with(run)
+    if source is not None:
+        # A network that has learned already is not one that differs in the seed alone.
+        shared[INITIAL_WEIGHTS] = source
     return Result(run, shared, seed, test_images, figure, float(value), epochs, planned_epochs(config))
 
 

@@ -1,7 +1,9 @@
 """Weights by name: the paths of a network's weights, and which of them a name in the config means."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+from cnnkit.layers.base import Weight
 from cnnkit.layers.resolved import Resolved
 from cnnkit.layers.stack import Step
 
@@ -9,10 +11,28 @@ from cnnkit.layers.stack import Step
 SEPARATOR = "/"
 
 
-def weight_paths(steps: Sequence[Step], labels: Sequence[str] | None = None, outer: str = "") -> Iterator[str]:
-    """The paths of all weights that can be trained: the layers around each, then its own name.
+@dataclass(frozen=True)
+class WeightedLayer:
+    """A layer with weights, at any depth.
 
-    `2.Residual/layers.0.Conv2D/kernel`; a layer is called by its `name`, or else by its place.
+    Attributes:
+        path: The names of the layers around it and its own: `2.Residual/layers.0.Conv2D`.
+        kind: What the config calls it.
+        weights: All of them, in Keras' order.
+    """
+
+    path: str
+    kind: str
+    weights: tuple[Weight, ...]
+
+    def path_of(self, weight: Weight) -> str:
+        return self.path + SEPARATOR + weight.name
+
+
+def weighted_layers(
+    steps: Sequence[Step], labels: Sequence[str] | None = None, outer: str = ""
+) -> Iterator[WeightedLayer]:
+    """The layers with weights, from input to output; one is called by its `name`, or else by its place.
 
     Args:
         labels: What the layers without a name are called; by default as in `model.layers`.
@@ -20,12 +40,18 @@ def weight_paths(steps: Sequence[Step], labels: Sequence[str] | None = None, out
     """
     for index, step in enumerate(steps):
         layer = step.layer
-        path = outer + (layer.name or (labels[index] if labels else f"{index}.{layer.kind}")) + SEPARATOR
+        path = outer + (layer.name or (labels[index] if labels else f"{index}.{layer.kind}"))
         if isinstance(layer, Resolved):
             for part in layer.parts:
-                yield from weight_paths(part.steps, part.labels, path)
-        else:
-            yield from (path + weight.name for weight in layer.weights(step.input_shape) if weight.trainable)
+                yield from weighted_layers(part.steps, part.labels, path + SEPARATOR)
+        elif weights := layer.weights(step.input_shape):
+            yield WeightedLayer(path, layer.kind, tuple(weights))
+
+
+def weight_paths(steps: Sequence[Step]) -> Iterator[str]:
+    """The paths of all weights that can be trained: `2.Residual/layers.0.Conv2D/kernel`, see `weighted_layers`."""
+    for layer in weighted_layers(steps):
+        yield from (layer.path_of(weight) for weight in layer.weights if weight.trainable)
 
 
 def own_name(path: str) -> str:

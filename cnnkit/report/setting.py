@@ -11,7 +11,7 @@ from cnnkit.format.files import MAXIMUM_BYTES
 from cnnkit.format.shapes import format_shape
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, flattened
-from cnnkit.runs.interface import CONCLUDED
+from cnnkit.runs.interface import CONCLUDED, INITIAL_WEIGHTS
 
 _VERSIONS = ("cnnkit", "tensorflow", "keras", "numpy")
 
@@ -28,6 +28,7 @@ _ELSEWHERE = (
     "settings",
     "variables",
     CONCLUDED,
+    INITIAL_WEIGHTS,
 )
 
 
@@ -40,6 +41,7 @@ def environment_tables(facts: Facts) -> dict[str, dict[str, str]] | Missing:
     names, shape = data.pop("class_names", []), data.pop("image_shape", [])
     tables = {
         "Software and machine": {key: value for key, value in environment.items() if key not in _ELSEWHERE},
+        "Initial weights": _weights(environment.get(INITIAL_WEIGHTS) or {}),
         "Settings": environment.get("settings", {}),
         "Environment variables": {
             key: value for key, value in environment.get("variables", {}).items() if value is not None
@@ -69,6 +71,13 @@ def _changed(before: Mapping[str, Any], resumed: Mapping[str, Any]) -> dict[str,
     changed = {key: value for key, value in resumed.items() if key not in own and before.get(key) != value}
     settings = {path: " -> ".join(map(_text, pair)) for path, pair in (resumed.get("changed") or {}).items()}
     return {"command": shlex.join(_command(resumed)), **settings, **changed}
+
+
+def _weights(noted: Mapping[str, Any]) -> dict[str, Any]:
+    """What the network began with of another run."""
+    counted = {"taken": f"{len(noted['taken'])} weights"} if noted.get("taken") else {}
+    shapes = {word: [f"{path} {shape}" for path, shape in (noted.get(word) or {}).items()] for word in ("new", "left")}
+    return {**noted, **counted, **shapes}
 
 
 def _text(value: Any) -> str:

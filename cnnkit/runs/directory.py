@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import shlex
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ ENVIRONMENT: Form = {
     | {"max_megapixels": float, "padding": [int], "images": {}},
     "model": {"head": str, "parameters": int},
     "concluded": {},
+    "initial_weights": {"run": str, "sha256": str, "taken": [str], "left": {}, "new": {}},
 }
 
 
@@ -92,8 +94,11 @@ class Run:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether training can go on from one; a process may have ended while the last took the place of another."""
-        return self.checkpoint.exists() or self.previous_checkpoint.exists()
+        """Whether training can go on from one; a process may have ended while the last took the place of another.
+
+        Where a run begins with the weights of another, its first checkpoint is there before its config.
+        """
+        return self.config.exists() and (self.checkpoint.exists() or self.previous_checkpoint.exists())
 
     @property
     def model(self) -> Path:
@@ -380,6 +385,37 @@ class Run:
             ) from None
         if unpacked > most_bytes:
             raise damaged(path, f"it would unpack to {unpacked:,} bytes, more than its network can need")
+
+    def digest_archive(self, path: Path) -> str:
+        """The SHA-256 of a zip archive whose parts all agree with their checksums.
+
+        Raises:
+            CnnkitError: if one does not, or the file may not be read.
+        """
+        import zipfile
+
+        digest = hashlib.sha256()
+        try:
+            with self.open(path, LARGEST_ARCHIVE) as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+                with zipfile.ZipFile(stream) as archive:
+                    broken = archive.testzip()
+        except FileNotFoundError:
+            raise CnnkitError(f"the run `{self.path}` has no {path.name}") from None
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            ValueError,
+            NotImplementedError,
+            OSError,
+            RuntimeError,
+        ) as error:
+            raise damaged(path, str(error)) from None
+        if broken is not None:
+            raise damaged(path, f"its part `{broken}` does not agree with its checksum")
+        return digest.hexdigest()
 
     def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
         """One row per epoch; the columns are those of the first row."""

@@ -18,6 +18,9 @@ HEADS = ("softmax", "logits", "sigmoid")
 #: Under which name environment.json has `Interface.concluded`.
 CONCLUDED = "concluded"
 
+#: Under which name environment.json has the weights of another run that the network began with.
+INITIAL_WEIGHTS = "initial_weights"
+
 #: More values than an image has that a network takes.
 LARGEST_IMAGE = 1 << 28
 
@@ -73,3 +76,10 @@ def noted_interface(run: Run, environment: Mapping[str, Any]) -> Interface:
             f"`{run.environment}` does not say what the images, the classes and the head of the model are",
             "The run was damaged, or stopped while it was made; train it again.",
         ) from None
+
+
+def initial_weights(environment: Mapping[str, Any]) -> str | None:
+    """Whose weights a run began with, as its environment.json says; None where it began with new ones."""
+    noted = environment.get(INITIAL_WEIGHTS) or {}
+    run, sha256 = noted.get("run"), noted.get("sha256")
+    return f"{printable(run)} (model.keras {printable(sha256)[:12]})" if run and sha256 else None

@@ -12,6 +12,7 @@ from cnnkit.format.fields import is_number, is_whole
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import LARGEST_ARCHIVE, Run
 from cnnkit.runs.finding import list_runs
+from cnnkit.runs.interface import initial_weights
 from cnnkit.terminal.tables import as_table
 
 if TYPE_CHECKING:
@@ -127,6 +128,14 @@ def value_in(run: Run, path: Path, *keys: str) -> Any:
     """A value in a JSON file of the run; None where the file is missing, half made, broken or closed to us."""
     try:
         return within(run.read_json(path), *keys)
+    except CnnkitError:
+        return None
+
+
+def weights_begun_with(run: Run) -> str | None:
+    """Whose weights the run's network began with; None where with new ones, or where that cannot be read."""
+    try:
+        return initial_weights(run.read_environment())
     except CnnkitError:
         return None
 

@@ -252,11 +252,29 @@ class TrainedRun:
         """
         self.check_model()
         self.request_settings()
+        return self.load_model()
+
+    def _check_archive(self) -> None:
+        most_bytes = _BYTES_PER_PARAMETER * summarize(self.loaded).parameters + _BYTES_BESIDE
+        self.run.check_archive(self.run.model, most_bytes)
+
+    def digest_model(self) -> str:
+        """The SHA-256 of model.keras, every part of which is held against its checksum; without TensorFlow.
+
+        Raises:
+            CnnkitError: as `model`, as far as that can be told.
+        """
+        self.check_model()
+        self._check_archive()
+        return self.run.digest_archive(self.run.model)
+
+    def load_model(self) -> Any:
+        """As `model`, which is not kept, in a process that has other settings than those of the training."""
         load_tensorflow()
         import keras
 
         run, interface, loaded = self.run, self.interface, self.loaded
-        run.check_archive(run.model, _BYTES_PER_PARAMETER * summarize(loaded).parameters + _BYTES_BESIDE)
+        self._check_archive()
         if not has_gpu():
             check_inference(of_inference(loaded.steps))
         try:

@@ -86,6 +86,16 @@ def save_checkpoint(run: Run, model: Any, state: dict[str, Any]) -> None:
             os.replace(run.checkpoint, run.previous_checkpoint)
 
 
+def save_beginning(run: Run, model: Any) -> None:
+    """Writes the checkpoint of a run that has not taken a step, for one whose initial weights come from elsewhere.
+
+    Args:
+        model: As for `save_checkpoint`.
+    """
+    state = {"epochs_done": 0, "step": 0, "seconds": 0.0, "stopped": False, "rows": [], "callbacks": {}}
+    save_checkpoint(run, model, state)
+
+
 def read_state(run: Run) -> dict[str, Any]:
     """The JSON part of a run's checkpoint.
 

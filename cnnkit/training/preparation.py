@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data import DataSets
     from cnnkit.layers.stack import Step
+    from cnnkit.training.initial_weights import InitialWeights
     from cnnkit.training.loop import Loop, Position
 
 
@@ -49,11 +50,12 @@ def load_data(loaded: LoadedConfig) -> DataSets:
     return data_module.load(config.data, config.seed, config.task, splits=("train", "validation"), info=loaded.info)
 
 
-def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
+def prepare(loaded: LoadedConfig, data: DataSets | None = None, initial: InitialWeights | None = None) -> Preparation:
     """Loads the data, chooses the runtime settings, builds and compiles the model.
 
     Args:
         data: What `load_data` returned, where it has been called.
+        initial: The weights of a run to begin with.
     """
     from cnnkit import data as data_module
 
@@ -74,8 +76,14 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None) -> Preparation:
             measured = data_module.channel_statistics(data.train)
     constants = normalization_constants(config, measured)
     target = config.task.measure_target(data.info.target, data.train)
-    model, plateau = compile_model(config, target, stack, constants, chosen, steps)
-    measure_initial_weights(model, data.train)
+
+    def initialize(model: Any) -> None:
+        assert data.train is not None
+        measure_initial_weights(model, data.train)
+        if initial is not None:
+            initial.assign_to(model)
+
+    model, plateau = compile_model(config, target, stack, constants, chosen, steps, initialize)
     head = head_of([step.layer for step in stack])
     return Preparation(config, data, chosen, model, head, steps, data.info.target.all_names, plateau)
 
@@ -94,6 +102,7 @@ def compile_model(
     constants: tuple[Sequence[float], Sequence[float]] | None,
     chosen: Runtime,
     steps_per_epoch: int,
+    initialize: Callable[[Any], None] = lambda model: None,
 ) -> tuple[Any, Any]:
     """The compiled Keras model with a built optimizer, and the plateau callback (None without one).
 
@@ -101,6 +110,8 @@ def compile_model(
         config: With the settings that run in place of every `auto`.
         stack: The layers of the config, see `LoadedConfig.steps`.
         constants: Mean and variance per channel for the normalisation in front; None for none.
+        initialize: Sets weights that no initializer can. The optimizer is built after it: ScheduleFreeAdamW begins
+            with a copy of the weights.
     """
     import keras
 
@@ -111,6 +122,7 @@ def compile_model(
     training = config.training
     head = head_of([step.layer for step in stack])
     model = build_model(config, stack, target, constants)
+    initialize(model)
     rate, plateau = make_rate(training, steps_per_epoch)
     model.compile(
         optimizer=make_optimizer(training, rate, model),

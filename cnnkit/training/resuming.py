@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.errors import UsageError
+from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.format.base import NamedObject, StrictModel, describe, shorten, to_plain
 from cnnkit.format.document import flow
 from cnnkit.format.explain import Path, format_path
 from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.unresolved import Unresolved
 from cnnkit.runs.directory import Run
+from cnnkit.runs.interface import initial_weights
 from cnnkit.runs.progress import is_complete
 from cnnkit.training.ending import count_epochs
 from cnnkit.training.settings import SETTINGS
@@ -40,6 +42,8 @@ def where(checkpoint: Checkpoint | None, epochs: int, steps: int) -> str:
     """Where a run is gone on with, in words."""
     if checkpoint is None:
         return "from its beginning; it was killed before its first checkpoint"
+    if not checkpoint.epochs and not checkpoint.step:
+        return "from its beginning, with the weights that it began with"
     within = f", step {checkpoint.step:,} of {steps:,}" if checkpoint.step else ""
     return f"after epoch {checkpoint.epochs} of {epochs}{within}"
 
@@ -50,6 +54,20 @@ def with_settings_of(before: LoadedConfig, loaded: LoadedConfig) -> LoadedConfig
     kept = {name: getattr(before.config.training, name) for name in SETTINGS if getattr(training, name) == "auto"}
     config = loaded.config.model_copy(update={"training": training.model_copy(update=kept)})
     return replace(loaded, config=config)
+
+
+def check_own_beginning(run: Run) -> None:
+    """Whether a run without a checkpoint can begin again: its config says all of its initial weights.
+
+    Raises:
+        CnnkitError: if they were those of another run.
+    """
+    source = initial_weights(run.read_environment())
+    if source is not None:
+        raise CnnkitError(
+            f"the run `{run.path}` began with weights of the run {source}, and the checkpoint that held them is gone",
+            f"Start again: cnnkit train {shlex.quote(str(run.config))} --init-from RUN",
+        )
 
 
 def last_epoch(checkpoint: Checkpoint | None, config: RunConfig, run: Run) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,19 +19,28 @@ from cnnkit.network.summary import summarize
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import create_run, find_run
-from cnnkit.runs.interface import CONCLUDED
+from cnnkit.runs.interface import CONCLUDED, INITIAL_WEIGHTS, initial_weights
 from cnnkit.runs.progress import Reporter, StopRequested
 from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.terminal.console import Console, format_duration
 from cnnkit.training.ending import after_stop, count_epochs, failed_write, interruption, non_finite, resume_hint
 from cnnkit.training.model import first_kernel
 from cnnkit.training.preparation import Preparation, make_loop, prepare
-from cnnkit.training.resuming import Change, changes, check_same_config, last_epoch, where, with_settings_of
+from cnnkit.training.resuming import (
+    Change,
+    changes,
+    check_own_beginning,
+    check_same_config,
+    last_epoch,
+    where,
+    with_settings_of,
+)
 
 if TYPE_CHECKING:
     from cnnkit.config.load import LoadedConfig
     from cnnkit.config.run import RunConfig
     from cnnkit.training.checkpoint import Checkpoint
+    from cnnkit.training.initial_weights import InitialWeights
     from cnnkit.training.loop import Loop, Position
     from cnnkit.training.tune import Tuning
 
@@ -42,12 +51,20 @@ _HEADER = """\
 """
 
 
+def _config_text(config: RunConfig, environment: Mapping[str, Any]) -> str:
+    """config.yaml."""
+    source = initial_weights(environment)
+    begun = f"# The network began with weights of the run {source}: `--init-from`.\n" if source else ""
+    return _HEADER + begun + dump(config.to_plain())
+
+
 def train(
     loaded: LoadedConfig,
     console: Console,
     run_dir: str | None = None,
     tuning: Tuning | None = None,
     opened: Callable[[Run], None] | None = None,
+    initial: InitialWeights | None = None,
 ) -> TrainedRun:
     """Trains the config's network and returns the run that holds what came of it.
 
@@ -62,6 +79,7 @@ def train(
         run_dir: The run's directory; by default the next free one under runs/.
         tuning: What was measured to find the config's settings, for the record.
         opened: Called with the run when its directory is there, before the first epoch.
+        initial: The weights of another run to begin with, see `initial_weights.match_weights`.
 
     Raises:
         CnnkitError: if the data are missing or the loss becomes non-finite.
@@ -69,7 +87,7 @@ def train(
     """
     # TensorFlow takes seconds to load; say at once that the config is all right.
     console.line(f"config    {loaded.file}")
-    prepared = prepare(loaded)
+    prepared = prepare(loaded, initial=initial)
     if tuning is not None and "jit" in tuning.tried:
         prepared.runtime = replace(prepared.runtime, reason="measured")
     run = create_run(loaded.name, run_dir)
@@ -79,9 +97,9 @@ def train(
         console.record(f"config    {loaded.file}")
         if tuning is not None:
             console.record(tuning.as_text())
-        _write_start(loaded, prepared, run, tuning)
+        _write_start(loaded, prepared, run, tuning, initial)
         reporter.begin()
-        _describe(prepared, run, console)
+        _describe(prepared, run, console, initial)
         if opened is not None:
             opened(run)
         return _train(prepared, run, console, reporter, loaded)
@@ -145,14 +163,16 @@ def _resume(
     loaded = with_settings_of(before, loaded)
     check_same_config(before.config, loaded.config, run)
     checkpoint = read_checkpoint(run, summarize(loaded).parameters)
+    if checkpoint is None:
+        check_own_beginning(run)
     until = last_epoch(checkpoint, loaded.config, run)
     prepared = prepare(loaded)
     open_run(run).check_data(prepared.data.fingerprint)
     done = checkpoint.epochs if checkpoint else 0
     changed = changes(before.config, prepared.config)
-    _record_resume(run, done, loaded, changed)
+    environment = _record_resume(run, done, loaded, changed)
     if changed:
-        write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
+        write_atomically(run.config, _config_text(prepared.config, environment))
     console.log = run.log
     epochs = prepared.config.training.epochs
     reporter = Reporter(run, epochs, prepared.steps_per_epoch)
@@ -171,7 +191,8 @@ def _resume(
         return _train(prepared, run, console, reporter, loaded, checkpoint, until)
 
 
-def _record_resume(run: Run, epoch: int, loaded: LoadedConfig, changed: Sequence[Change]) -> None:
+def _record_resume(run: Run, epoch: int, loaded: LoadedConfig, changed: Sequence[Change]) -> dict[str, Any]:
+    """Notes in environment.json that the run is gone on with; returns what that holds."""
     environment = run.read_environment()
     # It was chosen for a network that is about to learn more.
     environment.pop(CONCLUDED, None)
@@ -183,6 +204,7 @@ def _record_resume(run: Run, epoch: int, loaded: LoadedConfig, changed: Sequence
         given = {path: place for path, place in written(loaded.tree).items() if place.override is not None}
         environment["written"] |= as_texts(given)
     run.write_json(run.environment, environment)
+    return environment
 
 
 @contextlib.contextmanager
@@ -255,44 +277,50 @@ def _train(
     return concluded
 
 
-def _write_start(loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: Tuning | None) -> None:
+def _write_start(
+    loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: Tuning | None, initial: InitialWeights | None
+) -> None:
     write_atomically(run.config_source, loaded.text)
     data, model = prepared.data, prepared.model
     assert data.train is not None
     sizes = {"train": data.train.size, "validation": data.validation.size if data.validation else 0}
-    run.write_json(
-        run.environment,
-        {
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            **describe_environment(),
-            "config_file": loaded.file,
-            "written": as_texts(written(loaded.tree)),
-            "monitor": Monitor.of_config(prepared.config.training, prepared.config.task).as_json(),
-            "settings": prepared.runtime.as_json(),
-            **({"tuning": tuning.as_json()} if tuning is not None else {}),
-            "data": {
-                "source": data.info.source,
-                "fingerprint": data.fingerprint,
-                "image_shape": list(data.info.shape),
-                "resize": loaded.config.data.resize,
-                "max_megapixels": loaded.config.data.max_megapixels,
-                **({"padding": list(data.info.padding)} if any(data.info.padding) else {}),
-                "class_names": list(prepared.class_names),
-                "images": sizes,
-            },
-            "model": {
-                "head": prepared.head,
-                "parameters": int(model.count_params()),
-                "normalization": _constants(model),
-            },
+    environment = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **describe_environment(),
+        "config_file": loaded.file,
+        "written": as_texts(written(loaded.tree)),
+        "monitor": Monitor.of_config(prepared.config.training, prepared.config.task).as_json(),
+        "settings": prepared.runtime.as_json(),
+        **({"tuning": tuning.as_json()} if tuning is not None else {}),
+        **({INITIAL_WEIGHTS: initial.as_json()} if initial is not None else {}),
+        "data": {
+            "source": data.info.source,
+            "fingerprint": data.fingerprint,
+            "image_shape": list(data.info.shape),
+            "resize": loaded.config.data.resize,
+            "max_megapixels": loaded.config.data.max_megapixels,
+            **({"padding": list(data.info.padding)} if any(data.info.padding) else {}),
+            "class_names": list(prepared.class_names),
+            "images": sizes,
         },
-    )
+        "model": {
+            "head": prepared.head,
+            "parameters": int(model.count_params()),
+            "normalization": _constants(model),
+        },
+    }
+    run.write_json(run.environment, environment)
     kernel = first_kernel(model)
     if kernel is not None:
         with replacing(run.initial_filters) as temporary:
             np.save(temporary, kernel)
+    if initial is not None:
+        # A resumed run needs nothing of the other one.
+        from cnnkit.training.checkpoint import save_beginning
+
+        save_beginning(run, model)
     # The last one: a folder with a config is a run that can be gone on with, whenever its process was killed.
-    write_atomically(run.config, _HEADER + dump(prepared.config.to_plain()))
+    write_atomically(run.config, _config_text(prepared.config, environment))
 
 
 def _constants(model: Any) -> dict[str, list[float]] | None:
@@ -305,7 +333,7 @@ def _constants(model: Any) -> dict[str, list[float]] | None:
     return None
 
 
-def _describe(prepared: Preparation, run: Run, console: Console) -> None:
+def _describe(prepared: Preparation, run: Run, console: Console, initial: InitialWeights | None) -> None:
     data, config = prepared.data, prepared.config
     assert data.train is not None
     validation = f", {data.validation.size:,} to validate" if data.validation is not None else ""
@@ -322,6 +350,12 @@ def _describe(prepared: Preparation, run: Run, console: Console) -> None:
         f"model     {prepared.model.count_params():,} parameters, {len(config.model.layers)} layers, "
         f"{prepared.steps_per_epoch:,} steps of {config.data.batch_size} per epoch"
     )
+    if initial is not None:
+        console.line(f"weights   {initial.as_text()}")
+        for line in initial.as_lines():
+            console.record(line)
+        for note in initial.notes:
+            console.line(f"note: {note}")
     console.line(f"settings  {prepared.runtime.as_text()}")
 
 

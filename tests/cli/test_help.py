@@ -66,6 +66,8 @@ def test_names_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert completed("eval", "dig") == ["digits-1", "digits-2", "<dir>"]
     assert completed("train", "") == ["digits-1", "digits-2", "mnist-1", "<file>"]
     assert completed("show filters", "m") == ["mnist-1", "<dir>"]
+    for option in ("--resume", "--init-from"):
+        assert completed(f"train {option}", "dig") == ["digits-1", "digits-2", "<dir>"]
     for command in COMMANDS.values():
         for argument in command.params:
             named = argument.metavar or ""

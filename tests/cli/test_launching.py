@@ -119,6 +119,8 @@ def test_workers_get_the_options_that_launch_got(launched: list[Any], monkeypatc
     kept = [word for option in here if option.name not in OF_THE_START for word in sample(option)]
     assert parsed(again) == parsed([*kept, "--resume", "runs/a b"])
     assert set(OF_THE_START) <= {parameter.name for parameter in train.params}
+    # `train` refuses these beside --resume.
+    assert {"run_dir", "init_from"} <= set(OF_THE_START)
 
 
 def test_options_that_were_not_given_are_not_made_up(launched: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -344,6 +344,7 @@ class TestFullDisks:
         """A disk may be full after the last checkpoint has become the one before."""
         run = Run(Path("a run"))
         run.checkpoint.parent.mkdir(parents=True)
+        run.config.write_text("")
         if epochs:
             run.previous_checkpoint.write_text("")
             run.write_metrics([{"epoch": number, "loss": 1.0} for number in range(1, epochs + 1)])

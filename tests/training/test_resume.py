@@ -13,7 +13,20 @@ import numpy as np
 import pytest
 import yaml
 from sharing import copied
-from trainings import config, rows, run_training, state, weights, write
+from trainings import (
+    Killed,
+    assert_same,
+    composites,
+    config,
+    continued,
+    killed_in,
+    killed_in_epoch,
+    rows,
+    run_training,
+    state,
+    weights,
+    write,
+)
 
 from cnnkit.config.load import load_config
 from cnnkit.errors import CnnkitError, UsageError
@@ -68,52 +81,6 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
         assert set(ours.files) == set(theirs.files)
         for name in set(ours.files) - {"state"}:
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
-
-
-class Killed(BaseException):
-    """What no handler of cnnkit's catches, as little as SIGKILL."""
-
-
-@contextmanager
-def killed_in(epoch: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The block is killed in an epoch, counted from 0, after the first steps between two returns to Python."""
-    from cnnkit.training import callbacks
-
-    original = callbacks.Keeper.on_train_batch_end
-
-    def end(self: Any, batch: int, logs: Any = None) -> None:
-        original(self, batch, logs)
-        if len(self.rows) == epoch:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(callbacks.Keeper, "on_train_batch_end", end)
-        with pytest.raises(Killed):
-            yield
-
-
-def killed_in_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch, folder: Path, content: dict[str, Any]) -> Run:
-    """A run whose process was killed, see `killed_in`."""
-    with killed_in(epoch, monkeypatch):
-        run_training(folder, content, "run")
-    return Run(folder / "run")
-
-
-def assert_same(run: Run, whole: Run) -> None:
-    assert rows(run) == rows(whole)
-    for ours, theirs in zip(weights(run), weights(whole), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    with np.load(run.checkpoint) as ours, np.load(whole.checkpoint) as theirs:
-        assert set(ours.files) == set(theirs.files)
-        for name in set(ours.files) - {"state"}:
-            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
-
-
-def continued(run: Run) -> str:
-    """Resumes a run; returns what was said."""
-    said = io.StringIO()
-    resume(str(run.path), None, (), Console(stream=said))
-    return said.getvalue()
 
 
 #: A checkpoint after each execution.
@@ -217,27 +184,6 @@ def other_options() -> dict[str, Any]:
             "early_stopping": {"monitor": "loss", "patience": 3, "min_delta": 10},
             "metrics": ["AUC"],
         },
-    )
-
-
-def composites() -> dict[str, Any]:
-    """Layers inside layers: dropout, batch normalization, what trains in a form of its own, and a repeated block."""
-    convolution = {"Conv2D": {"filters": 8, "kernel_size": 3, "padding": "same", "activation": "relu"}}
-    unit = {
-        "parameters": {"rate": 0.2},
-        "layers": [{"Residual": [convolution, "BatchNormalization", {"Dropout": "$rate"}]}],
-    }
-    pooled = [convolution, {"MaxPooling2D": {"pool_size": 2, "strides": 2}}, "LocalResponseNormalization"]
-    return config(
-        model={
-            "blocks": {"unit": unit},
-            "layers": [
-                {"Repeat": {"times": 2, "layers": [{"unit": {"rate": 0.1}}]}},
-                {"Branches": [pooled, [{"AveragePooling2D": 2}, "unit"]]},
-                "Flatten",
-                {"Dense": {"units": "classes", "activation": "softmax"}},
-            ],
-        }
     )
 
 
