@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ from cnnkit.launch.supervisor import Limits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="`launch` needs POSIX")
 
-FAST = Limits(between_looks=0.02, start=10, silence=1.0, saving=0.5, leaving=0.5, noticing=0.1, of_a_request=0.1)
+#: What nobody has to wait for in these tests may take long, for other tests may keep the machine busy.
+FAST = Limits(between_looks=0.02, silence=30, saving=2, leaving=5, noticing=0.1, of_a_request=0.1)
 
 #: What each stand-in begins with; `run` is that to go on with, or None.
 BEGIN = """
@@ -110,8 +112,8 @@ def test_a_worker_that_fails_takes_the_others_down_without_being_blamed_for_them
 
 def test_a_stopped_worker_is_noticed_by_its_silence() -> None:
     codes = {0: FOREVER, 1: "wait_for('pid-0'); time.sleep(0.2); send('SIGSTOP', os.getpid())"}
-    with pytest.raises(CnnkitError, match=r"^worker 1 has not answered for 1 s$"):
-        launch(Cluster(2), command(codes), limits=FAST)
+    with pytest.raises(CnnkitError, match=r"^worker 1 has not answered for 2 s$"):
+        launch(Cluster(2), command(codes), limits=replace(FAST, silence=2, saving=0.2))
     assert is_gone(0)
     assert is_gone(1)
 
@@ -179,7 +181,7 @@ def test_a_command_that_is_wrong_for_one_worker_shows_what_that_said(capfd: pyte
 
 def test_others_have_to_leave_after_worker_0(capfd: pytest.CaptureFixture[str]) -> None:
     codes = {0: "wait_for('pid-1')", 1: FOREVER}
-    assert launch(Cluster(2), command(codes), limits=FAST) == 0
+    assert launch(Cluster(2), command(codes), limits=replace(FAST, leaving=0.3)) == 0
     assert is_gone(1)
     assert capfd.readouterr().err == "cnnkit: worker 1 did not leave and was killed\n"
 
@@ -192,8 +194,8 @@ def test_what_others_come_to_after_worker_0_spoils_nothing(capfd: pytest.Capture
 
 
 def test_worker_0_may_stay_long_after_the_others() -> None:
-    codes = {0: "time.sleep(1.2); Path('reported').touch()", 1: ""}
-    assert launch(Cluster(2), command(codes), limits=FAST) == 0
+    codes = {0: "time.sleep(0.5); Path('reported').touch()", 1: ""}
+    assert launch(Cluster(2), command(codes), limits=replace(FAST, leaving=0.1)) == 0
     assert Path("reported").exists()
 
 
@@ -246,7 +248,7 @@ def test_one_that_does_not_leave_after_ctrl_c_is_killed(capfd: pytest.CaptureFix
         0: f"{LEAVE}\nwait_for('ready-1'); send('SIGINT', os.getppid()); {FOREVER}",
         1: f"signal.signal(signal.SIGINT, signal.SIG_IGN); Path('ready-1').touch(); {FOREVER}",
     }
-    assert launch(Cluster(2), command(codes), limits=FAST) == 130
+    assert launch(Cluster(2), command(codes), limits=replace(FAST, leaving=0.3)) == 130
     assert "worker 1 did not leave and was killed" in capfd.readouterr().err
 
 
