@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from pathlib import Path
 from cnnkit.errors import EXIT_USAGE, CnnkitError, UsageError
 from cnnkit.launch.cluster import Cluster
 from cnnkit.launch.signals import Signals
-from cnnkit.launch.supervisor import Failure, Limits, Outcome, Supervisor, stop_and_continue
+from cnnkit.launch.supervisor import Failure, Limits, Outcome, Supervisor
 from cnnkit.launch.worker import Order, Worker, kill
 from cnnkit.terminal.console import echo
 
@@ -82,10 +80,12 @@ class _Launch:
                 if outcome.failure is None or outcome.told is not None:
                     return self._code(outcome)
                 code = self._fail(outcome.failure, is_last=restart > self._restarts)
-                if code is None:
-                    code = self._wait_to_restart(restart)
                 if code is not None:
                     return code
+                what = "no run had begun; starting again"
+                if self._run is not None:
+                    what = f"restarting from {_shown(self._run)}"
+                _say(f"{what} ({restart} of {self._restarts})")
         raise AssertionError("the last failure raises")
 
     def _train(self) -> Outcome:
@@ -127,22 +127,6 @@ class _Launch:
         if is_last or failure.is_of_usage:
             raise error
         _say(failure.reason)
-        return None
-
-    def _wait_to_restart(self, restart: int) -> int | None:
-        """Says that the group starts again, and waits for other machines; an exit code if told to end meanwhile."""
-        seconds = 0.0 if self._cluster.is_local else self._limits.noticing
-        what = f"restarting from {_shown(self._run)}" if self._run is not None else "no run had begun; starting again"
-        when = f" in {seconds:g} s, when the other machines have noticed" if seconds else ""
-        _say(f"{what}{when} ({restart} of {self._restarts})")
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            time.sleep(self._limits.between_looks)
-            number = self._signals.take()
-            if number == signal.SIGTSTP:
-                stop_and_continue()
-            elif number is not None:
-                return 128 + number
         return None
 
     def _continue_with(self) -> str:

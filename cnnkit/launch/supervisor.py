@@ -22,10 +22,7 @@ class Limits:
         silence: Without a sign of life.
         saving: For the others to leave where one has failed, after a SIGTERM. Whoever is in the middle of a step waits
             for the one that has failed, and cannot.
-        leaving: For the last to leave after the first, where all have been told to, or after worker 0, which has most
-            to do at the end.
-        noticing: Before a worker of several machines is started again: those on the others have to notice first that
-            it has failed.
+        leaving: For all to leave when they have been told to, or when worker 0 has, which has most to do at the end.
         of_a_request: In which several signals are one: `timeout` sends each twice.
     """
 
@@ -34,7 +31,6 @@ class Limits:
     silence: float = 15.0
     saving: float = 5.0
     leaving: float = 30.0
-    noticing: float = 30.0
     of_a_request: float = 0.5
 
 
@@ -76,15 +72,6 @@ class Outcome:
     notes: Sequence[str]
 
 
-def stop_and_continue(workers: Sequence[Worker] = ()) -> None:
-    """Stops workers and this process, and continues them when this process is continued, as `fg` does."""
-    for worker in workers:
-        worker.send(signal.SIGSTOP)
-    os.kill(os.getpid(), signal.SIGSTOP)
-    for worker in workers:
-        worker.send(signal.SIGCONT)
-
-
 class Supervisor:
     """Watches workers until all have ended.
 
@@ -116,7 +103,7 @@ class Supervisor:
         return Outcome(run, failure, self._told, codes, self._notes)
 
     def _watch(self) -> Failure | None:
-        first_end: float | None = None
+        since: float | None = None
         while not self._killed_at_once:
             running = self._running()
             failed = self._failed()
@@ -129,8 +116,8 @@ class Supervisor:
             if not running:
                 return None
             if self._rest_is_to_leave():
-                first_end = time.monotonic() if first_end is None else first_end
-                late = time.monotonic() - first_end > self._limits.leaving
+                since = time.monotonic() if since is None else since
+                late = time.monotonic() - since > self._limits.leaving
                 for worker in running:
                     if late or self._is_hanging(worker):
                         self._notes.append(f"{worker} did not leave and was killed")
@@ -152,13 +139,22 @@ class Supervisor:
 
     def _pass_on(self, number: int) -> None:
         if number == signal.SIGTSTP:
-            stop_and_continue(self._running())
+            self._stop_and_continue()
         elif self._told is None:
             self._told, self._told_at = number, time.monotonic()
             for worker in self._running():
                 worker.send(number)
         elif time.monotonic() - self._told_at > self._limits.of_a_request:
             self._killed_at_once = True
+
+    def _stop_and_continue(self) -> None:
+        workers = self._running()
+        for worker in workers:
+            worker.send(signal.SIGSTOP)
+        # Whoever has started this process sees it stop, and continues it, as `fg` does.
+        os.kill(os.getpid(), signal.SIGSTOP)
+        for worker in workers:
+            worker.send(signal.SIGCONT)
 
     def _running(self) -> list[Worker]:
         return [worker for worker in self._workers if worker.code is None]
@@ -175,7 +171,7 @@ class Supervisor:
 
     def _rest_is_to_leave(self) -> bool:
         """Whether those that still run have no reason to do so for long."""
-        return self._is_done() if self._told is None else len(self._running()) < len(self._workers)
+        return self._told is not None or self._is_done()
 
     def _is_done(self) -> bool:
         """Whether worker 0, which writes all that a training comes to, has been here and has finished."""
