@@ -89,7 +89,7 @@ def configs(folder: Path) -> dict[str, dict[str, Any]]:
     digits = {"name": "digits", "batch_size": 32}
 
     def config(optimizer: Any, *mixing: Any, **training: Any) -> dict[str, Any]:
-        section = {"epochs": EPOCHS, "optimizer": optimizer, "checkpoint_minutes": 0.005, **training}
+        section = {"epochs": EPOCHS, "optimizer": optimizer, "checkpoint_minutes": 0.001, **training}
         return {
             "seed": 7,
             "data": digits,

@@ -72,9 +72,9 @@ def run_state(run: Run) -> dict[str, Any]:
 
     Returns:
         `damaged`: the names of the files that cannot be read, of those that are quickly looked at. `state`: `training`
-        while a process trains it; `damaged` if there are such files; `started` before the first epoch has ended, when
-        there is nothing to resume; `interrupted` after fewer epochs than planned, to be resumed; `trained`;
-        `evaluated`, where the test split was measured, too.
+        while a process trains it; `damaged` if there are such files; `started` before its first checkpoint;
+        `interrupted` after that, with fewer epochs than planned; `trained`; `evaluated`, where the test split was
+        measured, too.
     """
     damaged = [path.name for path in _damaged_files(run)]
     if run.is_training():
@@ -91,7 +91,7 @@ def _progress(run: Run) -> str:
     # Early stopping, which ends a training before its last epoch, is not an interruption.
     ended = value_in(run, run.live_state, "status") == "finished"
     if not done or (planned is not None and done < planned and not ended):
-        return "interrupted" if done and run.has_checkpoint else "started"
+        return "interrupted" if run.has_checkpoint else "started"
     return "evaluated" if run.evaluation.exists() else "trained"
 
 

@@ -38,6 +38,8 @@ def failed_write(error: OSError, run: Run, epochs: int) -> CnnkitError:
         next_step = f"The trained network is kept. {hint}, then: {_resume(run)}"
     elif run.has_checkpoint:
         next_step = f"What was learned is kept. {hint}, then: {_resume(run)}"
+    elif run.config.exists():
+        next_step = f"{hint}, then: {_resume(run)}"
     else:
         next_step = f"{hint}, then start again with `cnnkit train`."
     return CnnkitError(found.message, next_step)

@@ -335,16 +335,18 @@ class TestFullDisks:
     @pytest.mark.parametrize(
         ("epochs", "way_on"),
         [
-            (0, "Free some space there, then start again with `cnnkit train`."),
+            (None, "Free some space there, then start again with `cnnkit train`."),
+            (0, "Free some space there, then: cnnkit train --resume 'a run'"),
             (1, "What was learned is kept. Free some space there, then: cnnkit train --resume 'a run'"),
             (2, "The trained network is kept. Free some space there, then: cnnkit train --resume 'a run'"),
         ],
     )
-    def test_training_says_how_to_go_on(self, epochs: int, way_on: str) -> None:
-        """A disk may be full after the last checkpoint has become the one before."""
+    def test_training_says_how_to_go_on(self, epochs: int | None, way_on: str) -> None:
+        """A disk may be full after the last checkpoint has become the one before; with a config, there is a run."""
         run = Run(Path("a run"))
         run.checkpoint.parent.mkdir(parents=True)
-        run.config.write_text("")
+        if epochs is not None:
+            run.config.write_text("")
         if epochs:
             run.previous_checkpoint.write_text("")
             run.write_metrics([{"epoch": number, "loss": 1.0} for number in range(1, epochs + 1)])
