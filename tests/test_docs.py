@@ -82,6 +82,14 @@ def test_modules_that_the_documents_name_are_there() -> None:
             assert any(module == name or module.endswith(f"/{name}") for module in modules), f"{document.name}: {name}"
 
 
+def test_tests_that_the_documents_name_are_there() -> None:
+    documents = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md"))
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", documents)
+    assert named
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"
+
+
 @pytest.mark.parametrize(
     "name", ["format.expressions.evaluate", "config.load.load_config", "network.summary.summarize", "data.loading.load"]
 )
