@@ -56,6 +56,8 @@ def command(codes: Mapping[int, str], config: bytes | None = None) -> Command:
 @pytest.fixture(autouse=True)
 def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    # A launcher that is killed leaves its files behind.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
 
 
 def is_gone(rank: int) -> bool:
