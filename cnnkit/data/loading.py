@@ -23,6 +23,7 @@ from cnnkit.errors import CnnkitError
 from cnnkit.format.seeds import derive_seed
 from cnnkit.images.formats import CorruptImage
 from cnnkit.machine.memory import available_memory
+from cnnkit.machine.processor import sharing_workers
 from cnnkit.task import Task
 
 log = logging.getLogger("cnnkit")
@@ -268,12 +269,12 @@ def make_splits(
         problems: What is wrong with files already, to be told with what is wrong with others.
     """
     needed = sum(len(positions) * math.prod(source.stored_shape) for source, positions in plan.values())
-    available = available_memory()
+    available = available_memory() // sharing_workers()
     limit = available * MEMORY_SHARE if memory_bytes is None else memory_bytes
     if memory == "cache" and needed > available:
         raise CnnkitError(
             f"data.memory: `cache` keeps {needed / 1e9:.1f} GB of decoded images in memory, but only "
-            f"{available / 1e9:.1f} GB are free",
+            f"{available / 1e9:.1f} GB are free{' for each worker' if sharing_workers() > 1 else ''}",
             "Set `data.memory: stream` to decode images as they are read, or make them smaller with `data.image_size`.",
         )
     if memory == "stream" or (memory == "auto" and needed > limit):

@@ -79,10 +79,11 @@ def usable_cores() -> int:
     cores = schedulable_cores()
     if quota is not None:
         cores = min(cores, math.ceil(quota))
-    return max(1, cores // _sharing_workers())
+    return max(1, cores // sharing_workers())
 
 
-def _sharing_workers() -> int:
+def sharing_workers() -> int:
+    """How many processes of `cnnkit launch` share this machine, this one counted; 1 where it was not launched."""
     value = os.environ.get(SHARING, "")
     return max(1, int(value)) if value.isdecimal() and len(value) < 6 else 1
 

@@ -260,3 +260,17 @@ def test_a_streamed_test_split_is_evaluated_as_one_in_memory(folder: Path, tmp_p
     streamed = evaluate_run(open_run(run_training(tmp_path, "streamed", folder, "stream", epochs=1)))
     assert kept == streamed
     assert kept["images"] == 18
+
+
+def test_workers_of_one_machine_share_its_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A third of what is free may be filled with the 90 images of 9 x 9 x 3 bytes."""
+    needed = 90 * 9 * 9 * 3
+    monkeypatch.setattr("cnnkit.data.loading.available_memory", lambda: 4 * needed)
+    train_split(folder, "cache")
+    config = DataConfig.model_validate({"folder": str(folder), "image_size": 9, "memory": "auto"})
+    assert load(config, 0).memory == "cache"
+    monkeypatch.setenv("CNNKIT_SHARING_WORKERS", "2")
+    assert load(config, 0).memory == "stream"
+    monkeypatch.setenv("CNNKIT_SHARING_WORKERS", "8")
+    with pytest.raises(CnnkitError, match=r"only 0\.0 GB are free for each worker"):
+        train_split(folder, "cache")
