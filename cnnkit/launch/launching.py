@@ -77,7 +77,9 @@ class _Launch:
                 outcome = self._train()
                 for note in outcome.notes:
                     _say(note)
-                if outcome.failure is None or outcome.told is not None:
+                if outcome.told is not None and outcome.failure is not None:
+                    _say(outcome.failure.reason)
+                if outcome.told is not None or outcome.failure is None:
                     return self._code(outcome)
                 code = self._fail(outcome.failure, is_last=restart > self._restarts)
                 if code is not None:

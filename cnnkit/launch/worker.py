@@ -133,10 +133,12 @@ class Worker:
 
 
 def kill(workers: Sequence[Worker]) -> None:
-    """Ends workers at once, with all that they have started and that is left of it."""
+    """Ends those workers at once that still run, with all that they have started."""
     for worker in workers:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(worker.process.pid, signal.SIGKILL)
+        # The number of one that has ended may belong to somebody else by now.
+        if worker.code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.process.pid, signal.SIGKILL)
     for worker in workers:
         # One that waits for a disk that does not answer cannot be killed.
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -245,6 +245,21 @@ def test_a_signal_that_comes_twice_at_once_is_one() -> None:
     assert [Path(f"left-{rank}").read_text() for rank in (0, 1)] == ["SIGINT", "SIGINT"]
 
 
+def test_ctrl_c_while_a_group_is_being_ended_starts_nothing_again(capfd: pytest.CaptureFixture[str]) -> None:
+    tell = "signal.signal(signal.SIGTERM, lambda *_: send('SIGINT', os.getppid())); Path('ready').touch(); "
+    codes = {0: tell + FOREVER, 1: "wait_for('ready'); sys.exit(1)"}
+    assert launch(Cluster(2), command(codes), 3, FAST) == 130
+    assert is_gone(0)
+    assert capfd.readouterr().err == "cnnkit: worker 1 ended with exit code 1\n"
+
+
+def test_a_process_that_got_the_number_of_an_ended_worker_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda number, signal: killed.append(number))
+    assert launch(Cluster(2), command({-1: ""}), limits=FAST) == 0
+    assert killed == []
+
+
 def test_one_that_does_not_leave_after_ctrl_c_is_killed(capfd: pytest.CaptureFixture[str]) -> None:
     codes = {
         0: f"{LEAVE}\nwait_for('ready-1'); send('SIGINT', os.getppid()); {FOREVER}",
