@@ -142,14 +142,15 @@ def _leaves(model: Any) -> Iterator[Any]:
 def weights_by_path(model: Any, outer: str = "") -> dict[str, Any]:
     """The variables of a model's layers, at any depth, by the paths that `layers.weight_paths` gives them.
 
-    Keras' own `path` does not tell what a layer in a sub-model is inside of.
+    Keras' own `path` does not tell what a layer in a sub-model is inside of. A Sequential inside is one layer of the
+    config, built with its padding before it (`layers.window`).
     """
     import keras
 
     found: dict[str, Any] = {}
     for layer in model.layers:
         path = outer + layer.name + SEPARATOR
-        if isinstance(layer, keras.Model):
+        if isinstance(layer, keras.Model) and not isinstance(layer, keras.Sequential):
             found |= weights_by_path(layer, path)
         else:
             found |= {path + weight.name: weight for weight in layer.weights}

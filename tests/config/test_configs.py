@@ -11,8 +11,14 @@ import pytest
 
 from cnnkit.config.load import load_config
 from cnnkit.data import split_from_arrays
+from cnnkit.layers.weight_paths import weighted_layers
 from cnnkit.network.summary import summarize
-from cnnkit.training.model import measure_initial_weights, normalization_constants, without_training_state
+from cnnkit.training.model import (
+    measure_initial_weights,
+    normalization_constants,
+    weights_by_path,
+    without_training_state,
+)
 from cnnkit.training.preparation import compile_model, resolved
 from cnnkit.training.settings import choose_settings
 
@@ -50,6 +56,10 @@ def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
     measure_initial_weights(model, split_from_arrays(images, np.arange(4)))
 
     assert model.count_params() == summary.parameters
+    listed = {
+        layer.path_of(weight): weight.shape for layer in weighted_layers(loaded.steps) for weight in layer.weights
+    }
+    assert listed == {path: tuple(weight.shape) for path, weight in weights_by_path(model).items()}
     for row, layer in zip(summary.rows, model.layers[1:], strict=True):
         assert tuple(layer.output.shape[1:]) == row.output_shape
         assert layer.count_params() == row.parameters

@@ -14,7 +14,8 @@ from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.eject import eject
 from cnnkit.layers.weight_paths import meant, weight_paths
 
-#: Names that hold those of weights, a block that is used twice, layers without a name, a frozen one.
+#: Names that hold those of weights, a block that is used twice, layers without a name, a frozen one; and one that is
+#: built as two, for Keras knows no padding by a number.
 NETWORK = """
 data: {name: digits}
 model:
@@ -22,7 +23,7 @@ model:
     biasfree:
       layers:
         - Residual: [{Conv2D: {filters: 4, kernel_size: 1, use_bias: false}}, BatchNormalization]
-        - Conv2D: {filters: 4, kernel_size: 1, name: mix}
+        - Conv2D: {filters: 4, kernel_size: 3, padding: 1, name: mix}
   layers:
     - Conv2D: {filters: 4, kernel_size: 3, name: bias_stem}
     - biasfree

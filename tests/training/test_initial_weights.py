@@ -50,7 +50,7 @@ def by_keras(run: Run) -> dict[str, list[np.ndarray]]:
     def of(model: Any, outer: str = "") -> dict[str, list[np.ndarray]]:
         found: dict[str, list[np.ndarray]] = {}
         for layer in model.layers:
-            inside = isinstance(layer, keras.Model)
+            inside = isinstance(layer, keras.Model) and not isinstance(layer, keras.Sequential)
             found |= of(layer, f"{outer}{layer.name}/") if inside else {outer + layer.name: layer.get_weights()}
         return {name: weights for name, weights in found.items() if weights}
 
@@ -204,8 +204,11 @@ def test_weights_are_those_that_keras_reads(small_run: Run, tmp_path: Path) -> N
 
 
 def test_weights_deep_inside_layers_are_taken(tmp_path: Path) -> None:
-    run = made_run(tmp_path, composites())
-    source = load_config(write(tmp_path, composites() | {"seed": 9}))
+    """Also those of a layer that is built as two, its padding before it."""
+    content = composites()
+    content["model"]["layers"].insert(2, {"Residual": [{"Conv2D": {**CONVOLUTION, "filters": 16, "padding": 1}}]})
+    run = made_run(tmp_path, content)
+    source = load_config(write(tmp_path, content | {"seed": 9}))
     initial = match_weights(open_source(str(run.path)), source)
     model = prepare(source, initial=initial).model
     ours = made_saved(model, tmp_path)
