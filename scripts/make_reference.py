@@ -137,9 +137,10 @@ in full in log.txt, and recorded in environment.json with the SHA-256 of the fil
 kernel that is taken replaces one that `PatchWhitening` measures.
 
 Weights are taken, nothing else. The optimizer starts anew. The normalization in front of the network is that of CONFIG:
-`standardize` measures the new run's images, so that each data set reaches the network with mean 0 and variance 1. To
-keep the constants of RUN, write them as `data.normalization: {mean, variance}`; its environment.json has them.
-`--seeds` starts each of its runs with the same weights. A resumed run needs nothing of RUN.
+`standardize` measures the new run's images, so that each data set reaches the network with mean 0 and variance 1;
+numbers to be learned are standardised by those of the new run, too. To keep the constants of RUN, write them as
+`data.normalization: {mean, variance}`; its environment.json has them. `--seeds` starts each of its runs with the same
+weights. A resumed run needs nothing of RUN.
 """
 
 

@@ -149,7 +149,8 @@ def check_same_config(before: RunConfig, now: RunConfig, run: Run) -> None:
         raise UsageError(
             f"the run `{run.path}` was made with another config:\n{listed}",
             f"A resumed run goes on as it began; only {', '.join(MAY_CHANGE[:-1])} and {MAY_CHANGE[-1]} may change. "
-            "For anything else, start a new run.",
+            "For anything else, start a new run; with the weights of this one: cnnkit train CONFIG --init-from "
+            f"{shlex.quote(str(run.path))}",
         )
 
 
