@@ -152,14 +152,20 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
 def append_line(path: Path, text: str) -> None:
     """Adds a line to a regular file, which is made where it is not there; the whole line, or nothing of it.
 
+    Half a line, which a process that was killed has left, stays on a line of its own.
+
     Raises:
         OSError: naming the file, if it cannot be written, or is something else.
     """
     content = encode(text + "\n")
     try:
-        handle = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        handle = open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         before = os.fstat(handle).st_size
         try:
+            if before:
+                os.lseek(handle, -1, os.SEEK_END)
+                if os.read(handle, 1) != b"\n":
+                    content = b"\n" + content
             while content:
                 # A disk that becomes full takes the part for which there is space.
                 content = content[os.write(handle, content) :]

@@ -112,3 +112,11 @@ def test_a_line_is_added_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
         patch.setattr(os, "write", lambda handle, content: write(handle, content[:2]))
         append_line(log, "third")
     assert log.read_text() == "first\nthird\n"
+
+
+def test_half_a_line_stays_alone(tmp_path: Path) -> None:
+    """A process was killed while it wrote."""
+    log = tmp_path / "log.txt"
+    log.write_text("first\nsec")
+    append_line(log, "third")
+    assert log.read_text() == "first\nsec\nthird\n"
