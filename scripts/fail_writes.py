@@ -24,6 +24,7 @@ import errno
 import gc
 import io
 import json
+import math
 import os
 import shutil
 import sys
@@ -316,8 +317,8 @@ def command(*arguments: str) -> None:
         cli.main(["train", *arguments], standalone_mode=False)
 
 
-def play(file: Path, run: Path, whole: Path, way: str, number: int) -> Scenario | None:
-    """One scenario; None where the training has fewer steps, or the step cannot fail in that way."""
+def play(file: Path, run: Path, whole: Path, way: str, number: int, step: str) -> Scenario:
+    """One scenario, in which the step of a number, which is of a kind, fails."""
     fault = Fault(run, way, number)
     said = None
     try:
@@ -327,8 +328,8 @@ def play(file: Path, run: Path, whole: Path, way: str, number: int) -> Scenario 
         said = "killed"
     except CnnkitError as error:
         said = str(error)
-    if fault.hit is None:
-        return None
+    if fault.hit is None or fault.hit[0] != step:
+        return Scenario(way, step, "?", said, [f"the step {number} was another one: {fault.hit}"])
     scenario = Scenario(way, *fault.hit, said)
     # A line of the log cannot be renamed; what goes on begins a new one.
     torn = "log.txt is broken" if way == "killed" and scenario.step == "append" else None
@@ -385,8 +386,9 @@ def fail_and_compare(options: argparse.Namespace, folder: Path) -> list[Scenario
     file.write_text(yaml.safe_dump(CONFIG, sort_keys=False), "utf-8")
     counting = Fault(whole, "none", 0)
     with (
-        # Snapshots are taken of trainings that take longer.
+        # What depends on time would give another step the same number: snapshots, and figures of the live page.
         mock.patch("cnnkit.training.snapshots.FIRST_SECONDS", 0.0),
+        mock.patch("cnnkit.runs.progress.SECONDS_BETWEEN_WRITES", math.inf),
         # Small pictures are drawn sooner.
         mock.patch("cnnkit.plots.style.DPI", 20),
     ):
@@ -400,12 +402,11 @@ def fail_and_compare(options: argparse.Namespace, folder: Path) -> list[Scenario
         scenarios = []
         for way, number in faults[:: options.stride]:
             run = folder / f"{way}-{number}"
-            scenario = play(file, run, whole, way, number)
-            if scenario is not None:
-                scenarios.append(scenario)
-                outcome = "; ".join(scenario.problems) or "same"
-                sys.stderr.write(f"{way} {number} {scenario.step} {scenario.file}: {scenario.said}: {outcome}\n")
-            if scenario is None or not scenario.problems:
+            scenario = play(file, run, whole, way, number, counting.steps[number - 1][0])
+            scenarios.append(scenario)
+            outcome = "; ".join(scenario.problems) or "same"
+            sys.stderr.write(f"{way} {number} {scenario.step} {scenario.file}: {scenario.said}: {outcome}\n")
+            if not scenario.problems:
                 shutil.rmtree(run, ignore_errors=True)
     return scenarios
 
