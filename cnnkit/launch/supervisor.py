@@ -20,6 +20,7 @@ class Limits:
         between_looks: From one look at the workers to the next.
         start: From a worker's start to its first sign of life; Python has to load.
         silence: Without a sign of life.
+        suspicious: The same, of a worker that others may have been waiting for when they failed.
         saving: For the others to leave where one has failed, after a SIGTERM. Whoever is in the middle of a step waits
             for the one that has failed, and cannot.
         leaving: For all to leave when they have been told to, or when worker 0 has, which has most to do at the end.
@@ -29,6 +30,7 @@ class Limits:
     between_looks: float = 0.2
     start: float = 60.0
     silence: float = 15.0
+    suspicious: float = 5.0
     saving: float = 5.0
     leaving: float = 30.0
     of_a_request: float = 0.5
@@ -163,11 +165,17 @@ class Supervisor:
         return worker.silence > (self._limits.silence if worker.has_begun else self._limits.start)
 
     def _failed(self) -> list[Worker]:
-        """The workers that have ended with an error, the likely cause first; if there are none, those that hang."""
+        """The workers that have ended with an error, the likely cause first; if there are none, those that hang.
+
+        One that was killed takes down those that wait for it, at the same look perhaps. One that hangs does, too:
+        TensorFlow may notice that before this process is sure of it.
+        """
         ended = [worker for worker in self._workers if worker.code and worker not in self._excused]
-        # One that was killed takes down those that wait for it, at the same look perhaps.
-        ended.sort(key=lambda worker: (worker.code or 0) > 0)
-        return ended or [worker for worker in self._running() if self._is_hanging(worker)]
+        if not ended:
+            return [worker for worker in self._running() if self._is_hanging(worker)]
+        killed = [worker for worker in ended if (worker.code or 0) < 0]
+        silent = [worker for worker in self._running() if worker.silence > self._limits.suspicious and worker.has_begun]
+        return [*killed, *silent, *(worker for worker in ended if worker not in killed)]
 
     def _rest_is_to_leave(self) -> bool:
         """Whether those that still run have no reason to do so for long."""
@@ -200,5 +208,5 @@ class Supervisor:
         if worker.code is not None:
             return worker.how_it_ended()
         if worker.has_begun:
-            return f"{worker} has not answered for {self._limits.silence:g} s"
+            return f"{worker} has not answered for {worker.silence:.0f} s"
         return f"{worker} has given no sign of life for {self._limits.start:g} s after its start"

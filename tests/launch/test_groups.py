@@ -120,6 +120,13 @@ def test_a_stopped_worker_is_noticed_by_its_silence() -> None:
     assert is_gone(1)
 
 
+def test_a_stopped_worker_is_named_though_another_fails_of_it_first() -> None:
+    codes = {0: "wait_for('stopped'); time.sleep(1.5); sys.exit(1)"}
+    codes[1] = "wait_for('pid-0'); time.sleep(0.2); Path('stopped').touch(); send('SIGSTOP', os.getpid())"
+    with pytest.raises(CnnkitError, match=r"^worker 1 has not answered for [12] s; worker 0 ended with exit code 1$"):
+        launch(Cluster(2), command(codes), limits=replace(FAST, suspicious=0.5, saving=0.2))
+
+
 def test_a_worker_that_never_begins_is_noticed() -> None:
     stuck = Command(lambda run: ["-c", "import time; time.sleep(60)"], None, (sys.executable,))
     with pytest.raises(CnnkitError, match=r"^worker 0 has given no sign of life for 0\.5 s after its start; worker 1"):
