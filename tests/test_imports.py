@@ -273,6 +273,7 @@ def test_what_keras_does_not_get_can_be_imported_afterwards() -> None:
 #: Modules that only computing commands import, inside functions.
 MAY_IMPORT_KERAS = {
     "augmentation/keras_layers.py",
+    "augmentation/shares.py",
     "config/objectives/class_numbers.py",
     "config/optimization/muon.py",
     "layers/functions.py",

@@ -10,7 +10,7 @@ Images are float32 of shape (batch, height, width, channels) throughout.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import keras
@@ -65,6 +65,18 @@ class SeedStream(keras.random.SeedGenerator):
         yield
         self._key, self._draws = outer
 
+    def numbers(self, images: Any) -> Any:
+        """Which image of its batch each one is, int32 [batch]."""
+        return tf.range(tf.shape(images)[0])
+
+    def choose(self, count: int, images: Any) -> Any:
+        """A whole number below `count` for each image, int32 [batch]."""
+        return keras.random.randint((tf.shape(images)[0],), 0, count, seed=self)
+
+    def chosen(self, index: int) -> AbstractContextManager[None]:
+        """Draws of their own for the images whose number was `index` when last chosen."""
+        return self.branch(index)
+
     def next(self, ordered: bool = True) -> Any:
         seed = tf.random.experimental.stateless_fold_in(self._key, self._draws)
         self._draws += 1
@@ -95,8 +107,8 @@ def _each_image(call: Callable[[Any], Any], images: Any, stream: SeedStream) -> 
         with stream.branch(index):
             return call(image[tf.newaxis])[0]
 
-    positions = tf.range(tf.shape(images)[0])
-    return tf.map_fn(one, (images, positions), fn_output_signature=tf.TensorSpec(images.shape[1:], tf.float32))
+    changed = tf.TensorSpec(images.shape[1:], tf.float32)
+    return tf.map_fn(one, (images, stream.numbers(images)), fn_output_signature=changed)
 
 
 class RandomFlip(keras.layers.RandomFlip):
@@ -178,8 +190,8 @@ class RandomCrop(keras.layers.Layer):
 
     def call(self, images: Any, training: bool = True) -> Any:
         batch, height, width, channels = _sizes(images)
-        rows = self._positions(batch, height, self.height or height, self.padding[0])
-        columns = self._positions(batch, width, self.width or width, self.padding[1])
+        rows = self._positions(images, height, self.height or height, self.padding[0])
+        columns = self._positions(images, width, self.width or width, self.padding[1])
         # One look-up per pixel, in the pixels of all images and, after them, that which fills.
         pixels = tf.reshape(images, (-1, channels))
         fill = tf.cast(tf.fill((1, channels), self.fill_value), images.dtype)
@@ -190,10 +202,10 @@ class RandomCrop(keras.layers.Layer):
         places = tf.minimum(rows[:, :, tf.newaxis] + columns[:, tf.newaxis, :], outside)
         return tf.gather(tf.concat([pixels, fill], axis=0), places)
 
-    def _positions(self, batch: Any, size: int, window: int, padding: int) -> Any:
+    def _positions(self, images: Any, size: int, window: int, padding: int) -> Any:
         """Where each row (or column) of the window comes from, int32 [batch, window]; -1 for what is to be filled."""
         starts = size + 2 * padding - window + 1
-        start = keras.random.randint((batch,), 0, starts, seed=self.generator) - padding
+        start = self.generator.choose(starts, images) - padding
         positions = start[:, tf.newaxis] + tf.range(window)
         if self.fill_mode == "constant":
             return tf.where(positions < size, tf.maximum(positions, -1), -1)
@@ -244,21 +256,27 @@ class RandomGaussianBlur(keras.layers.RandomGaussianBlur):
     def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
         transformation = super().get_random_transformation(data, training, seed)
         shape = (tf.shape(data)[0], 2)
-        sigma = keras.random.uniform(shape, *self.sigma, dtype="float32", seed=seed or self.generator)
+        sigma = self.backend.random.uniform(shape, *self.sigma, dtype="float32", seed=seed or self.generator)
         # Keras adds the same, against a division by 0.
         return {**transformation, "blur_factor": sigma + 1e-6}
 
     def transform_images(self, images: Any, transformation: Any = None, training: bool = True) -> Any:
         size = self.kernel_size[0]
         offsets = tf.range(size, dtype=tf.float32) - (size - 1) / 2
-        lines = tf.exp(-0.5 * (offsets / transformation["blur_factor"][..., tf.newaxis]) ** 2)
+        ops = self.backend.numpy
+        lines = ops.exp(-0.5 * ops.square(offsets / transformation["blur_factor"][..., tf.newaxis]))
         lines /= tf.reduce_sum(lines, axis=-1, keepdims=True)
         kernels = tf.einsum("by,bx->yxb", lines[:, 1], lines[:, 0])
         # One depthwise convolution whose channels are all channels of all images.
         batch, height, width, channels = _sizes(images)
         stacked = tf.reshape(tf.transpose(images, (1, 2, 0, 3)), (1, height, width, batch * channels))
         kernels = tf.repeat(kernels, channels, axis=2)[..., tf.newaxis]
-        blurred = tf.nn.depthwise_conv2d(stacked, kernels, strides=(1, 1, 1, 1), padding="SAME")
+
+        def convolved() -> Any:
+            return tf.nn.depthwise_conv2d(stacked, kernels, strides=(1, 1, 1, 1), padding="SAME")
+
+        # No channels at all are refused.
+        blurred = tf.cond(batch > 0, convolved, lambda: stacked)
         blurred = tf.transpose(tf.reshape(blurred, (height, width, batch, channels)), (2, 0, 1, 3))
         apply = transformation["should_apply_blur"][:, tf.newaxis, tf.newaxis, tf.newaxis]
         return tf.clip_by_value(tf.where(apply, blurred, images), *self.value_range)
@@ -286,14 +304,15 @@ class Equalization(keras.layers.Equalization):
         return tf.reshape(result, (batch, height, width, channels))
 
 
-def _through_chosen(layers: Sequence[Any], choice: Any, images: Any, stream: SeedStream) -> Any:
-    """Each image through `layers[choice]`; it stays as it is where that is None, or `choice` is `len(layers)`.
+def _through_chosen(layers: Sequence[Any], images: Any, stream: SeedStream) -> Any:
+    """Each image through one of `layers`, drawn for it; it stays as it is where that is None.
 
     Each layer works on the images that chose it only, which costs a tenth of computing all of them.
     """
-    parts = tf.dynamic_partition(images, choice, len(layers) + 1)
-    positions = tf.dynamic_partition(tf.range(tf.shape(images)[0]), choice, len(layers) + 1)
-    for index, (layer, part) in enumerate(zip(layers, parts, strict=False)):
+    choice = stream.choose(len(layers), images)
+    parts = tf.dynamic_partition(images, choice, len(layers))
+    positions = tf.dynamic_partition(tf.range(tf.shape(images)[0]), choice, len(layers))
+    for index, (layer, part) in enumerate(zip(layers, parts, strict=True)):
         if layer is None:
             continue
 
@@ -304,7 +323,7 @@ def _through_chosen(layers: Sequence[Any], choice: Any, images: Any, stream: See
             return part
 
         # Some of Keras' layers refuse an empty batch. Skipping one must not move the draws of the others.
-        with stream.branch(index):
+        with stream.chosen(index):
             parts[index] = tf.cond(tf.shape(part)[0] > 0, change, keep)
     return tf.dynamic_stitch(positions, parts)
 
@@ -317,10 +336,8 @@ class RandAugment(keras.layers.RandAugment):
         self.equalization = Equalization(value_range=self.value_range)
 
     def call(self, images: Any, training: bool = True) -> Any:
-        layers = self.operations()
         for _ in range(self.num_ops):
-            choice = keras.random.randint((tf.shape(images)[0],), 0, len(layers), seed=self.generator)
-            images = _through_chosen(layers, choice, images, self.generator)
+            images = _through_chosen(self.operations(), images, self.generator)
         return images
 
     def operations(self) -> list[Any]:
@@ -343,16 +360,15 @@ class AugMix(keras.layers.AugMix):
         self.equalization = Equalization(value_range=self.value_range)
 
     def call(self, images: Any, training: bool = True) -> Any:
-        layers = [getattr(self, name) for name in self._augment_layers]
+        layers = [*(getattr(self, name) for name in self._augment_layers), None]
         batch = tf.shape(images)[0]
-        weights = keras.random.gamma((batch, self.num_chains), self.alpha, seed=self.generator)
+        weights = self.backend.random.gamma((batch, self.num_chains), self.alpha, seed=self.generator)
         weights /= tf.reduce_sum(weights, axis=-1, keepdims=True)
-        share = keras.random.beta((batch, 1, 1, 1), self.alpha, self.alpha, seed=self.generator)
+        share = self.backend.random.beta((batch, 1, 1, 1), self.alpha, self.alpha, seed=self.generator)
         # All chains go through an operation together: a third of the graph to trace.
         changed = tf.tile(images, (self.num_chains, 1, 1, 1))
         for _ in range(self.chain_depth):
-            choice = keras.random.randint((self.num_chains * batch,), 0, len(layers) + 1, seed=self.generator)
-            changed = _through_chosen(layers, choice, changed, self.generator)
+            changed = _through_chosen(layers, changed, self.generator)
         chains = tf.reshape(changed, (self.num_chains, batch, *images.shape[1:]))
         mixed = tf.einsum("bn,nbhwc->bhwc", weights, chains)
         return tf.clip_by_value(share * images + (1 - share) * mixed, *self.value_range)

@@ -13,7 +13,8 @@ from cnnkit.format.seeds import derive_seed
 if TYPE_CHECKING:
     import numpy as np
 
-    from cnnkit.augmentation.keras_layers import SeedStream
+    from cnnkit.augmentation.rows import Rows
+    from cnnkit.augmentation.shares import ShareStream
 
 
 class Pipeline:
@@ -22,6 +23,9 @@ class Pipeline:
     What an augmentation draws depends on the seed, its type and how many of the same type come before it,
     the epoch and the step, and on nothing else: another augmentation, a restart or the number of threads
     leaves it alone. Each image of a batch is changed in its own way.
+
+    Where several processes have a share of each batch, an image becomes in its share what it becomes in the whole
+    batch, to the last bit; the other images need not be there, unless they are mixed with it.
 
     Args:
         augmentations: What to apply, in this order.
@@ -36,7 +40,7 @@ class Pipeline:
     def __init__(
         self, augmentations: Sequence[Augmentation], seed: int, *, masks: bool = False, ignore: int | None = None
     ) -> None:
-        from cnnkit.augmentation import keras_layers
+        from cnnkit.augmentation.shares import ShareStream
 
         counts: Counter[str] = Counter()
         self._masks = masks
@@ -45,13 +49,15 @@ class Pipeline:
             kind = type(augmentation).__name__
             path = ("augmentation", kind, counts[kind])
             counts[kind] += 1
-            stream = keras_layers.SeedStream((derive_seed(seed, *path, 0), derive_seed(seed, *path, 1)))
+            stream = ShareStream((derive_seed(seed, *path, 0), derive_seed(seed, *path, 1)))
             of_masks = augmentation.for_masks(ignore) if masks else None
             change_masks = None if of_masks is None else _Change.made(of_masks, stream)
             self._parts.append(_Part(_Change.made(augmentation, stream), change_masks, stream))
 
-    def __call__(self, batch: Mapping[str, Any], epoch: Any, step: Any, places: Any) -> dict[str, Any]:
-        """Changes one batch; works eagerly and in a graph, with a batch size that need not be known.
+    def __call__(
+        self, batch: Mapping[str, Any], epoch: Any, step: Any, places: Any, rows: Rows | None = None
+    ) -> dict[str, Any]:
+        """Changes one batch, or a share of it; works eagerly and in a graph, with a batch size that need not be known.
 
         Args:
             batch: In Keras' words: `images`, (batch, height, width, channels), 0 to 255, any numeric type; where there
@@ -60,11 +66,13 @@ class Pipeline:
             epoch: The epoch's number, a scalar tensor or a whole number.
             step: The batch's position in the epoch, likewise.
             places: The images' places in the training split, int64 (batch,).
+            rows: The images that are wanted, where these are not the whole batch. `batch` and `places` are then of the
+                images of `needed(epoch, step, rows)`.
 
         Returns:
-            The same entries. Images, 0 to 255, of the same shape or of a crop's: as float32, not rounded, or as uint8
-            where nothing computes with the pixels; labels as float32; and masks of the images' height and width as
-            uint8.
+            The same entries, of the images that are wanted. Images, 0 to 255, of the same shape or of a crop's: as
+            float32, not rounded, or as uint8 where nothing computes with the pixels; labels as float32; and masks of
+            the images' height and width as uint8.
         """
         import tensorflow as tf
 
@@ -72,9 +80,40 @@ class Pipeline:
             raise ValueError("a pipeline for masks takes batches with `segmentation_masks`, and another one none")
         # Keras' layers are graph code already; AutoGraph would only rewrite, slowly, what it need not.
         apply: Callable[..., dict[str, Any]] = tf.autograph.experimental.do_not_convert(self._apply)
-        return apply(batch, epoch, step, places)
+        return apply(batch, epoch, step, places, rows)
 
-    def _apply(self, batch: Mapping[str, Any], epoch: Any, step: Any, places: Any) -> dict[str, Any]:
+    def needed(self, epoch: Any, step: Any, rows: Rows) -> Rows:
+        """The images of a batch that a share of it is made of: its own, then those that are mixed into them.
+
+        Args:
+            epoch: The epoch's number, a scalar tensor or a whole number.
+            step: The batch's position in the epoch, likewise.
+            rows: The images that are wanted.
+        """
+        import tensorflow as tf
+
+        stages: Callable[..., list[Rows]] = tf.autograph.experimental.do_not_convert(self._stages)
+        return stages(epoch, step, rows)[0]
+
+    def _stages(self, epoch: Any, step: Any, rows: Rows) -> list[Rows]:
+        """The rows that each part is given, and those that are wanted of the last one."""
+        import tensorflow as tf
+
+        from cnnkit.augmentation.rows import Rows
+
+        # Where a slice has left the length open, TensorFlow's optimizer would not join draws with the arithmetic after
+        # them, as it does in a whole batch.
+        places = tf.reshape(tf.cast(rows.places, tf.int32), (-1,))
+        rows = Rows(places, tf.cast(rows.whole, tf.int32))
+        stages = [rows]
+        for part in reversed(self._parts):
+            if part.images.augmentation.mixes_labels:
+                part.stream.start(epoch, step, None)
+                rows = rows.with_partners(part.permutation(rows.whole))
+            stages.insert(0, rows)
+        return stages
+
+    def _apply(self, batch: Mapping[str, Any], epoch: Any, step: Any, places: Any, rows: Rows | None) -> dict[str, Any]:
         import tensorflow as tf
 
         changed = {"images": tf.convert_to_tensor(batch["images"])}
@@ -82,8 +121,9 @@ class Pipeline:
             changed["labels"] = tf.cast(batch["labels"], tf.float32)
         if self._masks:
             changed["segmentation_masks"] = tf.convert_to_tensor(batch["segmentation_masks"])
-        for part in self._parts:
-            part.stream.start(epoch, step, places)
+        stages = [None] * (len(self._parts) + 1) if rows is None else self._stages(epoch, step, rows)
+        for part, given, wanted in zip(self._parts, stages, stages[1:], strict=False):
+            part.stream.start(epoch, step, places, given)
             if part.images.augmentation.mixes_labels and "labels" in changed:
                 shape = changed["images"].shape
                 mixed = part.images.layer({**changed, "images": tf.cast(changed["images"], tf.float32)}, training=True)
@@ -92,9 +132,13 @@ class Pipeline:
                 changed["images"] = part.images.apply(changed["images"])
             if part.masks is not None:
                 # The same draws over again.
-                part.stream.start(epoch, step, places)
+                part.stream.start(epoch, step, places, given)
                 masks = part.masks.apply(changed["segmentation_masks"])
                 changed["segmentation_masks"] = tf.cast(masks, tf.uint8)
+            if wanted is not None and wanted is not given:
+                # Partners come last, and have been mixed into the others.
+                changed = {name: _first(values, wanted) for name, values in changed.items()}
+                places = _first(places, wanted)
         return changed
 
     def apply_numpy(
@@ -119,11 +163,9 @@ class _Change:
     layer: Any
 
     @classmethod
-    def made(cls, augmentation: Augmentation, stream: SeedStream) -> _Change:
-        from cnnkit.augmentation.keras_layers import drive
-
+    def made(cls, augmentation: Augmentation, stream: ShareStream) -> _Change:
         layer = augmentation.build()
-        drive(layer, stream)
+        stream.drive(layer)
         return cls(augmentation, layer)
 
     def apply(self, images: Any) -> Any:
@@ -145,4 +187,20 @@ class _Part:
 
     images: _Change
     masks: _Change | None
-    stream: SeedStream
+    stream: ShareStream
+
+    def permutation(self, count: Any) -> Any:
+        """The partner of each image in a batch of `count`, whole numbers [count], of a layer that mixes; draws it."""
+        import tensorflow as tf
+
+        # Of images, only their number counts.
+        drawn = self.images.layer.get_random_transformation(tf.zeros((count, 1, 1, 1)))
+        return drawn["permutation_order"]
+
+
+def _first(values: Any, rows: Rows) -> Any:
+    """Of the values of a batch, those of its first images."""
+    import tensorflow as tf
+
+    count = rows.places.shape[0]
+    return tf.ensure_shape(values[: tf.shape(rows.places)[0]], (count, *values.shape[1:]))

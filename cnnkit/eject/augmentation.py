@@ -74,11 +74,9 @@ def write_augmentation(augmentation: Sequence[Augmentation], target: Target) -> 
     movers = [one.for_masks(target.ignore) if target.per_pixel else None for one in augmentation]
     mask_calls = [None if mover is None else mover.call() for mover in movers]
     own = {call.function for call in (*calls, *mask_calls) if call is not None and "." not in call.function}
-    layers = copied("cnnkit.augmentation.keras_layers", {"drive", *own})
-    # Of the class that draws, what is not called is left out.
-    unused = {name for name in ("bits_of_images", "branch") if f".{name}(" not in layers}
+    layers = _layers({"drive", *own, "SeedStream"})
     seeded = _SEEDED_WITH_MASKS if target.per_pixel else _SEEDED
-    functions = [copied("cnnkit.augmentation.keras_layers", {"drive", *own, "SeedStream"}, unused) + "\n", seeded]
+    functions = [layers + "\n", seeded]
     counts: Counter[str] = Counter()
     items = []
     for one, call, mask_call in zip(augmentation, calls, mask_calls, strict=True):
@@ -93,6 +91,18 @@ def write_augmentation(augmentation: Sequence[Augmentation], target: Target) -> 
     functions.append("\n".join([comment, "AUGMENTATION = [", *lines, "]"]) + "\n")
     functions.append(_AUGMENT_WITH_MASKS if target.per_pixel else _AUGMENT % {"apply": _apply(augmentation)})
     return functions
+
+
+def _layers(names: set[str]) -> str:
+    """Layers and the stream that they draw from, without those of its methods that nothing calls."""
+    unused = {"bits_of_images", "branch", "numbers", "choose", "chosen"}
+    while True:
+        text = copied("cnnkit.augmentation.keras_layers", names, unused)
+        called = {name for name in unused if f".{name}(" in text}
+        if not called:
+            return text
+        # These may call others.
+        unused -= called
 
 
 def _apply(augmentation: Sequence[Augmentation]) -> str:
