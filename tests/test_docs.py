@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
+import yaml
 from broken import edited
 
 from cnnkit.config.load import load_config
@@ -101,3 +103,17 @@ def test_examples_in_docstrings_give_what_they_say(name: str, monkeypatch: pytes
     assert sum(len(test.examples) for test in examples) >= 2
     for test in examples:
         assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_the_manifest_for_kubernetes_is_valid() -> None:
+    """Against Kubernetes' own schemas, in which no unknown field passes."""
+    documents = list(yaml.safe_load_all((ROOT / "docs" / "kubernetes.yaml").read_text("utf-8")))
+    assert [document["kind"] for document in documents] == ["Service", "Job"]
+    for document in documents:
+        kubernetes_validate.validate(document, "1.31", strict=True)
+    job = documents[1]["spec"]
+    (worker,) = job["template"]["spec"]["containers"]
+    # As many names as there are workers, each that of a pod.
+    hosts = next(variable["value"] for variable in worker["env"] if variable["name"] == "HOSTS").split(",")
+    assert hosts == [f"cnnkit-{index}.{documents[0]['metadata']['name']}:2222" for index in range(job["completions"])]
+    assert job["parallelism"] == job["completions"]

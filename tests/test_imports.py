@@ -278,6 +278,7 @@ MAY_IMPORT_KERAS = {
     "config/optimization/muon.py",
     "layers/functions.py",
     "layers/fused.py",
+    "layers/shared_draws.py",
     "layers/keras_initializers.py",
     "tasks/multilabel/keras_objects.py",
     "tasks/regression/keras_objects.py",

@@ -99,15 +99,21 @@ def killed_in(epoch: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The block is killed in an epoch, counted from 0, after the first steps between two returns to Python."""
     from cnnkit.training import callbacks
 
-    original = callbacks.Keeper.on_train_batch_end
+    is_due, on_keep = callbacks.Keeper.is_due, callbacks.Keeper.on_keep
 
-    def end(self: Any, batch: int, logs: Any = None) -> None:
-        original(self, batch, logs)
+    def end_without(self: Any) -> bool:
+        if not is_due(self) and len(self.rows) == epoch:
+            raise Killed
+        return is_due(self)
+
+    def end(self: Any, position: Any, metrics: Any) -> None:
+        on_keep(self, position, metrics)
         if len(self.rows) == epoch:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.Keeper, "on_train_batch_end", end)
+        patch.setattr(callbacks.Keeper, "is_due", end_without)
+        patch.setattr(callbacks.Keeper, "on_keep", end)
         with pytest.raises(Killed):
             yield
 

@@ -28,6 +28,7 @@ class _Options:
     run_dir: str | None = None
     resume: str | None = None
     init_from: str | None = None
+    allow_other_workers: bool = False
     no_eval: bool = False
     no_report: bool = False
     tune: bool = False
@@ -49,6 +50,11 @@ class _Options:
     metavar="RUN",
     shell_complete=complete_runs,
     help="Begin with the weights of a run, where layers have the same name, type and shapes.",
+)
+@click.option(
+    "--allow-other-workers",
+    is_flag=True,
+    help="With --resume: go on with another number of workers or devices; the figures' last digits change.",
 )
 @click.option("--no-eval", is_flag=True, help="Leave out the evaluation of the test split at the end.")
 @click.option("--no-report", is_flag=True, help="Leave out the report and the picture of the mistakes at the end.")
@@ -132,6 +138,7 @@ def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options
     Args:
         source: The run that `--init-from` names, where it is open already.
     """
+    from cnnkit.machine.devices import is_follower
     from cnnkit.terminal.console import Console
     from cnnkit.training import heartbeat
     from cnnkit.training.signals import ending_in_order
@@ -140,7 +147,8 @@ def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options
     with contextlib.ExitStack() as stack:
         stack.enter_context(ending_in_order())
         opened = None
-        if options.live:
+        # The page is the chief's.
+        if options.live and not is_follower("multi_worker"):
             from cnnkit.live.serving import live_page
 
             opened = stack.enter_context(live_page(console, options.host, options.port, options.allowed_hosts))
@@ -149,14 +157,29 @@ def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options
         finally:
             # Whatever ended the training, the terminal gets its cursor back.
             console.end_epoch()
+        from cnnkit.machine.devices import joined
         from cnnkit.runs.progress import evaluating
 
-        with evaluating(trained.run):
-            if not options.no_eval:
-                _evaluate(trained, console)
-            if not options.no_report:
-                _report(trained, console)
+        devices = joined()
+        if not devices.is_chief:
+            _take_part(trained, options)
+        else:
+            with evaluating(trained.run):
+                if not options.no_eval:
+                    _evaluate(trained, console)
+                if not options.no_report:
+                    _report(trained, console)
+        # All workers leave together: TensorFlow takes one that has gone for one that is lost.
+        devices.wait()
     return trained.run
+
+
+def _take_part(trained: TrainedRun, options: _Options) -> None:
+    """What follows the training, in a worker beside the chief."""
+    from cnnkit.runs.evaluation import take_part
+
+    if not options.no_eval:
+        take_part(trained)
 
 
 def _fit(
@@ -169,6 +192,7 @@ def _fit(
 ) -> TrainedRun:
     from cnnkit.config.load import load_config
     from cnnkit.format.run_folders import check_outside
+    from cnnkit.machine.devices import is_follower, workers_here
     from cnnkit.runs.finding import check_free
 
     if options.resume is not None:
@@ -186,11 +210,16 @@ def _fit(
             )
         from cnnkit.training.train import resume
 
-        return resume(options.resume, config, overrides, console, opened)
+        return resume(
+            options.resume, config, overrides, console, opened, allow_other_workers=options.allow_other_workers
+        )
+    if options.allow_other_workers:
+        raise UsageError("--allow-other-workers is for a run that is resumed; add --resume RUN, or leave it out")
     if config is None:
         raise UsageError("which config? expected: cnnkit train CONFIG", "`cnnkit new --list` names some.")
     loaded = load_config(config, overrides)
-    if options.run_dir is not None:
+    # Where several processes train, the chief may have made it already.
+    if options.run_dir is not None and not is_follower(loaded.config.training.strategy):
         check_free(options.run_dir)
     check_outside(options.run_dir, loaded.config.data.folder)
     initial = None
@@ -200,6 +229,11 @@ def _fit(
         initial = match_weights(source or _open_source(options.init_from), loaded)
     tuning = None
     if options.tune:
+        if workers_here(loaded.config.training.strategy) > 1:
+            raise UsageError(
+                "--tune times a training in one process, and several train here",
+                "Tune it in one process, and write what it finds into the config.",
+            )
         from cnnkit.training.tune import tune as time_settings
 
         loaded, tuning = time_settings(loaded, overrides, console)

@@ -173,6 +173,18 @@ class TrainingConfig(StrictModel):
         description="Whether oneDNN computes on the CPU: `auto` is on where the processor has AVX2, else as TensorFlow "
         "decides. The environment variable TF_ENABLE_ONEDNN_OPTS, where set, decides instead.",
     )
+    strategy: Literal["auto", "one_device", "mirrored", "multi_worker"] = Field(
+        default="auto",
+        description="The devices that share each batch: `one_device`; `mirrored`, all GPUs of the machine; "
+        "`multi_worker`, the processes that TF_CONFIG or Slurm names, each with all its GPUs. `auto` takes the "
+        "processes of TF_CONFIG, else several GPUs, else one device.",
+    )
+    synchronize_batch_norm: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether batch normalization takes the statistics of the whole batch where several devices share "
+        "it, as one device would; `auto` does. Without, each device has those of its share, which costs no "
+        "communication, and the first one's are kept.",
+    )
     checkpoint_minutes: PositiveNumber | None = Field(
         default=5.0,
         description="Minutes between two checkpoints within an epoch, besides those at each epoch's end; `null` for "

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnkit.augmentation.rows import Rows
 from cnnkit.data.decoded import check_readable, image_moments, moments_of
 from cnnkit.data.memory import batches_ahead, parallel_calls
 from cnnkit.data.splits import ALIGNMENT, CHUNK, Array, Split
 from cnnkit.errors import CnnkitError
 from cnnkit.format.seeds import derive_seed
 from cnnkit.images.formats import CorruptImage
+from cnnkit.machine.devices import ONE_DEVICE, Devices
+from cnnkit.machine.shares import bounds
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from cnnkit.augmentation.pipeline import Pipeline
 
 #: Images that the mean and the variance are measured on at most.
 STATISTICS_IMAGES = 1 << 16
@@ -67,8 +72,9 @@ def training_batches(
     step: int = 0,
     epochs: int | None = 1,
     drop_remainder: bool = False,
-    transform: Callable[[dict[str, Any], Any, Any, Any], dict[str, Any]] | None = None,
+    transform: Pipeline | None = None,
     finish: Callable[[dict[str, Any]], tuple[Any, ...]] | None = None,
+    devices: Devices = ONE_DEVICE,
 ) -> tf.data.Dataset:
     """The batches of one epoch or of several: in each, every image once, in `steps_per_epoch` batches.
 
@@ -83,13 +89,14 @@ def training_batches(
         step: The step in it to begin with, from 0 to `steps_per_epoch`, where the next epoch follows at once.
         epochs: How many epochs, the one begun included; None for no end.
         drop_remainder: Whether to leave out an epoch's smaller last batch.
-        transform: Augments a batch: (batch, epoch, step in the epoch, places in the split) to a batch, where a batch
-            is a dict in the words of Keras' image layers, see `Targets.in_graph`; epoch and step are int64 scalars, and
-            places int64 [batch].
+        transform: Augments a batch, which is a dict in the words of Keras' image layers, see `Targets.in_graph`.
         finish: Turns such a dict into the element, for label smoothing or sample weights.
+        devices: What each batch is divided among; only the shares of this process' replicas are read.
 
     Returns:
-        A data set of (images, targets), or of what `finish` returns.
+        A data set of (images, targets), or of what `finish` returns. With several replicas, of tuples of one such
+        element for each in this process, with the place of the share's first image in the batch and the batch's size,
+        int64 [2].
     """
     import tensorflow as tf
 
@@ -113,17 +120,43 @@ def training_batches(
             batch = transform(batch, epoch, step, indices)
         return _element(batch) if finish is None else finish(batch)
 
+    def make_shares(epoch: Any, step: Any, indices: Any) -> tuple[Any, ...]:
+        whole = tf.size(indices, tf.int64)
+        return tuple(make_share(replica, whole, epoch, step, indices) for replica in devices.own)
+
+    def make_share(replica: int, whole: Any, epoch: Any, step: Any, indices: Any) -> tuple[Any, Any]:
+        first, end = bounds(replica, devices.replicas, whole)
+        rows = Rows(tf.range(first, end), whole)
+        if transform is None:
+            batch = gather(tf.gather(indices, rows.places))
+        else:
+            needed = transform.needed(epoch, step, rows)
+            places = tf.gather(indices, needed.places)
+            batch = transform(gather(places), epoch, step, places, rows)
+        if static is not None:
+            first_known, end_known = bounds(replica, devices.replicas, static)
+            batch = {
+                name: tf.ensure_shape(value, [end_known - first_known, *value.shape[1:]])
+                for name, value in batch.items()
+            }
+        return (_element(batch) if finish is None else finish(batch)), tf.stack([first, whole])
+
     calls = parallel_calls(_batch_bytes(split, batch_size))
     last = tf.int64.max if epochs is None else epoch + epochs
     batches = tf.data.Dataset.range(epoch, last).flat_map(_as_written(epoch_indices))
-    batches = batches.map(_as_written(make), num_parallel_calls=calls, deterministic=True)
+    made = make if devices.replicas == 1 else make_shares
+    batches = batches.map(_as_written(made), num_parallel_calls=calls, deterministic=True)
     cardinality = tf.data.INFINITE_CARDINALITY if epochs is None else epochs * steps - step
     batches = batches.apply(tf.data.experimental.assert_cardinality(cardinality))
     return _finished(batches, split, batch_size)
 
 
-def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
-    """All images once, in order: (uint8 images, targets); the last batch may be smaller."""
+def evaluation_batches(split: Split, *, batch_size: int, first: int = 0, every: int = 1) -> tf.data.Dataset:
+    """All images once, in order: (uint8 images, targets); the last batch may be smaller.
+
+    Args:
+        first, every: To have some of the batches only: the first of them, and the distance to the next.
+    """
     import tensorflow as tf
 
     gather = _reader(split)
@@ -134,7 +167,7 @@ def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
         indices = tf.range(first, tf.minimum(first + batch_size, split.size))
         return _element(gather(tf.ensure_shape(indices, [static])))
 
-    batches = tf.data.Dataset.range(steps_per_epoch(split.size, batch_size))
+    batches = tf.data.Dataset.range(first, steps_per_epoch(split.size, batch_size), every)
     calls = parallel_calls(_batch_bytes(split, batch_size))
     batches = batches.map(_as_written(make), num_parallel_calls=calls, deterministic=True)
     return _finished(batches, split, batch_size)

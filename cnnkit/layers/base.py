@@ -118,6 +118,23 @@ class Seeds:
 
 
 @dataclass(frozen=True)
+class Sharing:
+    """How the layers of a network differ that several devices train, each on a share of the batch.
+
+    Attributes:
+        draws: Whether a layer draws for a share what it would get of the whole batch's draws.
+        statistics: Whether batch normalization takes the statistics of the whole batch.
+    """
+
+    draws: bool = False
+    statistics: bool = False
+
+
+#: One device has the whole batch.
+ALONE = Sharing()
+
+
+@dataclass(frozen=True)
 class Scope:
     """What `build` needs to know beyond the layer's own fields.
 
@@ -128,6 +145,7 @@ class Scope:
         dtype: The dtype policy for layers that do not set their own; None for Keras' global policy.
         ending: Whether the layer holds the network's last ones, which are to be in float32, and builds them so itself.
         fed: As `input_shape`, with None along axes whose size varies; None where none does.
+        sharing: What several devices need; by default one has the whole batch.
     """
 
     name: str
@@ -136,6 +154,7 @@ class Scope:
     dtype: str | None = None
     ending: bool = False
     fed: tuple[int | None, ...] | None = None
+    sharing: Sharing = ALONE
 
     @property
     def keras_shape(self) -> tuple[int | None, ...]:

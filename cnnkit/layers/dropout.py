@@ -19,6 +19,13 @@ class RandomLayer(ShapeLayer):
 
     _no_seed = model_validator(mode="before")(refuse_seed)
 
+    def build(self, scope: Scope) -> Any:
+        if not scope.sharing.draws:
+            return super().build(scope)
+        from cnnkit.layers import shared_draws
+
+        return getattr(shared_draws, type(self).__name__)(**self.keras_arguments(scope))
+
 
 def _noise_shape(value: Any) -> list[int | None]:
     if isinstance(value, list | tuple) and value and all(v is None or is_whole(v, 1, MOST_VALUES) for v in value):

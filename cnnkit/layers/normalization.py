@@ -111,11 +111,17 @@ class BatchNormalization(ScaledNormalization):
             names += ["moving_stddev", "renorm_mean", "renorm_stddev"]
         return self.scale_and_offset(shape) + tuple(Weight(name, shape, trainable=False) for name in names)
 
+    def keras_arguments(self, scope: Scope) -> dict[str, Any]:
+        arguments = super().keras_arguments(scope)
+        arguments["synchronized"] = self.synchronized or scope.sharing.statistics
+        return arguments
+
     def build(self, scope: Scope) -> Any:
         """Keras' layer; for images with their channels last a faster form of it, see `fused.py`."""
         images = len(scope.input_shape) == 3 and positions(self.axis, scope.input_shape) == (2,)
         # Other numbers of channels do not fill a CPU's vectors; on them the fused operation is the slower one.
-        if not images or scope.input_shape[2] % 8 or self.renorm or self.synchronized:
+        others = self.renorm or self.synchronized or scope.sharing.statistics
+        if not images or scope.input_shape[2] % 8 or others:
             return super().build(scope)
         from cnnkit.layers.fused import FusedBatchNormalization
 

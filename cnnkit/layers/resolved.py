@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
-from cnnkit.layers.base import Layer, Scope, Seeds, Weight
+from cnnkit.layers.base import ALONE, Layer, Scope, Seeds, Sharing, Weight
 from cnnkit.layers.receptive_field import View
 from cnnkit.layers.stack import Step, last_activation
 from cnnkit.layers.submodel import functional
@@ -252,7 +252,13 @@ def _reads_all_pixels(step: Step) -> bool:
 
 
 def scopes(
-    steps: Sequence[Step], labels: Sequence[str], seeds: Seeds, dtype: str | None, *, ending: bool
+    steps: Sequence[Step],
+    labels: Sequence[str],
+    seeds: Seeds,
+    dtype: str | None,
+    *,
+    ending: bool,
+    sharing: Sharing = ALONE,
 ) -> list[Scope]:
     """The scopes in which layers in order are built.
 
@@ -263,6 +269,7 @@ def scopes(
         labels: The layers' names.
         dtype: The dtype policy of the others.
         ending: Whether the network ends with these layers.
+        sharing: What several devices need.
     """
     computing = [index for index, step in enumerate(steps) if step.layer.output_activation != "keep"]
     last = (computing[-1] if computing else 0) if ending else len(steps)
@@ -271,14 +278,14 @@ def scopes(
         layer = step.layer
         holds_ending = index == last and isinstance(layer, Resolved) and layer.merge is None
         own = dtype if index < last or holds_ending else "float32"
-        result.append(Scope(label, step.input_shape, seeds, own, ending=holds_ending, fed=step.fed))
+        result.append(Scope(label, step.input_shape, seeds, own, ending=holds_ending, fed=step.fed, sharing=sharing))
     return result
 
 
 def _apply(part: Part, tensor: Any, scope: Scope, dtype: str | None) -> Any:
     from cnnkit.layers.fused import postpone_activations
 
-    inner = scopes(part.steps, part.labels, scope.seeds, dtype, ending=scope.ending)
+    inner = scopes(part.steps, part.labels, scope.seeds, dtype, ending=scope.ending, sharing=scope.sharing)
     built = [step.layer.build(one) for step, one in zip(part.steps, inner, strict=True)]
     for layer in postpone_activations(built):
         tensor = layer(tensor)

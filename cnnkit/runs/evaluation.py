@@ -12,6 +12,7 @@ from cnnkit.config.table import is_table
 from cnnkit.config.target import OneClass
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import write_atomically
+from cnnkit.machine.devices import ONE_DEVICE, joined, together
 from cnnkit.runs import ensemble, inference
 from cnnkit.runs.listing import plain_config, within
 from cnnkit.runs.samples import SAMPLES, write_samples
@@ -60,7 +61,9 @@ def evaluate_run(trained: TrainedRun, options: EvaluationOptions = TEST_SPLIT) -
         UsageError: if there is no such split or folder.
         CnnkitError: if there is no model, or the images do not fit.
     """
-    evaluation, images = _evaluate([trained], options)
+    # The workers that have trained the run together measure it together.
+    with together(joined() if options is TEST_SPLIT else ONE_DEVICE):
+        evaluation, images = _evaluate([trained], options)
     metrics = {**_measured_on(options), **evaluation.metrics}
     if options.folder is None and options.split == "test":
         try:
@@ -73,6 +76,12 @@ def evaluate_run(trained: TrainedRun, options: EvaluationOptions = TEST_SPLIT) -
     if options.keep is not None:
         options.keep(evaluation.predictions)
     return metrics
+
+
+def take_part(trained: TrainedRun) -> None:
+    """What a worker beside the chief does while that one evaluates a run: it measures its share, and writes nothing."""
+    with together(joined()):
+        _evaluate([trained], TEST_SPLIT)
 
 
 def evaluate_ensemble(members: Sequence[TrainedRun], options: EvaluationOptions = TEST_SPLIT) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from cnnkit.machine.devices import measuring
 from cnnkit.runs.inference import inference_batch_size, predict_batches
 from cnnkit.runs.objectives import penalty_of
 from cnnkit.runs.trained import TrainedRun
@@ -42,9 +45,49 @@ def outputs_for(trained: TrainedRun, images: Any, tta: Sequence[str] = ()) -> Ou
     network, at_once = trained.network(tta)
     batch_size = inference_batch_size(trained.model)
 
-    def batches(size: int) -> Any:
-        return data_module.evaluation_batches(images, batch_size=size)
-
     with data_module.naming_corrupt_files(images):
-        outputs, targets = predict_batches(network, batches(at_once))
-    return Outputs(outputs, targets, batch_size, penalty_of(trained.model, batches(batch_size)))
+        if measuring().workers == 1:
+            outputs, targets = predict_batches(network, data_module.evaluation_batches(images, batch_size=at_once))
+        else:
+            parts = list(shared_batches(lambda batch: [network(batch)], images, at_once))
+            outputs = np.concatenate([part for (part,), _ in parts])
+            targets = np.concatenate([part for _, part in parts])
+    batches = data_module.evaluation_batches(images, batch_size=batch_size)
+    return Outputs(outputs, targets, batch_size, penalty_of(trained.model, batches))
+
+
+def shared_batches(
+    compute: Callable[[Any], list[Any]], images: Any, batch_size: int
+) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+    """What is computed of the batches of a `data.Split`, each by one of the workers that measure together.
+
+    Args:
+        compute: From images [batch, height, width, channels] to arrays [batch, ...].
+
+    Yields:
+        The arrays and the targets of each batch, in order, to every worker.
+    """
+    from cnnkit import data as data_module
+
+    devices = measuring()
+    batches = data_module.evaluation_batches(images, batch_size=batch_size, first=devices.rank, every=devices.workers)
+    own = ([*compute(batch), targets] for batch, targets, *_ in batches)
+    nothing: list[Any] | None = None
+    left = -(-images.size // batch_size)
+    while left > 0:
+        arrays = next(own, None)
+        if arrays is None:
+            # The last round has a batch for some workers only.
+            nothing = nothing or [np.asarray(array)[:0] for array in _computed_once(compute, images)]
+            arrays = nothing
+        for *computed, targets in devices.concatenate(arrays)[:left]:
+            yield computed, targets
+        left -= devices.workers
+
+
+def _computed_once(compute: Callable[[Any], list[Any]], images: Any) -> list[Any]:
+    """What `compute` and the targets are like, of one image."""
+    from cnnkit import data as data_module
+
+    batch, targets, *_ = next(iter(data_module.evaluation_batches(images, batch_size=1)))
+    return [*compute(batch), targets]

@@ -16,12 +16,14 @@ import numpy as np
 
 from cnnkit.errors import NonFiniteLoss
 from cnnkit.files import replacing
+from cnnkit.machine.devices import Devices
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.progress import Reporter
 from cnnkit.task import Figure
 from cnnkit.terminal.console import Console, format_duration
 from cnnkit.training.checkpoint import CALLBACK_STATE, Checkpoint, save_checkpoint
+from cnnkit.training.loop import Position
 from cnnkit.training.model import without_training_state
 
 #: How often the running epoch's figures are read and shown.
@@ -156,6 +158,55 @@ def check_finite(loss: float, name: str = "training loss") -> None:
         )
 
 
+class Restoring(keras.callbacks.Callback):
+    """Begins with what a checkpoint holds. Follows the callbacks whose attributes it sets.
+
+    Args:
+        checkpoint: What to go on from.
+        clock: Gets the seconds of the epoch that was begun.
+        stateful: Callbacks whose attributes belong to the checkpoint, by name.
+        devices: What trains.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, clock: EpochClock, stateful: dict[str, Any], devices: Devices) -> None:
+        super().__init__()
+        self.clock = clock
+        self.stateful = stateful
+        self.devices = devices
+        self._checkpoint: Checkpoint | None = checkpoint
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        # Only now: Keras' callbacks clear their state in their own on_train_begin.
+        assert self._checkpoint is not None
+        self._checkpoint.restore(self.model, self.devices.rank, self.devices.workers)
+        self.clock.before = self._checkpoint.state.get("seconds", 0.0)
+        for name, attributes in self._checkpoint.state["callbacks"].items():
+            callback = self.stateful[name]
+            for attribute, value in attributes.items():
+                if attribute == "rate":
+                    callback.rate.assign(value)
+                else:
+                    setattr(callback, attribute, value)
+        # The memory of its arrays is free again.
+        self._checkpoint = None
+
+
+class FiniteLoss(keras.callbacks.Callback):
+    """Stops at the first non-finite loss that it sees, as `Progress` does, where nothing is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._looked = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if time.perf_counter() - self._looked >= SECONDS_BETWEEN_LOOKS:
+            self._looked = time.perf_counter()
+            check_finite(float((logs or {}).get("loss", 0.0)))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        check_finite(float((logs or {}).get("loss", 0.0)))
+
+
 class Keeper(keras.callbacks.Callback):
     """Keeps what an epoch brought: its row, the best model, the checkpoint. Follows all that change the model.
 
@@ -163,7 +214,7 @@ class Keeper(keras.callbacks.Callback):
 
     Args:
         checkpoint_seconds: Between two checkpoints within an epoch; None for none.
-        checkpoint: What to go on from, when a run is resumed.
+        checkpoint: What is gone on from, when a run is resumed; `Restoring` does so.
         stateful: Callbacks whose attributes belong to the checkpoint, by name.
         columns: The task's figures, the loss first; they precede all other columns of metrics.csv.
         image_shape: (height, width, channels) of the images that model.keras is for, where it learns of crops.
@@ -198,7 +249,6 @@ class Keeper(keras.callbacks.Callback):
         self.image_shape = image_shape
         self.checkpoint_seconds = math.inf if checkpoint_seconds is None else checkpoint_seconds
         self._kept_at = time.perf_counter()
-        self._checkpoint = checkpoint
         state = checkpoint.state if checkpoint else None
         self.rows: list[dict[str, Any]] = state["rows"] if state else []
         #: None where nothing chooses one, as without validation.
@@ -209,28 +259,20 @@ class Keeper(keras.callbacks.Callback):
         #: What model.keras holds, where it was written in this process.
         self.saved_model: Any = None
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        # Only now: Keras' callbacks clear their state in their own on_train_begin.
-        if self._checkpoint is None:
-            return
-        self._checkpoint.restore(self.model)
-        self.clock.before = self._checkpoint.state.get("seconds", 0.0)
-        for name, attributes in self._checkpoint.state["callbacks"].items():
-            callback = self.stateful[name]
-            for attribute, value in attributes.items():
-                if attribute == "rate":
-                    callback.rate.assign(value)
-                else:
-                    setattr(callback, attribute, value)
-        # The memory of its arrays is free again.
-        self._checkpoint = None
+    def is_due(self) -> bool:
+        """Whether it is time for a checkpoint within an epoch."""
+        return time.perf_counter() - self._kept_at >= self.checkpoint_seconds
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if time.perf_counter() - self._kept_at < self.checkpoint_seconds:
-            return
-        check_finite(float((logs or {})["loss"]))
+    def on_keep(self, position: Position, metrics: Sequence[np.ndarray]) -> None:
+        """Writes a checkpoint within an epoch.
+
+        Args:
+            position: Where the training is.
+            metrics: See `save_checkpoint`.
+        """
+        check_finite(float(sum(np.sum(counted, dtype=np.float64) for counted in metrics)))
         self.check_variables()
-        self.keep(len(self.rows), batch + 1)
+        self.keep(position.epoch, position.step, metrics)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         logs = {name: float(value) for name, value in (logs or {}).items()}
@@ -251,9 +293,9 @@ class Keeper(keras.callbacks.Callback):
         self.keep(epoch + 1, 0)
         self._show(row)
 
-    def keep(self, epochs: int, step: int) -> None:
+    def keep(self, epochs: int, step: int, metrics: Sequence[np.ndarray] | None = None) -> None:
         """Writes a checkpoint of so many epochs, and of so many steps of the next one."""
-        save_checkpoint(self.run, self.model, self._state(epochs, step))
+        save_checkpoint(self.run, self.model, self._state(epochs, step), metrics)
         self._kept_at = time.perf_counter()
         self.kept, self.kept_steps = epochs, step
 

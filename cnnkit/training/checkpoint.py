@@ -54,31 +54,34 @@ _NATIVE_KINDS = "biufc"
 _AUTOMATIC_NUMBER = re.compile(r"_\d+(?=/|$)")
 
 
-def _variables(model: Any, *, within_epoch: bool) -> dict[str, Any]:
-    """Every variable by a unique name, in a fixed order; those of the metrics only where an epoch is under way."""
+def _variables(model: Any) -> dict[str, Any]:
+    """Every variable of a model and its optimizer by a unique name, in a fixed order."""
+    return {**_named("model", model.variables), **_named("optimizer", model.optimizer.variables)}
+
+
+def _named(owner: str, variables: Sequence[Any]) -> dict[str, Any]:
     return {
         f"{owner}/{index}/{_AUTOMATIC_NUMBER.sub('', variable.path)}": variable
-        for owner, variables in (
-            ("model", model.variables),
-            ("metrics", model.metrics_variables if within_epoch else ()),
-            ("optimizer", model.optimizer.variables),
-        )
         for index, variable in enumerate(variables)
     }
 
 
-def save_checkpoint(run: Run, model: Any, state: dict[str, Any]) -> None:
+def save_checkpoint(run: Run, model: Any, state: dict[str, Any], metrics: Sequence[np.ndarray] | None = None) -> None:
     """Writes the checkpoint of a run, and keeps the one before it.
 
     Args:
         model: A compiled model with a built optimizer.
         state: What else the run needs, as JSON values.
+        metrics: Within an epoch, what the metrics' variables hold in each process that trains, [processes, ...] for
+            each variable.
     """
-    arrays: dict[str, np.ndarray] = {}
-    for name, variable in _variables(model, within_epoch=bool(state.get("step"))).items():
-        array = np.asarray(variable.numpy())
-        # NumPy files know no bfloat16: its bits are stored.
-        arrays[name] = array if array.dtype.kind in _NATIVE_KINDS else array.view(np.uint16)
+    values = {name: np.asarray(variable.numpy()) for name, variable in _variables(model).items()}
+    if metrics is not None:
+        values |= dict(zip(_named("metrics", model.metrics_variables), metrics, strict=True))
+    # NumPy files know no bfloat16: its bits are stored.
+    arrays = {
+        name: array if array.dtype.kind in _NATIVE_KINDS else array.view(np.uint16) for name, array in values.items()
+    }
     with replacing(run.checkpoint) as temporary:
         with temporary.open("wb") as stream:
             np.savez(stream, state=np.asarray(json.dumps(state)), **arrays)  # type: ignore[arg-type]
@@ -138,18 +141,25 @@ class Checkpoint:
         epochs = f"epoch {self.epochs}"
         return f"step {self.step} of the epoch after {epochs}" if self.step else epochs
 
-    def restore(self, model: Any) -> None:
+    def restore(self, model: Any, process: int = 0, processes: int = 1) -> None:
         """Sets every variable of a compiled model with a built optimizer to what the checkpoint holds.
+
+        Args:
+            process: The number of this one among those that train, which has metrics of its own within an epoch.
+            processes: How many train.
 
         Raises:
             CnnkitError: if the checkpoint is not of this model and optimizer.
         """
-        variables = _variables(model, within_epoch=self.step > 0)
+        metrics = _named("metrics", model.metrics_variables) if self.step else {}
+        variables = {**_variables(model), **metrics}
         odd = sorted(self.arrays.keys() ^ variables.keys())
         if odd:
             raise self._of_another_model(f"{odd[0]} is only in one of them")
         for name, variable in variables.items():
             array, now = self.arrays[name], np.asarray(variable.numpy())
+            if name in metrics and array.ndim:
+                array = _own_part(array, process, processes)
             if array.shape != now.shape:
                 raise self._of_another_model(f"{name} has the shape {array.shape}, here {now.shape}")
             variable.assign(array if now.dtype.kind in _NATIVE_KINDS else array.view(now.dtype))
@@ -159,6 +169,16 @@ class Checkpoint:
             f"the checkpoint `{self.path}` is not of this model: {difference}",
             "Resume with the config and the versions that the run was made with.",
         )
+
+
+def _own_part(metrics: np.ndarray, process: int, processes: int) -> np.ndarray:
+    """What a process goes on with of what the metrics of several have counted, [processes, ...]."""
+    if len(metrics) == processes:
+        part: np.ndarray = metrics[process]
+        return part
+    # They were as many as they are no longer: all that was counted is the first one's.
+    total = metrics.sum(axis=0, dtype=metrics.dtype)
+    return total if process == 0 else np.zeros_like(total)
 
 
 def read_checkpoint(run: Run, parameters: int) -> Checkpoint | None:

@@ -45,6 +45,17 @@ def failed_write(error: OSError, run: Run, epochs: int) -> CnnkitError:
     return CnnkitError(found.message, next_step)
 
 
+def lost_worker(error: Any, run: Run) -> CnnkitError:
+    """What TensorFlow says when another process that trains along is gone."""
+    # A stack of graph nodes precedes the reason, and advice follows it.
+    reason = str(getattr(error, "message", error)).rpartition("aborted by: ")[2].strip().splitlines()[:2]
+    said = " ".join(line.strip() for line in reason) or "it did not answer"
+    return CnnkitError(
+        f"the training ended, because another worker is gone or failed: {said}",
+        f"Start all workers again, with: cnnkit train --resume {shlex.quote(str(run.path))}",
+    )
+
+
 def count_epochs(number: int) -> str:
     return f"{number} epoch{'s' * (number != 1)}"
 

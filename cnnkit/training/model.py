@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkit.format.shapes import Shape
-from cnnkit.layers.base import Seeds
+from cnnkit.layers.base import ALONE, Seeds, Sharing
 from cnnkit.layers.resolved import scopes
 from cnnkit.layers.stack import Step, head
 from cnnkit.layers.weight_paths import SEPARATOR
@@ -48,6 +48,7 @@ def build_model(
     steps: Sequence[Step],
     target: Target,
     constants: tuple[Sequence[float], Sequence[float]] | None,
+    sharing: Sharing = ALONE,
 ) -> Any:
     """An uncompiled `keras.Sequential` that takes raw images, 0..255, [batch, height, width, channels].
 
@@ -57,6 +58,7 @@ def build_model(
         steps: The layers of the config, see `LoadedConfig.steps`.
         target: What is to be learned of the images.
         constants: Mean and variance per channel for the normalisation in front; None for none.
+        sharing: What several devices need.
     """
     import keras
 
@@ -76,7 +78,7 @@ def build_model(
             )
         )
     labels = [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
-    for step, scope in zip(steps, scopes(steps, labels, seeds, policy, ending=True), strict=True):
+    for step, scope in zip(steps, scopes(steps, labels, seeds, policy, ending=True, sharing=sharing), strict=True):
         built.append(step.layer.build(scope))
     from cnnkit.layers.fused import postpone_activations
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cnnkit.errors import UsageError
+from cnnkit.format.document import dump
+from cnnkit.layers.base import Sharing
 from cnnkit.layers.stack import head as head_of
 from cnnkit.layers.weight_paths import meant
+from cnnkit.machine.devices import join_others
 from cnnkit.machine.tensorflow import request
 from cnnkit.network.footprint import Footprint, check_training, of_training
 from cnnkit.runs.inference import inference_batch_size
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data import DataSets
     from cnnkit.layers.stack import Step
+    from cnnkit.machine.devices import Devices
     from cnnkit.training.initial_weights import InitialWeights
     from cnnkit.training.loop import Loop, Position
 
@@ -47,6 +53,8 @@ def load_data(loaded: LoadedConfig) -> DataSets:
     config = loaded.config
     # Loading the data may load TensorFlow.
     request(config.training.onednn, config.training.threads)
+    digest = hashlib.sha256(dump(config.to_plain()).encode()).hexdigest()
+    join_others(config.training.strategy, {"digest of the config": digest[:12]})
     return data_module.load(config.data, config.seed, config.task, splits=("train", "validation"), info=loaded.info)
 
 
@@ -66,10 +74,11 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None, initial: Initial
     steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
     stack = loaded.steps
     chosen = choose_settings(config.training, stack, steps)
+    _check_shares(config, data.train.size, chosen.devices)
     config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
     config = resolved(config, chosen)
     if chosen.device == "CPU":
-        check_training(_footprint(config, data, config.steps_at_crops(stack, data.info.target.values)))
+        check_training(_footprint(config, data, config.steps_at_crops(stack, data.info.target.values), chosen.devices))
     measured = None
     if config.data.normalization == "standardize":
         with data_module.naming_corrupt_files(data.train, data.validation):
@@ -88,10 +97,24 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None, initial: Initial
     return Preparation(config, data, chosen, model, head, steps, data.info.target.all_names, plateau)
 
 
-def _footprint(config: RunConfig, data: DataSets, stack: Sequence[Step]) -> Footprint:
+def _check_shares(config: RunConfig, images: int, devices: Devices) -> None:
+    """Raises UsageError where a batch has no image for some replica."""
+    batch_size = config.data.batch_size
+    last = 0 if config.data.drop_remainder else images % batch_size
+    smallest = last or batch_size
+    if smallest < devices.replicas:
+        which = "an epoch's last batch has" if last else "`data.batch_size` is"
+        raise UsageError(
+            f"{which} {smallest}, but {devices.replicas} devices share each batch",
+            "Write `data.drop_remainder: true`, another `data.batch_size`, or train on fewer devices.",
+        )
+
+
+def _footprint(config: RunConfig, data: DataSets, stack: Sequence[Step], devices: Devices) -> Footprint:
     splits = [split for split in (data.train, data.validation) if split is not None and data.memory == "cache"]
     images = sum(split.size * math.prod(split.shape) for split in splits)
     batch = config.data.batch_size if data.train is None else min(config.data.batch_size, data.train.size)
+    batch = -(-batch * devices.local // devices.replicas)
     return of_training(stack, config.training, batch, images)
 
 
@@ -121,11 +144,21 @@ def compile_model(
     keras.utils.set_random_seed(config.seed)
     training = config.training
     head = head_of([step.layer for step in stack])
-    model = build_model(config, stack, target, constants)
-    initialize(model)
-    rate, plateau = make_rate(training, steps_per_epoch)
+    devices = chosen.devices
+    with devices.scope():
+        several = devices.replicas > 1
+        sharing = Sharing(draws=several, statistics=several and chosen.synchronize_batch_norm)
+        model = build_model(config, stack, target, constants, sharing)
+        initialize(model)
+        rate, plateau = make_rate(training, steps_per_epoch)
+        optimizer = make_optimizer(training, rate, model)
+    if devices.replicas > 1:
+        from cnnkit.training.replicas import add_up_gradients
+
+        add_up_gradients(optimizer)
+    # Outside of the scope: each process measures its own shares, and `Loop` adds them up.
     model.compile(
-        optimizer=make_optimizer(training, rate, model),
+        optimizer=optimizer,
         loss=config.task.make_loss(training, head, target),
         metrics=config.task.make_metrics(training, head, target, config.mixes_labels),
         jit_compile=chosen.jit_compile,
@@ -190,25 +223,29 @@ def training_batches(prepared: Preparation, position: Position, epochs: int | No
         drop_remainder=config.data.drop_remainder,
         transform=transform,
         finish=config.task.finish_batches(config.training, data.train, data.info.target),
+        devices=prepared.runtime.devices,
     )
 
 
 def validation_batches(prepared: Preparation) -> Any:
-    """The validation batches; None without validation images."""
+    """The validation batches that this process measures; None without validation images."""
     from cnnkit import data as data_module
 
     data = prepared.data
     if data.validation is None:
         return None
     batch_size = inference_batch_size(prepared.model, data.info.shape)
-    return data_module.evaluation_batches(data.validation, batch_size=batch_size)
+    devices = prepared.runtime.devices
+    return data_module.evaluation_batches(
+        data.validation, batch_size=batch_size, first=devices.rank, every=devices.workers
+    )
 
 
 def make_loop(
     prepared: Preparation,
     callbacks: Sequence[Any] = (),
     epochs: int | None = None,
-    ending: Callable[[], bool] = lambda: False,
+    ending: Callable[[], int] = lambda: 0,
 ) -> Loop:
     """The loop that trains a prepared network.
 
@@ -218,6 +255,11 @@ def make_loop(
         ending: As for `Loop`.
     """
     from cnnkit.training.loop import Loop
+    from cnnkit.training.replicas import step_on_replicas
+
+    devices, train_step = prepared.runtime.devices, prepared.model.train_step
+    if devices.replicas > 1:
+        train_step = step_on_replicas(train_step, devices, prepared.config.data.batch_size)
 
     def batches(position: Position) -> Any:
         return training_batches(prepared, position, None if epochs is None else epochs - position.epoch)
@@ -229,6 +271,8 @@ def make_loop(
         steps=prepared.steps_per_epoch,
         steps_per_execution=prepared.runtime.steps_per_execution,
         jit_compile=prepared.runtime.jit_compile,
+        train_step=train_step,
         callbacks=callbacks,
         ending=ending,
+        devices=devices,
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.format.base import NamedObject, StrictModel, describe, shorten, to_plain
@@ -48,10 +48,18 @@ def where(checkpoint: Checkpoint | None, epochs: int, steps: int) -> str:
     return f"after epoch {checkpoint.epochs} of {epochs}{within}"
 
 
-def with_settings_of(before: LoadedConfig, loaded: LoadedConfig) -> LoadedConfig:
-    """The config with what ran before in place of its `auto`, so that the figures go on as they would have."""
+def with_settings_of(before: LoadedConfig, loaded: LoadedConfig, but: Sequence[str] = ()) -> LoadedConfig:
+    """The config with what ran before in place of its `auto`, so that the figures go on as they would have.
+
+    Args:
+        but: Settings that stay `auto`.
+    """
     training = loaded.config.training
-    kept = {name: getattr(before.config.training, name) for name in SETTINGS if getattr(training, name) == "auto"}
+    kept = {
+        name: getattr(before.config.training, name)
+        for name in SETTINGS
+        if getattr(training, name) == "auto" and name not in but
+    }
     config = loaded.config.model_copy(update={"training": training.model_copy(update=kept)})
     return replace(loaded, config=config)
 
@@ -67,6 +75,39 @@ def check_own_beginning(run: Run) -> None:
         raise CnnkitError(
             f"the run `{run.path}` began with weights of the run {source}, and the checkpoint that held them is gone",
             f"Start again: cnnkit train {shlex.quote(str(run.config))} --init-from RUN",
+        )
+
+
+def without_strategy(loaded: LoadedConfig, overrides: Sequence[str]) -> LoadedConfig:
+    """The config with the strategy for whatever devices there are, unless an override names one."""
+    if any(text.startswith("training.strategy=") for text in overrides):
+        return loaded
+    training = loaded.config.training.model_copy(update={"strategy": "auto"})
+    return replace(loaded, config=loaded.config.model_copy(update={"training": training}))
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'s' * (number != 1)}"
+
+
+def check_same_workers(run: Run, here: int, what: Literal["workers", "replicas"] = "workers") -> None:
+    """A run goes on with as many workers as it was trained with: others change the last digits of its figures.
+
+    Args:
+        here: How many would go on.
+        what: Processes, or the devices of all of them.
+
+    Raises:
+        UsageError: if they are more or fewer here.
+    """
+    recorded = (run.read_environment().get("settings") or {}).get(what, 1)
+    if recorded != here:
+        name = "worker" if what == "workers" else "device"
+        launch = f"launch --workers {recorded} " if what == "workers" and recorded > 1 else ""
+        raise UsageError(
+            f"the run `{run.path}` was trained by {_count(recorded, name)}, and here {_count(here, name)} would go on",
+            f"Start as many: cnnkit {launch}train --resume {shlex.quote(str(run.path))}. Or add --allow-other-workers: "
+            "it goes on with other last digits than it would have had, and environment.json says so.",
         )
 
 

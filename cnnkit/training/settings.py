@@ -9,6 +9,7 @@ from typing import Any
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.layers.stack import Step
+from cnnkit.machine.devices import ONE_DEVICE, Devices, open_devices
 from cnnkit.machine.tensorflow import (
     ONEDNN,
     load_tensorflow,
@@ -26,7 +27,10 @@ STEPS_PER_EXECUTION = {"CPU": 8, "GPU": 32}
 
 
 #: Fields of the `training` section that say how to compute, not what.
-SETTINGS = ("jit", "steps_per_execution", "dtype_policy", "threads", "onednn")
+SETTINGS = ("strategy", "synchronize_batch_norm", "jit", "steps_per_execution", "dtype_policy", "threads", "onednn")
+
+#: Those that change nothing but how long a step takes, on the same devices.
+TIMED = SETTINGS[2:]
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Runtime:
         dtype_policy: Keras' dtype policy.
         threads: Threads that compute one operation together.
         onednn: Whether oneDNN computes.
+        devices: The devices that share each batch.
+        synchronize_batch_norm: Whether batch normalization takes the statistics of the whole batch, as one device does.
     """
 
     device: str
@@ -50,10 +56,14 @@ class Runtime:
     dtype_policy: str = "float32"
     threads: int = 1
     onednn: bool = True
+    devices: Devices = ONE_DEVICE
+    synchronize_batch_norm: bool = True
 
     def as_fields(self) -> dict[str, Any]:
         """The values of SETTINGS that stand for these settings."""
         return {
+            "strategy": self.devices.name,
+            "synchronize_batch_norm": on_or_off(self.synchronize_batch_norm),
             "jit": on_or_off(self.jit_compile),
             "steps_per_execution": self.steps_per_execution,
             "dtype_policy": self.dtype_policy,
@@ -71,6 +81,10 @@ class Runtime:
             "dtype_policy": self.dtype_policy,
             "threads": self.threads,
             "onednn": self.onednn,
+            "strategy": self.devices.name,
+            "workers": self.devices.workers,
+            "replicas": self.devices.replicas,
+            "synchronize_batch_norm": self.synchronize_batch_norm,
         }
 
     def as_text(self) -> str:
@@ -83,6 +97,10 @@ class Runtime:
         ]
         if self.device == "CPU":
             parts += [f"oneDNN {on_or_off(self.onednn)}", f"{self.threads} thread{'s' * (self.threads != 1)}"]
+        if self.devices.replicas > 1:
+            own = f" in {self.devices.workers} processes" if self.devices.workers > 1 else ""
+            normalization = " with synchronized batch normalization" if self.synchronize_batch_norm else ""
+            parts.insert(0, f"{self.devices.replicas} devices{own}{normalization}")
         return ", ".join(parts)
 
 
@@ -101,6 +119,8 @@ def choose_settings(training: TrainingConfig, stack: Sequence[Step], steps_per_e
     tensorflow = load_tensorflow()
     gpus = tensorflow.config.list_physical_devices("GPU")
     device = "GPU" if gpus else "CPU"
+    devices = open_devices(training.strategy)
+    several = devices.replicas > 1
     onednn, threads = onednn_in_use(), threads_in_use(tensorflow)
     _check_process(training, onednn, threads)
     dtype_policy: str = training.dtype_policy
@@ -109,7 +129,14 @@ def choose_settings(training: TrainingConfig, stack: Sequence[Step], steps_per_e
     needing = None if device == "GPU" else needing_xla(stack, dtype_policy, onednn)
     if training.jit == "off" and needing is not None:
         raise UsageError(f"training.jit is off, but {needing}", "Leave it at `auto`, which turns XLA on here.")
-    if training.jit != "auto":
+    if several and (training.jit == "on" or needing is not None):
+        raise UsageError(
+            f"{devices.replicas} devices train together without XLA, but {needing or 'training.jit is on'}",
+            "Leave `training.jit` at `auto`, or write `training.strategy: one_device`.",
+        )
+    if several:
+        jit_compile, reason = False, "several devices"
+    elif training.jit != "auto":
         jit_compile, reason = training.jit == "on", "training.jit"
     elif device == "GPU":
         jit_compile, reason = True, "XLA is faster on a GPU"
@@ -120,7 +147,8 @@ def choose_settings(training: TrainingConfig, stack: Sequence[Step], steps_per_e
     steps = training.steps_per_execution
     if steps == "auto":
         steps = max(1, min(STEPS_PER_EXECUTION[device], steps_per_epoch))
-    return Runtime(device, jit_compile, int(steps), reason, dtype_policy, threads, onednn)
+    synchronize = training.synchronize_batch_norm != "off"
+    return Runtime(device, jit_compile, int(steps), reason, dtype_policy, threads, onednn, devices, synchronize)
 
 
 def _policy_for(tensorflow: Any, gpus: Sequence[Any], scaled: bool) -> str:

@@ -36,9 +36,9 @@ class _State:
     on_ctrl_c: Any = None
 
 
-def requested() -> bool:
-    """Whether a signal has asked this process to end."""
-    return _State.received is not None
+def requested() -> int:
+    """The number of the signal that has asked this process to end; 0 for none."""
+    return _State.received or 0
 
 
 @contextlib.contextmanager

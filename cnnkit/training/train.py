@@ -6,34 +6,39 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cnnkit.config.provenance import as_texts, written
-from cnnkit.errors import CnnkitError, Interrupted, NonFiniteLoss
+from cnnkit.errors import CnnkitError, Interrupted
 from cnnkit.files import replacing, write_atomically
 from cnnkit.format.document import dump
+from cnnkit.machine.devices import is_follower, together, workers_here
 from cnnkit.machine.environment import describe_environment
 from cnnkit.network.summary import summarize
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import create_run, find_run
 from cnnkit.runs.interface import CONCLUDED, INITIAL_WEIGHTS, initial_weights
-from cnnkit.runs.progress import Reporter, StopRequested
+from cnnkit.runs.progress import Reporter
 from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.terminal.console import Console, format_duration
-from cnnkit.training.ending import after_stop, count_epochs, failed_write, interruption, non_finite, resume_hint
+from cnnkit.training.ending import after_stop, count_epochs, failed_write, resume_hint
+from cnnkit.training.fitting import fit, follow
 from cnnkit.training.model import first_kernel
-from cnnkit.training.preparation import Preparation, make_loop, prepare
+from cnnkit.training.preparation import Preparation, prepare
 from cnnkit.training.resuming import (
     Change,
     changes,
     check_own_beginning,
     check_same_config,
+    check_same_workers,
     last_epoch,
     where,
     with_settings_of,
+    without_strategy,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +46,7 @@ if TYPE_CHECKING:
     from cnnkit.config.run import RunConfig
     from cnnkit.training.checkpoint import Checkpoint
     from cnnkit.training.initial_weights import InitialWeights
-    from cnnkit.training.loop import Loop, Position
+    from cnnkit.training.settings import Runtime
     from cnnkit.training.tune import Tuning
 
 
@@ -88,6 +93,10 @@ def train(
     # TensorFlow takes seconds to load; say at once that the config is all right.
     console.line(f"config    {loaded.file}")
     prepared = prepare(loaded, initial=initial)
+    devices = prepared.runtime.devices
+    if not devices.is_chief:
+        # The chief makes the run.
+        return _follow(prepared, Run(Path(devices.broadcast(""))), loaded, opened)
     if tuning is not None and "jit" in tuning.tried:
         prepared.runtime = replace(prepared.runtime, reason="measured")
     run = create_run(loaded.name, run_dir)
@@ -102,6 +111,7 @@ def train(
         _describe(prepared, run, console, initial)
         if opened is not None:
             opened(run)
+        devices.broadcast(str(run.path.absolute()))
         return _train(prepared, run, console, reporter, loaded)
 
 
@@ -111,6 +121,8 @@ def resume(
     overrides: Sequence[str],
     console: Console,
     opened: Callable[[Run], None] | None = None,
+    *,
+    allow_other_workers: bool = False,
 ) -> TrainedRun:
     """Continues a run from its last checkpoint, with the config that it was made with.
 
@@ -119,15 +131,22 @@ def resume(
         config: A config file that must agree with the run's, or None.
         overrides: `--set` texts; those of `MAY_CHANGE` are taken.
         opened: As for `train`.
+        allow_other_workers: Whether the run may go on with another number of devices than it was trained with, which
+            changes the last digits of its figures.
 
     Raises:
         UsageError: if anything else differs, or nothing is left to do.
         CnnkitError: if another process trains the run.
     """
+    from cnnkit.runs.config import config_to_train
+
     run = find_run(path)
+    before = config_to_train(run)
+    if is_follower(before.config.training.strategy):
+        return _resume(run, before, config, overrides, console, opened, allow_other_workers)
     with run.training():
         run.remove_temporaries()
-        return _resume(run, config, overrides, console, opened)
+        return _resume(run, before, config, overrides, console, opened, allow_other_workers)
 
 
 def _opened(run: Run, loaded: LoadedConfig, prepared: Preparation) -> TrainedRun:
@@ -138,30 +157,58 @@ def _opened(run: Run, loaded: LoadedConfig, prepared: Preparation) -> TrainedRun
 
 def _concluded(trained: TrainedRun, prepared: Preparation) -> TrainedRun:
     """The run, in which is noted what its task has chosen for the trained network."""
-    concluded = prepared.config.task.conclude(trained, prepared.data.validation)
-    if concluded is not None:
+    devices = prepared.runtime.devices
+    with together(devices):
+        concluded = prepared.config.task.conclude(trained, prepared.data.validation)
+    if concluded is not None and devices.is_chief:
         trained.note(CONCLUDED, concluded)
+    # From here on, all workers read the same.
+    devices.wait()
     return trained
+
+
+def _follow(
+    prepared: Preparation,
+    run: Run,
+    loaded: LoadedConfig,
+    opened: Callable[[Run], None] | None,
+    checkpoint: Checkpoint | None = None,
+    until: int | None = None,
+) -> TrainedRun:
+    """Trains along with the chief, whose run it is."""
+    if opened is not None:
+        opened(run)
+    follow(prepared, run, checkpoint, until or prepared.config.training.epochs)
+    # What the chief writes is there: the training has ended for all.
+    prepared.runtime.devices.wait()
+    return _concluded(_opened(run, loaded, prepared), prepared)
 
 
 def _resume(
     run: Run,
+    before: LoadedConfig,
     config: str | None,
     overrides: Sequence[str],
     console: Console,
     opened: Callable[[Run], None] | None,
+    allow_other_workers: bool,
 ) -> TrainedRun:
     from cnnkit.config.dataset import DescribedImages
     from cnnkit.config.load import load_config
-    from cnnkit.runs.config import config_to_train
     from cnnkit.training.checkpoint import read_checkpoint
 
-    before = loaded = config_to_train(run)
+    loaded = before
     if config or overrides:
         described = DescribedImages(before.config.data, before.config.task, before.info)
         loaded = load_config(config or str(run.config), overrides, described=described)
-    loaded = with_settings_of(before, loaded)
-    check_same_config(before.config, loaded.config, run)
+    if allow_other_workers:
+        loaded = without_strategy(loaded, overrides)
+        check_same_config(without_strategy(before, ()).config, without_strategy(loaded, ()).config, run)
+    else:
+        check_same_workers(run, workers_here(loaded.config.training.strategy))
+    loaded = with_settings_of(before, loaded, but=("strategy",) if allow_other_workers else ())
+    if not allow_other_workers:
+        check_same_config(before.config, loaded.config, run)
     checkpoint = read_checkpoint(run, summarize(loaded).parameters)
     if checkpoint is None:
         check_own_beginning(run)
@@ -169,8 +216,14 @@ def _resume(
     prepared = prepare(loaded)
     open_run(run).check_data(prepared.data.fingerprint)
     done = checkpoint.epochs if checkpoint else 0
+    devices = prepared.runtime.devices
+    if not allow_other_workers:
+        check_same_workers(run, devices.replicas, what="replicas")
+    if not devices.is_chief:
+        devices.broadcast("")
+        return _follow(prepared, run, loaded, opened, checkpoint, until)
     changed = changes(before.config, prepared.config)
-    environment = _record_resume(run, done, loaded, changed)
+    environment = _record_resume(run, done, loaded, changed, prepared.runtime)
     if changed:
         write_atomically(run.config, _config_text(prepared.config, environment))
     console.log = run.log
@@ -188,10 +241,13 @@ def _resume(
             console.line(f"note: the schedule is now that of a run of {epochs} epochs")
         if opened is not None:
             opened(run)
+        devices.broadcast(str(run.path.absolute()))
         return _train(prepared, run, console, reporter, loaded, checkpoint, until)
 
 
-def _record_resume(run: Run, epoch: int, loaded: LoadedConfig, changed: Sequence[Change]) -> dict[str, Any]:
+def _record_resume(
+    run: Run, epoch: int, loaded: LoadedConfig, changed: Sequence[Change], runtime: Runtime
+) -> dict[str, Any]:
     """Notes in environment.json that the run is gone on with; returns what that holds."""
     environment = run.read_environment()
     # It was chosen for a network that is about to learn more.
@@ -199,6 +255,10 @@ def _record_resume(run: Run, epoch: int, loaded: LoadedConfig, changed: Sequence
     resumed = {"after_epoch": epoch, **describe_environment()}
     if changed:
         resumed["changed"] = {change.path: [change.before, change.now] for change in changed}
+    settings = environment.get("settings") or {}
+    if settings.get("replicas", 1) != runtime.devices.replicas:
+        resumed["replicas"] = [settings.get("replicas", 1), runtime.devices.replicas]
+        environment["settings"] = {**settings, **runtime.as_json()}
     environment.setdefault("resumed", []).append(resumed)
     if "written" in environment:
         given = {path: place for path, place in written(loaded.tree).items() if place.override is not None}
@@ -251,7 +311,7 @@ def _train(
     """
     # However training ends, the curves show what it did.
     try:
-        keeper = _fit(prepared, run, console, reporter, checkpoint, until or prepared.config.training.epochs)
+        keeper = fit(prepared, run, console, reporter, checkpoint, until or prepared.config.training.epochs)
         reporter.end_training()
     except BaseException:
         # The reason why it ended is the one to be told.
@@ -272,6 +332,7 @@ def _train(
     except CnnkitError as error:
         # An earlier process wrote what it is drawn from, and that is damaged; the training is not.
         console.line(f"note: the filters are not drawn: {error.message}")
+    prepared.runtime.devices.wait()
     concluded = _concluded(_opened(run, loaded, prepared), prepared)
     reporter.end("stopped" if reporter.stopped else "finished", stopped if reporter.stopped else trained)
     return concluded
@@ -357,107 +418,6 @@ def _describe(prepared: Preparation, run: Run, console: Console, initial: Initia
         for note in initial.notes:
             console.line(f"note: {note}")
     console.line(f"settings  {prepared.runtime.as_text()}")
-
-
-def _fit(
-    prepared: Preparation,
-    run: Run,
-    console: Console,
-    reporter: Reporter,
-    checkpoint: Checkpoint | None,
-    epochs: int,
-) -> Any:
-    """The training loop, up to a request to stop if one comes; returns the callback that kept the rows."""
-    import keras
-
-    from cnnkit.training import callbacks, signals
-    from cnnkit.training.live_files import LiveFiles, snapshots_of
-    from cnnkit.training.loop import Position
-    from cnnkit.training.schedules import EpochRate
-
-    config, data = prepared.config, prepared.data
-    clock = callbacks.EpochClock()
-    averaged = callbacks.AveragedWeights() if config.training.optimizer.use_ema else None
-    stateful: dict[str, Any] = {}
-    if prepared.plateau is not None:
-        stateful["plateau"] = prepared.plateau
-    if config.training.early_stopping is not None:
-        stateful["early_stopping"] = keras.callbacks.EarlyStopping(**config.training.early_stopping.to_plain())
-    stateful["rate"] = EpochRate()
-    assert data.train is not None
-    batch_size, minutes = config.data.batch_size, config.training.checkpoint_minutes
-    keeper = callbacks.Keeper(
-        run,
-        console,
-        clock,
-        averaged,
-        stateful,
-        columns=config.task.columns,
-        epochs=config.training.epochs,
-        images=min(data.train.size, prepared.steps_per_epoch * batch_size),
-        monitor=Monitor.of_config(config.training, config.task),
-        checkpoint=checkpoint,
-        checkpoint_seconds=None if minutes is None else 60.0 * minutes,
-        image_shape=data.info.shape,
-    )
-    progress = callbacks.Progress(
-        console,
-        reporter,
-        config.task.columns,
-        epochs=config.training.epochs,
-        steps=prepared.steps_per_epoch,
-        batch_size=batch_size,
-    )
-    live = LiveFiles(
-        reporter, keeper, snapshots_of(prepared, run, reporter, averaged, is_resumed=checkpoint is not None)
-    )
-    in_order = [clock, progress, averaged, *stateful.values(), _tensorboard(config, run), keeper, live]
-    start = Position(checkpoint.epochs, checkpoint.step) if checkpoint else Position()
-    with signals.waiting() as begin_waiting:
-        # The first execution is traced, and nothing is lost with it.
-        stepped = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: begin_waiting())
-        heard = [callback for callback in (*in_order, stepped) if callback is not None]
-        loop = make_loop(prepared, heard, epochs, signals.requested)
-        _run(loop, prepared, run, keeper, start, epochs)
-    return keeper
-
-
-def _run(loop: Loop, prepared: Preparation, run: Run, keeper: Any, start: Position, epochs: int) -> None:
-    """Runs the loop, and turns what ends it early into what the user is told."""
-    import tensorflow as tf
-
-    from cnnkit.data import naming_corrupt_files
-    from cnnkit.training.loop import Ended
-
-    config, data = prepared.config, prepared.data
-    try:
-        with naming_corrupt_files(data.train, data.validation):
-            try:
-                loop.run(epochs, start)
-            except Ended:
-                # Between two looks at the loss, a weight may have become infinite: the checkpoint before is better.
-                keeper.check_variables()
-                keeper.keep(loop.position.epoch, loop.position.step)
-                raise interruption(keeper, run) from None
-    except StopRequested:
-        keeper.console.end_epoch()
-    except KeyboardInterrupt:
-        raise interruption(keeper, run) from None
-    except NonFiniteLoss as error:
-        raise non_finite(error, keeper, run) from None
-    except (MemoryError, tf.errors.ResourceExhaustedError):
-        raise CnnkitError(
-            f"training in batches of {config.data.batch_size} does not fit in memory",
-            f"Lower `data.batch_size`, or make the network smaller. Kept in {run.path}: {keeper.kept} epochs.",
-        ) from None
-
-
-def _tensorboard(config: RunConfig, run: Run) -> Any:
-    if not config.training.tensorboard:
-        return None
-    from cnnkit.training.event_files import EventFiles
-
-    return EventFiles(run.tensorboard)
 
 
 def _write_curves(run: Run, config: RunConfig) -> None:

@@ -24,7 +24,7 @@ from cnnkit.format.files import STDIN
 from cnnkit.machine import processor
 from cnnkit.machine.tensorflow import ONEDNN, THREADS, environment_of_user, on_or_off, onednn_helps, set_by_user
 from cnnkit.terminal.console import Console, format_duration
-from cnnkit.training.settings import SETTINGS, choose_settings
+from cnnkit.training.settings import TIMED, choose_settings
 
 if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
@@ -46,7 +46,7 @@ class Measurement:
     """One setting, and how fast it was.
 
     Attributes:
-        settings: The values of SETTINGS.
+        settings: The values of `settings.SETTINGS`.
         seconds_per_step: Of the fastest repeat; None where it failed.
         start_seconds: What the first execution took beyond its steps: tracing and compiling.
         error: Why it failed.
@@ -158,7 +158,7 @@ def tune(loaded: LoadedConfig, overrides: Sequence[str], console: Console) -> tu
     if not tried:
         raise UsageError(
             "--tune has nothing to choose: the config, or an environment variable, sets them all",
-            f"Set one of these to auto: {', '.join(f'training.{name}' for name in SETTINGS)}",
+            f"Set one of these to auto: {', '.join(f'training.{name}' for name in TIMED)}",
         )
     begin = time.perf_counter()
     console.line("tuning    times the settings on this network and data; it takes a minute or two")
@@ -187,7 +187,7 @@ def _open_fields(training: TrainingConfig) -> list[str]:
         "onednn": set_by_user(ONEDNN) or not onednn_helps(),
         "threads": set_by_user(THREADS) or processor.usable_cores() == 1,
     }
-    return [name for name in SETTINGS if getattr(training, name) == "auto" and not decided.get(name)]
+    return [name for name in TIMED if getattr(training, name) == "auto" and not decided.get(name)]
 
 
 def _process_candidates(training: TrainingConfig, settings: dict[str, Any]) -> Iterable[tuple[str, Any]]:

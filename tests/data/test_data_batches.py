@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnkit.augmentation.geometry import RandomTranslation
+from cnnkit.augmentation.mixing import MixUp
+from cnnkit.augmentation.pipeline import Pipeline
 from cnnkit.config.data import DataConfig
 from cnnkit.data import (
     Split,
@@ -20,6 +23,7 @@ from cnnkit.data import (
     training_batches,
 )
 from cnnkit.errors import CnnkitError
+from cnnkit.machine.devices import Devices
 
 
 def numbered(count: int) -> Split:
@@ -169,3 +173,35 @@ def test_a_batch_is_read_with_its_targets() -> None:
     batch = split.read_batch([7, 2])
     np.testing.assert_array_equal(batch["images"], split.read([7, 2]))
     np.testing.assert_array_equal(batch["labels"], np.eye(3)[split.labels[[7, 2]]])
+
+
+@pytest.mark.parametrize(("workers", "local"), [(1, 2), (3, 1), (2, 2)])
+def test_the_shares_of_a_batch_are_the_batch(workers: int, local: int) -> None:
+    """Whatever begins in the middle, and with images that are mixed across shares."""
+    split = numbered(10)
+    augmentations = [RandomTranslation.model_validate({"height_factor": 0.2, "width_factor": 0.2}), MixUp()]
+    how: dict[str, Any] = {"batch_size": 4, "seed": 0, "epoch": 1, "step": 1, "epochs": 2}
+    how["transform"] = Pipeline(augmentations, seed=0)
+    whole = [(np.asarray(images), np.asarray(labels)) for images, labels in training_batches(split, **how)]
+    everybody = [
+        training_batches(split, devices=Devices("multi_worker", None, local, workers, rank), **how)
+        for rank in range(workers)
+    ]
+    for (images, labels), *shares in zip(whole, *everybody, strict=True):
+        parts = [part for own in shares for part in own]
+        places = [tuple(int(number) for number in place) for _, place in parts]
+        sizes = [len(element[0]) for element, _ in parts]
+        assert places == [(sum(sizes[:index]), len(images)) for index in range(len(parts))]
+        np.testing.assert_array_equal(np.concatenate([element[0] for element, _ in parts]), images)
+        np.testing.assert_array_equal(np.concatenate([element[1] for element, _ in parts]), labels)
+
+
+def test_validation_batches_are_dealt_out_whole() -> None:
+    """Each is that of one device, and none is left out."""
+    split = numbered(10)
+    whole = [np.asarray(images) for images, _ in evaluation_batches(split, batch_size=3)]
+    for worker in range(3):
+        own = evaluation_batches(split, batch_size=3, first=worker, every=3)
+        assert int(own.cardinality()) == len(whole[worker::3])
+        for (images, _), expected in zip(own, whole[worker::3], strict=True):
+            np.testing.assert_array_equal(images, expected)

@@ -12,6 +12,7 @@ from cnnkit.runs.directory import Run, damaged
 from cnnkit.runs.heads import pixel_probabilities
 from cnnkit.runs.inference import inference_batch_size
 from cnnkit.runs.json_forms import REQUIRED, Form
+from cnnkit.runs.outputs import shared_batches
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.task import Evaluation
 from cnnkit.tasks.segmentation.metrics import confusion_of, iou_of, segmentation_metrics
@@ -39,7 +40,7 @@ EVALUATION: Form = {
 
 def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -> Evaluation:
     """See `Task.evaluate`: one confusion matrix of all images, of a run or of several runs' mean probabilities."""
-    from cnnkit import data as data_module
+    from cnnkit.data import naming_corrupt_files
 
     first = members[0]
     target = first.loaded.info.target
@@ -49,11 +50,16 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
     batch_size = min(inference_batch_size(trained.model) for trained in members)
     losses = _LossOf(first) if len(members) == 1 else None
     matrices = []
-    with data_module.naming_corrupt_files(images):
-        for batch, masks in data_module.evaluation_batches(images, batch_size=batch_size):
-            outputs = [network(batch) for network in networks]
+
+    def answers(batch: Any) -> list[Any]:
+        return [network(batch) for network in networks]
+
+    with naming_corrupt_files(images):
+        for outputs, masks in shared_batches(
+            lambda batch: [network(batch) for network in networks], images, batch_size
+        ):
             each = [pixel_probabilities(output, head) for output, head in zip(outputs, heads, strict=True)]
-            truth = masks.numpy()[..., 0]
+            truth = np.asarray(masks)[..., 0]
             # Of each member where there are several, and of their average at last.
             guesses = [probabilities.argmax(axis=-1) for probabilities in (each if len(each) > 1 else [])]
             guesses.append((sum(each) / len(each)).argmax(axis=-1))
