@@ -116,8 +116,8 @@ def test_so_it_does_where_pixels_are_added_up_that_are_no_whole_numbers() -> Non
 @pytest.mark.long
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_so_it_does_in_shares_of_any_size(name: str) -> None:
-    for count in (8, 7, 41):
-        check([example(name)], [*parts(count, 2), *parts(count, 3), [count // 2], []], count=count)
+    for count in (7,) if name in SLOW else (7, 8, 41):
+        check([example(name)], [*parts(count, 2), parts(count, 3)[1], [count // 2], []], count=count)
 
 
 @pytest.mark.parametrize("name", ["RandomCrop", "CutMix"])
@@ -141,8 +141,7 @@ def test_so_it_does_where_images_are_mixed_twice() -> None:
 
 @pytest.mark.long
 def test_so_it_does_in_a_chain_of_everything() -> None:
-    check([*CHAIN], [*parts(COUNT, 2), *parts(COUNT, 3), [4], []])
-    check([*CHAIN, *CHAIN], [parts(7, 3)[2]], count=7)
+    check([*CHAIN], [parts(COUNT, 2)[1], parts(COUNT, 3)[1], [4], []])
 
 
 def test_images_that_are_not_mixed_in_need_not_be_there() -> None:
