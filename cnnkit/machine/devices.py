@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -32,9 +34,6 @@ Strategy = Literal["auto", "one_device", "mirrored", "multi_worker"]
 
 #: Bytes of a text that the chief tells the others.
 _LONGEST_TEXT = 4096
-
-#: Seconds between two looks at the other workers, and until one that does not answer is given up.
-_SECONDS_BETWEEN_LOOKS, _SECONDS_TO_ANSWER, _TRIES = 4, 5, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,16 +263,21 @@ def _mirrored(required: bool) -> Devices:
     return Devices("mirrored", tf.distribute.MirroredStrategy(names), local=len(names))
 
 
+@contextlib.contextmanager
+def _keeping_sigterm() -> Iterator[None]:
+    """TensorFlow's notifier of preemptions takes SIGTERM for itself; Python's handler would hear of none any more."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
 def _join(cluster: Cluster, facts: Mapping[str, str]) -> Devices:
     if _Process.several is not None:
         return _Process.several
     tf = load_tensorflow()
-    from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
-
-    # There is no public way to have a dead worker noticed sooner than after minutes.
-    CollectiveAllReduceExtended._check_health_interval = _SECONDS_BETWEEN_LOOKS
-    CollectiveAllReduceExtended._check_health_timeout = _SECONDS_TO_ANSWER
-    CollectiveAllReduceExtended._check_health_retry_limit = _TRIES
     experimental = tf.distribute.experimental
     gpus = tf.config.list_physical_devices("GPU")
     # With AUTO, two equal runs came to differ (https://github.com/tensorflow/tensorflow/issues/120987).
@@ -290,9 +294,11 @@ def _join(cluster: Cluster, facts: Mapping[str, str]) -> Devices:
     versions = {"version of cnnkit": __version__, "version of TensorFlow": tf.__version__}
     meet(addresses, cluster.rank, {**versions, **facts}, log.warning)
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(
-            cluster_resolver=resolver, communication_options=experimental.CommunicationOptions(implementation=kind)
-        )
+        # Its coordination service makes collectives fail within 15 s when a worker is gone or does not answer.
+        with _keeping_sigterm():
+            strategy = tf.distribute.MultiWorkerMirroredStrategy(
+                cluster_resolver=resolver, communication_options=experimental.CommunicationOptions(implementation=kind)
+            )
     except RuntimeError as error:
         raise CnnkitError(
             f"TensorFlow runs in this process already, and cannot join other workers any more: {error}",

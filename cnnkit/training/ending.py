@@ -52,7 +52,7 @@ def lost_worker(error: Any, run: Run) -> CnnkitError:
     said = " ".join(line.strip() for line in reason) or "it did not answer"
     return CnnkitError(
         f"the training ended, because another worker is gone or failed: {said}",
-        f"Start all workers again, with: cnnkit train --resume {shlex.quote(str(run.path))}",
+        f"Start all workers again. {resume_hint(run)}",
     )
 
 
