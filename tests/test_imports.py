@@ -283,6 +283,7 @@ MAY_IMPORT_KERAS = {
     "tasks/multilabel/keras_objects.py",
     "tasks/regression/keras_objects.py",
     "tasks/segmentation/keras_objects.py",
+    "tasks/segmentation/shared_loss.py",
     "training/callbacks.py",
     "training/loop.py",
     "training/event_files.py",

@@ -11,8 +11,6 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from cnnkit.machine.shares import as_mean, current, sum_of_replicas, whole_batch
-
 if TYPE_CHECKING:
     from cnnkit.config.objectives.losses import Loss
     from cnnkit.config.target import Target
@@ -64,15 +62,13 @@ class MaskLoss(keras.losses.Loss):
                 total += weight * self._over_regions(loss, one_hot, y_pred, counts)
             else:
                 # A batch may have no pixel that counts.
-                number = ops.maximum(sum_of_replicas(ops.sum(counts)), 1.0)
+                number = ops.maximum(ops.sum(counts), 1.0)
                 total += weight * ops.sum(loss.call(one_hot, y_pred) * weights) / number
-        return as_mean(total)
+        return total
 
     def _over_regions(self, loss: Any, one_hot: Any, y_pred: Any, counts: Any) -> Any:
-        one_hot, y_pred, counts = (whole_batch(values) for values in (one_hot, y_pred, counts))
         values = [loss.call(one_hot[..., index] * counts, y_pred[..., index] * counts) for index in range(self.classes)]
-        share = current()
-        return ops.mean(ops.stack(values)) / (1 if share is None else share.replicas)
+        return ops.mean(ops.stack(values))
 
 
 class MaskIoU(keras.metrics.MeanIoU):

@@ -26,8 +26,9 @@ def configured_loss(training: TrainingConfig) -> Loss:
 def make_loss(training: TrainingConfig, head: str, target: Target) -> Any:
     """The Keras loss of masks; for `head` see `Task.make_model`."""
     from cnnkit.tasks.segmentation.keras_objects import mask_loss
+    from cnnkit.tasks.segmentation.shared_loss import SharedMaskLoss
 
-    return mask_loss(configured_loss(training), head == "logits", target)
+    return SharedMaskLoss(mask_loss(configured_loss(training), head == "logits", target))
 
 
 def make_metrics(target: Target) -> list[Any]:
