@@ -58,9 +58,10 @@ def sums(numbers: Sequence[int], repeats: int) -> list[list[float]]:
         @tf.function(autograph=False)
         def add_up(values: Any) -> Any:
             def of_replica() -> Any:
-                return tf.distribute.get_replica_context().all_reduce("SUM", values)
+                # TensorFlow adds up what a replica has computed.
+                return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(values))
 
-            return devices.strategy.run(of_replica)
+            return devices.strategy.experimental_local_results(devices.strategy.run(of_replica))[0]
 
         values = tf.ones([count])
         times = []
