@@ -15,9 +15,8 @@ import tensorflow as tf
 
 from cnnkit.augmentation.keras_layers import SeedStream, drive
 from cnnkit.augmentation.rows import Rows
+from cnnkit.machine.shares import PHILOX, VALUES_PER_BLOCK, philox_from
 
-#: Normal numbers that Philox, which TensorFlow draws with on a CPU, makes of each value of its counter.
-_NUMBERS_PER_COUNT = 4
 #: Numbers that a processor computes at a time at most, or a multiple of them.
 _VECTOR = 16
 
@@ -120,16 +119,16 @@ class _Draws:
         if rows is None:
             return keras.random.normal(shape, dtype=dtype, seed=seed)
         count = math.prod(shape[1:])
-        key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed.next())
+        image_seed = seed.next()
 
         def noise(place: Any) -> Any:
             """What fills the image's place in the noise of the whole batch."""
-            counts, rest = place * count // _NUMBERS_PER_COUNT, place * count % _NUMBERS_PER_COUNT
+            key, counter, rest = philox_from(image_seed, place * count)
             numbers = tf.raw_ops.StatelessRandomNormalV2(
-                shape=(count + _NUMBERS_PER_COUNT - 1,),
+                shape=(count + VALUES_PER_BLOCK - 1,),
                 key=key,
-                counter=counter + tf.cast(tf.stack([counts, 0]), tf.uint64),
-                alg=tf.random.Algorithm.PHILOX.value,
+                counter=counter,
+                alg=PHILOX,
                 dtype=dtype,
             )
             return tf.reshape(numbers[rest : rest + count], shape[1:])

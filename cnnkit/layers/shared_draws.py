@@ -18,11 +18,6 @@ import tensorflow as tf
 
 from cnnkit.machine import shares
 
-#: Philox makes four values of 32 bits or less at a time (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2,
-#: 3").
-_PER_BLOCK = 4
-_PHILOX = 1
-
 
 def draw(kernel: Callable[..., Any], shape: Any, dtype: Any, seed: Any) -> Any:
     """The current share's rows of what TensorFlow would draw for the whole batch, without drawing the others.
@@ -37,12 +32,9 @@ def draw(kernel: Callable[..., Any], shape: Any, dtype: Any, seed: Any) -> Any:
     shape = tf.cast(shape, tf.int64)
     row = tf.reduce_prod(shape[1:])
     before = tf.cast(0 if share is None else share.first, tf.int64) * row
-    beyond = before % _PER_BLOCK
-    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
-    low = counter[0] + tf.cast(before // _PER_BLOCK, tf.uint64)
-    high = counter[1] + tf.cast(low < counter[0], tf.uint64)
+    key, counter, beyond = shares.philox_from(seed, before)
     values = kernel(
-        shape=[beyond + shape[0] * row], key=key, counter=tf.stack([low, high]), alg=_PHILOX, dtype=tf.as_dtype(dtype)
+        shape=[beyond + shape[0] * row], key=key, counter=counter, alg=shares.PHILOX, dtype=tf.as_dtype(dtype)
     )
     return tf.reshape(values[beyond:], shape)
 

@@ -96,3 +96,28 @@ def as_mean(part: Any) -> Any:
     import tensorflow as tf
 
     return part * tf.cast(share.whole, part.dtype) / tf.cast(share.replicas * share.size, part.dtype)
+
+
+#: Philox, with which TensorFlow draws on processors and GPUs, makes four values of 32 bits or less at a time (Salmon et
+#: al. 2011, "Parallel random numbers: as easy as 1, 2, 3").
+PHILOX = 1
+VALUES_PER_BLOCK = 4
+
+
+def philox_from(seed: Any, before: Any) -> tuple[Any, Any, Any]:
+    """Where TensorFlow's stateless draws of a seed go on after so many values, so that those are not drawn.
+
+    Args:
+        seed: int32 [2].
+        before: The values that are left out, an int64 scalar.
+
+    Returns:
+        Key and counter for `tf.raw_ops.StatelessRandomUniformV2` and its like, and how many values of the first block
+        are still to be left out.
+    """
+    import tensorflow as tf
+
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    low = counter[0] + tf.cast(before // VALUES_PER_BLOCK, tf.uint64)
+    high = counter[1] + tf.cast(low < counter[0], tf.uint64)
+    return key, tf.stack([low, high]), before % VALUES_PER_BLOCK
