@@ -30,7 +30,8 @@ LARGE = (
     *("imagenet_vgg16", "cifar10_densenet", "cifar10_densenet_small", "cifar10_googlenet", "cifar10_googlenet_small"),
     *("cifar10_resnet18", "cifar10_resnet18_small", "cifar10_vgg", "cifar10_maxout", "cifar10_allconv"),
     *("cifar10_alexnet", "cifar10_convnetjs", "cifar10_best"),
-    "unet_camvid",
+    *("cifar10_resnet20", "cifar10_vgg_small", "cifar10_allconv_small", "cifar10_maxout_small"),
+    *("unet_camvid", "unet_pet", "fcn_camvid"),
 )
 
 

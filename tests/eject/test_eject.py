@@ -324,6 +324,7 @@ def test_real_images_are_learned_the_same(
     assert losses(eject(loaded), tmp_path, monkeypatch) == pytest.approx(expected, rel=5e-4)
 
 
+@pytest.mark.long
 def test_a_script_runs_by_itself(tmp_path: Path) -> None:
     """As a user runs it: in a process where cnnkit cannot be imported."""
     done = CliRunner().invoke(cli, ["eject", "--set", "training.epochs=1", "-o", "-", str(shipped.find("digits"))])

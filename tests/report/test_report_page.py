@@ -33,7 +33,9 @@ def files(resumed_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
-@pytest.mark.parametrize("name", ["run", "many", "comparison"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("run", marks=pytest.mark.long), pytest.param("many", marks=pytest.mark.long), "comparison"]
+)
 def test_a_report_can_be_read(page_at: PageAt, files: dict[str, Path], name: str, width: int, scheme: str) -> None:
     page = page_at(files[name].as_uri(), width, color_scheme=scheme, offline=True)
     for fold in page.query_selector_all("details"):

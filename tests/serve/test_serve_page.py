@@ -90,6 +90,7 @@ def draw(page: Any, digit: str, scale: float = 1.0, corner: tuple[float, float] 
     return [answer_of(page, lambda points=points: stroke(page, points)) for points in placed][-1]
 
 
+@pytest.mark.long
 def test_drawn_digits(page_at: PageAt, address: str) -> None:
     page = page_at(address)
     page.locator("#pad").scroll_into_view_if_needed()

@@ -160,11 +160,11 @@ def test_several_steps_between_two_returns_to_python_are_the_same_steps() -> Non
     ("name", "after"),
     [
         ("SGD", 1),
-        ("Adam with an average", STEPS - 1),
+        pytest.param("Adam with an average", STEPS - 1, marks=pytest.mark.long),
         ("loss scaling", STEPS),
-        ("accumulation", STEPS + 1),
-        ("Adam with an average", STEPS + 3),
-        ("accumulation", 2 * STEPS + 2),
+        pytest.param("accumulation", STEPS + 1, marks=pytest.mark.long),
+        pytest.param("Adam with an average", STEPS + 3, marks=pytest.mark.long),
+        pytest.param("accumulation", 2 * STEPS + 2, marks=pytest.mark.long),
     ],
 )
 def test_it_ends_after_any_step_and_goes_on_to_the_same_end(name: str, after: int) -> None:

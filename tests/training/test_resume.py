@@ -92,6 +92,7 @@ def test_a_run_killed_within_an_epoch_goes_on_at_its_step(
     assert_same(run, small_run)
 
 
+@pytest.mark.long
 def test_a_run_killed_again_and_again_comes_to_the_same_end(
     small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
