@@ -7,6 +7,7 @@ import csv
 import errno
 import io
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -205,3 +206,37 @@ def open_stream(path: Path, most_bytes: int) -> BinaryIO:
         stream.close()
         raise OSError(errno.EFBIG, f"it is larger than {most_bytes:,} bytes", str(path))
     return stream
+
+
+@contextlib.contextmanager
+def working_folder(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent` for files that are moved to their places when all are made, see `move_into_place`.
+
+    It is gone when the block ends, with whatever is still in it.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=TEMPORARY))
+    except OSError as error:
+        # The user knows nothing of the temporary name.
+        raise _named(error, parent) from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def move_into_place(made: Path, target: Path) -> None:
+    """Gives a file or folder of a `working_folder` its name beside that folder, whatever had the name before.
+
+    What is in it reaches the disk first.
+    """
+    for path in [*made.rglob("*"), made] if made.is_dir() else [made]:
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~_umask())
+        if path.is_file() or sys.platform != "win32":
+            _to_disk(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    if target.is_dir() and not target.is_symlink():
+        # No folder takes the place of another that holds something.
+        os.replace(target, made.with_name(f"{made.name}-before"))
+    os.replace(made, target)
+    if sys.platform != "win32":
+        _to_disk(target.parent, os.O_RDONLY)

@@ -40,6 +40,7 @@ ROOMS = (
     "live",
     "serve",
     "eject",
+    "export",
     "launch",
     "cli",
 )
@@ -177,7 +178,7 @@ def test_only_tasks_know_of_tasks_by_name(file: Path) -> None:
 def test_help_of_every_command_loads_nothing_heavy(tmp_path: Path) -> None:
     commands = all_commands()
     # The names that the README and the design promise.
-    names = "train launch eval predict inspect diff eject runs show report serve watch new data schema doctor"
+    names = "train launch eval predict inspect diff eject export runs show report serve watch new data schema doctor"
     for name in names.split():
         assert [name] in commands
     results = run_commands([[*command, "--help"] for command in commands], tmp_path, (*HEAVY, "numpy", "yaml"))

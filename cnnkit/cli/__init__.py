@@ -17,6 +17,7 @@ import click
 from cnnkit import __version__
 from cnnkit.cli.datasets import data
 from cnnkit.cli.examples import add_examples
+from cnnkit.cli.exporting import export
 from cnnkit.cli.launching import launch
 from cnnkit.cli.measuring import evaluate, predict, runs
 from cnnkit.cli.networks import diff, eject, inspect
@@ -48,6 +49,7 @@ for _command in (
     inspect,
     diff,
     eject,
+    export,
     show,
     report,
     serve,

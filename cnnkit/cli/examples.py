@@ -16,6 +16,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "inspect": ("cnnkit inspect digits.yaml --lint", "cat digits.yaml | cnnkit inspect -"),
     "diff": ("cnnkit diff digits.yaml mine.yaml", "cnnkit diff digits-1 digits-2"),
     "eject": ("cnnkit eject digits.yaml -o digits.py", "cnnkit eject digits-1 -o -"),
+    "export": ("cnnkit export digits-1 --format onnx", "cnnkit export digits-1 --format litert -o phone/model.tflite"),
     "show": ("cnnkit show curves digits-1 digits-2", "cnnkit show gradcam digits-1 photo.jpg"),
     "show filters": ("cnnkit show filters digits-1", "cnnkit show filters digits-1 --layer 3.Conv2D"),
     "show features": ("cnnkit show features digits-1 photo.jpg", "cnnkit show features digits-1 0 -o maps.png"),

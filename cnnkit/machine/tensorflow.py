@@ -156,7 +156,7 @@ def load_tensorflow() -> Any:
     if not _Process.loaded and "tensorflow" not in sys.modules and os.environ.get(ONEDNN) in ("0", "1"):
         _Process.onednn_when_loaded = os.environ[ONEDNN] == "1"
     _Process.loaded = True
-    with _standard_error_on_failure(), _not_importable(UNUSED_BY_KERAS):
+    with standard_error_on_failure(), _not_importable(UNUSED_BY_KERAS):
         import tensorflow
     tensorflow.get_logger().setLevel("ERROR")
     import absl.logging
@@ -212,7 +212,7 @@ def _not_importable(packages: Sequence[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _standard_error_on_failure() -> Iterator[None]:
+def standard_error_on_failure() -> Iterator[None]:
     """Holds back what native code writes to standard error, and shows it if the block fails.
 
     TensorFlow 2.21 greets on standard error while it loads, whatever TF_CPP_MIN_LOG_LEVEL says.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import ipaddress
 import os
 import socket
 from collections.abc import Sequence
 
-from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.errors import UsageError
+from cnnkit.machine import packages
 
 LOOPBACK = "127.0.0.1"
 
@@ -23,11 +23,7 @@ def check_packages() -> None:
     Raises:
         CnnkitError: if it is not.
     """
-    for package in PACKAGES:
-        if importlib.util.find_spec(package) is None:
-            raise CnnkitError(
-                f"the page needs the package {package}, which is not installed", 'pip install "cnnkit[serve]"'
-            )
+    packages.check_packages(PACKAGES, "the page", "serve")
 
 
 def listen(host: str, ports: Sequence[int]) -> socket.socket:

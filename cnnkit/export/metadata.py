@@ -1,0 +1,130 @@
+"""What an exported network says of itself: in its file, and in a JSON file beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cnnkit.export.formats import INPUT, OUTPUT, Format
+from cnnkit.machine.tensorflow import load_tensorflow
+from cnnkit.runs.directory import LARGEST_JSON
+from cnnkit.runs.interface import CONCLUDED
+from cnnkit.runs.trained import TrainedRun
+
+#: Under which name a file's own metadata holds the text.
+KEY = "cnnkit"
+
+#: Of environment.json, what using a network takes; where the images lay is nobody else's business.
+_OF_DATA = ("image_shape", "class_names", "resize", "max_megapixels", "padding", "fingerprint")
+
+
+def describe(trained: TrainedRun, format_: Format, quantized: str | None) -> dict[str, Any]:
+    """What is true of an exported network, as JSON values; the same keys for every format.
+
+    Returns:
+        `format`; `cnnkit`, `keras`, `tensorflow`: versions; `task`: its name; `run`: {name, sha256 of model.keras};
+        `quantize`: None, or how; `input`: {name, shape, dtype, range}; `output`: {name, shape}; `classes`: the names of
+        the outputs; `config`: the text of the run's config; `environment`: what using the network takes of
+        environment.json.
+
+    Raises:
+        CnnkitError: if the run has no model, or is damaged.
+    """
+    from cnnkit import __version__
+
+    tensorflow = load_tensorflow()
+    import keras
+
+    interface, noted = trained.interface, trained.environment
+    output = trained.task.output_shape(interface.image_shape, len(interface.class_names))
+    return {
+        "format": format_.name,
+        "cnnkit": __version__,
+        "keras": keras.__version__,
+        "tensorflow": tensorflow.__version__,
+        "task": trained.task.name,
+        "run": {"name": trained.run.path.resolve().name, "sha256": trained.digest_model()},
+        "quantize": quantized,
+        "input": {"name": INPUT, "shape": [None, *interface.image_shape], "dtype": "float32", "range": [0, 255]},
+        "output": {"name": OUTPUT, "shape": [None, *output]},
+        "classes": list(interface.class_names),
+        "config": trained.run.read(trained.run.config, LARGEST_JSON),
+        "environment": {
+            "data": {name: noted["data"][name] for name in _OF_DATA if name in noted["data"]},
+            "model": {"head": interface.head},
+            CONCLUDED: dict(interface.concluded),
+        },
+    }
+
+
+def as_text(description: dict[str, Any]) -> str:
+    """As JSON, for a file's metadata and for the file beside it."""
+    return json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+
+
+def embed(format_: Format, path: Path, text: str) -> None:
+    """Puts the text into the metadata of an exported network, and gives its output the name that all formats share.
+
+    Args:
+        path: Of its file or folder, which Keras has just written.
+    """
+    _EMBED[format_.name](path, text)
+
+
+def _into_onnx(path: Path, text: str) -> None:
+    import onnx
+
+    model = onnx.load(path)
+    (output,) = model.graph.output
+    for node in model.graph.node:
+        node.output[:] = [OUTPUT if name == output.name else name for name in node.output]
+        node.input[:] = [OUTPUT if name == output.name else name for name in node.input]
+    output.name = OUTPUT
+    for value in (*model.graph.input, output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.helper.set_model_props(model, {KEY: text})
+    onnx.save(model, path)
+
+
+def _into_saved_model(path: Path, text: str) -> None:
+    # The folder that TensorFlow keeps free for what its users add.
+    folder = path / "assets.extra"
+    folder.mkdir()
+    (folder / f"{KEY}.json").write_text(text, "utf-8")
+
+
+def _into_openvino(path: Path, text: str) -> None:
+    import openvino
+
+    # Its weights are read from the file while the new one is written.
+    new = path.with_name(f"new-{path.name}")
+    model = openvino.Core().read_model(path)
+    model.output(0).get_tensor().set_names({OUTPUT})
+    model.set_rt_info(text, [KEY])
+    openvino.serialize(model, new)
+    del model
+    new.replace(path)
+    new.with_suffix(".bin").replace(path.with_suffix(".bin"))
+
+
+def _into_litert(path: Path, text: str) -> None:
+    import numpy as np
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model(str(path))
+    entry, buffer = schema.MetadataT(), schema.BufferT()
+    entry.name, entry.buffer = KEY, len(model.buffers)
+    buffer.data = np.frombuffer(text.encode(), np.uint8)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or ()), entry]
+    flatbuffer_utils.write_model(model, str(path))
+
+
+_EMBED = {
+    "onnx": _into_onnx,
+    "saved_model": _into_saved_model,
+    "openvino": _into_openvino,
+    "litert": _into_litert,
+}

@@ -1,0 +1,77 @@
+"""Where an export's files lie."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnnkit.errors import UsageError
+from cnnkit.export.formats import Format
+
+
+@dataclass(frozen=True)
+class Places:
+    """The files of one export, all in one folder.
+
+    Attributes:
+        format_: Of the network.
+        main: The network's file or folder.
+    """
+
+    format_: Format
+    main: Path
+
+    @property
+    def network(self) -> tuple[Path, ...]:
+        """The network's file or folder, and the files that belong to it."""
+        return (self.main, *(self.main.with_suffix(ending) for ending in self.format_.beside))
+
+    @property
+    def description(self) -> Path:
+        """The JSON that says what the network is."""
+        return self.main.with_name(f"{self.main.name}.json")
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Every file and folder that an export writes."""
+        return (*self.network, self.description)
+
+    def moved_to(self, folder: Path) -> Places:
+        """The same files in another folder."""
+        return Places(self.format_, folder / self.main.name)
+
+    def check_free(self) -> None:
+        """Whether none of them is there yet.
+
+        Raises:
+            UsageError: naming one that is.
+        """
+        for path in self.all:
+            if os.path.lexists(path):
+                raise UsageError(
+                    f"`{path}` is there already",
+                    f"Export into another folder, such as --output exported/{self.main.name}, or replace it with "
+                    "--overwrite.",
+                )
+
+
+def places_for(format_: Format, output: str | None, run_name: str) -> Places:
+    """Where to write.
+
+    Args:
+        output: The network's file, or its folder for a format that is one; by default `model` in a new folder here.
+
+    Raises:
+        UsageError: if the name does not end as the format's files do, or its folder is a file.
+    """
+    path = Path(output) if output is not None else Path(f"{run_name}-{format_.name}", f"model{format_.ending}")
+    if not path.name or (format_.ending and path.suffix != format_.ending):
+        ending = format_.ending or "the name of a folder"
+        raise UsageError(f"--output: expected a name that ends in {ending}, got `{path}`")
+    for folder in path.parents:
+        if os.path.lexists(folder):
+            if not folder.is_dir():
+                raise UsageError(f"--output: `{folder}` is no folder")
+            break
+    return Places(format_, path)
