@@ -234,6 +234,27 @@ def test_weights_that_do_not_fit_are_refused_before_anything_heavy_loads(small_r
     assert run_commands(commands, tmp_path, HEAVY) == [(commands[0], 2)]
 
 
+def test_an_exported_network_answers_without_anything_heavy(tmp_path: Path) -> None:
+    from onnx_files import SHAPE, description, write_network
+    from PIL import Image
+
+    names = {"classification": "classes", "multilabel": "labels", "regression": "numbers", "segmentation": "masks"}
+    assert set(names) == set(TASKS.aliases)
+    commands = []
+    for task in names:
+        config = f"task: {task}"
+        per_pixel = task == "segmentation"
+        metadata = description(config=config, model={"head": "sigmoid"} if task == "multilabel" else {})
+        write_network(tmp_path / f"{task}.onnx", metadata, per_pixel=per_pixel)
+        commands += [["predict", f"{task}.onnx", "image.png"], ["predict", f"{task}.onnx", "image.png", "--json"]]
+    commands += [["predict", "classification.onnx", "image.png", "--csv", "--tta", "flip,shift"]]
+    commands += [["predict", "segmentation.onnx", "image.png", "--output", "masks", "--tta", "flip"]]
+    Image.new("RGB", (SHAPE[1], SHAPE[0]), "red").save(tmp_path / "image.png")
+    assert run_commands(commands, tmp_path, (*HEAVY, "scipy", "pandas", "onnx")) == [
+        (command, 0) for command in commands
+    ]
+
+
 def test_training_loads_only_what_it_needs_before_its_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,23 +160,25 @@ def predict(
     tta: str | None,
     as_json: bool,
 ) -> None:
-    """Show what a run's model says of image files, and of folders of them."""
+    """Show what a run's model says of image files, and of folders of them.
+
+    RUN may be a file that `export` has written, such as model.onnx, which needs no TensorFlow.
+    """
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other")
-    from cnnkit.runs.finding import find_run
     from cnnkit.runs.inference import check_views, parse_tta
+    from cnnkit.runs.opening import open_predictor
 
     views = parse_tta(tta)
-    chosen = find_run(run)
+    predictor = open_predictor(run)
     from cnnkit.runs import predicting
-    from cnnkit.runs.trained import open_run
 
     files = predicting.collect_images([Path(path) for path in paths])
-    trained = open_run(chosen)
-    interface, answers = trained.interface, trained.task.answers(trained.interface)
-    check_views(views, interface.image_shape, per_pixel=trained.task.target.per_pixel)
-    pictures = _picture_files(files, output, trained.task, answers)
-    network, batch_size = trained.network(views)
+    interface, task = predictor.interface, predictor.task
+    answers = task.answers(interface)
+    check_views(views, interface.image_shape, per_pixel=task.target.per_pixel)
+    pictures = _picture_files(files, output, task, answers)
+    network, batch_size = predictor.network(views)
     predictions = predicting.predict_images(
         network,
         files,

@@ -39,7 +39,7 @@ def compare_report(runs: Sequence[TrainedRun], path: Path) -> Path:
         raise UsageError(f"a comparison needs two runs or more, got {len(runs)}")
     _check_tasks(runs)
     facts = [read_facts(run) for run in runs]
-    names = distinct_names([one.run for one in facts])
+    names = distinct_names([one.run.path for one in facts])
     task = runs[0].task
     context = {
         "names": names,

@@ -263,7 +263,7 @@ def curves(runs: Sequence[Run], path: Path) -> None:
         rows = runs[0].read_metrics()
         plots.curves(rows, path, task_of(runs[0]).columns, Monitor.of_run(runs[0]).best_epoch(rows))
     else:
-        names = distinct_names(runs)
+        names = distinct_names([run.path for run in runs])
         rows_of = {name: run.read_metrics() for name, run in zip(names, runs, strict=True)}
         best = [Monitor.of_run(run).best_epoch(rows) for run, rows in zip(runs, rows_of.values(), strict=True)]
         plots.curves_of_runs(rows_of, path, columns_of(runs), best)

@@ -12,6 +12,9 @@ from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.format.run_folders import RUNS
 from cnnkit.runs.directory import Run
 
+#: What the name of a file ends in that `predict` and `serve` can do with instead of a run.
+EXPORTED = ".onnx"
+
 
 def create_run(name: str, directory: str | None = None) -> Run:
     """A new run directory: `directory` itself, or `runs/<name>-<n>` with the next free number.
@@ -126,24 +129,38 @@ def find_run(path: str | None) -> Run:
         runs[-1].check()
         return runs[-1]
     found = run_of(path)
+    if found is None and is_exported(path):
+        raise UsageError(
+            f"`{path}` is no run, but a network that was exported",
+            "Name the run that it was exported from. Only `cnnkit predict` and `cnnkit serve` can do without it.",
+        )
     if found is None:
         raise UsageError(f"`{path}` is no run: it has no config.yaml", _latest() or "Make one: cnnkit train CONFIG")
     found.check()
     return found
 
 
-def distinct_names(runs: Sequence[Run]) -> list[str]:
-    """The runs' names; where two have the same, their paths.
+def is_exported(name: str) -> bool:
+    """Whether a name is that of an exported file rather than of a run; the file need not be there."""
+    path = Path(name)
+    return path.suffix.lower() == EXPORTED and not path.is_dir() and run_of(name) is None
+
+
+def distinct_names(places: Sequence[Path]) -> list[str]:
+    """The names of runs, or of exported files; where two have the same, their paths.
+
+    Args:
+        places: Their paths.
 
     Raises:
-        UsageError: if a run comes twice.
+        UsageError: if one comes twice.
     """
-    paths = [Path(os.path.realpath(run.path)) for run in runs]
-    for run, path in zip(runs, paths, strict=True):
+    paths = [Path(os.path.realpath(place)) for place in places]
+    for place, path in zip(places, paths, strict=True):
         if paths.count(path) > 1:
-            raise UsageError(f"the run `{run.path}` comes twice")
+            raise UsageError(f"`{place}` comes twice")
     names = [path.name for path in paths]
-    return [name if names.count(name) == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]
+    return [name if names.count(name) == 1 else str(place) for name, place in zip(names, places, strict=True)]
 
 
 def run_of(path: str) -> Run | None:

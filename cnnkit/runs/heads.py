@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cnnkit.errors import CnnkitError
 
 #: float32's smallest normal number and largest number below 1: probabilities are held between them for a logarithm.
-_SMALLEST, _LARGEST = 1.17549435e-38, 1 - 2.0**-24
+SMALLEST_PROBABILITY, LARGEST_PROBABILITY = 1.17549435e-38, 1 - 2.0**-24
 
 
 Probabilities = NDArray[np.float64]
@@ -86,9 +86,9 @@ def before_activation(outputs: Any, head: str) -> Any:
     import tensorflow as tf
 
     if head == "softmax":
-        return tf.math.log(tf.maximum(outputs, _SMALLEST))
+        return tf.math.log(tf.maximum(outputs, SMALLEST_PROBABILITY))
     if head == "sigmoid":
-        held = tf.clip_by_value(outputs, _SMALLEST, _LARGEST)
+        held = tf.clip_by_value(outputs, SMALLEST_PROBABILITY, LARGEST_PROBABILITY)
         return tf.math.log(held) - tf.math.log1p(-held)
     return outputs
 

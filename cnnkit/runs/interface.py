@@ -9,7 +9,6 @@ from typing import Any
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import MOST_MEGAPIXELS, RESIZINGS
 from cnnkit.images.padding import NO_PADDING, Padding
-from cnnkit.runs.directory import Run
 from cnnkit.terminal.printable import printable
 
 #: What a network may end in.
@@ -48,8 +47,12 @@ class Interface:
     concluded: Mapping[str, Any] = field(default_factory=dict)
 
 
-def noted_interface(run: Run, environment: Mapping[str, Any]) -> Interface:
-    """What a run's environment.json says of its images and outputs.
+def noted_interface(environment: Mapping[str, Any], place: str, hint: str) -> Interface:
+    """What an environment.json says of a network's images and outputs.
+
+    Args:
+        place: Where it stands, for messages.
+        hint: What to do where it does not say that.
 
     Raises:
         CnnkitError: if it does not say that.
@@ -73,8 +76,7 @@ def noted_interface(run: Run, environment: Mapping[str, Any]) -> Interface:
         return Interface((height, width, channels), names, head, resize, max_megapixels, padding, concluded)
     except (KeyError, TypeError, ValueError):
         raise CnnkitError(
-            f"`{run.environment}` does not say what the images, the classes and the head of the model are",
-            "The run was damaged, or stopped while it was made; train it again.",
+            f"{place} does not say what the images, the classes and the head of the model are", hint
         ) from None
 
 

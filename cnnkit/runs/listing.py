@@ -149,17 +149,24 @@ def within(value: Any, *keys: str) -> Any:
 
 def task_of(run: Run) -> Task:
     """What a run learns; where its config does not say it, or cannot be read, what a config means by default."""
+    from cnnkit.tasks import default_task
+
+    return task_in(plain_config(run)) or default_task()
+
+
+def task_in(config: dict[str, Any] | None) -> Task | None:
+    """What a plain config says is learned, or means where it does not say it; None where that is no task."""
     from pydantic_core import PydanticCustomError
 
     from cnnkit.format.base import Choice
     from cnnkit.task import Task as AnyTask
     from cnnkit.tasks import TASKS, default_task
 
-    written = within(plain_config(run), "task")
+    written = within(config, "task")
     try:
         task = default_task() if written is None else Choice(TASKS).validate(written)
     except PydanticCustomError:
-        return default_task()
+        return None
     assert isinstance(task, AnyTask)
     return task
 
@@ -171,14 +178,24 @@ def columns_of(runs: Iterable[Run]) -> list[Figure]:
 
 def plain_config(run: Run) -> dict[str, Any] | None:
     """A run's config as plain values, not validated; None where it cannot be read."""
-    from cnnkit.format.document import parse
     from cnnkit.format.files import read_file
 
     try:
         run.check()
-        plain = parse(read_file(str(run.config)), str(run.config)).plain()
+        return plain_text(read_file(str(run.config)), str(run.config))
     except CnnkitError:
         return None
+
+
+def plain_text(text: str, file: str) -> dict[str, Any] | None:
+    """A config's text as plain values, not validated; None where it holds no mapping.
+
+    Raises:
+        ConfigError: if it is no YAML.
+    """
+    from cnnkit.format.document import parse
+
+    plain = parse(text, file).plain()
     return plain if isinstance(plain, dict) else None
 
 

@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from cnnkit.config.data import DataConfig
@@ -23,6 +24,7 @@ from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.interface import Interface, noted_interface
 from cnnkit.runs.listing import task_of
+from cnnkit.runs.predictor import Predictor
 from cnnkit.task import Task
 
 log = logging.getLogger("cnnkit")
@@ -53,7 +55,7 @@ def open_run(run: Run, loaded: LoadedConfig | None = None) -> TrainedRun:
     return TrainedRun(run, loaded)
 
 
-class TrainedRun:
+class TrainedRun(Predictor):
     """A run whose files are read when they are first asked for, and only once.
 
     What is missing or damaged raises the same error whenever it is asked for. None of this needs the images that the
@@ -69,6 +71,10 @@ class TrainedRun:
             self.loaded = loaded
             self.data_set = loaded.info
         self._networks: dict[tuple[str, ...], tuple[Callable[[Any], Any], int]] = {}
+
+    @property
+    def path(self) -> Path:
+        return self.run.path
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -86,7 +92,8 @@ class TrainedRun:
         Raises:
             CnnkitError: if environment.json is missing or broken.
         """
-        return noted_interface(self.run, self.environment)
+        hint = "The run was damaged, or stopped while it was made; train it again."
+        return noted_interface(self.environment, f"`{self.run.environment}`", hint)
 
     @property
     def fingerprint(self) -> str | None:

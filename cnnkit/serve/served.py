@@ -93,7 +93,7 @@ def serve_runs(runs: Sequence[Run]) -> list[Served]:
     """
     if not runs:
         raise UsageError("which run? expected at least one to serve")
-    names = distinct_names(runs)
+    names = distinct_names([run.path for run in runs])
     opened = [open_run(run) for run in runs]
     for trained in opened:
         trained.check_model()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cnnkit.errors import UsageError
+from cnnkit.runs.array_views import averaged
 from cnnkit.runs.inference import check_views, compile_network, parse_tta
 
 SHAPE = (6, 5, 3)
@@ -92,6 +93,30 @@ def test_views_are_averaged_as_airbench_averages_them(images: np.ndarray, tta: s
     np.testing.assert_allclose(ours(logits, "logits"), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(ours(probabilities, "softmax"), softmax(expected), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(ours(scores, "sigmoid"), 1 / (1 + np.exp(-expected)), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("tta", ["flip", "shift", "flip,shift"])
+def test_views_of_arrays_are_averaged_in_the_same_way(images: np.ndarray, tta: str) -> None:
+    kernel = np.random.default_rng(2).normal(0, 1e-3, (np.prod(SHAPE), CLASSES)).astype(np.float32)
+
+    def logits_of(views: np.ndarray) -> np.ndarray:
+        return views.reshape(len(views), -1).astype(np.float32) @ kernel
+
+    expected = averaged_logits(lambda views: logits_of(views).astype(np.float64), images, tta)
+    assert np.abs(expected - logits_of(images)).max() > 0.01
+    heads = {"logits": lambda scores: scores, "softmax": softmax, "sigmoid": lambda scores: 1 / (1 + np.exp(-scores))}
+    for head, activate in heads.items():
+        ours = averaged(lambda views, activate=activate: activate(logits_of(views)), parse_tta(tta), head)(images)
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, activate(expected), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+def test_certain_arrays_stay_finite(images: np.ndarray, head: str) -> None:
+    certain = np.eye(CLASSES, dtype=np.float32)[np.arange(4 * len(images)) % CLASSES]
+    outputs = averaged(lambda views: certain[: len(views)], ("flip",), head)(images)
+    assert np.isfinite(outputs).all()
+    assert ((outputs >= 0) & (outputs <= 1)).all()
 
 
 @pytest.mark.parametrize("head", ["softmax", "sigmoid"])

@@ -1,0 +1,54 @@
+"""A trained network that is asked about images, whatever computes it: what `predict` and `serve` are handed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnnkit.runs.interface import Interface
+    from cnnkit.task import Task
+
+
+class Predictor(ABC):
+    """A trained network: a run's, computed by Keras (`trained.TrainedRun`), or an exported file's (`exported`).
+
+    Nothing is read before it is asked for, and what is damaged or missing raises a CnnkitError whenever it is.
+    """
+
+    @property
+    @abstractmethod
+    def path(self) -> Path:
+        """The run's directory, or the file."""
+
+    @property
+    @abstractmethod
+    def interface(self) -> Interface:
+        """The images that the network takes, its classes and its head."""
+
+    @property
+    @abstractmethod
+    def task(self) -> Task:
+        """What the network has learned."""
+
+    @abstractmethod
+    def check_model(self) -> None:
+        """Whether there is a network, as far as that can be told at once.
+
+        Raises:
+            CnnkitError: if there is none.
+        """
+
+    @abstractmethod
+    def network(self, tta: Sequence[str] = ()) -> tuple[Callable[[Any], Any], int]:
+        """The network, and how many images to give it at a time, so that what it computes fits in memory.
+
+        Args:
+            tta: Test-time augmentations, see `inference.compile_network`.
+
+        Returns:
+            A function from images, uint8 [batch, height, width, channels], batch at least 1, to outputs [batch, ...],
+            an array or a tensor; and the largest batch.
+        """
