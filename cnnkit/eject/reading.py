@@ -87,7 +87,7 @@ class Reader:
     def _plain(self, layer: Layer, scope: Scope, trainable: bool) -> list[Node]:
         calls = list(layer.calls())
         common: list[Argument] = []
-        weights = layer.weights(scope.input_shape)
+        weights = layer.variables(scope.input_shape)
         name = None
         if layer.name is not None:
             number = self._named.get(layer.name, 0)

@@ -120,7 +120,7 @@ def _outputs(passed: Sequence[tuple[str, Step]]) -> list[LayerOutput]:
 
 
 def _output(name: str, step: Step, order: tuple[int, ...]) -> LayerOutput:
-    has_kernel = any(len(weight.shape) > 1 for weight in step.layer.weights(step.input_shape))
+    has_kernel = any(len(weight.shape) > 1 for weight in step.layer.variables(step.input_shape))
     return LayerOutput(name, step.layer, step.input_shape, step.output_shape, order, has_kernel)
 
 

@@ -93,7 +93,7 @@ class PReLU(Layer):
                 raise ShapeError(problem, argument=f"alpha_{kind}")
         return input_shape
 
-    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         return (Weight("alpha", self._shape(input_shape)),)
 
     @property

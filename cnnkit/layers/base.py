@@ -109,7 +109,7 @@ class Seeds:
         if layer.name is not None:
             kind = f"name={layer.name}"
         else:
-            shapes = [weight.shape for weight in layer.weights(input_shape)] or [input_shape]
+            shapes = [weight.shape for weight in layer.variables(input_shape)] or [input_shape]
             kind = f"{layer.kind}{shapes}"
         number = self._counts.get(kind, 0)
         self._counts[kind] = number + 1
@@ -222,14 +222,14 @@ class Layer(NamedObject):
         """
         return input_shape
 
-    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         """The layer's variables in Keras' order."""
         return ()
 
     def tensors(self, input_shape: Shape) -> Iterator[tuple[str, Shape]]:
         """What the layer makes of one image and its weights, each with what messages call it."""
         yield "output for one image", self.output_shape(input_shape)
-        for weight in self.weights(input_shape):
+        for weight in self.variables(input_shape):
             yield f"weight `{weight.name}`", weight.shape
 
     def check_sizes(self, input_shape: Shape) -> None:
@@ -345,7 +345,7 @@ class Layer(NamedObject):
 
     def parameters(self, input_shape: Shape) -> tuple[int, int]:
         """Trainable and non-trainable parameter counts."""
-        weights = self.weights(input_shape)
+        weights = self.variables(input_shape)
         trainable = sum(weight.size for weight in weights if weight.trainable and self.trainable)
         return trainable, sum(weight.size for weight in weights) - trainable
 

@@ -252,7 +252,7 @@ def _normalization(steps: Sequence[Step]) -> BatchNormalization | Literal["none"
             is_gate = layer.merge == "multiply" and len(normalizations) < len(inside)
             if normalizations and not is_gate:
                 return "none" if "none" in normalizations else normalizations[0]
-        elif any(weight.name.endswith("kernel") for weight in layer.weights(step.input_shape)):
+        elif any(weight.name.endswith("kernel") for weight in layer.variables(step.input_shape)):
             return "none"
     return None
 

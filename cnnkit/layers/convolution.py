@@ -117,13 +117,13 @@ class Conv2D(KernelConvolution):
                 )
         return super().output_shape(input_shape)
 
-    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         inputs = channels(input_shape, self.data_format) // self.groups
         return self.with_bias(int(self.filters), Weight("kernel", (*self.window, inputs, int(self.filters))))
 
     def macs(self, input_shape: Shape) -> int:
         """H' W' F^2 (C / groups) K; the bias is not counted."""
-        return math.prod(self.output_spatial(input_shape)) * self.weights(input_shape)[0].size
+        return math.prod(self.output_spatial(input_shape)) * self.variables(input_shape)[0].size
 
     def needs_xla_on_cpu(self) -> bool:
         # Grouped convolutions compile themselves with XLA inside Keras.
@@ -152,13 +152,13 @@ class DepthwiseConv2D(Convolution):
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
         return self.depth_multiplier > 1 and self._spatial_axis(axis, input_shape) is None
 
-    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         kernel = (*self.window, channels(input_shape, self.data_format), self.depth_multiplier)
         return self.with_bias(self.output_filters(input_shape), Weight("kernel", kernel))
 
     def macs(self, input_shape: Shape) -> int:
         """H' W' F^2 C times the depth multiplier; the bias is not counted."""
-        return math.prod(self.output_spatial(input_shape)) * self.weights(input_shape)[0].size
+        return math.prod(self.output_spatial(input_shape)) * self.variables(input_shape)[0].size
 
     def needs_xla_on_cpu(self) -> bool:
         return unequal_strides_die(self)
@@ -194,7 +194,7 @@ class SeparableConv2D(Convolution):
         # Each output channel sees all input channels.
         return self._spatial_axis(axis, input_shape) is None
 
-    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         inputs = channels(input_shape, self.data_format)
         return self.with_bias(
             int(self.filters),
@@ -204,7 +204,7 @@ class SeparableConv2D(Convolution):
 
     def macs(self, input_shape: Shape) -> int:
         """H' W' (F^2 C M + C M K), M being the depth multiplier; the bias is not counted."""
-        depthwise, pointwise = self.weights(input_shape)[:2]
+        depthwise, pointwise = self.variables(input_shape)[:2]
         return math.prod(self.output_spatial(input_shape)) * (depthwise.size + pointwise.size)
 
     def needs_xla_on_cpu(self) -> bool:
@@ -296,13 +296,13 @@ class Conv2DTranspose(KernelConvolution):
         )
         return image_shape(height, width, int(self.filters), self.data_format)
 
-    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         kernel = (*self.window, int(self.filters), channels(input_shape, self.data_format))
         return self.with_bias(int(self.filters), Weight("kernel", kernel))
 
     def macs(self, input_shape: Shape) -> int:
         """H W F^2 C K over the input's H and W; the bias is not counted."""
-        return math.prod(spatial(input_shape, self.data_format)) * self.weights(input_shape)[0].size
+        return math.prod(spatial(input_shape, self.data_format)) * self.variables(input_shape)[0].size
 
     def skips(self, input_shape: Shape) -> tuple[str, ...]:
         return ()

@@ -50,7 +50,7 @@ class Dense(Layer):
             raise ShapeError(problem, argument="activity_regularizer")
         return (*input_shape[:-1], int(self.units))
 
-    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         kernel = Weight("kernel", (input_shape[-1], int(self.units)))
         return (kernel, Weight("bias", (int(self.units),))) if self.use_bias else (kernel,)
 

@@ -104,7 +104,7 @@ class BatchNormalization(ScaledNormalization):
             raise invalid("`renorm_clipping` has no effect without `renorm: true`")
         return self
 
-    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         shape = (input_shape[positions(self.axis, input_shape)[0]],)
         names = ["moving_mean", "moving_variance"]
         if self.renorm:
@@ -135,7 +135,7 @@ class LayerNormalization(ScaledNormalization):
 
     axis: AxesField = Field(default=-1, description="The axes to normalize over, such as -1 or [1, 2, 3].")
 
-    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         # Keras sorts the axes as they are written.
         axes = positions(sorted(as_list(self.axis)), input_shape)
         return self.scale_and_offset(tuple(input_shape[axis] for axis in axes))
@@ -179,7 +179,7 @@ class GroupNormalization(ScaledNormalization):
             )
         return input_shape
 
-    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         return self.scale_and_offset((input_shape[positions(self.axis, input_shape)[0]],))
 
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
@@ -344,7 +344,7 @@ class Normalization(Layer):
                 )
         return input_shape
 
-    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         if self.mean is not None:
             return ()
         kept = tuple(input_shape[axis] for axis in sorted(positions(self.kept_axes, input_shape)))

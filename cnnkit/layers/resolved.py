@@ -181,8 +181,8 @@ class Resolved(Layer):
         beside = [one for one in self.parts if one is not part]
         return part.has_single_pixel_windows and any(one.reads_all_pixels for one in beside)
 
-    def weights(self, input_shape: Shape) -> tuple[Weight, ...]:
-        return tuple(weight for step in self._steps for weight in step.layer.weights(step.input_shape))
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
+        return tuple(weight for step in self._steps for weight in step.layer.variables(step.input_shape))
 
     def tensors(self, input_shape: Shape) -> Iterator[tuple[str, Shape]]:
         # The layers inside were asked themselves.

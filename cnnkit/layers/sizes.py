@@ -24,7 +24,7 @@ def dependence_on_size(steps: Sequence[Step], others: Sequence[Step]) -> int | N
 def _described(step: Step) -> tuple[object, ...]:
     layer = step.layer
     size = None if layer.any_size else step.input_shape
-    return type(layer), layer.calls(), layer.weights(step.input_shape), size
+    return type(layer), layer.calls(), layer.variables(step.input_shape), size
 
 
 def for_both(steps: Sequence[Step], others: Sequence[Step]) -> list[Step]:

@@ -44,7 +44,7 @@ def weighted_layers(
         if isinstance(layer, Resolved):
             for part in layer.parts:
                 yield from weighted_layers(part.steps, part.labels, path + SEPARATOR)
-        elif weights := layer.weights(step.input_shape):
+        elif weights := layer.variables(step.input_shape):
             yield WeightedLayer(path, layer.kind, tuple(weights))
 
 

@@ -112,7 +112,7 @@ def _trained(stack: Sequence[Step]) -> Iterator[tuple[Step, list[Weight]]]:
             for part in step.layer.parts if step.layer.trainable else ():
                 yield from _trained(part.steps)
         elif step.layer.trainable:
-            weights = [weight for weight in step.layer.weights(step.input_shape) if weight.trainable]
+            weights = [weight for weight in step.layer.variables(step.input_shape) if weight.trainable]
             if weights:
                 yield step, weights
 

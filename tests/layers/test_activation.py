@@ -85,7 +85,7 @@ def test_maxout_takes_the_maximum_of_neighbouring_channels(shape: Shape, units: 
     result = run(layer, images)
     np.testing.assert_array_equal(result, expected)
     assert layer.output_shape(shape) == result.shape[1:]
-    assert layer.weights(shape) == ()
+    assert layer.variables(shape) == ()
 
 
 def test_maxout_must_divide_the_channels() -> None:

@@ -137,7 +137,7 @@ def test_explicit_padding_is_what_tensorflow_does_with_it(padding: Any, strides:
     np.testing.assert_allclose(built(images), expected, rtol=1e-5, atol=1e-5)
     facts = facts_of(built, (7, 9, 3))
     assert facts.output_shape == layer.output_shape((7, 9, 3)) == tuple(expected.shape[1:])
-    assert [w.shape for w in layer.weights((7, 9, 3))] == [shape for _, shape, _ in facts.weights]
+    assert [w.shape for w in layer.variables((7, 9, 3))] == [shape for _, shape, _ in facts.weights]
 
 
 @pytest.mark.parametrize("padding", [1, [1, 2], [[0, 1], [2, 1]], "full"])
@@ -165,7 +165,7 @@ def test_explicit_padding_works_on_every_convolution(name: str, padding: Any) ->
     built = layer.build(scope(shape, name="padded_layer"))
     facts = facts_of(built, shape)
     assert facts.output_shape == layer.output_shape(shape)
-    assert facts.weights == tuple((w.name, w.shape, False) for w in layer.weights(shape))
+    assert facts.weights == tuple((w.name, w.shape, False) for w in layer.variables(shape))
     assert built.name == "padded_layer"
 
 

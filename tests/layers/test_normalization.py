@@ -189,7 +189,7 @@ def test_local_response_normalization_does_not_overflow_in_half_precision() -> N
 
 def test_local_response_normalization_needs_images_and_has_no_weights() -> None:
     layer = make("LocalResponseNormalization")
-    assert layer.weights((5, 5, 3)) == ()
+    assert layer.variables((5, 5, 3)) == ()
     with pytest.raises(ShapeError):
         layer.output_shape((10,))
 

@@ -94,7 +94,7 @@ def our_facts(name: str, arguments: dict[str, Any], input_shape: Shape) -> Facts
         output_shape = layer.output_shape(input_shape)
     except (PydanticCustomError, ShapeError):
         return None
-    weights = layer.weights(input_shape)
+    weights = layer.variables(input_shape)
     return Facts(output_shape, tuple((w.name, w.shape, w.trainable and layer.trainable) for w in weights))
 
 
