@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from broken import edited
+from image_folders import write_images
 
 from cnnkit.runs.directory import Run
 from cnnkit.tasks import TASKS
@@ -29,6 +30,7 @@ ROOMS = (
     "config",
     "network",
     "data",
+    "proposal",
     "plots",
     "runs",
     "training",
@@ -194,7 +196,8 @@ def test_looking_at_configs_loads_nothing_heavy(tmp_path: Path) -> None:
 
 
 def test_listing_data_sets_and_writing_a_script_load_nothing_heavy(tmp_path: Path) -> None:
-    commands = [["data", "list"], ["eject", str(CONFIGS[0])]]
+    write_images(tmp_path / "photos", ["cat", "dog"])
+    commands = [["data", "list"], ["eject", str(CONFIGS[0])], ["new", "--from", "photos"]]
     assert run_commands(commands, tmp_path, HEAVY) == [(command, 0) for command in commands]
 
 

@@ -131,23 +131,19 @@ class _Source(NamedTuple):
     task: Task | None
 
 
-#: What the columns of paths and of classes are called where nobody says it, the likeliest first.
-_IMAGE_COLUMNS = ("image", "path", "file", "filename", "file_name", "image_path")
-_TARGET_COLUMNS = ("label", "class", "target", "category")
-
-
 def _table_section(source: str, image: str | None, target: str | None) -> DataConfig:
     """The `data` section of a table that no config names, such that its target is a class."""
     from cnnkit.config.data import DataConfig, DataProblem
     from cnnkit.config.table import columns_of
+    from cnnkit.proposal.columns import IMAGE_COLUMNS, TARGET_COLUMNS
 
     try:
         columns = columns_of(source)
     except DataProblem as problem:
         raise UsageError(problem.message) from None
-    image = image or next((name for name in _IMAGE_COLUMNS if name in columns), None)
+    image = image or next((name for name in IMAGE_COLUMNS if name in columns), None)
     others = [name for name in columns if name != image]
-    target = target or next((name for name in _TARGET_COLUMNS if name in others), None)
+    target = target or next((name for name in TARGET_COLUMNS if name in others), None)
     target = target or (others[0] if len(others) == 1 else None)
     for option, column in (("--image", image), ("--target", target)):
         if column is None:
@@ -186,9 +182,10 @@ def _folder_source(source: str, image: str | None, target: str | None) -> _Sourc
 def _task_of(folder: str) -> Task | None:
     """What is learned of a folder that no config names: masks where it has pairs; None for what is usual."""
     from cnnkit.config.mask_folder import holds_pairs
-    from cnnkit.tasks import task_of_masks
+    from cnnkit.config.target import Mask
+    from cnnkit.tasks import task_of
 
-    return task_of_masks() if holds_pairs(folder) else None
+    return task_of(Mask) if holds_pairs(folder) else None
 
 
 def _refuse_columns(source: str, image: str | None, target: str | None) -> None:

@@ -111,6 +111,11 @@ def line_width() -> int:
         return 0
 
 
+def default_file(source: str) -> Path:
+    """The file of the config for a folder or table of images, where nobody names one: here, and called as they are."""
+    return Path(f"{Path(os.path.abspath(os.path.expanduser(source))).stem or 'images'}.yaml")
+
+
 def check_new(target: Path) -> None:
     """Raises UsageError if a file to write is there already."""
     if os.path.lexists(target):

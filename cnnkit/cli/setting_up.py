@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from cnnkit.cli.options import JSON, check_new, common, write_new_file
+from cnnkit.cli.options import JSON, check_new, common, default_file, write_new_file
 from cnnkit.errors import EXIT_FAILED, UsageError
 from cnnkit.terminal.console import echo
 from cnnkit.terminal.printable import printable_json
@@ -23,18 +23,55 @@ def _complete_shipped(context: click.Context, parameter: click.Parameter, incomp
 @click.command()
 @click.argument("name", required=False, shell_complete=_complete_shipped)
 @click.option("--list", "list_names", is_flag=True, help="List the configs that cnnkit ships.")
-@click.option("--output", "-o", metavar="FILE", help="Where to copy it, - for the terminal; by default NAME.yaml here.")
+@click.option(
+    "--from",
+    "source",
+    metavar="FOLDER|TABLE",
+    type=click.Path(),
+    help="Write a config for one's own images, with the reason for each choice.",
+)
+@click.option("--image", metavar="COLUMN", help="Of a table, the column of the images' paths.")
+@click.option("--target", metavar="COLUMN,...", help="Of a table, what is to be learned: a column, or several.")
+@click.option(
+    "--output", "-o", metavar="FILE", help="Where to write it, - for the terminal; by default NAME.yaml here."
+)
 @common
-def new(name: str | None, list_names: bool, output: str | None) -> None:
-    """Copy the shipped config NAME here, to edit."""
+def new(
+    name: str | None,
+    list_names: bool,
+    source: str | None,
+    image: str | None,
+    target: str | None,
+    output: str | None,
+) -> None:
+    """Copy the shipped config NAME here, to edit; or write one for your own images."""
+    if source is not None:
+        if name is not None or list_names:
+            raise UsageError("--from writes a config for images; leave out NAME and --list")
+        _new_from(source, image, target, output)
+        return
+    if image is not None or target is not None:
+        raise UsageError("--image and --target name columns of a table; add --from TABLE")
+    if list_names:
+        _list_shipped()
+    elif name is not None:
+        _copy_shipped(name, output)
+    else:
+        raise UsageError(
+            "which config? expected: cnnkit new NAME, or cnnkit new --from FOLDER", "`cnnkit new --list` names some."
+        )
+
+
+def _list_shipped() -> None:
     from cnnkit.config import shipped
     from cnnkit.terminal.tables import aligned
 
-    if list_names or name is None:
-        if not list_names:
-            raise UsageError("which config? expected: cnnkit new NAME", "`cnnkit new --list` names them.")
-        echo(aligned([[known, shipped.purpose(known)] for known in shipped.names()], "<<"))
-        return
+    echo(aligned([[known, shipped.purpose(known)] for known in shipped.names()], "<<"))
+
+
+def _copy_shipped(name: str, output: str | None) -> None:
+    from cnnkit.config import shipped
+
     source = shipped.find(name)
     if output == "-":
         echo(source.read_text(encoding="utf-8"), nl=False)
@@ -64,6 +101,24 @@ def new(name: str | None, list_names: bool, output: str | None) -> None:
     write_new_file(target, source.read_bytes())
     extended = f", and {', '.join(str(copy) for _, copy in copies)}, which it extends" if copies else ""
     echo(f"wrote {target}{extended}; train it: cnnkit train {shlex.quote(str(target))}")
+
+
+def _new_from(source: str, image: str | None, target: str | None, output: str | None) -> None:
+    """Writes a config for images."""
+    from cnnkit.proposal.config import propose
+    from cnnkit.proposal.look import look
+
+    file = Path(output) if output not in (None, "-") else default_file(source)
+    if output != "-":
+        check_new(file)
+    proposal = propose(look(source, image, target), file)
+    if output == "-":
+        echo(proposal.text, nl=False)
+        return
+    write_new_file(file, proposal.text)
+    for line in proposal.lines:
+        echo(line)
+    echo(f"wrote     {file}; train it: cnnkit train {shlex.quote(str(file))}")
 
 
 @click.command()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnnkit.cli.options import ALLOW_HOST, HOST, SET, common, complete_configs, complete_runs
+from cnnkit.cli.options import (
+    ALLOW_HOST,
+    HOST,
+    SET,
+    common,
+    complete_configs,
+    complete_runs,
+    default_file,
+    write_new_file,
+)
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.terminal.console import echo
 
@@ -39,7 +50,7 @@ class _Options:
 
 
 @click.command()
-@click.argument("config", required=False, metavar="CONFIG", shell_complete=complete_configs)
+@click.argument("config", required=False, metavar="CONFIG|FOLDER|TABLE", shell_complete=complete_configs)
 @SET
 @click.option("--run-dir", metavar="DIR", help="The run's directory; by default runs/<config name>-<n>.")
 @click.option(
@@ -75,7 +86,7 @@ class _Options:
 @click.option("--port", type=click.IntRange(0, 65535), help="The page's port; by default the first free one from 8017.")
 @common
 def train(config: str | None, overrides: tuple[str, ...], seeds: int | None, **options: Any) -> None:
-    """Train the network of CONFIG and write a run."""
+    """Train the network of CONFIG and write a run; for a FOLDER or TABLE of images, write a config for it first."""
     from cnnkit.training import heartbeat
 
     heartbeat.beat()
@@ -83,6 +94,8 @@ def train(config: str | None, overrides: tuple[str, ...], seeds: int | None, **o
     of_page = (chosen.host, chosen.allowed_hosts, chosen.port)
     if not chosen.live and of_page != (_Options.host, _Options.allowed_hosts, _Options.port):
         raise UsageError("--host, --allow-host and --port are for the page of --live; add it, or leave them out")
+    if config is not None and chosen.resume is None and _holds_images(config):
+        config = _write_config(config)
     if seeds is None:
         _train_one(config, overrides, chosen)
         return
@@ -97,6 +110,36 @@ def train(config: str | None, overrides: tuple[str, ...], seeds: int | None, **o
         if given:
             raise UsageError(f"--seeds makes several runs with equal settings and evaluates them; leave out {name}")
     _train_seeds(config, overrides, chosen, seeds)
+
+
+def _holds_images(path: str) -> bool:
+    """Whether a path is taken for one's own images rather than for a config: a folder, or a table by its ending."""
+    from cnnkit.config.table import is_table
+
+    return os.path.isdir(path) or is_table(path)
+
+
+def _write_config(source: str) -> str:
+    """Writes the config that `cnnkit new --from` would write, under a name that is free, and says what it says."""
+    from cnnkit.proposal.config import propose
+    from cnnkit.proposal.look import look
+
+    seen = look(source)
+    first = default_file(source)
+    for number in itertools.count(1):
+        file = first if number == 1 else first.with_stem(f"{first.stem}-{number}")
+        proposal = propose(seen, file)
+        # Another worker may have written it, or the same command before.
+        known = file.is_file() and file.read_bytes() == proposal.text.encode()
+        if known or not os.path.lexists(file):
+            break
+    if not known:
+        write_new_file(file, proposal.text)
+    for line in proposal.lines:
+        echo(line)
+    how = "as it was written before" if known else "written"
+    echo(f"config    {file}, {how}; edit it, and train that: cnnkit train {shlex.quote(str(file))}")
+    return str(file)
 
 
 def _train_seeds(config: str | None, overrides: tuple[str, ...], options: _Options, count: int) -> None:

@@ -186,6 +186,16 @@ def columns_of(file: str | Path) -> list[str]:
     return [name for name in _read_cells(Path(file).expanduser(), {})[0] if name]
 
 
+def cells_of(file: str | Path) -> dict[str, list[str]]:
+    """The cells of each column of a table, without what is wrong with rows; one of several of a name.
+
+    Raises:
+        DataProblem: if it cannot be read.
+    """
+    header, rows, _ = _read_cells(Path(file).expanduser(), {})
+    return {name: [cells[place] for _, cells in rows] for place, name in enumerate(header) if name}
+
+
 def _target_reader(config: DataConfig, target: type[Target]) -> TargetReader:
     assert config.target is not None
     make = next((READERS[kind] for kind in target.__mro__ if kind in READERS), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cnnkit.config.target import Target
 from cnnkit.format.base import Table
 from cnnkit.task import Task
 
@@ -26,12 +27,12 @@ TASKS = Table(
 DEFAULT = "Classification"
 
 
-def task_of_masks() -> Task | None:
-    """The first task that learns a mask of each image; None if there is none."""
+def task_of(target: type[Target]) -> Task | None:
+    """The first task that learns a kind of target of each image, such as a mask; None if there is none."""
     for name in TASKS.aliases:
         task = TASKS.get(name)
         made = None if task is None else task.with_defaults()
-        if isinstance(made, Task) and made.target.per_pixel:
+        if isinstance(made, Task) and issubclass(made.target, target):
             return made
     return None
 

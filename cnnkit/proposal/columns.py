@@ -1,0 +1,119 @@
+"""What the columns of a table are: where its images are, what is to be learned, splits and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cnnkit.config.columns import SEPARATOR
+from cnnkit.config.data import DataConfig, DataProblem
+from cnnkit.config.split_folders import SPLIT_WORDS
+from cnnkit.config.table import cells_of
+from cnnkit.config.target import Labels, Numbers, OneClass, Target
+from cnnkit.errors import UsageError
+from cnnkit.images.formats import IMAGE_SUFFIXES
+from cnnkit.task import Task
+from cnnkit.tasks import task_of
+
+#: What the columns of paths and of classes are called where nobody says it, the likeliest first.
+IMAGE_COLUMNS = ("image", "path", "file", "filename", "file_name", "image_path")
+TARGET_COLUMNS = ("label", "class", "target", "category", "labels", "classes", "tags")
+
+#: What columns of groups are called, whose images must not come into several splits.
+_GROUP_COLUMNS = ("group", "group_id", "patient", "patient_id", "subject", "subject_id")
+
+#: Whole numbers are classes up to this many, and numbers to be told from then on.
+_MOST_NUMBERED_CLASSES = 30
+
+#: How cells say that an image has a label, or has it not.
+_MARKS = frozenset(("0", "1", "0.0", "1.0", "true", "false"))
+
+Cells = Mapping[str, Sequence[str]]
+
+
+def table_section(source: str, image: str | None, target: str | None) -> tuple[DataConfig, Task]:
+    """The `data` section of a table, and the task that learns of it.
+
+    Args:
+        source: Its file.
+        image: The column of the paths; by default one that is called so, or whose cells end as image files do.
+        target: The column of what is to be learned, or several with commas between them; by default one that is called
+            so, the only one that is left, or all that are left if these hold 0 and 1 alone.
+
+    Raises:
+        UsageError: if the table cannot be read, or nothing says which column is meant.
+    """
+    try:
+        cells = cells_of(source)
+    except DataProblem as problem:
+        raise UsageError(problem.message) from None
+    image = image or _image_column(cells)
+    if image is None:
+        raise _which("--image", source, cells)
+    others = {name: column for name, column in cells.items() if name != image}
+    split = next((name for name, column in others.items() if _are_splits(column)), None)
+    group = next((name for name in others if name.lower() in _GROUP_COLUMNS and _repeat(others[name])), None)
+    left = {name: column for name, column in others.items() if name not in (split, group)}
+    chosen = [name.strip() for name in target.split(",")] if target is not None else _target_columns(left)
+    if not chosen:
+        raise _which("--target", source, cells)
+    fields = {"table": source, "image": image, "target": chosen if len(chosen) > 1 else chosen[0]}
+    fields |= {"split": split} if split is not None else {}
+    fields |= {"group": group} if group is not None else {}
+    task = task_of(kind_of([cells.get(name, ()) for name in chosen]))
+    assert task is not None
+    return DataConfig.model_validate(fields), task
+
+
+def _which(option: str, source: str, cells: Cells) -> UsageError:
+    listed = ", ".join(f"`{name}`" for name in cells)
+    return UsageError(f"which column of `{source}` is meant? Name it with {option}; it has {listed}")
+
+
+def _image_column(cells: Cells) -> str | None:
+    by_name = next((name for known in IMAGE_COLUMNS for name in cells if name.lower() == known), None)
+    return by_name or next((name for name, column in cells.items() if _are_images(column)), None)
+
+
+def _are_images(column: Sequence[str]) -> bool:
+    return bool(column) and all(cell.lower().endswith(IMAGE_SUFFIXES) for cell in column)
+
+
+def _are_splits(column: Sequence[str]) -> bool:
+    splits = {SPLIT_WORDS.get(cell.lower()) for cell in column}
+    return "train" in splits and None not in splits and len(splits) > 1
+
+
+def _repeat(column: Sequence[str]) -> bool:
+    return 1 < len(set(column)) < len(column)
+
+
+def _target_columns(left: Cells) -> list[str]:
+    named = next((name for known in TARGET_COLUMNS for name in left if name.lower() == known), None)
+    if named is not None:
+        return [named]
+    if len(left) == 1 or (left and all(_are_marks(column) for column in left.values())):
+        return list(left)
+    return []
+
+
+def _are_marks(column: Sequence[str]) -> bool:
+    return {cell.lower() for cell in column} <= _MARKS
+
+
+def kind_of(columns: Sequence[Sequence[str]]) -> type[Target]:
+    """What cells say of an image: its class, labels or numbers.
+
+    Args:
+        columns: The cells of each of the columns that are learned.
+    """
+    if len(columns) > 1:
+        return Labels if all(map(_are_marks, columns)) else Numbers
+    (column,) = columns
+    if any(SEPARATOR in cell for cell in column):
+        return Labels
+    try:
+        numbers = [float(cell) for cell in column]
+    except ValueError:
+        return OneClass
+    whole = all(number.is_integer() for number in numbers)
+    return OneClass if whole and len(set(numbers)) <= _MOST_NUMBERED_CLASSES else Numbers

@@ -1,0 +1,122 @@
+"""The networks that are proposed, as the text of `model:`: small ones, to be trained from nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cnnkit.config.target import Labels, Numbers, Target
+from cnnkit.proposal.text import block, comment, with_reason
+
+#: Maps of this side or less are not pooled once more.
+_SMALLEST_MAP = 5
+
+#: The first layer brings larger images down to this side or less.
+_LARGEST_MAP = 64
+
+#: Filters of the pairs of convolutions, from the first to the last; a deeper network repeats the last.
+_FILTERS_GREY = (16, 40, 40)
+_FILTERS_COLOUR = (24, 96, 96)
+#: Of grey images with few pixels, which leave time for more.
+_FILTERS_TINY = (32, 64)
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """A first convolution and pairs of convolutions, each with a pooling.
+
+    Attributes:
+        strides: Of the first convolution.
+        kernel_size: Likewise.
+        same: Whether it keeps the size of images, which are too small to lose a border.
+        filters: Of the first convolution, then of each pair.
+        sides: Height and width after each pair.
+    """
+
+    strides: int
+    kernel_size: int
+    same: bool
+    filters: tuple[int, ...]
+    sides: tuple[tuple[int, int], ...]
+
+
+def trunk(size: tuple[int, int], channels: int) -> Trunk:
+    """The trunk for images of a size.
+
+    Args:
+        size: Height and width.
+        channels: 1 or 3.
+    """
+    strides = -(-min(size) // _LARGEST_MAP)
+    kernel_size = strides + 1 if strides > 1 else 2 if channels == 3 else 3
+    same = min(size) < 16
+    height, width = (_after_first(side, kernel_size, strides, same) for side in size)
+    sides: list[tuple[int, int]] = []
+    while min(height, width) > 1 and (max(height, width) > _SMALLEST_MAP or len(sides) < 2):
+        height, width = height // 2, width // 2
+        sides.append((height, width))
+    first = 8 if channels == 1 else 24
+    filters = _FILTERS_COLOUR if channels == 3 else _FILTERS_GREY if len(sides) > 2 else _FILTERS_TINY
+    pairs = [filters[min(place, len(filters) - 1)] for place in range(len(sides))]
+    return Trunk(strides, kernel_size, same, (first, *pairs), tuple(sides))
+
+
+def _after_first(side: int, kernel_size: int, strides: int, same: bool) -> int:
+    return -(-side // strides) if same else (side - kernel_size) // strides + 1
+
+
+def network_of_one_answer(size: tuple[int, int], channels: int, target: Target, dropout: float) -> str:
+    """`model:` for classes, labels or numbers of an image.
+
+    Args:
+        dropout: The rate before the last layer; 0 for none.
+    """
+    shape = trunk(size, channels)
+    first = f"filters: {shape.filters[0]}, kernel_size: {shape.kernel_size}, activation: gelu"
+    if shape.strides > 1:
+        first += f", strides: {shape.strides}"
+    if shape.same:
+        first += ", padding: same"
+    return block(
+        [
+            "model:",
+            "  blocks:",
+            with_reason("    pair:", "two convolutions; a pooling between them halves height and width"),
+            "      parameters: {filters: required}",
+            "      layers:",
+            f"        - Conv2D: {_CONVOLUTION}",
+            "        - MaxPooling2D: 2",
+            f"        - BatchNormalization: {_NORMALIZATION}",
+            "        - Activation: gelu",
+            f"        - Conv2D: {_CONVOLUTION}",
+            f"        - BatchNormalization: {_NORMALIZATION}",
+            "        - Activation: gelu",
+            "  layers:",
+            comment("Filters that whiten patches of the images: measured on them, not trained.", "    "),
+            f"    - Conv2D: {{{first}, kernel_initializer: PatchWhitening, trainable: false}}",
+            *_pairs(shape),
+            *_ending(target, dropout),
+        ]
+    )
+
+
+_CONVOLUTION = "{filters: $filters, kernel_size: 3, padding: same, use_bias: false, kernel_initializer: Dirac}"
+_NORMALIZATION = "{momentum: 0.6, epsilon: 1.0e-5, scale: false}"
+
+
+def _pairs(shape: Trunk) -> Sequence[str]:
+    return [
+        with_reason(f"    - pair: {filters}", f"{height}x{width}")
+        for filters, (height, width) in zip(shape.filters[1:], shape.sides, strict=True)
+    ]
+
+
+def _ending(target: Target, dropout: float) -> Sequence[str]:
+    drop = [f"    - Dropout: {dropout}"] if dropout else []
+    start = "kernel_initializer: {RandomNormal: {stddev: 0.02}}"
+    if isinstance(target, Numbers):
+        flatten = with_reason("    - Flatten", "a number may depend on where something is, which pooling would forget")
+        return [flatten, *drop, f"    - Dense: {{units: targets, {start}}}"]
+    pooling = with_reason("    - GlobalMaxPooling2D", "what counts is that something is there, not where")
+    activation = "sigmoid" if isinstance(target, Labels) else "softmax"
+    return [pooling, *drop, f"    - Dense: {{units: classes, activation: {activation}, {start}}}"]
