@@ -24,12 +24,14 @@ def serve(
 ) -> None:
     """Serve a page and a JSON endpoint that ask the networks of runs about images.
 
+    RUN may be a file that `export` has written, such as model.onnx, which needs no TensorFlow.
+
     POST /predict takes image files or JSON; /openapi.json describes it. Ctrl-C ends the server.
     """
-    from cnnkit.runs.finding import find_run
-    from cnnkit.serve import serve as serve_runs
+    from cnnkit.runs.opening import open_predictor
+    from cnnkit.serve import serve as serve_networks
 
-    serve_runs([find_run(run) for run in runs], host, port, allowed_hosts, max_megapixels)
+    serve_networks([open_predictor(run) for run in runs], host, port, allowed_hosts, max_megapixels)
 
 
 @click.command()

@@ -13,6 +13,7 @@ import numpy as np
 from cnnkit import __version__
 from cnnkit.errors import CnnkitError, ConfigError, UsageError
 from cnnkit.files import read_regular
+from cnnkit.format.fields import is_number
 from cnnkit.machine.packages import check_packages
 from cnnkit.machine.processor import usable_cores
 from cnnkit.runs.array_views import averaged
@@ -22,7 +23,7 @@ from cnnkit.runs.interface import Interface, noted_interface
 from cnnkit.runs.json_forms import REQUIRED, Form, mismatch
 from cnnkit.runs.listing import plain_text, task_in, within
 from cnnkit.runs.predictor import Predictor
-from cnnkit.task import Task
+from cnnkit.task import Answers, Figure, Task
 from cnnkit.terminal.printable import printable
 
 if TYPE_CHECKING:
@@ -204,6 +205,16 @@ class ExportedNetwork(Predictor):
         if not tta:
             return network, at_once
         return averaged(network, tta, interface.head), max(1, at_once // len(view_weights(tta)))
+
+    def parameters(self) -> int | None:
+        return within(self.facts, "environment", "model", "parameters")
+
+    def measured(self, figure: Figure) -> float | None:
+        value = within(self.facts, "figures", figure.name)
+        return value if is_number(value) else None
+
+    def test_images(self, answers: Answers) -> tuple[Any, Any]:
+        raise CnnkitError(f"an exported network comes without any, and `{self.path}` is one")
 
     def _check_shapes(self) -> None:
         """Whether the network is one of the images and classes that the file tells of."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cnnkit.runs.interface import Interface
-    from cnnkit.task import Task
+    from cnnkit.task import Answers, Figure, Task
 
 
 class Predictor(ABC):
@@ -51,4 +51,26 @@ class Predictor(ABC):
         Returns:
             A function from images, uint8 [batch, height, width, channels], batch at least 1, to outputs [batch, ...],
             an array or a tensor; and the largest batch.
+        """
+
+    # --- What pages tell of it ------------------------------------------------------------------------
+
+    @abstractmethod
+    def parameters(self) -> int | None:
+        """How many numbers its layers have; None where that is not known."""
+
+    @abstractmethod
+    def measured(self, figure: Figure) -> float | None:
+        """A figure of the test split; None where it is not known."""
+
+    @abstractmethod
+    def test_images(self, answers: Answers) -> tuple[Any, Any]:
+        """Some images of the test split, of classes equally many of each, as far as their number allows.
+
+        Returns:
+            uint8 [n, height, width, channels], with the border of the network's images, and what is true of each, see
+            `data.samples.Samples.targets`.
+
+        Raises:
+            CnnkitError: if there are none here.
         """

@@ -23,9 +23,10 @@ from cnnkit.network.xla import needing_xla
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.interface import Interface, noted_interface
-from cnnkit.runs.listing import task_of
+from cnnkit.runs.listing import number_in, task_of
 from cnnkit.runs.predictor import Predictor
-from cnnkit.task import Task
+from cnnkit.runs.samples import SAMPLES, read_samples
+from cnnkit.task import Answers, Figure, Task
 
 log = logging.getLogger("cnnkit")
 
@@ -336,6 +337,27 @@ class TrainedRun(Predictor):
             at_once = max(1, inference.inference_batch_size(self.model) // len(inference.view_weights(tta)))
             self._networks[key] = (compiled, at_once)
         return self._networks[key]
+
+    # --- What pages tell of it ------------------------------------------------------------------------
+
+    def parameters(self) -> int:
+        return int(self.model.count_params())
+
+    def measured(self, figure: Figure) -> float | None:
+        value: float | None = number_in(self.run, self.run.evaluation, figure.name)
+        return value
+
+    def test_images(self, answers: Answers) -> tuple[Any, Any]:
+        """Those that the run has kept; of its data set where it has kept none, as runs of older versions."""
+        try:
+            return read_samples(self.run, self.interface, answers)
+        except (FileNotFoundError, CnnkitError):
+            data_set, config = self.data_set, self.loaded.config
+        from cnnkit import data
+
+        samples = data.sample_test_images(self.data, config.seed, SAMPLES, config.task, data_set)
+        self.check_data(samples.fingerprint)
+        return samples.images, samples.targets
 
     def release_network(self) -> None:
         """Lets go of the model, which is loaded again when it is asked for: several of them may not fit in memory."""

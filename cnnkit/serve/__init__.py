@@ -14,11 +14,11 @@ from cnnkit.pages.security import own_names
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from cnnkit.runs.directory import Run
+    from cnnkit.runs.predictor import Predictor
 
 
 def create_app(
-    runs: Sequence[Run],
+    predictors: Sequence[Predictor],
     host: str = LOOPBACK,
     allowed_hosts: Sequence[str] = (),
     max_megapixels: float | None = None,
@@ -26,23 +26,24 @@ def create_app(
     """The page and the endpoints as an ASGI application; loads the networks.
 
     Args:
-        runs: At least one; their names tell them apart, or their paths where two have one name.
+        predictors: At least one run or exported file, see `runs.opening`; their names tell them apart, or their paths
+            where two have one name.
         host: The address or name that the application is bound to.
         allowed_hosts: Names that requests may call it by, besides `host`, the machine's own and any address.
         max_megapixels: Images with more are refused; by default 64.
 
     Raises:
-        CnnkitError: if the extra is missing, or a run has no model that can be used.
-        UsageError: if no run is given, or one twice.
+        CnnkitError: if the extra is missing, or a network cannot be used.
+        UsageError: if none is given, or one twice.
     """
     check_packages()
     from cnnkit.serve.app import create_app
 
-    return create_app(runs, own_names(host, allowed_hosts), max_megapixels)
+    return create_app(predictors, own_names(host, allowed_hosts), max_megapixels)
 
 
 def serve(
-    runs: Sequence[Run],
+    predictors: Sequence[Predictor],
     host: str = LOOPBACK,
     port: int = 8000,
     allowed_hosts: Sequence[str] = (),
@@ -51,7 +52,7 @@ def serve(
     """Serves until Ctrl-C, and prints the address once the page can be opened.
 
     Args:
-        runs: At least one.
+        predictors: At least one run or exported file.
         host: The address or name to listen on.
         port: 0 takes any that is free.
         allowed_hosts, max_megapixels: As for `create_app`.
@@ -63,4 +64,4 @@ def serve(
     check_packages()
     from cnnkit.serve.server import serve
 
-    serve(runs, host, port, allowed_hosts, max_megapixels)
+    serve(predictors, host, port, allowed_hosts, max_megapixels)

@@ -45,10 +45,11 @@ class ServedRun(BaseModel):
     class_names: list[str] = Field(description="Of classes, labels or numbers, in the order of the network's outputs.")
     head: str = Field(description="`softmax`, `logits` or `sigmoid`.")
     accuracy: float | None = Field(description="On the test split, 0..1; null where it has not been measured.")
-    parameters: int
+    parameters: int | None = Field(description="Null where an exported file does not say.")
     stages: list[Stage] = Field(description="The layers whose feature maps /explain shows, low level to high level.")
     gradcam_layer: str | None = Field(description="The layer that Grad-CAM looks at; null where there is none.")
     subjects: list[str] = Field(description="What Grad-CAM can explain: the values of `class` of /explain.")
+    note: str | None = Field(description="Why the page shows less of it than of others; null where it does not.")
     drawing: Drawing = Field(
         description="How the data set's images fill their frame, for drawings that should do the same."
     )

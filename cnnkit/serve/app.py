@@ -12,10 +12,10 @@ from fastapi import FastAPI, Query, Request, Response
 from cnnkit import __version__
 from cnnkit.pages import style_sheet
 from cnnkit.pages.security import Protected
-from cnnkit.runs.directory import Run
+from cnnkit.runs.predictor import Predictor
 from cnnkit.serve import answers, decoding, uploads
 from cnnkit.serve.refusals import NOT_FOUND, Refused, add_handlers
-from cnnkit.serve.served import Served, serve_runs
+from cnnkit.serve.served import Served, serve_networks
 from cnnkit.serve.service import Service, stage_fields
 
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -47,10 +47,10 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 RunName = Annotated[str | None, Query(description="A run's name; by default the first.")]
 
 
-def create_app(runs: Sequence[Run], names: frozenset[str], max_megapixels: float | None) -> FastAPI:
+def create_app(predictors: Sequence[Predictor], names: frozenset[str], max_megapixels: float | None) -> FastAPI:
     """See `cnnkit.serve.create_app`."""
     most = decoding.MOST_MEGAPIXELS if max_megapixels is None else max_megapixels
-    service = Service(serve_runs(runs), most)
+    service = Service(serve_networks(predictors), most)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -114,8 +114,8 @@ def _add_facts(app: FastAPI, service: Service) -> None:
 
 
 def _described(served: Served) -> answers.ServedRun:
-    interface, task = served.interface, served.trained.task
-    figure, value = task.headline, served.measured(task.headline)
+    interface, task, inside = served.interface, served.predictor.task, served.inside
+    figure, value = task.headline, served.predictor.measured(task.headline)
     text = None if value is None else figure.text(value)
     return answers.ServedRun(
         name=served.name,
@@ -128,9 +128,10 @@ def _described(served: Served) -> answers.ServedRun:
         head=interface.head,
         accuracy=value if figure.name == "accuracy" else None,
         parameters=served.parameters,
-        stages=[answers.Stage(**stage_fields(place)) for place in served.stages],
-        gradcam_layer=served.gradcam_layer.name if served.gradcam_layer else None,
-        subjects=list(served.answers.subjects) if served.gradcam_layer else [],
+        stages=[answers.Stage(**stage_fields(place)) for place in inside.stages],
+        gradcam_layer=inside.gradcam_layer.name if inside.gradcam_layer else None,
+        subjects=list(inside.subjects),
+        note=inside.note,
         drawing=answers.Drawing(share=served.examples.frame.share, bright=served.examples.frame.bright),
     )
 

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit import data
 from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.images.padding import cropped
 from cnnkit.images.pictures import encoded, picture_of
-from cnnkit.runs.samples import SAMPLES, read_samples
-from cnnkit.runs.trained import TrainedRun
+from cnnkit.runs.predictor import Predictor
 from cnnkit.serve.pictures import COMPRESSION
 from cnnkit.task import Answers
 
@@ -55,33 +53,19 @@ class Frame:
     bright: bool = True
 
 
-def read_examples(trained: TrainedRun, answers: Answers) -> Examples:
-    """Some test images, of classes equally many of each, as far as their number allows.
-
-    None where the run has kept none, and its data are not here.
-    """
+def read_examples(network: Predictor, answers: Answers) -> Examples:
+    """Some test images, see `Predictor.test_images`; none where there are none here."""
     try:
-        images, targets = _read(trained, answers)
+        images, targets = network.test_images(answers)
     except (CnnkitError, OSError) as error:
         reason = error.message if isinstance(error, CnnkitError) else str(error)
         if isinstance(error, ConfigError):
             reason = error.problems[0].message
         return Examples([], [], f"There are no test images: {reason}", Frame())
     # As files are: whoever reads them adds the border.
-    inner = [cropped(image, trained.interface.padding) for image in images]
+    inner = [cropped(image, network.interface.padding) for image in images]
     files = [encoded(picture_of(image), compress_level=COMPRESSION) for image in inner]
     return Examples(files, [answers.truth(target) for target in targets], None, frame_of(np.stack(inner)))
-
-
-def _read(trained: TrainedRun, answers: Answers) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """The images that the run has kept; those of its data set where it has kept none, as runs of older versions."""
-    try:
-        return read_samples(trained.run, trained.interface, answers)
-    except (FileNotFoundError, CnnkitError):
-        data_set, config = trained.data_set, trained.loaded.config
-    samples = data.sample_test_images(trained.data, config.seed, SAMPLES, config.task, data_set)
-    trained.check_data(samples.fingerprint)
-    return samples.images, samples.targets
 
 
 def frame_of(images: NDArray[np.uint8]) -> Frame:

@@ -14,8 +14,7 @@ from cnnkit.errors import CnnkitError
 from cnnkit.pages.connections import BoundedConnection, backlog
 from cnnkit.pages.listening import address, is_loopback, listen
 from cnnkit.pages.security import own_names
-from cnnkit.runs.directory import Run
-from cnnkit.runs.trained import open_run
+from cnnkit.runs.predictor import Predictor
 from cnnkit.terminal.console import echo
 
 log = logging.getLogger("cnnkit")
@@ -25,19 +24,19 @@ SHUTDOWN_SECONDS = 3
 
 
 def serve(
-    runs: Sequence[Run], host: str, port: int, allowed_hosts: Sequence[str], max_megapixels: float | None
+    predictors: Sequence[Predictor], host: str, port: int, allowed_hosts: Sequence[str], max_megapixels: float | None
 ) -> None:
     """See `cnnkit.serve.serve`."""
     from cnnkit.serve.app import create_app
 
-    for run in runs:
-        open_run(run).check_model()
+    for predictor in predictors:
+        predictor.check_model()
     # Before the networks are loaded, so that a taken port is reported at once.
     with contextlib.closing(listen(host, [port])) as listener:
         shown = address(listener, host)
         if not is_loopback(listener):
             log.warning("whoever reaches this machine's %s can use this server; it asks for no password", host)
-        app = create_app(runs, own_names(host, allowed_hosts), max_megapixels)
+        app = create_app(predictors, own_names(host, allowed_hosts), max_megapixels)
         server = server_of(app, lambda: echo(f"serving {shown}  (Ctrl-C ends it)"))
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])

@@ -19,8 +19,9 @@ from cnnkit.inside.outputs import LayerOutput
 from cnnkit.machine.processor import usable_cores
 from cnnkit.serve import answers, pictures
 from cnnkit.serve.decoding import decode
+from cnnkit.serve.inside import Seen
 from cnnkit.serve.load import Load
-from cnnkit.serve.refusals import NOT_FOUND, Refused
+from cnnkit.serve.refusals import NOT_FOUND, UNPROCESSABLE, Refused
 from cnnkit.serve.served import Served
 from cnnkit.serve.uploads import MOST_IMAGES, Upload, read_uploads, while_connected
 from cnnkit.serve.worker import Worker
@@ -94,7 +95,9 @@ class Service:
             wanted: The one of its subjects that Grad-CAM explains; None for what it says.
         """
         served = self.find(run)
-        names = served.answers.subjects
+        names = served.inside.subjects
+        if wanted is not None and served.inside.note is not None:
+            raise Refused(UNPROCESSABLE, f"`{served.name}` cannot explain `{wanted}`. {served.inside.note}")
         if wanted is not None and wanted not in names:
             raise Refused(NOT_FOUND, f"the run `{served.name}` knows no class `{wanted}`")
         index = None if wanted is None else names.index(wanted)
@@ -112,35 +115,28 @@ class Service:
     async def _explained(self, served: Served, uploads: Sequence[Upload], index: int | None) -> dict[str, Any]:
         """The fields of `answers.Explanation` that come from the network, for one image and a subject."""
         image = await decode(uploads, served.interface, self.max_megapixels, self._threads)
-        found = await self._worker.call(lambda: served.look_inside(image, index))
+        seen = await self._worker.call(lambda: served.inside.look(image, index))
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _drawn, served, image[0], *found)
+        return await loop.run_in_executor(self._threads, _drawn, served, image[0], seen)
 
 
-def _drawn(
-    served: Served,
-    image: NDArray[np.uint8],
-    outputs: Any,
-    chosen: int | None,
-    heat: NDArray[np.float32] | None,
-    maps: Sequence[NDArray[np.float32]],
-) -> dict[str, Any]:
+def _drawn(served: Served, image: NDArray[np.uint8], seen: Seen) -> dict[str, Any]:
     """The fields of `answers.Explanation` that come from the network."""
-    said = served.answers
-    fields: dict[str, Any] = said.read(outputs)[0].entry()
+    said, inside = served.answers, served.inside
+    fields: dict[str, Any] = said.read(seen.outputs)[0].entry()
     fields["kind"] = said.kind
-    drawn = said.draw(image[None], outputs)[0]
+    drawn = said.draw(image[None], seen.outputs)[0]
     fields["pictures"] = {one.name: data_url(one.picture(), compress_level=pictures.COMPRESSION) for one in drawn}
     fields["image"] = pictures.input_picture(image)
     fields["gradcam"] = None
-    if heat is not None and chosen is not None and served.gradcam_layer is not None:
+    if seen.heat is not None and seen.subject is not None and inside.gradcam_layer is not None:
         fields["gradcam"] = answers.GradCamPicture(
-            class_=said.subjects[chosen],
-            layer=served.gradcam_layer.name,
-            overlay=pictures.overlay_picture(heat, served.interface.image_shape[:2]),
+            class_=inside.subjects[seen.subject],
+            layer=inside.gradcam_layer.name,
+            overlay=pictures.overlay_picture(seen.heat, served.interface.image_shape[:2]),
         )
     fields["stages"] = []
-    for place, stage_maps in zip(served.stages, maps, strict=True):
+    for place, stage_maps in zip(inside.stages, seen.maps, strict=True):
         sheet, shown = pictures.sheet_picture(stage_maps)
         fields["stages"].append(answers.StagePicture(**stage_fields(place), shown=shown, sheet=sheet))
     return fields

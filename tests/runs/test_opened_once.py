@@ -20,6 +20,7 @@ from trainings import write
 
 from cnnkit.layers import stack
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import open_run
 
 SIZE = 8
 CLASSES = ("checks", "dots", "lines", "plain")
@@ -247,11 +248,11 @@ def test_serving_looks_for_no_images_of_the_training(trained: Trained, without_i
 
     (without_images / "photos").symlink_to(trained.folder / "photos")
     with looks(trained.folder / "photos") as found:
-        app = serve.create_app([Run(Path("run"))])
+        app = serve.create_app([open_run(Run(Path("run")))])
     assert (found.listed, found.opened) == (Counter(), Counter())
     assert found.noted == 1
     (without_images / "photos").unlink()
-    gone = serve.create_app([Run(Path("run"))])
+    gone = serve.create_app([open_run(Run(Path("run")))])
     examples = [made.state.service.find(None).examples for made in (app, gone)]
     assert len(examples[0].images) == IMAGES_PER_CLASS * len(CLASSES) // 5
     assert examples[0].images == examples[1].images

@@ -28,6 +28,7 @@ from cnnkit import serve
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.pages.listening import PACKAGES
 from cnnkit.runs.directory import Run
+from cnnkit.runs.trained import open_run
 
 PNG = {"Content-Type": "image/png"}
 
@@ -42,7 +43,7 @@ def app(digits_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Any:
     bare = copy.with_name("bare")
     shutil.copytree(copy, bare)
     Run(bare).live_samples.unlink()
-    return serve.create_app([digits_run, Run(copy), Run(bare)])
+    return serve.create_app([open_run(digits_run), open_run(Run(copy)), open_run(Run(bare))])
 
 
 @pytest.fixture(scope="module")
@@ -442,7 +443,7 @@ trained = train(load_config(str(folder / "net.yaml")), Console(), str(folder / "
 show.features(trained, "0", folder / "features.png")
 trained.task.draw_gradcam(trained, "0", [], folder / "gradcam.png", None)
 show.patches(trained, "2.Conv2D", folder / "patches.png")
-with TestClient(serve.create_app([trained.run]), base_url="http://127.0.0.1") as client:
+with TestClient(serve.create_app([trained]), base_url="http://127.0.0.1") as client:
     image = {"content": client.get("/examples/0.png").content, "headers": {"Content-Type": "image/png"}}
     predicted, explained = client.post("/predict", **image), client.post("/explain", **image)
     assert (predicted.status_code, explained.status_code) == (200, 200), (predicted.text, explained.text)
@@ -549,7 +550,7 @@ class TestSecurity:
         assert client.post("/predict", content=file, headers={"Origin": own}).status_code == 200
 
     def test_names_are_its_own_wherever_it_listens(self, digits_run: Run) -> None:
-        app = serve.create_app([digits_run], "0.0.0.0", ["cnn.example"])
+        app = serve.create_app([open_run(digits_run)], "0.0.0.0", ["cnn.example"])
         with served(app) as address:
             for host in ("192.0.2.7:8000", "localhost", socket.gethostname(), "CNN.example:443"):
                 assert httpx.get(f"{address}/healthz", headers={"Host": host}).status_code == 200, host
@@ -593,33 +594,33 @@ class TestStarting:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             with pytest.raises(UsageError, match=f"port {port} of 127.0.0.1 is taken"):
-                serve.serve([digits_run], port=port)
+                serve.serve([open_run(digits_run)], port=port)
 
     def test_an_address_of_another_machine(self, digits_run: Run) -> None:
         with pytest.raises(UsageError, match=r"192\.0\.2\.1"):
-            serve.serve([digits_run], host="192.0.2.1", port=0)
+            serve.serve([open_run(digits_run)], host="192.0.2.1", port=0)
 
     def test_wrong_runs(self, digits_run: Run, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="at least one"):
             serve.create_app([])
         with pytest.raises(UsageError, match="comes twice"):
-            serve.create_app([digits_run, Run(digits_run.path / ".")])
+            serve.create_app([open_run(digits_run), open_run(Run(digits_run.path / "."))])
         with pytest.raises(CnnkitError, match="has no model"):
-            serve.create_app([Run(tmp_path)])
+            serve.create_app([open_run(Run(tmp_path))])
 
     @pytest.mark.parametrize("package", PACKAGES)
     def test_without_the_extra(self, digits_run: Run, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(CnnkitError) as failure:
-            serve.create_app([digits_run])
+            serve.create_app([open_run(digits_run)])
         assert package in failure.value.message
         assert failure.value.hint == 'pip install "cnnkit[serve]"'
 
     def test_it_prints_its_address_and_ends_with_ctrl_c(self, digits_run: Run) -> None:
         code = (
-            "import sys; from pathlib import Path; from cnnkit.runs.directory import Run\n"
+            "import sys; from cnnkit.runs.opening import open_predictor\n"
             "from cnnkit.serve import serve\n"
-            "serve([Run(Path(sys.argv[1]))], port=0)"
+            "serve([open_predictor(sys.argv[1])], port=0)"
         )
         process = subprocess.Popen(
             [sys.executable, "-c", code, str(digits_run.path)],

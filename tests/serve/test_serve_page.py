@@ -26,7 +26,7 @@ WIDTHS = [390, 1440]
 
 @pytest.fixture(scope="module")
 def address(digits_run: Run) -> Iterator[str]:
-    with served(serve.create_app([digits_run])) as found:
+    with served(serve.create_app([open_run(digits_run)])) as found:
         yield found
 
 
@@ -291,7 +291,7 @@ def test_runs_side_by_side(page_at: PageAt, digits_run: Run, tmp_path: Path) -> 
     import shutil
 
     shutil.copytree(digits_run.path, tmp_path / "the other")
-    with served(serve.create_app([digits_run, Run(tmp_path / "the other")])) as address:
+    with served(serve.create_app([open_run(digits_run), open_run(Run(tmp_path / "the other"))])) as address:
         page = page_at(address)
         page.locator(".examples button").nth(3).click()
         page.locator(".run .answer").nth(1).wait_for()
@@ -330,7 +330,7 @@ def trained(folder: Path, name: str, epochs: int) -> Run:
 
 @pytest.mark.long
 def test_all_digits_on_mnist(page_at: PageAt, tfds_data: Path, tmp_path: Path) -> None:
-    with served(serve.create_app([trained(tmp_path, "mnist.yaml", 2)])) as address:
+    with served(serve.create_app([open_run(trained(tmp_path, "mnist.yaml", 2))])) as address:
         page = page_at(address)
         assert [draw(page, digit) for digit in DRAWINGS] == list(DRAWINGS)
 
@@ -346,7 +346,7 @@ def test_test_images_of_cifar_10_are_dropped(page_at: PageAt, tfds_data: Path, t
     images = labelled_images(open_run(run)).read([3, 5, 8])
     expected = keras.models.load_model(run.model).predict(images, verbose=0).argmax(axis=1)
     names = open_run(run).interface.class_names
-    with served(serve.create_app([run])) as address:
+    with served(serve.create_app([open_run(run)])) as address:
         page = page_at(address)
         for image, best in zip(images, expected, strict=True):
             stream = io.BytesIO()

@@ -21,9 +21,9 @@ export class RunColumn {
     const { label, text } = run.headline;
     const facts = [
       text === null ? "not evaluated" : (kind.measured(run) ?? `${label} ${text} on the test images`),
-      `${run.parameters.toLocaleString("en")} parameters`,
+      run.parameters === null ? "" : `${run.parameters.toLocaleString("en")} parameters`,
       `input ${run.input_shape.join("×")}`,
-    ];
+    ].filter(Boolean);
     this.hint = element("p", { class: "muted" }, "No image yet: choose, drop, paste or draw one, or click a test image.");
     this.answer = element("p", { class: "answer" });
     this.input = element("img", { class: "pixels", alt: "The image as the network sees it" });
@@ -59,8 +59,7 @@ export class RunColumn {
         this.heatFigure,
       ),
       this.heatControls,
-      element("h3", {}, "Feature maps"),
-      this.stages,
+      ...(run.stages.length ? [element("h3", {}, "Feature maps"), this.stages] : []),
       this.time,
     );
     this.node = element(
@@ -68,6 +67,7 @@ export class RunColumn {
       { class: "card run", "aria-labelledby": `run-${number}` },
       element("h2", { id: `run-${number}` }, run.name),
       element("p", { class: "muted" }, facts.join(" · ")),
+      ...(run.note === null ? [] : [element("p", { class: "muted" }, run.note)]),
       this.hint,
       this.details,
     );

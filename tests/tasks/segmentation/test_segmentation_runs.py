@@ -67,7 +67,7 @@ def test_serve_answers_with_masks_over_the_image(trained: Run) -> None:
     guess = np.asarray(network(image[None]))[0].argmax(axis=-1)
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
-    with testclient.TestClient(create_app([trained]), base_url="http://127.0.0.1") as client:
+    with testclient.TestClient(create_app([open_run(trained)]), base_url="http://127.0.0.1") as client:
         (run,) = client.get("/runs").json()["runs"]
         assert (run["task"], run["kind"], run["headline"]["name"]) == ("segmentation", "mask", "mean_iou")
         assert (run["accuracy"], run["subjects"], list(run["facts"]["colours"])) == (None, list(NAMES), list(NAMES))
