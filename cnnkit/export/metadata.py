@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from cnnkit.export.formats import INPUT, OUTPUT, Format
 from cnnkit.machine.tensorflow import load_tensorflow
 from cnnkit.runs.directory import LARGEST_JSON
+from cnnkit.runs.exported import METADATA, VERSION
+from cnnkit.runs.inference import inference_batch_size
 from cnnkit.runs.interface import CONCLUDED
 from cnnkit.runs.trained import TrainedRun
-
-#: Under which name a file's own metadata holds the text.
-KEY = "cnnkit"
+from cnnkit.serve.examples import read_examples
+from cnnkit.task import LOSS
 
 #: Of environment.json, what using a network takes; where the images lay is nobody else's business.
 _OF_DATA = ("image_shape", "class_names", "resize", "max_megapixels", "padding", "fingerprint")
@@ -23,10 +25,11 @@ def describe(trained: TrainedRun, format_: Format, quantized: str | None) -> dic
     """What is true of an exported network, as JSON values; the same keys for every format.
 
     Returns:
-        `format`; `cnnkit`, `keras`, `tensorflow`: versions; `task`: its name; `run`: {name, sha256 of model.keras};
-        `quantize`: None, or how; `input`: {name, shape, dtype, range}; `output`: {name, shape}; `classes`: the names of
-        the outputs; `config`: the text of the run's config; `environment`: what using the network takes of
-        environment.json.
+        `format`; `version`, of this description; `cnnkit`, `keras`, `tensorflow`: versions; `task`: its name; `run`:
+        {name, sha256 of model.keras}; `quantize`: None, or how; `input`: {name, shape, dtype, range}; `output`: {name,
+        shape}; `classes`: the names of the outputs; `config`: the text of the run's config; `environment`: what using
+        the network takes of environment.json; `batch`: how many images it is given at a time; `figures`: {name: value
+        on the test split}; `drawing`: how images fill their frame, as `serve.examples.Frame` has it.
 
     Raises:
         CnnkitError: if the run has no model, or is damaged.
@@ -36,15 +39,18 @@ def describe(trained: TrainedRun, format_: Format, quantized: str | None) -> dic
     tensorflow = load_tensorflow()
     import keras
 
-    interface, noted = trained.interface, trained.environment
-    output = trained.task.output_shape(interface.image_shape, len(interface.class_names))
+    digest = trained.digest_model()
+    interface, noted, task = trained.interface, trained.environment, trained.task
+    output = task.output_shape(interface.image_shape, len(interface.class_names))
+    figures = {figure.name: trained.measured(figure) for figure in (LOSS, *task.figures)}
     return {
         "format": format_.name,
+        "version": VERSION,
         "cnnkit": __version__,
         "keras": keras.__version__,
         "tensorflow": tensorflow.__version__,
-        "task": trained.task.name,
-        "run": {"name": trained.run.path.resolve().name, "sha256": trained.digest_model()},
+        "task": task.name,
+        "run": {"name": trained.run.path.resolve().name, "sha256": digest},
         "quantize": quantized,
         "input": {"name": INPUT, "shape": [None, *interface.image_shape], "dtype": "float32", "range": [0, 255]},
         "output": {"name": OUTPUT, "shape": [None, *output]},
@@ -52,9 +58,12 @@ def describe(trained: TrainedRun, format_: Format, quantized: str | None) -> dic
         "config": trained.run.read(trained.run.config, LARGEST_JSON),
         "environment": {
             "data": {name: noted["data"][name] for name in _OF_DATA if name in noted["data"]},
-            "model": {"head": interface.head},
+            "model": {"head": interface.head, "parameters": trained.parameters()},
             CONCLUDED: dict(interface.concluded),
         },
+        "batch": inference_batch_size(trained.model),
+        "figures": {name: value for name, value in figures.items() if value is not None},
+        "drawing": asdict(read_examples(trained, task.answers(interface)).frame),
     }
 
 
@@ -83,7 +92,7 @@ def _into_onnx(path: Path, text: str) -> None:
     output.name = OUTPUT
     for value in (*model.graph.input, output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    onnx.helper.set_model_props(model, {KEY: text})
+    onnx.helper.set_model_props(model, {METADATA: text})
     onnx.save(model, path)
 
 
@@ -91,7 +100,7 @@ def _into_saved_model(path: Path, text: str) -> None:
     # The folder that TensorFlow keeps free for what its users add.
     folder = path / "assets.extra"
     folder.mkdir()
-    (folder / f"{KEY}.json").write_text(text, "utf-8")
+    (folder / f"{METADATA}.json").write_text(text, "utf-8")
 
 
 def _into_openvino(path: Path, text: str) -> None:
@@ -101,7 +110,7 @@ def _into_openvino(path: Path, text: str) -> None:
     new = path.with_name(f"new-{path.name}")
     model = openvino.Core().read_model(path)
     model.output(0).get_tensor().set_names({OUTPUT})
-    model.set_rt_info(text, [KEY])
+    model.set_rt_info(text, [METADATA])
     openvino.serialize(model, new)
     del model
     new.replace(path)
@@ -115,7 +124,7 @@ def _into_litert(path: Path, text: str) -> None:
 
     model = flatbuffer_utils.read_model(str(path))
     entry, buffer = schema.MetadataT(), schema.BufferT()
-    entry.name, entry.buffer = KEY, len(model.buffers)
+    entry.name, entry.buffer = METADATA, len(model.buffers)
     buffer.data = np.frombuffer(text.encode(), np.uint8)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or ()), entry]

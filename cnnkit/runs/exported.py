@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,7 @@ FORM: Form = {
     "batch": int,
     "run": {"name": str, "sha256": str},
     "figures": {},
+    "drawing": {"share": float, "bright": bool},
     REQUIRED: ("config", "environment"),
 }
 
@@ -215,6 +216,9 @@ class ExportedNetwork(Predictor):
 
     def test_images(self, answers: Answers) -> tuple[Any, Any]:
         raise CnnkitError(f"an exported network comes without any, and `{self.path}` is one")
+
+    def noted_frame(self) -> Mapping[str, Any]:
+        return {name: value for name, value in (self.facts.get("drawing") or {}).items() if value is not None}
 
     def _check_shapes(self) -> None:
         """Whether the network is one of the images and classes that the file tells of."""

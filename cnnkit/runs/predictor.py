@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,3 +74,7 @@ class Predictor(ABC):
         Raises:
             CnnkitError: if there are none here.
         """
+
+    def noted_frame(self) -> Mapping[str, Any]:
+        """How the data set's images fill their frame, see `serve.examples.Frame`, where there are no test images."""
+        return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,12 @@ class Frame:
     share: float = USUAL_SHARE
     bright: bool = True
 
+    @classmethod
+    def noted(cls, values: Mapping[str, Any]) -> Frame:
+        """What somebody has noted of images that are not here, as far as it can be; the usual frame for the rest."""
+        share = values.get("share", USUAL_SHARE)
+        return cls(share if 0 < share <= 1 else USUAL_SHARE, values.get("bright", True))
+
 
 def read_examples(network: Predictor, answers: Answers) -> Examples:
     """Some test images, see `Predictor.test_images`; none where there are none here."""
@@ -61,7 +68,7 @@ def read_examples(network: Predictor, answers: Answers) -> Examples:
         reason = error.message if isinstance(error, CnnkitError) else str(error)
         if isinstance(error, ConfigError):
             reason = error.problems[0].message
-        return Examples([], [], f"There are no test images: {reason}", Frame())
+        return Examples([], [], f"There are no test images: {reason}", Frame.noted(network.noted_frame()))
     # As files are: whoever reads them adds the border.
     inner = [cropped(image, network.interface.padding) for image in images]
     files = [encoded(picture_of(image), compress_level=COMPRESSION) for image in inner]

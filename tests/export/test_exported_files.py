@@ -18,8 +18,10 @@ from cnnkit.export.exporting import export_run
 from cnnkit.export.formats import FORMATS
 from cnnkit.export.places import Places, places_for
 from cnnkit.runs.directory import Run
+from cnnkit.runs.exported import ExportedNetwork
 from cnnkit.runs.interface import noted_interface
 from cnnkit.runs.trained import open_run
+from cnnkit.serve.examples import Frame, read_examples
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 1)).astype(np.float32)
 
@@ -94,13 +96,25 @@ def check_description(text: str, run: Run, format_: str) -> None:
     assert description["classes"] == [str(number) for number in range(10)]
     assert description["config"] == run.config.read_text("utf-8")
     # Whoever has the file alone knows as much of the images as whoever has the run.
-    assert noted_interface(run, description["environment"]) == open_run(run).interface
+    assert noted_interface(description["environment"], "the file", "") == open_run(run).interface
 
 
 def test_a_file_says_what_it_is_and_so_does_the_json_beside_it(digits_run: Run, onnx_file: Path) -> None:
     _, text = run_onnx(onnx_file, IMAGES)
     assert text == onnx_file.with_name("model.onnx.json").read_text("utf-8")
     check_description(text, digits_run, "onnx")
+
+
+def test_predict_and_serve_read_in_it_what_they_read_in_the_run(digits_run: Run, onnx_file: Path) -> None:
+    trained, exported = open_run(digits_run), ExportedNetwork(onnx_file)
+    assert exported.interface == trained.interface
+    assert (exported.task, exported.parameters()) == (trained.task, trained.parameters())
+    assert exported.network()[1] == trained.network()[1]
+    accuracy = trained.task.headline
+    assert exported.measured(accuracy) == trained.measured(accuracy) > 0.9
+    answers = trained.task.answers(trained.interface)
+    # The digits fill their 8x8 pixels, and drawings should.
+    assert read_examples(exported, answers).frame == read_examples(trained, answers).frame == Frame(1.0, True)
 
 
 @pytest.mark.long

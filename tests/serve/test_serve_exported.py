@@ -29,7 +29,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("exported")
     for name in ("a", "b"):
         (folder / name).mkdir()
-    told = description(figures={"accuracy": 0.875, "loss": 0.25}, model={"parameters": 12345})
+    further = {"figures": {"accuracy": 0.875, "loss": 0.25}, "drawing": {"share": 0.5, "bright": False}}
+    told = description(model={"parameters": 12345}, **further)
     files = [
         write_network(folder / "a" / "model.onnx"),
         write_network(folder / "b" / "model.onnx", told),
@@ -63,6 +64,8 @@ def test_what_it_says_of_itself(client: httpx.Client) -> None:
     assert (first["kind"], first["class_names"], first["input_shape"]) == ("classes", list(NAMES), list(SHAPE))
     assert (first["accuracy"], first["parameters"], first["headline"]["text"]) == (None, None, None)
     assert (second["accuracy"], second["parameters"], second["headline"]["text"]) == (0.875, 12345, "87.50%")
+    assert first["drawing"] == masks["drawing"] == {"share": pytest.approx(20 / 28), "bright": True}
+    assert second["drawing"] == {"share": 0.5, "bright": False}
     for one in (first, second, masks):
         assert (one["stages"], one["gradcam_layer"], one["subjects"]) == ([], None, [])
         assert "Grad-CAM needs gradients" in one["note"]
