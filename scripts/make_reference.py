@@ -227,7 +227,8 @@ def _tables(title: str, table: Table, base: type[StrictModel]) -> str:
     """All named objects of a table; arguments that all of them share come first, once."""
     classes = [cls for name in table.names() if (cls := table.get(name)) is not None]
     common = set.intersection(*(set(cls.model_fields) for cls in classes)) if len(classes) > 1 else set()
-    common = {name for name in common if len({repr(cls.model_fields[name].default) for cls in classes}) == 1}
+    defaults = {name: {repr(field.default) for field in _optional(name, classes)} for name in common}
+    common = {name for name in common if len(defaults[name]) == 1}
     parts = [f"## {title}"]
     if common:
         shared = {name: info for name, info in classes[0].model_fields.items() if name in common}
@@ -247,6 +248,12 @@ def _tables(title: str, table: Table, base: type[StrictModel]) -> str:
         rows = "\n".join(f"- {', '.join(names)}: {reason}." for reason, names in reasons.items())
         parts.append(f"Not available:\n\n{rows}")
     return "\n\n".join(parts)
+
+
+def _optional(name: str, classes: Sequence[type[StrictModel]]) -> list[FieldInfo]:
+    """A field of several classes, where it may be left out."""
+    fields = [cls.model_fields[name] for cls in classes]
+    return [field for field in fields if not field.is_required()]
 
 
 def _resuming() -> str:
@@ -270,7 +277,7 @@ def _summary(cls: type[StrictModel]) -> str:
 
 
 def _table(cls: type[StrictModel], without: set[str]) -> str:
-    fields = {name: info for name, info in cls.model_fields.items() if name not in without}
+    fields = {name: info for name, info in cls.model_fields.items() if name not in without or info.is_required()}
     return _rows(fields) if fields else ""
 
 

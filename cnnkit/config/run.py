@@ -96,6 +96,15 @@ class RunConfig(StrictModel):
         training = self.training.watching(self.task.columns)
         return self if training is self.training else self.model_copy(update={"training": training})
 
+    @model_validator(mode="after")
+    def _raw_images(self) -> Self:
+        """Without normalisation where nothing is written, and the images go straight to a layer that takes raw ones."""
+        arriving = (layer for layer in self.model.layers if layer.output_activation != "keep")
+        first = next(arriving, None)
+        if first is None or not first.takes_raw_images or "normalization" in self.data.model_fields_set:
+            return self
+        return self.model_copy(update={"data": self.data.model_copy(update={"normalization": "none"})})
+
     @property
     def mixes_labels(self) -> bool:
         """Whether training images are mixed, and their labels with them; masks are pasted, and their ids not mixed."""

@@ -24,6 +24,7 @@ LAYERS = Table(
             "Normalization",
         ),
         "activation": ("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "Maxout"),
+        "backbone": ("Backbone",),
         "core": ("Dense", "Flatten", "Reshape", "Permute"),
         "dropout": ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
         "composite": ("Residual", "Branches", "Repeat"),

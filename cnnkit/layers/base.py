@@ -6,10 +6,10 @@ input positions an output position sees; `build` makes the Keras layer.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import Field, WrapValidator
 
@@ -19,7 +19,7 @@ from cnnkit.format.script import Argument, Call
 from cnnkit.format.seeds import derive_seed
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers.geometry import CHANNELS_FIRST, CHANNELS_LAST
-from cnnkit.layers.receptive_field import LONGEST_PATTERN, SAME, Bounds, Pattern, View
+from cnnkit.layers.receptive_field import LONGEST_PATTERN, SAME, Bounds, Pattern, View, Windowed
 
 #: Values of one tensor of one image, and of one weight: TensorFlow's kernels count many of them with 32 bits.
 MOST_VALUES = 2**31 - 1
@@ -90,6 +90,30 @@ class Weight:
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+
+class Operation(Windowed, Protocol):
+    """One of many operations inside a layer that is a whole network, for images of one size.
+
+    In a `View` it stands for all of the layer up to it.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def arguments(self) -> Mapping[str, Any]: ...
+    @property
+    def input_shapes(self) -> tuple[Shape, ...]: ...
+    @property
+    def shape(self) -> Shape: ...
+    @property
+    def weights(self) -> tuple[Weight, ...]: ...
+    @property
+    def macs(self) -> int: ...
+    @property
+    def activations(self) -> int: ...
 
 
 @dataclass
@@ -182,6 +206,8 @@ class Layer(NamedObject):
     takes_seed: ClassVar[bool] = False
     #: Whether what is built computes images of any height and width, as far as its arguments and weights do.
     any_size: ClassVar[bool] = True
+    #: Whether the layer takes images as they come, 0..255, and none that `data.normalization` has changed.
+    takes_raw_images: ClassVar[bool] = False
     # TensorFlow refuses a scope that begins with another character, once the network is evaluated.
     name: (
         Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.-]*$", max_length=100), WrapValidator(_name)] | None
@@ -225,6 +251,14 @@ class Layer(NamedObject):
     def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         """The layer's variables in Keras' order."""
         return ()
+
+    def operations(self, input_shape: Shape) -> Sequence[Operation]:
+        """The operations inside a layer that is a whole network, each after those whose outputs it takes; else none."""
+        return ()
+
+    def built_for(self, input_shape: Shape) -> object:
+        """What of the built layer depends on the size of the image that arrives: equal where it can be the same."""
+        return None if self.any_size else input_shape
 
     def tensors(self, input_shape: Shape) -> Iterator[tuple[str, Shape]]:
         """What the layer makes of one image and its weights, each with what messages call it."""

@@ -23,8 +23,7 @@ def dependence_on_size(steps: Sequence[Step], others: Sequence[Step]) -> int | N
 
 def _described(step: Step) -> tuple[object, ...]:
     layer = step.layer
-    size = None if layer.any_size else step.input_shape
-    return type(layer), layer.calls(), layer.variables(step.input_shape), size
+    return type(layer), layer.calls(), layer.variables(step.input_shape), layer.built_for(step.input_shape)
 
 
 def for_both(steps: Sequence[Step], others: Sequence[Step]) -> list[Step]:

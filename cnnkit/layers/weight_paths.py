@@ -44,6 +44,10 @@ def weighted_layers(
         if isinstance(layer, Resolved):
             for part in layer.parts:
                 yield from weighted_layers(part.steps, part.labels, path + SEPARATOR)
+        elif operations := layer.operations(step.input_shape):
+            for operation in operations:
+                if operation.weights:
+                    yield WeightedLayer(path + SEPARATOR + operation.name, operation.kind, operation.weights)
         elif weights := layer.variables(step.input_shape):
             yield WeightedLayer(path, layer.kind, tuple(weights))
 

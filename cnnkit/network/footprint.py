@@ -17,7 +17,7 @@ from cnnkit.machine.memory import reachable_memory
 
 if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
-    from cnnkit.layers.base import Weight
+    from cnnkit.layers.base import Operation, Weight
     from cnnkit.layers.stack import Step
 
 #: Bytes of one activation, and of one weight: a 32-bit float.
@@ -137,8 +137,15 @@ def _kept(stack: Sequence[Step]) -> Iterator[int]:
             # The first that each path keeps may be what all of them begin with.
             yield max((path[0] for path in paths if path), default=0)
             yield from (size for path in paths for size in path[1:])
+        elif operations := layer.operations(step.input_shape):
+            yield from (_kept_by(operation) for operation in (operations if layer.trainable else ()))
         elif any(len(weight.shape) > 1 for _, weights in _trained([step]) for weight in weights):
             yield math.prod(step.input_shape)
+
+
+def _kept_by(operation: Operation) -> int:
+    has_kernel = any(weight.trainable and len(weight.shape) > 1 for weight in operation.weights)
+    return math.prod(operation.input_shapes[0]) if has_kernel else 0
 
 
 def check_training(footprint: Footprint) -> None:

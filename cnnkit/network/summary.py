@@ -11,6 +11,7 @@ from typing import Any
 
 from cnnkit.config.load import LoadedConfig
 from cnnkit.format.shapes import format_shape
+from cnnkit.layers.base import Operation
 from cnnkit.layers.receptive_field import View
 from cnnkit.layers.resolved import Resolved
 from cnnkit.layers.stack import Step
@@ -297,6 +298,9 @@ def _inside(
     step: Step, before: View, index: int, implied: bool, read_beside: bool
 ) -> tuple[tuple[LayerRow, ...], tuple[View, ...]]:
     """The rows of the layers that a layer is made of, and what is seen of the image after each of its paths."""
+    operations = step.layer.operations(step.input_shape)
+    if operations:
+        return tuple(_operation_row(operation, step, before, index) for operation in operations), ()
     if not isinstance(step.layer, Resolved):
         return (), ()
     lines: list[LayerRow] = []
@@ -312,6 +316,26 @@ def _inside(
     return tuple(lines), tuple(paths)
 
 
+def _operation_row(operation: Operation, step: Step, before: View, index: int) -> LayerRow:
+    """The row of an operation of a layer that is a whole network."""
+    trained = step.layer.trainable
+    trainable = sum(weight.size for weight in operation.weights if weight.trainable and trained)
+    return LayerRow(
+        index=index,
+        label=operation.name,
+        type=operation.kind,
+        name=operation.name,
+        arguments=dict(operation.arguments),
+        output_shape=operation.shape,
+        trainable_parameters=trainable,
+        non_trainable_parameters=sum(weight.size for weight in operation.weights) - trainable,
+        macs=operation.macs,
+        activation_bytes=operation.activations * ACTIVATION_BYTES,
+        view=before.behind(operation, step.input_shape, ()),
+        warnings=(),
+    )
+
+
 def _row(
     step: Step,
     index: int,
@@ -323,7 +347,7 @@ def _row(
     layer = step.layer
     trainable, fixed = layer.parameters(step.input_shape)
     own = math.prod(step.output_shape) * ACTIVATION_BYTES
-    if isinstance(layer, Resolved) and layer.merge is None:
+    if layer.operations(step.input_shape) or (isinstance(layer, Resolved) and layer.merge is None):
         # Its output is that of the last layer inside.
         own = 0
     return LayerRow(

@@ -59,9 +59,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Rescaling": {"scale": 2},
     "Resizing": {"height": 3, "width": 5},
     "Residual": {"layers": [{"Conv2D": {"filters": 4, "kernel_size": 3, "padding": "same"}}], "activation": "relu"},
+    "Backbone": {"name": "MobileNetV2", "weights": None, "until": "block_12_add"},
     "Branches": {"paths": [[], [{"Conv2D": {"filters": 2, "kernel_size": 1}}, "BatchNormalization"]]},
     "Repeat": {"times": 2, "layers": [{"Conv2D": {"filters": 3, "kernel_size": 3}}, "ReLU"]},
 }
+#: The example of a Backbone is for other images; `test_backbone.py` has its tests.
 EXAMPLE_SHAPE: Shape = (8, 6, 4)
 
 
