@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import run as command
+from exported_answers import check_same_answers
 
 from cnnkit.errors import CnnkitError
 from cnnkit.export.exporting import export_run
@@ -115,6 +116,11 @@ def test_predict_and_serve_read_in_it_what_they_read_in_the_run(digits_run: Run,
     answers = trained.task.answers(trained.interface)
     # The digits fill their 8x8 pixels, and drawings should.
     assert read_examples(exported, answers).frame == read_examples(trained, answers).frame == Frame(1.0, True)
+
+
+@pytest.mark.long
+def test_predict_says_of_any_image_what_it_says_for_the_run(digits_run: Run, tmp_path: Path) -> None:
+    check_same_answers(digits_run, tmp_path)
 
 
 @pytest.mark.long

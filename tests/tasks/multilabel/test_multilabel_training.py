@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from digit_tables import LABELS, config, read_images, write_digits
+from exported_answers import check_same_answers
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_score, recall_score
 from sklearn.multiclass import OneVsRestClassifier
@@ -191,3 +192,8 @@ def test_the_report_shows_each_label_and_the_wrong_ones(run: Run) -> None:
     wrong = (probabilities >= np.array(chosen(run))) != (truth > 0)
     worst = int(np.where(wrong, np.abs(truth - probabilities), 0).max(axis=1).argmax())
     assert mistakes.index(names[worst]) == min(mistakes.index(name) for name in names if name in mistakes)
+
+
+@pytest.mark.long
+def test_an_exported_network_answers_as_the_run(run: Run, tmp_path: Path) -> None:
+    check_same_answers(run, tmp_path)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from digit_tables import config, read_images, write_digits
+from exported_answers import check_same_answers
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from trainings import outputs_of, run_training
@@ -185,3 +186,8 @@ def test_the_report_shows_each_number_and_the_largest_errors(run: Run) -> None:
     shown = errors(facts)
     assert (shown[0].identity, shown[0].name) == (names[worst], COLUMNS[number])  # type: ignore[index]
     assert shown[0].identity in html[1]  # type: ignore[index]
+
+
+@pytest.mark.long
+def test_an_exported_network_answers_as_the_run(run: Run, tmp_path: Path) -> None:
+    check_same_answers(run, tmp_path)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from exported_answers import check_same_answers
 from PIL import Image
 from scenes import CONFIG, IGNORE, NAMES, scene, write_scenes
 from sklearn.metrics import jaccard_score
@@ -308,3 +309,18 @@ def test_sizes_that_a_network_cannot_halve_are_told_with_sizes_that_do(tmp_path:
     assert "images of 32x32 would do: `data.pad_to: 4`" in output
     code, output = run_command("inspect", str(tmp_path / "net.yaml"), *larger, "--set", "data.pad_to=4")
     assert code == 0, output
+
+
+@pytest.mark.long
+def test_an_exported_network_gives_the_masks_of_the_run(trained: Run, tmp_path: Path) -> None:
+    exported = check_same_answers(trained, tmp_path, views=("flip",))
+    images = str(tmp_path / "odd")
+    masks = []
+    for name, folder in ((exported, "ours"), (trained.path, "expected")):
+        run_command("predict", str(name), images, "--output", str(tmp_path / folder), "--tta", "flip")
+        files = sorted((tmp_path / folder).rglob("*.mask.png"))
+        masks.append(np.stack([np.asarray(Image.open(file)) for file in files]))
+    assert masks[0].shape == (12, 32, 32)
+    assert np.ptp(masks[1]) == 2
+    # Where two classes are as likely, rounding decides.
+    assert (masks[0] == masks[1]).mean() > 0.999
