@@ -218,6 +218,19 @@ class Answers(ABC):
         """The outputs for some images as a run keeps them, [images, ...]."""
         return outputs
 
+    def same(self, kept: Any, others: Any) -> Any:
+        """Whether two networks say the same of images; by default, whether all that is kept agrees to a thousandth.
+
+        Args:
+            kept, others: For the same images, as `keep` made them.
+
+        Returns:
+            bool [images], or [images, ...] where each has several answers, such as one for each pixel.
+        """
+        import numpy as np
+
+        return np.isclose(others, kept, rtol=1e-3, atol=1e-3).reshape(len(kept), -1).all(axis=-1)
+
     def guess(self, kept: Any, target: Any) -> dict[str, Any]:
         """What was said of an image, and what should be, as JSON values for the live page.
 

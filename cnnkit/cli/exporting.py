@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
-from cnnkit.cli.options import RUN, common
+from cnnkit.cli.options import JSON, RUN, common
+from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.export.formats import FORMATS
 from cnnkit.terminal.console import echo
+from cnnkit.terminal.printable import printable_json
+
+log = logging.getLogger("cnnkit")
 
 
 @click.command()
@@ -19,22 +25,59 @@ from cnnkit.terminal.console import echo
     help="The network's file, or folder for saved_model; by default RUN-FORMAT/model here.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files that are there already.")
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="How many test images to compare with Keras, at most.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    help="What outputs may differ by, as a share of those above 1; by default 1e-4.",
+)
+@click.option("--no-parity", is_flag=True, help="Compare nothing: where the run's test images are not here.")
+@JSON
 @common
-def export(run: str, format_name: str, output: str | None, overwrite: bool) -> None:
-    """Write the network of a run as a file that other programs run."""
+def export(
+    run: str,
+    format_name: str,
+    output: str | None,
+    overwrite: bool,
+    images: int,
+    tolerance: float | None,
+    no_parity: bool,
+    as_json: bool,
+) -> None:
+    """Write the network of a run as a file that other programs run, and compare that with Keras.
+
+    Where they differ by more than the tolerance, the exit code is 1, and the file is kept as NAME.failed.ENDING.
+    """
     from cnnkit.export.places import places_for
     from cnnkit.runs.finding import find_run
     from cnnkit.runs.trained import open_run
 
     format_ = FORMATS[format_name]
     format_.check_packages()
+    if no_parity and tolerance is not None:
+        raise UsageError("--tolerance is for the comparison that --no-parity leaves out")
     chosen = find_run(run)
     places = places_for(format_, output, chosen.path.resolve().name)
     if not overwrite:
         places.check_free()
     trained = open_run(chosen)
     trained.check_model()
-    from cnnkit.export.exporting import export_run
+    from cnnkit.export.exporting import ExportOptions, export_run
+    from cnnkit.export.shown import as_text
 
-    export_run(trained, places)
-    echo("\n".join(f"wrote {path}" for path in places.all))
+    outcome = export_run(trained, places, ExportOptions(0 if no_parity else images, tolerance))
+    if outcome.parity is None:
+        log.warning("the file was NOT compared with Keras (--no-parity): nobody knows whether it says the same")
+    written = "\n".join(f"wrote {path}" for path in outcome.places.all)
+    echo(printable_json(outcome.as_json()) if as_json else f"{as_text(outcome)}\n\n{written}")
+    if outcome.failure is not None:
+        raise CnnkitError(
+            f"the exported network may not be used: {outcome.failure}",
+            f"It is kept as `{outcome.places.main}`. Where that is good enough, say so with --tolerance.",
+        )

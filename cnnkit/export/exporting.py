@@ -1,36 +1,141 @@
-"""A run to files of a format."""
+"""A run to files of a format, held against Keras."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from cnnkit.data.splits import Split
 from cnnkit.errors import CnnkitError
-from cnnkit.export import metadata
+from cnnkit.export import metadata, speed
 from cnnkit.export.network import convert, exportable
+from cnnkit.export.parity import Parity, compare, test_images
 from cnnkit.export.places import Places
+from cnnkit.export.runtimes import Network, open_network
+from cnnkit.export.speed import Speed
 from cnnkit.files import move_into_place, working_folder, write_atomically
+from cnnkit.machine.tensorflow import load_tensorflow, threads_in_use
 from cnnkit.runs.trained import TrainedRun
 
+#: What outputs may differ by in float32, see `Agreement.difference`.
+TOLERANCE = 1e-4
 
-def export_run(trained: TrainedRun, places: Places) -> None:
-    """Writes a run's network, the one that `eval` measures; all of its files, or none.
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is asked for beside the format.
+
+    Attributes:
+        images: Test images to compare with Keras, at most; 0 for no comparison.
+        tolerance: What outputs may differ by; by default TOLERANCE.
+    """
+
+    images: int = 1000
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an export has written, and how it compares.
+
+    Attributes:
+        places: The files.
+        parity: None where nothing was compared.
+        speeds: Of Keras and of the exported network.
+        failure: Why the network may not be used, which is then kept under another name; None where it may.
+    """
+
+    places: Places
+    parity: Parity | None
+    speeds: tuple[Speed, Speed]
+    failure: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        keras, exported = self.speeds
+        return {
+            "files": [str(path) for path in self.places.all],
+            "parity": None if self.parity is None else self.parity.as_json(),
+            "speed": {"keras": keras.as_json(), "exported": exported.as_json()},
+            "failure": self.failure,
+        }
+
+
+def export_run(trained: TrainedRun, places: Places, options: ExportOptions) -> Outcome:
+    """Writes a run's network, the one that `eval` measures, and compares what was written with Keras.
+
+    All of the files are written, or none. Where the comparison fails, they have another name, see `Places.failed`.
 
     Raises:
-        CnnkitError: if the run has no network, if the format has no form for one of its layers, or if the files cannot
-            be written.
+        CnnkitError: if the run has no network or no test images, if the format has no form for one of its layers, or if
+            the files cannot be written.
     """
-    description = metadata.describe(trained, places.format_, None)
+    trained.check_model()
+    # Loading the images may load TensorFlow, and one process has one setting of oneDNN and threads.
+    trained.request_settings()
+    images = test_images(trained, options.images) if options.images else None
+    text = metadata.as_text(metadata.describe(trained, places.format_, None))
     model = exportable(trained.model)
     with _working(places.main.parent) as folder:
         made = places.moved_to(folder)
         convert(model, places.format_, made.main, {})
-        text = metadata.as_text(description)
         metadata.embed(places.format_, made.main, text)
         write_atomically(made.description, text)
-        for here, there in zip(made.all, places.all, strict=True):
+        parity, speeds = _measure(trained, made, model, images)
+        failure = None if parity is None else _failure(parity, options)
+        final = places if failure is None else places.failed()
+        for here, there in zip(made.all, final.all, strict=True):
             move_into_place(here, there)
+    return Outcome(final, parity, speeds, failure)
+
+
+def _failure(parity: Parity, options: ExportOptions) -> str | None:
+    tolerance = TOLERANCE if options.tolerance is None else options.tolerance
+    if parity.difference <= tolerance:
+        return None
+    return f"its outputs differ from Keras' by {parity.difference:.2g}, which is more than {tolerance:g}"
+
+
+def _measure(
+    trained: TrainedRun, made: Places, model: Any, images: Split | None
+) -> tuple[Parity | None, tuple[Speed, Speed]]:
+    """The comparison with Keras on some images, and what Keras and the exported network take."""
+    threads = threads_in_use(load_tensorflow())
+    if images is not None:
+        examples = images.read(np.arange(min(images.size, speed.MANY))).astype(np.float32)
+        examples = np.resize(examples, (speed.MANY, *examples.shape[1:]))
+    else:
+        shape = (speed.MANY, *trained.interface.image_shape)
+        examples = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
+    exported, load = speed.loaded_in(lambda: open_network(made.format_, made.main, threads), examples[:1])
+    keras = _in_keras(model, trained.uses_xla)
+    parity = None if images is None else compare(trained, images, keras, exported)
+    # Keras' own time to load is that of the run's file, whatever has been loaded before.
+    _, keras_load = speed.loaded_in(lambda: _in_keras(trained.load_model(), trained.uses_xla), examples[:1])
+    one = speed.alternately([keras, exported], examples[:1])
+    many = [len(examples) / seconds for seconds in speed.alternately([keras, exported], examples)]
+    sizes = speed.size_of([trained.run.model]), speed.size_of(made.network)
+    both = [Speed(*row) for row in zip(sizes, (keras_load, load), one, many, strict=True)]
+    return parity, (both[0], both[1])
+
+
+def _in_keras(model: Any, jit_compile: bool) -> Network:
+    """`model(x)`, compiled once for any number of images."""
+    import tensorflow as tf
+
+    spec = tf.TensorSpec([None, *model.input_shape[1:]], "float32")
+
+    def call(images: Any) -> Any:
+        # A layer may have a name that TensorFlow only allows inside a scope.
+        with tf.name_scope("network"):
+            return model(images, training=False)
+
+    compiled = tf.function(call, input_signature=[spec], jit_compile=jit_compile, autograph=False)
+    return lambda images: compiled(tf.constant(images)).numpy()
 
 
 @contextmanager

@@ -41,6 +41,10 @@ class Places:
         """The same files in another folder."""
         return Places(self.format_, folder / self.main.name)
 
+    def failed(self) -> Places:
+        """The names of a network that may not be used: `model.failed.onnx`."""
+        return Places(self.format_, self.main.with_name(f"{self.main.stem}.failed{self.main.suffix}"))
+
     def check_free(self) -> None:
         """Whether none of them is there yet.
 

@@ -15,7 +15,7 @@ from commands import run as command
 from exported_answers import check_same_answers
 
 from cnnkit.errors import CnnkitError
-from cnnkit.export.exporting import export_run
+from cnnkit.export.exporting import ExportOptions, export_run
 from cnnkit.export.formats import FORMATS
 from cnnkit.export.places import Places, places_for
 from cnnkit.runs.directory import Run
@@ -26,11 +26,14 @@ from cnnkit.serve.examples import Frame, read_examples
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 1)).astype(np.float32)
 
+#: What is written is compared by the tests themselves.
+UNSEEN = ExportOptions(images=0)
+
 
 @pytest.fixture(scope="module")
 def onnx_file(digits_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    export_run(open_run(digits_run), Places(FORMATS["onnx"], path))
+    export_run(open_run(digits_run), Places(FORMATS["onnx"], path), UNSEEN)
     return path
 
 
@@ -129,7 +132,7 @@ def test_predict_says_of_any_image_what_it_says_for_the_run(digits_run: Run, tmp
 )
 def test_other_formats_do_the_same(name: str, run_file: Any, digits_run: Run, tmp_path: Path) -> None:
     places = Places(FORMATS[name], tmp_path / f"model{FORMATS[name].ending}")
-    export_run(open_run(digits_run), places)
+    export_run(open_run(digits_run), places, UNSEEN)
     for images in (IMAGES, IMAGES[:1]):
         outputs, text = run_file(places.main, images)
         np.testing.assert_allclose(outputs, outputs_of_keras(digits_run, images), rtol=0, atol=1e-5)
@@ -163,7 +166,9 @@ def test_a_failing_export_leaves_nothing(digits_run: Run, tmp_path: Path, monkey
 
     monkeypatch.setattr("cnnkit.export.metadata.embed", fail)
     with pytest.raises(CnnkitError, match=r"cannot write `model\.onnx`: No space left on device"):
-        export_run(open_run(digits_run), places_for(FORMATS["onnx"], str(tmp_path / "a/b/model.onnx"), "digits"))
+        export_run(
+            open_run(digits_run), places_for(FORMATS["onnx"], str(tmp_path / "a/b/model.onnx"), "digits"), UNSEEN
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -173,7 +178,7 @@ def test_a_damaged_run_is_refused(digits_run: Run, tmp_path: Path) -> None:
     content[len(content) // 2] ^= 255
     (copy / "model.keras").write_bytes(content)
     with pytest.raises(CnnkitError, match=r"model\.keras` is damaged"):
-        export_run(open_run(Run(copy)), Places(FORMATS["onnx"], tmp_path / "model.onnx"))
+        export_run(open_run(Run(copy)), Places(FORMATS["onnx"], tmp_path / "model.onnx"), UNSEEN)
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 
 

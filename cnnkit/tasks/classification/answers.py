@@ -91,6 +91,10 @@ class ClassAnswers(Answers):
     def keep(self, outputs: Any) -> Any:
         return probabilities_from_outputs(outputs, self.head)
 
+    def same(self, kept: Any, others: Any) -> Any:
+        """Where the likeliest class is the same."""
+        return kept.argmax(axis=-1) == others.argmax(axis=-1)
+
     def guess(self, kept: Any, target: Any) -> dict[str, Any]:
         """`class`, the true one, whether that is `right`, and `top`: the three likeliest with their probabilities."""
         likeliest = ranked(kept, 3)

@@ -98,6 +98,10 @@ class LabelAnswers(Answers):
     def keep(self, outputs: Any) -> Any:
         return label_probabilities(outputs, self.head)
 
+    def same(self, kept: Any, others: Any) -> Any:
+        """Where an image has the same labels."""
+        return ((kept >= self.thresholds) == (others >= self.thresholds)).all(axis=-1)
+
     def guess(self, kept: Any, target: Any) -> dict[str, Any]:
         """`labels`, the true ones, whether all are `right`, and `predicted`: those that the network gives."""
         predicted = LabelAnswer(self.names, kept, self.thresholds).labels

@@ -79,6 +79,10 @@ class NumberAnswers(Answers):
     def keep(self, outputs: Any) -> Any:
         return numbers_of(outputs)
 
+    def same(self, kept: Any, others: Any) -> Any:
+        """Where all numbers of an image agree to a thousandth of themselves, or of their spread over the images."""
+        return np.isclose(others, kept, rtol=1e-3, atol=1e-3 * kept.std(axis=0)).all(axis=-1)
+
     def guess(self, kept: Any, target: Any) -> dict[str, Any]:
         """`numbers`, the true ones, and `predicted`: those that the network gives."""
         return {**self.truth(target), "predicted": _plain(self.names, kept)}

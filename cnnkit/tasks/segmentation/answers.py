@@ -87,6 +87,11 @@ class MaskAnswers(Answers):
     def keep(self, outputs: Any) -> Any:
         return np.asarray(outputs).argmax(axis=-1).astype(np.uint8)
 
+    def same(self, kept: Any, others: Any) -> Any:
+        """Where a pixel has the same class; the border does not count."""
+        inner = [np.stack([cropped(mask, self.padding) for mask in masks]) for masks in (kept, others)]
+        return inner[0] == inner[1]
+
     def guess(self, kept: Any, target: Any) -> dict[str, Any]:
         """The `mask` and the `truth` as pictures, and which share of the pixels that count is `right`; None of none."""
         if kept.shape != target.shape or kept.dtype != np.uint8:

@@ -1,0 +1,30 @@
+"""What `export` prints of a comparison with Keras."""
+
+from __future__ import annotations
+
+from cnnkit.export.exporting import Outcome
+from cnnkit.export.formats import Format
+from cnnkit.export.parity import Parity
+from cnnkit.export.speed import as_table
+from cnnkit.terminal.tables import aligned
+
+
+def as_text(outcome: Outcome) -> str:
+    """The comparison, and the table of sizes and times."""
+    format_ = outcome.places.format_
+    compared = "" if outcome.parity is None else parity_text(outcome.parity, format_) + "\n\n"
+    return compared + as_table(["Keras", format_.title], outcome.speeds)
+
+
+def parity_text(parity: Parity, format_: Format) -> str:
+    """Differences and equal answers for each batch size, then the headline before and after."""
+    rows = [["images at a time", "largest difference", "equal answers"]]
+    for agreement in parity.agreements:
+        equal = f"{agreement.equal:.2%} of {agreement.answers:,}"
+        rows.append([str(agreement.batch), f"{agreement.difference:.2g}", equal])
+    figure = parity.figure
+    headline = (
+        f"{figure.label} of {parity.images:,} test images: {figure.text(parity.before)} with Keras, "
+        f"{figure.text(parity.after)} with {format_.title}"
+    )
+    return f"{aligned(rows, '>>>')}\n{headline}"
