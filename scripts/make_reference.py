@@ -23,6 +23,7 @@ from cnnkit.config.objectives.metrics import METRICS
 from cnnkit.config.optimization.optimizers import OPTIMIZERS
 from cnnkit.config.optimization.schedules import SCHEDULES
 from cnnkit.config.run import ModelConfig, RunConfig
+from cnnkit.config.stages import Stage
 from cnnkit.config.training import EarlyStopping, TrainingConfig
 from cnnkit.format.base import NamedObject, StrictModel, Table, to_plain
 from cnnkit.format.fields import LARGEST_NUMBER
@@ -200,6 +201,7 @@ def reference() -> str:
         ("`model.blocks`, each", BlockConfig),
         ("`training`", TrainingConfig),
         ("`training.early_stopping`", EarlyStopping),
+        ("`training.stages`, each", Stage),
     ]
     for title, model in sections:
         parts.append(f"### {title}\n\n{_summary(model)}\n\n{_table(model, set())}")
@@ -314,6 +316,8 @@ def _type(info: FieldInfo) -> str:
         return f"list of {schema.item.table.kind}s"
     if schema.kind == "list" and schema.item is not None and schema.item.item is not None and schema.item.item.table:
         return f"list of lists of {schema.item.item.table.kind}s"
+    if schema.kind == "list" and schema.item is not None and schema.item.kind == "model":
+        return "list of mappings"
     if schema.kind == "model" and not any(isinstance(marker, WithJsonSchema) for marker in info.metadata):
         return f"mapping{optional}"
     annotation: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation

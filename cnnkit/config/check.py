@@ -10,6 +10,7 @@ from functools import partial
 
 from cnnkit.augmentation import Augmentation
 from cnnkit.config.check_augmentation import check_augmentation, check_crops
+from cnnkit.config.check_stages import check_stages
 from cnnkit.config.check_training import check_training
 from cnnkit.config.check_weights import check_weight_names
 from cnnkit.config.data import ChannelStatistics, DataConfig
@@ -126,6 +127,7 @@ def check_parts(parts: Parts, root: Node, known: RecordedImages | DescribedImage
         check_training(parts.training, data, parts.task, report)
         if steps and parts.whole:
             check_weight_names(parts.training, list(weight_paths(steps)), report)
+            check_stages(parts.training, steps, report)
     parts.task.check(parts, info, steps, report)
     return Checked(info, steps, problems)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from cnnkit.config.optimization.optimizers import Optimizer
 from cnnkit.config.reports import Report
 from cnnkit.config.training import TrainingConfig
 from cnnkit.format.explain import Path
@@ -23,9 +24,14 @@ def check_weight_names(training: TrainingConfig, paths: Sequence[str], report: R
                 f"no weight and no layer with weights has the name `{name}`{suggestion(name, weight_names(paths))}"
             )
             report(("training", "exclude_from_weight_decay", index), message, False)
-    optimizer = training.optimizer
-    for index, keyword in enumerate(getattr(optimizer, "exclude_layers", None) or ()):
-        if not any(re.search(keyword, keras_path(path)) for path in paths):
-            place: Path = ("training", "optimizer", type(optimizer).__name__, "exclude_layers", index)
-            names = {path.split(SEPARATOR)[-2] for path in paths}
-            report(place, f"`{keyword}` is found in no name of a layer with weights{suggestion(keyword, names)}", False)
+    written: list[tuple[Path, Optimizer]] = [(("training",), training.optimizer)]
+    for index, stage in enumerate(training.stages):
+        if stage.optimizer is not None:
+            written.append((("training", "stages", index), stage.optimizer))
+    for path, optimizer in written:
+        for index, keyword in enumerate(getattr(optimizer, "exclude_layers", None) or ()):
+            if not any(re.search(keyword, keras_path(one)) for one in paths):
+                place: Path = (*path, "optimizer", type(optimizer).__name__, "exclude_layers", index)
+                names = {one.split(SEPARATOR)[-2] for one in paths}
+                message = f"`{keyword}` is found in no name of a layer with weights{suggestion(keyword, names)}"
+                report(place, message, False)

@@ -1,7 +1,7 @@
 """The `training` section: how long, with which optimizer, loss and schedule."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
@@ -9,6 +9,7 @@ from cnnkit.config.objectives.losses import LOSSES, Loss
 from cnnkit.config.objectives.metrics import METRICS, Metric
 from cnnkit.config.optimization.optimizers import OPTIMIZERS, Adam, Optimizer
 from cnnkit.config.optimization.schedules import SCHEDULES, ReduceLROnPlateau, Schedule
+from cnnkit.config.stages import Stage
 from cnnkit.format.base import Choice, StrictModel, describe, invalid
 from cnnkit.format.fields import (
     LARGEST_COUNT,
@@ -89,7 +90,16 @@ AutoOrThreads = Annotated[
 class TrainingConfig(StrictModel):
     """How the network learns."""
 
-    epochs: PositiveInteger = Field(default=10, description="Passes over the training split.")
+    displaced: ClassVar[Mapping[str, tuple[str, ...]]] = {"stages": ("epochs",)}
+
+    epochs: PositiveInteger = Field(
+        default=10, description="Passes over the training split; with `stages`, those of all stages together."
+    )
+    stages: list[Stage] = Field(
+        default=[],
+        description="Parts of the training in order, each of which trains its own layers: `[{epochs: 3, freeze: stem}, "
+        "{epochs: 10, unfreeze: all, learning_rate: 1e-5}]`. Without any, all epochs train the same.",
+    )
     optimizer: Annotated[Optimizer, Choice(OPTIMIZERS)] = Field(
         default=Adam.with_defaults(),
         description="A Keras optimizer with its arguments: gradient clipping, weight decay, gradient "
@@ -194,16 +204,51 @@ class TrainingConfig(StrictModel):
 
     @model_validator(mode="after")
     def _weight_decay_to_exclude_from(self) -> Self:
-        decays = (self.optimizer.weight_decay, getattr(self.optimizer, "adam_weight_decay", None))
-        if self.exclude_from_weight_decay and decays == (None, None):
+        decays = [
+            decay
+            for part in self.in_stages()
+            for decay in (part.optimizer.weight_decay, getattr(part.optimizer, "adam_weight_decay", None))
+        ]
+        if self.exclude_from_weight_decay and not any(decay is not None for decay in decays):
             raise invalid("`exclude_from_weight_decay` is set, but the optimizer has no `weight_decay`")
         return self
 
     @model_validator(mode="after")
     def _one_loss_scale(self) -> Self:
-        if self.dtype_policy == "mixed_float16" and self.optimizer.loss_scale_factor is not None:
+        if self.dtype_policy == "mixed_float16" and self.scales_loss:
             raise invalid("`mixed_float16` scales the loss by itself; leave out the optimizer's `loss_scale_factor`")
         return self
+
+    @model_validator(mode="after")
+    def _epochs_of_stages(self) -> Self:
+        total = sum(stage.epochs for stage in self.stages)
+        if not self.stages or self.epochs == total:
+            return self
+        if "epochs" in self.model_fields_set:
+            raise invalid(
+                f"`epochs` is {self.epochs}, but the {len(self.stages)} `stages` have {total} together; leave `epochs` "
+                f"out, or change those of a stage (`training.stages[{len(self.stages) - 1}].epochs`)",
+                argument="epochs",
+            )
+        return self.model_copy(update={"epochs": total})
+
+    def in_stages(self) -> tuple[Self, ...]:
+        """This section as it holds in each stage, in order; itself, where there are none."""
+        return tuple(self._in(stage) for stage in self.stages) or (self,)
+
+    def _in(self, stage: Stage) -> Self:
+        update: dict[str, Any] = {"epochs": stage.epochs, "stages": []}
+        for name in ("optimizer", "schedule", "warmup_epochs"):
+            if getattr(stage, name) is not None:
+                update[name] = getattr(stage, name)
+        if stage.learning_rate is not None:
+            update["optimizer"] = self.optimizer.model_copy(update={"learning_rate": stage.learning_rate})
+        return self.model_copy(update=update)
+
+    @property
+    def scales_loss(self) -> bool:
+        """Whether an optimizer scales the loss by a factor of its own."""
+        return any(part.optimizer.loss_scale_factor is not None for part in self.in_stages())
 
     def watching(self, figures: Sequence[Figure]) -> Self:
         """This section, in which what watches a metric and names none watches `monitor`, in a direction that is said.
@@ -211,24 +256,34 @@ class TrainingConfig(StrictModel):
         Args:
             figures: The columns of metrics.csv beside those of `metrics`.
         """
-        changed: dict[str, Any] = {}
-        watching = {"early_stopping": self.early_stopping, "schedule": self.plateau}
-        for name, one in watching.items():
-            if one is None:
-                continue
+
+        def told(watcher: Any) -> Any:
             update: dict[str, Any] = {}
             if (
                 self.monitor is not None
                 and self.direction(self.monitor, figures)
-                and "monitor" not in one.model_fields_set
+                and "monitor" not in watcher.model_fields_set
             ):
                 update["monitor"] = self.monitor
-            direction = self.direction(update.get("monitor", one.monitor), figures)
-            if one.mode == "auto" and direction is not None:
+            direction = self.direction(update.get("monitor", watcher.monitor), figures)
+            if watcher.mode == "auto" and direction is not None:
                 update["mode"] = direction
-            if update:
-                changed[name] = one.model_copy(update=update)
-        return self.model_copy(update=changed) if changed else self
+            return watcher.model_copy(update=update) if update else watcher
+
+        def with_told(section: Any, *names: str) -> Any:
+            watchers = {name: getattr(section, name) for name in names}
+            changed = {
+                name: told(watcher)
+                for name, watcher in watchers.items()
+                if isinstance(watcher, EarlyStopping | ReduceLROnPlateau) and told(watcher) is not watcher
+            }
+            return section.model_copy(update=changed) if changed else section
+
+        section: Self = with_told(self, "early_stopping", "schedule")
+        stages = [with_told(stage, "schedule") for stage in self.stages]
+        if any(now is not before for now, before in zip(stages, self.stages, strict=True)):
+            section = section.model_copy(update={"stages": stages})
+        return section
 
     def direction(self, column: str, figures: Sequence[Figure]) -> Literal["max", "min"] | None:
         """Whether the largest or the smallest value of a column of metrics.csv is the best; None if it is no metric."""

@@ -17,6 +17,7 @@ from cnnkit.eject.network import NetworkText, write_network
 from cnnkit.eject.targets import target_text
 from cnnkit.eject.text import IMPORTS, copied, defined_names, import_lines, literal, wrapped
 from cnnkit.eject.training import TrainingText, write_training
+from cnnkit.errors import UsageError
 from cnnkit.format.shapes import Shape
 from cnnkit.layers.stack import Step
 from cnnkit.layers.stack import head as head_of
@@ -128,6 +129,11 @@ def eject(loaded: LoadedConfig) -> str:
     """
     config, info = loaded.config, loaded.info
     training = config.training
+    if training.stages:
+        raise UsageError(
+            "a script cannot freeze layers in stages yet",
+            "Without them, it is written: --set 'training.stages=[]'; set `trainable` and compile again by hand.",
+        )
     policy = "float32" if training.dtype_policy == "auto" else training.dtype_policy
     steps = config.steps_to_build(loaded.steps, info.target.values)
     resolved = [step.layer for step in steps]

@@ -38,6 +38,8 @@ class StrictModel(BaseModel):
 
     #: Fields of which only one may have a value: of two files, or a file and `--set`, the last decides.
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    #: Fields whose place another takes where it is written later; not the other way round.
+    displaced: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     @classmethod
     def with_defaults(cls) -> Self:
@@ -97,6 +99,11 @@ def shorten(text: object, length: int = 60) -> str:
     if not text.isprintable():
         text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text[: length + 1])
     return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def some_of(texts: Sequence[str], most: int = 4) -> str:
+    """The first of many texts, for a line that names what there is."""
+    return ", ".join([*texts[:most], *(["..."] if len(texts) > most else [])])
 
 
 def describe(value: Any) -> str:

@@ -124,8 +124,11 @@ def merge(base: Node, child: Node, schema: Schema | None) -> Node:
 
 def _alternatives(schema: Schema | None, key: str) -> list[str]:
     """The fields that cannot stand beside one: what is written later takes their place."""
-    groups = schema.model.alternatives if schema is not None and schema.model is not None else ()
-    return [name for group in groups if key in group for name in group if name != key]
+    if schema is None or schema.model is None:
+        return []
+    groups = schema.model.alternatives
+    beside = [name for group in groups if key in group for name in group if name != key]
+    return [*beside, *schema.model.displaced.get(key, ())]
 
 
 def _merge_named(base: Node, child: Node, table: Table) -> Node:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from cnnkit.layers.base import Weight
 from cnnkit.layers.resolved import Resolved
@@ -19,37 +20,64 @@ class WeightedLayer:
         path: The names of the layers around it and its own: `2.Residual/layers.0.Conv2D`.
         kind: What the config calls it.
         weights: All of them, in Keras' order.
+        is_trained: Whether neither the layer nor one around it has `trainable: false`.
+        outer_kinds: What the config calls the layers around it, from outside in.
     """
 
     path: str
     kind: str
     weights: tuple[Weight, ...]
+    is_trained: bool = True
+    outer_kinds: tuple[str, ...] = ()
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether it keeps moving statistics of what arrives, as batch normalization does."""
+        return any(weight.name.startswith("moving_") for weight in self.weights)
+
+    @property
+    def trainable_size(self) -> int:
+        """How many numbers a gradient can change."""
+        return sum(weight.size for weight in self.weights if weight.trainable)
+
+    def is_called(self, name: str) -> bool:
+        """Whether a name is this layer's own or that of its kind, rather than of what is around it."""
+        return f"/{self.path}".endswith(f"/{name}") or name.lower() == self.kind.lower()
 
     def path_of(self, weight: Weight) -> str:
         return self.path + SEPARATOR + weight.name
 
 
 def weighted_layers(
-    steps: Sequence[Step], labels: Sequence[str] | None = None, outer: str = ""
+    steps: Sequence[Step],
+    labels: Sequence[str] | None = None,
+    outer: str = "",
+    is_trained: bool = True,
+    outer_kinds: tuple[str, ...] = (),
 ) -> Iterator[WeightedLayer]:
     """The layers with weights, from input to output; one is called by its `name`, or else by its place.
 
     Args:
         labels: What the layers without a name are called; by default as in `model.layers`.
         outer: The path of what is around these layers.
+        is_trained: Whether that is trained.
+        outer_kinds: What the config calls it, and what is around it.
     """
     for index, step in enumerate(steps):
         layer = step.layer
         path = outer + (layer.name or (labels[index] if labels else f"{index}.{layer.kind}"))
+        trained = is_trained and layer.trainable
+        kinds = (*outer_kinds, layer.kind)
         if isinstance(layer, Resolved):
             for part in layer.parts:
-                yield from weighted_layers(part.steps, part.labels, path + SEPARATOR)
+                yield from weighted_layers(part.steps, part.labels, path + SEPARATOR, trained, kinds)
         elif operations := layer.operations(step.input_shape):
             for operation in operations:
                 if operation.weights:
-                    yield WeightedLayer(path + SEPARATOR + operation.name, operation.kind, operation.weights)
+                    inside = path + SEPARATOR + operation.name
+                    yield WeightedLayer(inside, operation.kind, operation.weights, trained, kinds)
         elif weights := layer.variables(step.input_shape):
-            yield WeightedLayer(path, layer.kind, tuple(weights))
+            yield WeightedLayer(path, layer.kind, tuple(weights), trained, outer_kinds)
 
 
 def weight_paths(steps: Sequence[Step]) -> Iterator[str]:
@@ -74,6 +102,36 @@ def meant(name: str, paths: Iterable[str]) -> list[str]:
     paths = list(paths)
     own = [path for path in paths if own_name(path) == name]
     return own or [path for path in paths if f"/{name}/" in f"/{path}/"]
+
+
+def layers_meant(name: str, layers: Iterable[WeightedLayer]) -> list[WeightedLayer]:
+    """The layers with weights that a name means: those whose path has it, so that the name of a block means all in it.
+
+    `*`, `?` and `[...]` stand for other characters, as in names of files. Where no path has the name, it means the
+    layers whose names begin with it and go on after `.`, `_` or `-`, as `block_12` in `block_12_expand`; or else those
+    that are, or are inside, what the config calls so: `Backbone`, `BatchNormalization`, also in small letters.
+
+    Args:
+        name: A layer's name, several parts of a path, or `all`.
+    """
+    layers = list(layers)
+    if name == "all":
+        return layers
+    own = [layer for layer in layers if _has(layer.path, name)]
+    own = own or [layer for layer in layers if any(_has(layer.path, f"{name}{border}*") for border in "._-")]
+    return own or [layer for layer in layers if name.lower() in _lower((*layer.outer_kinds, layer.kind))]
+
+
+def _lower(names: Iterable[str]) -> list[str]:
+    return [name.lower() for name in names]
+
+
+def _has(path: str, pattern: str) -> bool:
+    """Whether consecutive parts of a path match a pattern."""
+    parts = path.split(SEPARATOR)
+    length = pattern.count(SEPARATOR) + 1
+    several = (SEPARATOR.join(parts[begin : begin + length]) for begin in range(len(parts) - length + 1))
+    return any(fnmatchcase(text, pattern) for text in several)
 
 
 def weight_names(paths: Iterable[str]) -> list[str]:

@@ -7,12 +7,13 @@ it is made. What needs less may still not fit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnnkit.errors import CnnkitError
 from cnnkit.layers.resolved import Resolved, leaf_steps
+from cnnkit.layers.weight_paths import WeightedLayer, weighted_layers
 from cnnkit.machine.memory import reachable_memory
 
 if TYPE_CHECKING:
@@ -68,24 +69,32 @@ class Footprint:
         return f"{format_bytes(self.total)} = {' + '.join(parts)}"
 
 
-def of_training(stack: Sequence[Step], training: TrainingConfig, batch: int, images: int = 0) -> Footprint:
+def of_training(
+    stack: Sequence[Step],
+    training: TrainingConfig,
+    batch: int,
+    images: int = 0,
+    layers: Iterable[WeightedLayer] | None = None,
+) -> Footprint:
     """What training a network needs.
 
     Args:
         stack: The network, see `ModelConfig.trace`.
         batch: Images in a batch.
         images: Bytes of the images that are kept in memory.
+        layers: Its layers with weights, where others are trained than the network itself says.
     """
+    trained = [layer for layer in layers or weighted_layers(stack) if layer.is_trained]
     counts = [step.layer.parameters(step.input_shape) for step in stack]
     states = training.optimizer.copies()
     size = _weight_bytes(stack)
     half = "16" in training.dtype_policy or any("16" in (step.layer.dtype or "") for step in leaf_steps(stack))
-    kernels = [weight.size for _, weights in _trained(stack) for weight in weights]
+    gradients = [weight.size for layer in trained for weight in layer.weights if weight.trainable]
     return Footprint(
         weights=sum(sum(count) for count in counts) * size,
         states=states,
-        state_bytes=sum(trainable for trainable, _ in counts) * states * size,
-        gradient=max(kernels, default=0) * (_HALF_BYTES if half else size),
+        state_bytes=sum(gradients) * states * size,
+        gradient=max(gradients, default=0) * (_HALF_BYTES if half else size),
         activations=_kept_values(stack) * batch * (_HALF_BYTES if half else ACTIVATION_BYTES),
         batch=batch,
         images=images,
@@ -103,18 +112,6 @@ def _weight_bytes(stack: Sequence[Step]) -> int:
     """Bytes of one weight; mixed precision keeps them in 32 bits."""
     half = any(step.layer.dtype in ("float16", "bfloat16") for step in leaf_steps(stack))
     return _HALF_BYTES if half else ACTIVATION_BYTES
-
-
-def _trained(stack: Sequence[Step]) -> Iterator[tuple[Step, list[Weight]]]:
-    """The layers with weights that are trained, at any depth, and these weights."""
-    for step in stack:
-        if isinstance(step.layer, Resolved):
-            for part in step.layer.parts if step.layer.trainable else ():
-                yield from _trained(part.steps)
-        elif step.layer.trainable:
-            weights = [weight for weight in step.layer.variables(step.input_shape) if weight.trainable]
-            if weights:
-                yield step, weights
 
 
 def _kept_values(stack: Sequence[Step]) -> int:
@@ -139,13 +136,16 @@ def _kept(stack: Sequence[Step]) -> Iterator[int]:
             yield from (size for path in paths for size in path[1:])
         elif operations := layer.operations(step.input_shape):
             yield from (_kept_by(operation) for operation in (operations if layer.trainable else ()))
-        elif any(len(weight.shape) > 1 for _, weights in _trained([step]) for weight in weights):
+        elif layer.trainable and _has_kernel(layer.variables(step.input_shape)):
             yield math.prod(step.input_shape)
 
 
 def _kept_by(operation: Operation) -> int:
-    has_kernel = any(weight.trainable and len(weight.shape) > 1 for weight in operation.weights)
-    return math.prod(operation.input_shapes[0]) if has_kernel else 0
+    return math.prod(operation.input_shapes[0]) if _has_kernel(operation.weights) else 0
+
+
+def _has_kernel(weights: Iterable[Weight]) -> bool:
+    return any(weight.trainable and len(weight.shape) > 1 for weight in weights)
 
 
 def check_training(footprint: Footprint) -> None:

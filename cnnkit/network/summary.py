@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from cnnkit.config.load import LoadedConfig
+from cnnkit.config.staged import StagePlan, stage_plans
 from cnnkit.format.shapes import format_shape
 from cnnkit.layers.base import Operation
 from cnnkit.layers.receptive_field import View
@@ -93,13 +95,19 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Summary:
-    """All rows of a config's network with their totals."""
+    """All rows of a config's network with their totals.
+
+    Attributes:
+        training: What the stage needs that needs most.
+        stages: What each trains; empty for a training without.
+    """
 
     config: str
     input_shape: tuple[int, int, int]
     classes: int
     rows: tuple[LayerRow, ...]
     training: Footprint
+    stages: tuple[StagePlan, ...] = ()
 
     @property
     def parameters(self) -> int:
@@ -138,6 +146,7 @@ class Summary:
             "training_bytes": self.training.total,
             "receptive_field": list(self.receptive_field),
             "layers": [row.as_json() for row in self.rows],
+            **({"stages": [plan.as_json() for plan in self.stages]} if self.stages else {}),
             "warnings": self.warnings,
         }
 
@@ -196,6 +205,11 @@ class Summary:
             f"activations      {format_bytes(self.activation_bytes)} per image, 32-bit",
             f"training memory  at least {self.training.as_text()}",
             f"receptive field  {format_shape(self.receptive_field)} of {format_shape(self.input_shape[:2])}",
+        ]
+        ends = itertools.accumulate(plan.training.epochs for plan in self.stages)
+        totals += [
+            f"stage {number:<10} {plan.epochs_text(end)}: {plan.as_text()}"
+            for number, (plan, end) in enumerate(zip(self.stages, ends, strict=True), 1)
         ]
         chosen = Counter(row.shortcut for _, row in self.lines(self.depth()) if row.shortcut is not None)
         if chosen:
@@ -262,8 +276,13 @@ def summarize(loaded: LoadedConfig) -> Summary:
     """
     info, steps = loaded.info, loaded.steps
     rows = _rows(steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)], View.of(info.shape))
-    training = of_training(steps, loaded.config.training, loaded.config.data.batch_size)
-    return Summary(loaded.file, info.shape, info.classes, rows, training)
+    plans = stage_plans(loaded.config.training, steps)
+    batch = loaded.config.data.batch_size
+    footprints = [of_training(plan.steps(steps), plan.training, batch, layers=plan.layers) for plan in plans]
+    training = max(footprints, key=lambda footprint: footprint.total)
+    return Summary(
+        loaded.file, info.shape, info.classes, rows, training, plans if loaded.config.training.stages else ()
+    )
 
 
 def _rows(

@@ -20,6 +20,9 @@ CONCLUDED = "concluded"
 #: Under which name environment.json has the weights of another run that the network began with.
 INITIAL_WEIGHTS = "initial_weights"
 
+#: Under which name environment.json has what each stage of the training trains.
+STAGES = "stages"
+
 #: More values than an image has that a network takes.
 LARGEST_IMAGE = 1 << 28
 

@@ -86,6 +86,11 @@ class Reporter:
         shown = {key: value for key, value in _read(self.run).items() if key in _OF_SNAPSHOT}
         self.change(epochs_done=epochs_done, message="", **shown)
 
+    def plan(self, epochs: int) -> None:
+        """The run has so many epochs now: a stage may have ended before its time."""
+        self.epochs = epochs
+        self._fields["epochs"] = epochs
+
     def change(self, **fields: Any) -> None:
         """Sets fields and writes the state at once."""
         self._fields.update(fields)

@@ -23,6 +23,7 @@ from cnnkit.runs.progress import Reporter
 from cnnkit.task import Figure
 from cnnkit.terminal.console import Console, format_duration
 from cnnkit.training.checkpoint import CALLBACK_STATE, Checkpoint, save_checkpoint
+from cnnkit.training.course import Course
 from cnnkit.training.loop import Position
 from cnnkit.training.model import without_training_state
 
@@ -94,6 +95,7 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         columns: The figures to show, the loss among them.
+        course: Knows how many epochs there are.
     """
 
     def __init__(
@@ -102,7 +104,7 @@ class Progress(keras.callbacks.Callback):
         reporter: Reporter,
         columns: Sequence[Figure],
         *,
-        epochs: int,
+        course: Course,
         steps: int,
         batch_size: int,
     ) -> None:
@@ -110,7 +112,7 @@ class Progress(keras.callbacks.Callback):
         self.console = console
         self.reporter = reporter
         self.columns = columns
-        self.epochs = epochs
+        self.course = course
         self.steps = steps
         self.batch_size = batch_size
         self._begin = 0.0
@@ -120,7 +122,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._begin = self._shown = time.perf_counter()
         self._steps_before = None
-        self.console.begin_epoch(f"epoch {epoch + 1}/{self.epochs}", self.steps)
+        self.console.begin_epoch(f"epoch {epoch + 1}/{self.course.total}", self.steps)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._steps_before is None:
@@ -215,8 +217,8 @@ class Keeper(keras.callbacks.Callback):
     Args:
         checkpoint_seconds: Between two checkpoints within an epoch; None for none.
         checkpoint: What is gone on from, when a run is resumed; `Restoring` does so.
-        stateful: Callbacks whose attributes belong to the checkpoint, by name.
         columns: The task's figures, the loss first; they precede all other columns of metrics.csv.
+        course: Where the training is among its stages.
         image_shape: (height, width, channels) of the images that model.keras is for, where it learns of crops.
     """
 
@@ -225,11 +227,9 @@ class Keeper(keras.callbacks.Callback):
         run: Run,
         console: Console,
         clock: EpochClock,
-        averaged: AveragedWeights | None,
-        stateful: dict[str, Any],
         *,
         columns: Sequence[Figure],
-        epochs: int,
+        course: Course,
         images: int,
         monitor: Monitor,
         checkpoint: Checkpoint | None,
@@ -240,10 +240,10 @@ class Keeper(keras.callbacks.Callback):
         self.run = run
         self.console = console
         self.clock = clock
-        self.averaged = averaged
-        self.stateful = stateful
+        self.averaged: AveragedWeights | None = None
+        self.stateful: dict[str, Any] = {}
         self.columns = columns
-        self.epochs = epochs
+        self.course = course
         self.images = images
         self.monitor = monitor
         self.image_shape = image_shape
@@ -258,6 +258,18 @@ class Keeper(keras.callbacks.Callback):
         self.kept_steps = checkpoint.step if checkpoint else 0
         #: What model.keras holds, where it was written in this process.
         self.saved_model: Any = None
+
+    def begin_stage(self, averaged: AveragedWeights | None, stateful: dict[str, Any]) -> None:
+        """Another stage of the training begins.
+
+        Args:
+            averaged: What swaps averaged weights, where there are any.
+            stateful: Callbacks whose attributes belong to the checkpoint, by name.
+        """
+        self.averaged = averaged
+        self.stateful = stateful
+        # Other layers are frozen in it.
+        self.saved_model = None
 
     def is_due(self) -> bool:
         """Whether it is time for a checkpoint within an epoch."""
@@ -334,6 +346,7 @@ class Keeper(keras.callbacks.Callback):
             "rows": self.rows,
             "best_epoch": self.best_epoch,
             "callbacks": callbacks,
+            **({"stages": self.course.begins} if len(self.course.lengths) > 1 else {}),
         }
 
     @property
@@ -351,15 +364,16 @@ class Keeper(keras.callbacks.Callback):
         shown = dict.fromkeys(self._names if self.monitor.keeps_last else (*self._names, self.monitor.metric))
         measured = [f"{name} {row[name]:.4f}" for name in shown if name in row]
         recent = [past["seconds"] for past in self.rows[-5:]]
-        left = (self.epochs - row["epoch"]) * sum(recent) / len(recent)
+        epochs = self.course.total
+        left = (epochs - row["epoch"]) * sum(recent) / len(recent)
         parts = [
-            f"epoch {row['epoch']:>{len(str(self.epochs))}}/{self.epochs}",
+            f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}",
             *measured,
             f"rate {row['learning_rate']:.3g}",
             f"{row['seconds']:.1f} s",
             f"{row['images_per_second']:,.0f} images/s",
         ]
-        if row["epoch"] < self.epochs:
+        if row["epoch"] < epochs:
             parts.append(f"ETA {format_duration(left)}")
         self.console.line("  ".join(parts) + ("  best" if self.best_epoch == row["epoch"] else ""))
 

@@ -40,6 +40,7 @@ _STATE: Form = {
     "best": [float],
     "best_epoch": int,
     "callbacks": {"plateau": {}, "early_stopping": {}, "rate": {}},
+    "stages": [int],
     REQUIRED: ("epochs_done", "stopped", "rows", "callbacks"),
 }
 

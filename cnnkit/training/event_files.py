@@ -69,6 +69,8 @@ class EventFiles(keras.callbacks.Callback):
         if self._writer is not None:
             with _writing_to(self.folder):
                 self._writer.on_train_end(logs)
+            # That has closed its files; another stage may follow.
+            self._writer = None
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import CnnkitError, Interrupted, NonFiniteLoss
@@ -25,13 +25,13 @@ def fit(
     console: Console,
     reporter: Reporter,
     checkpoint: Checkpoint | None,
-    epochs: int,
+    until: int | None,
 ) -> Any:
     """Trains and writes what comes of it to the run.
 
     Args:
         checkpoint: To go on from.
-        epochs: To end with.
+        until: The epoch to end with, where the run has come to its end already.
 
     Returns:
         The callback that kept the rows, see `callbacks.Keeper`.
@@ -43,19 +43,16 @@ def fit(
     from cnnkit.training import callbacks
     from cnnkit.training.live_files import LiveFiles, snapshots_of
 
-    config, data = prepared.config, prepared.data
+    config, data, course = prepared.config, prepared.data, prepared.course
     clock = callbacks.EpochClock()
-    averaged, stateful = _changing(prepared)
     assert data.train is not None
     batch_size, minutes = config.data.batch_size, config.training.checkpoint_minutes
     keeper = callbacks.Keeper(
         run,
         console,
         clock,
-        averaged,
-        stateful,
         columns=config.task.columns,
-        epochs=config.training.epochs,
+        course=course,
         images=min(data.train.size, prepared.steps_per_epoch * batch_size),
         monitor=Monitor.of_config(config.training, config.task),
         checkpoint=checkpoint,
@@ -66,26 +63,34 @@ def fit(
         console,
         reporter,
         config.task.columns,
-        epochs=config.training.epochs,
+        course=course,
         steps=prepared.steps_per_epoch,
         batch_size=batch_size,
     )
-    restoring = _restoring(prepared, checkpoint, clock, stateful)
-    live = LiveFiles(
-        reporter, keeper, snapshots_of(prepared, run, reporter, averaged, is_resumed=checkpoint is not None)
-    )
-    in_order = [clock, progress, averaged, *stateful.values(), restoring, _tensorboard(config, run), keeper, live]
+    live = LiveFiles(reporter, keeper, snapshots_of(prepared, run, reporter, keeper, is_resumed=checkpoint is not None))
+    tensorboard = _tensorboard(config, run)
+
+    def in_order(averaged: Any, stateful: dict[str, Any], restoring: Any) -> list[Any]:
+        """The callbacks of a stage."""
+        if config.training.stages:
+            plan = prepared.plan
+            stage = f"{course.stage + 1} of {len(course.lengths)}, {plan.epochs_text(course.end)}"
+            console.line(f"stage     {stage}: {plan.as_text()}")
+        reporter.plan(course.total)
+        keeper.begin_stage(averaged, stateful)
+        return [clock, progress, averaged, *stateful.values(), restoring, tensorboard, keeper, live]
+
     with _told(prepared, run, keeper):
-        _run(prepared, in_order, checkpoint, epochs)
+        _run(prepared, in_order, clock, checkpoint, until)
     return keeper
 
 
-def follow(prepared: Preparation, run: Run, checkpoint: Checkpoint | None, epochs: int) -> None:
+def follow(prepared: Preparation, run: Run, checkpoint: Checkpoint | None, until: int | None) -> None:
     """Trains along with the chief, and writes nothing.
 
     Args:
         run: The chief's.
-        checkpoint, epochs: As for `fit`.
+        checkpoint, until: As for `fit`.
 
     Raises:
         Interrupted, CnnkitError: as for `fit`.
@@ -93,20 +98,22 @@ def follow(prepared: Preparation, run: Run, checkpoint: Checkpoint | None, epoch
     from cnnkit.training import callbacks
 
     clock = callbacks.EpochClock()
-    averaged, stateful = _changing(prepared)
-    restoring = _restoring(prepared, checkpoint, clock, stateful)
+
+    def in_order(averaged: Any, stateful: dict[str, Any], restoring: Any) -> list[Any]:
+        return [clock, averaged, *stateful.values(), restoring, callbacks.FiniteLoss()]
+
     with _told(prepared, run, None):
-        _run(prepared, [clock, averaged, *stateful.values(), restoring, callbacks.FiniteLoss()], checkpoint, epochs)
+        _run(prepared, in_order, clock, checkpoint, until)
 
 
 def _changing(prepared: Preparation) -> tuple[Any, dict[str, Any]]:
-    """The callbacks that training depends on: the averaged weights, and those with a state, by name."""
+    """The callbacks that a stage depends on: the averaged weights, and those with a state, by name."""
     import keras
 
     from cnnkit.training.callbacks import AveragedWeights
     from cnnkit.training.schedules import EpochRate
 
-    training = prepared.config.training
+    training = prepared.plan.training
     stateful: dict[str, Any] = {}
     if prepared.plateau is not None:
         stateful["plateau"] = prepared.plateau
@@ -124,21 +131,49 @@ def _restoring(prepared: Preparation, checkpoint: Checkpoint | None, clock: Any,
     return Restoring(checkpoint, clock, stateful, prepared.runtime.devices)
 
 
-def _run(prepared: Preparation, in_order: Sequence[Any], checkpoint: Checkpoint | None, epochs: int) -> None:
+def _run(
+    prepared: Preparation,
+    in_order: Callable[[Any, dict[str, Any], Any], Sequence[Any]],
+    clock: Any,
+    checkpoint: Checkpoint | None,
+    until: int | None,
+) -> None:
+    """Runs a loop for each stage that is left.
+
+    Args:
+        in_order: The callbacks of a stage, of those that it depends on and of what restores it; None among them counts
+            for nothing.
+    """
     import keras
 
     from cnnkit.data import naming_corrupt_files
     from cnnkit.training import signals
     from cnnkit.training.loop import Position
 
+    course = prepared.course
     start = Position(checkpoint.epochs, checkpoint.step) if checkpoint else Position()
-    with signals.waiting() as begin_waiting:
+    if checkpoint is not None and until is None and course.has_ended(checkpoint, prepared.config.training):
+        # It was written at the stage's end.
+        checkpoint.restore(prepared.model)
+        checkpoint = None
+        prepared.begin_next_stage(start.epoch)
+    with (
+        signals.waiting() as begin_waiting,
+        naming_corrupt_files(prepared.data.train, prepared.data.validation),
+    ):
         # The first execution is traced, and nothing is lost with it.
         stepped = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: begin_waiting())
-        heard = [callback for callback in (*in_order, stepped) if callback is not None]
-        loop = make_loop(prepared, heard, epochs, signals.requested)
-        with naming_corrupt_files(prepared.data.train, prepared.data.validation):
+        while True:
+            averaged, stateful = _changing(prepared)
+            of_stage = in_order(averaged, stateful, _restoring(prepared, checkpoint, clock, stateful))
+            heard = [callback for callback in (*of_stage, stepped) if callback is not None]
+            epochs = until or course.end
+            loop = make_loop(prepared, heard, epochs, signals.requested)
             loop.run(epochs, start)
+            if until is not None or course.is_last:
+                return
+            start, checkpoint = loop.position, None
+            prepared.begin_next_stage(start.epoch)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.format.base import some_of
 from cnnkit.layers.stack import StackError
 from cnnkit.layers.weight_paths import SEPARATOR, WeightedLayer, weighted_layers
 from cnnkit.runs.directory import damaged
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
     from cnnkit.config.load import LoadedConfig
     from cnnkit.layers.base import Weight
-
-#: Layers that a line names.
-_MOST_NAMED = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +206,9 @@ class InitialWeights:
             "left": [layer.path for layer in self.source.layers.values() if layer.path not in here],
         }
         first = f"{len(taken)} of {len(self.matches)} layers from {self.source.name}"
-        return "; ".join([first, *(f"{len(texts)} {word}: {_some(texts)}" for word, texts in several.items() if texts)])
+        return "; ".join(
+            [first, *(f"{len(texts)} {word}: {some_of(texts)}" for word, texts in several.items() if texts)]
+        )
 
     def as_lines(self) -> Iterator[str]:
         """All weights, a line for each layer and what becomes of it."""
@@ -220,10 +220,6 @@ class InitialWeights:
                 yield f"  new    {match.here.path}: {_shapes(match.new)}{reason}"
         for layer, weights in self.left:
             yield f"  left   {layer.path}: {_shapes(weights)}"
-
-
-def _some(texts: Sequence[str]) -> str:
-    return ", ".join([*texts[:_MOST_NAMED], *(["..."] if len(texts) > _MOST_NAMED else [])])
 
 
 def _names(weights: Sequence[Weight]) -> str:
@@ -257,7 +253,7 @@ def match_weights(source: Source, loaded: LoadedConfig) -> InitialWeights:
     initial = InitialWeights(source, tuple(matches))
     if not any(match.taken for match in initial.matches):
         here, there = (
-            _some([f"{layer.path} {list(layer.weights[0].shape)}" for layer in side]) or "none"
+            some_of([f"{layer.path} {list(layer.weights[0].shape)}" for layer in side]) or "none"
             for side in (layers, [*source.layers.values()])
         )
         raise UsageError(

@@ -6,6 +6,7 @@ This module imports Keras; only training imports it.
 from __future__ import annotations
 
 import contextlib
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -14,7 +15,7 @@ import tensorflow as tf
 from cnnkit.runs.directory import Run
 from cnnkit.runs.interface import Interface
 from cnnkit.runs.progress import Reporter
-from cnnkit.training.callbacks import AveragedWeights, Keeper
+from cnnkit.training.callbacks import Keeper
 from cnnkit.training.model import first_kernel
 from cnnkit.training.snapshots import Snapshots
 
@@ -59,17 +60,16 @@ class LiveFiles(keras.callbacks.Callback):
         self.reporter.end_epoch(keeper.rows, keeper.best_epoch, keeper.monitor.metric, names)
 
 
-def snapshots_of(
-    prepared: Preparation, run: Run, reporter: Reporter, averaged: AveragedWeights | None, *, is_resumed: bool
-) -> Snapshots:
-    """The snapshots of a training's model, with the averaged weights where there are any."""
+def snapshots_of(prepared: Preparation, run: Run, reporter: Reporter, keeper: Keeper, *, is_resumed: bool) -> Snapshots:
+    """The snapshots of a training's model, with the averaged weights where the keeper has any."""
     model = prepared.model
 
     @tf.function(jit_compile=prepared.runtime.jit_compile, autograph=False)
     def network(images: Any) -> Any:
         return model(images, training=False)
 
-    in_model = averaged.in_model if averaged is not None else contextlib.nullcontext
+    def in_model() -> AbstractContextManager[None]:
+        return keeper.averaged.in_model() if keeper.averaged is not None else contextlib.nullcontext()
 
     def outputs(images: Any) -> Any:
         with in_model():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,6 +157,24 @@ def weights_by_path(model: Any, outer: str = "") -> dict[str, Any]:
         else:
             found |= {path + weight.name: weight for weight in layer.weights}
     return found
+
+
+def train_only(paths: Collection[str], model: Any, outer: str = "") -> None:
+    """Sets Keras' `trainable` of a model's layers with weights, at any depth.
+
+    Args:
+        paths: Those of the layers that are to be trained, see `layers.weight_paths`.
+    """
+    import keras
+
+    for layer in model.layers:
+        path = outer + layer.name
+        if isinstance(layer, keras.Model) and not isinstance(layer, keras.Sequential):
+            # This sets those inside, too, so it comes first.
+            layer.trainable = any(one.startswith(path + SEPARATOR) for one in paths)
+            train_only(paths, layer, path + SEPARATOR)
+        elif layer.weights:
+            layer.trainable = path in paths
 
 
 def without_training_state(model: Any, input_shape: Shape | None = None) -> Any:

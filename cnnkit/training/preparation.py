@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cnnkit.config.staged import StagePlan, stage_plans
 from cnnkit.errors import UsageError
 from cnnkit.format.document import dump
 from cnnkit.layers.base import Sharing
@@ -17,7 +18,14 @@ from cnnkit.machine.devices import join_others
 from cnnkit.machine.tensorflow import request
 from cnnkit.network.footprint import Footprint, check_training, of_training
 from cnnkit.runs.inference import inference_batch_size
-from cnnkit.training.model import build_model, measure_initial_weights, normalization_constants, weights_by_path
+from cnnkit.training.course import Course
+from cnnkit.training.model import (
+    build_model,
+    measure_initial_weights,
+    normalization_constants,
+    train_only,
+    weights_by_path,
+)
 from cnnkit.training.settings import Runtime, choose_settings
 
 if TYPE_CHECKING:
@@ -34,7 +42,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Preparation:
-    """All that `fit` needs."""
+    """All that `fit` needs.
+
+    Attributes:
+        target: What is learned, as far as it is measured on the training images.
+        plateau: The callback of the stage that the model is compiled for; None without one.
+        plans: What each stage does.
+        course: Which one the model is compiled for.
+    """
 
     config: RunConfig
     data: DataSets
@@ -43,7 +58,30 @@ class Preparation:
     head: str
     steps_per_epoch: int
     class_names: tuple[str, ...]
+    target: Target
     plateau: Any
+    plans: tuple[StagePlan, ...]
+    course: Course
+
+    @property
+    def plan(self) -> StagePlan:
+        """The stage that the model is compiled for."""
+        return self.plans[self.course.stage]
+
+    def begin_next_stage(self, epoch: int) -> None:
+        """Compiles the model for the next stage, whose weights are those that this one has led to.
+
+        As at the end of Keras' `fit`, averages take the place of the weights that were averaged.
+
+        Args:
+            epoch: Epochs of the run that have ended.
+        """
+        model = self.model
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+        self.course.advance(epoch)
+        self.plateau = compile_for(
+            self.plan, model, self.config, self.target, self.head, self.runtime, self.steps_per_epoch
+        )
 
 
 def load_data(loaded: LoadedConfig) -> DataSets:
@@ -58,12 +96,18 @@ def load_data(loaded: LoadedConfig) -> DataSets:
     return data_module.load(config.data, config.seed, config.task, splits=("train", "validation"), info=loaded.info)
 
 
-def prepare(loaded: LoadedConfig, data: DataSets | None = None, initial: InitialWeights | None = None) -> Preparation:
+def prepare(
+    loaded: LoadedConfig,
+    data: DataSets | None = None,
+    initial: InitialWeights | None = None,
+    course: Course | None = None,
+) -> Preparation:
     """Loads the data, chooses the runtime settings, builds and compiles the model.
 
     Args:
         data: What `load_data` returned, where it has been called.
         initial: The weights of a run to begin with.
+        course: The stage to go on with; by default the first one.
     """
     from cnnkit import data as data_module
 
@@ -77,8 +121,11 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None, initial: Initial
     _check_shares(config, data.train.size, chosen.devices)
     config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
     config = resolved(config, chosen)
+    plans, course = stage_plans(config.training, stack), course or Course.of(config.training, None)
     if chosen.device == "CPU":
-        check_training(_footprint(config, data, config.steps_at_crops(stack, data.info.target.values), chosen.devices))
+        at_crops = config.steps_at_crops(stack, data.info.target.values)
+        for plan in plans:
+            check_training(_footprint(plan, config, data, at_crops, chosen.devices))
     measured = None
     if config.data.normalization == "standardize":
         with data_module.naming_corrupt_files(data.train, data.validation):
@@ -92,9 +139,11 @@ def prepare(loaded: LoadedConfig, data: DataSets | None = None, initial: Initial
         if initial is not None:
             initial.assign_to(model)
 
-    model, plateau = compile_model(config, target, stack, constants, chosen, steps, initialize)
+    plan = plans[course.stage]
+    model, plateau = compile_model(config, target, stack, constants, chosen, steps, initialize, plan)
     head = head_of([step.layer for step in stack])
-    return Preparation(config, data, chosen, model, head, steps, data.info.target.all_names, plateau)
+    names = data.info.target.all_names
+    return Preparation(config, data, chosen, model, head, steps, names, target, plateau, plans, course)
 
 
 def _check_shares(config: RunConfig, images: int, devices: Devices) -> None:
@@ -110,12 +159,14 @@ def _check_shares(config: RunConfig, images: int, devices: Devices) -> None:
         )
 
 
-def _footprint(config: RunConfig, data: DataSets, stack: Sequence[Step], devices: Devices) -> Footprint:
+def _footprint(
+    plan: StagePlan, config: RunConfig, data: DataSets, stack: Sequence[Step], devices: Devices
+) -> Footprint:
     splits = [split for split in (data.train, data.validation) if split is not None and data.memory == "cache"]
     images = sum(split.size * math.prod(split.shape) for split in splits)
     batch = config.data.batch_size if data.train is None else min(config.data.batch_size, data.train.size)
     batch = -(-batch * devices.local // devices.replicas)
-    return of_training(stack, config.training, batch, images)
+    return of_training(plan.steps(stack), plan.training, batch, images, plan.layers)
 
 
 def compile_model(
@@ -126,6 +177,7 @@ def compile_model(
     chosen: Runtime,
     steps_per_epoch: int,
     initialize: Callable[[Any], None] = lambda model: None,
+    plan: StagePlan | None = None,
 ) -> tuple[Any, Any]:
     """The compiled Keras model with a built optimizer, and the plateau callback (None without one).
 
@@ -135,21 +187,45 @@ def compile_model(
         constants: Mean and variance per channel for the normalisation in front; None for none.
         initialize: Sets weights that no initializer can. The optimizer is built after it: ScheduleFreeAdamW begins
             with a copy of the weights.
+        plan: The stage that it is compiled for; by default the first one.
     """
     import keras
 
-    from cnnkit.training.schedules import make_rate
-
     # Everything random has a seed of its own; this is for what a future Keras may add.
     keras.utils.set_random_seed(config.seed)
-    training = config.training
-    head = head_of([step.layer for step in stack])
     devices = chosen.devices
     with devices.scope():
         several = devices.replicas > 1
         sharing = Sharing(draws=several, statistics=several and chosen.synchronize_batch_norm)
         model = build_model(config, stack, target, constants, sharing)
         initialize(model)
+    plan = plan or stage_plans(config.training, stack)[0]
+    head = head_of([step.layer for step in stack])
+    return model, compile_for(plan, model, config, target, head, chosen, steps_per_epoch)
+
+
+def compile_for(
+    plan: StagePlan,
+    model: Any,
+    config: RunConfig,
+    target: Target,
+    head: str,
+    chosen: Runtime,
+    steps_per_epoch: int,
+) -> Any:
+    """Compiles a built model for a stage, with a new optimizer; returns the plateau callback (None without one).
+
+    Args:
+        plan: The stage.
+        config: With the settings that run in place of every `auto`.
+        head: What the network outputs, see `layers.stack.head`.
+    """
+    from cnnkit.training.schedules import make_rate
+
+    training, devices = plan.training, chosen.devices
+    if config.training.stages:
+        train_only(plan.trained, model)
+    with devices.scope():
         rate, plateau = make_rate(training, steps_per_epoch)
         optimizer = make_optimizer(training, rate, model)
     if devices.replicas > 1:
@@ -165,7 +241,7 @@ def compile_model(
         steps_per_execution=chosen.steps_per_execution,
         auto_scale_loss=False,
     )
-    return model, plateau
+    return plateau
 
 
 def make_optimizer(training: TrainingConfig, rate: Any, model: Any) -> Any:

@@ -16,12 +16,14 @@ from cnnkit.layers.unresolved import Unresolved
 from cnnkit.runs.directory import Run
 from cnnkit.runs.interface import initial_weights
 from cnnkit.runs.progress import is_complete
+from cnnkit.training.course import Course, was_stopped
 from cnnkit.training.ending import count_epochs
 from cnnkit.training.settings import SETTINGS
 
 if TYPE_CHECKING:
     from cnnkit.config.load import LoadedConfig
     from cnnkit.config.run import RunConfig
+    from cnnkit.config.training import TrainingConfig
     from cnnkit.training.checkpoint import Checkpoint
 
 #: What a resumed run may change: how long it trains, where images are kept, what is recorded. No step depends on it.
@@ -111,39 +113,54 @@ def check_same_workers(run: Run, here: int, what: Literal["workers", "replicas"]
         )
 
 
-def last_epoch(checkpoint: Checkpoint | None, config: RunConfig, run: Run) -> int | None:
+def last_epoch(checkpoint: Checkpoint | None, course: Course, config: RunConfig, run: Run) -> int | None:
     """The epoch at which a resumed run ends, where it has ended already and lacks only what follows; else None.
+
+    Args:
+        course: Where the checkpoint was among the stages.
 
     Raises:
         UsageError: if nothing at all is left to do.
     """
     if checkpoint is None:
         return None
-    state, done = checkpoint.state, checkpoint.epochs
-    if config.training.epochs < done:
+    done = checkpoint.epochs
+    longer = _longer(config.training, course, done)
+    if course.total < done:
         raise UsageError(
-            f"the run `{run.path}` has trained {count_epochs(done)}; `training.epochs` is now {config.training.epochs}",
-            f"What is trained stays. Leave it as it is, or train longer: --set training.epochs={2 * done}",
+            f"the run `{run.path}` has trained {count_epochs(done)}; `training.epochs` is now {course.total}",
+            f"What is trained stays. Leave it as it is, or train longer: {longer}",
         )
-    stopping = config.training.early_stopping
-    waited = state["callbacks"].get("early_stopping", {}).get("wait", 0)
-    # With more patience than it has waited, the run would not have stopped.
-    ended_early = state["stopped"] and stopping is not None and waited >= stopping.patience
-    if not ended_early and done < config.training.epochs:
+    ended_early = course.is_last and was_stopped(checkpoint, config.training)
+    if not ended_early and done < course.total:
         return None
     if not is_complete(run):
         return done
     if ended_early:
+        stopping = config.training.early_stopping
         assert stopping is not None
+        waited = checkpoint.state["callbacks"]["early_stopping"]["wait"]
         raise UsageError(
             f"the run `{run.path}` ended by early stopping after epoch {done}: {stopping.monitor} had not improved for "
             f"{count_epochs(waited)}",
             f"To go on with more patience: --set training.early_stopping.patience={2 * waited + 1}",
         )
     raise UsageError(
-        f"the run `{run.path}` has trained all its {config.training.epochs} epochs",
-        f"To train longer: --set training.epochs={2 * config.training.epochs}",
+        f"the run `{run.path}` has trained all its {course.total} epochs",
+        f"To train longer: {longer}",
     )
+
+
+def _longer(training: TrainingConfig, course: Course, done: int) -> str:
+    """The option with which a run trains twice as long as it has."""
+    if not training.stages:
+        return f"--set training.epochs={2 * done}"
+    before = course.total - training.stages[-1].epochs
+    return f"--set {_last_stage(training)}.epochs={2 * done - before}"
+
+
+def _last_stage(training: TrainingConfig) -> str:
+    return f"training.stages[{len(training.stages) - 1}]"
 
 
 @dataclass(frozen=True)
@@ -183,13 +200,16 @@ def check_same_config(before: RunConfig, now: RunConfig, run: Run) -> None:
     Raises:
         UsageError: naming all that differs, with both values.
     """
-    refused = [change.refusal for change in changes(before, now) if change.path not in MAY_CHANGE]
+    # The epochs of all stages together change with it.
+    may_change = (*MAY_CHANGE, f"{_last_stage(before.training)}.epochs")
+    refused = [change.refusal for change in changes(before, now) if change.path not in may_change]
     if refused:
         shown = refused if len(refused) <= _MOST_SHOWN else [*refused[: _MOST_SHOWN - 1], "..."]
         listed = "\n".join(f"  {text}" for text in shown)
         raise UsageError(
             f"the run `{run.path}` was made with another config:\n{listed}",
-            f"A resumed run goes on as it began; only {', '.join(MAY_CHANGE[:-1])} and {MAY_CHANGE[-1]} may change. "
+            f"A resumed run goes on as it began; only {', '.join(MAY_CHANGE[:-1])} and {MAY_CHANGE[-1]} may change"
+            f"{', and the epochs of the last stage' if before.training.stages else ''}. "
             "For anything else, start a new run; with the weights of this one: cnnkit train CONFIG --init-from "
             f"{shlex.quote(str(run.path))}",
         )

@@ -125,7 +125,7 @@ def choose_settings(training: TrainingConfig, stack: Sequence[Step], steps_per_e
     _check_process(training, onednn, threads)
     dtype_policy: str = training.dtype_policy
     if dtype_policy == "auto":
-        dtype_policy = _policy_for(tensorflow, gpus, training.optimizer.loss_scale_factor is not None)
+        dtype_policy = _policy_for(tensorflow, gpus, training.scales_loss)
     needing = None if device == "GPU" else needing_xla(stack, dtype_policy, onednn)
     if training.jit == "off" and needing is not None:
         raise UsageError(f"training.jit is off, but {needing}", "Leave it at `auto`, which turns XLA on here.")

@@ -21,10 +21,11 @@ from cnnkit.network.summary import summarize
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import create_run, find_run
-from cnnkit.runs.interface import CONCLUDED, INITIAL_WEIGHTS, initial_weights
+from cnnkit.runs.interface import CONCLUDED, INITIAL_WEIGHTS, STAGES, initial_weights
 from cnnkit.runs.progress import Reporter
 from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.terminal.console import Console, format_duration
+from cnnkit.training.course import Course
 from cnnkit.training.ending import after_stop, count_epochs, failed_write, resume_hint
 from cnnkit.training.fitting import fit, follow
 from cnnkit.training.model import first_kernel
@@ -178,7 +179,7 @@ def _follow(
     """Trains along with the chief, whose run it is."""
     if opened is not None:
         opened(run)
-    follow(prepared, run, checkpoint, until or prepared.config.training.epochs)
+    follow(prepared, run, checkpoint, until)
     # What the chief writes is there: the training has ended for all.
     prepared.runtime.devices.wait()
     return _concluded(_opened(run, loaded, prepared), prepared)
@@ -212,8 +213,9 @@ def _resume(
     checkpoint = read_checkpoint(run, summarize(loaded).parameters)
     if checkpoint is None:
         check_own_beginning(run)
-    until = last_epoch(checkpoint, loaded.config, run)
-    prepared = prepare(loaded)
+    course = Course.of(loaded.config.training, checkpoint)
+    until = last_epoch(checkpoint, course, loaded.config, run)
+    prepared = prepare(loaded, course=course)
     open_run(run).check_data(prepared.data.fingerprint)
     done = checkpoint.epochs if checkpoint else 0
     devices = prepared.runtime.devices
@@ -227,7 +229,7 @@ def _resume(
     if changed:
         write_atomically(run.config, _config_text(prepared.config, environment))
     console.log = run.log
-    epochs = prepared.config.training.epochs
+    epochs = course.total
     reporter = Reporter(run, epochs, prepared.steps_per_epoch)
     with _logged(console, run, reporter):
         reporter.begin(done)
@@ -237,8 +239,10 @@ def _resume(
             console.line(f"resuming {run.path}, which has trained to its end, with what follows")
         for change in changed:
             console.line(f"changed   {change}")
-        if epochs != before.config.training.epochs and prepared.config.training.schedule is not None:
-            console.line(f"note: the schedule is now that of a run of {epochs} epochs")
+        last = prepared.plans[-1].training
+        if prepared.config.training.epochs != before.config.training.epochs and last.schedule is not None:
+            what = "stage" if prepared.config.training.stages else "run"
+            console.line(f"note: the schedule is now that of a {what} of {last.epochs} epochs")
         if opened is not None:
             opened(run)
         devices.broadcast(str(run.path.absolute()))
@@ -307,11 +311,11 @@ def _train(
 
     Args:
         checkpoint: To go on from.
-        until: The epoch to end with; by default the config's last.
+        until: The epoch to end with, where the run has come to its end already.
     """
     # However training ends, the curves show what it did.
     try:
-        keeper = fit(prepared, run, console, reporter, checkpoint, until or prepared.config.training.epochs)
+        keeper = fit(prepared, run, console, reporter, checkpoint, until)
         reporter.end_training()
     except BaseException:
         # The reason why it ended is the one to be told.
@@ -369,6 +373,7 @@ def _write_start(
             "parameters": int(model.count_params()),
             "normalization": _constants(model),
         },
+        **({STAGES: [plan.as_json() for plan in prepared.plans]} if prepared.config.training.stages else {}),
     }
     run.write_json(run.environment, environment)
     kernel = first_kernel(model)

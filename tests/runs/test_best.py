@@ -99,6 +99,7 @@ def test_a_run_that_has_noted_none_is_judged_by_validation_accuracy(tmp_path: Pa
 def test_the_model_of_the_epoch_that_the_metric_chooses_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each epoch's figures are given; what is written is only counted."""
     from cnnkit.training import callbacks
+    from cnnkit.training.course import Course
 
     class Clock:
         epoch_seconds, training_seconds = 1.0, 1.0
@@ -114,10 +115,8 @@ def test_the_model_of_the_epoch_that_the_metric_chooses_is_kept(monkeypatch: pyt
             Folder(),  # type: ignore[arg-type]
             callbacks.Console(stream=io.StringIO()),
             Clock(),  # type: ignore[arg-type]
-            None,
-            {},
             columns=(LOSS,),
-            epochs=4,
+            course=Course([4]),
             images=1,
             monitor=monitor,
             checkpoint=None,

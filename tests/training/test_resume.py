@@ -66,9 +66,9 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
     stopped = Run(tmp_path / "run")
     assert len(rows(stopped)) == 2
 
-    def prepare_late(loaded: Any) -> Any:
+    def prepare_late(loaded: Any, **arguments: Any) -> Any:
         shutil.copy(small_run.checkpoint, stopped.checkpoint)
-        return prepare(loaded)
+        return prepare(loaded, **arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr("cnnkit.training.train.prepare", prepare_late)
