@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnnkit.cli.options import JSON, MAX_MEGAPIXELS, RUN, TTA, common, complete_runs, named_file
+from cnnkit.cli.options import JSON, MAX_MEGAPIXELS, PREDICTOR, TTA, common, complete_runs, named_file
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.terminal.console import echo
 from cnnkit.terminal.printable import printable_json
@@ -131,7 +131,7 @@ def _write_predictions(
 
 
 @click.command()
-@RUN
+@PREDICTOR
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option(
     "--top",

@@ -45,6 +45,20 @@ def complete_runs(context: click.Context, parameter: click.Parameter, incomplete
     return [*items, CompletionItem(incomplete, type="dir")]
 
 
+def complete_predictors(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell: the same, and exported files that `predict` and `serve` take."""
+    from cnnkit.runs.finding import EXPORTED
+
+    folder = os.path.dirname(incomplete)
+    try:
+        names = sorted(os.path.join(folder, name) for name in os.listdir(folder or "."))
+    except OSError:
+        names = []
+    files = [name for name in names if name.startswith(incomplete) and name.lower().endswith(EXPORTED)]
+    *runs, folders = complete_runs(context, parameter, incomplete)
+    return [*runs, *map(CompletionItem, files), folders]
+
+
 def complete_configs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """For the shell: files, and what stands for a run."""
     return [*complete_runs(context, parameter, incomplete)[:-1], CompletionItem(incomplete, type="file")]
@@ -52,6 +66,7 @@ def complete_configs(context: click.Context, parameter: click.Parameter, incompl
 
 CONFIG = click.argument("config", metavar="CONFIG", shell_complete=complete_configs)
 RUN = click.argument("run", metavar="RUN", shell_complete=complete_runs)
+PREDICTOR = click.argument("run", metavar="RUN", shell_complete=complete_predictors)
 SET = click.option(
     "--set",
     "overrides",

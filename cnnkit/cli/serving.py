@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from cnnkit.cli.options import ALLOW_HOST, HOST, common, complete_runs
+from cnnkit.cli.options import ALLOW_HOST, HOST, common, complete_predictors, complete_runs
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=complete_runs)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=complete_predictors)
 @HOST
 @ALLOW_HOST
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes any free one.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -165,6 +166,8 @@ class ExportedNetwork(Predictor):
         options.inter_op_num_threads = 1
         # Threads that wait for the next operation would take the time of cores that others may use.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A file may name others for its weights: nothing lies in the folder where they are looked for.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         # What goes wrong is raised, too.
         options.log_severity_level = 4
         try:
@@ -187,6 +190,8 @@ class ExportedNetwork(Predictor):
                 f"Install a later one (pip install --upgrade {PACKAGE}), or export the run with another version of "
                 "the package onnx.",
             )
+        if "external data" in str(error).lower():
+            reason = "it has weights in another file, which `cnnkit export` never writes"
         return CnnkitError(
             f"`{self.path}` cannot be opened: {reason}",
             "The file is damaged, or no ONNX file; bring back a copy of it, or export the run again.",

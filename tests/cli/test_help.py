@@ -66,6 +66,15 @@ def test_names_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert completed("eval", "dig") == ["digits-1", "digits-2", "<dir>"]
     assert completed("train", "") == ["digits-1", "digits-2", "mnist-1", "<file>"]
     assert completed("show filters", "m") == ["mnist-1", "<dir>"]
+    for name in ("model.onnx", "exported/mine.ONNX", "exported/mine.onnx.json"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    for command in ("predict", "serve"):
+        assert completed(command, "m") == ["mnist-1", "model.onnx", "<dir>"]
+        assert completed(command, "exported/") == ["exported/mine.ONNX", "<dir>"]
+        assert completed(command, "nowhere/") == ["<dir>"]
+    assert completed("eval", "mo") == ["<dir>"]
+    Path("model.onnx").unlink()
     for option in ("--resume", "--init-from"):
         assert completed(f"train {option}", "dig") == ["digits-1", "digits-2", "<dir>"]
     for command in COMMANDS.values():

@@ -145,6 +145,19 @@ class TestFilesThatCannotBeUsed:
         with pytest.raises(CnnkitError, match=r"`\S*cut\.onnx` cannot be opened: \S"):
             ExportedNetwork(folder / "cut.onnx").network()
 
+    def test_weights_in_other_files_are_not_read(self, folder: Path) -> None:
+        import onnx
+
+        model = onnx.load(folder / "model.onnx")
+        weights = model.graph.initializer[0]
+        (folder / "others.bin").write_bytes(weights.raw_data)
+        weights.ClearField("raw_data")
+        weights.data_location = onnx.TensorProto.EXTERNAL
+        weights.external_data.add(key="location", value="others.bin")
+        (folder / "split.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(CnnkitError, match="it has weights in another file"):
+            ExportedNetwork(folder / "split.onnx").network()
+
     def test_what_is_not_there(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -19,11 +20,14 @@ from packaging.requirements import Requirement
 from PIL import Image
 
 PACKAGE = Path(__file__).parents[2] / "cnnkit"
+README = PACKAGE.with_name("README.md")
 
-#: What the README names for a machine that only uses exported networks.
-NEEDED = ("click", "numpy", "onnxruntime", "pillow", "pydantic", "pyyaml")
-#: For `serve` besides.
-NEEDED_TO_SERVE = ("fastapi", "python-multipart", "uvicorn")
+#: What the README names for a machine that only uses exported networks, and for `serve` besides.
+NEEDED = [
+    name
+    for line in re.findall(r"pip install (?!-)([a-z -]+)$", README.read_text("utf-8"), re.MULTILINE)
+    for name in line.split()
+]
 
 
 def with_all_they_need(names: Iterable[str]) -> set[importlib.metadata.Distribution]:
@@ -46,7 +50,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=False)
     (site,) = folder.glob("lib/python*/site-packages")
-    for distribution in with_all_they_need((*NEEDED, *NEEDED_TO_SERVE)):
+    for distribution in with_all_they_need(NEEDED):
         tops = {file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")}
         for top in tops:
             if not (site / top).exists():
@@ -81,6 +85,10 @@ def expected_of(folder: Path) -> np.ndarray:
 @pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="needs links to folders")
 class TestWithoutTensorFlow:
+    def test_the_readme_names_what_is_needed(self) -> None:
+        assert {"numpy", "onnxruntime", "fastapi"} <= set(NEEDED)
+        assert "tensorflow" not in NEEDED
+
     def test_predict(self, python: Path, folder: Path) -> None:
         missing = run(python, folder, "tensorflow")
         assert "No module named tensorflow" in missing.stderr
