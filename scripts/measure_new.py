@@ -198,7 +198,7 @@ def run_tutorial(images: Path, name: str, seed: int, seconds: float) -> dict[str
     test_pixels, test_labels = read_folder(images / "test")
     train, held = train_test_split(np.arange(len(labels)), test_size=HELD_OUT, stratify=labels, random_state=seed)
     model = make(pixels.shape[1:], int(labels.max()) + 1)
-    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     begin = sum(os.times()[:2])
 
     class Budget(keras.callbacks.Callback):

@@ -32,6 +32,7 @@ def _complete_shipped(context: click.Context, parameter: click.Parameter, incomp
 )
 @click.option("--image", metavar="COLUMN", help="Of a table, the column of the images' paths.")
 @click.option("--target", metavar="COLUMN,...", help="Of a table, what is to be learned: a column, or several.")
+@click.option("--task", metavar="NAME", help="Of a table, the task, where its cells look like that of another.")
 @click.option(
     "--output", "-o", metavar="FILE", help="Where to write it, - for the terminal; by default NAME.yaml here."
 )
@@ -42,16 +43,17 @@ def new(
     source: str | None,
     image: str | None,
     target: str | None,
+    task: str | None,
     output: str | None,
 ) -> None:
     """Copy the shipped config NAME here, to edit; or write one for your own images."""
     if source is not None:
         if name is not None or list_names:
             raise UsageError("--from writes a config for images; leave out NAME and --list")
-        _new_from(source, image, target, output)
+        _new_from(source, image, target, task, output)
         return
-    if image is not None or target is not None:
-        raise UsageError("--image and --target name columns of a table; add --from TABLE")
+    if image is not None or target is not None or task is not None:
+        raise UsageError("--image, --target and --task say how a table is read; add --from TABLE")
     if list_names:
         _list_shipped()
     elif name is not None:
@@ -103,15 +105,19 @@ def _copy_shipped(name: str, output: str | None) -> None:
     echo(f"wrote {target}{extended}; train it: cnnkit train {shlex.quote(str(target))}")
 
 
-def _new_from(source: str, image: str | None, target: str | None, output: str | None) -> None:
+def _new_from(source: str, image: str | None, target: str | None, task: str | None, output: str | None) -> None:
     """Writes a config for images."""
     from cnnkit.proposal.config import propose
     from cnnkit.proposal.look import look
+    from cnnkit.tasks import TASKS, task_named
 
-    file = Path(output) if output not in (None, "-") else default_file(source)
+    learned = None if task is None else task_named(task)
+    if task is not None and learned is None:
+        raise UsageError(f"--task: there is no task `{task}`; expected one of {', '.join(TASKS.aliases)}")
+    file = Path(output) if output is not None and output != "-" else default_file(source)
     if output != "-":
         check_new(file)
-    proposal = propose(look(source, image, target), file)
+    proposal = propose(look(source, image, target, learned), file)
     if output == "-":
         echo(proposal.text, nl=False)
         return

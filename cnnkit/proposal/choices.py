@@ -7,24 +7,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cnnkit.config.target import Labels, OneClass
+from cnnkit.images.padding import padding_to
 from cnnkit.proposal.look import Seen
 from cnnkit.proposal.meaning import Mirroring, mirroring
+from cnnkit.proposal.networks import levels
 
-#: The largest side of images for a network that begins with nothing: more pixels take longer than they are worth.
+#: The largest side of images for a network that is trained from scratch: more pixels take longer than they are worth.
 LARGEST_SIDE = 96
+
+#: The same where each pixel has a class; and up to which side such images are kept as they are, if all have one size.
+LARGEST_SIDE_OF_MASKS = 192
+KEPT_SIDE_OF_MASKS = 256
 
 #: From which ratio of the lengths of their sides on images are not stretched to the same shape.
 _STRETCHED = 1.25
 
-#: How much more images the largest class may have than the smallest before classes are weighted.
+#: How often the largest class may have the images of the smallest before classes are weighted.
 _IMBALANCE = 3
+
+#: An epoch is chosen on no fewer validation images: two of them tell 1 % apart.
+ENOUGH_TO_CHOOSE = 1_000
 
 #: With fewer training images than this, they are also turned and zoomed a little, if this large at least.
 _FEW_IMAGES = 5_000
 _SMALLEST_TURNED = 16
 
-#: An epoch is chosen on no fewer validation images.
-ENOUGH_TO_CHOOSE = 1_000
+#: Epochs for this many training images; for others, they go with the root of how many fewer or more there are.
+_EPOCHS, _EPOCHS_AT, _FEWEST_EPOCHS, _MOST_EPOCHS = 60, 1_800, 5, 200
+_EPOCHS_OF_MASKS, _EPOCHS_OF_MASKS_AT = 50, 367
+
+#: Pixels of a batch of images with masks.
+_PIXELS_OF_MASKS = 4 * 192 * 256
 
 
 @dataclass(frozen=True)
@@ -32,19 +45,27 @@ class Choices:
     """What a config says, with the reasons for comments.
 
     Attributes:
-        size: (height, width) that images are resized to, and `resize`.
+        size: (height, width) that images are resized to.
+        resize: How, see `data.resize`.
+        pad_to: As `data.pad_to`; None for none.
+        padded: (height, width) of images as the network gets them.
+        grey: Whether the network gets grey images.
         channels: What `data.channels` is set to; None where the files say it.
+        shift: By how many pixels training images are shifted at most.
+        turn: Whether they are turned and zoomed, too.
+        class_weights: As `training.class_weights`.
+        keeps_last: Whether the last epoch is kept instead of the best.
     """
 
     size: tuple[int, int]
     size_reason: str
     resize: str
     resize_reason: str
+    pad_to: int | None
+    padded: tuple[int, int]
     grey: bool
     channels: int | None
-    validation: float
     batch_size: int
-    batch_reason: str
     epochs: int
     epochs_reason: str
     learning_rate: float
@@ -57,31 +78,34 @@ class Choices:
     keeps_last: bool
 
     @property
-    def seen_channels(self) -> int:
-        """Of the images as the network gets them."""
-        return 1 if self.grey else 3
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of images as the network gets them."""
+        return (*self.padded, 1 if self.grey else 3)
 
 
 def choose(seen: Seen) -> Choices:
     """What fits the images."""
-    size, size_reason = _size(seen)
-    resize, resize_reason = _resize(seen, size)
-    batch, batch_reason = _batch(seen.train)
-    epochs, epochs_reason = _epochs(seen.train)
+    per_pixel = seen.target.per_pixel
+    size, size_reason = _size_with_masks(seen) if per_pixel else _size(seen)
+    resize, resize_reason = _resize(seen)
+    pad_to = _pad_to(size) if per_pixel else None
+    top, bottom, left, right = padding_to(*size, pad_to or 1)
+    batch = _batch_with_masks(size) if per_pixel else _batch(seen.train)
+    epochs = _epochs(seen.train, per_pixel)
     weights, weights_reason = _weights(seen)
-    has_names = isinstance(seen.target, OneClass | Labels) or seen.target.per_pixel
+    has_names = isinstance(seen.target, OneClass | Labels) or per_pixel
     return Choices(
         size=size,
         size_reason=size_reason,
         resize=resize,
         resize_reason=resize_reason,
+        pad_to=pad_to,
+        padded=(size[0] + top + bottom, size[1] + left + right),
         grey=not seen.colour,
         channels=1 if seen.stored_in_colour and not seen.colour else None,
-        validation=seen.validation,
         batch_size=batch,
-        batch_reason=batch_reason,
         epochs=epochs,
-        epochs_reason=epochs_reason,
+        epochs_reason=f"{epochs * seen.train:,} images are seen; the fewer there are, the more often each",
         learning_rate=0.05 if batch < 128 else 0.1,
         turn=seen.train < _FEW_IMAGES and min(size) >= _SMALLEST_TURNED,
         shift=max(1, round(min(size) / 14)),
@@ -93,35 +117,64 @@ def choose(seen: Seen) -> Choices:
     )
 
 
-def _size(seen: Seen) -> tuple[tuple[int, int], str]:
+def _median(seen: Seen) -> tuple[int, int]:
     heights, widths = zip(*seen.sizes, strict=True)
-    middle = (int(statistics.median(heights)), int(statistics.median(widths)))
-    scale = min(1.0, LARGEST_SIDE / max(middle))
-    size = (max(2, round(middle[0] * scale)), max(2, round(middle[1] * scale)))
-    if len(set(seen.sizes)) == 1 and scale == 1:
-        return size, "the size of all of them"
-    if scale == 1:
-        return size, "their median; none is enlarged much"
-    return size, f"smaller than their median, {middle[0]}x{middle[1]}: more pixels take longer than they are worth here"
+    return int(statistics.median(heights)), int(statistics.median(widths))
 
 
-def _resize(seen: Seen, size: tuple[int, int]) -> tuple[str, str]:
+def _scaled(size: tuple[int, int], largest: int) -> tuple[int, int]:
+    """A size in its proportions, with no side longer than `largest`."""
+    scale = min(1.0, largest / max(size))
+    return max(2, round(size[0] * scale)), max(2, round(size[1] * scale))
+
+
+def _size(seen: Seen) -> tuple[tuple[int, int], str]:
+    middle = _median(seen)
+    size = _scaled(middle, LARGEST_SIDE)
+    if size != middle:
+        reason = f"of {middle[0]}x{middle[1]} in the middle: more pixels would take longer than they are worth"
+        return size, reason + " to a network from scratch"
+    return size, "as all of them are" if len(set(seen.sizes)) == 1 else "their median height and width"
+
+
+def _size_with_masks(seen: Seen) -> tuple[tuple[int, int], str]:
+    middle = _median(seen)
+    if len(set(seen.sizes)) == 1 and max(middle) <= KEPT_SIDE_OF_MASKS:
+        return middle, "as all of them are"
+    scaled = _scaled(middle, LARGEST_SIDE_OF_MASKS)
+    step = 1 << levels(scaled)
+    size = (max(step, scaled[0] // step * step), max(step, scaled[1] // step * step))
+    return size, f"of {middle[0]}x{middle[1]} in the middle; sides that can be halved {levels(size)} times"
+
+
+def _pad_to(size: tuple[int, int]) -> int | None:
+    step = 1 << levels(size)
+    return None if size[0] % step == size[1] % step == 0 else step
+
+
+def _resize(seen: Seen) -> tuple[str, str]:
     ratios = sorted(height / width for height, width in seen.sizes)
     low, high = ratios[len(ratios) // 20], ratios[-1 - len(ratios) // 20]
     if high / low < _STRETCHED:
         return "stretch", ""
-    return "pad", f"their proportions differ, {low:.2f} to {high:.2f} (height by width): kept, between black borders"
+    differ = f"their proportions differ, {low:.2f} to {high:.2f} (height by width)"
+    if seen.target.per_pixel and seen.target.ignore is None:
+        return "crop", f"{differ}: the middle is cut out; with an `ignore` number, `pad` would keep all"
+    return "pad", f"{differ}: kept, between black borders"
 
 
-def _batch(train: int) -> tuple[int, str]:
-    size = next((size for limit, size in ((500, 32), (5_000, 64), (20_000, 128)) if train < limit), 256)
-    steps = -(-train // size)
-    return size, f"{steps:,} steps in an epoch"
+def _batch(train: int) -> int:
+    return next((size for limit, size in ((500, 32), (5_000, 64), (20_000, 128)) if train < limit), 256)
 
 
-def _epochs(train: int) -> tuple[int, str]:
-    epochs = max(5, min(200, round(60 * (1_800 / train) ** 0.5)))
-    return epochs, f"{epochs * train:,} images seen; the fewer there are, the more often"
+def _batch_with_masks(size: tuple[int, int]) -> int:
+    fitting = max(2, _PIXELS_OF_MASKS // (size[0] * size[1]))
+    return int(min(16, 1 << (fitting.bit_length() - 1)))
+
+
+def _epochs(train: int, per_pixel: bool) -> int:
+    epochs, count = (_EPOCHS_OF_MASKS, _EPOCHS_OF_MASKS_AT) if per_pixel else (_EPOCHS, _EPOCHS_AT)
+    return max(_FEWEST_EPOCHS, min(_MOST_EPOCHS, round(epochs * (count / train) ** 0.5)))
 
 
 def _weights(seen: Seen) -> tuple[str | None, str]:
@@ -132,7 +185,7 @@ def _weights(seen: Seen) -> tuple[str | None, str]:
         return None, ""
     names = dict(zip(seen.counts, seen.names, strict=True))
     return "balanced", (
-        f"`{names[most]}` has {most / fewest:.1f} times the images of `{names[min(seen.counts)]}`; without this line, "
+        f"`{names[most]}` has {most / fewest:.3g} times the images of `{names[min(seen.counts)]}`; without this line, "
         "images rather than classes count alike"
     )
 

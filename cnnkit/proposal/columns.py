@@ -30,7 +30,9 @@ _MARKS = frozenset(("0", "1", "0.0", "1.0", "true", "false"))
 Cells = Mapping[str, Sequence[str]]
 
 
-def table_section(source: str, image: str | None, target: str | None) -> tuple[DataConfig, Task]:
+def table_section(
+    source: str, image: str | None, target: str | None, task: Task | None = None
+) -> tuple[DataConfig, Task]:
     """The `data` section of a table, and the task that learns of it.
 
     Args:
@@ -38,6 +40,7 @@ def table_section(source: str, image: str | None, target: str | None) -> tuple[D
         image: The column of the paths; by default one that is called so, or whose cells end as image files do.
         target: The column of what is to be learned, or several with commas between them; by default one that is called
             so, the only one that is left, or all that are left if these hold 0 and 1 alone.
+        task: By default that which learns what the cells look like.
 
     Raises:
         UsageError: if the table cannot be read, or nothing says which column is meant.
@@ -59,7 +62,7 @@ def table_section(source: str, image: str | None, target: str | None) -> tuple[D
     fields = {"table": source, "image": image, "target": chosen if len(chosen) > 1 else chosen[0]}
     fields |= {"split": split} if split is not None else {}
     fields |= {"group": group} if group is not None else {}
-    task = task_of(kind_of([cells.get(name, ()) for name in chosen]))
+    task = task or task_of(kind_of([cells.get(name, ()) for name in chosen]))
     assert task is not None
     return DataConfig.model_validate(fields), task
 

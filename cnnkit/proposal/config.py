@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cnnkit.config.dataset import RecordedImages
 from cnnkit.config.load import validate
 from cnnkit.config.run import RunConfig
+from cnnkit.config.target import Numbers, OneClass
 from cnnkit.format.override import read_tree
 from cnnkit.format.schema import Schema
+from cnnkit.images.padding import padding_to
+from cnnkit.layers.resolved import leaf_steps
 from cnnkit.layers.stack import Step
+from cnnkit.network.footprint import ACTIVATION_BYTES
 from cnnkit.proposal.choices import Choices, choose, range_text
 from cnnkit.proposal.look import Seen
-from cnnkit.proposal.networks import network_of_one_answer
-from cnnkit.proposal.text import block, comment, count, value, with_reason
+from cnnkit.proposal.networks import levels, network_of_masks, network_of_one_answer
+from cnnkit.proposal.sections import augmentation_section, data_section, training_section
+from cnnkit.proposal.text import block, comment, count, value
+from cnnkit.tasks import task_of
 from cnnkit.terminal.printable import printable
 
-#: Files of a kind that a comment names.
-_NAMED = 3
+#: Seconds of training on two cores for a multiply-accumulate and for a byte of activations of an image, fitted to what
+#: configs/cifar10.yaml, mnist_fast.yaml and unet_camvid.yaml take (docs/results.md): within a quarter of all three.
+_SECONDS_PER_MAC = 15e-12
+_SECONDS_PER_BYTE = 0.75e-9
 
-_OPTIMIZER = """\
-  optimizer:                             # that of the shipped config cifar10, with its reasons in docs/results.md
-    Muon:
-      learning_rate: {learning_rate}
-      convolutions: true
-      normalize_kernels: true
-      momentum: 0.6
-      ns_steps: 3
-      rms_rate: null
-      weight_decay: null
-      exclude_layers: [Dense]            # Adam trains the last layer and the offsets
-      adam_lr_ratio: 0.05
-      adam_beta_2: 0.99
-      adam_weight_decay: null
-      use_ema: true                      # the network of an epoch is the average of its last steps
-      ema_momentum: 0.97
-  schedule: {{PolynomialDecay: {{end_learning_rate: 1.0e-6}}}}
-"""
+#: A training takes no longer than this, if it can see its images a few times meanwhile.
+_MINUTES = 30
+_FEWEST_EPOCHS = 3
 
 
 @dataclass(frozen=True)
@@ -62,38 +56,73 @@ def propose(seen: Seen, file: Path) -> Proposal:
         file: Where it is to be written: a relative path in a config belongs to its folder.
     """
     chosen = choose(seen)
-    data = {name: _beside(path, file) if name in ("folder", "table") else path for name, path in seen.data.items()}
-    model = network_of_one_answer(chosen.size, chosen.seen_channels, seen.target, 0)
-    body = block(
-        [
-            "seed: 0",
-            *([f"task: {value(seen.task.to_plain())}"]),
-            *_data_lines(seen, chosen, data),
-            *_augmentation_lines(chosen),
-        ]
-    )
-    text = body + model + _training(chosen)
-    config, steps = _checked(text, seen, chosen, str(file))
+    _, steps = _checked(_text(seen, chosen, file), seen, chosen, file)
+    minutes = _minutes(steps, seen, chosen.epochs)
+    if minutes > _MINUTES and chosen.epochs > _FEWEST_EPOCHS:
+        epochs = max(_FEWEST_EPOCHS, int(chosen.epochs * _MINUTES / minutes))
+        reason = (
+            f"{epochs * seen.train:,} images are seen; as many epochs as {_MINUTES} minutes allow, or {_FEWEST_EPOCHS}"
+        )
+        chosen = replace(chosen, epochs=epochs, epochs_reason=reason)
+        _checked(_text(seen, chosen, file), seen, chosen, file)
+        minutes = _minutes(steps, seen, epochs)
     parameters = sum(sum(step.layer.parameters(step.input_shape)) for step in steps)
-    found, network = _found(seen), _network(chosen, parameters, config)
+    found = _found(seen)
+    notes = _notes(seen)
+    network = (
+        f"a {'U-Net' if seen.target.per_pixel else 'small network'} from scratch, {parameters:,} parameters; "
+        f"{chosen.epochs} epochs, about {_duration(minutes)} on two cores"
+    )
     head = block(
         [
-            comment(f"Images of `{printable(seen.source)}`: {found}"),
-            *(comment(note) for note in _notes(seen)),
-            comment(f"{network} Written by `cnnkit new --from`; each line may be changed."),
+            comment(f"Images of `{printable(seen.source)}`: {found}."),
+            *(comment(note) for note in notes),
+            comment(f"{network[:1].upper()}{network[1:]} (by its operations, as the shipped configs were timed)."),
+            comment("Written by `cnnkit new --from`; the reasons are given so that they can be disagreed with."),
         ]
     )
-    return Proposal(
-        head + text, (f"found     {found}", *(f"note: {note}" for note in _notes(seen)), f"chosen    {network}")
+    lines = (f"found     {found}", *(f"note: {note}" for note in notes), f"chosen    {network}")
+    return Proposal(head + _text(seen, chosen, file), lines)
+
+
+def _text(seen: Seen, chosen: Choices, file: Path) -> str:
+    source = {name: _beside(path, file) if name in ("folder", "table") else path for name, path in seen.data.items()}
+    if seen.target.per_pixel:
+        model = network_of_masks(chosen.padded, levels(chosen.size))
+    else:
+        model = network_of_one_answer(chosen.size, chosen.shape[2], seen.target)
+    return "".join(
+        [
+            block(["seed: 0", f"task: {value(seen.task.to_plain())}"]),
+            data_section(seen, chosen, source),
+            augmentation_section(seen, chosen),
+            model,
+            training_section(seen, chosen),
+        ]
     )
 
 
-def _checked(text: str, seen: Seen, chosen: Choices, file: str) -> tuple[RunConfig, Sequence[Step]]:
+def _checked(text: str, seen: Seen, chosen: Choices, file: Path) -> tuple[RunConfig, Sequence[Step]]:
     """The text as a config, and its network."""
-    tree = read_tree(file, Schema("model", model=RunConfig), text)
-    known = RecordedImages((*chosen.size, chosen.seen_channels), seen.names)
+    tree = read_tree(str(file), Schema("model", model=RunConfig), text)
+    known = RecordedImages(chosen.shape, seen.names, padding_to(*chosen.size, chosen.pad_to or 1))
     config, _, steps, _ = validate(tree, known=known)
     return config, steps
+
+
+def _minutes(steps: Sequence[Step], seen: Seen, epochs: int) -> float:
+    """About how long a training takes on two cores."""
+    leaves = list(leaf_steps(steps))
+    macs = sum(step.layer.macs(step.input_shape) for step in leaves)
+    values = sum(math.prod(step.output_shape) for step in leaves)
+    each = macs * _SECONDS_PER_MAC + values * ACTIVATION_BYTES * _SECONDS_PER_BYTE
+    return each * seen.train * epochs / 60
+
+
+def _duration(minutes: float) -> str:
+    if minutes < 0.75:
+        return "half a minute" if minutes > 0.25 else "a quarter of a minute"
+    return count(round(minutes), "minute")
 
 
 def _beside(path: object, file: Path) -> str:
@@ -102,84 +131,35 @@ def _beside(path: object, file: Path) -> str:
     return text if os.path.isabs(text) else os.path.relpath(text, file.parent)
 
 
-def _data_lines(seen: Seen, chosen: Choices, data: dict[str, object]) -> list[str]:
-    lines = ["data:", *(f"  {name}: {value(plain)}" for name, plain in data.items())]
-    lines.append(with_reason(f"  image_size: [{chosen.size[0]}, {chosen.size[1]}]", chosen.size_reason))
-    if chosen.resize != "stretch":
-        lines.append(with_reason(f"  resize: {chosen.resize}", chosen.resize_reason))
-    if chosen.channels is not None:
-        lines.append(
-            with_reason("  channels: 1", f"stored in colour, and grey: all {seen.decoded:,} that were looked at")
-        )
-    if seen.unreadable:
-        few = ", ".join(printable(file) for file in list(seen.unreadable)[:_NAMED])
-        more = ", ..." if len(seen.unreadable) > _NAMED else ""
-        reason = f"{count(len(seen.unreadable), 'file')} cannot be read ({few}{more}): left out"
-        lines.append(with_reason("  skip_corrupt: true", reason))
-    lines.append(with_reason(f"  validation: {value(chosen.validation)}", _validation_reason(seen)))
-    lines.append(with_reason(f"  batch_size: {chosen.batch_size}", chosen.batch_reason))
-    return lines
-
-
-def _validation_reason(seen: Seen) -> str:
-    if "validation" in seen.splits and "test" in seen.splits:
-        return f"not used: there are {seen.splits['validation']:,} images of their own to validate"
-    if not seen.validation:
-        return "too few images of some class to hold any out"
-    each = f", of each {seen.target.singular} alike" if seen.counts else ""
-    return f"{seen.held_out:,} of the training images watch the training{each}"
-
-
-def _augmentation_lines(chosen: Choices) -> list[str]:
-    crop = with_reason(
-        f"  - RandomCrop: {{padding: {chosen.shift}}}", f"shifts by up to {count(chosen.shift, 'pixel')}"
-    )
-    moves = [crop]
-    if chosen.turn:
-        moves += [
-            with_reason(
-                "  - RandomRotation: {factor: 0.03, fill_mode: constant}", "by up to 11 degrees: the images are few"
-            ),
-            "  - RandomZoom: {height_factor: 0.1, width_factor: 0.1, fill_mode: constant}",
-        ]
-    if chosen.mirroring.allowed:
-        flip = with_reason(
-            "  - RandomFlip: {mode: horizontal, alternate: true}", f"{chosen.mirroring.reason}; otherwise remove this"
-        )
-        return ["augmentation:", flip, *moves]
-    reason = f"No mirror images: {chosen.mirroring.reason}. If they mean the same, add `- RandomFlip: horizontal`."
-    no = comment(reason, "  ")
-    return ["augmentation:", no, *moves]
-
-
-def _training(chosen: Choices) -> str:
-    lines = ["training:", with_reason(f"  epochs: {chosen.epochs}", chosen.epochs_reason)]
-    if chosen.label_smoothing:
-        lines.append(f"  label_smoothing: {chosen.label_smoothing}")
-    if chosen.class_weights is not None:
-        lines.append(with_reason(f"  class_weights: {chosen.class_weights}", chosen.weights_reason))
-    if chosen.keeps_last:
-        reason = "keeps the last: with so few validation images, the best of them would be one by chance"
-        lines.append(with_reason("  monitor: epoch", reason))
-    return block(lines) + _OPTIMIZER.format(learning_rate=chosen.learning_rate)
-
-
 def _found(seen: Seen) -> str:
     colour = "in colour" if seen.colour else "grey"
-    text = f"{seen.total:,} images of {range_text(seen.sizes)}, {colour}, {seen.target.size} {seen.target.plural}"
+    nouns = f"{seen.target.size:,} {seen.target.singular if seen.target.size == 1 else seen.target.plural}"
+    text = f"{count(seen.total, 'image')} of {range_text(seen.sizes)}, {colour}, {nouns}"
     each = ""
     if seen.counts:
         few, many = min(seen.counts), max(seen.counts)
         each = f"{few:,}" + (f" to {many:,}" if many > few else "")
     if len(seen.splits) == 1:
-        return text + (f" of {each}" if each else "") + "; a fifth is kept to test."
-    parts = [f"{count:,} in `{name}`" for name, count in seen.splits.items()]
+        return text + (f" of {each}" if each else "") + "; a fifth is kept to test"
+    parts = [f"{split:,} in `{name}`" for name, split in seen.splits.items()]
     parts[0] += f" ({each} of each {seen.target.singular})" if each else ""
-    return f"{text}; {', '.join(parts)}."
+    return f"{text}; {', '.join(parts)}"
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("-").replace(".", "", 1).isdecimal()
 
 
 def _notes(seen: Seen) -> list[str]:
     notes = []
+    amounts = task_of(Numbers)
+    if "table" in seen.data and isinstance(seen.target, OneClass) and all(map(_is_number, seen.names)) and amounts:
+        notes.append(
+            f"`{seen.data['target']}` holds {len(seen.names)} whole numbers, which are taken for classes; if they are "
+            f"amounts, write it anew with `--task {amounts.name}`."
+        )
+    if seen.target.per_pixel and "class_names" in seen.data:
+        notes.append("Nothing says what the numbers in the masks mean: give them names in `class_names`.")
     if seen.looked_at < seen.total:
         notes.append(f"Looked at {seen.looked_at:,} of them, spread evenly; `cnnkit data check` looks at all.")
     if seen.copies:
@@ -189,10 +169,3 @@ def _notes(seen: Seen) -> list[str]:
             "`cnnkit data check` names them."
         )
     return notes
-
-
-def _network(chosen: Choices, parameters: int, config: RunConfig) -> str:
-    return (
-        f"A small network from scratch, {parameters:,} parameters, {config.training.epochs} epochs of batches of "
-        f"{config.data.batch_size} at {chosen.size[0]}x{chosen.size[1]}."
-    )

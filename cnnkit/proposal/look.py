@@ -18,7 +18,7 @@ from cnnkit.config.table import is_table
 from cnnkit.config.target import Labels, Mask, OneClass, Target
 from cnnkit.data.catalog import undecoded
 from cnnkit.data.images import read_image
-from cnnkit.data.loading import load
+from cnnkit.data.loading import SPLITS, load
 from cnnkit.data.splits import DataSets
 from cnnkit.data.survey import FileFacts, survey
 from cnnkit.errors import CnnkitError, UsageError
@@ -40,6 +40,9 @@ GREY_WITHIN = 4
 
 #: Shares of the training images to validate on: the first that leaves images of each class on both sides.
 SHARES = (0.1, 0.0)
+#: The same of so many images.
+SHARES_OF_MANY = (0.05, 0.0)
+MANY = 20_000
 
 
 @dataclass(frozen=True)
@@ -91,18 +94,19 @@ class Seen:
         return self.target.all_names
 
 
-def look(source: str, image: str | None = None, target: str | None = None) -> Seen:
+def look(source: str, image: str | None = None, target: str | None = None, task: Task | None = None) -> Seen:
     """Looks at a folder of class folders, of images and masks, or at a table; TensorFlow is not loaded.
 
     Args:
         source: The folder or table.
         image: Of a table, the column of the images' paths; by default what its names and cells suggest.
         target: Of a table, the column of what is to be learned, or several with commas between them; likewise.
+        task: Of a table, what is to be learned of the cells; likewise.
 
     Raises:
         UsageError: if it is no such thing, or nothing can be learned of it.
     """
-    config, task = _section(source, image, target)
+    config, task = _section(source, image, target, task)
     try:
         info = describe_data_set(undecoded(config), task)
     except DataProblem as problem:
@@ -144,14 +148,14 @@ def look(source: str, image: str | None = None, target: str | None = None) -> Se
     )
 
 
-def _section(source: str, image: str | None, target: str | None) -> tuple[DataConfig, Task]:
+def _section(source: str, image: str | None, target: str | None, task: Task | None) -> tuple[DataConfig, Task]:
     """The `data` section that names the images, and the task that learns of them."""
     if is_table(source):
         from cnnkit.proposal.columns import table_section
 
-        return table_section(source, image, target)
-    if image is not None or target is not None:
-        raise UsageError(f"--image and --target are for tables; `{source}` is none")
+        return table_section(source, image, target, task)
+    if image is not None or target is not None or task is not None:
+        raise UsageError(f"--image, --target and --task are for tables; `{source}` is none")
     root = Path(source).expanduser()
     if not root.is_dir():
         reason = "is a file" if root.exists() else "does not exist"
@@ -163,9 +167,22 @@ def _section(source: str, image: str | None, target: str | None) -> tuple[DataCo
             f"`{source}` is a run, or holds runs; expected a folder of images",
             f"To go on with a run: cnnkit train --resume {source}",
         )
-    task = task_of(Mask if holds_pairs(root) else OneClass)
+    if not holds_pairs(root):
+        task = task_of(OneClass)
+        assert task is not None
+        return DataConfig(folder=source), task
+    from cnnkit.proposal.masks import mask_numbers
+
+    task = task_of(Mask)
     assert task is not None
-    return DataConfig(folder=source), task
+    try:
+        numbers = mask_numbers(source)
+    except DataProblem as problem:
+        raise UsageError(problem.message) from None
+    fields: dict[str, Any] = {"folder": source}
+    fields |= {"class_names": list(numbers.class_names)} if numbers.class_names is not None else {}
+    fields |= {"ignore": numbers.ignore} if numbers.ignore is not None else {}
+    return DataConfig.model_validate(fields), task
 
 
 def _hint(source: str, problem: DataProblem) -> str | None:
@@ -196,11 +213,12 @@ def _hint(source: str, problem: DataProblem) -> str | None:
 
 def _divided(config: DataConfig, task: Task, info: DataSetInfo) -> tuple[float, DataSets]:
     """The largest share that can be held out to validate, and the images divided so; none of them is decoded."""
-    for share in SHARES:
+    shares = SHARES if len(_files(info)["train"]) < MANY else SHARES_OF_MANY
+    for share in shares:
         try:
             data = load(undecoded(config).model_copy(update={"validation": share}), 0, task, info=info)
         except CnnkitError as error:
-            if share == SHARES[-1]:
+            if share == shares[-1]:
                 raise UsageError(error.message, error.hint) from None
         else:
             return share, data
@@ -220,11 +238,13 @@ def _counts(values: Sequence[Any], target: Target) -> Sequence[int]:
 def _files(info: DataSetInfo) -> dict[str, list[str]]:
     """The image files of each split, relative to where they are listed."""
     if info.table is not None:
-        return {split: [image.file for image in images] for split, images in info.table.splits.items()}
-    if isinstance(info.listing, MaskFolder):
-        return {split: [image for image, _ in pairs] for split, pairs in info.listing.splits.items()}
-    assert info.listing is not None
-    return {split: [file for files in classes for file in files] for split, classes in info.listing.splits.items()}
+        files = {split: [image.file for image in images] for split, images in info.table.splits.items()}
+    elif isinstance(info.listing, MaskFolder):
+        files = {split: [image for image, _ in pairs] for split, pairs in info.listing.splits.items()}
+    else:
+        assert info.listing is not None
+        files = {split: [file for one in classes for file in one] for split, classes in info.listing.splits.items()}
+    return {split: files[split] for split in SPLITS if split in files}
 
 
 def _survey(root: Path, files: Sequence[str]) -> tuple[list[FileFacts], dict[str, bool]]:

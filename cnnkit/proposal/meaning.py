@@ -67,17 +67,16 @@ def mirroring(names: Sequence[str], source: str) -> Mirroring:
         return Mirroring(
             False, f"the classes are called {_examples(characters)}, which mirrored are other ones or none"
         )
-    for words, reason in (
-        (_DIRECTIONS, "a mirror turns it into its opposite"),
-        (_WRITTEN, "it is written, or held to be"),
-    ):
-        found = next((name for name in names if words & set(_words(name))), None)
-        if found is not None:
-            return Mirroring(False, f"of the class `{found}`, {reason}")
+    turned = next((name for name in names if _DIRECTIONS & set(_words(name))), None)
+    if turned is not None:
+        return Mirroring(False, f"a mirror makes another class of `{turned}`")
+    written = [name for name in names if _WRITTEN & set(_words(name))]
+    if 2 * len(written) >= len(names):
+        return Mirroring(False, f"{_examples(written)} are written, or have writing on them")
     stem = os.path.basename(os.path.normpath(os.path.abspath(source)))
     found = next((word for word in _words(stem) if word in _WRITTEN), None)
     if found is not None:
-        return Mirroring(False, f"`{stem}` has `{found}` in its name, and writing is not met mirrored")
+        return Mirroring(False, f"`{stem}` has `{found}` in its name, and nobody meets writing mirrored")
     return Mirroring(True, f"{_examples(names)} are the same in the mirror")
 
 

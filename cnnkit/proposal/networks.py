@@ -1,4 +1,4 @@
-"""The networks that are proposed, as the text of `model:`: small ones, to be trained from nothing."""
+"""The networks that are proposed, as the text of `model:`: small ones, to be trained from scratch."""
 
 from __future__ import annotations
 
@@ -65,14 +65,15 @@ def _after_first(side: int, kernel_size: int, strides: int, same: bool) -> int:
     return -(-side // strides) if same else (side - kernel_size) // strides + 1
 
 
-def network_of_one_answer(size: tuple[int, int], channels: int, target: Target, dropout: float) -> str:
+def network_of_one_answer(size: tuple[int, int], channels: int, target: Target) -> str:
     """`model:` for classes, labels or numbers of an image.
 
     Args:
-        dropout: The rate before the last layer; 0 for none.
+        size: Height and width of the images.
+        channels: 1 or 3.
     """
     shape = trunk(size, channels)
-    first = f"filters: {shape.filters[0]}, kernel_size: {shape.kernel_size}, activation: gelu"
+    first = f"filters: {shape.filters[0]}, kernel_size: {shape.kernel_size}"
     if shape.strides > 1:
         first += f", strides: {shape.strides}"
     if shape.same:
@@ -94,10 +95,62 @@ def network_of_one_answer(size: tuple[int, int], channels: int, target: Target, 
             "  layers:",
             comment("Filters that whiten patches of the images: measured on them, not trained.", "    "),
             f"    - Conv2D: {{{first}, kernel_initializer: PatchWhitening, trainable: false}}",
+            "    - Activation: gelu",
             *_pairs(shape),
-            *_ending(target, dropout),
+            *_ending(target),
         ]
     )
+
+
+def levels(size: tuple[int, int]) -> int:
+    """How often a U-Net halves images of a size: until about six rows or columns are left, at most five times."""
+    return max(1, min(5, (min(size) // 6).bit_length() - 1))
+
+
+def network_of_masks(size: tuple[int, int], count: int) -> str:
+    """`model:` for a class of each pixel: a U-Net, as the shipped unet_camvid is.
+
+    Args:
+        size: Height and width of the images with their border.
+        count: How often they are halved.
+    """
+    filters = [min(128, 16 << level) for level in range(count)]
+    lines = [
+        "model:",
+        "  blocks:",
+        "    conv:",
+        "      parameters: {filters: required}",
+        "      layers:",
+        "        - Conv2D: {filters: $filters, kernel_size: 3, padding: same, use_bias: false}",
+        "        - BatchNormalization: {momentum: 0.9}",
+        "        - ReLU",
+        with_reason("    level:", "two paths: across at this size, and through half of it and up again"),
+        "      parameters: {filters: required, wider: required, below: required}",
+        "      layers:",
+        "        - conv: $filters",
+        "        - Branches:",
+        "            - []",
+        "            - - MaxPooling2D: 2",
+        "              - conv: $wider",
+        "              - $below",
+        "              - Conv2DTranspose: {filters: $filters, kernel_size: 2, strides: 2}",
+        "        - conv: $filters",
+        "  layers:",
+    ]
+    indent = "    "
+    for level, width in enumerate(filters):
+        wider = filters[level + 1] if level + 1 < count else 2 * width
+        key = f"{indent}- level:" if level == 0 else f"{indent}level:"
+        lines.append(with_reason(key, f"{size[0] >> level}x{size[1] >> level}"))
+        indent += "    " if level == 0 else "  "
+        lines += [f"{indent}filters: {width}", f"{indent}wider: {wider}"]
+        if level + 1 < count:
+            lines.append(f"{indent}below:")
+            indent += "  "
+    last = f"{indent}below: [conv: {wider}, SpatialDropout2D: 0.2]"
+    lines.append(with_reason(last, f"{size[0] >> count}x{size[1] >> count}"))
+    lines += ["    - Conv2D: {filters: classes, kernel_size: 1}", "    - Softmax"]
+    return block(lines)
 
 
 _CONVOLUTION = "{filters: $filters, kernel_size: 3, padding: same, use_bias: false, kernel_initializer: Dirac}"
@@ -111,12 +164,11 @@ def _pairs(shape: Trunk) -> Sequence[str]:
     ]
 
 
-def _ending(target: Target, dropout: float) -> Sequence[str]:
-    drop = [f"    - Dropout: {dropout}"] if dropout else []
+def _ending(target: Target) -> Sequence[str]:
     start = "kernel_initializer: {RandomNormal: {stddev: 0.02}}"
     if isinstance(target, Numbers):
         flatten = with_reason("    - Flatten", "a number may depend on where something is, which pooling would forget")
-        return [flatten, *drop, f"    - Dense: {{units: targets, {start}}}"]
+        return [flatten, f"    - Dense: {{units: targets, {start}}}"]
     pooling = with_reason("    - GlobalMaxPooling2D", "what counts is that something is there, not where")
     activation = "sigmoid" if isinstance(target, Labels) else "softmax"
-    return [pooling, *drop, f"    - Dense: {{units: classes, activation: {activation}, {start}}}"]
+    return [pooling, f"    - Dense: {{units: classes, activation: {activation}, {start}}}"]

@@ -27,20 +27,25 @@ TASKS = Table(
 DEFAULT = "Classification"
 
 
+def task_named(name: str) -> Task | None:
+    """The task of a name, without arguments; None if there is none."""
+    task = TASKS.get(name)
+    made = None if task is None else task.with_defaults()
+    assert made is None or isinstance(made, Task)
+    return made
+
+
 def task_of(target: type[Target]) -> Task | None:
     """The first task that learns a kind of target of each image, such as a mask; None if there is none."""
     for name in TASKS.aliases:
-        task = TASKS.get(name)
-        made = None if task is None else task.with_defaults()
-        if isinstance(made, Task) and issubclass(made.target, target):
+        made = task_named(name)
+        if made is not None and issubclass(made.target, target):
             return made
     return None
 
 
 def default_task() -> Task:
     """The task of a config that names none."""
-    task = TASKS.get(DEFAULT)
-    assert task is not None
-    made = task.with_defaults()
-    assert isinstance(made, Task)
+    made = task_named(DEFAULT)
+    assert made is not None
     return made

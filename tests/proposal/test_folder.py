@@ -95,7 +95,7 @@ def test_classes_of_very_different_size_are_weighted(tmp_path: Path) -> None:
     write_images(tmp_path / "photos", ["few"], count=8)
     proposal, loaded = proposed(tmp_path / "photos")
     assert loaded.config.training.class_weights == "balanced"
-    assert "`many` has 5.0 times the images of `few`" in words(proposal.text)
+    assert "`many` has 5 times the images of `few`" in words(proposal.text)
     write_images(tmp_path / "photos", ["few"], count=30)
     assert proposed(tmp_path / "photos")[1].config.training.class_weights is None
 

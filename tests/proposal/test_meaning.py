@@ -31,7 +31,13 @@ def test_what_a_mirror_would_change_is_not_mirrored(names: Sequence[str], source
 
 @pytest.mark.parametrize(
     "names",
-    [CIFAR, ("T-shirt", "Trouser", "Bag"), ("platform", "designer", "leftover"), ("model 3", "model s", "golf")],
+    [
+        CIFAR,
+        ("road", "tree", "sky", "sign_symbol"),
+        ("T-shirt", "Trouser", "Bag"),
+        ("platform", "designer", "leftover"),
+        ("model 3", "model s", "golf"),
+    ],
 )
 def test_things_are_mirrored(names: Sequence[str]) -> None:
     # Words count as a whole: `leftover` is no direction.
