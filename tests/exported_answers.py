@@ -13,11 +13,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cnnkit.cli import cli
-from cnnkit.export.exporting import export_run
+from cnnkit.export.exporting import ExportOptions, export_run
 from cnnkit.export.formats import FORMATS
 from cnnkit.export.places import Places
 from cnnkit.runs.directory import Run
+from cnnkit.runs.exported import ExportedNetwork
 from cnnkit.runs.trained import open_run
+from cnnkit.serve.inside import Inside, inside_of
 
 #: How far numbers may be apart: in size, and by their own size.
 APART = 1e-5
@@ -62,7 +64,7 @@ def said(name: Path, images: Path, *options: str) -> tuple[int, str]:
 def check_same_answers(run: Run, folder: Path, views: Sequence[str] = ("flip", "flip,shift")) -> Path:
     """Whether the file says of each image what the run says; returns the file, in `folder`."""
     exported = folder / "exported.onnx"
-    export_run(open_run(run), Places(FORMATS["onnx"], exported))
+    export_run(open_run(run), Places(FORMATS["onnx"], exported), ExportOptions(images=0))
     images = odd_images(folder / "odd")
     for tta in ("", *views):
         options = ["--tta", tta] if tta else []
@@ -91,3 +93,21 @@ def assert_same_cells(cells: Sequence[str], expected: Sequence[str], apart: floa
             assert cell == expected_cell
         else:
             assert float(cell.rstrip(",%")) == pytest.approx(number, rel=apart, abs=apart)
+
+
+def check_same_feature_maps(run: Run, file: Path, image: np.ndarray) -> Inside:
+    """Whether the pages of a file and of its run show the same of an image [1, ...]; returns the inside of the file."""
+    opened, expected = (
+        inside_of(one, one.task.answers(one.interface)) for one in (ExportedNetwork(file), open_run(run))
+    )
+    places, expected_places = (
+        [(stage.name, stage.size, stage.channels) for stage in one.stages] for one in (opened, expected)
+    )
+    assert places == expected_places
+    seen, expected_seen = (one.look(image, None) for one in (opened, expected))
+    np.testing.assert_allclose(seen.outputs, expected_seen.outputs, rtol=1e-4, atol=1e-5)
+    assert len(seen.maps) == len(places) > 0
+    for maps, expected_maps in zip(seen.maps, expected_seen.maps, strict=True):
+        np.testing.assert_allclose(maps, expected_maps, rtol=1e-4, atol=1e-4 * np.abs(expected_maps).max())
+        assert np.ptp(maps) > 0
+    return opened

@@ -18,6 +18,7 @@ from cnnkit.export.parity import Parity, compare, test_images
 from cnnkit.export.places import Places
 from cnnkit.export.runtimes import Network, open_network
 from cnnkit.export.speed import Speed
+from cnnkit.export.stage_tensors import stage_tensors
 from cnnkit.files import move_into_place, working_folder, write_atomically
 from cnnkit.machine.tensorflow import load_tensorflow, threads_in_use
 from cnnkit.runs.trained import TrainedRun
@@ -78,11 +79,13 @@ def export_run(trained: TrainedRun, places: Places, options: ExportOptions) -> O
     # Loading the images may load TensorFlow, and one process has one setting of oneDNN and threads.
     trained.request_settings()
     images = test_images(trained, options.images) if options.images else None
-    text = metadata.as_text(metadata.describe(trained, places.format_, None))
+    description = metadata.describe(trained, places.format_, None)
     model = exportable(trained.model)
     with _working(places.main.parent) as folder:
         made = places.moved_to(folder)
         convert(model, places.format_, made.main, {})
+        stages = stage_tensors(trained, model, places.format_, made.main)
+        text = metadata.as_text({**description, "stages": stages})
         metadata.embed(places.format_, made.main, text)
         write_atomically(made.description, text)
         parity, speeds = _measure(trained, made, model, images)

@@ -24,6 +24,7 @@ from cnnkit.runs.interface import Interface, noted_interface
 from cnnkit.runs.json_forms import REQUIRED, Form, mismatch
 from cnnkit.runs.listing import plain_text, task_in, within
 from cnnkit.runs.predictor import Predictor
+from cnnkit.runs.stage_tensors import STAGE, StageTensor, stages_of, with_outputs
 from cnnkit.task import Answers, Figure, Task
 from cnnkit.terminal.printable import printable
 
@@ -53,6 +54,7 @@ FORM: Form = {
     "run": {"name": str, "sha256": str},
     "figures": {},
     "drawing": {"share": float, "bright": bool},
+    "stages": [STAGE],
     REQUIRED: ("config", "environment"),
 }
 
@@ -153,7 +155,14 @@ class ExportedNetwork(Predictor):
 
     @cached_property
     def _session(self) -> InferenceSession:
-        """What computes, with as many threads as there are cores to use."""
+        return self._opened(())
+
+    def _opened(self, further: Sequence[str]) -> InferenceSession:
+        """What computes, with as many threads as there are cores to use.
+
+        Args:
+            further: Tensors that it outputs besides.
+        """
         self.check_model()
         try:
             content = read_regular(self.path, LARGEST_FILE)
@@ -171,7 +180,9 @@ class ExportedNetwork(Predictor):
         # What goes wrong is raised, too.
         options.log_severity_level = 4
         try:
-            return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(
+                with_outputs(content, further), options, providers=["CPUExecutionProvider"]
+            )
         except MemoryError:
             raise
         except Exception as error:  # classes of its own, without a base that one could name
@@ -211,6 +222,31 @@ class ExportedNetwork(Predictor):
         if not tta:
             return network, at_once
         return averaged(network, tta, interface.head), max(1, at_once // len(view_weights(tta)))
+
+    @cached_property
+    def stages(self) -> Sequence[StageTensor]:
+        """The layers whose outputs can be looked at."""
+        return stages_of(self.facts.get("stages") or ())
+
+    def looked_into(self) -> Callable[[Any], tuple[Any, list[Any]]]:
+        """The network as a function from images, as in `network`, to the outputs and what each of `stages` outputs.
+
+        The latter are float32 [batch, rows, columns, channels].
+        """
+        stages = self.stages
+        (output,), (name,) = (
+            [one.name for one in values] for values in (self._session.get_outputs(), self._session.get_inputs())
+        )
+        # The last stage may be what the network outputs.
+        further = dict.fromkeys(stage.tensor for stage in stages if stage.tensor != output)
+        session = self._opened(list(further))
+
+        def look(images: Any) -> tuple[Any, list[Any]]:
+            values = session.run([output, *further], {name: np.asarray(images, np.float32)})
+            tensors = dict(zip([output, *further], values, strict=True))
+            return tensors[output], [stage.as_images(tensors[stage.tensor]) for stage in stages]
+
+        return look
 
     def parameters(self) -> int | None:
         return within(self.facts, "environment", "model", "parameters")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,23 @@ from numpy.typing import NDArray
 from cnnkit.inside.feature_maps import Stages, compile_stages
 from cnnkit.inside.gradcam import GradCam, compiled_for
 from cnnkit.inside.outputs import LayerOutput, gradcam_layer, layer_outputs, stages
+from cnnkit.runs.exported import ExportedNetwork
 from cnnkit.runs.predictor import Predictor
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.task import Answers
+
+
+class Stage(Protocol):
+    """A layer whose feature maps are shown."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
+    def channels(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +60,7 @@ class Inside(ABC):
         note: Why it shows less than others; None where it does not.
     """
 
-    stages: Sequence[LayerOutput] = ()
+    stages: Sequence[Stage] = ()
     gradcam_layer: LayerOutput | None = None
     subjects: Sequence[str] = ()
     note: str | None = None
@@ -61,12 +75,15 @@ class Inside(ABC):
 
 
 def inside_of(network: Predictor, answers: Answers) -> Inside:
-    """The inside of a network; Keras' model of a run shows all of it.
+    """The inside of a network.
 
     Raises:
         CnnkitError: if its model cannot be used.
     """
-    return InsideRun(network, answers) if isinstance(network, TrainedRun) else OutputsOnly(network)
+    if isinstance(network, ExportedNetwork):
+        return InsideFile(network, answers)
+    assert isinstance(network, TrainedRun)
+    return InsideRun(network, answers)
 
 
 class InsideRun(Inside):
@@ -75,7 +92,8 @@ class InsideRun(Inside):
     def __init__(self, trained: TrainedRun, answers: Answers) -> None:
         self.trained = trained
         self.answers = answers
-        self.stages = stages(layer_outputs(trained.loaded))
+        self.shown = stages(layer_outputs(trained.loaded))
+        self.stages = self.shown
         self.gradcam_layer = gradcam_layer(trained.loaded) if answers.subjects else None
         self.subjects = answers.subjects if self.gradcam_layer else ()
         self.model = trained.model
@@ -90,22 +108,33 @@ class InsideRun(Inside):
 
     @cached_property
     def _stages(self) -> Stages:
-        return compile_stages(self.model, self.stages, jit_compile=self.trained.uses_xla)
+        return compile_stages(self.model, self.shown, jit_compile=self.trained.uses_xla)
 
     @cached_property
     def _gradcam(self) -> GradCam | None:
         return None if self.gradcam_layer is None else compiled_for(self.trained, self.gradcam_layer)
 
 
-class OutputsOnly(Inside):
-    """A network of which there is nothing but its answers."""
+class InsideFile(Inside):
+    """An exported network, which outputs the feature maps that the file names, and has no gradients."""
 
-    def __init__(self, network: Predictor) -> None:
-        self.network, _ = network.network()
-        self.note = (
-            "An exported network tells its answers alone: Grad-CAM needs gradients, and feature maps need its layers. "
-            "To see them, serve the run that it was exported from."
-        )
+    def __init__(self, exported: ExportedNetwork, answers: Answers) -> None:
+        self.exported = exported
+        self.stages = exported.stages
+        missing = []
+        if answers.subjects:
+            missing.append("Grad-CAM is not shown: it needs gradients, which an exported network does not have.")
+        if not self.stages:
+            missing.append("Feature maps are not shown: the file does not say which of its tensors they are.")
+        if missing:
+            self.note = " ".join(
+                [*missing, "To see what is missing, serve the run that the network was exported from."]
+            )
 
     def look(self, image: NDArray[np.uint8], wanted: int | None) -> Seen:
-        return Seen(self.network(image), None, None, ())
+        outputs, maps = self._look(image)
+        return Seen(outputs, None, None, [one for (one,) in maps])
+
+    @cached_property
+    def _look(self) -> Callable[[Any], tuple[Any, list[Any]]]:
+        return self.exported.looked_into()

@@ -15,11 +15,10 @@ from fastapi import Request
 from numpy.typing import NDArray
 
 from cnnkit.images.pictures import data_url
-from cnnkit.inside.outputs import LayerOutput
 from cnnkit.machine.processor import usable_cores
 from cnnkit.serve import answers, pictures
 from cnnkit.serve.decoding import decode
-from cnnkit.serve.inside import Seen
+from cnnkit.serve.inside import Seen, Stage
 from cnnkit.serve.load import Load
 from cnnkit.serve.refusals import NOT_FOUND, UNPROCESSABLE, Refused
 from cnnkit.serve.served import Served
@@ -142,7 +141,7 @@ def _drawn(served: Served, image: NDArray[np.uint8], seen: Seen) -> dict[str, An
     return fields
 
 
-def stage_fields(place: LayerOutput) -> dict[str, Any]:
+def stage_fields(place: Stage) -> dict[str, Any]:
     """The fields of `answers.Stage`."""
     rows, columns = place.size
     return {"name": place.name, "rows": rows, "columns": columns, "channels": place.channels}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import run as command
-from exported_answers import check_same_answers
+from exported_answers import check_same_answers, check_same_feature_maps
 
 from cnnkit.errors import CnnkitError
 from cnnkit.export.exporting import ExportOptions, export_run
@@ -119,6 +119,11 @@ def test_predict_and_serve_read_in_it_what_they_read_in_the_run(digits_run: Run,
     answers = trained.task.answers(trained.interface)
     # The digits fill their 8x8 pixels, and drawings should.
     assert read_examples(exported, answers).frame == read_examples(trained, answers).frame == Frame(1.0, True)
+
+
+def test_the_file_shows_the_feature_maps_of_the_run(digits_run: Run, onnx_file: Path) -> None:
+    exported = check_same_feature_maps(digits_run, onnx_file, IMAGES[:1].astype(np.uint8))
+    assert [stage.name for stage in exported.stages] == ["2.ReLU", "5.ReLU", "6.MaxPooling2D"]
 
 
 @pytest.mark.long

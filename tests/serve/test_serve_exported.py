@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import subprocess
 import sys
@@ -19,13 +20,23 @@ from serving import served
 
 from cnnkit import serve
 from cnnkit.runs.opening import open_predictor
+from cnnkit.serve.pictures import GAP
 
 __all__ = ["browser", "page_at"]
 
 
+#: Two tensors of `masks.onnx` that pages show: what enters the softmax, and what leaves it.
+STAGES = {
+    "stages": [
+        {"name": name, "tensor": tensor, "channels_first": False, "rows": 6, "columns": 5, "channels": 3}
+        for name, tensor in (("0.Conv2D", "scores"), ("1.Softmax", "output_0"))
+    ]
+}
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serves two files of one name, of which the second says more of itself, and one that answers with masks."""
+    """Serves two files of one name, of which the second says more of itself; one of masks, whose scores can be seen."""
     folder = tmp_path_factory.mktemp("exported")
     for name in ("a", "b"):
         (folder / name).mkdir()
@@ -34,7 +45,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     files = [
         write_network(folder / "a" / "model.onnx"),
         write_network(folder / "b" / "model.onnx", told),
-        write_network(folder / "masks.onnx", description(config="task: segmentation"), per_pixel=True),
+        write_network(folder / "masks.onnx", description(config="task: segmentation", **STAGES), per_pixel=True),
     ]
     with served(serve.create_app([open_predictor(str(file)) for file in files])) as found:
         yield found
@@ -67,8 +78,12 @@ def test_what_it_says_of_itself(client: httpx.Client) -> None:
     assert first["drawing"] == masks["drawing"] == {"share": pytest.approx(20 / 28), "bright": True}
     assert second["drawing"] == {"share": 0.5, "bright": False}
     for one in (first, second, masks):
-        assert (one["stages"], one["gradcam_layer"], one["subjects"]) == ([], None, [])
-        assert "Grad-CAM needs gradients" in one["note"]
+        assert (one["gradcam_layer"], one["subjects"]) == (None, [])
+        assert "gradients, which an exported network does not have" in one["note"]
+    assert first["stages"] == second["stages"] == []
+    assert "Feature maps are not shown" in first["note"]
+    assert [stage["name"] for stage in masks["stages"]] == ["0.Conv2D", "1.Softmax"]
+    assert "Feature maps are not shown" not in masks["note"]
     assert list(masks["facts"]["colours"]) == list(NAMES)
     examples = client.get("/examples").json()
     assert examples["examples"] == []
@@ -92,8 +107,23 @@ def test_what_cannot_be_explained_is_said(client: httpx.Client, images: np.ndarr
     assert explained.json()["class"] == NAMES[int(outputs_of(images[:1]).argmax())]
     refused = client.post("/explain?class=red", content=file_of(images[0]))
     assert refused.status_code == 422
-    for part in ("cannot explain `red`", "needs gradients", "serve the run that it was exported from"):
+    for part in ("cannot explain `red`", "it needs gradients", "serve the run that the network was exported from"):
         assert part in refused.json()["error"]
+
+
+def test_feature_maps_are_the_tensors_that_the_file_names(client: httpx.Client, images: np.ndarray) -> None:
+    explained = client.post("/explain?run=masks.onnx", content=file_of(images[0])).json()
+    scores, shares = explained["stages"]
+    assert (scores["name"], scores["shown"], shares["name"]) == ("0.Conv2D", [0, 1, 2], "1.Softmax")
+    with Image.open(io.BytesIO(base64.b64decode(scores["sheet"].partition(",")[2]))) as sheet:
+        pixels = np.asarray(sheet.convert("LA"))
+    # The scores are the colours, a hundredth of them; a sheet shows each channel from its least to its largest value.
+    times = (pixels.shape[0]) // 6
+    for channel in range(3):
+        left = channel * (5 * times + GAP)
+        tile = pixels[: 6 * times : times, left : left + 5 * times : times, 0].astype(float)
+        colour = images[0, ..., channel].astype(float)
+        np.testing.assert_allclose(tile, 255 * (colour - colour.min()) / np.ptp(colour), atol=0.51)
 
 
 #: Asks a server for everything that its page does, and prints which heavy modules are loaded then.
@@ -102,6 +132,7 @@ import sys
 from fastapi.testclient import TestClient
 from cnnkit import serve
 from cnnkit.runs.opening import open_predictor
+from cnnkit.serve.pictures import GAP
 with TestClient(serve.create_app([open_predictor("model.onnx")]), base_url="http://127.0.0.1") as client:
     image = {"content": open("image.png", "rb").read(), "headers": {"Content-Type": "image/png"}}
     answers = [client.get(path) for path in ("/", "/runs", "/examples")]
@@ -132,9 +163,10 @@ def test_the_page(page_at: PageAt, address: str, images: np.ndarray, scheme: str
     assert len(columns) == 3
     for column in columns:
         text = column.inner_text()
-        assert "Grad-CAM needs gradients" in text
-        assert "Feature maps\n" not in text
+        assert "gradients, which an exported network does not have" in text
         assert not column.locator("select").is_visible()
+    assert [column.locator("h3").all_inner_texts() for column in columns] == [[], [], ["Feature maps"]]
+    assert columns[2].locator(".stage img").count() == 2
     expected = NAMES[int(outputs_of(images[:1]).argmax())]
     assert columns[0].locator(".answer").inner_text().split()[0] == expected
     assert "87.50\u00a0% of the test images right · 12,345 parameters" in columns[1].inner_text()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from exported_answers import check_same_answers
+from exported_answers import check_same_answers, check_same_feature_maps
 from PIL import Image
 from scenes import CONFIG, IGNORE, NAMES, scene, write_scenes
 from sklearn.metrics import jaccard_score
@@ -324,3 +324,4 @@ def test_an_exported_network_gives_the_masks_of_the_run(trained: Run, tmp_path: 
     assert np.ptp(masks[1]) == 2
     # Where two classes are as likely, rounding decides.
     assert (masks[0] == masks[1]).mean() > 0.999
+    check_same_feature_maps(trained, exported, scene(50)[0][None])
