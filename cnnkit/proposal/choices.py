@@ -28,13 +28,18 @@ _IMBALANCE = 3
 #: An epoch is chosen on no fewer validation images: two of them tell 1 % apart.
 ENOUGH_TO_CHOOSE = 1_000
 
-#: With fewer training images than this, they are also turned and zoomed a little, if this large at least.
+#: With fewer training images than this, those that are not mirrored are turned and zoomed a little, if this large at
+#: least; those that are mirrored are shifted further.
 _FEW_IMAGES = 5_000
 _SMALLEST_TURNED = 16
 
 #: Epochs for this many training images; for others, they go with the root of how many fewer or more there are.
 _EPOCHS, _EPOCHS_AT, _FEWEST_EPOCHS, _MOST_EPOCHS = 60, 1_800, 5, 200
 _EPOCHS_OF_MASKS, _EPOCHS_OF_MASKS_AT = 50, 367
+
+#: The largest number of training images, and the images of a batch up to there.
+_BATCHES_OF_GREY = ((500, 32), (5_000, 64), (20_000, 128))
+_BATCHES_OF_COLOUR = ((500, 64), (20_000, 128))
 
 #: Pixels of a batch of images with masks.
 _PIXELS_OF_MASKS = 4 * 192 * 256
@@ -90,10 +95,12 @@ def choose(seen: Seen) -> Choices:
     resize, resize_reason = _resize(seen)
     pad_to = _pad_to(size) if per_pixel else None
     top, bottom, left, right = padding_to(*size, pad_to or 1)
-    batch = _batch_with_masks(size) if per_pixel else _batch(seen.train)
+    batch = _batch_with_masks(size) if per_pixel else _batch(seen)
     epochs = _epochs(seen.train, per_pixel)
-    weights, weights_reason = _weights(seen)
     has_names = isinstance(seen.target, OneClass | Labels) or per_pixel
+    mirrored = mirroring(seen.names if has_names else (), seen.source)
+    few = seen.train < _FEW_IMAGES
+    weights, weights_reason = _weights(seen)
     return Choices(
         size=size,
         size_reason=size_reason,
@@ -107,12 +114,12 @@ def choose(seen: Seen) -> Choices:
         epochs=epochs,
         epochs_reason=f"{epochs * seen.train:,} images are seen; the fewer there are, the more often each",
         learning_rate=0.05 if batch < 128 else 0.1,
-        turn=seen.train < _FEW_IMAGES and min(size) >= _SMALLEST_TURNED,
-        shift=max(1, round(min(size) / 14)),
-        mirroring=mirroring(seen.names if has_names else (), seen.source),
+        turn=few and not mirrored.allowed and min(size) >= _SMALLEST_TURNED,
+        shift=max(1, round(min(size) / (8 if few and mirrored.allowed else 14))),
+        mirroring=mirrored,
         class_weights=weights,
         weights_reason=weights_reason,
-        label_smoothing=0.1 if isinstance(seen.target, OneClass) else 0.0,
+        label_smoothing=_smoothing(seen),
         keeps_last=seen.held_out < ENOUGH_TO_CHOOSE,
     )
 
@@ -163,8 +170,15 @@ def _resize(seen: Seen) -> tuple[str, str]:
     return "pad", f"{differ}: kept, between black borders"
 
 
-def _batch(train: int) -> int:
-    return next((size for limit, size in ((500, 32), (5_000, 64), (20_000, 128)) if train < limit), 256)
+def _batch(seen: Seen) -> int:
+    sizes = _BATCHES_OF_COLOUR if seen.colour else _BATCHES_OF_GREY
+    return next((size for limit, size in sizes if seen.train < limit), 256)
+
+
+def _smoothing(seen: Seen) -> float:
+    if not isinstance(seen.target, OneClass):
+        return 0.0
+    return 0.2 if seen.colour else 0.1
 
 
 def _batch_with_masks(size: tuple[int, int]) -> int:

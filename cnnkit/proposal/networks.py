@@ -31,6 +31,7 @@ class Trunk:
         same: Whether it keeps the size of images, which are too small to lose a border.
         filters: Of the first convolution, then of each pair.
         sides: Height and width after each pair.
+        activation: `gelu`, which is worth its time for colour, or `relu`.
     """
 
     strides: int
@@ -38,6 +39,7 @@ class Trunk:
     same: bool
     filters: tuple[int, ...]
     sides: tuple[tuple[int, int], ...]
+    activation: str
 
 
 def trunk(size: tuple[int, int], channels: int) -> Trunk:
@@ -58,7 +60,8 @@ def trunk(size: tuple[int, int], channels: int) -> Trunk:
     first = 8 if channels == 1 else 24
     filters = _FILTERS_COLOUR if channels == 3 else _FILTERS_GREY if len(sides) > 2 else _FILTERS_TINY
     pairs = [filters[min(place, len(filters) - 1)] for place in range(len(sides))]
-    return Trunk(strides, kernel_size, same, (first, *pairs), tuple(sides))
+    activation = "gelu" if channels == 3 else "relu"
+    return Trunk(strides, kernel_size, same, (first, *pairs), tuple(sides), activation)
 
 
 def _after_first(side: int, kernel_size: int, strides: int, same: bool) -> int:
@@ -88,14 +91,14 @@ def network_of_one_answer(size: tuple[int, int], channels: int, target: Target) 
             f"        - Conv2D: {_CONVOLUTION}",
             "        - MaxPooling2D: 2",
             f"        - BatchNormalization: {_NORMALIZATION}",
-            "        - Activation: gelu",
+            f"        - Activation: {shape.activation}",
             f"        - Conv2D: {_CONVOLUTION}",
             f"        - BatchNormalization: {_NORMALIZATION}",
-            "        - Activation: gelu",
+            f"        - Activation: {shape.activation}",
             "  layers:",
             comment("Filters that whiten patches of the images: measured on them, not trained.", "    "),
             f"    - Conv2D: {{{first}, kernel_initializer: PatchWhitening, trainable: false}}",
-            "    - Activation: gelu",
+            f"    - Activation: {shape.activation}",
             *_pairs(shape),
             *_ending(target),
         ]
