@@ -37,7 +37,7 @@ from cnnkit.terminal.console import Warnings, echo
 def cli() -> None:
     """Train convolutional networks from YAML files, with TensorFlow and Keras.
 
-    Start with: cnnkit new digits, then cnnkit train digits.yaml
+    Start with: cnnkit new digits, then cnnkit train digits.yaml; or with a folder of images: cnnkit train photos
     """
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import click
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
-    "train": ("cnnkit train digits.yaml --set training.epochs=5", "cnnkit train --resume digits-1"),
+    "train": (
+        "cnnkit train photos",
+        "cnnkit train digits.yaml --set training.epochs=5",
+        "cnnkit train --resume digits-1",
+    ),
     "launch": (
         "cnnkit launch --workers 2 train digits.yaml",
         "cnnkit launch --hosts node1:2222,node2:2222 --rank 0 --restart 3 train digits.yaml",
@@ -29,7 +33,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "serve": ("cnnkit serve digits-1 digits-2 --port 0", "cnnkit serve model.onnx"),
     "watch": ("cnnkit watch", "cnnkit watch digits-1 --port 0"),
     "runs": ("cnnkit runs", "cnnkit runs --compare"),
-    "new": ("cnnkit new digits", "cnnkit new cifar10 -o mine.yaml"),
+    "new": ("cnnkit new cifar10 -o mine.yaml", "cnnkit new --from photos"),
     "data": ("cnnkit data list", "cnnkit data info photos"),
     "data list": ("cnnkit data list --json",),
     "data prepare": ("cnnkit data prepare cifar10",),

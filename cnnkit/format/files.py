@@ -109,5 +109,5 @@ def folder_hint(folder: str) -> str:
         return f"It holds runs; name one, such as {os.path.join(folder, runs[0])}"
     for _, (where, _, files) in zip(range(_MOST_FOLDERS), os.walk(folder), strict=False):
         if any(name.lower().endswith(IMAGE_SUFFIXES) for name in files):
-            return f"It holds images ({where}); name a config with `data: {{folder: {folder}}}`"
+            return f"It holds images ({where}); write a config for them: cnnkit new --from {folder}"
     return ""

@@ -103,7 +103,7 @@ def test_a_folder_says_what_it_holds(monkeypatch: pytest.MonkeyPatch, capsys: py
     Path("results/a-1/config.yaml").touch()
     Path("empty").mkdir()
     for folder, words in {
-        "photos": "It holds images (photos/cats); name a config with `data: {folder: photos}`",
+        "photos": "It holds images (photos/cats); write a config for them: cnnkit new --from photos",
         "configs": "It holds configs; name one, such as configs/a.yaml",
         "results": "It holds runs; name one, such as results/a-1",
     }.items():
