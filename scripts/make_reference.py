@@ -46,7 +46,8 @@ INTRODUCTION = """\
 This page is made by `python scripts/make_reference.py` from the classes that read a config; it cannot say anything
 else than they do. `cnnkit schema` prints the same as JSON Schema, for editors.
 
-`cnnkit new NAME` copies one that cnnkit ships; `cnnkit new --from FOLDER` writes one for your own images, with its reasons.
+`cnnkit new NAME` copies a config that cnnkit ships; `cnnkit new --from FOLDER` writes one for your own images, with the
+reason for each choice.
 
 A config is one YAML file (YAML 1.2 scalars: `1e-3` is a number, `on` a string). Names are Keras' names, and so are
 arguments and defaults. A *named object* (a layer, an optimizer, an initializer, ...) is written in one of three ways:

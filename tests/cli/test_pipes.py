@@ -109,8 +109,10 @@ def test_a_folder_says_what_it_holds(monkeypatch: pytest.MonkeyPatch, capsys: py
     }.items():
         assert run(["inspect", folder], monkeypatch) == 2
         assert words in capsys.readouterr().err
-        assert run(["train", folder], monkeypatch) == 2
-        assert words in capsys.readouterr().err
+        if folder != "photos":
+            # That is no mistake: a config for them is written.
+            assert run(["train", folder], monkeypatch) == 2
+            assert words in capsys.readouterr().err
     assert run(["inspect", "empty"], monkeypatch) == 2
     assert capsys.readouterr().err == "cnnkit: `empty` is no run: it has no config.yaml\n"
 
