@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from cnnkit.config.stages import Stage
 from cnnkit.config.training import TrainingConfig
 from cnnkit.format.base import some_of
+from cnnkit.layers.depth import levels_before_output
 from cnnkit.layers.resolved import Resolved
 from cnnkit.layers.stack import Step
 from cnnkit.layers.weight_paths import SEPARATOR, WeightedLayer, layers_meant, weighted_layers
@@ -22,10 +23,12 @@ class StagePlan:
     Attributes:
         training: The section `training` as it holds in the stage, without stages.
         layers: The network's layers with weights, those that the stage trains with `is_trained`.
+        levels: How far before the output each lies, see `layers.depth`.
     """
 
     training: TrainingConfig
     layers: tuple[WeightedLayer, ...]
+    levels: Mapping[str, int]
 
     @cached_property
     def trained(self) -> frozenset[str]:
@@ -42,12 +45,19 @@ class StagePlan:
         """The numbers that training changes by gradients."""
         return sum(layer.trainable_size for layer in self.layers if layer.is_trained)
 
+    @property
+    def rates(self) -> dict[str, float]:
+        """The factor on the learning rate for each layer with weights; none where it is 1 for all."""
+        decay = self.training.layer_decay
+        return {} if decay == 1 else {path: decay**level for path, level in self.levels.items()}
+
     def as_json(self) -> dict[str, Any]:
         """What `inspect` and environment.json say of the stage."""
         return {
             "epochs": self.training.epochs,
             "trainable_parameters": self.parameters,
             "frozen": self.frozen,
+            **({"rates": self.rates} if self.rates else {}),
         }
 
     def epochs_text(self, end: int) -> str:
@@ -59,7 +69,14 @@ class StagePlan:
         """What is trained, and what is not."""
         trained = sum(layer.is_trained and layer.trainable_size > 0 for layer in self.layers)
         frozen = f"; frozen: {some_of(self.frozen)}" if self.frozen else ""
-        return f"trains {self.parameters:,} parameters in {trained} of {trained + len(self.frozen)} layers{frozen}"
+        text = f"trains {self.parameters:,} parameters in {trained} of {trained + len(self.frozen)} layers"
+        return text + self.rates_text + frozen
+
+    @property
+    def rates_text(self) -> str:
+        """The end of a text that says how slowly the first trained layers learn; empty where all learn alike."""
+        rates = [self.rates[layer.path] for layer in self.layers if self.rates and layer.is_trained]
+        return f", at {min(rates):.3g} to {max(rates):.3g} times the rate" if rates and min(rates) < max(rates) else ""
 
     def steps(self, steps: Sequence[Step]) -> list[Step]:
         """The network in which each layer has the `trainable` of the stage."""
@@ -74,11 +91,12 @@ def stage_plans(training: TrainingConfig, steps: Sequence[Step]) -> tuple[StageP
         steps: The network, see `ModelConfig.trace`.
     """
     layers = list(weighted_layers(steps))
+    levels = levels_before_output(steps)
     plans = []
     for index, part in enumerate(training.in_stages()):
         if training.stages:
             layers = list(trained_in(training.stages[index], layers))
-        plans.append(StagePlan(part, tuple(layers)))
+        plans.append(StagePlan(part, tuple(layers), levels))
     return tuple(plans)
 
 

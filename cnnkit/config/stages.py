@@ -67,6 +67,7 @@ class Stage(StrictModel):
     warmup_epochs: float | None = Field(
         default=None, ge=0, le=LARGEST_COUNT, description="Epochs at the stage's beginning over which the rate grows."
     )
+    layer_decay: float | None = Field(default=None, gt=0, le=1, description="As in `training`, for the stage alone.")
 
     @model_validator(mode="after")
     def _one_rate(self) -> Self:

@@ -115,6 +115,15 @@ class TrainingConfig(StrictModel):
         le=LARGEST_COUNT,
         description="Epochs over which the rate grows linearly from 0; the schedule starts after them.",
     )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Factor on the learning rate from level to level towards the input (Clark 2020, arXiv:2003.10555): "
+        "the level nearest the output learns at the rate, the one before it at `layer_decay` times that, and so on. A "
+        "layer with a kernel is a level, with the normalization after it; a Residual or Branches is one; a Backbone "
+        "has 12, of consecutive layers. Weight decay follows the rate.",
+    )
     loss: Annotated[Loss, Choice(LOSSES)] | None = Field(
         default=None,
         description="A Keras loss; by default categorical cross-entropy, or binary for a sigmoid head. `val_loss` and "
@@ -238,7 +247,7 @@ class TrainingConfig(StrictModel):
 
     def _in(self, stage: Stage) -> Self:
         update: dict[str, Any] = {"epochs": stage.epochs, "stages": []}
-        for name in ("optimizer", "schedule", "warmup_epochs"):
+        for name in ("optimizer", "schedule", "warmup_epochs", "layer_decay"):
             if getattr(stage, name) is not None:
                 update[name] = getattr(stage, name)
         if stage.learning_rate is not None:

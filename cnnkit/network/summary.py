@@ -99,7 +99,7 @@ class Summary:
 
     Attributes:
         training: What the stage needs that needs most.
-        stages: What each trains; empty for a training without.
+        stages: What each trains; empty for a training without, in which all layers learn alike.
     """
 
     config: str
@@ -280,9 +280,8 @@ def summarize(loaded: LoadedConfig) -> Summary:
     batch = loaded.config.data.batch_size
     footprints = [of_training(plan.steps(steps), plan.training, batch, layers=plan.layers) for plan in plans]
     training = max(footprints, key=lambda footprint: footprint.total)
-    return Summary(
-        loaded.file, info.shape, info.classes, rows, training, plans if loaded.config.training.stages else ()
-    )
+    shown = plans if loaded.config.training.stages or plans[0].rates_text else ()
+    return Summary(loaded.file, info.shape, info.classes, rows, training, shown)
 
 
 def _rows(

@@ -13,7 +13,7 @@ from cnnkit.errors import UsageError
 from cnnkit.format.document import dump
 from cnnkit.layers.base import Sharing
 from cnnkit.layers.stack import head as head_of
-from cnnkit.layers.weight_paths import meant
+from cnnkit.layers.weight_paths import SEPARATOR, meant
 from cnnkit.machine.devices import join_others
 from cnnkit.machine.tensorflow import request
 from cnnkit.network.footprint import Footprint, check_training, of_training
@@ -220,7 +220,7 @@ def compile_for(
         config: With the settings that run in place of every `auto`.
         head: What the network outputs, see `layers.stack.head`.
     """
-    from cnnkit.training.schedules import make_rate
+    from cnnkit.training.schedules import make_rate, scale_rates
 
     training, devices = plan.training, chosen.devices
     if config.training.stages:
@@ -232,6 +232,10 @@ def compile_for(
         from cnnkit.training.replicas import add_up_gradients
 
         add_up_gradients(optimizer)
+    if plan.rates:
+        weights = weights_by_path(model)
+        rates = {id(weight): plan.rates[path.rpartition(SEPARATOR)[0]] for path, weight in weights.items()}
+        scale_rates(optimizer, [rates[id(variable)] for variable in model.trainable_variables])
     # Outside of the scope: each process measures its own shares, and `Loop` adds them up.
     model.compile(
         optimizer=optimizer,

@@ -5,6 +5,7 @@ This module imports Keras; only training imports it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -90,6 +91,37 @@ def rate_of_next_update(optimizer: Any) -> float:
         return float(optimizer.learning_rate.numpy())
     # Keras' `iterations` are updates, and its schedules count batches.
     return float(schedule(int(optimizer.iterations) * batches + batches - 1))
+
+
+def scale_rates(optimizer: Any, factors: Sequence[float]) -> None:
+    """Has an optimizer train each of its variables at a share of its learning rate, weight decay included.
+
+    Inside the update: Adam and its kin take steps that do not depend on the scale of a gradient.
+
+    Args:
+        optimizer: A built one.
+        factors: One for each variable that it was built with.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    update_step, apply_weight_decay = optimizer.update_step, optimizer._apply_weight_decay
+    current_rate = optimizer._get_current_learning_rate
+    # Of the variable whose decay is being traced: Keras reads the optimizer's own rate there.
+    decayed: list[float] = []
+
+    def scaled_update_step(gradient: Any, variable: Any, learning_rate: Any) -> Any:
+        return update_step(gradient, variable, learning_rate * factors[optimizer._get_variable_index(variable)])
+
+    def scaled_weight_decay(variables: Any) -> None:
+        for variable in variables:
+            decayed.append(factors[optimizer._get_variable_index(variable)])
+            apply_weight_decay([variable])
+            decayed.pop()
+
+    def scaled_rate() -> Any:
+        return current_rate() * decayed[-1] if decayed else current_rate()
+
+    optimizer.update_step, optimizer._apply_weight_decay = scaled_update_step, scaled_weight_decay
+    optimizer._get_current_learning_rate = scaled_rate
 
 
 def make_rate(training: TrainingConfig, steps_per_epoch: int) -> tuple[Any, Any]:

@@ -416,6 +416,8 @@ def _describe(prepared: Preparation, run: Run, console: Console, initial: Initia
         f"model     {prepared.model.count_params():,} parameters, {len(config.model.layers)} layers, "
         f"{prepared.steps_per_epoch:,} steps of {config.data.batch_size} per epoch"
     )
+    if prepared.plan.rates_text and not config.training.stages:
+        console.line(f"layers    learn{prepared.plan.rates_text.removeprefix(',')}")
     if initial is not None:
         console.line(f"weights   {initial.as_text()}")
         for line in initial.as_lines():
