@@ -301,6 +301,7 @@ MAY_IMPORT_KERAS = {
     "augmentation/shares.py",
     "config/objectives/class_numbers.py",
     "config/optimization/muon.py",
+    "layers/backbone_model.py",
     "layers/functions.py",
     "layers/fused.py",
     "layers/shared_draws.py",

@@ -8,7 +8,7 @@ import click
 
 from cnnkit.cli.options import JSON, RUN, common
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.export.formats import FORMATS
+from cnnkit.export.formats import FORMATS, KINDS
 from cnnkit.terminal.console import echo
 from cnnkit.terminal.printable import printable_json
 
@@ -35,7 +35,14 @@ log = logging.getLogger("cnnkit")
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=0),
-    help="What outputs may differ by, as a share of those above 1; by default 1e-4.",
+    help="What outputs may differ by, as a share of those above 1; by default 1e-4. With --quantize: what the headline "
+    "figure may lose; by default 0.01, one point of accuracy.",
+)
+@click.option("--quantize", type=click.Choice(list(KINDS)), help="Smaller numbers for the weights; for litert alone.")
+@click.option(
+    "--calibration",
+    type=click.IntRange(min=1),
+    help="Training images that int8 takes its ranges from, drawn by the run's seed; by default 500.",
 )
 @click.option("--no-parity", is_flag=True, help="Compare nothing: where the run's test images are not here.")
 @JSON
@@ -47,6 +54,8 @@ def export(
     overwrite: bool,
     images: int,
     tolerance: float | None,
+    quantize: str | None,
+    calibration: int | None,
     no_parity: bool,
     as_json: bool,
 ) -> None:
@@ -62,6 +71,10 @@ def export(
     format_.check_packages()
     if no_parity and tolerance is not None:
         raise UsageError("--tolerance is for the comparison that --no-parity leaves out")
+    if quantize is not None and format_name != "litert":
+        raise UsageError(f"--quantize is for --format litert, not for {format_name}")
+    if calibration is not None and quantize != "int8":
+        raise UsageError("--calibration is for --quantize int8")
     chosen = find_run(run)
     places = places_for(format_, output, chosen.path.resolve().name)
     if not overwrite:
@@ -71,7 +84,8 @@ def export(
     from cnnkit.export.exporting import ExportOptions, export_run
     from cnnkit.export.shown import as_text
 
-    outcome = export_run(trained, places, ExportOptions(0 if no_parity else images, tolerance))
+    options = ExportOptions(0 if no_parity else images, tolerance, quantize, calibration or 500)
+    outcome = export_run(trained, places, options)
     if outcome.parity is None:
         log.warning("the file was NOT compared with Keras (--no-parity): nobody knows whether it says the same")
     written = "\n".join(f"wrote {path}" for path in outcome.places.all)

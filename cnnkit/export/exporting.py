@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,17 +15,22 @@ from cnnkit.data.splits import Split
 from cnnkit.errors import CnnkitError
 from cnnkit.export import metadata, speed
 from cnnkit.export.network import convert, exportable
-from cnnkit.export.parity import Parity, compare, test_images
+from cnnkit.export.parity import Parity, compare, drawn, test_images
 from cnnkit.export.places import Places
+from cnnkit.export.quantize import TensorTypes, check_types, converter_settings, read_types
 from cnnkit.export.runtimes import Network, open_network
 from cnnkit.export.speed import Speed
 from cnnkit.export.stage_tensors import stage_tensors
 from cnnkit.files import move_into_place, working_folder, write_atomically
 from cnnkit.machine.tensorflow import load_tensorflow, threads_in_use
+from cnnkit.runs.evaluation import EvaluationOptions, labelled_images
 from cnnkit.runs.trained import TrainedRun
 
 #: What outputs may differ by in float32, see `Agreement.difference`.
 TOLERANCE = 1e-4
+
+#: What the headline may lose where weights are quantized, see `Parity.loss`.
+TOLERANCE_QUANTIZED = 0.01
 
 
 @dataclass(frozen=True)
@@ -33,11 +39,16 @@ class ExportOptions:
 
     Attributes:
         images: Test images to compare with Keras, at most; 0 for no comparison.
-        tolerance: What outputs may differ by; by default TOLERANCE.
+        tolerance: What outputs may differ by, by default TOLERANCE; where weights are quantized, what the headline may
+            lose, by default TOLERANCE_QUANTIZED.
+        quantize: One of `formats.KINDS`; None for float32.
+        calibration: Training images that int8 takes its ranges from.
     """
 
     images: int = 1000
     tolerance: float | None = None
+    quantize: str | None = None
+    calibration: int = 500
 
 
 @dataclass(frozen=True)
@@ -49,12 +60,14 @@ class Outcome:
         parity: None where nothing was compared.
         speeds: Of Keras and of the exported network.
         failure: Why the network may not be used, which is then kept under another name; None where it may.
+        types: Of its tensors; None where it is not quantized.
     """
 
     places: Places
     parity: Parity | None
     speeds: tuple[Speed, Speed]
     failure: str | None
+    types: TensorTypes | None
 
     def as_json(self) -> dict[str, Any]:
         keras, exported = self.speeds
@@ -63,6 +76,7 @@ class Outcome:
             "parity": None if self.parity is None else self.parity.as_json(),
             "speed": {"keras": keras.as_json(), "exported": exported.as_json()},
             "failure": self.failure,
+            "quantized": None if self.types is None else self.types.as_json(),
         }
 
 
@@ -79,11 +93,16 @@ def export_run(trained: TrainedRun, places: Places, options: ExportOptions) -> O
     # Loading the images may load TensorFlow, and one process has one setting of oneDNN and threads.
     trained.request_settings()
     images = test_images(trained, options.images) if options.images else None
-    description = metadata.describe(trained, places.format_, None)
+    settings = _settings(trained, places, options)
+    description = metadata.describe(trained, places.format_, options.quantize)
     model = exportable(trained.model)
     with _working(places.main.parent) as folder:
         made = places.moved_to(folder)
-        convert(model, places.format_, made.main, {})
+        convert(model, places.format_, made.main, settings)
+        types = None
+        if options.quantize is not None:
+            types = read_types(made.main)
+            check_types(options.quantize, types)
         stages = stage_tensors(trained, model, places.format_, made.main)
         text = metadata.as_text({**description, "stages": stages})
         metadata.embed(places.format_, made.main, text)
@@ -93,10 +112,27 @@ def export_run(trained: TrainedRun, places: Places, options: ExportOptions) -> O
         final = places if failure is None else places.failed()
         for here, there in zip(made.all, final.all, strict=True):
             move_into_place(here, there)
-    return Outcome(final, parity, speeds, failure)
+    return Outcome(final, parity, speeds, failure, types)
+
+
+def _settings(trained: TrainedRun, places: Places, options: ExportOptions) -> dict[str, Any]:
+    """What the format's converter takes."""
+    if places.format_.name != "litert":
+        return {}
+    images = None
+    if options.quantize == "int8":
+        training = labelled_images(trained, EvaluationOptions(split="train"))
+        images = drawn(training, options.calibration, trained.loaded.config.seed)
+    return converter_settings(options.quantize, images)
 
 
 def _failure(parity: Parity, options: ExportOptions) -> str | None:
+    if options.quantize is not None:
+        limit = TOLERANCE_QUANTIZED if options.tolerance is None else options.tolerance
+        if parity.loss <= limit and not math.isnan(parity.difference):
+            return None
+        lost = f"{100 * parity.loss:.2f} {'points' if parity.figure.is_share else '%'}"
+        return f"its {parity.figure.label} lost {lost}, which is more than {100 * limit:g}"
     tolerance = TOLERANCE if options.tolerance is None else options.tolerance
     if parity.difference <= tolerance:
         return None

@@ -55,3 +55,8 @@ FORMATS = {
         Format("openvino", "OpenVINO", "openvino", ".xml", "openvino", ("openvino",), "openvino numpy", (".bin",)),
     )
 }
+
+#: What `--quantize` takes, and the type that weights then have. `int8`: all weights and all that is computed, with
+#: ranges from training images; `float16`: all weights, computed in float32 or float16 as the device likes; `dynamic`:
+#: the weights of large layers, computed with ranges of the moment.
+KINDS = {"int8": "int8", "float16": "float16", "dynamic": "int8"}

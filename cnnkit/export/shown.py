@@ -13,7 +13,8 @@ def as_text(outcome: Outcome) -> str:
     """The comparison, and the table of sizes and times."""
     format_ = outcome.places.format_
     compared = "" if outcome.parity is None else parity_text(outcome.parity, format_) + "\n\n"
-    return compared + as_table(["Keras", format_.title], outcome.speeds)
+    quantized = "" if outcome.types is None else f"\n\n{outcome.types}"
+    return compared + as_table(["Keras", format_.title], outcome.speeds) + quantized
 
 
 def parity_text(parity: Parity, format_: Format) -> str:
@@ -25,6 +26,6 @@ def parity_text(parity: Parity, format_: Format) -> str:
     figure = parity.figure
     headline = (
         f"{figure.label} of {parity.images:,} test images: {figure.text(parity.before)} with Keras, "
-        f"{figure.text(parity.after)} with {format_.title}"
+        f"{figure.text(parity.after)} with {format_.title} ({figure.difference(parity.after - parity.before)})"
     )
     return f"{aligned(rows, '>>>')}\n{headline}"
