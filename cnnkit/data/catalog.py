@@ -17,13 +17,14 @@ from cnnkit.config.mask_folder import list_mask_folder
 from cnnkit.config.table import read_image_table
 from cnnkit.config.target import Target
 from cnnkit.data.batches import channel_statistics
-from cnnkit.data.download import STALL_SECONDS, fetch
+from cnnkit.data.download import fetch
 from cnnkit.data.loading import SPLITS, load
 from cnnkit.data.splits import Array, DataSets, Split, chunk_size
 from cnnkit.data.survey import FileFacts, sizes_and_modes, survey
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import CorruptImage
 from cnnkit.images.padding import cropped
+from cnnkit.machine.fetching import STALL_SECONDS
 from cnnkit.task import Task
 from cnnkit.tasks import default_task
 

@@ -1,35 +1,20 @@
 """Fetching a TFDS data set: prepared data first, else a download in a child process that may not hang.
 
-TFDS retries a dead network for minutes. Run as a module, this file is the child that downloads and
-reports the bytes that arrive; `fetch` watches it, and ends it when nothing comes any more.
+TFDS retries a dead network for minutes. Run as a module, this file is the child that downloads; see
+`machine.fetching`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import queue
-import subprocess
 import sys
-import tempfile
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from cnnkit.config.dataset import DataProblem, prepared_folder, tfds_folder
 from cnnkit.config.known_data_sets import KNOWN
 from cnnkit.errors import CnnkitError
-
-#: A download that has brought no byte for this long is ended.
-STALL_SECONDS = 15.0
-
-#: The first byte has to come sooner, so that a machine without a network hears of it within 15 s in all.
-FIRST_BYTE_SECONDS = 12.0
-
-#: CPU time in that span that shows that the child works (imports, unpacks, writes) and does not wait.
-WORKING_CPU_SECONDS = 0.5
+from cnnkit.machine.fetching import STALL_SECONDS, DownloadError, first_line, report, run_child
 
 #: How often TFDS tries a connection that fails; its own 10 tries take minutes.
 RETRIES = 3
@@ -80,25 +65,11 @@ def _missing(name: str, reason: str) -> CnnkitError:
 
 
 def _run_child(name: str, command: Sequence[str], stall_seconds: float) -> None:
-    """Run the download, show its progress on standard error, and end it when it stalls."""
-    environment = {
-        **os.environ,
-        "CUDA_VISIBLE_DEVICES": "-1",  # the download needs no GPU, and would take its memory
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "NO_GCE_CHECK": "true",
-    }
-    with tempfile.TemporaryFile("w+", errors="replace") as log:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment) as child:
-            final = _watch(name, child, stall_seconds)
-        if final is None:
-            log.seek(0)
-            lines = [line.strip() for line in log.read().splitlines() if line.strip()]
-            raise _missing(name, f"the download ended early ({lines[-1] if lines else 'no message'})")
+    try:
+        final = run_child(name, command, stall_seconds, {"NO_GCE_CHECK": "true"})
+    except DownloadError as stopped:
+        raise _missing(name, stopped.reason) from None
     error = final.get("error")
-    if error == "stalled":
-        raise _missing(name, f"no byte has arrived for {final['seconds']:g} s")
-    if error == "network":
-        raise _missing(name, final["message"])
     if error == "unknown":
         raise CnnkitError(
             f"TensorFlow Datasets knows no data set `{name}`" + _nearest(name, final["names"]),
@@ -115,73 +86,7 @@ def _nearest(name: str, names: Sequence[str]) -> str:
     return f"; did you mean `{close}`?" if close else ""
 
 
-def _watch(name: str, child: subprocess.Popen[str], stall_seconds: float) -> dict[str, Any] | None:
-    """The child's last report, that it stalled, or None if it ends without one; the child has ended then."""
-    reports: queue.Queue[dict[str, Any] | None] = queue.Queue()
-    assert child.stdout is not None
-    reader = threading.Thread(target=_read_reports, args=(child.stdout, reports), daemon=True)
-    reader.start()
-    progress = _Progress(name)
-    last_bytes, last_cpu, last_news = 0, 0.0, time.monotonic()
-    try:
-        while True:
-            patience = stall_seconds if last_bytes else min(stall_seconds, FIRST_BYTE_SECONDS)
-            left = last_news + patience - time.monotonic()
-            if left <= 0:
-                return {"error": "stalled", "seconds": patience}
-            try:
-                report = reports.get(timeout=left)
-            except queue.Empty:
-                continue
-            if report is None or "done" in report or "error" in report:
-                return report
-            if report["bytes"] > last_bytes or report["cpu"] - last_cpu > WORKING_CPU_SECONDS:
-                last_bytes, last_cpu, last_news = report["bytes"], report["cpu"], time.monotonic()
-            progress.show(report["bytes"])
-    finally:
-        progress.end()
-        child.kill()
-        reader.join()
-
-
-def _read_reports(stream: IO[str], reports: queue.Queue[dict[str, Any] | None]) -> None:
-    for line in stream:
-        # TFDS prints to standard output too; a report is a line of JSON.
-        if line.startswith("{"):
-            reports.put(json.loads(line))
-    reports.put(None)
-
-
-class _Progress:
-    """How much has arrived: one line that is rewritten on a terminal, else a line every 10 s."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.terminal = sys.stderr.isatty()
-        self.shown = 0.0
-        self.pending = False
-
-    def show(self, count: int) -> None:
-        now = time.monotonic()
-        if now - self.shown < (0.5 if self.terminal else 10):
-            return
-        self.shown = now
-        text = f"fetching {self.name}: {count / 2**20:.1f} MiB"
-        sys.stderr.write(f"\r{text}" if self.terminal else f"{text}\n")
-        sys.stderr.flush()
-        self.pending = self.terminal
-
-    def end(self) -> None:
-        if self.pending:
-            sys.stderr.write("\n")
-
-
 # --- The child ------------------------------------------------------------------------------------------
-
-
-def _report(stream: IO[str], **values: Any) -> None:
-    stream.write(json.dumps(values) + "\n")
-    stream.flush()
 
 
 def _download(name: str) -> dict[str, Any]:
@@ -204,51 +109,11 @@ def _download(name: str) -> dict[str, Any]:
     except tfds.core.DatasetNotFoundError:
         return {"error": "unknown", "names": tfds.list_builders(with_community_datasets=False)}
     except (requests.RequestException, ConnectionError, TimeoutError) as error:
-        return {"error": "network", "message": _first_line(error)}
+        return {"error": "network", "message": first_line(error)}
     except Exception as error:
         return {"error": "failed", "message": f"{type(error).__name__}: {str(error).strip()[:1000]}"}
     return {"done": True}
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().split("\n")[0]
-    if "NameResolutionError" in text or "Failed to resolve" in text:
-        return "the server's name cannot be resolved (no network?)"
-    return f"{type(error).__name__}: {text[:300]}"
-
-
-def main(name: str) -> None:
-    """Download a data set, reporting bytes and CPU seconds twice a second as lines of JSON."""
-    import socket
-
-    received = 0
-    read = socket.SocketIO.readinto
-
-    def counting_read(self: socket.SocketIO, buffer: Any) -> int | None:
-        nonlocal received
-        count = read(self, buffer)
-        received += count or 0
-        return count
-
-    # Every HTTP, HTTPS and FTP byte in Python passes here, in whatever library asks for it.
-    socket.SocketIO.readinto = counting_read  # type: ignore[method-assign,assignment]
-    # TFDS prints; only the reports may use the pipe.
-    stream, sys.stdout = sys.stdout, sys.stderr
-    lock = threading.Lock()
-
-    def beat() -> None:
-        while True:
-            with lock:
-                _report(stream, bytes=received, cpu=time.process_time())
-            time.sleep(0.5)
-
-    threading.Thread(target=beat, daemon=True).start()
-    final = _download(name)
-    with lock:
-        _report(stream, **final)
-        # Threads of a failed download still wait for the network; nothing of theirs is wanted.
-        os._exit(0)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    report(lambda: _download(sys.argv[1]))

@@ -60,6 +60,7 @@ RENAMED: Mapping[str, tuple[str, ...]] = {
 
 _ARRIVES = "leave it out; a layer takes what arrives at it"
 _ALWAYS_SO = "leave it out; cnnkit has no other way"
+_LEARNED = "leave it out; a network starts from its initializers, except for the layer `Backbone`, which has `weights`"
 _ZEROS = "leave it out; cnnkit pads only with zeros"
 
 #: Keys that have no counterpart.
@@ -69,8 +70,7 @@ DROPPED: Mapping[str, str] = {
     "num_parameters": _ARRIVES, "inplace": _ALWAYS_SO, "track_running_stats": _ALWAYS_SO, "implementation": _ALWAYS_SO,
     "device": "leave it out; TensorFlow finds the devices, and `cnnkit doctor` shows them",
     "gpu": "leave it out; TensorFlow finds the devices, and `cnnkit doctor` shows them",
-    "padding_mode": _ZEROS, "weights": "leave it out; a network starts from its initializers",
-    "pretrained": "leave it out; a network starts from its initializers",
+    "padding_mode": _ZEROS, "weights": _LEARNED, "pretrained": _LEARNED,
     "decay": "Keras 3 has none; write a `training.schedule`, such as "
     "`InverseTimeDecay: {decay_steps: 1000, decay_rate: 0.1}`",
     "betas": "write `beta_1` and `beta_2`", "affine": "write `center` and `scale`",

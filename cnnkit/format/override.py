@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic_core import PydanticCustomError
@@ -147,13 +147,40 @@ def _as_arguments(node: Node, cls: type[NamedObject]) -> Node:
     return Node({cls.leading: Node(node.value, node.place, node.key_place)}, node.place, node.key_place)
 
 
+#: The layers that have a path among their arguments: which it is, and the words that are none.
+_PATH_ARGUMENTS = {"Backbone": ("weights", ("imagenet",))}
+
+
 def _resolve_paths(root: Node, directory: str) -> None:
-    """Makes `data.folder` and `data.table` absolute: relative paths belong to the file (or shell) that wrote them."""
+    """Makes paths absolute: relative ones belong to the file (or shell) that wrote them."""
     data = root.value.get("data")
     if data is not None and isinstance(data.value, dict):
         for path in (data.value.get("folder"), data.value.get("table")):
             if path is not None and isinstance(path.value, str) and path.value:
-                path.value = os.path.normpath(os.path.join(directory, os.path.expanduser(path.value)))
+                path.value = _absolute(path.value, directory)
+    model = root.value.get("model")
+    for path in _paths_in(model) if model is not None else ():
+        path.value = _absolute(path.value, directory)
+
+
+def _absolute(path: str, directory: str) -> str:
+    return os.path.normpath(os.path.join(directory, os.path.expanduser(path)))
+
+
+def _paths_in(node: Node) -> Iterator[Node]:
+    """The values in a part of the tree that are paths of weights; the names of a block's parameters are none."""
+    if isinstance(node.value, list):
+        for item in node.value:
+            yield from _paths_in(item)
+    elif isinstance(node.value, dict):
+        for name, inner in node.value.items():
+            argument, words = _PATH_ARGUMENTS.get(name, ("", ()))
+            path = inner.value.get(argument) if isinstance(inner.value, dict) else None
+            if path is not None and isinstance(path.value, str) and path.value not in ("", *words):
+                if not path.value.startswith("$"):
+                    yield path
+            else:
+                yield from _paths_in(inner)
 
 
 def apply_override(root: Node, text: str, schema: Schema) -> None:

@@ -20,6 +20,9 @@ from cnnkit.layers.backbone_graph import (
 from cnnkit.layers.base import Layer, Scope, Weight
 from cnnkit.layers.receptive_field import Pattern
 
+#: The weights that keras.applications has.
+IMAGENET = "imagenet"
+
 
 def _network(value: Any) -> str:
     if isinstance(value, str) and value in NETWORKS:
@@ -27,6 +30,15 @@ def _network(value: Any) -> str:
     if isinstance(value, str):
         raise invalid(f"unknown network `{shorten(value)}`{suggestion(value, NETWORKS)}")
     raise invalid(f"expected the name of a network, such as `MobileNetV2`, got {describe(value)}")
+
+
+def _weights(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise invalid(
+        f"expected `{IMAGENET}`, a file of weights (`.weights.h5`, `.h5`), a model (`.keras`), a run, or `null`, got "
+        f"{describe(value)}"
+    )
 
 
 class Backbone(Layer):
@@ -42,7 +54,14 @@ class Backbone(Layer):
     name: Annotated[str, PlainValidator(_network), WithJsonSchema({"enum": list(NETWORKS)})] = Field(
         description="The network, by its name in keras.applications; also the layer's name in the model."
     )
-    weights: None = Field(default=None, description="What it begins with: `null`, random weights.")
+    weights: Annotated[
+        str | None, PlainValidator(_weights), WithJsonSchema({"type": ["string", "null"], "minLength": 1})
+    ] = Field(
+        default=IMAGENET,
+        description="What it begins with: `imagenet`, downloaded once to where Keras keeps its weights; a file of its "
+        "weights (`.weights.h5`, `.h5`) or of a model that has it (`.keras`); a run that has it; or `null`, random "
+        "weights. A relative path belongs to the config file.",
+    )
     until: str | None = Field(
         default=None,
         description="The network's layer, by Keras' name, whose output is the last to be computed; by default its own "

@@ -23,6 +23,9 @@ INITIAL_WEIGHTS = "initial_weights"
 #: Under which name environment.json has what each stage of the training trains.
 STAGES = "stages"
 
+#: Under which name environment.json has the files of the weights that backbones began with.
+LEARNED_WEIGHTS = "learned_weights"
+
 #: More values than an image has that a network takes.
 LARGEST_IMAGE = 1 << 28
 

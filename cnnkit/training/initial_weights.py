@@ -156,12 +156,17 @@ class InitialWeights:
     @cached_property
     def left(self) -> tuple[tuple[WeightedLayer, tuple[Weight, ...]], ...]:
         """The run's layers of which weights are not used, with these."""
-        taken = {match.here.path_of(weight) for match in self.matches for weight in match.taken}
+        taken = {*self.taken}
         unused = (
             (layer, tuple(weight for weight in layer.weights if layer.path_of(weight) not in taken))
             for layer in self.source.layers.values()
         )
         return tuple((layer, weights) for layer, weights in unused if weights)
+
+    @cached_property
+    def taken(self) -> list[str]:
+        """The paths of the weights that come from the run."""
+        return [match.here.path_of(weight) for match in self.matches for weight in match.taken]
 
     def assign_to(self, model: Any) -> None:
         """Gives the weights to a Keras model of the new network.
@@ -191,7 +196,7 @@ class InitialWeights:
         return {
             "run": os.path.abspath(self.source.name),
             "sha256": self.source.sha256,
-            "taken": [match.here.path_of(weight) for match in self.matches for weight in match.taken],
+            "taken": self.taken,
             "new": {match.here.path_of(weight): list(weight.shape) for match in self.matches for weight in match.new},
             "left": {layer.path_of(weight): list(weight.shape) for layer, weights in self.left for weight in weights},
         }

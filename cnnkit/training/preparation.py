@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cnnkit.layers.stack import Step
     from cnnkit.machine.devices import Devices
     from cnnkit.training.initial_weights import InitialWeights
+    from cnnkit.training.learned_weights import LearnedWeights
     from cnnkit.training.loop import Loop, Position
 
 
@@ -101,6 +102,7 @@ def prepare(
     data: DataSets | None = None,
     initial: InitialWeights | None = None,
     course: Course | None = None,
+    learned: Sequence[LearnedWeights] = (),
 ) -> Preparation:
     """Loads the data, chooses the runtime settings, builds and compiles the model.
 
@@ -108,6 +110,7 @@ def prepare(
         data: What `load_data` returned, where it has been called.
         initial: The weights of a run to begin with.
         course: The stage to go on with; by default the first one.
+        learned: What the backbones begin with.
     """
     from cnnkit import data as data_module
 
@@ -136,6 +139,8 @@ def prepare(
     def initialize(model: Any) -> None:
         assert data.train is not None
         measure_initial_weights(model, data.train)
+        for weights in learned:
+            weights.assign_to(model)
         if initial is not None:
             initial.assign_to(model)
 

@@ -14,7 +14,7 @@ from cnnkit.format.explain import Path, format_path
 from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.unresolved import Unresolved
 from cnnkit.runs.directory import Run
-from cnnkit.runs.interface import initial_weights
+from cnnkit.runs.interface import LEARNED_WEIGHTS, initial_weights
 from cnnkit.runs.progress import is_complete
 from cnnkit.training.course import Course, was_stopped
 from cnnkit.training.ending import count_epochs
@@ -72,7 +72,13 @@ def check_own_beginning(run: Run) -> None:
     Raises:
         CnnkitError: if they were those of another run.
     """
-    source = initial_weights(run.read_environment())
+    environment = run.read_environment()
+    if environment.get(LEARNED_WEIGHTS):
+        raise CnnkitError(
+            f"the run `{run.path}` began with learned weights, and the checkpoint that held them is gone",
+            f"Start again: cnnkit train {shlex.quote(str(run.config))}",
+        )
+    source = initial_weights(environment)
     if source is not None:
         raise CnnkitError(
             f"the run `{run.path}` began with weights of the run {source}, and the checkpoint that held them is gone",

@@ -21,13 +21,14 @@ from cnnkit.network.summary import summarize
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.finding import create_run, find_run
-from cnnkit.runs.interface import CONCLUDED, INITIAL_WEIGHTS, STAGES, initial_weights
+from cnnkit.runs.interface import CONCLUDED, INITIAL_WEIGHTS, LEARNED_WEIGHTS, STAGES, initial_weights
 from cnnkit.runs.progress import Reporter
 from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.terminal.console import Console, format_duration
 from cnnkit.training.course import Course
 from cnnkit.training.ending import after_stop, count_epochs, failed_write, resume_hint
 from cnnkit.training.fitting import fit, follow
+from cnnkit.training.learned_weights import open_learned
 from cnnkit.training.model import first_kernel
 from cnnkit.training.preparation import Preparation, prepare
 from cnnkit.training.resuming import (
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from cnnkit.config.run import RunConfig
     from cnnkit.training.checkpoint import Checkpoint
     from cnnkit.training.initial_weights import InitialWeights
+    from cnnkit.training.learned_weights import LearnedWeights
     from cnnkit.training.settings import Runtime
     from cnnkit.training.tune import Tuning
 
@@ -93,7 +95,8 @@ def train(
     """
     # TensorFlow takes seconds to load; say at once that the config is all right.
     console.line(f"config    {loaded.file}")
-    prepared = prepare(loaded, initial=initial)
+    learned = open_learned(loaded, () if initial is None else initial.taken)
+    prepared = prepare(loaded, initial=initial, learned=learned)
     devices = prepared.runtime.devices
     if not devices.is_chief:
         # The chief makes the run.
@@ -107,9 +110,9 @@ def train(
         console.record(f"config    {loaded.file}")
         if tuning is not None:
             console.record(tuning.as_text())
-        _write_start(loaded, prepared, run, tuning, initial)
+        _write_start(loaded, prepared, run, tuning, initial, learned)
         reporter.begin()
-        _describe(prepared, run, console, initial)
+        _describe(prepared, run, console, initial, learned)
         if opened is not None:
             opened(run)
         devices.broadcast(str(run.path.absolute()))
@@ -343,7 +346,12 @@ def _train(
 
 
 def _write_start(
-    loaded: LoadedConfig, prepared: Preparation, run: Run, tuning: Tuning | None, initial: InitialWeights | None
+    loaded: LoadedConfig,
+    prepared: Preparation,
+    run: Run,
+    tuning: Tuning | None,
+    initial: InitialWeights | None,
+    learned: Sequence[LearnedWeights],
 ) -> None:
     write_atomically(run.config_source, loaded.text)
     data, model = prepared.data, prepared.model
@@ -358,6 +366,7 @@ def _write_start(
         "settings": prepared.runtime.as_json(),
         **({"tuning": tuning.as_json()} if tuning is not None else {}),
         **({INITIAL_WEIGHTS: initial.as_json()} if initial is not None else {}),
+        **({LEARNED_WEIGHTS: [weights.as_json() for weights in learned]} if learned else {}),
         "data": {
             "source": data.info.source,
             "fingerprint": data.fingerprint,
@@ -380,8 +389,8 @@ def _write_start(
     if kernel is not None:
         with replacing(run.initial_filters) as temporary:
             np.save(temporary, kernel)
-    if initial is not None:
-        # A resumed run needs nothing of the other one.
+    if initial is not None or learned:
+        # A resumed run needs nothing of what they came from.
         from cnnkit.training.checkpoint import save_beginning
 
         save_beginning(run, model)
@@ -399,7 +408,13 @@ def _constants(model: Any) -> dict[str, list[float]] | None:
     return None
 
 
-def _describe(prepared: Preparation, run: Run, console: Console, initial: InitialWeights | None) -> None:
+def _describe(
+    prepared: Preparation,
+    run: Run,
+    console: Console,
+    initial: InitialWeights | None,
+    learned: Sequence[LearnedWeights],
+) -> None:
     data, config = prepared.data, prepared.config
     assert data.train is not None
     validation = f", {data.validation.size:,} to validate" if data.validation is not None else ""
@@ -418,6 +433,8 @@ def _describe(prepared: Preparation, run: Run, console: Console, initial: Initia
     )
     if prepared.plan.rates_text and not config.training.stages:
         console.line(f"layers    learn{prepared.plan.rates_text.removeprefix(',')}")
+    for weights in learned:
+        console.line(f"weights   {weights.as_text()}")
     if initial is not None:
         console.line(f"weights   {initial.as_text()}")
         for line in initial.as_lines():

@@ -26,6 +26,7 @@ from .truth import make, scope
 #: A network that is small, and one that the short tests look at.
 SMALL = "MobileNetV3Small"
 NAMES = [pytest.param(name, marks=() if name == SMALL else pytest.mark.long) for name in NETWORKS]
+SIZES = [pytest.param((96, 128), marks=pytest.mark.long), (97, 131)]
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +66,7 @@ def check_operations(layer: Layer, shape: Shape, model: Any) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("size", [(96, 128), (97, 131)], ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
 def test_shapes_weights_and_counts_are_those_of_keras(name: str, size: tuple[int, int]) -> None:
     shape = (*size, 3)
     layer, model = backbone(name), of_keras(name, shape)
@@ -74,7 +75,8 @@ def test_shapes_weights_and_counts_are_those_of_keras(name: str, size: tuple[int
     check_operations(layer, shape, model)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.long
+@pytest.mark.parametrize("name", NETWORKS)
 def test_until_keeps_what_a_layer_depends_on(name: str) -> None:
     shape = (101, 96, 3)
     model = of_keras(name, shape)
@@ -98,7 +100,8 @@ def randomize(model: Any) -> None:
             weight.assign(weight * factor + generator.uniform(0.001, 0.01, weight.shape).astype("float32"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.long
+@pytest.mark.parametrize("name", NETWORKS)
 def test_outputs_are_those_of_keras_for_its_own_preprocessing(name: str) -> None:
     shape = (96, 80, 3)
     built, model = backbone(name).build(scope(shape)), of_keras(name, shape)
@@ -121,7 +124,8 @@ def test_outputs_are_those_of_keras_for_its_own_preprocessing(name: str) -> None
     np.testing.assert_array_equal(plain(images, training=False), built(images, training=False))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.long
+@pytest.mark.parametrize("name", NETWORKS)
 def test_weights_have_paths(name: str) -> None:
     """`weight_paths` and the built model agree; a name without `/` is a whole one."""
     shape = (80, 80, 3)
@@ -161,6 +165,7 @@ def test_a_squeeze_sees_the_whole_image() -> None:
     assert view.field() == (64, 96)
 
 
+@pytest.mark.long
 def test_initial_weights_come_from_the_seed_wherever_the_network_ends() -> None:
     shape = (32, 32, 3)
     first, again, cut, other = (
