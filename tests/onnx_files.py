@@ -35,6 +35,7 @@ def write_network(
     batch: int | str = "batch",
     opset: int = 17,
     ir_version: int = 8,
+    last: tuple[str, list[int]] | None = None,
 ) -> Path:
     """A network that multiplies an image's mean colour, or each pixel's colour, with a matrix, and takes the softmax.
 
@@ -42,6 +43,7 @@ def write_network(
         metadata: The JSON of its metadata, or its text; that of `description` by default; False for none.
         weights: [channels, classes]; a hundredth of the identity by default.
         bias: [classes].
+        last: An operation on the outputs and what it takes besides, such as `("Reshape", [7, 3])`.
     """
     from onnx import TensorProto, helper, numpy_helper, save
 
@@ -54,8 +56,11 @@ def write_network(
     nodes += [
         helper.make_node("MatMul", ["image" if per_pixel else "colour", "weights"], ["products"]),
         helper.make_node("Add", ["products", "bias"], ["scores"]),
-        helper.make_node("Softmax", ["scores"], ["output_0"], axis=-1),
+        helper.make_node("Softmax", ["scores"], ["output_0" if last is None else "shares"], axis=-1),
     ]
+    if last is not None:
+        arrays.append(numpy_helper.from_array(np.asarray(last[1], np.int64), "last"))
+        nodes.append(helper.make_node(last[0], ["shares", "last"], ["output_0"]))
     outer = (*shape[:2], classes) if per_pixel else (classes,)
     graph = helper.make_graph(
         nodes,

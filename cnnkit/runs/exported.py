@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkit import __version__
-from cnnkit.errors import CnnkitError, ConfigError, UsageError
+from cnnkit.errors import CnnkitError, ConfigError, UsageError, of_the_system
 from cnnkit.files import read_regular
 from cnnkit.format.fields import is_number
 from cnnkit.machine.packages import check_packages
@@ -165,10 +165,16 @@ class ExportedNetwork(Predictor):
         """
         self.check_model()
         try:
-            content = read_regular(self.path, LARGEST_FILE)
+            # The user may have named a link.
+            content = read_regular(Path(os.path.realpath(self.path)), LARGEST_FILE)
         except OSError as error:
             raise CnnkitError(f"cannot read `{self.path}`: {error.strerror}") from None
-        import onnxruntime
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise CnnkitError(
+                f"{PACKAGE} cannot be loaded: {error}", f"Install it again: pip install --force-reinstall {PACKAGE}"
+            ) from None
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = usable_cores()
@@ -190,8 +196,7 @@ class ExportedNetwork(Predictor):
 
     def _unreadable(self, error: Exception) -> CnnkitError:
         """Why onnxruntime has refused the file."""
-        # [ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Failed to load model because protobuf parsing failed.
-        reason = str(error).strip().rpartition(" : ")[2] or type(error).__name__
+        reason = _reason(error)
         if "ir version" in reason.lower() or "opset" in reason.lower():
             import onnxruntime
 
@@ -212,10 +217,9 @@ class ExportedNetwork(Predictor):
         interface = self.interface
         self._check_shapes()
         session = self._session
-        name = session.get_inputs()[0].name
 
         def network(images: Any) -> Any:
-            return session.run(None, {name: np.asarray(images, np.float32)})[0]
+            return self._compute(session, images)[0]
 
         # A file that does not say how many images it may be given is given them one by one.
         at_once = max(1, self.facts.get("batch") or 1)
@@ -233,20 +237,42 @@ class ExportedNetwork(Predictor):
 
         The latter are float32 [batch, rows, columns, channels].
         """
-        stages = self.stages
-        (output,), (name,) = (
-            [one.name for one in values] for values in (self._session.get_outputs(), self._session.get_inputs())
-        )
+        (output,) = [one.name for one in self._session.get_outputs()]
         # The last stage may be what the network outputs.
-        further = dict.fromkeys(stage.tensor for stage in stages if stage.tensor != output)
+        further = dict.fromkeys(stage.tensor for stage in self.stages if stage.tensor != output)
         session = self._opened(list(further))
 
         def look(images: Any) -> tuple[Any, list[Any]]:
-            values = session.run([output, *further], {name: np.asarray(images, np.float32)})
-            tensors = dict(zip([output, *further], values, strict=True))
-            return tensors[output], [stage.as_images(tensors[stage.tensor]) for stage in stages]
+            tensors = dict(zip([output, *further], self._compute(session, images), strict=True))
+            maps = [stage.as_images(tensors[stage.tensor]) for stage in self.stages]
+            for stage, one in zip(self.stages, maps, strict=True):
+                if one.shape != (len(images), *stage.size, stage.channels):
+                    raise CnnkitError(f"`{self.path}` is damaged: it says that the layer `{stage.name}` is another one")
+            return tensors[output], maps
 
         return look
+
+    def _compute(self, session: InferenceSession, images: Any) -> list[Any]:
+        """All outputs of a session for images.
+
+        Raises:
+            CnnkitError: if the network cannot be computed, or does not answer for each image.
+        """
+        (name,) = [one.name for one in session.get_inputs()]
+        try:
+            outputs: list[Any] = session.run(None, {name: np.asarray(images, np.float32)})
+        except MemoryError:
+            raise
+        except Exception as error:  # as in `_opened`
+            if of_the_system(error) is not None:
+                raise
+            raise CnnkitError(
+                f"the network in `{self.path}` cannot be computed: {_reason(error)}",
+                "The file is damaged, or was changed after its export; export the run again.",
+            ) from None
+        if any(len(one) != len(images) for one in outputs):
+            raise CnnkitError(f"the network in `{self.path}` does not answer for each image; export the run again")
+        return outputs
 
     def parameters(self) -> int | None:
         return within(self.facts, "environment", "model", "parameters")
@@ -276,3 +302,10 @@ class ExportedNetwork(Predictor):
                 f"{interface.image_shape} and outputs {tuple(output)}",
                 "The file was changed after its export; export the run again.",
             )
+
+
+def _reason(error: Exception) -> str:
+    """What onnxruntime says in words, in one line, without the codes before it."""
+    # [ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Failed to load model because protobuf parsing failed.
+    lines = str(error).strip().rpartition(" : ")[2].splitlines()
+    return printable(lines[0]) if lines else type(error).__name__

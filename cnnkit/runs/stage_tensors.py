@@ -34,7 +34,7 @@ class StageTensor:
 
     def as_images(self, outputs: Any) -> Any:
         """The tensor as [batch, rows, columns, channels]."""
-        return outputs.transpose(0, 2, 3, 1) if self.channels_first else outputs
+        return outputs.transpose(0, 2, 3, 1) if self.channels_first and outputs.ndim == 4 else outputs
 
 
 #: A `StageTensor` in the file's JSON.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,33 @@ class TestFilesThatCannotBeUsed:
         code, said = predict("missing.onnx", "photos", monkeypatch=monkeypatch, capsys=capsys)
         assert code == 2
         assert "there is no file `missing.onnx`" in said
+
+    @pytest.mark.parametrize(
+        ("last", "message"),
+        [(("Reshape", [7, 3]), "cannot be computed: "), (("Gather", [0, 0]), "does not answer for each image")],
+    )
+    def test_networks_that_fail_only_when_they_compute(
+        self, folder: Path, images: np.ndarray, last: tuple[str, list[int]], message: str
+    ) -> None:
+        exported = ExportedNetwork(write_network(folder / "odd.onnx", last=last))
+        with pytest.raises(CnnkitError, match=message):
+            exported.network()[0](images)
+
+    def test_a_layer_that_is_another_than_the_file_says(self, folder: Path, images: np.ndarray) -> None:
+        stage = {"name": "a", "tensor": "scores", "channels_first": True, "rows": 6, "columns": 5, "channels": 3}
+        exported = ExportedNetwork(write_network(folder / "odd.onnx", description(stages=[stage])))
+        with pytest.raises(CnnkitError, match="the layer `a` is another one"):
+            exported.looked_into()(images)
+        missing = description(stages=[{**stage, "tensor": "nothing"}])
+        with pytest.raises(CnnkitError, match="cannot be opened"):
+            ExportedNetwork(write_network(folder / "odd.onnx", missing)).looked_into()
+
+    def test_a_link_is_followed_and_a_pipe_is_not_waited_for(self, folder: Path, images: np.ndarray) -> None:
+        (folder / "latest.onnx").symlink_to("model.onnx")
+        np.testing.assert_allclose(ExportedNetwork(Path("latest.onnx")).network()[0](images), outputs_of(images), 1e-5)
+        os.mkfifo(folder / "pipe.onnx")
+        with pytest.raises(CnnkitError, match="it is a pipe"):
+            ExportedNetwork(Path("pipe.onnx")).network()
 
     def test_without_onnxruntime_the_extra_is_named(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

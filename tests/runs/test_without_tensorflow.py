@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import venv
@@ -96,6 +97,15 @@ class TestWithoutTensorFlow:
         assert (done.returncode, done.stderr) == (0, "")
         (entry,) = json.loads(done.stdout)
         assert list(entry["probabilities"].values()) == pytest.approx(list(expected_of(folder)), rel=1e-5)
+
+    def test_predict_takes_at_most_two_seconds_of_a_core(self, python: Path, folder: Path) -> None:
+        run(python, folder, "cnnkit", "predict", "model.onnx", "image.png")
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = run(python, folder, "cnnkit", "predict", "model.onnx", "image.png")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == 0
+        # Half a second on a machine that does nothing else.
+        assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
 
     def test_a_mistake_is_reported_as_ever(self, python: Path, folder: Path) -> None:
         done = run(python, folder, "cnnkit", "predict", "missing.onnx", "image.png")
