@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from cnnkit.runs.finding import find_run, is_exported
+from cnnkit.errors import UsageError
+from cnnkit.runs.finding import find_run, is_exported, run_of
 from cnnkit.runs.predictor import Predictor
 
 
@@ -23,7 +25,21 @@ def open_predictor(name: str) -> Predictor:
         exported = ExportedNetwork(Path(name))
         exported.check_model()
         return exported
+    _check_no_folder_of_exports(name)
     run = find_run(name)
     from cnnkit.runs.trained import open_run
 
     return open_run(run)
+
+
+def _check_no_folder_of_exports(name: str) -> None:
+    """Whether a folder was named in the place of an exported file in it.
+
+    Raises:
+        UsageError: if so.
+    """
+    if run_of(name) is not None or not os.path.isdir(name):
+        return
+    files = sorted(str(path) for path in Path(name).iterdir() if is_exported(str(path)))
+    if files:
+        raise UsageError(f"`{name}` is no run, but a folder with an exported network", f"Name the file: {files[0]}")

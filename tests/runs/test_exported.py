@@ -96,6 +96,9 @@ class TestAnswers:
         (folder / "odd.onnx").mkdir()
         with pytest.raises(UsageError, match=r"`odd\.onnx` is no run"):
             open_predictor("odd.onnx")
+        (folder / "odd.onnx" / "model.onnx").touch()
+        with pytest.raises(UsageError, match=r"Name the file: odd\.onnx/model\.onnx"):
+            open_predictor("odd.onnx")
 
 
 def changed(**changes: Any) -> dict[str, Any]:
