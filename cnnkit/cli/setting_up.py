@@ -34,6 +34,11 @@ def _complete_shipped(context: click.Context, parameter: click.Parameter, incomp
 @click.option("--target", metavar="COLUMN,...", help="Of a table, what is to be learned: a column, or several.")
 @click.option("--task", metavar="NAME", help="Of a table, the task, where its cells look like that of another.")
 @click.option(
+    "--backbone",
+    metavar="NAME",
+    help="Begin with this network of keras.applications, which has learned ImageNet; for photographs.",
+)
+@click.option(
     "--output", "-o", metavar="FILE", help="Where to write it, - for the terminal; by default NAME.yaml here."
 )
 @common
@@ -44,16 +49,17 @@ def new(
     image: str | None,
     target: str | None,
     task: str | None,
+    backbone: str | None,
     output: str | None,
 ) -> None:
     """Copy the shipped config NAME here, to edit; or write one for your own images."""
     if source is not None:
         if name is not None or list_names:
             raise UsageError("--from writes a config for images; leave out NAME and --list")
-        _new_from(source, image, target, task, output)
+        _new_from(source, image, target, task, backbone, output)
         return
-    if image is not None or target is not None or task is not None:
-        raise UsageError("--image, --target and --task say how a table is read; add --from TABLE")
+    if any(option is not None for option in (image, target, task, backbone)):
+        raise UsageError("--image, --target, --task and --backbone are for images of your own; add --from FOLDER")
     if list_names:
         _list_shipped()
     elif name is not None:
@@ -105,8 +111,12 @@ def _copy_shipped(name: str, output: str | None) -> None:
     echo(f"wrote {target}{extended}; train it: cnnkit train {shlex.quote(str(target))}")
 
 
-def _new_from(source: str, image: str | None, target: str | None, task: str | None, output: str | None) -> None:
+def _new_from(
+    source: str, image: str | None, target: str | None, task: str | None, backbone: str | None, output: str | None
+) -> None:
     """Writes a config for images."""
+    from cnnkit.format.similar import suggestion
+    from cnnkit.layers.backbone_graph import NETWORKS
     from cnnkit.proposal.config import propose
     from cnnkit.proposal.look import look
     from cnnkit.tasks import TASKS, task_named
@@ -114,10 +124,13 @@ def _new_from(source: str, image: str | None, target: str | None, task: str | No
     learned = None if task is None else task_named(task)
     if task is not None and learned is None:
         raise UsageError(f"--task: there is no task `{task}`; expected one of {', '.join(TASKS.aliases)}")
+    if backbone is not None and backbone not in NETWORKS:
+        listed = suggestion(backbone, NETWORKS) or "; docs/reference.md lists them"
+        raise UsageError(f"--backbone: there is no network `{backbone}`{listed}")
     file = Path(output) if output is not None and output != "-" else default_file(source)
     if output != "-":
         check_new(file)
-    proposal = propose(look(source, image, target, learned), file)
+    proposal = propose(look(source, image, target, learned), file, backbone)
     if output == "-":
         echo(proposal.text, nl=False)
         return

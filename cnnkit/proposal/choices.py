@@ -19,6 +19,10 @@ LARGEST_SIDE = 96
 LARGEST_SIDE_OF_MASKS = 192
 KEPT_SIDE_OF_MASKS = 256
 
+#: Sides of images for a network that has learned ImageNet, which saw them at 224: larger ones take longer.
+SIDES = (96, 128, 160)
+_MOST_EPOCHS_OF_BACKBONE = 20
+
 #: From which ratio of the lengths of their sides on images are not stretched to the same shape.
 _STRETCHED = 1.25
 
@@ -58,6 +62,7 @@ class Choices:
         channels: What `data.channels` is set to; None where the files say it.
         shift: By how many pixels training images are shifted at most.
         turn: Whether they are turned and zoomed, too.
+        backbone: The network of keras.applications that the network begins with; None for one from scratch.
         class_weights: As `training.class_weights`.
         keeps_last: Whether the last epoch is kept instead of the best.
     """
@@ -76,6 +81,7 @@ class Choices:
     learning_rate: float
     turn: bool
     shift: int
+    backbone: str | None
     mirroring: Mirroring
     class_weights: str | None
     weights_reason: str
@@ -88,17 +94,30 @@ class Choices:
         return (*self.padded, 1 if self.grey else 3)
 
 
-def choose(seen: Seen) -> Choices:
-    """What fits the images."""
+def are_photographs(seen: Seen) -> bool:
+    """Whether images are like those of ImageNet, as far as one can see: of things, in colour, and not small."""
+    return seen.colour and min(_median(seen)) >= SIDES[0] and mirroring(_names(seen), seen.source).allowed
+
+
+def choose(seen: Seen, backbone: str | None = None) -> Choices:
+    """What fits the images.
+
+    Args:
+        backbone: The network of keras.applications to begin with; None for one from scratch.
+    """
     per_pixel = seen.target.per_pixel
-    size, size_reason = _size_with_masks(seen) if per_pixel else _size(seen)
+    if backbone is not None:
+        size, size_reason = _size_for_backbone(seen)
+    else:
+        size, size_reason = _size_with_masks(seen) if per_pixel else _size(seen)
     resize, resize_reason = _resize(seen)
     pad_to = _pad_to(size) if per_pixel else None
     top, bottom, left, right = padding_to(*size, pad_to or 1)
     batch = _batch_with_masks(size) if per_pixel else _batch(seen)
     epochs = _epochs(seen.train, per_pixel)
-    has_names = isinstance(seen.target, OneClass | Labels) or per_pixel
-    mirrored = mirroring(seen.names if has_names else (), seen.source)
+    if backbone is not None:
+        batch, epochs = min(batch, 64), max(_FEWEST_EPOCHS, min(_MOST_EPOCHS_OF_BACKBONE, epochs // 3))
+    mirrored = mirroring(_names(seen), seen.source)
     few = seen.train < _FEW_IMAGES
     weights, weights_reason = _weights(seen)
     return Choices(
@@ -108,20 +127,38 @@ def choose(seen: Seen) -> Choices:
         resize_reason=resize_reason,
         pad_to=pad_to,
         padded=(size[0] + top + bottom, size[1] + left + right),
-        grey=not seen.colour,
-        channels=1 if seen.stored_in_colour and not seen.colour else None,
+        grey=not seen.colour and backbone is None,
+        channels=_channels(seen, backbone),
         batch_size=batch,
         epochs=epochs,
         epochs_reason=f"{epochs * seen.train:,} images are seen; the fewer there are, the more often each",
         learning_rate=0.05 if batch < 128 else 0.1,
         turn=few and not mirrored.allowed and min(size) >= _SMALLEST_TURNED,
         shift=max(1, round(min(size) / (8 if few and mirrored.allowed else 14))),
+        backbone=backbone,
         mirroring=mirrored,
         class_weights=weights,
         weights_reason=weights_reason,
         label_smoothing=_smoothing(seen),
         keeps_last=seen.held_out < ENOUGH_TO_CHOOSE,
     )
+
+
+def _names(seen: Seen) -> Sequence[str]:
+    """The names that say what images show; none where numbers are learned."""
+    return seen.names if isinstance(seen.target, OneClass | Labels) or seen.target.per_pixel else ()
+
+
+def _channels(seen: Seen, backbone: str | None) -> int | None:
+    if backbone is not None:
+        return None if seen.stored_in_colour else 3
+    return 1 if seen.stored_in_colour and not seen.colour else None
+
+
+def _size_for_backbone(seen: Seen) -> tuple[tuple[int, int], str]:
+    middle = _median(seen)
+    side = next((side for side in reversed(SIDES) if side <= min(middle)), SIDES[0])
+    return (side, side), f"of {middle[0]}x{middle[1]} in the middle: a size that the network can make something of"
 
 
 def _median(seen: Seen) -> tuple[int, int]:

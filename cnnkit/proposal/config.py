@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import math
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cnnkit.config.dataset import RecordedImages
-from cnnkit.config.load import validate
+from cnnkit.config.load import LoadedConfig, validate
 from cnnkit.config.run import RunConfig
 from cnnkit.config.target import Numbers, OneClass
+from cnnkit.errors import UsageError
 from cnnkit.format.override import read_tree
 from cnnkit.format.schema import Schema
 from cnnkit.images.padding import padding_to
-from cnnkit.layers.resolved import leaf_steps
-from cnnkit.layers.stack import Step
-from cnnkit.network.footprint import ACTIVATION_BYTES
-from cnnkit.proposal.choices import Choices, choose, range_text
+from cnnkit.layers.backbone_graph import WeightFile, read_network
+from cnnkit.network.summary import Summary, summarize
+from cnnkit.proposal.choices import Choices, are_photographs, choose, range_text
 from cnnkit.proposal.look import Seen
-from cnnkit.proposal.networks import levels, network_of_masks, network_of_one_answer
+from cnnkit.proposal.networks import levels, network_of_backbone, network_of_masks, network_of_one_answer
 from cnnkit.proposal.sections import augmentation_section, data_section, training_section
 from cnnkit.proposal.text import block, comment, count, value
 from cnnkit.tasks import task_of
 from cnnkit.terminal.printable import printable
+from cnnkit.training.imagenet import is_cached
+
+#: What photographs are begun with: small, quick on a processor, and good enough to tell whether more is needed.
+BACKBONE = "MobileNetV3Small"
 
 #: Seconds of training on two cores for a multiply-accumulate and for a byte of activations of an image, fitted to what
 #: configs/cifar10.yaml, mnist_fast.yaml and unet_camvid.yaml take (docs/results.md): within a quarter of all three.
@@ -49,46 +53,80 @@ class Proposal:
     lines: tuple[str, ...]
 
 
-def propose(seen: Seen, file: Path) -> Proposal:
+def propose(seen: Seen, file: Path, backbone: str | None = None) -> Proposal:
     """The config for images that were looked at.
 
     Args:
         file: Where it is to be written: a relative path in a config belongs to its folder.
+        backbone: The network of keras.applications to begin with. By default `BACKBONE` where the images are
+            photographs and Keras has its weights already, and else a small network that is trained from scratch.
+
+    Raises:
+        UsageError: if no network can be begun with for images with masks.
     """
-    chosen = choose(seen)
-    _, steps = _checked(_text(seen, chosen, file), seen, chosen, file)
-    minutes = _minutes(steps, seen, chosen.epochs)
+    if backbone is not None and seen.target.per_pixel:
+        raise UsageError("--backbone is for classes, labels or numbers of an image; leave it out for masks")
+    photographs = not seen.target.per_pixel and are_photographs(seen)
+    if backbone is None and photographs and is_cached(_weights(seen)):
+        backbone = BACKBONE
+    chosen = choose(seen, backbone)
+    summary = _summary(seen, chosen, file)
+    minutes = _minutes(summary, seen, chosen.epochs)
     if minutes > _MINUTES and chosen.epochs > _FEWEST_EPOCHS:
         epochs = max(_FEWEST_EPOCHS, int(chosen.epochs * _MINUTES / minutes))
-        reason = (
-            f"{epochs * seen.train:,} images are seen; as many epochs as {_MINUTES} minutes allow, or {_FEWEST_EPOCHS}"
-        )
+        seen_images = f"{epochs * seen.train:,} images are seen"
+        reason = f"{seen_images}: as many epochs as {_MINUTES} minutes allow, or {_FEWEST_EPOCHS}"
         chosen = replace(chosen, epochs=epochs, epochs_reason=reason)
-        _checked(_text(seen, chosen, file), seen, chosen, file)
-        minutes = _minutes(steps, seen, epochs)
-    parameters = sum(sum(step.layer.parameters(step.input_shape)) for step in steps)
-    found = _found(seen)
-    notes = _notes(seen)
+        # What it says of the epochs is checked, too.
+        minutes = _minutes(_summary(seen, chosen, file), seen, epochs)
     network = (
-        f"a {'U-Net' if seen.target.per_pixel else 'small network'} from scratch, {parameters:,} parameters; "
-        f"{chosen.epochs} epochs, about {_duration(minutes)} on two cores"
+        f"{_network(seen, chosen)}, {summary.parameters:,} parameters; {chosen.epochs} epochs, about "
+        f"{_duration(minutes)} on two cores"
     )
-    head = block(
+    notes = _notes(seen)
+    head = _head(seen, notes, network, photographs and backbone is None)
+    lines = (f"found     {_found(seen)}", *(f"note: {note}" for note in notes), f"chosen    {network}")
+    return Proposal(head + _text(seen, chosen, file), lines)
+
+
+def _head(seen: Seen, notes: Sequence[str], network: str, advise: bool) -> str:
+    """The comments at the top.
+
+    Args:
+        advise: Whether to say that a network that has learned ImageNet would be better.
+    """
+    better = (
+        "Photographs are learned better, and of fewer, by a network that has learned ImageNet, which is downloaded: "
+        f"cnnkit new --from {shlex.quote(seen.source)} --backbone {BACKBONE}"
+    )
+    return block(
         [
-            comment(f"Images of `{printable(seen.source)}`: {found}."),
+            comment(f"Images of `{printable(seen.source)}`: {_found(seen)}."),
             *(comment(note) for note in notes),
             comment(f"{network[:1].upper()}{network[1:]} (by its operations, as the shipped configs were timed)."),
+            comment(better) if advise else "",
             comment("Written by `cnnkit new --from`; the reasons are given so that they can be disagreed with."),
         ]
     )
-    lines = (f"found     {found}", *(f"note: {note}" for note in notes), f"chosen    {network}")
-    return Proposal(head + _text(seen, chosen, file), lines)
+
+
+def _weights(seen: Seen) -> WeightFile:
+    """The file of the weights of `BACKBONE` for images."""
+    return read_network(BACKBONE).file_for(choose(seen, BACKBONE).shape)
+
+
+def _network(seen: Seen, chosen: Choices) -> str:
+    if chosen.backbone is not None:
+        return f"{chosen.backbone}, which has learned ImageNet"
+    return f"a {'U-Net' if seen.target.per_pixel else 'small network'} from scratch"
 
 
 def _text(seen: Seen, chosen: Choices, file: Path) -> str:
     source = {name: _beside(path, file) if name in ("folder", "table") else path for name, path in seen.data.items()}
     if seen.target.per_pixel:
         model = network_of_masks(chosen.padded, levels(chosen.size))
+    elif chosen.backbone is not None:
+        model = network_of_backbone(chosen.backbone, seen.target)
     else:
         model = network_of_one_answer(chosen.size, chosen.shape[2], seen.target)
     return "".join(
@@ -102,20 +140,22 @@ def _text(seen: Seen, chosen: Choices, file: Path) -> str:
     )
 
 
-def _checked(text: str, seen: Seen, chosen: Choices, file: Path) -> tuple[RunConfig, Sequence[Step]]:
-    """The text as a config, and its network."""
+def _summary(seen: Seen, chosen: Choices, file: Path) -> Summary:
+    """The network that was chosen; its config is checked as any other.
+
+    Raises:
+        ConfigError: if it is wrong, as with a backbone that does not exist.
+    """
+    text = _text(seen, chosen, file)
     tree = read_tree(str(file), Schema("model", model=RunConfig), text)
     known = RecordedImages(chosen.shape, seen.names, padding_to(*chosen.size, chosen.pad_to or 1))
-    config, _, steps, _ = validate(tree, known=known)
-    return config, steps
+    config, info, steps, _ = validate(tree, known=known)
+    return summarize(LoadedConfig(config, info, steps, str(file), tree, text))
 
 
-def _minutes(steps: Sequence[Step], seen: Seen, epochs: int) -> float:
+def _minutes(summary: Summary, seen: Seen, epochs: int) -> float:
     """About how long a training takes on two cores."""
-    leaves = list(leaf_steps(steps))
-    macs = sum(step.layer.macs(step.input_shape) for step in leaves)
-    values = sum(math.prod(step.output_shape) for step in leaves)
-    each = macs * _SECONDS_PER_MAC + values * ACTIVATION_BYTES * _SECONDS_PER_BYTE
+    each = summary.macs * _SECONDS_PER_MAC + summary.activation_bytes * _SECONDS_PER_BYTE
     return each * seen.train * epochs / 60
 
 

@@ -156,6 +156,26 @@ def network_of_masks(size: tuple[int, int], count: int) -> str:
     return block(lines)
 
 
+def network_of_backbone(name: str, target: Target) -> str:
+    """`model:` for classes, labels or numbers of an image, on a network that has learned ImageNet.
+
+    Args:
+        name: Of the network, in keras.applications.
+    """
+    numbers = isinstance(target, Numbers)
+    activation = "" if numbers else f", activation: {'sigmoid' if isinstance(target, Labels) else 'softmax'}"
+    return block(
+        [
+            "model:",
+            "  layers:",
+            with_reason(f"    - Backbone: {{name: {name}, weights: imagenet}}", "scales images by itself"),
+            "    - GlobalAveragePooling2D",
+            "    - Dropout: 0.2",
+            f"    - Dense: {{units: {target.named}{activation}}}",
+        ]
+    )
+
+
 _CONVOLUTION = "{filters: $filters, kernel_size: 3, padding: same, use_bias: false, kernel_initializer: Dirac}"
 _NORMALIZATION = "{momentum: 0.6, epsilon: 1.0e-5, scale: false}"
 

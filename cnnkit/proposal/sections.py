@@ -30,6 +30,15 @@ _OPTIMIZER = """\
   schedule: {{PolynomialDecay: {{end_learning_rate: 1.0e-6}}}}
 """
 
+#: Of a network that has learned before.
+_STAGES = """\
+  optimizer: {{Adam: {{learning_rate: 0.001}}}}
+  schedule: CosineDecay
+  stages:
+    - {{epochs: {first}, freeze: {name}}}
+    - {{epochs: {second}, unfreeze: {name}, learning_rate: 1.0e-4}}
+"""
+
 #: Of masks.
 _OPTIMIZER_OF_MASKS = """\
   warmup_epochs: 1
@@ -53,6 +62,7 @@ def data_section(seen: Seen, chosen: Choices, source: dict[str, object]) -> str:
         lines.append(with_reason(f"  pad_to: {chosen.pad_to}", f"{sizes}, which halve; the border is cut off again"))
     if chosen.channels is not None:
         reason = f"stored in colour, and grey: all {seen.decoded:,} that were looked at"
+        reason = reason if chosen.channels == 1 else "grey images are given three equal channels, as the network needs"
         lines.append(with_reason(f"  channels: {chosen.channels}", reason))
     if seen.unreadable:
         few = ", ".join(printable(file) for file in list(seen.unreadable)[:_NAMED])
@@ -102,7 +112,9 @@ def augmentation_section(seen: Seen, chosen: Choices) -> str:
 
 def training_section(seen: Seen, chosen: Choices) -> str:
     """`training:`."""
-    lines = ["training:", with_reason(f"  epochs: {chosen.epochs}", chosen.epochs_reason)]
+    lines = ["training:"]
+    if chosen.backbone is None:
+        lines.append(with_reason(f"  epochs: {chosen.epochs}", chosen.epochs_reason))
     if chosen.label_smoothing:
         lines.append(f"  label_smoothing: {chosen.label_smoothing}")
     if chosen.class_weights is not None:
@@ -114,4 +126,8 @@ def training_section(seen: Seen, chosen: Choices) -> str:
         lines.append(with_reason("  monitor: epoch", reason))
     if seen.target.per_pixel:
         return block(lines) + _OPTIMIZER_OF_MASKS
+    if chosen.backbone is not None:
+        lines.append(comment("First the new layers alone, then all with a small rate, which changes little.", "  "))
+        first = max(1, chosen.epochs // 4)
+        return block(lines) + _STAGES.format(name=chosen.backbone, first=first, second=chosen.epochs - first)
     return block(lines) + _OPTIMIZER.format(learning_rate=chosen.learning_rate)

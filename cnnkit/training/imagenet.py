@@ -31,6 +31,11 @@ def cache_folder() -> Path:
     return home / _FOLDER
 
 
+def is_cached(weights: WeightFile) -> bool:
+    """Whether Keras has a file of weights already; what is in it is not looked at."""
+    return (cache_folder() / weights.file).is_file()
+
+
 def fetch_imagenet(
     network: str,
     weights: WeightFile,

@@ -93,6 +93,6 @@ def test_what_nobody_can_know_is_asked_for(
     assert "there is no task `x`; expected one of classification" in refusal(
         "new", "--from", "both.csv", "--target", "one", "--task", "x"
     )
-    assert "--from TABLE" in refusal("new", "--target", "one")
+    assert "--from FOLDER" in refusal("new", "--target", "one")
     (tmp_path / "photos").mkdir()
     assert "are for tables; `photos` is none" in refusal("new", "--from", "photos", "--target", "one")
