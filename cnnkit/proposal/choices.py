@@ -110,7 +110,7 @@ def choose(seen: Seen, backbone: str | None = None) -> Choices:
         size, size_reason = _size_for_backbone(seen)
     else:
         size, size_reason = _size_with_masks(seen) if per_pixel else _size(seen)
-    resize, resize_reason = _resize(seen)
+    resize, resize_reason = _resize(seen, size)
     pad_to = _pad_to(size) if per_pixel else None
     top, bottom, left, right = padding_to(*size, pad_to or 1)
     batch = _batch_with_masks(size) if per_pixel else _batch(seen)
@@ -196,12 +196,14 @@ def _pad_to(size: tuple[int, int]) -> int | None:
     return None if size[0] % step == size[1] % step == 0 else step
 
 
-def _resize(seen: Seen) -> tuple[str, str]:
+def _resize(seen: Seen, size: tuple[int, int]) -> tuple[str, str]:
     ratios = sorted(height / width for height, width in seen.sizes)
+    # One in twenty on either side may be an oddity.
     low, high = ratios[len(ratios) // 20], ratios[-1 - len(ratios) // 20]
-    if high / low < _STRETCHED:
+    own = size[0] / size[1]
+    if max(high, own) / min(low, own) < _STRETCHED:
         return "stretch", ""
-    differ = f"their proportions differ, {low:.2f} to {high:.2f} (height by width)"
+    differ = f"their proportions are others, {low:.2f} to {high:.2f} (height by width)"
     if seen.target.per_pixel and seen.target.ignore is None:
         return "crop", f"{differ}: the middle is cut out; with an `ignore` number, `pad` would keep all"
     return "pad", f"{differ}: kept, between black borders"

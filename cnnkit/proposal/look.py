@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from cnnkit.data.survey import FileFacts, survey
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.format.files import folder_hint
 from cnnkit.format.run_folders import holds_runs
-from cnnkit.images.files import image_files
+from cnnkit.images.files import folders_in, image_files
 from cnnkit.task import Task
 from cnnkit.tasks import task_of
 
@@ -194,7 +195,7 @@ def _hint(source: str, problem: DataProblem) -> str | None:
         images, others = image_files(root)
     except OSError:
         return None
-    tables = [file for file in others if is_table(file)]
+    tables = [file for file in others if file.lower().endswith((".csv", ".tsv"))]
     if not images:
         return folder_hint(source) or (
             f"`{source}` holds no images at all: put those of each class into a folder of its own, such as "
@@ -204,6 +205,10 @@ def _hint(source: str, problem: DataProblem) -> str | None:
         return f"If {tables[0]} says what they show: cnnkit new --from {tables[0]}"
     if all(os.path.dirname(file) == str(root) for file in images):
         place = os.path.join(source, "cat", "")
+        around = os.path.normpath(os.path.join(source, os.pardir))
+        with contextlib.suppress(OSError):
+            if len(folders_in(around)[0]) > 1:
+                return f"If it is one class of several, name the folder that holds them all: cnnkit new --from {around}"
         return (
             f"Nothing says what its {len(images):,} images show: put those of each class into a folder of its own, "
             f"such as {place}, or list them in a table with the columns `image` and `class`"

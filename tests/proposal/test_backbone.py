@@ -65,6 +65,13 @@ def test_a_backbone_that_is_asked_for_gets_images_in_colour_and_stages(
     assert (first.freeze, second.unfreeze) == (["MobileNetV2"], ["MobileNetV2"])
 
 
+def test_images_that_are_no_squares_keep_their_proportions(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_images(Path("photos"), ["cat", "dog"], size=(100, 150), mode="RGB")
+    assert run(["new", "--from", "photos", "--backbone", "MobileNetV2"], monkeypatch) == 0
+    data = load_config("photos.yaml").config.data
+    assert (data.image_size, data.resize) == ((96, 96), "pad")
+
+
 def test_a_backbone_that_does_not_exist_or_fit_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
