@@ -71,14 +71,14 @@ def propose(seen: Seen, file: Path, backbone: str | None = None) -> Proposal:
         backbone = BACKBONE
     chosen = choose(seen, backbone)
     summary = _summary(seen, chosen, file)
-    minutes = _minutes(summary, seen, chosen.epochs)
+    minutes = minutes_of_training(summary, seen.train, chosen.epochs)
     if minutes > _MINUTES and chosen.epochs > _FEWEST_EPOCHS:
         epochs = max(_FEWEST_EPOCHS, int(chosen.epochs * _MINUTES / minutes))
         seen_images = f"{epochs * seen.train:,} images are seen"
         reason = f"{seen_images}: as many epochs as {_MINUTES} minutes allow, or {_FEWEST_EPOCHS}"
         chosen = replace(chosen, epochs=epochs, epochs_reason=reason)
         # What it says of the epochs is checked, too.
-        minutes = _minutes(_summary(seen, chosen, file), seen, epochs)
+        minutes = minutes_of_training(_summary(seen, chosen, file), seen.train, epochs)
     network = (
         f"{_network(seen, chosen)}, {summary.parameters:,} parameters; {chosen.epochs} epochs, about "
         f"{_duration(minutes)} on two cores"
@@ -153,10 +153,14 @@ def _summary(seen: Seen, chosen: Choices, file: Path) -> Summary:
     return summarize(LoadedConfig(config, info, steps, str(file), tree, text))
 
 
-def _minutes(summary: Summary, seen: Seen, epochs: int) -> float:
-    """About how long a training takes on two cores."""
+def minutes_of_training(summary: Summary, images: int, epochs: int) -> float:
+    """About how long a training takes on two cores.
+
+    Args:
+        images: Those of an epoch.
+    """
     each = summary.macs * _SECONDS_PER_MAC + summary.activation_bytes * _SECONDS_PER_BYTE
-    return each * seen.train * epochs / 60
+    return each * images * epochs / 60
 
 
 def _duration(minutes: float) -> str:
