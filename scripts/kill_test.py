@@ -1,11 +1,11 @@
 """Kills trainings at random moments, resumes them, and compares what they come to with an uninterrupted one.
 
-Each scenario trains one of several small configs (optimizers, averages, accumulation, mixing, dropout, loss scaling, a
-folder whose images are decoded as they are read, masks). Its process gets SIGKILL at a random moment: while it starts,
-within an epoch, in the middle of a write, before or after a file is renamed, in the evaluation, while the report is
-made. `cnnkit train --resume` goes on, and may be killed again, up to three times. In the end metrics.csv (timing
-columns aside), evaluation.json, predictions.csv, and every array of model.keras and of the checkpoint have to be equal,
-bit for bit, no picture may be missing, and no temporary file left.
+Each scenario trains one of several small configs (optimizers, averages, accumulation, mixing, dropout, loss scaling,
+stages, a folder whose images are decoded as they are read, masks). Its process gets SIGKILL at a random moment: while
+it starts, within an epoch, in the middle of a write, before or after a file is renamed, in the evaluation, while the
+report is made. `cnnkit train --resume` goes on, and may be killed again, up to three times. In the end metrics.csv
+(timing columns aside), evaluation.json, predictions.csv, and every array of model.keras and of the checkpoint have to
+be equal, bit for bit, no picture may be missing, and no temporary file left.
 
 The table goes to standard output, progress to standard error; the exit code is 1 where anything differs.
 """
@@ -117,6 +117,12 @@ def configs(folder: Path) -> dict[str, dict[str, Any]]:
         ),
         "float16": config({"Adam": {"learning_rate": 0.003}}, dtype_policy="mixed_float16"),
     }
+    stages = [
+        {"epochs": 2, "freeze": "all", "unfreeze": "9.Dense"},
+        {"epochs": 2, "unfreeze": "all", "learning_rate": 0.001},
+    ]
+    averaged = {"Adam": {"learning_rate": 0.01, "use_ema": True, "ema_momentum": 0.95}}
+    found["stages"] = config(averaged, stages=stages, layer_decay=0.7, schedule="CosineDecay")
     streamed = config({"Adam": {"learning_rate": 0.003}})
     streamed["data"] = {"folder": str(_draw_images(folder / "images")), "image_size": 12, "batch_size": 8}
     streamed["data"] |= {"channels": 1, "memory": "stream"}

@@ -64,10 +64,10 @@ class Result:
     def _stopped_early(self) -> bool:
         if within(self.config, "training", "early_stopping") is None:
             return False
-        from cnnkit.training.checkpoint import read_state
+        from cnnkit.training.checkpoint import ended_early
 
         try:
-            return bool(read_state(self.run).get("stopped"))
+            return ended_early(self.run)
         except CnnkitError:
             return False
 

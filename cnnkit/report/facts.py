@@ -74,10 +74,9 @@ class Facts:
         return f"Trained for {text} in {format_duration(self.seconds)}{best}."
 
     def _stopped(self) -> bool:
-        from cnnkit.training.checkpoint import read_state
+        from cnnkit.training.checkpoint import ended_early
 
-        state = attempt(read_state, self.run)
-        return not isinstance(state, Missing) and bool(state.get("stopped"))
+        return attempt(ended_early, self.run) is True
 
 
 def read_facts(trained: TrainedRun) -> Facts:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cnnkit.format.base import some_of
 from cnnkit.format.files import MAXIMUM_BYTES
 from cnnkit.format.shapes import format_shape
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, flattened
-from cnnkit.runs.interface import CONCLUDED, INITIAL_WEIGHTS
+from cnnkit.runs.interface import CONCLUDED, INITIAL_WEIGHTS, STAGES
 
 _VERSIONS = ("cnnkit", "tensorflow", "keras", "numpy")
 
@@ -29,6 +30,7 @@ _ELSEWHERE = (
     "variables",
     CONCLUDED,
     INITIAL_WEIGHTS,
+    STAGES,
 )
 
 
@@ -42,6 +44,7 @@ def environment_tables(facts: Facts) -> dict[str, dict[str, str]] | Missing:
     tables = {
         "Software and machine": {key: value for key, value in environment.items() if key not in _ELSEWHERE},
         "Initial weights": _weights(environment.get(INITIAL_WEIGHTS) or {}),
+        "Stages": _stages(environment.get(STAGES) or []),
         "Settings": environment.get("settings", {}),
         "Environment variables": {
             key: value for key, value in environment.get("variables", {}).items() if value is not None
@@ -78,6 +81,16 @@ def _weights(noted: Mapping[str, Any]) -> dict[str, Any]:
     counted = {"taken": f"{len(noted['taken'])} weights"} if noted.get("taken") else {}
     shapes = {word: [f"{path} {shape}" for path, shape in (noted.get(word) or {}).items()] for word in ("new", "left")}
     return {**noted, **counted, **shapes}
+
+
+def _stages(noted: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What each stage of the training was to do."""
+    counts = [[_text(stage.get(key)) for key in ("epochs", "trainable_parameters")] for stage in noted]
+    frozen = [some_of(stage.get("frozen") or ["none"], 8) for stage in noted]
+    return {
+        f"stage {number}": f"{epochs} epochs, trains {parameters} parameters; frozen: {names}"
+        for number, ((epochs, parameters), names) in enumerate(zip(counts, frozen, strict=True), 1)
+    }
 
 
 def _text(value: Any) -> str:

@@ -346,7 +346,7 @@ class Keeper(keras.callbacks.Callback):
             "rows": self.rows,
             "best_epoch": self.best_epoch,
             "callbacks": callbacks,
-            **({"stages": self.course.begins} if len(self.course.lengths) > 1 else {}),
+            **(self.course.as_json(epochs_done, self.model.stop_training) if len(self.course.lengths) > 1 else {}),
         }
 
     @property

@@ -41,6 +41,7 @@ _STATE: Form = {
     "best_epoch": int,
     "callbacks": {"plateau": {}, "early_stopping": {}, "rate": {}},
     "stages": [int],
+    "ended": bool,
     REQUIRED: ("epochs_done", "stopped", "rows", "callbacks"),
 }
 
@@ -110,6 +111,17 @@ def read_state(run: Run) -> dict[str, Any]:
     if newest is None:
         raise CnnkitError(f"there is no checkpoint `{run.checkpoint}`")
     return newest.state
+
+
+def ended_early(run: Run) -> bool:
+    """Whether a run has come to its end before all its epochs: by early stopping, in its last stage or another.
+
+    Raises:
+        CnnkitError: if that cannot be read.
+    """
+    state = read_state(run)
+    # Where there are no stages, to be stopped is to be at the end.
+    return bool(state.get("ended", state.get("stopped")))
 
 
 @dataclass(frozen=True, eq=False)

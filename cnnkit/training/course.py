@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnkit.runs.directory import damaged
 
@@ -62,9 +62,29 @@ class Course:
         """All epochs of the run, if the stages that are left end when they should."""
         return self.end + sum(self.lengths[self.stage + 1 :])
 
+    @property
+    def ended_early(self) -> str:
+        """After how many of its epochs the stage before this one was stopped; empty where it was not."""
+        if not self.stage:
+            return ""
+        done, length = self.begins[-1] - self.begins[-2], self.lengths[self.stage - 1]
+        return f"{done} of {length} epochs" if done < length else ""
+
     def has_ended(self, checkpoint: Checkpoint, training: TrainingConfig) -> bool:
         """Whether a checkpoint was written at the end of its stage, which is not the last one."""
         return not self.is_last and (checkpoint.epochs == self.end or was_stopped(checkpoint, training))
+
+    def as_json(self, epochs: int, stopped: bool) -> dict[str, Any]:
+        """What a checkpoint says of the stages.
+
+        Args:
+            epochs: Those that have ended.
+            stopped: Whether the stage was stopped early.
+
+        Returns:
+            `stages`: what `begins` is; `ended`: whether the training has come to its end with this checkpoint.
+        """
+        return {"stages": self.begins, "ended": epochs >= self.total or (bool(stopped) and self.is_last)}
 
     def advance(self, epoch: int) -> None:
         """The next stage begins after so many epochs."""

@@ -74,6 +74,8 @@ def fit(
         """The callbacks of a stage."""
         if config.training.stages:
             plan = prepared.plan
+            if course.ended_early:
+                console.line(f"note: early stopping ended stage {course.stage} after {course.ended_early}")
             stage = f"{course.stage + 1} of {len(course.lengths)}, {plan.epochs_text(course.end)}"
             console.line(f"stage     {stage}: {plan.as_text()}")
         reporter.plan(course.total)

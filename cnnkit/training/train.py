@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from cnnkit.training.checkpoint import Checkpoint
     from cnnkit.training.initial_weights import InitialWeights
     from cnnkit.training.learned_weights import LearnedWeights
-    from cnnkit.training.settings import Runtime
     from cnnkit.training.tune import Tuning
 
 
@@ -228,7 +227,7 @@ def _resume(
         devices.broadcast("")
         return _follow(prepared, run, loaded, opened, checkpoint, until)
     changed = changes(before.config, prepared.config)
-    environment = _record_resume(run, done, loaded, changed, prepared.runtime)
+    environment = _record_resume(run, done, loaded, changed, prepared)
     if changed:
         write_atomically(run.config, _config_text(prepared.config, environment))
     console.log = run.log
@@ -253,10 +252,11 @@ def _resume(
 
 
 def _record_resume(
-    run: Run, epoch: int, loaded: LoadedConfig, changed: Sequence[Change], runtime: Runtime
+    run: Run, epoch: int, loaded: LoadedConfig, changed: Sequence[Change], prepared: Preparation
 ) -> dict[str, Any]:
     """Notes in environment.json that the run is gone on with; returns what that holds."""
-    environment = run.read_environment()
+    runtime = prepared.runtime
+    environment = run.read_environment() | _noted_stages(prepared)
     # It was chosen for a network that is about to learn more.
     environment.pop(CONCLUDED, None)
     resumed = {"after_epoch": epoch, **describe_environment()}
@@ -382,7 +382,7 @@ def _write_start(
             "parameters": int(model.count_params()),
             "normalization": _constants(model),
         },
-        **({STAGES: [plan.as_json() for plan in prepared.plans]} if prepared.config.training.stages else {}),
+        **_noted_stages(prepared),
     }
     run.write_json(run.environment, environment)
     kernel = first_kernel(model)
@@ -396,6 +396,11 @@ def _write_start(
         save_beginning(run, model)
     # The last one: a folder with a config is a run that can be gone on with, whenever its process was killed.
     write_atomically(run.config, _config_text(prepared.config, environment))
+
+
+def _noted_stages(prepared: Preparation) -> dict[str, Any]:
+    """What environment.json says of the stages, where there are any."""
+    return {STAGES: [plan.as_json() for plan in prepared.plans]} if prepared.config.training.stages else {}
 
 
 def _constants(model: Any) -> dict[str, list[float]] | None:

@@ -23,9 +23,15 @@ from trainings import (
 )
 
 from cnnkit.config.load import load_config
+from cnnkit.config.training import TrainingConfig
+from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.network.summary import summarize
 from cnnkit.runs.directory import Run
+from cnnkit.training.checkpoint import Checkpoint
+from cnnkit.training.course import Course
 from cnnkit.training.loop import Position
 from cnnkit.training.preparation import prepare, training_batches
+from cnnkit.training.resuming import check_same_config
 
 #: A head first, then a convolution with it; batch normalization stays frozen.
 STAGES = [
@@ -46,7 +52,7 @@ def staged(**training: Any) -> dict[str, Any]:
         {"Dropout": 0.3},
         {"Dense": {"units": "classes", "activation": "softmax", "name": "head"}},
     ]
-    section = {"epochs": 4, "optimizer": {"Adam": {"learning_rate": 0.01, "use_ema": True, "ema_momentum": 0.9}}}
+    section = {"optimizer": {"Adam": {"learning_rate": 0.01, "use_ema": True, "ema_momentum": 0.9}}}
     content = config(model={"layers": layers})
     return {**content, "training": {**section, "stages": STAGES, "tensorboard": False, **training}}
 
@@ -56,6 +62,7 @@ def staged_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     yield from shared_run(tmp_path_factory, "staged", lambda folder: run_training(folder, staged(), "run"))
 
 
+@pytest.mark.long
 def test_a_stage_is_what_freezing_and_compiling_by_hand_is_in_keras(staged_run: Run, tmp_path: Path) -> None:
     """To the last bit, with `fit`; at a border, Keras leaves the averaged weights in the model."""
     content = staged()
@@ -86,6 +93,28 @@ def test_a_stage_is_what_freezing_and_compiling_by_hand_is_in_keras(staged_run: 
         np.testing.assert_array_equal(ours, theirs.numpy())
 
 
+def test_keras_trains_as_many_numbers_as_inspect_says(tmp_path: Path) -> None:
+    """Names inside a Residual count too, and the optimizer has variables for these alone."""
+    stages = [
+        {"epochs": 1, "freeze": ["stem", "layers.0.Conv2D"]},
+        {"epochs": 1, "freeze": "head", "unfreeze": "layers.0.Conv2D"},
+        {"epochs": 1, "freeze": "3.Residual", "unfreeze": "all", "unfreeze_batch_norm": True},
+    ]
+    loaded = load_config(write(tmp_path, staged(stages=stages, optimizer="Adam")))
+    prepared = prepare(loaded)
+    said = [stage["trainable_parameters"] for stage in summarize(loaded).as_json()["stages"]]
+    convolutions, head, normalizations = (80, 584), 288 * 10 + 10, 16
+    assert said == [head + 2 * normalizations, sum(convolutions[1:]) + 2 * normalizations, 3618 - 32]
+    for index, count in enumerate(said):
+        if index:
+            prepared.begin_next_stage(index)
+        assert sum(weight.value.shape.num_elements() for weight in prepared.model.trainable_variables) == count
+        # Two moments of each number, the count of steps, and the rate.
+        variables = prepared.model.optimizer.variables
+        assert sum(variable.value.shape.num_elements() for variable in variables) == 2 * count + 2
+
+
+@pytest.mark.long
 def test_the_first_stage_leaves_what_is_frozen_as_it_was(staged_run: Run, tmp_path: Path) -> None:
     """Statistics of batch normalization too, in the second stage as well."""
     fresh = prepare(load_config(write(tmp_path, staged()))).model
@@ -127,3 +156,70 @@ def test_a_run_that_is_killed_within_a_stage_goes_on_as_if_nothing_had_happened(
     assert state(stopped)["step"] > 0
     continued(stopped)
     assert_same(stopped, staged_run)
+
+
+EARLY = {"early_stopping": {"monitor": "val_loss", "min_delta": 10, "patience": 0}, "optimizer": "Adam"}
+
+
+@pytest.mark.long
+def test_early_stopping_ends_a_stage_and_the_next_one_begins_earlier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for itself; a run that is killed where the first was stopped, or later, comes to the same."""
+    from cnnkit.training.checkpoint import ended_early
+    from cnnkit.training.preparation import Preparation
+
+    stages = [{**STAGES[0], "epochs": 6}, {**STAGES[1], "epochs": 5}]
+    content = staged(stages=stages, **EARLY)
+    whole = run_training(tmp_path, content, "whole")
+    # The first epoch is the best so far, and the second is not better by 10.
+    assert (len(rows(whole)), state(whole)["stages"], ended_early(whole)) == (4, [0, 2], True)
+    assert "early stopping ended stage 1 after 2 of 6 epochs" in whole.log.read_text()
+    assert whole.read_json(whole.live_state)["epochs"] == 7
+
+    def end(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Preparation, "begin_next_stage", end)
+        with pytest.raises(Killed):
+            run_training(tmp_path, content, "run")
+    stopped = Run(tmp_path / "run")
+    assert (state(stopped)["stopped"], ended_early(stopped)) == (True, False)
+    continued(stopped)
+    assert_same(stopped, whole)
+
+
+def test_where_each_stage_ends_and_how_many_epochs_there_are() -> None:
+    course = Course([5, 3, 4])
+    assert (course.stage, course.end, course.total, course.is_last) == (0, 5, 12, False)
+    course.advance(2)
+    assert (course.stage, course.end, course.total, course.ended_early) == (1, 5, 9, "2 of 5 epochs")
+    course.advance(5)
+    assert (course.end, course.total, course.ended_early, course.is_last) == (9, 9, "", True)
+    assert [course.as_json(*end)["ended"] for end in ((7, False), (7, True), (9, False))] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("begins", "done"), [([], 3), ([1], 3), ([0, 3, 4], 5), ([0, 7], 8), ([0, 2, 2], 3), ([0, 2], 1), ([0, 0], 1)]
+)
+def test_a_checkpoint_of_other_stages_is_refused(begins: list[int], done: int) -> None:
+    training = TrainingConfig.model_validate({"stages": [{"epochs": 5, "freeze": "a"}, {"epochs": 3, "freeze": "b"}]})
+    checkpoint = Checkpoint(Path("last.npz"), {"epochs_done": done, "stages": begins}, {})
+    with pytest.raises(CnnkitError, match=r"is damaged: its stages begin after"):
+        Course.of(training, checkpoint)
+
+
+def test_only_the_epochs_of_the_last_stage_may_change_when_a_run_is_resumed(tmp_path: Path) -> None:
+    file, run = write(tmp_path, staged()), Run(tmp_path / "run")
+    before = load_config(file).config
+    longer = load_config(file, ["training.stages[1].epochs=9"]).config
+    check_same_config(before, longer, run)
+    assert longer.training.epochs == 11
+    for change in ("stages[0].epochs=9", "stages[1].learning_rate=1.0", "stages[1].freeze=head", "layer_decay=0.5"):
+        with pytest.raises(
+            UsageError, match=r"and the epochs of the last stage|was made with another config"
+        ) as caught:
+            check_same_config(before, load_config(file, [f"training.{change}"]).config, run)
+        assert f"training.{change.partition('=')[0]}" in caught.value.message
+        assert "and the epochs of the last stage" in str(caught.value.hint)
