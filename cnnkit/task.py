@@ -188,6 +188,9 @@ class Answers(ABC):
             CnnkitError: if they are not what the network should output, or not finite.
         """
 
+    #: Lines of a script that print what `outputs`, [images, ...], say; `classes` has the names, and NumPy is `np`.
+    script_lines: Sequence[str] = ("print(outputs)",)
+
     #: The outputs that Grad-CAM can explain, by name; none where it can explain nothing.
     subjects: Sequence[str] = ()
 
@@ -447,6 +450,10 @@ class Task(NamedObject):
     def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
         """What a run's report says first of its evaluation.json; None for no more than the task's figures."""
         return None
+
+    def limits(self, evaluation: dict[str, Any]) -> Sequence[str]:
+        """What somebody who uses the network should know of its weak sides, a sentence each, by its evaluation.json."""
+        return ()
 
     def sections(self, facts: Facts) -> Sequence[Section]:
         """Its own sections in a run's report, after the learning curves; each is there whatever the run lacks."""

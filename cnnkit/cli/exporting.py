@@ -88,7 +88,7 @@ def export(
     outcome = export_run(trained, places, options)
     if outcome.parity is None:
         log.warning("the file was NOT compared with Keras (--no-parity): nobody knows whether it says the same")
-    written = "\n".join(f"wrote {path}" for path in outcome.places.all)
+    written = "\n".join(f"wrote {path}" for path in outcome.files)
     echo(printable_json(outcome.as_json()) if as_json else f"{as_text(outcome)}\n\n{written}")
     if outcome.failure is not None:
         raise CnnkitError(

@@ -14,11 +14,13 @@ import numpy as np
 from cnnkit.data.splits import Split
 from cnnkit.errors import CnnkitError
 from cnnkit.export import metadata, speed
+from cnnkit.export.card import card_for
 from cnnkit.export.network import convert, exportable
 from cnnkit.export.parity import Parity, compare, drawn, test_images
 from cnnkit.export.places import Places
 from cnnkit.export.quantize import TensorTypes, check_types, converter_settings, read_types
 from cnnkit.export.runtimes import Network, open_network
+from cnnkit.export.script import script_for
 from cnnkit.export.speed import Speed
 from cnnkit.export.stage_tensors import stage_tensors
 from cnnkit.files import move_into_place, working_folder, write_atomically
@@ -69,10 +71,15 @@ class Outcome:
     failure: str | None
     types: TensorTypes | None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that was written."""
+        return self.places.all if self.failure is None else self.places.described
+
     def as_json(self) -> dict[str, Any]:
         keras, exported = self.speeds
         return {
-            "files": [str(path) for path in self.places.all],
+            "files": [str(path) for path in self.files],
             "parity": None if self.parity is None else self.parity.as_json(),
             "speed": {"keras": keras.as_json(), "exported": exported.as_json()},
             "failure": self.failure,
@@ -109,10 +116,13 @@ def export_run(trained: TrainedRun, places: Places, options: ExportOptions) -> O
         write_atomically(made.description, text)
         parity, speeds = _measure(trained, made, model, images)
         failure = None if parity is None else _failure(parity, options)
-        final = places if failure is None else places.failed()
-        for here, there in zip(made.all, final.all, strict=True):
+        outcome = Outcome(places if failure is None else places.failed(), parity, speeds, failure, types)
+        if failure is None:
+            write_atomically(made.script, script_for(places, trained))
+            write_atomically(made.card, card_for(places, trained, description, parity, speeds, types))
+        for here, there in zip(made.all if failure is None else made.described, outcome.files, strict=True):
             move_into_place(here, there)
-    return Outcome(final, parity, speeds, failure, types)
+    return outcome
 
 
 def _settings(trained: TrainedRun, places: Places, options: ExportOptions) -> dict[str, Any]:

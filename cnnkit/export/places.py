@@ -33,9 +33,24 @@ class Places:
         return self.main.with_name(f"{self.main.name}.json")
 
     @property
+    def script(self) -> Path:
+        """The script that runs it."""
+        return self.main.with_name(f"{self.main.name}.py")
+
+    @property
+    def card(self) -> Path:
+        """The model card."""
+        return self.main.with_name("README.md")
+
+    @property
+    def described(self) -> tuple[Path, ...]:
+        """What there is of a network that may not be used, too."""
+        return (*self.network, self.description)
+
+    @property
     def all(self) -> tuple[Path, ...]:
         """Every file and folder that an export writes."""
-        return (*self.network, self.description)
+        return (*self.described, self.script, self.card)
 
     def moved_to(self, folder: Path) -> Places:
         """The same files in another folder."""

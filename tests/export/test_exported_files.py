@@ -196,3 +196,23 @@ def test_a_missing_extra_is_named_before_anything_is_read(
     assert command(["export", "no-such-run", "--format", name], monkeypatch) == 1
     message = f"the format {name} needs the package {missing}, which is not installed\n"
     assert capsys.readouterr().err == f'cnnkit: {message}pip install "cnnkit[{name}]"\n'
+
+
+def test_a_card_says_what_the_run_has_noted(digits_run: Run, onnx_file: Path) -> None:
+    card = onnx_file.with_name("README.md").read_text("utf-8")
+    evaluation = json.loads(digits_run.evaluation.read_text())
+    digest = hashlib.sha256(digits_run.model.read_bytes()).hexdigest()
+    worst = min(evaluation["per_class"], key=lambda row: row["f1"])
+    for text in (
+        "# digits, ONNX",
+        "- 29,354 parameters",
+        f"`{digest}`",
+        "python model.onnx.py images.npy",
+        "- train: 1,293 images",
+        "on 360 test images that it has not learned from",
+        f"| accuracy | {evaluation['accuracy']:.2%} |",
+        "- **This file was not compared with Keras.**",
+        f"lowest F1: {worst['class']} {worst['f1']:.2f} ({worst['support']} images), ",
+        "## Licence\n\nUnknown",
+    ):
+        assert text in card

@@ -73,7 +73,7 @@ def test_a_loss_above_the_tolerance_fails(digits_run: Run, tmp_path: Path, monke
     outcome = export_run(open_run(digits_run), places, ExportOptions(images=100, quantize="int8"))
     assert outcome.failure is not None
     assert outcome.failure.startswith("its accuracy lost ")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in places.failed().all)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in places.failed().described)
 
 
 def test_kernels_that_stay_float_are_refused() -> None:

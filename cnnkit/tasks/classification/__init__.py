@@ -117,6 +117,11 @@ class Classification(Task):
 
         return outcome(evaluation)
 
+    def limits(self, evaluation: dict[str, Any]) -> Sequence[str]:
+        from cnnkit.tasks.classification.tables import limits
+
+        return limits(evaluation)
+
     def sections(self, facts: Facts) -> Sequence[Section]:
         from cnnkit.tasks.classification.report import sections
 

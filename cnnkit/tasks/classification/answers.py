@@ -71,6 +71,7 @@ class ClassAnswers(Answers):
         self.alignment = "<><"
         self.columns = ["class", "probability", *(f"probability_{name}" for name in self.class_names)]
         self.subjects = self.class_names
+        self.script_lines = ["for row in outputs:", "    print(classes[row.argmax()], row)"]
         if self.head != "softmax":
             done = "scaled to a sum of 1" if self.head == "sigmoid" else "put through a softmax"
             self.note = f"the network ends in {self.head}; its outputs were {done}"

@@ -108,3 +108,14 @@ def _confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> str:
         return "No class was confused with another."
     header = ["true class", "predicted as", "images", "of the class"]
     return "Most frequent confusions:\n" + aligned([header, *rows], "<<>>")
+
+
+def limits(metrics: dict[str, Any]) -> list[str]:
+    """The classes with the lowest F1, and how far confidence is from accuracy."""
+    seen = sorted((row for row in metrics["per_class"] if row["support"]), key=lambda row: row["f1"])
+    weakest = ", ".join(f"{row['class']} {row['f1']:.2f} ({row['support']:,} images)" for row in seen[:3])
+    return [
+        f"The classes with the lowest F1: {weakest}.",
+        f"Its confidence is off by {metrics['calibration_error']:.1%} on average (expected calibration error, "
+        "15 bins).",
+    ]

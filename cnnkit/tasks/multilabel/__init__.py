@@ -143,6 +143,11 @@ class Multilabel(Task):
 
         return outcome(evaluation)
 
+    def limits(self, evaluation: dict[str, Any]) -> Sequence[str]:
+        from cnnkit.tasks.multilabel.tables import limits
+
+        return limits(evaluation)
+
     def sections(self, facts: Facts) -> Sequence[Section]:
         from cnnkit.tasks.multilabel.report import sections
 

@@ -78,6 +78,13 @@ class LabelAnswers(Answers):
         self.header = ["labels", "probabilities"]
         self.alignment = "<<"
         self.columns = ["labels", *(f"probability_{name}" for name in self.names)]
+        of_logits = ["outputs = 1 / (1 + np.exp(-outputs))"] if self.head == "logits" else []
+        self.script_lines = [
+            *of_logits,
+            f"thresholds = {self.thresholds.tolist()}",
+            "for row in outputs:",
+            "    print([name for name, value, least in zip(classes, row, thresholds) if value >= least], row)",
+        ]
         if stated == "validation" and "thresholds" not in interface.concluded:
             self.note = "the training ended before thresholds were chosen; a label counts from 0.5"
 

@@ -60,3 +60,17 @@ def _labels(per_label: Sequence[dict[str, Any]]) -> str:
         for row in shown
     ]
     return title + aligned([header, *rows], "<>>>>>>")
+
+
+def limits(metrics: dict[str, Any]) -> list[str]:
+    """The labels with the lowest average precision, and those that no test image has."""
+    seen = [row for row in metrics["per_label"] if row.get("average_precision") is not None]
+    weakest = ", ".join(
+        f"{row['label']} {row['average_precision']:.2f} ({row['support']:,} images)"
+        for row in sorted(seen, key=lambda row: row["average_precision"])[:3]
+    )
+    absent = ", ".join(metrics["absent_labels"])
+    return [
+        f"The labels with the lowest average precision: {weakest}.",
+        *([f"No test image has the labels {absent}: nobody knows how well it finds them."] if absent else []),
+    ]

@@ -115,6 +115,11 @@ class Regression(Task):
 
         return outcome(evaluation)
 
+    def limits(self, evaluation: dict[str, Any]) -> Sequence[str]:
+        from cnnkit.tasks.regression.tables import limits
+
+        return limits(evaluation)
+
     def sections(self, facts: Facts) -> Sequence[Section]:
         from cnnkit.tasks.regression.report import sections
 

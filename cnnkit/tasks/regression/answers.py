@@ -60,6 +60,7 @@ class NumberAnswers(Answers):
         self.header = list(self.names)
         self.alignment = ">" * len(self.names)
         self.columns = list(self.names)
+        self.script_lines = ["for row in outputs:", "    print(dict(zip(classes, row.tolist())))"]
 
     def read(self, outputs: Any) -> Sequence[NumberAnswer]:
         numbers = self.keep(outputs)

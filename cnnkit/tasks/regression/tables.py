@@ -48,3 +48,13 @@ def _targets(per_target: Sequence[dict[str, Any]]) -> str:
         for row in per_target
     ]
     return aligned([header, *rows], "<>>>>>")
+
+
+def limits(metrics: dict[str, Any]) -> list[str]:
+    """How large the errors are beside the spread of the true numbers."""
+    return [
+        f"{row['target']}: the mean absolute error is {row['mae']:.4g}, where the true numbers of the test images have "
+        f"the mean {row['mean']:.4g} and the standard deviation {row['std']:.4g}; of numbers far from these, nobody "
+        "knows."
+        for row in metrics["per_target"]
+    ]

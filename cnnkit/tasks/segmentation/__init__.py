@@ -95,6 +95,11 @@ class Segmentation(Task):
 
         return outcome(evaluation)
 
+    def limits(self, evaluation: dict[str, Any]) -> Sequence[str]:
+        from cnnkit.tasks.segmentation.tables import limits
+
+        return limits(evaluation)
+
     def sections(self, facts: Facts) -> Sequence[Section]:
         from cnnkit.tasks.segmentation.report import sections
 

@@ -57,8 +57,20 @@ class MaskAnswers(Answers):
         self.columns = [f"share_{name}" for name in self.class_names]
         self.pictures = ["mask", "overlay"]
         self.subjects = self.class_names
+        self.script_lines = [
+            'masks = outputs.argmax(axis=-1).astype("uint8")  # [images, height, width], numbers of classes',
+            *self._cropping(),
+            "for mask in masks:",
+            "    print({classes[number]: float((mask == number).mean()) for number in np.unique(mask)})",
+        ]
         colours = ["#" + bytes(colour).hex() for colour in self._colours]
         self.facts = {"colours": dict(zip(self.class_names, colours, strict=False))}
+
+    def _cropping(self) -> list[str]:
+        """The line of a script that takes the border off."""
+        top, bottom, left, right = self.padding
+        inner = f"{top} : masks.shape[1] - {bottom}, {left} : masks.shape[2] - {right}"
+        return [f"masks = masks[:, {inner}]"] if any(self.padding) else []
 
     def read(self, outputs: Any) -> Sequence[MaskAnswer]:
         classes = len(self.class_names)

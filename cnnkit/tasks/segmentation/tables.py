@@ -55,3 +55,17 @@ def notes(metrics: dict[str, Any]) -> list[str]:
     if missed:
         lines.append(f"no pixel is right of: {', '.join(missed)}")
     return lines
+
+
+def limits(metrics: dict[str, Any]) -> list[str]:
+    """The classes with the lowest IoU, and those that no test image shows."""
+    seen = [row for row in metrics["per_class"] if row.get("iou") is not None]
+    weakest = ", ".join(
+        f"{row['class']} {row['iou']:.2f} ({row['share']:.1%} of the pixels)"
+        for row in sorted(seen, key=lambda row: row["iou"])[:3]
+    )
+    absent = ", ".join(metrics["absent_classes"])
+    return [
+        f"The classes with the lowest IoU: {weakest}.",
+        *([f"The test images show no {absent}: nobody knows how well it finds them."] if absent else []),
+    ]

@@ -1,0 +1,163 @@
+"""The model card beside an exported network: what it is, what it has learned from, what it is worth, and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cnnkit.errors import CnnkitError
+from cnnkit.export.formats import INPUT, OUTPUT, Format
+from cnnkit.export.parity import Parity
+from cnnkit.export.places import Places
+from cnnkit.export.quantize import TensorTypes
+from cnnkit.export.speed import Speed
+from cnnkit.format.shapes import format_shape
+from cnnkit.runs.interface import initial_weights
+from cnnkit.runs.trained import TrainedRun
+from cnnkit.task import LOSS
+from cnnkit.terminal.printable import printable
+
+#: More names than these are in the JSON file alone.
+_MOST_NAMES = 100
+
+
+def card_for(
+    places: Places,
+    trained: TrainedRun,
+    description: dict[str, Any],
+    parity: Parity | None,
+    speeds: tuple[Speed, Speed],
+    types: TensorTypes | None,
+) -> str:
+    """The card as Markdown, with the sections that model cards have (Mitchell et al. 2019, arXiv:1810.03993).
+
+    Args:
+        description: What the file says of itself, see `metadata.describe`.
+    """
+    sections = (
+        _what(places, trained, description),
+        _use(places, trained),
+        _data(trained),
+        _figures(places.format_, trained, parity, speeds, types),
+        _limits(trained, parity),
+        "## Licence\n\nUnknown: whoever publishes the network says it here. The licences of the data and of weights "
+        "that it began with may bind it.",
+    )
+    return "\n\n".join(sections) + "\n"
+
+
+def _what(places: Places, trained: TrainedRun, description: dict[str, Any]) -> str:
+    names = [_escaped(name) for name in trained.interface.class_names]
+    listed = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
+    began = initial_weights(trained.environment)
+    lines = [
+        f"task: {trained.task.name}",
+        f"{len(names)} {trained.task.target.plural}: {listed}",
+        f"{description['environment']['model']['parameters']:,} parameters",
+        f"run `{printable(description['run']['name'])}`, SHA-256 of its model.keras `{description['run']['sha256']}`",
+        f"made with cnnkit {description['cnnkit']}, Keras {description['keras']}, TensorFlow "
+        f"{description['tensorflow']}",
+        "weights: " + (f"quantized, {description['quantize']}" if description["quantize"] else "float32"),
+        *([f"training began with the weights of {_escaped(began)}"] if began else []),
+    ]
+    title = f"# {_escaped(description['run']['name'])}, {places.format_.title}"
+    intro = "A convolutional network that was trained from a YAML file. The config, and all that using it takes, is in "
+    return f"{title}\n\n{intro}`{printable(places.description.name)}`.\n\n{_listed(lines)}"
+
+
+def _use(places: Places, trained: TrainedRun) -> str:
+    interface, task = trained.interface, trained.task
+    output = task.output_shape(interface.image_shape, len(interface.class_names))
+    lines = [
+        f"input `{INPUT}`: float32 [images, {', '.join(map(str, interface.image_shape))}], raw values from 0 to 255; "
+        "any number of images",
+        f"output `{OUTPUT}`: float32 [images, {', '.join(map(str, output))}]; the network ends in {interface.head}",
+        f"images of other sizes were resized for training ({interface.resize}); normalisation is inside the network",
+    ]
+    if any(interface.padding):
+        top, bottom, left, right = interface.padding
+        lines.append(
+            f"images have a border of their outermost pixels: {top} rows above, {bottom} below, {left} columns on the "
+            f"left, {right} on the right"
+        )
+    command = f"pip install {places.format_.installed}\npython {printable(places.script.name)} images.npy"
+    return f"## Use\n\n```\n{command}\n```\n\n{_listed(lines)}"
+
+
+def _data(trained: TrainedRun) -> str:
+    data = trained.environment.get("data") or {}
+    counts = data.get("images") or {}
+    lines = [
+        f"data set: {_escaped(trained.fingerprint or 'unknown')}",
+        f"images {format_shape(trained.interface.image_shape)}",
+        *(f"{name}: {count:,} images" for name, count in counts.items() if isinstance(count, int)),
+    ]
+    augmentations = [type(augmentation).__name__ for augmentation in trained.loaded.config.augmentation]
+    lines.append("augmentation of training images: " + (", ".join(augmentations) or "none"))
+    return f"## Data\n\n{_listed(lines)}"
+
+
+def _figures(
+    format_: Format, trained: TrainedRun, parity: Parity | None, speeds: tuple[Speed, Speed], types: TensorTypes | None
+) -> str:
+    parts = ["## Figures"]
+    try:
+        evaluation = trained.evaluation
+    except CnnkitError:
+        parts.append("The run was not evaluated on its test images.")
+    else:
+        rows = [
+            [figure.label, figure.text(evaluation[figure.name])]
+            for figure in (*trained.task.figures, LOSS)
+            if evaluation.get(figure.name) is not None
+        ]
+        parts.append(f"Of the run in Keras, on {evaluation['images']:,} test images that it has not learned from:")
+        parts.append(_table(["figure", "value"], rows))
+    if parity is not None:
+        parts.append(f"Of this file beside Keras, on {parity.images:,} of the test images:")
+        rows = [
+            [str(agreement.batch), f"{agreement.difference:.2g}", f"{agreement.equal:.3%} of {agreement.answers:,}"]
+            for agreement in parity.agreements
+        ]
+        parts.append(_table(["images at a time", "largest difference of outputs", "equal answers"], rows))
+        figure = parity.figure
+        parts.append(
+            f"{figure.title}: {figure.text(parity.before)} in Keras, {figure.text(parity.after)} in {format_.title}."
+        )
+    rows = [
+        [name, f"{one.size:,}", f"{one.load:.2f} s", f"{1000 * one.latency:.2f} ms", f"{one.rate:,.0f}"]
+        for name, one in zip(("Keras", format_.title), speeds, strict=True)
+    ]
+    parts.append("Measured in turn on the machine that exported it, with the same number of threads:")
+    parts.append(_table(["", "bytes", "load", "one image", "images/s"], rows))
+    if types is not None:
+        parts.append(f"{types}.".capitalize())
+    return "\n\n".join(parts)
+
+
+def _limits(trained: TrainedRun, parity: Parity | None) -> str:
+    lines = [
+        "The figures are those of one data set: of images from elsewhere (another camera, another place, another time) "
+        "they say nothing.",
+        "It answers for any image, also for one that shows nothing that it has learned.",
+    ]
+    if parity is None:
+        lines.insert(0, "**This file was not compared with Keras.**")
+    try:
+        lines += [_escaped(line) for line in trained.task.limits(trained.evaluation)]
+    except CnnkitError:
+        lines.append("It was not evaluated: nobody knows what it is worth.")
+    return f"## Limits\n\n{_listed(lines)}"
+
+
+def _escaped(text: str) -> str:
+    """A text that others wrote, of which Markdown makes nothing else."""
+    return "".join(f"\\{letter}" if letter in r"\`*_[]<>#|~&" else letter for letter in printable(text))
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows))
