@@ -9,6 +9,7 @@ from typing import Any
 
 from cnnkit.errors import CnnkitError
 from cnnkit.export.formats import INPUT, Format
+from cnnkit.export.onnx_operators import teach_operators
 from cnnkit.machine.tensorflow import standard_error_on_failure
 
 
@@ -68,6 +69,8 @@ def _failure(model: Any, format_: Format, path: Path, settings: dict[str, Any]) 
     # What converters tell developers, in any number of lines, is shown to nobody.
     with standard_error_on_failure(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if format_.name == "onnx":
+            teach_operators()
         try:
             model.export(str(path), format=format_.keras_name, verbose=False, **settings)
             return _unknown_operator(path) if format_.name == "onnx" else None
