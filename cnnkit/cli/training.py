@@ -95,7 +95,7 @@ def train(config: str | None, overrides: tuple[str, ...], seeds: int | None, **o
     if not chosen.live and of_page != (_Options.host, _Options.allowed_hosts, _Options.port):
         raise UsageError("--host, --allow-host and --port are for the page of --live; add it, or leave them out")
     if config is not None and chosen.resume is None and _holds_images(config):
-        config = _write_config(config)
+        config = _write_config(config, chosen.run_dir)
     if seeds is None:
         _train_one(config, overrides, chosen)
         return
@@ -119,11 +119,14 @@ def _holds_images(path: str) -> bool:
     return os.path.isdir(path) or is_table(path)
 
 
-def _write_config(source: str) -> str:
+def _write_config(source: str, run_dir: str | None) -> str:
     """Writes the config that `cnnkit new --from` would write, under a name that is free, and says what it says."""
+    from cnnkit.format.run_folders import check_outside
     from cnnkit.proposal.config import propose
     from cnnkit.proposal.look import look
 
+    # Nothing is written where nothing could be trained.
+    check_outside(run_dir, source if os.path.isdir(source) else None)
     seen = look(source)
     first = default_file(source)
     for number in itertools.count(1):

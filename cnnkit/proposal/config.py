@@ -212,4 +212,10 @@ def _notes(seen: Seen) -> list[str]:
             f"{count(seen.copies, 'image')} {verb} of one in another split, so that what is tested on was learned; "
             "`cnnkit data check` names them."
         )
+    if seen.repeated:
+        verb = "is a copy" if seen.repeated == 1 else "are copies"
+        notes.append(
+            f"{count(seen.repeated, 'image')} {verb} of another; since splits are drawn, one may be learned and the "
+            "other tested on; `cnnkit data check` names them."
+        )
     return notes

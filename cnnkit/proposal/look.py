@@ -68,7 +68,8 @@ class Seen:
         colour: Whether any has colour; stored in colour and grey nevertheless does not count.
         stored_in_colour: Whether the file of any is stored in colour.
         unreadable: Why files cannot be read.
-        copies: How many images are copies of ones in another split; None where not all were compared.
+        copies: How many images are copies of ones in another split; 0 where not all were compared.
+        repeated: How many more are copies of ones in the same split, of which another is drawn; likewise.
     """
 
     source: str
@@ -87,7 +88,8 @@ class Seen:
     colour: bool
     stored_in_colour: bool
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    copies: int | None = None
+    copies: int = 0
+    repeated: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -127,6 +129,7 @@ def look(source: str, image: str | None = None, target: str | None = None, task:
             f"none of the {len(every):,} image files of `{source}` can be read; the first: {facts[0].file}: "
             f"{facts[0].error}"
         )
+    copies, repeated = _copies(facts, files) if len(grey) >= len(readable) else (0, 0)
     stored_in_colour = any(one.mode not in GRAYSCALE_MODES for one in readable)
     return Seen(
         source=source,
@@ -145,7 +148,8 @@ def look(source: str, image: str | None = None, target: str | None = None, task:
         colour=stored_in_colour and not (grey and all(grey.values())),
         stored_in_colour=stored_in_colour,
         unreadable={one.file: one.error for one in facts if one.error is not None},
-        copies=_copies(facts, files) if len(grey) >= len(every) else None,
+        copies=copies,
+        repeated=0 if "test" in files and "validation" in files else repeated,
     )
 
 
@@ -275,12 +279,15 @@ def spread(files: Sequence[str], most: int) -> list[str]:
     return list(files[:: max(1, -(-len(files) // most))])
 
 
-def _copies(facts: Iterable[FileFacts], files: Mapping[str, Sequence[str]]) -> int:
-    """How many images have the same pixels as one of a split before theirs."""
+def _copies(facts: Iterable[FileFacts], files: Mapping[str, Sequence[str]]) -> tuple[int, int]:
+    """How many images have the same pixels as one of a split before theirs, and how many as one of their own split."""
     split_of = {file: split for split, listed in files.items() for file in listed}
     firsts: dict[bytes, str] = {}
-    copies = 0
+    copies = repeated = 0
     for one in facts:
         if one.digest is not None:
-            copies += firsts.setdefault(one.digest, split_of[one.file]) != split_of[one.file]
-    return copies
+            split = split_of[one.file]
+            first = firsts.setdefault(one.digest, one.file)
+            copies += split_of[first] != split
+            repeated += first != one.file and split_of[first] == split
+    return copies, repeated

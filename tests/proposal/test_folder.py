@@ -88,6 +88,11 @@ def test_copies_of_training_images_among_those_to_test_are_told(tmp_path: Path) 
     image.save(folder / "test" / "cat" / "0.bmp")
     proposal, _ = proposed(folder)
     assert any("1 image is a copy of one in another split" in line for line in proposal.lines)
+    image.save(folder / "train" / "cat" / "9.bmp")
+    proposal, _ = proposed(folder)
+    # Of the training images some are drawn to validate.
+    assert any("1 image is a copy of another" in line for line in proposal.lines)
+    assert not any("copy" in line for line in proposed(write_images(tmp_path / "others", ["cat", "dog"]))[0].lines)
 
 
 def test_classes_of_very_different_size_are_weighted(tmp_path: Path) -> None:
@@ -206,6 +211,16 @@ def test_training_a_folder_writes_a_config_and_learns_the_digits(
     assert evaluation["accuracy"] > 0.98
     written = Path("digits.yaml").read_text()
     assert Path("runs/digits-1/config.source.yaml").read_text() == written
+
+
+def test_nothing_is_written_into_a_folder_whose_runs_would_lie_among_its_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "photos", ["cat", "dog"])
+    monkeypatch.chdir(tmp_path / "photos")
+    assert run(["train", "."], monkeypatch) == 2
+    assert "would lie inside the folder of the images" in capsys.readouterr().err
+    assert sorted(path.name for path in Path().iterdir()) == ["cat", "dog"]
 
 
 def test_training_a_folder_takes_a_free_name_and_the_options_of_any_training(
