@@ -140,7 +140,7 @@ def choose(seen: Seen, backbone: str | None = None) -> Choices:
         class_weights=weights,
         weights_reason=weights_reason,
         label_smoothing=_smoothing(seen),
-        keeps_last=seen.held_out < ENOUGH_TO_CHOOSE,
+        keeps_last=0 < seen.held_out < ENOUGH_TO_CHOOSE,
     )
 
 

@@ -28,6 +28,7 @@ from cnnkit.format.run_folders import holds_runs
 from cnnkit.images.files import folders_in, image_files
 from cnnkit.task import Task
 from cnnkit.tasks import task_of
+from cnnkit.terminal.printable import printable
 
 #: Files whose headers are read, spread evenly; more would take long, and training reads them all anyway.
 HEADERS = 2_000
@@ -162,6 +163,8 @@ def _section(source: str, image: str | None, target: str | None, task: Task | No
     if image is not None or target is not None or task is not None:
         raise UsageError(f"--image, --target and --task are for tables; `{source}` is none")
     root = Path(source).expanduser()
+    if not _is_utf8(source):
+        raise UsageError(f"the name `{printable(source)}` is not UTF-8, as a config is; give it another one")
     if not root.is_dir():
         reason = "is a file" if root.exists() else "does not exist"
         raise UsageError(
@@ -188,6 +191,14 @@ def _section(source: str, image: str | None, target: str | None, task: Task | No
     fields |= {"class_names": list(numbers.class_names)} if numbers.class_names is not None else {}
     fields |= {"ignore": numbers.ignore} if numbers.ignore is not None else {}
     return DataConfig.model_validate(fields), task
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _hint(source: str, problem: DataProblem) -> str | None:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cnnkit.terminal.printable import printable
+
 #: Words for numerals.
 _NUMERALS = frozenset(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"))
 
@@ -76,7 +78,7 @@ def mirroring(names: Sequence[str], source: str) -> Mirroring:
     stem = os.path.basename(os.path.normpath(os.path.abspath(source)))
     found = next((word for word in _words(stem) if word in _WRITTEN), None)
     if found is not None:
-        return Mirroring(False, f"`{stem}` has `{found}` in its name, and nobody meets writing mirrored")
+        return Mirroring(False, f"`{printable(stem)}` has `{found}` in its name, and nobody meets writing mirrored")
     return Mirroring(True, f"{_examples(names)} are the same in the mirror")
 
 

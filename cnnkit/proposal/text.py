@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from typing import Any
 
 import yaml
 
@@ -33,7 +34,13 @@ def comment(text: str, indent: str = "") -> str:
 
 def value(plain: object) -> str:
     """A plain value as YAML writes it, on one line."""
-    text = yaml.safe_dump(plain, default_flow_style=True, width=10**6, allow_unicode=True)
+    text = _dumped(plain)
+    # In double quotes, line breaks are escaped.
+    return _dumped(plain, default_style='"') if "\n" in text else text
+
+
+def _dumped(plain: object, **style: Any) -> str:
+    text: str = yaml.safe_dump(plain, default_flow_style=True, width=10**6, allow_unicode=True, **style)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

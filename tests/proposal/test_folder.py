@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from commands import run
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from image_folders import write_digit_images, write_images
 from PIL import Image
 
 from cnnkit.config.load import LoadedConfig, load_config
+from cnnkit.format.document import parse
 from cnnkit.proposal.config import Proposal, propose
-from cnnkit.proposal.look import look
+from cnnkit.proposal.look import Seen, look
 
 
 def proposed(source: Path, file: Path | None = None) -> tuple[Proposal, LoadedConfig]:
@@ -21,6 +26,12 @@ def proposed(source: Path, file: Path | None = None) -> tuple[Proposal, LoadedCo
     proposal = propose(look(str(source)), file)
     file.write_text(proposal.text, encoding="utf-8")
     return proposal, load_config(str(file))
+
+
+@pytest.fixture(scope="module")
+def two_classes(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """A folder of cats and dogs, as it was looked at."""
+    return look(str(write_images(tmp_path_factory.mktemp("photos"), ["cat", "dog"])))
 
 
 def words(text: str) -> str:
@@ -113,6 +124,16 @@ def test_nothing_is_held_out_of_a_class_that_has_too_few(tmp_path: Path) -> None
     proposal, loaded = proposed(folder)
     assert loaded.config.data.validation == 0
     assert "too few images of some class to hold any out" in words(proposal.text)
+    assert loaded.config.training.monitor is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(name=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20))
+def test_any_name_of_a_folder_is_written_such_that_it_is_read_again(two_classes: Seen, name: str) -> None:
+    named = f"here/{name}"
+    text = propose(replace(two_classes, source=named, data={"folder": named}), Path("here/mine.yaml")).text
+    # What YAML takes for an escape or a comment is neither.
+    assert parse(text, "mine.yaml").plain()["data"]["folder"] == os.path.relpath(named, "here")
 
 
 def test_a_path_belongs_to_the_folder_of_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
