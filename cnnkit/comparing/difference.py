@@ -195,7 +195,8 @@ def _written_arguments(row: LayerRow) -> dict[str, Any]:
 def _full_arguments(row: LayerRow) -> dict[str, Any]:
     """All arguments, so that a default means the same written or not; of a block, what its parameters stand for."""
     layer: Any = row.view.layer if row.type else None
-    if layer is None:
+    # An operation in a network that is one layer is no layer of the config.
+    if layer is None or not hasattr(layer, "model_fields_set"):
         return row.arguments
     written = layer.written if isinstance(layer, Resolved) else layer
     if isinstance(written, BlockCall | Unresolved):

@@ -187,8 +187,7 @@ def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) 
 def _check_normalization(parts: Parts, layers: Sequence[Layer], report: Callable[..., None]) -> None:
     """Reports images that are normalised before they come to a layer that takes raw ones."""
     raw = next((layer for layer in leaves(layers) if layer.takes_raw_images), None)
-    written = "normalization" in parts.data.model_fields_set or not layers[0].takes_raw_images
-    if raw is not None and written and parts.data.normalization != "none":
+    if raw is not None and parts.data.normalization != "none":
         report(
             ("data", "normalization"),
             f"{raw.name} takes raw images, 0..255, and does itself what it expects of them; write "

@@ -11,7 +11,7 @@ from cnnkit.config.training import TrainingConfig
 from cnnkit.format.base import Choice, StrictModel
 from cnnkit.format.shapes import Shape
 from cnnkit.layers.base import Layer, Names
-from cnnkit.layers.blocks import BlockConfig, known_blocks, without_required
+from cnnkit.layers.blocks import BlockConfig, known_blocks, takes_raw_images, without_required
 from cnnkit.layers.sizes import for_both
 from cnnkit.layers.stack import Step, trace
 from cnnkit.layers.unresolved import LayerField
@@ -98,10 +98,9 @@ class RunConfig(StrictModel):
 
     @model_validator(mode="after")
     def _raw_images(self) -> Self:
-        """Without normalisation where nothing is written, and the images go straight to a layer that takes raw ones."""
-        arriving = (layer for layer in self.model.layers if layer.output_activation != "keep")
-        first = next(arriving, None)
-        if first is None or not first.takes_raw_images or "normalization" in self.data.model_fields_set:
+        """Without normalisation where nothing is written of it, and some layer takes raw images."""
+        lists = [self.model.layers, *(block.layers for block in self.model.blocks.values())]
+        if "normalization" in self.data.model_fields_set or not any(map(takes_raw_images, lists)):
             return self
         return self.model_copy(update={"data": self.data.model_copy(update={"normalization": "none"})})
 

@@ -19,6 +19,8 @@ from cnnkit.eject.text import IMPORTS, copied, defined_names, import_lines, lite
 from cnnkit.eject.training import TrainingText, write_training
 from cnnkit.errors import UsageError
 from cnnkit.format.shapes import Shape
+from cnnkit.layers.backbone import IMAGENET, Backbone
+from cnnkit.layers.resolved import leaves
 from cnnkit.layers.stack import Step
 from cnnkit.layers.stack import head as head_of
 
@@ -30,11 +32,11 @@ if TYPE_CHECKING:
 #: Names that a script may use beside those of its layers: what it defines itself, imports or copies.
 _RESERVED = {
     "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "COLUMNS", "DATA", "EPOCHS", "FORMATS", "IGNORE",
-    "IMAGE_SUFFIXES", "MASK_SUFFIXES", "MOST_PIXELS", "NAMED", "PADDING", "SEED", "SPLIT_WORDS", "SYSTEM_FOLDERS",
-    "BadMask", "BestModel", "augment", "build_model", "divide", "draw_weights", "image_pairs", "image_paths", "load",
-    "load_test", "main", "marks", "mean", "measure_kernels", "moments", "normal", "on_class_numbers", "open_image",
-    "open_mask", "order", "read_image", "read_pair", "resized", "seed_of", "seeded", "smooth_training",
-    "training_batches", "variance",
+    "IMAGE_SUFFIXES", "LEARNED", "MASK_SUFFIXES", "MOST_PIXELS", "NAMED", "PADDING", "SEED", "SPLIT_WORDS",
+    "SYSTEM_FOLDERS", "BadMask", "BestModel", "augment", "build_model", "divide", "draw_weights", "image_pairs",
+    "image_paths", "inside", "load", "load_test", "main", "marks", "mean", "measure_kernels", "moments", "normal",
+    "on_class_numbers", "open_image", "open_mask", "order", "read_image", "read_pair", "resized", "seed_of", "seeded",
+    "smooth_training", "training_batches", "variance",
     *IMPORTS,
 }  # fmt: skip
 _COPIED_FROM = (
@@ -75,13 +77,7 @@ def draw_weights(model):
         number = layer.name.rpartition("_")[2]
         return int(number) if number.isdigit() else 0
 
-    counts = collections.Counter()
-    for layer in sorted(model.layers, key=made):
-        if not layer.weights and not hasattr(layer, "seed"):
-            continue
-        sizes = [tuple(weight.shape) for weight in layer.weights] or [tuple(layer.input.shape[1:])]
-        kind = f"{type(layer).__name__}{sizes}"
-%(key)s
+    def draw(layer, *key):
         for name, initializer in list(vars(layer).items()):
             if not name.endswith("_initializer") or not hasattr(initializer, "seed"):
                 continue
@@ -90,13 +86,22 @@ def draw_weights(model):
             names = [f"{part}_kernel", part, *(["kernel"] if part == "depthwise" else [])]
             weight = next((getattr(layer, one) for one in names if hasattr(layer, one)), None)
             if weight is not None:
-                seed = seed_of("weights", key, name)
+                seed = seed_of("weights", *key, name)
                 drawn = type(initializer).from_config({**initializer.get_config(), "seed": seed})
                 weight.assign(drawn(weight.shape, dtype=weight.dtype))
         if hasattr(layer, "seed_generator"):
-            seed = seed_of("dropout", key)
+            seed = seed_of("dropout", *key)
             layer.seed_generator.state.assign(keras.random.SeedGenerator(seed).state)
-'''
+
+    counts = collections.Counter()
+    for layer in sorted(model.layers, key=made):
+        if not layer.weights and not hasattr(layer, "seed"):
+            continue
+        sizes = [tuple(weight.shape) for weight in layer.weights] or [tuple(layer.input.shape[1:])]
+        kind = f"{type(layer).__name__}{sizes}"
+%(key)s
+        draw(layer, key)
+%(inside)s'''
 
 _KEY = """\
         key = f"{kind}#{counts[kind]}"
@@ -107,6 +112,23 @@ _KEY_WITH_NAMES = """\
         if key is None:
             key = f"{kind}#{counts[kind]}"
             counts[kind] += 1"""
+
+#: For networks that are one layer.
+_INSIDE = """\
+        for inner in inside(layer) if isinstance(layer, keras.Model) else []:
+            # What was learned stays.
+            learned = inner.get_weights() if layer.name in LEARNED else None
+            draw(inner, key, inner.name)
+            if learned is not None:
+                inner.set_weights(learned)
+"""
+
+_LAYERS_INSIDE = '''\
+def inside(network):
+    """The layers of a network, those of networks in it instead of these."""
+    for layer in network.layers:
+        yield from inside(layer) if isinstance(layer, keras.Model) else [layer]
+'''
 
 _MEASURE = '''\
 def measure_kernels(model, images):
@@ -134,6 +156,7 @@ def eject(loaded: LoadedConfig) -> str:
             "a script cannot freeze layers in stages yet",
             "Without them, it is written: --set 'training.stages=[]'; set `trainable` and compile again by hand.",
         )
+    _check_learned(loaded.steps)
     policy = "float32" if training.dtype_policy == "auto" else training.dtype_policy
     steps = config.steps_to_build(loaded.steps, info.target.values)
     resolved = [step.layer for step in steps]
@@ -157,6 +180,7 @@ def eject(loaded: LoadedConfig) -> str:
         f"BEST = {literal(_plain_name(loaded) + '.keras')}  # the best epoch's model",
         *data.constants,
         *([f"NAMED = {literal(network.explicit)}"] if network.explicit else []),
+        *([f"LEARNED = {literal(network.learned)}"] if network.has_networks else []),
     ]
     environment = [
         "# Both are read while TensorFlow loads.",
@@ -168,6 +192,20 @@ def eject(loaded: LoadedConfig) -> str:
     future = ["from __future__ import annotations", ""] if ": Any" in body else []
     top = [_docstring(loaded), *future, *standard, "", *environment, "", *others, "", *constants, "", ""]
     return "\n".join([*top, body])
+
+
+def _check_learned(steps: Sequence[Step]) -> None:
+    """Raises UsageError where weights come from what keras.applications does not read."""
+    for layer in leaves([step.layer for step in steps]):
+        if not isinstance(layer, Backbone) or layer.weights in (None, IMAGENET):
+            continue
+        # Of EfficientNet's, only those of ImageNet tell keras.applications which network to build.
+        if not layer.weights.endswith(".h5") or layer.network.module == "efficientnet":
+            raise UsageError(
+                f"a script cannot begin {layer.name} with the weights in `{layer.weights}`: keras.applications reads "
+                f"`{IMAGENET}` and files of weights (.h5, none for EfficientNet)",
+                "With others, it is written: --set 'model.layers[0].Backbone.weights=imagenet'.",
+            )
 
 
 def _plain_name(loaded: LoadedConfig) -> str:
@@ -221,7 +259,10 @@ def _model_functions(network: NetworkText, measured: bool) -> list[str]:
         parts.append(_MOMENTS)
     given = "mean, variance" if measured else ""
     parts.append("\n".join([f"def build_model({given}):", *("    " + line for line in network.lines)]))
-    parts.append(_DRAW % {"key": _KEY_WITH_NAMES if network.explicit else _KEY})
+    if network.has_networks:
+        parts.append(_LAYERS_INSIDE)
+    key, inside = _KEY_WITH_NAMES if network.explicit else _KEY, _INSIDE if network.has_networks else ""
+    parts.append(_DRAW % {"key": key, "inside": inside})
     if network.whitens:
         parts.append(_MEASURE)
     return parts

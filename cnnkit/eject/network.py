@@ -18,8 +18,9 @@ from cnnkit.eject.reading import Reader, numbered
 from cnnkit.eject.text import call_text, literal, wrapped
 from cnnkit.format.script import Call, Raw
 from cnnkit.format.shapes import format_shape
+from cnnkit.layers.backbone import Backbone
 from cnnkit.layers.base import Seeds
-from cnnkit.layers.resolved import scopes
+from cnnkit.layers.resolved import leaves, scopes
 from cnnkit.layers.stack import Step
 
 
@@ -223,6 +224,8 @@ class NetworkText:
         leaves: The layers that are not made of others.
         helpers: Functions of tensors that the text calls and Keras does not have, by the module that has them.
         initializers: Initializers likewise.
+        learned: The networks of keras.applications in it that begin with learned weights, by name; None where there are
+            none at all.
     """
 
     functions: list[str]
@@ -231,6 +234,12 @@ class NetworkText:
     leaves: list[Leaf]
     helpers: dict[str, set[str]]
     initializers: set[str]
+    learned: list[str] | None = None
+
+    @property
+    def has_networks(self) -> bool:
+        """Whether some layers are networks of keras.applications."""
+        return self.learned is not None
 
     @property
     def whitens(self) -> bool:
@@ -293,7 +302,13 @@ def write_network(
         reader.leaves,
         helpers,
         {call.function for call in calls if "." not in call.function and not call.of_tensor},
+        _learned(steps),
     )
+
+
+def _learned(steps: Sequence[Step]) -> list[str] | None:
+    networks = [layer for layer in leaves([step.layer for step in steps]) if isinstance(layer, Backbone)]
+    return [network.name for network in networks if network.weights is not None] if networks else None
 
 
 def _calls_in(nodes: Sequence[Any]) -> Any:

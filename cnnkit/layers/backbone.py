@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.format.base import describe, invalid, shorten
+from cnnkit.format.script import Argument, Call, Raw
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.format.similar import suggestion
 from cnnkit.layers.backbone_graph import (
@@ -14,6 +15,7 @@ from cnnkit.layers.backbone_graph import (
     Network,
     SizedPadding,
     Traced,
+    numbered_by_keras,
     read_network,
     trace_network,
 )
@@ -141,6 +143,27 @@ class Backbone(Layer):
             for layer, shape in zip(operation.node.layers, operation.input_shapes, strict=True)
             if isinstance(layer, SizedPadding)
         )
+
+    def calls(self) -> tuple[Call, ...]:
+        network, place = self.network, len(self.network.nodes)
+        applications = "keras.applications"
+        until: Any = self.until
+        if until is not None and numbered_by_keras(network.nodes[network.place(until)]):
+            # How many such layers a script has made before, this one cannot know.
+            until = network.place(until) - place
+        normalizes = any(node.kind == "BatchNormalization" for node in network.nodes)
+        preprocessing = None
+        if network.preprocessing is not None:
+            preprocessing = Raw(f"{applications}.{network.module}.preprocess_input")
+        arguments = (
+            Argument("make", Raw(f"{applications}.{self.name}")),
+            Argument("preprocess_input", preprocessing, None),
+            Argument("weights", self.weights, None),
+            Argument("until", until, None),
+            Argument("trainable", self.trainable, True),
+            Argument("keeps_statistics", normalizes and self.trainable and self.keeps_statistics, False),
+        )
+        return (Call("backbone", arguments, "make", of_tensor=True),)
 
     def build(self, scope: Scope) -> Any:
         """A functional model that begins with the network's preprocessing; its layers have Keras' names."""

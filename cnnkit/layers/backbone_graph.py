@@ -7,6 +7,7 @@ import functools
 import gzip
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,11 @@ class Node:
     arguments: dict[str, Any]
     layers: tuple[Layer, ...]
     inputs: tuple[int, ...]
+
+
+def numbered_by_keras(node: Node) -> bool:
+    """Whether Keras made the node's name, by how many operations of its type there were before."""
+    return re.sub(r"_\d+$", "", node.name).replace("_", "") == node.kind.lower()
 
 
 @dataclass(frozen=True)

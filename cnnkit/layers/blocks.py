@@ -99,6 +99,17 @@ def calls_in(layers: Any) -> Iterator[str]:
                 yield from calls_in(_layers_in(value))
 
 
+def takes_raw_images(layers: Any) -> bool:
+    """Whether some layer, at any depth, takes images as they come, see `Layer.takes_raw_images`."""
+    for layer in layers:
+        cls = LAYERS.get(layer.written) if isinstance(layer, Unresolved) else type(layer)
+        if cls is not None and issubclass(cls, Layer) and cls.takes_raw_images:
+            return True
+        if not isinstance(layer, Unresolved) and any(takes_raw_images(_layers_in(v)) for v in vars(layer).values()):
+            return True
+    return False
+
+
 def _layers_in(value: Any) -> Iterator[Layer]:
     if isinstance(value, Layer):
         yield value

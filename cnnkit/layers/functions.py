@@ -43,3 +43,34 @@ def local_response_normalization(x: Any, depth_radius: int, bias: float, alpha: 
         root = keras.ops.rsqrt(scaled)
         return x * (root * keras.ops.sqrt(root))
     return x * keras.ops.power(scaled, -beta)
+
+
+def backbone(
+    x: Any,
+    make: Any,
+    preprocess_input: Any = None,
+    weights: Any = None,
+    until: Any = None,
+    trainable: bool = True,
+    keeps_statistics: bool = False,
+) -> Any:
+    """The features that a network of keras.applications computes of images, 0..255 [batch, height, width, 3].
+
+    Args:
+        make: The network's function, such as `keras.applications.VGG16`.
+        preprocess_input: That of its module; None where the network itself begins with it.
+        weights: `imagenet`, a file of weights, or None for random ones.
+        until: The name of its last layer, or where that stands among the network's, from the end.
+        trainable: Whether its weights are trained.
+        keeps_statistics: Whether batch normalization goes on with the mean and variance that it has.
+    """
+    images = keras.Input(x.shape[1:])
+    arriving = images if preprocess_input is None else preprocess_input(images)
+    network = make(include_top=False, weights=weights, input_tensor=arriving, input_shape=x.shape[1:])
+    last = network.get_layer(until) if isinstance(until, str) else network.operations[until or -1]
+    network = keras.Model(images, last.output, name=make.__name__)
+    for layer in network.layers if keeps_statistics else []:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.call = lambda inputs, training=None, mask=None, call=layer.call: call(inputs, training=False)
+    network.trainable = trainable
+    return network(x)

@@ -42,6 +42,7 @@ class LayerRow:
         view: What is seen of the image after this layer.
         rows: The layers that it is made of.
         shortcut: What became of a `shortcut: auto`, in words.
+        frozen: Whether the config says that its weights are not trained.
     """
 
     index: int
@@ -58,6 +59,7 @@ class LayerRow:
     warnings: tuple[str, ...]
     rows: tuple[LayerRow, ...] = ()
     shortcut: str | None = None
+    frozen: bool = False
 
     @property
     def parameters(self) -> int:
@@ -88,6 +90,7 @@ class LayerRow:
             "activation_bytes": self.activation_bytes,
             "receptive_field": list(self.receptive_field),
             "warnings": list(self.warnings),
+            **({"frozen": True} if self.frozen else {}),
             **({"shortcut": self.shortcut} if self.shortcut is not None else {}),
             **({"layers": [row.as_json() for row in self.rows]} if self.rows else {}),
         }
@@ -205,6 +208,12 @@ class Summary:
             f"activations      {format_bytes(self.activation_bytes)} per image, 32-bit",
             f"training memory  at least {self.training.as_text()}",
             f"receptive field  {format_shape(self.receptive_field)} of {format_shape(self.input_shape[:2])}",
+        ]
+        totals += [
+            f"frozen           {row.name}: {row.parameters:,} parameters are not trained"
+            + (", and batch normalization keeps its mean and variance" if row.type == "Backbone" else "")
+            for row in self.rows
+            if row.frozen
         ]
         ends = itertools.accumulate(plan.training.epochs for plan in self.stages)
         totals += [
@@ -385,4 +394,5 @@ def _row(
         shortcut=next((part.chosen for part in layer.parts if part.chosen), None)
         if isinstance(layer, Resolved)
         else None,
+        frozen=trainable + fixed > 0 and not layer.trainable,
     )

@@ -17,7 +17,7 @@ from cnnkit.layers.window import WindowedLayer
 #: What a layer is made of but its numbers: blocks of one structure are drawn once.
 Structure = tuple[Any, ...]
 
-#: Which kind of layer the classes in a module of `cnnkit.layers` are; `Dense` and `Rescaling` are told apart by name.
+#: Which kind of layer the classes in a module of `cnnkit.layers` are; some are told apart by name.
 _FAMILIES = {
     "convolution": "convolution",
     "pooling": "pooling",
@@ -26,7 +26,7 @@ _FAMILIES = {
     "dropout": "dropout",
 }
 _FAMILY_OF = {name: _FAMILIES.get(module, "reshape") for module, names in LAYERS.modules.items() for name in names}
-_FAMILY_OF |= {"Dense": "dense", "Rescaling": "normalization"}
+_FAMILY_OF |= {"Backbone": "convolution", "Dense": "dense", "Rescaling": "normalization"}
 
 #: Kinds of layers that get no volume of their own where they keep the size.
 _PLATES = ("normalization", "activation", "dropout")
@@ -281,7 +281,8 @@ def _title(layer: Layer) -> tuple[str, ...]:
         return (str(getattr(layer, "activation")),)  # noqa: B009
     if isinstance(layer, PaddedChannels):
         return ("channels of zeros", "appended")
-    head, parts = layer.kind, []
+    # A network that is one layer is known by its own name.
+    head, parts = str(layer.name) if layer.kind == "Backbone" else layer.kind, []
     if isinstance(layer, WindowedLayer):
         head += f" {_pair(layer.window, both=True)}"
         if layer.step != (1, 1):

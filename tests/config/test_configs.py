@@ -31,7 +31,7 @@ LARGE = (
     *("cifar10_resnet18", "cifar10_resnet18_small", "cifar10_vgg", "cifar10_maxout", "cifar10_allconv"),
     *("cifar10_alexnet", "cifar10_convnetjs", "cifar10_best"),
     *("cifar10_resnet20", "cifar10_vgg_small", "cifar10_allconv_small", "cifar10_maxout_small"),
-    *("unet_camvid", "unet_pet", "fcn_camvid"),
+    *("unet_camvid", "unet_pet", "fcn_camvid", "transfer_mobilenet"),
 )
 
 
