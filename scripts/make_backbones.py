@@ -35,8 +35,8 @@ from cnnkit.layers.backbone_graph import FOLDER, NETWORKS, SUFFIX
 _PIXEL = (10.0, 20.0, 200.0)
 #: Sides of square images for which some networks have weights of their own.
 _SIDES = (96, 128, 160, 192, 224)
-#: Added by the marked form of Keras' `correct_pad`, whose amounts depend on the size that arrives.
-_MARK = 1000
+#: NASNet without a size would be another network: it compares the sizes of what it adds up.
+_SHAPE = (224, 224, 3)
 
 #: For each type of layer, the arguments that its shapes, weights or operations depend on.
 _ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -59,10 +59,29 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
 _PLAIN = ("Activation", "ReLU", "Dropout", "Rescaling", "Add", "Multiply", "Concatenate", "CustomScaleLayer")
 
 
-def _marked_padding(inputs: Any, kernel_size: int | tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """In the place of `imagenet_utils.correct_pad`: says that it was asked, and for which window."""
-    height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-    return (_MARK + height, _MARK), (_MARK + width, _MARK)
+class _Sized(tuple[tuple[int, int], ...]):
+    """Amounts of padding that depend on the size that arrives, and the window that they are for."""
+
+    window: tuple[int, int]
+
+
+@contextmanager
+def _told_paddings() -> Iterator[None]:
+    """Inside the block, layers that pad by what Keras' `correct_pad` says remember the window."""
+    correct_pad, initialize = imagenet_utils.correct_pad, keras.layers.ZeroPadding2D.__init__
+
+    def told(inputs: Any, kernel_size: int | tuple[int, int]) -> _Sized:
+        sized = _Sized(correct_pad(inputs, kernel_size))
+        sized.window = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        return sized
+
+    def initialize_told(self: Any, padding: Any = (1, 1), **options: Any) -> None:
+        initialize(self, padding, **options)
+        self.window = getattr(padding, "window", None)
+
+    with mock.patch.object(imagenet_utils, "correct_pad", told):
+        with mock.patch.object(keras.layers.ZeroPadding2D, "__init__", initialize_told):
+            yield
 
 
 def _arguments(operation: Any) -> dict[str, Any]:
@@ -72,8 +91,8 @@ def _arguments(operation: Any) -> dict[str, Any]:
     if kind not in _ARGUMENTS and kind not in _PLAIN:
         raise SystemExit(f"{operation.name}: no rule for the type {kind}")
     arguments = {name: config[name] for name in names}
-    if kind == "ZeroPadding2D" and arguments["padding"][0][1] == _MARK:
-        return {"window": [side[0] - _MARK for side in arguments["padding"]]}
+    if kind == "ZeroPadding2D" and operation.window is not None:
+        return {"window": list(operation.window)}
     if kind == "Normalization":
         return {"learned": config["mean"] is None}
     return arguments
@@ -159,8 +178,8 @@ def describe(name: str) -> dict[str, Any]:
     make = getattr(keras.applications, name)
     module = importlib.import_module(f"keras.applications.{NETWORKS[name]}")
     keras.backend.clear_session()
-    with mock.patch.object(imagenet_utils, "correct_pad", _marked_padding):
-        model = make(include_top=False, weights=None, input_shape=(None, None, 3))
+    with _told_paddings():
+        model = make(include_top=False, weights=None, input_shape=_SHAPE)
         nodes = _nodes(model)
     del model
     described = {

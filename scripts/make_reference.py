@@ -62,9 +62,9 @@ Unknown keys, wrong types, values out of range and shapes that do not fit are al
 column, before TensorFlow is loaded. `extends: other.yaml` starts from another file: mappings merge; lists, and named
 objects of another name, replace, and so does one of two keys that exclude each other (`folder` takes the place of
 `name`). Of several, `extends: [a.yaml, b.yaml]`, later ones change earlier ones. A relative path, in `extends`,
-`data.folder` and `data.table`, belongs to the folder of the file that has it (of a link: where the link lies; of what
-comes through a pipe: the current folder). `--set training.epochs=5` changes one value on the command line, at any depth
-(`--set model.layers[6].Dropout.rate=0.4`; `layers[-1]` counts from the end).
+`data.folder`, `data.table` and a Backbone's `weights`, belongs to the folder of the file that has it (of a link: where
+the link lies; of what comes through a pipe: the current folder). `--set training.epochs=5` changes one value on the
+command line, at any depth (`--set model.layers[6].Dropout.rate=0.4`; `layers[-1]` counts from the end).
 
 A command that takes CONFIG takes a file, a run, a pipe, and `-`, the standard input.
 

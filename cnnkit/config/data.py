@@ -240,7 +240,7 @@ class DataConfig(StrictModel):
     ] = Field(
         default="standardize",
         description="`standardize` (per channel, measured on the training split), `scale` (0..1), `none`, or "
-        "{mean, variance}; part of the saved model.",
+        "{mean, variance}; part of the saved model. With a `Backbone`, which does it itself, `none` is the default.",
     )
     splits: Splits = Field(default=Splits.with_defaults(), description="TFDS slices instead of the default splits.")
     skip_corrupt: bool = Field(

@@ -47,7 +47,9 @@ class Backbone(Layer):
     """A network of keras.applications without its classifier; it takes raw images, 0..255, red first.
 
     What the network expects of its images is done inside it. With learned weights, or where it is not trained, batch
-    normalization keeps its mean and variance.
+    normalization keeps its mean and variance. The layers inside have Keras' names, so that
+    `MobileNetV2/block_12_expand` is one of them wherever a layer or a weight is named. An example:
+    `Backbone: {name: MobileNetV2, until: block_12_add, trainable: false}`.
     """
 
     leading: ClassVar[str | None] = "name"
