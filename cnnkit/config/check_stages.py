@@ -29,7 +29,8 @@ def check_stages(training: TrainingConfig, steps: Sequence[Step], report: Report
             return
         trained = {layer.path for layer in layers if layer.is_trained}
         for place, name in enumerate(stage.freeze):
-            if trained.isdisjoint(layer.path for layer in layers_meant(name, layers)):
+            # The first stage may say again what a layer's own `trainable: false` says.
+            if index and trained.isdisjoint(layer.path for layer in layers_meant(name, layers)):
                 report((*path, "freeze", place), f"`{name}` is frozen already", False)
         frozen = {layer.path for name in stage.freeze for layer in layers_meant(name, layers)}
         for place, name in enumerate(stage.unfreeze):

@@ -153,7 +153,12 @@ def test_the_epochs_of_a_run_are_those_of_its_stages(tmp_path: Path) -> None:
         ("{stages: [{epochs: 1, freeze: [stem, 4.Flatten]}]}", (), "net.yaml:13:48", "`4.Flatten` has no weights"),
         ("{stages: [{epochs: 1, freeze: 3}]}", (), "net.yaml:13:41", "expected the name of a layer"),
         ("{stages: [{epochs: 1, freeze: all}]}", (), "net.yaml:13:21", "the stage trains nothing"),
-        ("{stages: [{epochs: 1, freeze: stem_2}]}", (), "net.yaml:13:41", "`stem_2` is frozen already"),
+        (
+            "{stages: [{epochs: 1, freeze: stem}, {epochs: 1, freeze: [stem_2]}]}",
+            (),
+            "net.yaml:13:69",
+            "`stem_2` is frozen already",
+        ),
         ("{stages: [{epochs: 1, unfreeze: head}]}", (), "net.yaml:13:43", "`head` is trained already"),
         (
             "{stages: [{epochs: 1, freeze: [body]}, {epochs: 1, unfreeze: '*.BatchNormalization'}]}",
@@ -183,6 +188,13 @@ def test_what_cannot_be_meant_is_refused_at_its_place(
     text = problem(tmp_path, training, *overrides)
     assert place in text
     assert message in text
+
+
+def test_the_first_stage_may_freeze_what_is_not_trained_anyway(tmp_path: Path) -> None:
+    """As with `trainable: false`, `freeze: backbone`, and then an `unfreeze`."""
+    first, second = plans(tmp_path, "{stages: [{epochs: 1, freeze: stem_2}, {epochs: 1, unfreeze: stem_2}]}")
+    assert trained(first) == ALL
+    assert trained(second) == ALL | {"stem_2"}
 
 
 def test_one_change_takes_the_place_of_another(tmp_path: Path) -> None:
