@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cnnkit.config.target import Numbers
 from cnnkit.proposal.choices import Choices
 from cnnkit.proposal.look import Seen
 from cnnkit.proposal.text import block, comment, count, value, with_reason
@@ -86,6 +87,13 @@ def _validation_reason(seen: Seen) -> str:
 
 def augmentation_section(seen: Seen, chosen: Choices) -> str:
     """`augmentation:`."""
+    if isinstance(seen.target, Numbers):
+        # Measured, too: shifted digits tell less of how many of their pixels are bright.
+        reason = (
+            "A number may depend on where and how large something is. Where it does not, add `- RandomCrop: "
+            f"{{padding: {chosen.shift}}}`, which shifts, or `- RandomFlip: horizontal`."
+        )
+        return block([comment(reason), "augmentation: []"])
     lines = ["augmentation:"]
     mirroring = chosen.mirroring
     if mirroring.allowed:

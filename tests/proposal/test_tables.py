@@ -58,6 +58,8 @@ def test_a_config_learns_the_columns_that_are_named(
     # The column that says train, validation and test is found by its cells.
     assert loaded.config.data.split == "split"
     assert size is None or loaded.info.target.size == size
+    # Where something is may be what a number tells.
+    assert (loaded.config.augmentation == []) == (task == "regression")
 
 
 def test_columns_are_found_by_their_cells_where_their_names_say_nothing(
