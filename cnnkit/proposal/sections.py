@@ -88,7 +88,6 @@ def _validation_reason(seen: Seen) -> str:
 def augmentation_section(seen: Seen, chosen: Choices) -> str:
     """`augmentation:`."""
     if isinstance(seen.target, Numbers):
-        # Measured, too: shifted digits tell less of how many of their pixels are bright.
         reason = (
             "A number may depend on where and how large something is. Where it does not, add `- RandomCrop: "
             f"{{padding: {chosen.shift}}}`, which shifts, or `- RandomFlip: horizontal`."

@@ -41,11 +41,11 @@ def words(text: str) -> str:
 
 def test_images_are_described_by_their_real_figures(tmp_path: Path) -> None:
     for digit in range(10):
-        write_images(tmp_path / "digits", [str(digit)], count=100 + digit)
+        write_images(tmp_path / "digits", [str(digit)], count=20 + digit)
     proposal, loaded = proposed(tmp_path / "digits")
-    assert "1,045 images of 8x8, grey, 10 classes of 100 to 109; a fifth is kept to test." in words(proposal.text)
-    # A fifth, 209, is tested on; a tenth of the other 836 watches, rounded up.
-    assert "84 of the training images watch the training, of each class alike" in words(proposal.text)
+    assert "245 images of 8x8, grey, 10 classes of 20 to 29; a fifth is kept to test." in words(proposal.text)
+    # A fifth, 49, is tested on; a tenth of the other 196 watches, rounded up.
+    assert "20 of the training images watch the training, of each class alike" in words(proposal.text)
     assert loaded.info.shape == (8, 8, 1)
     assert loaded.info.target.names == tuple("0123456789")
     assert [type(one).__name__ for one in loaded.config.augmentation] == ["RandomCrop"]
@@ -127,7 +127,7 @@ def test_nothing_is_held_out_of_a_class_that_has_too_few(tmp_path: Path) -> None
     assert loaded.config.training.monitor is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(name=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20))
 def test_any_name_of_a_folder_is_written_such_that_it_is_read_again(two_classes: Seen, name: str) -> None:
     named = f"here/{name}"

@@ -35,7 +35,7 @@ def write_pairs(folder: Path, numbers: tuple[int, ...], count: int = 12, size: t
 SIDES = st.integers(2, 260)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(size=st.tuples(SIDES, SIDES))
 def test_a_u_net_fits_images_of_any_size_with_their_border(size: tuple[int, int]) -> None:
     count = levels(size)

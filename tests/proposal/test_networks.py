@@ -16,7 +16,7 @@ SIDES = st.integers(2, 300)
 TARGETS = st.sampled_from([OneClass(3, ("a", "b", "c")), Labels(2, ("a", "b")), Numbers(2, ("x", "y"))])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(size=st.tuples(SIDES, SIDES), channels=st.sampled_from([1, 3]), target=TARGETS)
 def test_networks_fit_images_of_any_size(size: tuple[int, int], channels: int, target: Target) -> None:
     text = network_of_one_answer(size, channels, target)
