@@ -43,7 +43,7 @@ def written(folder: Path, backbone: str) -> Path:
     ],
 )
 def test_a_script_computes_what_cnnkit_does(backbone: str, tmp_path: Path) -> None:
-    loaded = load_config(str(written(tmp_path, backbone)))
+    loaded = load_config(str(written(tmp_path, backbone)), ["training.dtype_policy=float32"])
     module = as_module(eject(loaded))
     first = build_model(loaded.config, loaded.steps, loaded.info.target, None)
     second = module.build_model()

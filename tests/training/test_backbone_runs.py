@@ -107,7 +107,7 @@ def test_a_run_that_began_with_learned_weights_needs_them_no_more(learned: Path,
     file.unlink()
     resumed = resume(str(run.path), None, ("training.epochs=2",), Console(stream=io.StringIO())).run
     assert len(rows(resumed)) == 2
-    evaluate_run(open_run(resumed), Console(stream=io.StringIO()))
+    assert 0 <= evaluate_run(open_run(resumed))["accuracy"] <= 1
     after = weights_by_path(keras.models.load_model(run.model))
     frozen = [path for path in after if path.startswith("MobileNetV3Small/")]
     assert len(frozen) > 10
