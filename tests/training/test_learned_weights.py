@@ -119,7 +119,8 @@ def test_efficientnet_of_imagenet_computes_what_keras_does(tmp_path: Path, model
     shape = (64, 48, 3)
     plain = randomized(keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=shape))
     normalization = next(one for one in plain.layers if isinstance(one, keras.layers.Normalization))
-    normalization.set_weights([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 0])
+    constants = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 0)
+    normalization.set_weights([np.array(values) for values in constants])
     file = tmp_path / "weights.h5"
     with h5py.File(file, "w") as stream:
         keras.src.legacy.saving.legacy_h5_format.save_weights_to_hdf5_group(stream, plain)
