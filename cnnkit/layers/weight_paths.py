@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from cnnkit.layers.base import Weight
 from cnnkit.layers.resolved import Resolved
@@ -84,6 +85,11 @@ def weight_paths(steps: Sequence[Step]) -> Iterator[str]:
     """The paths of all weights that can be trained: `2.Residual/layers.0.Conv2D/kernel`, see `weighted_layers`."""
     for layer in weighted_layers(steps):
         yield from (layer.path_of(weight) for weight in layer.weights if weight.trainable)
+
+
+def name_in_layer(keras_layer: Any, variable: Any) -> str:
+    """Keras' name of a layer's variable; ConvNeXt's LayerScale gives its only one none."""
+    return "gamma" if type(keras_layer).__name__ == "LayerScale" else str(variable.name)
 
 
 def own_name(path: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.errors import CnnkitError
-from cnnkit.layers.weight_paths import SEPARATOR
+from cnnkit.layers.weight_paths import SEPARATOR, name_in_layer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,14 +85,9 @@ def _arrays(name: str, keras_layer: Any) -> dict[str, np.ndarray]:
     import numpy as np
 
     return {
-        f"{name}{SEPARATOR}{weight}": np.asarray(variable)
-        for weight, variable in _named(getattr(keras_layer, "weights", ()))
+        f"{name}{SEPARATOR}{name_in_layer(keras_layer, variable)}": np.asarray(variable)
+        for variable in getattr(keras_layer, "weights", ())
     }
-
-
-def _named(variables: Any) -> Iterator[tuple[str, Any]]:
-    for variable in variables:
-        yield variable.name, variable
 
 
 def _of_model(file: Path, model: Any, layer: Backbone, input_shape: tuple[int, ...]) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from cnnkit.format.shapes import Shape
 from cnnkit.layers.base import ALONE, Seeds, Sharing
 from cnnkit.layers.resolved import scopes
 from cnnkit.layers.stack import Step, head
-from cnnkit.layers.weight_paths import SEPARATOR
+from cnnkit.layers.weight_paths import SEPARATOR, name_in_layer
 
 if TYPE_CHECKING:
     from cnnkit.config.run import RunConfig
@@ -155,7 +155,7 @@ def weights_by_path(model: Any, outer: str = "") -> dict[str, Any]:
         if isinstance(layer, keras.Model) and not isinstance(layer, keras.Sequential):
             found |= weights_by_path(layer, path)
         else:
-            found |= {path + weight.name: weight for weight in layer.weights}
+            found |= {path + name_in_layer(layer, weight): weight for weight in layer.weights}
     return found
 
 
