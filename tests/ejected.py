@@ -41,7 +41,10 @@ def run_script(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tu
         for name in [name for name in sys.modules if name.split(".")[0] == "cnnkit"]:
             patch.setitem(sys.modules, name, None)
         as_module(script).main()
-    return dict(histories[0].history), shown.getvalue()
+    joined = {
+        name: [value for one in histories for value in one.history.get(name, [])] for name in histories[0].history
+    }
+    return joined, shown.getvalue()
 
 
 def figures(loaded: LoadedConfig, folder: Path) -> dict[str, list[float]]:

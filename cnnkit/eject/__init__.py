@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cnnkit.config.script_parts import ScriptParts
+from cnnkit.config.staged import StagePlan, stage_plans
 from cnnkit.eject.data import DataText, steps_text, write_batches, write_data
 from cnnkit.eject.network import NetworkText, write_network
 from cnnkit.eject.targets import target_text
 from cnnkit.eject.text import IMPORTS, copied, defined_names, import_lines, literal, wrapped
-from cnnkit.eject.training import TrainingText, write_training
-from cnnkit.errors import UsageError
+from cnnkit.eject.training import TrainingText, write_trained, write_training
 from cnnkit.format.shapes import Shape
 from cnnkit.layers.backbone import IMAGENET, Backbone
 from cnnkit.layers.resolved import leaves
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 _RESERVED = {
     "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "COLUMNS", "DATA", "EPOCHS", "FORMATS", "IGNORE",
     "IMAGE_SUFFIXES", "LEARNED", "MASK_SUFFIXES", "MOST_PIXELS", "NAMED", "PADDING", "SEED", "SPLIT_WORDS",
-    "SYSTEM_FOLDERS", "BadMask", "BestModel", "augment", "build_model", "divide", "draw_weights", "image_pairs",
-    "image_paths", "inside", "load", "load_test", "main", "marks", "mean", "measure_kernels", "moments", "normal",
-    "on_class_numbers", "open_image", "open_mask", "order", "read_image", "read_pair", "resized", "seed_of", "seeded",
-    "smooth_training", "training_batches", "variance",
+    "SYSTEM_FOLDERS", "BadMask", "BestModel", "augment", "best_model", "build_model", "divide", "done", "draw_weights",
+    "image_pairs", "image_paths", "inside", "load", "load_test", "main", "marks", "mean", "measure_kernels", "moments",
+    "normal", "on_class_numbers", "open_image", "open_mask", "order", "read_image", "read_pair", "resized", "seed_of",
+    "seeded", "smooth_training", "train_only", "training_batches", "variance",
     *IMPORTS,
 }  # fmt: skip
 _COPIED_FROM = (
@@ -151,11 +151,6 @@ def eject(loaded: LoadedConfig) -> str:
     """
     config, info = loaded.config, loaded.info
     training = config.training
-    if training.stages:
-        raise UsageError(
-            "a script cannot freeze layers in stages yet",
-            "Without them, it is written: --set 'training.stages=[]'; set `trainable` and compile again by hand.",
-        )
     _check_learned(loaded.steps)
     policy = "float32" if training.dtype_policy == "auto" else training.dtype_policy
     steps = config.steps_to_build(loaded.steps, info.target.values)
@@ -166,16 +161,28 @@ def eject(loaded: LoadedConfig) -> str:
     network = write_network(steps, info.shape, policy, front, reserved)
     data = write_data(config.data, info)
     jit = _jit(training, steps, policy)
-    written = write_training(training, config.task, parts, jit, data.validated, network.leaves)
+    plans: list[StagePlan | None] = [None]
+    if training.stages or training.layer_decay != 1:
+        plans = [*stage_plans(training, loaded.steps)]
+    written = [
+        write_training(
+            training if plan is None else plan.training, config.task, parts, jit, data.validated, network.leaves, plan
+        )
+        for plan in plans
+    ]
+    if training.stages:
+        for plan, stage in zip(stage_plans(training, loaded.steps), written, strict=True):
+            write_trained(plan, stage, network.leaves)
+    functions = dict.fromkeys(function for stage in written for function in stage.functions)
     batches = write_batches(config.data, config.augmentation, info.target, parts)
     model = _model_functions(network, measured)
     main = _main(config, network, written, data, parts, measured, target_text(info.target).batch)
-    texts = [*data.functions, *batches, *model, *written.functions, main, 'if __name__ == "__main__":\n    main()\n']
+    texts = [*data.functions, *batches, *model, *functions, main, 'if __name__ == "__main__":\n    main()\n']
     body = "\n\n".join(text.rstrip("\n") + "\n" for text in texts)
     constants = [
         f"SEED = {config.seed}",
         f"BATCH_SIZE = {config.data.batch_size}",
-        f"EPOCHS = {training.epochs}",
+        *([] if training.stages else [f"EPOCHS = {training.epochs}"]),
         *([] if config.data.has_files else [f"CLASSES = {info.classes}"]),
         f"BEST = {literal(_plain_name(loaded) + '.keras')}  # the best epoch's model",
         *data.constants,
@@ -268,10 +275,30 @@ def _model_functions(network: NetworkText, measured: bool) -> list[str]:
     return parts
 
 
+def _compiling(written: TrainingText, changing: Sequence[str] = ()) -> list[str]:
+    """Everything from the rate to the built optimizer.
+
+    Args:
+        changing: The lines before `compile` that change the model.
+    """
+    lines = [line for one in (*written.rate, *written.optimizer) for line in wrapped(one)]
+    lines += [*changing, *wrapped(f"model.compile({', '.join(['optimizer', *written.compiled])})")]
+    # Optimizers that copy the weights do so when they are built.
+    lines.append("optimizer.build(model.trainable_variables)")
+    return lines + [line for one in written.scaled for line in wrapped(one)]
+
+
+def _callbacks(written: TrainingText, best: str) -> list[str]:
+    """The list of the callbacks, whose first tells the batches which epoch it is."""
+    clock = "keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))"
+    several = [clock, *written.callbacks, best]
+    return ["callbacks = [", *(line for one in several for line in wrapped(one + ",", 4)), "]"]
+
+
 def _main(
     config: RunConfig,
     network: NetworkText,
-    written: TrainingText,
+    written: Sequence[TrainingText],
     data: DataText,
     parts: ScriptParts,
     measured: bool,
@@ -280,30 +307,39 @@ def _main(
     """The function that runs it all."""
     training = config.training
     model = "build_model(*moments(train[0]))" if measured else "build_model()"
-    body = ["keras.utils.clear_session()  # Keras counts the layers from here."] if written.counts_layers else []
+    counts_layers = any(stage.counts_layers for stage in written)
+    body = ["keras.utils.clear_session()  # Keras counts the layers from here."] if counts_layers else []
     body.append("keras.utils.set_random_seed(SEED)")
     if training.dtype_policy not in ("auto", "float32"):
         body.append(f"keras.config.set_dtype_policy({literal(training.dtype_policy)})")
     body += [*(line for one in data.lines for line in wrapped(one)), "", f"model = {model}", "draw_weights(model)"]
     if network.whitens:
         body.append("measure_kernels(model, train[0][:5000])")
-    body += [
-        "",
-        f"steps = {steps_text(config.data, 'len(train[0])')}",
-        *(line for one in (*written.rate, *written.optimizer) for line in wrapped(one)),
-    ]
-    body += parts.before_compiling
-    body += wrapped(f"model.compile({', '.join(['optimizer', *written.compiled])})")
-    # Optimizers that copy the weights do so when they are built.
-    body += ["optimizer.build(model.trainable_variables)", "model.summary()"]
-    body += ["", 'epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")']
-    clock = "keras.callbacks.LambdaCallback(on_epoch_begin=lambda number, logs: epoch.assign(number))"
-    body += ["callbacks = [", *(line for one in [clock, *written.callbacks] for line in wrapped(one + ",", 4)), "]"]
-    body += [line for one in parts.weights for line in wrapped(one)]
+    body += ["", f"steps = {steps_text(config.data, 'len(train[0])')}"]
     batches = "training_batches(*train, epoch" + (", class_weights)" if parts.weights else ")")
     pair = f"(validation[0], {parts.validation})" if parts.validation else "validation"
     validation = f"validation_data={pair}, validation_batch_size={batch}, " if data.validated else ""
-    body += wrapped(f"model.fit({batches}, {validation}epochs=EPOCHS, callbacks=callbacks, shuffle=False, verbose=2)")
+    fit = f"model.fit({batches}, {validation}%s, callbacks=callbacks, shuffle=False, verbose=2)"
+    epoch = ["", 'epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")']
+    weights = [line for one in parts.weights for line in wrapped(one)]
+    if not training.stages:
+        (only,) = written
+        body += [*_compiling(only, parts.before_compiling), "model.summary()", *epoch]
+        body += [*_callbacks(only, only.best), *weights, *wrapped(fit % "epochs=EPOCHS")]
+    else:
+        body += [
+            *parts.before_compiling,
+            "model.summary()",
+            *epoch,
+            *weights,
+            f"best_model = {written[0].best}",
+            "done = 0",
+        ]
+        for stage, text in zip(training.stages, written, strict=True):
+            body += ["", *(line for one in text.trained for line in wrapped(one)), *_compiling(text)]
+            body += _callbacks(text, "best_model")
+            body += wrapped("history = " + fit % f"initial_epoch=done, epochs=done + {stage.epochs}")
+            body.append("done = history.epoch[-1] + 1")
     own = ", ".join(f"{literal(name)}: {name}" for name in sorted(network.initializers))
     ours = f", custom_objects={{{own}}}" if own else ""
     body += ["", *wrapped(f"best = keras.models.load_model(BEST, compile=False{ours})")]

@@ -11,6 +11,7 @@ from typing import Any
 from cnnkit.config.optimization.decays import PiecewiseConstantDecay
 from cnnkit.config.optimization.schedules import ReduceLROnPlateau, Schedule
 from cnnkit.config.script_parts import ScriptParts
+from cnnkit.config.staged import StagePlan
 from cnnkit.config.training import TrainingConfig
 from cnnkit.eject.nodes import Leaf
 from cnnkit.eject.text import call_text, copied, keras_name, literal, named, number, wrapped
@@ -18,6 +19,15 @@ from cnnkit.format.script import Argument, Call, Raw
 from cnnkit.layers.weight_paths import keras_path, meant
 from cnnkit.runs.best import Monitor
 from cnnkit.task import Task
+
+#: Keras' guide to fine-tuning: flags first, then `compile`.
+TRAIN_ONLY = '''\
+def train_only(model, names):
+    """Freezes all layers with weights but those of these names."""
+    for layer in model.layers:
+        if layer.weights:
+            layer.trainable = layer.name in names
+'''
 
 _BEST_MODEL = '''\
 class BestModel(keras.callbacks.Callback):
@@ -42,7 +52,10 @@ class TrainingText:
         rate: Lines that leave `rate`, the learning rate; `steps` are the batches of an epoch.
         optimizer: Lines that leave `optimizer`.
         compiled: The arguments of `compile`, beside the optimizer.
-        callbacks: One expression each.
+        callbacks: One expression each, but for `best`.
+        best: The callback that keeps the best epoch, as an expression; it follows the others.
+        trained: The lines before `rate` that say what is trained; none where that does not change.
+        scaled: The lines after the optimizer is built that give each layer its rate; none where all have the same.
         counts_layers: Whether layers are called by names that Keras gives them, by counting.
     """
 
@@ -51,23 +64,36 @@ class TrainingText:
     optimizer: list[str] = field(default_factory=list)
     compiled: list[str] = field(default_factory=list)
     callbacks: list[str] = field(default_factory=list)
+    best: str = ""
+    trained: list[str] = field(default_factory=list)
+    scaled: list[str] = field(default_factory=list)
     counts_layers: bool = False
 
 
 def write_training(
-    training: TrainingConfig, task: Task, parts: ScriptParts, jit: str, validated: bool, leaves: Sequence[Leaf]
+    training: TrainingConfig,
+    task: Task,
+    parts: ScriptParts,
+    jit: str,
+    validated: bool,
+    leaves: Sequence[Leaf],
+    plan: StagePlan | None = None,
 ) -> TrainingText:
     """The text of everything between a model and `fit`.
 
     Args:
+        training: That of a stage, where there are some.
         parts: The task's, see `Task.script`.
         jit: Whether XLA compiles the training step, as an expression.
         validated: Whether there is a validation split.
         leaves: The network's layers.
+        plan: The stage.
     """
     text = TrainingText()
-    _write_rate(training, text)
+    _write_rate(training, text, "EPOCHS" if plan is None else str(training.epochs))
     _write_optimizer(training, text, leaves)
+    if plan is not None and plan.rates:
+        _write_scaled(plan, text, leaves)
     text.functions += parts.functions
     text.functions += [copied(module, names) + "\n" for module, names in parts.copied.items()]
     steps = training.steps_per_execution
@@ -90,8 +116,28 @@ def write_training(
     chooses = not monitor.keeps_last and (validated or not monitor.metric.startswith("val_"))
     if chooses:
         text.functions.append(_best_model(monitor))
-    text.callbacks.append("BestModel()" if chooses else "keras.callbacks.ModelCheckpoint(BEST)")
+    text.best = "BestModel()" if chooses else "keras.callbacks.ModelCheckpoint(BEST)"
     return text
+
+
+def write_trained(plan: StagePlan, text: TrainingText, leaves: Sequence[Leaf]) -> None:
+    """Adds to the text of a stage what it trains."""
+    text.functions.append(TRAIN_ONLY)
+    trained = [leaf for leaf in leaves if leaf.path in plan.trained]
+    text.trained = [f"train_only(model, {literal([leaf.name for leaf in trained])})"]
+    text.counts_layers = text.counts_layers or any(leaf.is_numbered for leaf in trained)
+
+
+def _write_scaled(plan: StagePlan, text: TrainingText, leaves: Sequence[Leaf]) -> None:
+    text.functions.append(copied("cnnkit.training.schedules", ["scale_rates"]) + "\n")
+    levels = [leaf for leaf in leaves if leaf.path in plan.levels]
+    rates = {leaf.name: Raw(f"{number(plan.training.layer_decay)}**{plan.levels[leaf.path]}") for leaf in levels}
+    text.scaled = [
+        f"rates = {literal(rates)}",
+        "layer_of = {id(weight): layer.name for layer in model.layers for weight in layer.weights}",
+        "scale_rates(optimizer, [rates[layer_of[id(weight)]] for weight in model.trainable_variables])",
+    ]
+    text.counts_layers = text.counts_layers or any(leaf.is_numbered for leaf in levels)
 
 
 def _best_model(monitor: Monitor) -> str:
@@ -104,8 +150,12 @@ def _best_model(monitor: Monitor) -> str:
     )
 
 
-def _write_rate(training: TrainingConfig, text: TrainingText) -> None:
-    """As `cnnkit.training.schedules.make_rate`: Keras counts batches, the config updates."""
+def _write_rate(training: TrainingConfig, text: TrainingText, epochs: str) -> None:
+    """As `cnnkit.training.schedules.make_rate`: Keras counts batches, the config updates.
+
+    Args:
+        epochs: Those that a schedule spans, as an expression.
+    """
     batches = training.optimizer.gradient_accumulation_steps or 1
     updates, scale = _units(batches)
     warmup = training.warmup_epochs
@@ -119,7 +169,7 @@ def _write_rate(training: TrainingConfig, text: TrainingText) -> None:
     if schedule is None:
         text.rate.append(f"rate = {base}")
     else:
-        text.rate.append(f"rate = {call_text(_schedule(schedule, base, batches, bool(warmup)))}")
+        text.rate.append(f"rate = {call_text(_schedule(schedule, base, batches, bool(warmup), epochs))}")
     if warmup:
         text.functions.append(copied("cnnkit.training.schedules", ["WarmUp"]) + "\n")
         text.rate.append("rate = WarmUp(rate, warmup)")
@@ -146,7 +196,7 @@ def _units(batches: int) -> tuple[str, str]:
     return ("steps", "") if batches == 1 else (f"steps / {batches}", f"{batches} * ")
 
 
-def _schedule(schedule: Schedule, base: str, batches: int, warm: bool) -> Call:
+def _schedule(schedule: Schedule, base: str, batches: int, warm: bool, epochs_of_all: str) -> Call:
     updates, scale = _units(batches)
     module = f"keras.optimizers.schedules.{type(schedule).__name__}"
 
@@ -172,7 +222,7 @@ def _schedule(schedule: Schedule, base: str, batches: int, warm: bool) -> Call:
                 rest = [" - warmup"] if warm else []
                 own = getattr(schedule, "warmup_steps", 0)
                 rest += [f" - {scale}{own}"] if own else []
-                whole = "EPOCHS * steps" if not scale else f"{scale}round(EPOCHS * {updates})"
+                whole = f"{epochs_of_all} * steps" if not scale else f"{scale}round({epochs_of_all} * {updates})"
                 # Accumulation over more batches than there are leaves no update.
                 value = Raw(whole + "".join(rest) if not scale else f"max({batches}, {whole}{''.join(rest)})")
             elif scale and value:

@@ -427,3 +427,39 @@ def test_the_command_overwrites_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert isinstance(again.exception, UsageError)
     assert "`digits.py` is there already" in str(again.exception)
     assert (tmp_path / "digits.py").read_text() == "mine"
+
+
+STAGED = """
+seed: 1
+data: {name: digits, batch_size: 64}
+augmentation: [{RandomTranslation: {height_factor: 0.1, width_factor: 0.1}}]
+model:
+  layers:
+    - Conv2D: {filters: 8, kernel_size: 3, name: stem}
+    - BatchNormalization
+    - Residual: [{Conv2D: {filters: 8, kernel_size: 3, padding: same}}, BatchNormalization]
+    - Flatten
+    - Dropout: 0.2
+    - Dense: {units: classes, activation: softmax}
+training:
+  optimizer: {AdamW: {learning_rate: 0.01, weight_decay: 0.1}}
+  layer_decay: 0.5
+  early_stopping: {monitor: val_loss, min_delta: 10, patience: 1}
+  tensorboard: false
+  stages:
+    - {epochs: 5, freeze: all, unfreeze: 5.Dense, schedule: CosineDecay}
+    - {epochs: 2, unfreeze: [stem, 2.Residual], optimizer: {SGD: {learning_rate: 0.01, use_ema: true, momentum: 0.9}}}
+    - {epochs: 1, unfreeze: all, unfreeze_batch_norm: true, learning_rate: 0.001}
+"""
+
+
+@pytest.mark.long
+def test_stages_learn_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ends early, the second leaves an average, and in the last batch normalization learns again."""
+    loaded = written(tmp_path, STAGED)
+    expected = figures(loaded, tmp_path)
+    found = history(eject(loaded), tmp_path, monkeypatch)
+    assert len(expected["loss"]) == 5
+    for name in ("loss", "val_loss"):
+        assert found[name] == pytest.approx(expected[name], rel=2e-3), name
+    assert found["learning_rate"][:2] == pytest.approx(expected["learning_rate"][:2], rel=1e-5)

@@ -189,6 +189,16 @@ DIFFICULT: dict[str, dict[str, Any]] = {
         "class_weights": "balanced",
         "label_smoothing": 0.1,
     },
+    # The second stage begins with the average of the first, and learns at shares of the rate.
+    "stages": {
+        "epochs": 2,
+        "optimizer": {"AdamW": {"learning_rate": 0.003, "weight_decay": 0.1}},
+        "layer_decay": 0.5,
+        "stages": [
+            {"epochs": 1, "freeze": "0.Conv2D", "optimizer": {"SGD": {"learning_rate": 0.05, "use_ema": True}}},
+            {"epochs": 1, "unfreeze": "all", "freeze": "1.BatchNormalization"},
+        ],
+    },
 }
 
 #: Trains each config of a folder on two devices that the processor is divided into.
@@ -211,17 +221,17 @@ for file in sorted(Path(sys.argv[1]).glob("*.yaml")):
 
 def test_two_devices_of_a_machine_learn_what_one_does(tmp_path: Path) -> None:
     for place, training in enumerate(DIFFICULT.values()):
-        content = network(epochs=1, **{"label_smoothing": 0.0, **training})
+        content = network(**{"epochs": 1, "label_smoothing": 0.0, **training})
         (tmp_path / f"{place}.yaml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
     for strategy in ("one_device", "mirrored"):
         done = subprocess.run(
             [sys.executable, "-c", MIRRORED, str(tmp_path), strategy], capture_output=True, text=True, timeout=LONGEST
         )
         assert done.returncode == 0, done.stderr
-    for place in range(len(DIFFICULT)):
+    for place, training in enumerate(DIFFICULT.values()):
         run = tmp_path / f"{place}.yaml.mirrored"
         assert json.loads((run / "environment.json").read_text())["settings"]["replicas"] == 2
-        assert_as_one(run, tmp_path / f"{place}.yaml.one_device")
+        assert_as_one(run, tmp_path / f"{place}.yaml.one_device", training.get("epochs", 1))
 
 
 @pytest.mark.parametrize("loss", [None, "Dice"])
