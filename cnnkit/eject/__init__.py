@@ -18,6 +18,7 @@ from cnnkit.eject.network import NetworkText, write_network
 from cnnkit.eject.targets import target_text
 from cnnkit.eject.text import IMPORTS, copied, defined_names, import_lines, literal, wrapped
 from cnnkit.eject.training import TrainingText, write_trained, write_training
+from cnnkit.errors import UsageError
 from cnnkit.format.shapes import Shape
 from cnnkit.layers.backbone import IMAGENET, Backbone
 from cnnkit.layers.resolved import leaves
