@@ -81,6 +81,8 @@ def overrides_for(name: str, images: Images) -> list[str]:
     data = load_plain(name).get("data", {})
     set_name = data.get("name") or Path(data.get("folder") or "").name
     overrides = ["training.epochs=1", "training.tensorboard=false", "training.dtype_policy=float32"]
+    # So few images do not fill a batch of a config that drops smaller ones.
+    overrides += ["data.drop_remainder=false"]
     if set_name == "digits":
         return overrides
     folder = images.of(STANDING_IN.get(set_name, set_name))
