@@ -126,11 +126,11 @@ def measure_classes(out: Path, seeds: int, images_per_class: int, epochs: int, r
 def encoder() -> dict:
     """The encoder of unet_camvid.yaml as a classifier of CIFAR-10; its layers have the same places as in U-Net."""
     unet = yaml.safe_load((CONFIGS / "unet_camvid.yaml").read_text())
-    below: list = [{"conv": LEVELS[-1][1]}, {"SpatialDropout2D": 0.2}]
+    # As in U-Net, the last level has a list below it and the others a call of the block: layers are named after that.
+    below: object = [{"conv": LEVELS[-1][1]}, {"SpatialDropout2D": 0.2}]
     size = 2
     for filters, wider in reversed(LEVELS):
-        level = {"filters": filters, "wider": wider, "size": size, "below": below}
-        below = [{"level": level}]
+        below = {"level": {"filters": filters, "wider": wider, "size": size, "below": below}}
         size *= 2
     blocks = {
         "conv": unet["model"]["blocks"]["conv"],
@@ -150,7 +150,7 @@ def encoder() -> dict:
     return {
         "data": {"name": "cifar10", "batch_size": 128, "validation": 0.02},
         "augmentation": [{"RandomFlip": "horizontal"}, {"RandomCrop": {"padding": 2, "fill_mode": "mirror"}}],
-        "model": {"blocks": blocks, "layers": [*below, "Flatten", {"Dense": "classes"}]},
+        "model": {"blocks": blocks, "layers": [below, "Flatten", {"Dense": "classes"}]},
         "training": {**{key: unet["training"][key] for key in ("optimizer", "schedule", "warmup_epochs")}, "epochs": 4},
     }
 
