@@ -94,6 +94,8 @@ def add_up_gradients(optimizer: Any) -> None:
     optimizer.scale_loss, optimizer.apply = scale_loss_of_share, apply_sum
     for updating in (optimizer, getattr(optimizer, "inner_optimizer", None)):
         if updating is not None:
-            base = next(cls for cls in type(updating).__mro__ if cls.__name__ == "BaseOptimizer")
+            # Muon has a method of its own; of others, Keras' for any backend is left.
+            classes = [cls for cls in type(updating).__mro__ if cls.__name__ != "TFOptimizer"]
             for name in _DISTRIBUTED:
-                setattr(updating, name, MethodType(getattr(base, name), updating))
+                method = next(vars(cls)[name] for cls in classes if name in vars(cls))
+                setattr(updating, name, MethodType(method, updating))

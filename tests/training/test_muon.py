@@ -84,3 +84,20 @@ def test_a_layer_can_be_left_to_adam() -> None:
 def test_normalizing_needs_convolutions() -> None:
     with pytest.raises(Exception, match="Muon"):
         muon(normalize_kernels=True)
+
+
+def test_several_devices_decay_the_weights_that_one_does() -> None:
+    """Adam's part of Muon has a decay of its own, which Keras' other optimizers have not."""
+    from cnnkit.training.replicas import add_up_gradients
+
+    def decayed(several: bool) -> list[float]:
+        optimizer = keras.optimizers.Muon(0.1, weight_decay=0.5, adam_weight_decay=None)
+        kernel, bias = keras.Variable([[1.0, 2.0]], name="kernel"), keras.Variable([3.0], name="bias")
+        optimizer.build([kernel, bias])
+        if several:
+            add_up_gradients(optimizer)
+        optimizer._apply_weight_decay([kernel, bias])
+        return [*kernel.numpy().ravel().tolist(), *bias.numpy().tolist()]
+
+    assert decayed(several=True) == decayed(several=False)
+    assert decayed(several=True) == pytest.approx([0.95, 1.9, 3.0])
