@@ -184,9 +184,14 @@ def measuring() -> Devices:
 
 
 class _Process:
-    """TensorFlow joins a cluster once, before anything else."""
+    """TensorFlow joins a cluster once, before anything else.
+
+    A strategy for the devices of this machine is made once, too: two number their collectives alike, and TensorFlow
+    refuses one whose number another had with another shape, as when a later training has other gradients.
+    """
 
     several: Devices | None = None
+    mirrored: dict[tuple[str, ...], Devices] = {}
 
 
 def join_others(wanted: Strategy, facts: Mapping[str, str]) -> None:
@@ -260,7 +265,10 @@ def _mirrored(required: bool) -> Devices:
             f"training.strategy is `mirrored`, but TensorFlow sees one device here: {', '.join(names)}",
             "Leave it at `auto`.",
         )
-    return Devices("mirrored", tf.distribute.MirroredStrategy(names), local=len(names))
+    known = tuple(names)
+    if known not in _Process.mirrored:
+        _Process.mirrored[known] = Devices("mirrored", tf.distribute.MirroredStrategy(names), local=len(names))
+    return _Process.mirrored[known]
 
 
 @contextlib.contextmanager
