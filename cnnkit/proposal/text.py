@@ -34,13 +34,13 @@ def comment(text: str, indent: str = "") -> str:
 
 def value(plain: object) -> str:
     """A plain value as YAML writes it, on one line."""
-    text = _dumped(plain)
-    # In double quotes, line breaks are escaped.
-    return _dumped(plain, default_style='"') if "\n" in text else text
+    text = _dumped(plain, allow_unicode=True)
+    # In double quotes, line breaks and what only looks like a space are escaped.
+    return text if text.isprintable() else _dumped(plain, default_style='"')
 
 
 def _dumped(plain: object, **style: Any) -> str:
-    text: str = yaml.safe_dump(plain, default_flow_style=True, width=10**6, allow_unicode=True, **style)
+    text: str = yaml.safe_dump(plain, default_flow_style=True, width=10**6, **style)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

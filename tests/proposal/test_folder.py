@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import run
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from image_folders import write_digit_images, write_images
 from PIL import Image
@@ -128,6 +128,7 @@ def test_nothing_is_held_out_of_a_class_that_has_too_few(tmp_path: Path) -> None
 
 
 @settings(max_examples=20, deadline=None)
+@example(name="\u00a0")
 @given(name=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20))
 def test_any_name_of_a_folder_is_written_such_that_it_is_read_again(two_classes: Seen, name: str) -> None:
     named = f"here/{name}"

@@ -148,14 +148,14 @@ def test_a_script_keeps_the_epoch_that_a_run_keeps() -> None:
         parts = TASK.script(training, "softmax", OneClass(10), False)
         text = write_training(training, TASK, parts, "False", False, ())
         if monitor.startswith("val_"):
-            assert text.callbacks[-1].startswith("keras.callbacks.ModelCheckpoint")
+            assert text.best.startswith("keras.callbacks.ModelCheckpoint")
             text = write_training(training, TASK, parts, "False", True, ())
         sign = "" if monitor == "accuracy" else "-"
         tie = "val_loss" if monitor.startswith("val_") else "loss"
         assert f'score = {sign}logs["{monitor}"], -logs["{tie}"]' in "".join(text.functions)
-        assert text.callbacks[-1] == "BestModel()"
+        assert text.best == "BestModel()"
     last = write_training(parsed("{monitor: epoch}"), TASK, parts, "False", True, ())
-    assert last.callbacks[-1].startswith("keras.callbacks.ModelCheckpoint(BEST)")
+    assert last.best.startswith("keras.callbacks.ModelCheckpoint(BEST)")
 
 
 @pytest.mark.long
