@@ -74,6 +74,11 @@ def of_the_system(error: BaseException) -> CnnkitError | None:
     return CnnkitError(f"{file}{error.strerror or text}", f"{hint}, then try again." if hint else None)
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, as far as one line of ours has room for it."""
+    return str(error).strip().split("\n")[0].strip()[:300] or type(error).__name__
+
+
 def _is_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True

@@ -10,7 +10,7 @@ from cnnkit.export.formats import INPUT, OUTPUT, Format
 from cnnkit.export.parity import Parity
 from cnnkit.export.places import Places
 from cnnkit.export.quantize import TensorTypes
-from cnnkit.export.speed import Speed
+from cnnkit.export.speed import Speed, table_rows
 from cnnkit.format.shapes import format_shape
 from cnnkit.runs.interface import initial_weights
 from cnnkit.runs.trained import TrainedRun
@@ -124,12 +124,9 @@ def _figures(
         parts.append(
             f"{figure.title}: {figure.text(parity.before)} in Keras, {figure.text(parity.after)} in {format_.title}."
         )
-    rows = [
-        [name, f"{one.size:,}", f"{one.load:.2f} s", f"{1000 * one.latency:.2f} ms", f"{one.rate:,.0f}"]
-        for name, one in zip(("Keras", format_.title), speeds, strict=True)
-    ]
     parts.append("Measured in turn on the machine that exported it, with the same number of threads:")
-    parts.append(_table(["", "bytes", "load", "one image", "images/s"], rows))
+    header, *rows = table_rows(["Keras", format_.title], speeds)
+    parts.append(_table(header, rows))
     if types is not None:
         parts.append(f"{types}.".capitalize())
     return "\n\n".join(parts)

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import CnnkitError, first_line
 from cnnkit.export.formats import INPUT, Format
 from cnnkit.export.onnx_operators import teach_operators
 from cnnkit.machine.tensorflow import standard_error_on_failure
@@ -77,12 +77,7 @@ def _failure(model: Any, format_: Format, path: Path, settings: dict[str, Any]) 
         except MemoryError:
             raise
         except Exception as error:  # each converter has errors of its own
-            return _first_line(error)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+            return first_line(error)
 
 
 def _unknown_operator(path: Path) -> str | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cnnkit.errors import CnnkitError
 from cnnkit.export.formats import INPUT, OUTPUT, Format
 from cnnkit.machine.tensorflow import standard_error_on_failure
+from cnnkit.runs.onnx_sessions import open_session
 
 #: From raw images, 0..255, float32 [images, height, width, channels], to outputs, float32 [images, ...].
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -38,13 +39,7 @@ def open_network(format_: Format, path: Path, threads: int) -> Network:
 
 
 def _open_onnx(path: Path, threads: int) -> Network:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    # Errors reach us as exceptions.
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = open_session(path, threads)
     return lambda images: session.run([OUTPUT], {INPUT: images})[0]
 
 

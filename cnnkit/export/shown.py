@@ -5,7 +5,7 @@ from __future__ import annotations
 from cnnkit.export.exporting import Outcome
 from cnnkit.export.formats import Format
 from cnnkit.export.parity import Parity
-from cnnkit.export.speed import as_table
+from cnnkit.export.speed import table_rows
 from cnnkit.terminal.tables import aligned
 
 
@@ -14,7 +14,7 @@ def as_text(outcome: Outcome) -> str:
     format_ = outcome.places.format_
     compared = "" if outcome.parity is None else parity_text(outcome.parity, format_) + "\n\n"
     quantized = "" if outcome.types is None else f"\n\n{outcome.types}"
-    return compared + as_table(["Keras", format_.title], outcome.speeds) + quantized
+    return compared + aligned(table_rows(["Keras", format_.title], outcome.speeds), "<>>>>") + quantized
 
 
 def parity_text(parity: Parity, format_: Format) -> str:

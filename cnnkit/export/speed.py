@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.export.runtimes import Network
-from cnnkit.terminal.tables import aligned
 
 #: Images at a time where many are to be done.
 MANY = 32
@@ -76,10 +75,10 @@ def alternately(networks: Sequence[Network], images: NDArray[np.float32]) -> lis
     return [statistics.median(measured) for measured in seconds]
 
 
-def as_table(names: Sequence[str], speeds: Sequence[Speed]) -> str:
-    """One line for each network."""
+def table_rows(names: Sequence[str], speeds: Sequence[Speed]) -> list[list[str]]:
+    """The header, and the cells of each network."""
     rows = [
         [name, f"{speed.size:,}", f"{speed.load:.2f} s", f"{1000 * speed.latency:.2f} ms", f"{speed.rate:,.0f}"]
         for name, speed in zip(names, speeds, strict=True)
     ]
-    return aligned([["", "bytes", "load", "one image", "images/s"], *rows], "<>>>>")
+    return [["", "bytes", "load", "one image", "images/s"], *rows]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cnnkit.export.formats import INPUT, OUTPUT, Format
 from cnnkit.inside.feature_maps import compile_stages
 from cnnkit.inside.outputs import LayerOutput, layer_outputs, stages
+from cnnkit.runs.onnx_sessions import open_session
 from cnnkit.runs.stage_tensors import StageTensor, with_outputs
 from cnnkit.runs.trained import TrainedRun
 
@@ -46,15 +47,11 @@ def stage_tensors(trained: TrainedRun, model: Any, format_: Format, path: Path) 
 def _all_tensors(path: Path, image: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """What each operation of a file outputs for an image, in their order; the network's output is called OUTPUT."""
     import onnx
-    import onnxruntime
 
     graph = onnx.load(path).graph
     (last,) = graph.output
     names = [name for node in graph.node for name in node.output if name not in ("", last.name)]
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    content = with_outputs(path.read_bytes(), names)
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    session = open_session(with_outputs(path.read_bytes(), names))
     return dict(zip([*names, OUTPUT], session.run([*names, last.name], {INPUT: image}), strict=True))
 
 

@@ -23,6 +23,7 @@ from cnnkit.runs.inference import view_weights
 from cnnkit.runs.interface import Interface, noted_interface
 from cnnkit.runs.json_forms import REQUIRED, Form, mismatch
 from cnnkit.runs.listing import plain_text, task_in, within
+from cnnkit.runs.onnx_sessions import open_session
 from cnnkit.runs.predictor import Predictor
 from cnnkit.runs.stage_tensors import STAGE, StageTensor, stages_of, with_outputs
 from cnnkit.task import Answers, Figure, Task
@@ -56,6 +57,13 @@ FORM: Form = {
     "drawing": {"share": float, "bright": bool},
     "stages": [STAGE],
     REQUIRED: ("config", "environment"),
+}
+
+_SETTINGS = {
+    # Threads that wait for the next operation would take the time of cores that others may use.
+    "session.intra_op.allow_spinning": "0",
+    # A file may name others for its weights: nothing lies in the folder where they are looked for.
+    "session.model_external_initializers_file_folder_path": os.devnull,
 }
 
 _EXPORT = "Export the run with this version of cnnkit: cnnkit export RUN --format onnx"
@@ -170,25 +178,11 @@ class ExportedNetwork(Predictor):
         except OSError as error:
             raise CnnkitError(f"cannot read `{self.path}`: {error.strerror}") from None
         try:
-            import onnxruntime
+            return open_session(with_outputs(content, further), usable_cores(), _SETTINGS)
         except ImportError as error:
             raise CnnkitError(
                 f"{PACKAGE} cannot be loaded: {error}", f"Install it again: pip install --force-reinstall {PACKAGE}"
             ) from None
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = usable_cores()
-        options.inter_op_num_threads = 1
-        # Threads that wait for the next operation would take the time of cores that others may use.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # A file may name others for its weights: nothing lies in the folder where they are looked for.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-        # What goes wrong is raised, too.
-        options.log_severity_level = 4
-        try:
-            return onnxruntime.InferenceSession(
-                with_outputs(content, further), options, providers=["CPUExecutionProvider"]
-            )
         except MemoryError:
             raise
         except Exception as error:  # classes of its own, without a base that one could name

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import CnnkitError, first_line
 from cnnkit.layers.weight_paths import SEPARATOR, name_in_layer
 
 if TYPE_CHECKING:
@@ -56,11 +56,7 @@ def _load_model(file: Path) -> Any:
     try:
         return keras.models.load_model(file, compile=False)
     except Exception as error:
-        raise CnnkitError(f"Keras cannot read the model `{file}`: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:300] or type(error).__name__
+        raise CnnkitError(f"Keras cannot read the model `{file}`: {first_line(error)}") from None
 
 
 def _of_weights(file: Path, layer: Backbone, input_shape: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -71,7 +67,7 @@ def _of_weights(file: Path, layer: Backbone, input_shape: tuple[int, ...]) -> di
         model.load_weights(file)
     except Exception as error:
         raise CnnkitError(
-            f"`{file}` does not hold the weights of {layer.name} without its classifier: {_first_line(error)}",
+            f"`{file}` does not hold the weights of {layer.name} without its classifier: {first_line(error)}",
             f"Expected what keras.applications.{layer.name}(include_top=False).save_weights writes, or the "
             f"file that Keras downloads: {layer.network.file_for(input_shape).file}.",
         ) from None
