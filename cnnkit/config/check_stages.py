@@ -11,7 +11,7 @@ from cnnkit.config.training import TrainingConfig
 from cnnkit.format.explain import Path
 from cnnkit.format.similar import suggestion
 from cnnkit.layers.stack import Step
-from cnnkit.layers.weight_paths import SEPARATOR, WeightedLayer, layers_meant, weighted_layers
+from cnnkit.layers.weight_paths import SEPARATOR, WeightedLayer, layers_meant, path_of_layer, weighted_layers
 
 
 def check_stages(training: TrainingConfig, steps: Sequence[Step], report: Report) -> None:
@@ -52,7 +52,7 @@ def _known(
         for place, name in enumerate(names):
             known.append(bool(layers_meant(name, layers)))
             if not known[-1]:
-                labels = [step.layer.name or f"{number}.{step.layer.kind}" for number, step in enumerate(steps)]
+                labels = [path_of_layer(number, step.layer, None, "") for number, step in enumerate(steps)]
                 message = (
                     f"the layer `{name}` has no weights"
                     if name in labels

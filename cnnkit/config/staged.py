@@ -13,7 +13,7 @@ from cnnkit.format.base import some_of
 from cnnkit.layers.depth import levels_before_output
 from cnnkit.layers.resolved import Resolved
 from cnnkit.layers.stack import Step
-from cnnkit.layers.weight_paths import SEPARATOR, WeightedLayer, layers_meant, weighted_layers
+from cnnkit.layers.weight_paths import SEPARATOR, WeightedLayer, layers_meant, path_of_layer, weighted_layers
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _with_trainable(
 ) -> Iterator[Step]:
     for index, step in enumerate(steps):
         layer = step.layer
-        path = outer + (layer.name or (labels[index] if labels else f"{index}.{layer.kind}"))
+        path = path_of_layer(index, layer, labels, outer)
         if isinstance(layer, Resolved):
             inside = path + SEPARATOR
             parts = tuple(

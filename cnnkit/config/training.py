@@ -282,9 +282,9 @@ class TrainingConfig(StrictModel):
         def with_told(section: Any, *names: str) -> Any:
             watchers = {name: getattr(section, name) for name in names}
             changed = {
-                name: told(watcher)
+                name: now
                 for name, watcher in watchers.items()
-                if isinstance(watcher, EarlyStopping | ReduceLROnPlateau) and told(watcher) is not watcher
+                if isinstance(watcher, EarlyStopping | ReduceLROnPlateau) and (now := told(watcher)) is not watcher
             }
             return section.model_copy(update=changed) if changed else section
 

@@ -171,8 +171,8 @@ def eject(loaded: LoadedConfig) -> str:
         )
         for plan in plans
     ]
-    if training.stages:
-        for plan, stage in zip(stage_plans(training, loaded.steps), written, strict=True):
+    for plan, stage in zip(plans, written, strict=True):
+        if plan is not None and training.stages:
             write_trained(plan, stage, network.leaves)
     functions = dict.fromkeys(function for stage in written for function in stage.functions)
     batches = write_batches(config.data, config.augmentation, info.target, parts)

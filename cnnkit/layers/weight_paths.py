@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from cnnkit.layers.base import Weight
+from cnnkit.layers.base import Layer, Weight
 from cnnkit.layers.resolved import Resolved
 from cnnkit.layers.stack import Step
 
@@ -49,6 +49,15 @@ class WeightedLayer:
         return self.path + SEPARATOR + weight.name
 
 
+def path_of_layer(index: int, layer: Layer, labels: Sequence[str] | None, outer: str) -> str:
+    """What a layer is called in paths: by its `name`, or else by its place, after the path of what is around it.
+
+    Args:
+        labels: What the layers of its stack are called that have no name; by default as in `model.layers`.
+    """
+    return outer + (layer.name or (labels[index] if labels else f"{index}.{layer.kind}"))
+
+
 def weighted_layers(
     steps: Sequence[Step],
     labels: Sequence[str] | None = None,
@@ -66,7 +75,7 @@ def weighted_layers(
     """
     for index, step in enumerate(steps):
         layer = step.layer
-        path = outer + (layer.name or (labels[index] if labels else f"{index}.{layer.kind}"))
+        path = path_of_layer(index, layer, labels, outer)
         trained = is_trained and layer.trainable
         kinds = (*outer_kinds, layer.kind)
         if isinstance(layer, Resolved):

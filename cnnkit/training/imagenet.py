@@ -20,7 +20,6 @@ from cnnkit.machine.fetching import STALL_SECONDS, DownloadError, first_line, re
 
 #: The folder in Keras' cache.
 _FOLDER = "models"
-_CHUNK = 1 << 20
 
 
 def cache_folder() -> Path:
@@ -69,11 +68,8 @@ def fetch_imagenet(
 def _is_whole(file: Path, md5: str | None) -> bool:
     if not file.is_file() or md5 is None:
         return file.is_file()
-    digest = hashlib.md5(usedforsecurity=False)
     with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest() == md5
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
 
 
 def _missing(network: str, weights: WeightFile, file: Path, reason: str) -> CnnkitError:

@@ -13,7 +13,7 @@ from cnnkit.errors import CnnkitError, ConfigError, Problem
 from cnnkit.format.explain import format_path, locate
 from cnnkit.layers.backbone import IMAGENET, Backbone
 from cnnkit.layers.resolved import Resolved
-from cnnkit.layers.weight_paths import SEPARATOR, weighted_layers
+from cnnkit.layers.weight_paths import SEPARATOR, path_of_layer, weighted_layers
 from cnnkit.training.imagenet import fetch_imagenet
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _MODEL = ".keras"
 _WEIGHTS = ".h5"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def _backbones(
     for index, step in enumerate(steps):
         layer = step.layer
         place = keys or ("model", "layers", index, layer.kind)
-        path = outer + (layer.name or (labels[index] if labels else f"{index}.{layer.kind}"))
+        path = path_of_layer(index, layer, labels, outer)
         if isinstance(layer, Resolved):
             for part in layer.parts:
                 yield from _backbones(part.steps, part.labels, path + SEPARATOR, place)
@@ -186,11 +185,8 @@ def _run_with(place: _Place, path: str, loaded: LoadedConfig) -> TrainedRun:
 
 
 def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
     try:
         with file.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise CnnkitError(f"cannot read `{file}`: {error.strerror}") from None
-    return digest.hexdigest()
