@@ -20,6 +20,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from measure_new import save_image
+
 from cnnkit.config import shipped
 from cnnkit.config.load import load_config
 from cnnkit.network.summary import summarize
@@ -35,8 +37,6 @@ STANDING_IN = {"fashion_mnist": "mnist", "oxford_iiit_pet": "camvid"}
 
 def write_classes(name: str, folder: Path) -> None:
     """Images of a TFDS data set as PNG files, in class folders below `train` and `test`."""
-    from PIL import Image
-
     from cnnkit import data
     from cnnkit.config.data import DataConfig
 
@@ -45,9 +45,7 @@ def write_classes(name: str, folder: Path) -> None:
         assert split is not None
         images = split.read(range(count))
         for place, (image, label) in enumerate(zip(images, split.labels, strict=False)):
-            target = folder / split.name / str(label)
-            target.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image.squeeze()).save(target / f"{place:04}.png")
+            save_image(folder / split.name / str(label), place, image.squeeze())
 
 
 def write_scenes(source: Path, folder: Path) -> None:

@@ -36,6 +36,7 @@ SETS: dict[str, tuple[str, int | None]] = {
     "cifar2000": ("cifar10", 2000),
 }
 
+#: CIFAR-10's in the order of their numbers.
 CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 #: The share of the training images on which the tutorial's best epoch is chosen.
@@ -87,18 +88,22 @@ def of_tfds(name: str, count: int | None, seed: int) -> dict[str, tuple[Any, Any
     return found
 
 
-def make_folder(folder: Path, name: str, seed: int) -> None:
-    """PNG files of a set: `train/CLASS/00000.png`, `test/CLASS/...`."""
+def save_image(folder: Path, place: int, image: Any) -> None:
+    """A PNG file in the folder of a class, called by the image's place among others."""
     from PIL import Image
 
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(folder / f"{place:05}.png")
+
+
+def make_folder(folder: Path, name: str, seed: int) -> None:
+    """PNG files of a set: `train/CLASS/00000.png`, `test/CLASS/...`."""
     source, count = SETS[name]
     splits = digits(seed) if source == "digits" else of_tfds(source, count, seed)
     for split, (images, labels) in splits.items():
         for place, (image, label) in enumerate(zip(images, labels, strict=True)):
             class_name = CIFAR_CLASSES[label] if source == "cifar10" else str(label)
-            path = folder / split / class_name / f"{place:05}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(path)
+            save_image(folder / split / class_name, place, image)
 
 
 # --- cnnkit -------------------------------------------------------------------------------------------------

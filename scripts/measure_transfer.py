@@ -25,13 +25,11 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from PIL import Image
+from measure_new import CIFAR_CLASSES, save_image
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
-#: CIFAR-10's in the order of their numbers.
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-LEARNED_BEFORE, LEARNED_AFTER = CLASSES[:5], CLASSES[5:]
+LEARNED_BEFORE, LEARNED_AFTER = CIFAR_CLASSES[:5], CIFAR_CLASSES[5:]
 
 #: The levels of unet_camvid.yaml: the filters at their size, and one size below.
 LEVELS = ((16, 32), (32, 64), (64, 128), (128, 128), (128, 256))
@@ -71,10 +69,9 @@ def cifar10(split: str) -> tuple[np.ndarray, np.ndarray]:
 def store(folder: Path, images: np.ndarray, labels: np.ndarray, chosen: dict[str, np.ndarray]) -> None:
     """Class folders of PNG files; `chosen` has the places of each class's images."""
     for name, places in chosen.items():
-        (folder / name).mkdir(parents=True)
         for place in places:
-            assert CLASSES[labels[place]] == name
-            Image.fromarray(images[place]).save(folder / name / f"{place:05}.png")
+            assert CIFAR_CLASSES[labels[place]] == name
+            save_image(folder / name, place, images[place])
 
 
 def folders(out: Path, images_per_class: int, seeds: int) -> Iterator[Path]:
@@ -88,7 +85,7 @@ def folders(out: Path, images_per_class: int, seeds: int) -> Iterator[Path]:
             shutil.rmtree(unfinished, ignore_errors=True)
             for split, (images, labels) in splits.items():
                 classes = LEARNED_BEFORE if index == 0 else LEARNED_AFTER
-                chosen = {each: np.flatnonzero(labels == CLASSES.index(each)) for each in classes}
+                chosen = {each: np.flatnonzero(labels == CIFAR_CLASSES.index(each)) for each in classes}
                 if index > 0 and split == "train":
                     random = np.random.default_rng(index - 1)
                     chosen = {each: random.permutation(places)[:images_per_class] for each, places in chosen.items()}

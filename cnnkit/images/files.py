@@ -107,6 +107,11 @@ def _refuse(error: OSError) -> None:
     raise error
 
 
+def spread(files: Sequence[str], most: int) -> list[str]:
+    """At most so many of some files, spread evenly."""
+    return list(files[:: max(1, -(-len(files) // most))])
+
+
 def left_out_counts(files: Sequence[str]) -> dict[str, int]:
     """How many files do not count as images, by ending; and how many images lie outside the class folders."""
     endings = Counter(os.path.splitext(file)[1].lower() for file in files)

@@ -25,7 +25,7 @@ from cnnkit.data.survey import FileFacts, survey
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.format.files import folder_hint
 from cnnkit.format.run_folders import holds_runs
-from cnnkit.images.files import folders_in, image_files
+from cnnkit.images.files import folders_in, image_files, spread
 from cnnkit.task import Task
 from cnnkit.tasks import task_of
 from cnnkit.terminal.printable import printable
@@ -210,7 +210,7 @@ def _hint(source: str, problem: DataProblem) -> str | None:
         images, others = image_files(root)
     except OSError:
         return None
-    tables = [file for file in others if file.lower().endswith((".csv", ".tsv"))]
+    tables = [file for file in others if is_table(file)]
     if not images:
         return folder_hint(source) or (
             f"`{source}` holds no images at all: put those of each class into a folder of its own, such as "
@@ -283,11 +283,6 @@ def _survey(root: Path, files: Sequence[str]) -> tuple[list[FileFacts], dict[str
 
     looked_at = {one.file: one for one in survey(root, chosen, read)}
     return [looked_at.get(one.file, one) for one in headers], grey
-
-
-def spread(files: Sequence[str], most: int) -> list[str]:
-    """At most so many of some files, spread evenly."""
-    return list(files[:: max(1, -(-len(files) // most))])
 
 
 def _copies(facts: Iterable[FileFacts], files: Mapping[str, Sequence[str]]) -> tuple[int, int]:

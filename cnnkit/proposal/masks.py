@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnkit.config.data import DataProblem
 from cnnkit.config.mask_folder import list_mask_folder
+from cnnkit.images.files import spread
 from cnnkit.images.formats import CorruptImage
 from cnnkit.images.masks import read_mask
 
@@ -49,7 +50,7 @@ def mask_numbers(folder: str) -> MaskNumbers:
         stated = False
         listing = list_mask_folder(folder, ("0", "1"))
     masks = [os.path.join(listing.root, mask) for pairs in listing.splits.values() for _, mask in pairs]
-    numbers = _numbers(masks[:: max(1, -(-len(masks) // MASKS))])
+    numbers = _numbers(spread(masks, MASKS))
     if stated:
         beyond = [number for number in numbers if number >= len(listing.class_names)]
         # Several are a mistake, of which loading tells.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cnnkit.terminal.console import format_duration
@@ -49,6 +49,17 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [header, *([_cell(name, value) for name, value in row.items()] for row in rows)]
     numeric = [all(isinstance(row[name], int | float | None) for row in rows) for name in rows[0]]
     return aligned(lines, "".join(">" if right else "<" for right in numeric))
+
+
+def lowest(rows: Sequence[Mapping[str, Any]], figure: str, named: Callable[[Mapping[str, Any], str], str]) -> str:
+    """The three rows in which a figure is lowest, in words.
+
+    Args:
+        figure: The key of a number that each row has.
+        named: A row in words, with the number as text.
+    """
+    weakest = sorted(rows, key=lambda row: row[figure])[:3]
+    return ", ".join(named(row, f"{row[figure]:.2f}") for row in weakest)
 
 
 def _cell(name: str, value: Any) -> str:

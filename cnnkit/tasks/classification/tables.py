@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cnnkit.runs.ranking import ranked
 from cnnkit.tasks.classification.metrics import differs_from_cross_entropy
-from cnnkit.terminal.tables import aligned, display_width, shortened
+from cnnkit.terminal.tables import aligned, display_width, lowest, shortened
 
 TABLE_COLUMNS = 100
 
@@ -112,8 +112,8 @@ def _confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> str:
 
 def limits(metrics: dict[str, Any]) -> list[str]:
     """The classes with the lowest F1, and how far confidence is from accuracy."""
-    seen = sorted((row for row in metrics["per_class"] if row["support"]), key=lambda row: row["f1"])
-    weakest = ", ".join(f"{row['class']} {row['f1']:.2f} ({row['support']:,} images)" for row in seen[:3])
+    seen = [row for row in metrics["per_class"] if row["support"]]
+    weakest = lowest(seen, "f1", lambda row, value: f"{row['class']} {value} ({row['support']:,} images)")
     return [
         f"The classes with the lowest F1: {weakest}.",
         f"Its confidence is off by {metrics['calibration_error']:.1%} on average (expected calibration error, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cnnkit.terminal.tables import aligned, shortened
+from cnnkit.terminal.tables import aligned, lowest, shortened
 
 #: With more labels, only those with the lowest average precision are listed.
 _MOST_LABELS = 30
@@ -65,9 +65,8 @@ def _labels(per_label: Sequence[dict[str, Any]]) -> str:
 def limits(metrics: dict[str, Any]) -> list[str]:
     """The labels with the lowest average precision, and those that no test image has."""
     seen = [row for row in metrics["per_label"] if row.get("average_precision") is not None]
-    weakest = ", ".join(
-        f"{row['label']} {row['average_precision']:.2f} ({row['support']:,} images)"
-        for row in sorted(seen, key=lambda row: row["average_precision"])[:3]
+    weakest = lowest(
+        seen, "average_precision", lambda row, value: f"{row['label']} {value} ({row['support']:,} images)"
     )
     absent = ", ".join(metrics["absent_labels"])
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cnnkit.terminal.tables import aligned
+from cnnkit.terminal.tables import aligned, lowest
 
 
 def summary(metrics: dict[str, Any]) -> str:
@@ -60,10 +60,7 @@ def notes(metrics: dict[str, Any]) -> list[str]:
 def limits(metrics: dict[str, Any]) -> list[str]:
     """The classes with the lowest IoU, and those that no test image shows."""
     seen = [row for row in metrics["per_class"] if row.get("iou") is not None]
-    weakest = ", ".join(
-        f"{row['class']} {row['iou']:.2f} ({row['share']:.1%} of the pixels)"
-        for row in sorted(seen, key=lambda row: row["iou"])[:3]
-    )
+    weakest = lowest(seen, "iou", lambda row, value: f"{row['class']} {value} ({row['share']:.1%} of the pixels)")
     absent = ", ".join(metrics["absent_classes"])
     return [
         f"The classes with the lowest IoU: {weakest}.",
