@@ -19,6 +19,8 @@ from cnnkit import serve
 from cnnkit.runs.directory import Run
 from cnnkit.runs.trained import open_run
 
+CONFIGS = Path(__file__).parents[2] / "configs"
+
 __all__ = ["browser", "page_at"]
 
 WIDTHS = [390, 1440]
@@ -319,8 +321,6 @@ def test_runs_side_by_side(page_at: PageAt, digits_run: Run, tmp_path: Path) -> 
 
 
 def trained(folder: Path, name: str, epochs: int) -> Run:
-    from conftest import CONFIGS
-
     from cnnkit.config.load import load_config
     from cnnkit.terminal.console import Console
     from cnnkit.training.train import train
