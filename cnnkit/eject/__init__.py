@@ -36,8 +36,8 @@ _RESERVED = {
     "IMAGE_SUFFIXES", "LEARNED", "MASK_SUFFIXES", "MOST_PIXELS", "NAMED", "PADDING", "SEED", "SPLIT_WORDS",
     "SYSTEM_FOLDERS", "BadMask", "BestModel", "augment", "best_model", "build_model", "divide", "done", "draw_weights",
     "image_pairs", "image_paths", "inside", "load", "load_test", "main", "marks", "mean", "measure_kernels", "moments",
-    "normal", "on_class_numbers", "open_image", "open_mask", "order", "read_image", "read_pair", "resized", "seed_of",
-    "seeded", "smooth_training", "train_only", "training_batches", "variance",
+    "named_layers", "normal", "on_class_numbers", "open_image", "open_mask", "order", "read_image", "read_pair",
+    "resized", "seed_of", "seeded", "smooth_training", "train_only", "training_batches", "variance",
     *IMPORTS,
 }  # fmt: skip
 _COPIED_FROM = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,17 +16,29 @@ from cnnkit.config.training import TrainingConfig
 from cnnkit.eject.nodes import Leaf
 from cnnkit.eject.text import call_text, copied, keras_name, literal, named, number, wrapped
 from cnnkit.format.script import Argument, Call, Raw
-from cnnkit.layers.weight_paths import keras_path, meant
+from cnnkit.layers.weight_paths import SEPARATOR, keras_path, meant
 from cnnkit.runs.best import Monitor
 from cnnkit.task import Task
 
 #: Keras' guide to fine-tuning: flags first, then `compile`.
-TRAIN_ONLY = '''\
+_TRAIN_ONLY = '''\
 def train_only(model, names):
     """Freezes all layers with weights but those of these names."""
-    for layer in model.layers:
+    # This sets those inside, too, so it comes first.
+    model.trainable = True
+    for name, layer in named_layers(model):
         if layer.weights:
-            layer.trainable = layer.name in names
+            layer.trainable = name in names
+'''
+
+_NAMED_LAYERS = '''\
+def named_layers(model, outer=""):
+    """The layers of a model with their names; one in a network inside is called `network/layer`."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from named_layers(layer, f"{outer}{layer.name}/")
+        else:
+            yield outer + layer.name, layer
 '''
 
 _BEST_MODEL = '''\
@@ -122,22 +134,34 @@ def write_training(
 
 def write_trained(plan: StagePlan, text: TrainingText, leaves: Sequence[Leaf]) -> None:
     """Adds to the text of a stage what it trains."""
-    text.functions.append(TRAIN_ONLY)
-    trained = [leaf for leaf in leaves if leaf.path in plan.trained]
-    text.trained = [f"train_only(model, {literal([leaf.name for leaf in trained])})"]
-    text.counts_layers = text.counts_layers or any(leaf.is_numbered for leaf in trained)
+    text.functions += [_NAMED_LAYERS, _TRAIN_ONLY]
+    trained = _names_in_script(leaves, plan.trained)
+    text.trained = [f"train_only(model, {literal([name for name, _, _ in trained])})"]
+    text.counts_layers = text.counts_layers or any(leaf.is_numbered for _, _, leaf in trained)
+
+
+def _names_in_script(leaves: Sequence[Leaf], paths: Collection[str]) -> list[tuple[str, str, Leaf]]:
+    """What `named_layers` calls the layers of some paths: that name, the path, and the layer it is or is inside of."""
+    named_paths = [(leaf.name, leaf.path, leaf) for leaf in leaves if leaf.path in paths]
+    for leaf in leaves:
+        inside = leaf.path + SEPARATOR
+        within = sorted(path for path in paths if path.startswith(inside))
+        named_paths += [(f"{leaf.name}/{path.removeprefix(inside)}", path, leaf) for path in within]
+    return named_paths
 
 
 def _write_scaled(plan: StagePlan, text: TrainingText, leaves: Sequence[Leaf]) -> None:
     text.functions.append(copied("cnnkit.training.schedules", ["scale_rates"]) + "\n")
-    levels = [leaf for leaf in leaves if leaf.path in plan.levels]
-    rates = {leaf.name: Raw(f"{number(plan.training.layer_decay)}**{plan.levels[leaf.path]}") for leaf in levels}
+    text.functions.append(_NAMED_LAYERS)
+    levels = _names_in_script(leaves, plan.levels)
+    decay = number(plan.training.layer_decay)
+    rates = {name: Raw(f"{decay}**{plan.levels[path]}") for name, path, _ in levels}
     text.scaled = [
         f"rates = {literal(rates)}",
-        "layer_of = {id(weight): layer.name for layer in model.layers for weight in layer.weights}",
+        "layer_of = {id(weight): name for name, layer in named_layers(model) for weight in layer.weights}",
         "scale_rates(optimizer, [rates[layer_of[id(weight)]] for weight in model.trainable_variables])",
     ]
-    text.counts_layers = text.counts_layers or any(leaf.is_numbered for leaf in levels)
+    text.counts_layers = text.counts_layers or any(leaf.is_numbered for _, _, leaf in levels)
 
 
 def _best_model(monitor: Monitor) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ejected import as_module
+from ejected import as_module, figures, run_script
 
 from cnnkit.config.load import load_config
 from cnnkit.eject import eject
@@ -81,3 +81,26 @@ def test_weights_that_no_script_reads_are_refused(tmp_path: Path) -> None:
         eject(load_config(str(written(tmp_path, "name: EfficientNetB0, weights: own.h5"))))
     script = eject(load_config(str(written(tmp_path, "name: MobileNetV2, weights: own.h5"))))
     assert f'weights="{tmp_path / "own.h5"}"' in script
+
+
+@pytest.mark.long
+def test_stages_train_some_of_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first freezes all of it; then its last two convolutions learn, the earlier of them at half the rate."""
+    file = written(tmp_path, "name: VGG16, weights: null, until: block2_pool")
+    stages = (
+        "[{epochs: 1, freeze: Backbone}, {epochs: 2, unfreeze: [block2]},"
+        " {epochs: 1, unfreeze: all, learning_rate: 1.0e-3}]"
+    )
+    settings = [
+        f"training.stages={stages}",
+        "training.layer_decay=0.5",
+        "training.optimizer={SGD: {learning_rate: 0.01, momentum: 0.9}}",
+        "training.tensorboard=false",
+        "training.dtype_policy=float32",
+    ]
+    loaded = load_config(str(file), settings)
+    expected = figures(loaded, tmp_path)
+    measured, _ = run_script(eject(loaded), tmp_path, monkeypatch)
+    assert len(expected["loss"]) == 4
+    for name in ("loss", "val_loss"):
+        assert measured[name] == pytest.approx(expected[name], rel=1e-3), name
