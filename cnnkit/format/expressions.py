@@ -1,4 +1,4 @@
-"""Arithmetic in a config: numbers, `$name`, `classes`, `+ - * / //` and parentheses.
+"""Arithmetic in a config: numbers, `$name`, `classes`, `+ - * / //`, `min`, `max` and parentheses.
 
 Python's parser reads it, from a text in which every operand is an identifier, and a few kinds of nodes are allowed.
 It is exact: numbers are taken as they are written in decimals, and only the result becomes a binary one.
@@ -7,9 +7,10 @@ It is exact: numbers are taken as they are written in decimals, and only the res
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -39,12 +40,23 @@ CHANNELS = "channels"
 HEIGHT = "height"
 WIDTH = "width"
 SIZES = frozenset({CHANNELS, HEIGHT, WIDTH})
+#: In the layers of a `Repeat`: which repetition it is, from 0, and how many there are.
+INDEX = "index"
+TIMES = "times"
+REPETITION = frozenset({INDEX, TIMES})
+
+#: Functions of one number or more.
+_FUNCTIONS: Mapping[str, Callable[[Iterable[Fraction]], Fraction]] = {"min": min, "max": max}
+_CALL = re.compile(rf"\b({'|'.join(_FUNCTIONS)})\s*\(")
 
 #: What an expression consists of besides its operands, for which a token has no sign; and what Python makes of it.
-_SIGNS = (None, "+", "-", "*", "/", "//", "(", ")")
-_NODES = (ast.BinOp, ast.UnaryOp, ast.Name, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.USub, ast.Load)
+_SIGNS = (None, "+", "-", "*", "/", "//", "(", ")", ",")
+_NODES = (
+    *(ast.BinOp, ast.UnaryOp, ast.Name, ast.Call, ast.Load),
+    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.USub),
+)
 
-_OPERANDS = "a number, `$name`, `classes`, `+ - * / //` or parentheses"
+_OPERANDS = "a number, `$name`, `classes`, `+ - * / //`, `min`, `max` or parentheses"
 #: What to write for signs that other languages have.
 _SIGN_HINTS = {
     "**": "write the power as a product",
@@ -64,7 +76,9 @@ def is_expression(text: str, *, in_text: bool = False) -> bool:
         return True
     if in_text:
         return False
-    return bool(_ARITHMETIC.fullmatch(_EXPONENT.sub("", text))) or _DATA_NAME.search(text) is not None
+    if _DATA_NAME.search(text) is not None or _CALL.search(text) is not None:
+        return True
+    return bool(_ARITHMETIC.fullmatch(_EXPONENT.sub("", text)))
 
 
 def is_whole_name(text: str) -> bool:
@@ -112,6 +126,8 @@ def evaluate(text: str, values: Mapping[str, Any]) -> Any:
 def _check_name(name: str, known: frozenset[str]) -> None:
     if name not in known and name in SIZES:
         raise invalid(f"`${name}` is the {name} of an image, but no image arrives here")
+    if name not in known and name in REPETITION:
+        raise invalid(f"`${name}` stands in the layers of a `Repeat`, but no `Repeat` is around this")
     if name not in known:
         names = [f"${one}" for one in known - {*DATA_NAMES}]
         raise invalid(f"there is no parameter `${name}` here" + suggestion(f"${name}", names))
@@ -119,6 +135,8 @@ def _check_name(name: str, known: frozenset[str]) -> None:
 
 def _tree(text: str) -> tuple[ast.expr, Sequence[re.Match[str]]]:
     """An expression as Python reads it, with the identifier `_i` for each token i that is an operand; and the tokens.
+
+    Functions keep their names.
 
     Raises:
         PydanticCustomError: for what is too long, or no arithmetic.
@@ -134,33 +152,64 @@ def _tree(text: str) -> tuple[ast.expr, Sequence[re.Match[str]]]:
 
 def _parsed(tokens: Sequence[re.Match[str]], end: str = "") -> ast.expr | None:
     """The tree of tokens and of what is added to their end; None if that is no arithmetic."""
-    if any(token["word"] not in (None, *DATA_NAMES) or token["sign"] not in _SIGNS for token in tokens):
+    words = (None, *DATA_NAMES, *_FUNCTIONS)
+    if any(token["word"] not in words or token["sign"] not in _SIGNS for token in tokens):
         return None
-    written = [token["sign"] or f"_{index}" for index, token in enumerate(tokens)]
+    written = [token["sign"] or (token["word"] if _is_function(token) else f"_{at}") for at, token in enumerate(tokens)]
     try:
         tree = ast.parse(" ".join([*written, end]), mode="eval").body
     except SyntaxError:
         return None
-    return tree if all(isinstance(node, _NODES) for node in ast.walk(tree)) else None
+    nodes = list(ast.walk(tree))
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    called = [call.func for call in calls]
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    if not all(isinstance(node, _NODES) for node in nodes) or not all(call.args for call in calls):
+        return None
+    # A function is called, and nothing else is.
+    is_proper = all((name.id in _FUNCTIONS) == (name in called) for name in names) and all(
+        one in names for one in called
+    )
+    # Python takes a comma after the last argument.
+    ends_with_comma = any(pair == (",", ")") for pair in itertools.pairwise(written))
+    return tree if is_proper and not ends_with_comma else None
 
 
 def _unexpected(text: str, tokens: Sequence[re.Match[str]]) -> Exception:
     """The error for the first token with which no expression can go on."""
 
     def is_wrong(count: int) -> bool:
-        operand = "_" if _needs_operand(tokens[:count]) else ""
-        return _parsed(tokens[:count], operand + " )" * _open(tokens[:count])) is None
+        return _parsed(tokens[:count], _completion(tokens[:count])) is None
 
     # What is wrong stays wrong, whatever follows.
     at = bisect_left(range(1, len(tokens) + 1), True, key=is_wrong)
-    wanted = "a closing parenthesis" if _open(tokens[:at]) and not _needs_operand(tokens[:at]) else _OPERANDS
+    before = tokens[:at]
+    wanted = _OPERANDS
+    if before and _is_function(before[-1]):
+        wanted = "an opening parenthesis"
+    elif _open(before) and not _needs_operand(before):
+        wanted = "a closing parenthesis"
     received, hint = "its end", ""
     if at < len(tokens):
         token = tokens[at]
         received = f"`{token[0].strip()}` at character {token.end() - len(token[0].strip()) + 1}"
-        hint = "; a parameter is written with a `$`" if token["word"] else ""
+        is_called = at + 1 < len(tokens) and tokens[at + 1]["sign"] == "("
+        if token["word"]:
+            hint = "; the functions are `min` and `max`" if is_called else "; a parameter is written with a `$`"
         hint = f"; {_SIGN_HINTS[token['sign']]}" if token["sign"] in _SIGN_HINTS else hint
+    elif _open(tokens) and any(_is_function(token) for token in tokens):
+        hint = "; inside of { } and [ ], quote an expression with a comma"
     return invalid(f"expected {wanted} in `{shorten(text)}`, got {received}{hint}")
+
+
+def _is_function(token: re.Match[str]) -> bool:
+    return token["word"] in _FUNCTIONS
+
+
+def _completion(tokens: Sequence[re.Match[str]]) -> str:
+    """What makes an expression of the tokens that one begins with."""
+    operand = "(_)" if tokens and _is_function(tokens[-1]) else "_" if _needs_operand(tokens) else ""
+    return operand + " )" * _open(tokens)
 
 
 def _needs_operand(tokens: Sequence[re.Match[str]]) -> bool:
@@ -186,6 +235,9 @@ def _value(text: str, values: Mapping[str, Any], check: bool = False) -> Fractio
             return operand(tokens[int(node.id[1:])])
         if isinstance(node, ast.UnaryOp):
             return -value_of(node.operand)
+        if isinstance(node, ast.Call):
+            assert isinstance(node.func, ast.Name)
+            return _FUNCTIONS[node.func.id](value_of(argument) for argument in node.args)
         assert isinstance(node, ast.BinOp)
         left, right = value_of(node.left), value_of(node.right)
         if isinstance(node.op, ast.Add | ast.Sub):

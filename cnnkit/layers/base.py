@@ -55,6 +55,7 @@ class Names:
         values: The numbers that the data set gives, such as that of its `classes`, by name.
         blocks: The config's blocks (`blocks.BlockConfig`) by name.
         parameters: Those of the block whose layers are looked at, by name without `$`.
+        repetition: Which repetition of the `Repeat` around them they are in, and of how many, by name without `$`.
         calls: The blocks that are being resolved, the outermost first.
         order: Where height (0), width (1) and channels (2) lie in what arrives at the layer.
         budget: Shared by all layers of a network.
@@ -63,6 +64,7 @@ class Names:
     values: Mapping[str, int]
     blocks: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    repetition: Mapping[str, int] = field(default_factory=dict)
     calls: tuple[str, ...] = ()
     order: tuple[int, ...] = CHANNELS_LAST
     budget: Budget = field(default_factory=Budget)

@@ -102,17 +102,18 @@ class BlockCall(Layer):
             last = " -> ".join([*names.calls[-3:], self.block])
             raise ShapeError(f"blocks are nested more than {DEEPEST_CALLS} deep: ... -> {last}")
         outer = values_for(names, input_shape)
+        inside = replace(names, repetition={})
         values: dict[str, Any] = {}
         for key, default in block.parameters.items():
             try:
                 if key in self.values:
                     values[key] = substitute(self.values[key], outer)
                 else:
-                    values[key] = substitute(default, values_for(replace(names, parameters=values), input_shape))
+                    values[key] = substitute(default, values_for(replace(inside, parameters=values), input_shape))
             except PydanticCustomError as error:
                 raise self._wrong_value(key, error.message()) from None
         try:
-            inner = replace(names, parameters=values, calls=(*names.calls, self.block))
+            inner = replace(inside, parameters=values, calls=(*names.calls, self.block))
             steps = trace(block.layers, input_shape, inner)
         except StackError as error:
             given, defaults = self._origins(block.parameters, error.blamed or ())

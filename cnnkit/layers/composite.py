@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
 
 from cnnkit.format.base import describe, invalid
+from cnnkit.format.expressions import INDEX, REPETITION, TIMES
 from cnnkit.format.fields import LARGEST_COUNT, LARGEST_SIDE
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
@@ -19,6 +20,7 @@ from cnnkit.layers.pooling import MaxPooling2D
 from cnnkit.layers.resolved import Merge, Part, Resolved, leaves
 from cnnkit.layers.stack import StackError, Step, trace
 from cnnkit.layers.submodel import functional
+from cnnkit.layers.substitution import KNOWN, knowing
 from cnnkit.layers.unresolved import LayerField
 from cnnkit.layers.weights import ActivationName
 from cnnkit.layers.window import compute_dtype
@@ -27,6 +29,16 @@ from cnnkit.layers.window import compute_dtype
 Layers = Annotated[list[LayerField], WithJsonSchema({"type": "array", "items": {"recursive": "layer"}})]
 _SOME = {"type": "array", "items": {"recursive": "layer"}, "minItems": 1}
 SomeLayers = Annotated[list[LayerField], Field(min_length=1), WithJsonSchema(_SOME)]
+
+
+def _counted(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    known = KNOWN.get()
+    with knowing(replace(known, parameters=known.parameters | REPETITION)):
+        return handler(value)
+
+
+#: Layers that may name the repetition that they are in.
+RepeatedLayers = Annotated[SomeLayers, WrapValidator(_counted)]
 
 
 _SHORTCUTS = ("auto", "identity", "pad")
@@ -61,7 +73,10 @@ class Repeat(Layer):
     """The layers one after another, so many times."""
 
     times: int = Field(ge=0, le=MOST_LAYERS, description="How often, from 0 (which passes the input on).")
-    layers: SomeLayers = Field(description="The layers that are repeated.")
+    layers: RepeatedLayers = Field(
+        description="The layers that are repeated. In them, `$index` is the number of the repetition, from 0, and "
+        "`$times` how many there are, unless the block around has parameters of these names."
+    )
 
     def resolve(self, names: Names, input_shape: Shape) -> Layer:
         steps: list[Step] = []
@@ -69,12 +84,10 @@ class Repeat(Layer):
         shape = input_shape
         for number in range(self.times):
             try:
-                part = _path(f"{number}.layers", self.layers, names, shape, "layers")
+                inner = replace(names, repetition={INDEX: number, TIMES: self.times})
+                part = _path(f"{number}.layers", self.layers, inner, shape, "layers")
             except ShapeError as error:
-                if self.times > 1:
-                    message = f"{error.message} (in repetition {number + 1} of {self.times})"
-                    raise ShapeError(message, error.path, error.inside, error.blamed) from None
-                raise
+                raise self._in_repetition(number, names, error) from None
             shape = part.output_shape(shape)
             steps += part.steps
             labels += part.labels
@@ -86,6 +99,18 @@ class Repeat(Layer):
                 ("layers", named, layer.kind, "name"),
             )
         return Resolved.of(self, [Part("layers", tuple(steps), tuple(labels))])
+
+    def _in_repetition(self, number: int, names: Names, error: ShapeError) -> ShapeError:
+        """The error of a layer inside, with the repetition where it appeared."""
+        blamed = error.blamed or ()
+        own = REPETITION - names.parameters.keys()
+        text = f"in repetition {number + 1} of {self.times}" if self.times > 1 else ""
+        if INDEX in own.intersection(blamed):
+            text += f"{', ' if text else ''}where `${INDEX}` is {number}"
+        message = f"{error.message} ({text})" if text else error.message
+        # A Repeat around this one counts its own repetitions.
+        others = None if error.blamed is None else tuple(name for name in blamed if name not in own)
+        return ShapeError(message, error.path, error.inside, others)
 
 
 class Branches(Layer):

@@ -139,8 +139,8 @@ def values_for(names: Names, input_shape: Shape, order: tuple[int, ...] | None =
     elif len(input_shape) > 3:
         # Channels in groups, say; rows and columns come first.
         sizes |= {HEIGHT: input_shape[0], WIDTH: input_shape[1]}
-    # A block may have parameters called height and width.
-    return {**sizes, **names.parameters, CHANNELS: sizes[CHANNELS], **names.values}
+    # A block may have parameters called height, width, index and times.
+    return {**sizes, **names.repetition, **names.parameters, CHANNELS: sizes[CHANNELS], **names.values}
 
 
 def parameters_in(value: Any) -> tuple[str, ...]:

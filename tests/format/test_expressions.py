@@ -22,7 +22,9 @@ ATOMS = NUMBERS | st.sampled_from(["$filters", "$n", "$rate", "$channels", "clas
 def combined(children: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     space = st.sampled_from(["", " "])
     binary = st.tuples(children, space, st.sampled_from(["+", "-", "*", "/", "//"]), space, children).map("".join)
-    return binary | children.map("({})".format) | children.map("-({})".format)
+    several = st.lists(children, min_size=1, max_size=3).map(", ".join)
+    called = st.tuples(st.sampled_from(["min", "max"]), several).map(lambda call: f"{call[0]}({call[1]})")
+    return binary | called | children.map("({})".format) | children.map("-({})".format)
 
 
 EXPRESSIONS = st.recursive(ATOMS, combined, max_leaves=8).filter(lambda text: len(text) < 150)
@@ -33,7 +35,14 @@ def python_value(text: str) -> Fraction:
     for name, value in VALUES.items():
         text = text.replace(f"${name}" if name != "classes" else name, str(value))
     exact = re.sub(r"[0-9.]+", lambda number: f"Fraction('{number[0]}')", text.replace(" ", ""))
-    return Fraction(eval(exact, {"Fraction": Fraction}))
+
+    def least(*numbers: Fraction) -> Fraction:
+        return sorted(numbers)[0]
+
+    def largest(*numbers: Fraction) -> Fraction:
+        return sorted(numbers)[-1]
+
+    return Fraction(eval(exact, {"Fraction": Fraction, "min": least, "max": largest}))
 
 
 @settings(max_examples=400, deadline=None, derandomize=True, database=None)
@@ -109,6 +118,16 @@ def test_a_name_alone_stands_for_any_value() -> None:
         ("(($n + 2)", "a closing parenthesis in `(($n + 2)`, got its end"),
         ("($n 2)", "a closing parenthesis in `($n 2)`, got `2` at character 5"),
         ("$n + 2)", "got `)` at character 7"),
+        ("round($n)", "got `round` at character 1; the functions are `min` and `max`"),
+        ("max + $n", "expected an opening parenthesis in `max + $n`, got `+` at character 5"),
+        ("max()", "got `)` at character 5"),
+        ("max($n,)", "got `)` at character 8"),
+        ("max($n, 3", "expected a closing parenthesis in `max($n, 3`, got its end; inside of { } and [ ], quote"),
+        ("max(max, 3)", "expected an opening parenthesis in `max(max, 3)`, got `,` at character 8"),
+        ("max($n)(3)", "got `(` at character 8"),
+        ("($n + 1)(3)", "got `(` at character 9"),
+        ("min(*$n)", "got `*` at character 5"),
+        ("$index + 1", "`$index` stands in the layers of a `Repeat`, but no `Repeat` is around this"),
         ("ä + $n", "got `ä` at character 1"),
         ("äö + $n * *", "got `ä` at character 1"),
     ],
@@ -142,7 +161,8 @@ def test_a_name_in_arithmetic_is_a_number() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("same", False), ("$x", True), ("classes * 2", True), ("subclasses", False), ("3 * 2", True), ("-1", False),
-     ("1 / 3", True), ("1e-3", False), ("1.5", False), ("2", False), ("", False)],
+     ("1 / 3", True), ("max(2, 3)", True), ("maximum", False), ("1e-3", False),
+     ("1.5", False), ("2", False), ("", False)],
 )  # fmt: skip
 def test_which_strings_are_expressions(text: str, expected: bool) -> None:
     assert is_expression(text) is expected

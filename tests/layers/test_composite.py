@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -779,6 +780,69 @@ def test_an_override_of_a_parameter_is_named_where_its_value_is_refused(
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, model, (8, 8, 3), override)
     assert any(line.strip().startswith(path + override) for line in str(caught.value).splitlines()), caught.value
+
+
+def rates_of(tmp_path: Path, model: Model | list[Any]) -> list[float]:
+    """The rates of a network's dropouts, in order."""
+    loaded = load(tmp_path, model)
+    layers = loaded.config.model.resolved(loaded.info.shape, loaded.info.target.values)
+    return [layer.rate for layer in leaves(layers) if layer.kind == "Dropout"]
+
+
+def test_repetitions_count_themselves(tmp_path: Path) -> None:
+    """A rate that rises with the depth, written once; a block sees only what its call hands on."""
+    unit = {"parameters": {"rate": "required"}, "layers": [{"Residual": [conv(3, "c"), {"Dropout": "$rate"}]}]}
+    stage = {"parameters": {"depth": "required"}, "layers": [
+        {"Repeat": {"times": "$depth", "layers": [{"unit": "0.2 * $index / $times"}]}}]}  # fmt: skip
+    found = rates_of(tmp_path, {"blocks": {"unit": unit, "stage": stage}, "layers": [{"stage": 5}, *HEAD]})
+    assert found == [0, 0.04, 0.08, 0.12, 0.16]
+
+
+def test_the_innermost_repetition_counts_and_parameters_go_before_it(tmp_path: Path) -> None:
+    inner = {"Repeat": {"times": 3, "layers": [{"Dropout": "($index + $times) / 10"}]}}
+    layers = [{"Repeat": {"times": 2, "layers": [inner, {"Dropout": "($index + $times) / 10"}]}}, *HEAD]
+    assert rates_of(tmp_path, layers) == [0.3, 0.4, 0.5, 0.2, 0.3, 0.4, 0.5, 0.3]
+    own = {"parameters": {"index": 0.4}, "layers": [{"Repeat": {"times": 2, "layers": [{"Dropout": "$index"}]}}]}
+    assert rates_of(tmp_path, {"blocks": {"own": own}, "layers": ["own", *HEAD]}) == [0.4, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("layer", "place", "words"),
+    [
+        (
+            {"Conv2D": {"filters": "8 / ($index + 1)", "kernel_size": 1}},
+            "layers[0].Repeat.layers[0].Conv2D.filters",
+            "got 2.6666666666666665 (a number) (from `8 / ($index + 1)`; `//` rounds down) "
+            "(in repetition 3 of 3, where `$index` is 2)",
+        ),
+        (
+            {"unit": {"rate": "0.6 * $index"}},
+            "layers[0].Repeat.layers[0].unit.rate",
+            "got 1.2 (a number) (from `$rate`) (in repetition 3 of 3, where `$index` is 2)",
+        ),
+        (
+            {"Repeat": {"times": 1, "layers": [{"Dropout": "$index + $times + 1"}]}},
+            "layers[0].Repeat.layers[0].Repeat.layers[0].Dropout.rate",
+            "(from `$index + $times + 1`) (where `$index` is 0) (in repetition 1 of 3)",
+        ),
+        ({"Dropout": "$indx"}, "layers[0].Repeat.layers[0].Dropout.rate", "did you mean `$index`?"),
+    ],
+)
+def test_what_a_repetition_makes_of_a_value_is_named(tmp_path: Path, layer: Any, place: str, words: str) -> None:
+    unit = {"parameters": {"rate": "required"}, "layers": [{"Dropout": "$rate"}]}
+    repeat = {"Repeat": {"times": 3, "layers": [layer]}}
+    text = problems(tmp_path, {"blocks": {"unit": unit}, "layers": [repeat, *HEAD]})
+    assert words in text
+    assert place in text
+    assert re.search(r"config\.yaml:[0-9]+:[0-9]+ ", text)
+
+
+def test_no_repetition_is_counted_outside_of_one_or_in_a_block_that_it_calls(tmp_path: Path) -> None:
+    unit = {"layers": [{"Dropout": "$index / 10"}]}
+    layers = [{"Repeat": {"times": 2, "layers": ["unit"]}}, {"Dropout": "$times"}, *HEAD]
+    text = problems(tmp_path, {"blocks": {"unit": unit}, "layers": layers})
+    for name in ("index", "times"):
+        assert f"`${name}` stands in the layers of a `Repeat`, but no `Repeat` is around this" in text
 
 
 def test_a_repetition_that_does_not_fit_is_named(tmp_path: Path) -> None:
