@@ -24,6 +24,7 @@ ROOMS = (
     "terminal",
     "machine",
     "images",
+    "texts",
     "format",
     "augmentation",
     "layers",

@@ -36,7 +36,7 @@ from cnnkit.task import Task
 _MULTIPLES = (2, 4, 8, 16, 32, 64)
 
 #: Names that the built model gives to what stands before the first layer.
-_TAKEN_NAMES = ("image", "normalization")
+_TAKEN_NAMES = ("image", "text", "normalization")
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def sizes_that_do(parts: Parts, info: DataSetInfo) -> str:
 
 
 def _traced(parts: Parts, info: DataSetInfo, shape: Shape) -> list[Step]:
-    return trace(parts.layers, shape, Names(info.target.values, parts.blocks))
+    return trace(parts.layers, shape, Names(info.values, parts.blocks))
 
 
 def _check_kernels(layers: Sequence[Layer], info: DataSetInfo, report: Report) -> None:

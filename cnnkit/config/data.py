@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.config.class_names import same_for
+from cnnkit.config.sample import IMAGES, Sample, TextSample
 from cnnkit.format.base import StrictModel, describe, invalid
 from cnnkit.format.fields import (
     LARGEST_SIDE,
@@ -80,6 +81,16 @@ Text = Annotated[str, PlainValidator(_text), WithJsonSchema(_NAME_SCHEMA)]
 #: What only a table has.
 _OF_TABLES = ("image", "target", "split", "group")
 
+#: What only images have, and only texts.
+_OF_IMAGES = (
+    *("image", "image_size", "resize", "max_megapixels", "channels", "shape", "pad_to", "ignore", "skip_corrupt"),
+)
+_OF_TEXTS = ("words", "length")
+
+#: How many numbers of words a network knows, and how many words of a text it takes, where nothing is said.
+WORDS = 10_000
+LENGTH = 64
+
 
 class ChannelStatistics(StrictModel):
     """Constants for `Normalization(mean=, variance=)`, per channel, on the scale 0..255."""
@@ -143,13 +154,31 @@ class DataConfig(StrictModel):
     )
     table: Text | None = Field(
         default=None,
-        description="A file of comma- or tab-separated values (UTF-8) with a row for each image below the names of the "
-        "columns. A relative path belongs to the config file; those of the images belong to the folder of the table. "
-        "Tabs separate the cells of `.tsv` files; of others, whichever of comma, tab and `;` is most frequent in the "
-        "first line. Columns that are not named here do not count, nor does the order of the rows.",
+        description="A file of comma- or tab-separated values (UTF-8) with a row for each image or text below the "
+        "names of the columns. A relative path belongs to the config file; those of the images belong to the folder "
+        "of the table. Tabs separate the cells of `.tsv` files; of others, whichever of comma, tab and `;` is most "
+        "frequent in the first line. Columns that are not named here do not count, nor does the order of the rows.",
     )
     image: Text | None = Field(
         default=None, description="Of a table, the column with the paths of the images; by default `image`."
+    )
+    text: Text | None = Field(
+        default=None,
+        description="Where the texts are, if the network learns from texts: of a table, the column that holds them; of "
+        "a folder of class folders, the ending of its files, such as `.txt` (UTF-8); of a TFDS set, the feature. "
+        "Without it, the data are images.",
+    )
+    words: Annotated[int, Field(ge=3, le=1_000_000)] | None = Field(
+        default=None,
+        description="Of texts, how many numbers of words there are, 10,000 by default: 0 is padding, 1 any word that "
+        "is not in the vocabulary, and the others are the most frequent words of the training split. A word is a run "
+        "of letters and digits, which may have apostrophes inside, in lower case; each other visible character is one "
+        "by itself. In layers, `words` stands for this number.",
+    )
+    length: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None,
+        description="Of texts, how many words the network takes, 64 by default: the first ones of a longer text; a "
+        "shorter one has padding behind it.",
     )
     target: (
         Annotated[
@@ -272,6 +301,14 @@ class DataConfig(StrictModel):
             raise invalid(
                 "`table` needs `target:`, the column (or list of columns) of what is to be learned", argument="table"
             )
+        if self.text is None:
+            other = next((name for name in _OF_TEXTS if getattr(self, name) is not None), None)
+            if other is not None:
+                raise invalid(
+                    f"`{other}` is for texts, and the data are images; add `text:`, or remove it", argument=other
+                )
+        else:
+            self._check_texts()
         if self.resize != "stretch" and self.image_size is None:
             raise invalid(
                 f"`resize: {self.resize}` says how images reach `image_size`, which is not given; add "
@@ -279,6 +316,22 @@ class DataConfig(StrictModel):
                 argument="resize",
             )
         return self
+
+    def _check_texts(self) -> None:
+        """Refuses what is for images."""
+        fields = type(self).model_fields
+        other = next((name for name in _OF_IMAGES if getattr(self, name) != fields[name].get_default()), None)
+        if other is not None:
+            raise invalid(f"`{other}` is for images, and the data are texts; remove it", argument=other)
+        if "normalization" in self.model_fields_set and self.normalization != "none":
+            raise invalid(
+                "texts are no numbers that could be normalised; remove `normalization`", argument="normalization"
+            )
+
+    @property
+    def sample(self) -> Sample:
+        """What the network is given of each: an image, or a text whose vocabulary is not known yet."""
+        return IMAGES if self.text is None else TextSample(self.words or WORDS)
 
     @property
     def source(self) -> str:

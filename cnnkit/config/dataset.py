@@ -5,15 +5,17 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnkit.config.data import DataConfig, DataProblem, Splits
+from cnnkit.config.data import LENGTH, DataConfig, DataProblem, Splits
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.config.image_headers import look_at_headers
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN, KNOWN_MASKS
 from cnnkit.config.prepared import read_prepared, read_prepared_masks
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.config.target import Labels, Numbers, Target
 from cnnkit.format.similar import nearest
 from cnnkit.images.files import folders_in
@@ -44,7 +46,7 @@ class DataSetInfo:
     """What a config needs to know of its data.
 
     Args:
-        shape: (height, width, channels) of the images that reach the network.
+        shape: Of the samples that reach the network: (height, width, channels), or (length,).
         target: What is to be learned of them.
         source: Where this was found: `known`, `prepared`, `folder`, `table` or `config`.
         note: A line about a choice that the user may want otherwise; None where there was none.
@@ -52,9 +54,10 @@ class DataSetInfo:
         padding: The border around images that is a part of the shape.
         listing: The files of a folder, so that whoever reads them need not look for them again; None for other data.
         table: The rows of a table, likewise.
+        sample: What kind of samples they are.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     target: Target
     source: str
     note: str | None = None
@@ -62,6 +65,12 @@ class DataSetInfo:
     padding: Padding = NO_PADDING
     listing: ImageFolder | MaskFolder | None = field(default=None, compare=False, repr=False)
     table: ImageTable | None = field(default=None, compare=False, repr=False)
+    sample: Sample = IMAGES
+
+    @property
+    def values(self) -> Mapping[str, int]:
+        """What names in layers stand for."""
+        return {**self.target.values, **self.sample.values}
 
     @property
     def classes(self) -> int:
@@ -79,19 +88,19 @@ class RecordedImages:
     """What a run has noted of the images that it learned from.
 
     Attributes:
-        shape: (height, width, channels) as they reach the network.
+        shape: As they reach the network.
         names: The classes, labels or numbers, in the order of the outputs.
         padding: The border that is a part of the shape.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     names: tuple[str, ...]
     padding: Padding = NO_PADDING
 
     def info(self, config: DataConfig, task: Task) -> DataSetInfo:
         """What is known of the data set through them."""
         target = task.make_target(config, len(self.names), self.names)
-        return DataSetInfo(self.shape, target, "config", padding=self.padding)
+        return DataSetInfo(self.shape, target, "config", padding=self.padding, sample=config.sample)
 
 
 @dataclass(frozen=True)
@@ -146,6 +155,8 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
         DataProblem: if nothing is known, the config contradicts what is known, or sizes differ.
     """
     task = task or default_task()
+    if config.text is not None:
+        return _describe_texts(config, task)
     if config.table is None and issubclass(task.target, Labels | Numbers):
         raise DataProblem(
             f"the images come with one class each, but the task learns {task.target.plural} of each; name a `table:` "
@@ -185,6 +196,27 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
     padding = _padding(config, target, height, width)
     shape = (height + padding[0] + padding[1], width + padding[2] + padding[3], channels)
     return DataSetInfo(shape, target, info.source, note, info.missing, padding, listing=info.listing, table=info.table)
+
+
+def _describe_texts(config: DataConfig, task: Task) -> DataSetInfo:
+    from cnnkit.config.texts import find_texts
+
+    texts = find_texts(config, task.target)
+    if texts.names is not None and config.classes not in (None, len(texts.names)):
+        raise DataProblem(
+            f"`data.classes` is {config.classes}, but the data set has {len(texts.names)} classes; remove `classes`",
+            "classes",
+        )
+    classes = config.classes if texts.names is None else len(texts.names)
+    assert classes is not None
+    return DataSetInfo(
+        (config.length or LENGTH,),
+        task.make_target(config, classes, texts.names),
+        texts.source,
+        missing=texts.missing,
+        table=texts.table,
+        sample=config.sample,
+    )
 
 
 def _padding(config: DataConfig, target: Target, height: int, width: int) -> Padding:

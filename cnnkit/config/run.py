@@ -98,9 +98,10 @@ class RunConfig(StrictModel):
 
     @model_validator(mode="after")
     def _raw_images(self) -> Self:
-        """Without normalisation where nothing is written of it, and some layer takes raw images."""
+        """Without normalisation where nothing is written of it, and some layer takes raw images, or there are none."""
         lists = [self.model.layers, *(block.layers for block in self.model.blocks.values())]
-        if "normalization" in self.data.model_fields_set or not any(map(takes_raw_images, lists)):
+        is_raw = self.data.text is not None or any(map(takes_raw_images, lists))
+        if "normalization" in self.data.model_fields_set or not is_raw:
             return self
         return self.model_copy(update={"data": self.data.model_copy(update={"normalization": "none"})})
 

@@ -1,4 +1,4 @@
-"""Tables of images: files that name an image in each row, and what is to be learned of it."""
+"""Tables of samples: files that name an image, or hold a text, in each row, and what is to be learned of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,16 +45,18 @@ class ListedImage:
     """A row of a table.
 
     Attributes:
-        file: The image file, relative to the table's folder.
+        file: The image file, relative to the table's folder; of a text, the name of the table's file and the line.
         value: What is to be learned of it: the number of its class, or one number for each label or column.
         line: The first line of the row in the table's file, from 1.
         group: What the column of the groups says; None where there is no such column.
+        text: The text, where rows hold texts.
     """
 
     file: str
     value: Value
     line: int
     group: str | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,13 +98,13 @@ class _Row:
 
     Attributes:
         line: The first line of the row, from 1.
-        image: The path as it is written.
+        sample: The path of the image as it is written, or the text.
         target: The cells of the target's columns.
         split: The cell of the splits' column; None where none is asked for, as for `group`.
     """
 
     line: int
-    image: str
+    sample: str
     target: Cells
     split: str | None
     group: str | None
@@ -129,16 +131,17 @@ def read_image_table(config: DataConfig, target: type[Target], names: Sequence[s
         message = _listed(file, problems, 0) if problems else f"`{file}` has no rows below its header"
         raise DataProblem(message, "table")
     found_names = reader.names([row.target for row in rows], names or config.class_names)
-    images, splits = _read_rows(rows, file, reader, found_names, problems)
+    read = _image if config.text is None else _text
+    images, splits = _read_rows(rows, file, reader, found_names, read, problems)
     _refuse_torn_groups(images, splits, problems)
     if problems:
         raise DataProblem(_listed(file, problems, len(rows)), "table")
-    notes = _repeated(rows, images)
+    notes = _repeated(len(rows) - len(images))
     unused = reader.unused([image.value for image in images.values()], found_names) if names is None else []
     if unused:
-        notes.append("no image has " + ", ".join(f"`{name}`" for name in unused))
+        notes.append(f"no {config.sample.singular} has " + ", ".join(f"`{name}`" for name in unused))
     divided: dict[str, list[ListedImage]] = {}
-    for image in sorted(images.values(), key=lambda image: (reader.rank(image.value), image.file)):
+    for image in sorted(images.values(), key=lambda image: (reader.rank(image.value), image.text, image.file)):
         divided.setdefault(splits[image.file], []).append(image)
     ordered = {split: tuple(divided[split]) for split in SPLITS if split in divided}
     return ImageTable(file.parent, printable(file.name), found_names, ordered, tuple(notes), delimiter)
@@ -281,7 +284,8 @@ def _columns(config: DataConfig, file: Path, header: list[str], rows: list[tuple
     """
     assert config.target is not None
     targets = [config.target] if isinstance(config.target, str) else list(config.target)
-    wanted = {"image": [config.image or IMAGE_COLUMN], "target": targets}
+    sample = "image" if config.text is None else "text"
+    wanted = {sample: [config.text or config.image or IMAGE_COLUMN], "target": targets}
     wanted |= {"split": [config.split]} if config.split is not None else {}
     wanted |= {"group": [config.group]} if config.group is not None else {}
     there = {same_for(name): place for place, name in enumerate(header)}
@@ -306,7 +310,7 @@ def _columns(config: DataConfig, file: Path, header: list[str], rows: list[tuple
     return [
         _Row(
             line,
-            cells[places["image"][0]],
+            cells[places[sample][0]],
             tuple(cells[place] for place in places["target"]),
             cell(cells, "split"),
             cell(cells, "group"),
@@ -319,19 +323,28 @@ def _columns(config: DataConfig, file: Path, header: list[str], rows: list[tuple
 
 
 def _read_rows(
-    rows: Sequence[_Row], file: Path, reader: TargetReader, names: Sequence[str], problems: dict[int, str]
+    rows: Sequence[_Row],
+    file: Path,
+    reader: TargetReader,
+    names: Sequence[str],
+    read: Callable[[Path, _Row, list[str]], tuple[str, str]],
+    problems: dict[int, str],
 ) -> tuple[dict[str, ListedImage], dict[str, str]]:
-    """The image of each file, and its split; what is wrong with rows goes to `problems`, by their lines."""
+    """The image of each file, or each text, and its split; what is wrong with rows goes to `problems`, by their lines.
+
+    Args:
+        read: What a row is known by, and its text; empty where something is wrong with it, which it adds to a list.
+    """
     images: dict[str, ListedImage] = {}
     splits: dict[str, str] = {}
     for row in rows:
         wrong: list[str] = []
-        name = _image(file.parent, row.image, wrong)
+        name, text = read(file, row, wrong)
         split = _split(row.split, wrong)
         if row.group == "":
             wrong.append("has no group: the cell is empty")
         try:
-            image = ListedImage(name, reader.value(row.target, names), row.line, row.group)
+            image = ListedImage(name, reader.value(row.target, names), row.line, row.group, text)
         except ValueError as problem:
             wrong.append(str(problem))
             name = ""
@@ -355,13 +368,21 @@ def _split(cell: str | None, wrong: list[str]) -> str:
     return split
 
 
-def _image(root: Path, written: str, wrong: list[str]) -> str:
+def _text(file: Path, row: _Row, wrong: list[str]) -> tuple[str, str]:
+    """The text of a row, which is known by its line: two texts may be alike."""
+    if not row.sample:
+        wrong.append("has no text: the cell is empty")
+    return f"{printable(file.name)}:{row.line}" if row.sample else "", row.sample
+
+
+def _image(file: Path, row: _Row, wrong: list[str]) -> tuple[str, str]:
     """The path of a row's image."""
+    written = row.sample
     if not written:
         wrong.append("names no image: the cell is empty")
-        return ""
+        return "", ""
     name = os.path.normpath(written)
-    path = os.path.join(root, name)
+    path = os.path.join(file.parent, name)
     if not os.path.isfile(path):
         message = f"names `{written}`, {_NO_FILE}"
         if os.path.isfile(path.replace("\\", "/")):
@@ -370,7 +391,7 @@ def _image(root: Path, written: str, wrong: list[str]) -> str:
             ending = next((suffix for suffix in IMAGE_SUFFIXES if os.path.isfile(path + suffix)), None)
             message += f"; `{written}{ending}` is" if ending else ""
         wrong.append(message)
-    return name
+    return name, ""
 
 
 def _refuse_torn_groups(images: Mapping[str, ListedImage], splits: Mapping[str, str], problems: dict[int, str]) -> None:
@@ -390,8 +411,8 @@ def _refuse_torn_groups(images: Mapping[str, ListedImage], splits: Mapping[str, 
             )
 
 
-def _repeated(rows: Sequence[_Row], images: Mapping[str, ListedImage]) -> list[str]:
-    extra = len(rows) - len(images)
+def _repeated(extra: int) -> list[str]:
+    """A note on rows that name an image again."""
     return [f"{extra:,} row{' repeats' if extra == 1 else 's repeat'} an image; each counts once"] if extra else []
 
 

@@ -17,7 +17,7 @@ from cnnkit.config.mask_folder import MaskFolder, list_mask_folder
 from cnnkit.config.table import ImageTable, read_image_table
 from cnnkit.data.digits import read_digits
 from cnnkit.data.images import FolderSource, file_facts, listing_digest
-from cnnkit.data.splits import Array, Source
+from cnnkit.data.splits import Array, ImageCollection, Source
 from cnnkit.data.targets import ClassNumbers, Targets, make_targets, numbered
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import CorruptImage
@@ -43,23 +43,29 @@ class Collection(Protocol):
 
     def open(self, spec: str) -> Source: ...
 
+    def begin(self, training: tuple[Source, Array]) -> DataSetInfo | None:
+        """Learns what samples cannot be read without, such as a vocabulary; called once all slices are open.
 
-class Digits:
+        Args:
+            training: The training samples: a source, and positions in it.
+
+        Returns:
+            What is known of the data set then; None where nothing had to be learned.
+        """
+
+
+class Digits(ImageCollection):
     """The bundled digits as one collection without a test split of its own."""
 
     splits = ("train",)
-    problems = ()
     fingerprint = "digits (scikit-learn, 1797 images)"
-    notes = ()
 
     def open(self, spec: str) -> Source:
         return read_digits()
 
 
-class Folder:
+class Folder(ImageCollection):
     """A folder of class folders, or of splits that hold such."""
-
-    problems = ()
 
     def __init__(self, listing: ImageFolder, config: DataConfig, info: DataSetInfo) -> None:
         self.listing = listing
@@ -83,10 +89,8 @@ class Folder:
         return self._opened[spec]
 
 
-class Table:
+class Table(ImageCollection):
     """A table of images."""
-
-    problems = ()
 
     def __init__(self, table: ImageTable, config: DataConfig, info: DataSetInfo) -> None:
         self.table = table
@@ -141,11 +145,8 @@ def _open_files(
     )
 
 
-class Prepared:
+class Prepared(ImageCollection):
     """A prepared TFDS set; splits without labels (as ImageNet's test split) do not count."""
-
-    problems = ()
-    notes = ()
 
     def __init__(self, folder: Path, config: DataConfig, info: DataSetInfo) -> None:
         from cnnkit.data.mask_records import PreparedMasks
@@ -183,6 +184,10 @@ def open_collection(config: DataConfig, info: DataSetInfo) -> Collection:
         DataProblem: if a folder or table does not hold what it should.
         CnnkitError: if the data are not there, or are damaged.
     """
+    if config.text is not None:
+        from cnnkit.data.texts import open_texts
+
+        return open_texts(config, info)
     if config.folder is not None:
         if info.target.per_pixel:
             from cnnkit.data.masks import Pairs

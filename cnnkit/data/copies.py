@@ -28,7 +28,7 @@ class Measured:
         source: Where they come from.
         positions: Their places in it, [n].
         moments: What `decoded.image_moments` says of each, [n, channels, 2].
-        read: The images at some of `positions`' indices, uint8 [m, height, width, channels].
+        read: The samples at some of `positions`' indices, [m, *source.shape].
     """
 
     name: str
@@ -63,7 +63,7 @@ def measured(split: Split, name: str | None = None) -> Measured | None:
     """The images of a split that is in memory; None of one that is not."""
     if split.moments is None:
         return None
-    moments = split.moments[:, : split.shape[2]]
+    moments = split.moments[:, : split.shape[-1]]
     return Measured(name or split.name, split.source, split.positions, moments, split.read)
 
 
@@ -75,7 +75,7 @@ def measured_in_cache(name: str, source: Source, positions: Array) -> Measured |
     found, moments = kept
     wanted = np.isin(found, positions)
     places = found[wanted]
-    channels = source.shape[2]
+    channels = source.shape[-1]
     moments = moments[wanted][:, :channels]
     return Measured(name, source, places, moments, lambda indices: source.read(places[indices])[..., :channels])
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from cnnkit.data.cache import Damaged, entry_key, opened, read_arrays, write_arrays, writing
 from cnnkit.data.images import CorruptFiles
-from cnnkit.data.splits import Array, Source, empty_images
+from cnnkit.data.splits import Array, Source, empty_samples
 from cnnkit.images.formats import CorruptImage
 
 
@@ -22,7 +22,7 @@ class Decoded:
 
     Args:
         positions: Their places in the source, sorted int64 [n]; corrupt ones are left out.
-        images: uint8 [n, *source.stored_shape].
+        images: [n, *source.stored_shape].
         moments: What `image_moments` says of each.
     """
 
@@ -62,8 +62,9 @@ def _decode_and_keep(source: Source, parts: Sequence[Array], key: str) -> list[D
     count = source.targets.size
     collected = _Parts(source, parts)
     all_positions = [np.empty(0, np.int64)]
-    all_moments = [np.empty((0, source.stored_shape[2], 2), np.int64)]
-    with writing(key, count * (math.prod(source.stored_shape) + 8 + 16 * source.stored_shape[2])) as writer:
+    channels = channels_in(source.stored_shape)
+    all_moments = [np.empty((0, channels, 2), np.int64)]
+    with writing(key, count * (math.prod(source.stored_shape) + 8 + 16 * channels)) as writer:
         # Where the cache takes nothing, the rest is not needed.
         wanted = np.arange(count) if writer.is_open else np.unique(np.concatenate(parts))
         for positions, images in source.decode(wanted):
@@ -87,8 +88,9 @@ class _Parts:
             mask[positions] = True
             self.wanted.append(mask)
         self.positions = [np.empty(len(positions), np.int64) for positions in parts]
-        self.images = [empty_images(len(positions), source.stored_shape) for positions in parts]
-        self.moments = [np.empty((len(positions), source.stored_shape[2], 2), np.int64) for positions in parts]
+        self.images = [empty_samples(len(positions), source.stored_shape, source.sample.dtype) for positions in parts]
+        channels = channels_in(source.stored_shape)
+        self.moments = [np.empty((len(positions), channels, 2), np.int64) for positions in parts]
         self.filled = [0] * len(parts)
 
     def add(self, positions: Array, images: Array, moments: Array) -> None:
@@ -113,14 +115,20 @@ def kept_moments(source: Source) -> tuple[Array, Array] | None:
     return (found[0], found[1]) if found is not None else None
 
 
+def channels_in(shape: tuple[int, ...]) -> int:
+    """The channels of samples of a shape, of which there are none but in images."""
+    return shape[2] if len(shape) == 3 else 0
+
+
 def image_moments(images: Array) -> Array:
     """Each image's sum and sum of squares per channel, int64 [n, channels, 2], exact.
 
     Args:
-        images: uint8 [n, height, width, channels].
+        images: uint8 [n, height, width, channels]; of what is no image, nothing is summed.
     """
-    found = np.empty((len(images), images.shape[3], 2), np.int64)
-    for channel in range(images.shape[3]):
+    channels = channels_in(images.shape[1:])
+    found = np.empty((len(images), channels, 2), np.int64)
+    for channel in range(channels):
         values = images[..., channel].reshape(len(images), math.prod(images.shape[1:3]))
         found[:, channel, 0] = values.sum(axis=1, dtype=np.int64)
         # 255 squared fits in 16 bits.

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.data.splits import Array, chunk_size
 from cnnkit.data.targets import Targets
 from cnnkit.errors import CnnkitError
@@ -111,7 +112,7 @@ class TakesImages(Protocol):
     """
 
     @property
-    def image_shape(self) -> tuple[int, int, int]: ...
+    def image_shape(self) -> tuple[int, ...]: ...
     @property
     def resize(self) -> str: ...
     @property
@@ -282,12 +283,14 @@ class FolderSource:
         groups: As `Source.groups` says.
     """
 
+    sample: Sample = IMAGES
+
     def __init__(
         self,
         root: Path,
         files: Sequence[str],
         targets: Targets,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         *,
         resize: str | None,
         skip_corrupt: bool,
@@ -388,7 +391,7 @@ class FolderSource:
         with self._saying_how_to_skip(shown):
             image = read_image(
                 path,
-                None if self.resize is None else self.shape[:2],
+                None if self.resize is None else (self.shape[0], self.shape[1]),
                 self.shape[2],
                 most_megapixels=self.most_megapixels,
                 resize=self.resize or "stretch",

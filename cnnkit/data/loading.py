@@ -84,6 +84,7 @@ def load(
         raise CnnkitError(f"data.{problem.argument}: {problem.message}") from None
     plan = _plan(config, collection, seed, splits)
     besides = []
+    info = _begin(config, collection, seed, plan) or info
     if "train" in splits and "test" not in splits and config.has_files:
         test_spec = _test_spec(config, collection)
         # Corrupt test images, and copies of training images, are to be known before the training, not after it.
@@ -167,6 +168,14 @@ def _plan(
             if name in splits:
                 plan[name] = (source, positions)
     return plan
+
+
+def _begin(
+    config: DataConfig, collection: Collection, seed: int, plan: dict[str, tuple[Source, Array]]
+) -> DataSetInfo | None:
+    """Lets a collection learn of its training samples what others are read by, see `Collection.begin`."""
+    training = plan.get("train") or _plan(config, collection, seed, ("train",))["train"]
+    return collection.begin(training)
 
 
 def _open_train(collection: Collection, spec: str) -> Source:

@@ -19,7 +19,7 @@ from cnnkit.config.image_folder import image_header
 from cnnkit.config.mask_folder import MaskFolder
 from cnnkit.config.target import Target
 from cnnkit.data.images import RESIZERS, CorruptFiles, FolderSource, file_facts, listing_digest, read_image
-from cnnkit.data.splits import Array
+from cnnkit.data.splits import Array, ImageCollection
 from cnnkit.data.targets import StoredMasks
 from cnnkit.images.formats import CorruptImage
 from cnnkit.images.masks import BadMask, read_mask
@@ -47,7 +47,7 @@ class MaskSource(FolderSource):
         root: Path,
         pairs: Sequence[tuple[str, str]],
         target: Target,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         padding: Padding = NO_PADDING,
         ignore: int | None = None,
         **options: Any,
@@ -149,7 +149,7 @@ def as_image(numbers: Array) -> Any:
     return Image.fromarray(numbers)
 
 
-class Pairs:
+class Pairs(ImageCollection):
     """A folder of images and masks as a data set."""
 
     def __init__(self, listing: MaskFolder, config: DataConfig, info: DataSetInfo) -> None:

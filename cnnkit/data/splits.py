@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.data.targets import ClassNumbers, Targets
 
 if TYPE_CHECKING:
     from cnnkit.config.dataset import DataSetInfo
+    from cnnkit.images.formats import CorruptImage
 
 Array = np.ndarray[Any, Any]
 
@@ -25,27 +27,30 @@ CHUNK_BYTES = 32 << 20
 ALIGNMENT = 64
 
 
-def empty_images(count: int, shape: tuple[int, int, int]) -> Array:
-    """An uninitialised uint8 array [count, *shape], aligned such that TensorFlow can use it without a copy."""
-    size = count * math.prod(shape)
+def empty_samples(count: int, shape: tuple[int, ...], dtype: str) -> Array:
+    """An uninitialised array [count, *shape], aligned such that TensorFlow can use it without a copy."""
+    size = count * math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size].reshape(count, *shape)
+    return memory[start : start + size].view(dtype).reshape(count, *shape)
 
 
-def chunk_size(shape: tuple[int, int, int]) -> int:
+def chunk_size(shape: tuple[int, ...]) -> int:
     """How many images to decode at a time."""
     return min(CHUNK, max(1, CHUNK_BYTES // math.prod(shape)))
 
 
 class Source(Protocol):
-    """The images of one slice or folder with their targets, before they are divided into splits."""
+    """The samples of one slice or folder with their targets, before they are divided into splits."""
 
-    #: (height, width, channels) of every image.
-    shape: tuple[int, int, int]
+    #: Of every sample: (height, width, channels) of an image, (length,) of a text.
+    shape: tuple[int, ...]
 
     #: The same of what is stored of each: a mask is one more channel after those of the image.
-    stored_shape: tuple[int, int, int]
+    stored_shape: tuple[int, ...]
+
+    #: What kind of samples they are.
+    sample: Sample
 
     @property
     def targets(self) -> Targets:
@@ -66,7 +71,7 @@ class Source(Protocol):
         """The image's file, for a folder."""
 
     def read(self, positions: Array) -> Array:
-        """What is stored of the images at `positions`, uint8 [len(positions), *stored_shape]."""
+        """What is stored of the images at `positions`, [len(positions), *stored_shape]."""
 
     def read_in_graph(self, positions: Any) -> Any:
         """`read` as TensorFlow operations, for use inside tf.data."""
@@ -86,22 +91,22 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """uint8 images with their targets, either decoded in memory or decoded when they are read.
+    """Samples with their targets, either decoded in memory or decoded when they are read.
 
     Args:
         name: `train`, `validation` or `test`.
         targets: In the order of the images.
-        shape: (height, width, channels) of every image.
+        shape: Of every sample, see `Source.shape`.
         source: Where the images come from.
         positions: Place of each image in the source.
-        stored: uint8 [size, *source.stored_shape], or None where they are decoded when they are read.
+        stored: [size, *source.stored_shape], or None where they are decoded when they are read.
         moments: int64 [size, channels, 2], the sum and the sum of squares of each channel of what is stored of each
             image, where they are known.
     """
 
     name: str
     targets: Targets
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     source: Source
     positions: Array
     stored: Array | None = None
@@ -119,8 +124,8 @@ class Split:
 
     @property
     def images(self) -> Array | None:
-        """uint8 [size, height, width, channels], or None where they are decoded when they are read."""
-        return None if self.stored is None else self.stored[..., : self.shape[2]]
+        """[size, *shape], or None where they are decoded when they are read."""
+        return None if self.stored is None else self.stored[..., : self.shape[-1]]
 
     @property
     def ids(self) -> list[str]:
@@ -134,8 +139,13 @@ class Split:
         return paths or None
 
     def read(self, indices: Sequence[int] | Array) -> Array:
-        """The images at `indices` of this split, uint8 [len(indices), height, width, channels]."""
-        return self.read_stored(indices)[..., : self.shape[2]]
+        """The samples at `indices` of this split, [len(indices), *shape]: images uint8, numbers of words int32."""
+        # A mask is stored after the channels of its image.
+        return self.read_stored(indices)[..., : self.shape[-1]]
+
+    def pictures(self, indices: Sequence[int] | Array) -> Sequence[Any]:
+        """The samples at `indices` for the eye, see `Sample.pictures`."""
+        return self.source.sample.pictures(self.read(indices))
 
     def read_batch(self, indices: Sequence[int] | Array) -> dict[str, Array]:
         """The images at `indices` and what is to be learned of them, as arrays; see `Targets.in_graph`."""
@@ -150,11 +160,22 @@ class Split:
         return self.read_stored(indices)[..., -1]
 
     def read_stored(self, indices: Sequence[int] | Array) -> Array:
-        """What is stored of the images at `indices`, uint8 [len(indices), *source.stored_shape]."""
+        """What is stored of the samples at `indices`, [len(indices), *source.stored_shape]."""
         places = np.asarray(indices, np.int64)
         if self.stored is not None:
             return self.stored[places]
         return self.source.read(self.positions[places])
+
+
+class ImageCollection:
+    """What all collections of images have in common, see `collections.Collection`."""
+
+    problems: Sequence[CorruptImage] = ()
+    notes: Sequence[str] = ()
+
+    def begin(self, training: tuple[Source, Array]) -> DataSetInfo | None:
+        """An image is read without knowing others."""
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,13 +208,14 @@ class ArraySource:
     """
 
     groups = None
+    sample: Sample = IMAGES
 
     def __init__(self, images: Array, targets: Targets, name: str) -> None:
         self.images = np.ascontiguousarray(images, np.uint8)
         self.targets = targets
         self.name = name
-        height, width, channels = self.images.shape[1:]
-        self.shape = self.stored_shape = (int(height), int(width), int(channels))
+        self.shape: tuple[int, ...] = tuple(map(int, self.images.shape[1:]))
+        self.stored_shape = self.shape
         self.key = None
 
     def identity(self, position: int) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnkit.config.prepared import read_prepared
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.data.cache import entry_key, read_arrays, write_arrays
 from cnnkit.data.memory import parallel_calls
 from cnnkit.data.records import find_records, read_record_files
@@ -46,7 +47,7 @@ class PreparedSet:
     def __init__(
         self,
         folder: Path,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         class_names: Sequence[str],
         resize: str = "stretch",
         facts: Mapping[str, Any] | None = None,
@@ -98,6 +99,7 @@ class RecordSource:
     """
 
     groups = None
+    sample: Sample = IMAGES
 
     def __init__(self, prepared: PreparedSet, spec: str) -> None:
         self.prepared = prepared

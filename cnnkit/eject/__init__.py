@@ -154,7 +154,7 @@ def eject(loaded: LoadedConfig) -> str:
     training = config.training
     _check_learned(loaded.steps)
     policy = "float32" if training.dtype_policy == "auto" else training.dtype_policy
-    steps = config.steps_to_build(loaded.steps, info.target.values)
+    steps = config.steps_to_build(loaded.steps, info.values)
     resolved = [step.layer for step in steps]
     parts = config.task.script(training, head_of(resolved), info.target, config.mixes_labels)
     front, measured = _front(config, info.shape)

@@ -69,7 +69,7 @@ def resizer_name(config: DataConfig) -> str | None:
     return None if config.image_size is None else RESIZERS[config.resize].__name__
 
 
-def image_reader(config: DataConfig, shape: tuple[int, int, int], targets: str = "labels") -> list[str]:
+def image_reader(config: DataConfig, shape: tuple[int, ...], targets: str = "labels") -> list[str]:
     """Functions that read image files; the last is `load`, for many.
 
     Args:

@@ -74,7 +74,7 @@ Pair = Annotated[
 
 
 #: The names for numbers that the data set gives, which layers may have in the place of a number.
-DATA_NAMES = ("classes", "targets")
+DATA_NAMES = ("classes", "targets", "words")
 
 
 def _dimension(value: Any) -> int | str:
@@ -91,7 +91,7 @@ def _dimension(value: Any) -> int | str:
 
 #: A number of units or filters: a whole number, or a name of DATA_NAMES.
 Dimension = Annotated[
-    int | Literal["classes", "targets"],
+    int | Literal["classes", "targets", "words"],
     PlainValidator(_dimension),
     WithJsonSchema({"anyOf": [whole_schema(1, LARGEST_COUNT), {"enum": list(DATA_NAMES)}]}),
 ]

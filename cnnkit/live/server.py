@@ -225,7 +225,9 @@ def image_png(run: Run, number: int) -> bytes | None:
         return None
     if not 0 <= number < len(images):
         return None
-    return _png(cropped(images[number], trained.interface.padding), LARGEST_IMAGE)
+    interface = trained.interface
+    (picture,) = interface.sample.pictures(images[number : number + 1])
+    return _png(cropped(picture, interface.padding), LARGEST_IMAGE)
 
 
 def _read(read: Callable[[Run, Path], Read], run: Run, path: Path) -> Read | None:

@@ -106,7 +106,7 @@ class Summary:
     """
 
     config: str
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     classes: int
     rows: tuple[LayerRow, ...]
     training: Footprint

@@ -13,16 +13,18 @@ _OVERLAY_SIDE = 96
 _OPACITY = 0.75
 
 
-def heat_over(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> Picture:
+def heat_over(image: NDArray[np.uint8], heat: NDArray[np.float32] | None) -> Picture:
     """A Grad-CAM map over its image in grey, as colours from dark violet to yellow.
 
     Args:
         image: [height, width, channels].
-        heat: [rows, columns], 0..1.
+        heat: [rows, columns], 0..1; None where the image shows it already.
 
     Returns:
         Small images enlarged by a whole number.
     """
+    if heat is None:
+        return drawing(image)
     import matplotlib
     from PIL import Image
 

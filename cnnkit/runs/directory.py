@@ -34,6 +34,7 @@ log = logging.getLogger("cnnkit")
 #: More bytes than cnnkit writes into such a file: an evaluation of some thousand classes, a million epochs, ...
 LARGEST_JSON = 1 << 28
 LARGEST_METRICS = 1 << 27
+LARGEST_WORDS = 1 << 28
 LARGEST_PREDICTIONS = 1 << 32
 LARGEST_ARCHIVE = 1 << 40
 
@@ -50,7 +51,7 @@ ENVIRONMENT: Form = {
     "settings": {"device": str, "jit_compile": bool, "dtype_policy": str, "threads": int, "onednn": bool},
     "tuning": {},
     "data": {"source": str, "fingerprint": str, "image_shape": [int], "class_names": [str], "resize": str}
-    | {"max_megapixels": float, "padding": [int], "images": {}},
+    | {"max_megapixels": float, "padding": [int], "images": {}, "words": [str], "vocabulary_size": int},
     "model": {"head": str, "parameters": int},
     "concluded": {},
     "initial_weights": {"run": str, "sha256": str, "taken": [str], "left": {}, "new": {}},
@@ -103,6 +104,11 @@ class Run:
     @property
     def model(self) -> Path:
         return self.path / "model.keras"
+
+    @property
+    def words(self) -> Path:
+        """The vocabulary of a network that takes texts, one word in a line."""
+        return self.path / "words.txt"
 
     @property
     def evaluation(self) -> Path:
@@ -420,6 +426,17 @@ class Run:
     def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
         """One row per epoch; the columns are those of the first row."""
         write_atomically(self.metrics, to_csv(list(rows[0]), [list(row.values()) for row in rows]))
+
+    def read_words(self) -> list[str] | None:
+        """The vocabulary in the order of the words' numbers; None where there is none, as of images.
+
+        Raises:
+            CnnkitError: if the file may not be read.
+        """
+        try:
+            return self.read(self.words, LARGEST_WORDS).removesuffix("\n").split("\n")
+        except FileNotFoundError:
+            return None
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The rows of metrics.csv as numbers; none if no epoch has ended.

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cnnkit.config.sample import IMAGES, VOCABULARY_SIZE, Sample, TextSample
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import MOST_MEGAPIXELS, RESIZINGS
 from cnnkit.images.padding import NO_PADDING, Padding
 from cnnkit.terminal.printable import printable
+from cnnkit.texts.words import FIRST, Vocabulary
 
 #: What a network may end in.
 HEADS = ("softmax", "logits", "sigmoid")
@@ -26,6 +28,9 @@ STAGES = "stages"
 #: Under which name environment.json has the files of the weights that backbones began with.
 LEARNED_WEIGHTS = "learned_weights"
 
+#: Under which name the data of an exported file have the vocabulary of texts; a run keeps it in a file of its own.
+WORDS = "words"
+
 #: More values than an image has that a network takes.
 LARGEST_IMAGE = 1 << 28
 
@@ -35,22 +40,24 @@ class Interface:
     """What a run's model takes and outputs.
 
     Attributes:
-        image_shape: (height, width, channels).
+        image_shape: Of what the network takes: (height, width, channels) of an image, (length,) of a text.
         class_names: In the order of the outputs.
         head: `softmax`, `logits` or `sigmoid`.
         resize: How images reach that shape: `stretch`, `pad` or `crop`.
         max_megapixels: Image files with more are refused.
         padding: The border around an image that is a part of the shape, see `images.padding`.
         concluded: What the task has chosen for the trained network, see `Task.conclude`.
+        sample: What kind of samples it takes; of texts, with the vocabulary.
     """
 
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     class_names: tuple[str, ...]
     head: str
     resize: str = "stretch"
     max_megapixels: float = MOST_MEGAPIXELS
     padding: Padding = NO_PADDING
     concluded: Mapping[str, Any] = field(default_factory=dict)
+    sample: Sample = IMAGES
 
 
 def noted_interface(environment: Mapping[str, Any], place: str, hint: str) -> Interface:
@@ -65,8 +72,11 @@ def noted_interface(environment: Mapping[str, Any], place: str, hint: str) -> In
     """
     try:
         data, head = environment["data"], environment["model"]["head"]
-        height, width, channels = data["image_shape"]
         names = tuple(printable(name) for name in data["class_names"])
+        concluded = dict(environment.get(CONCLUDED) or {})
+        if WORDS in data:
+            return _of_texts(data, names, head, concluded)
+        height, width, channels = data["image_shape"]
         # Runs of earlier versions say nothing of these two.
         resize = data.get("resize") or "stretch"
         max_megapixels = float(data.get("max_megapixels") or MOST_MEGAPIXELS)
@@ -78,12 +88,20 @@ def noted_interface(environment: Mapping[str, Any], place: str, hint: str) -> In
         if head not in HEADS or resize not in RESIZINGS:
             raise ValueError("there is no such head, or no such way to resize")
         padding = (top, bottom, left, right)
-        concluded = dict(environment.get(CONCLUDED) or {})
         return Interface((height, width, channels), names, head, resize, max_megapixels, padding, concluded)
     except (KeyError, TypeError, ValueError):
         raise CnnkitError(
             f"{place} does not say what the images, the classes and the head of the model are", hint
         ) from None
+
+
+def _of_texts(data: Mapping[str, Any], names: tuple[str, ...], head: str, concluded: Mapping[str, Any]) -> Interface:
+    (length,) = data["image_shape"]
+    words, size = data[WORDS], data[VOCABULARY_SIZE]
+    known = isinstance(words, list) and all(isinstance(word, str) for word in words) and len(words) + FIRST <= size
+    if not known or length < 1 or not names or head not in HEADS:
+        raise ValueError("no text is like that")
+    return Interface((length,), names, head, concluded=concluded, sample=TextSample(size, Vocabulary(tuple(words))))
 
 
 def initial_weights(environment: Mapping[str, Any]) -> str | None:

@@ -22,7 +22,7 @@ from cnnkit.network.summary import summarize
 from cnnkit.network.xla import needing_xla
 from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
-from cnnkit.runs.interface import Interface, noted_interface
+from cnnkit.runs.interface import WORDS, Interface, noted_interface
 from cnnkit.runs.listing import number_in, task_of
 from cnnkit.runs.predictor import Predictor
 from cnnkit.runs.samples import SAMPLES, read_samples
@@ -94,7 +94,10 @@ class TrainedRun(Predictor):
             CnnkitError: if environment.json is missing or broken.
         """
         hint = "The run was damaged, or stopped while it was made; train it again."
-        return noted_interface(self.environment, f"`{self.run.environment}`", hint)
+        environment, words = self.environment, self.run.read_words()
+        if words is not None:
+            environment = {**environment, "data": {**(environment.get("data") or {}), WORDS: words}}
+        return noted_interface(environment, f"`{self.run.environment}`", hint)
 
     @property
     def fingerprint(self) -> str | None:
@@ -153,7 +156,7 @@ class TrainedRun(Predictor):
     def data(self) -> DataConfig:
         """The `data` section with which the run's images are read as its network takes them."""
         section = self.loaded.config.data
-        if not section.has_files:
+        if not section.has_files or section.text is not None:
             return section
         # Whatever the files would make of them today: these are the channels that the network takes.
         return section.model_copy(update={"channels": self.loaded.info.shape[2]})
@@ -332,7 +335,11 @@ class TrainedRun(Predictor):
         key = tuple(tta)
         if key not in self._networks:
             compiled = inference.compile_network(
-                self.model, head=self.interface.head, jit_compile=self.uses_xla, tta=tta
+                self.model,
+                head=self.interface.head,
+                jit_compile=self.uses_xla,
+                tta=tta,
+                dtype=self.interface.sample.dtype,
             )
             at_once = max(1, inference.inference_batch_size(self.model) // len(inference.view_weights(tta)))
             self._networks[key] = (compiled, at_once)

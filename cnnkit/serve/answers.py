@@ -41,7 +41,7 @@ class ServedRun(BaseModel):
     kind: str = Field(description="Of the answers: what the page shows them by.")
     facts: dict[str, Any] = Field(description="Of all answers; of the kind `mask`, the `colours` of its classes.")
     headline: Headline = Field(description="The figure that counts for the task.")
-    input_shape: tuple[int, int, int] = Field(description="Height, width, channels.")
+    input_shape: tuple[int, ...] = Field(description="Height, width, channels of images; length of texts.")
     class_names: list[str] = Field(description="Of classes, labels or numbers, in the order of the network's outputs.")
     head: str = Field(description="`softmax`, `logits` or `sigmoid`.")
     accuracy: float | None = Field(description="On the test split, 0..1; null where it has not been measured.")

@@ -70,7 +70,7 @@ def read_examples(network: Predictor, answers: Answers) -> Examples:
             reason = error.problems[0].message
         return Examples([], [], f"There are no test images: {reason}", Frame.noted(network.noted_frame()))
     # As files are: whoever reads them adds the border.
-    inner = [cropped(image, network.interface.padding) for image in images]
+    inner = [cropped(image, network.interface.padding) for image in network.interface.sample.pictures(images)]
     files = [encoded(picture_of(image), compress_level=COMPRESSION) for image in inner]
     return Examples(files, [answers.truth(target) for target in targets], None, frame_of(np.stack(inner)))
 

@@ -132,7 +132,7 @@ def _drawn(served: Served, image: NDArray[np.uint8], seen: Seen) -> dict[str, An
         fields["gradcam"] = answers.GradCamPicture(
             class_=inside.subjects[seen.subject],
             layer=inside.gradcam_layer.name,
-            overlay=pictures.overlay_picture(seen.heat, served.interface.image_shape[:2]),
+            overlay=pictures.overlay_picture(seen.heat, image.shape[:2]),
         )
     fields["stages"] = []
     for place, stage_maps in zip(inside.stages, seen.maps, strict=True):

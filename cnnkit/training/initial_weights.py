@@ -283,7 +283,7 @@ def _answering(loaded: LoadedConfig, layers: Sequence[WeightedLayer]) -> set[str
     Args:
         layers: All with weights.
     """
-    more = {name: number + 1 for name, number in loaded.info.target.values.items()}
+    more = {**loaded.info.values, **{name: number + 1 for name, number in loaded.info.target.values.items()}}
     try:
         others = {layer.path: layer for layer in weighted_layers(loaded.config.model.trace(loaded.info.shape, more))}
     except StackError:

@@ -80,5 +80,6 @@ def snapshots_of(prepared: Preparation, run: Run, reporter: Reporter, keeper: Ke
             return first_kernel(model)
 
     config, info = prepared.config, prepared.data.info
-    answers = config.task.answers(Interface(info.shape, prepared.class_names, prepared.head, padding=info.padding))
+    interface = Interface(info.shape, prepared.class_names, prepared.head, padding=info.padding, sample=info.sample)
+    answers = config.task.answers(interface)
     return Snapshots(run, reporter, config, info, answers, outputs, kernel, is_resumed=is_resumed)

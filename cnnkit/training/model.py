@@ -50,7 +50,8 @@ def build_model(
     constants: tuple[Sequence[float], Sequence[float]] | None,
     sharing: Sharing = ALONE,
 ) -> Any:
-    """An uncompiled `keras.Sequential` that takes raw images, 0..255, [batch, height, width, channels].
+    """An uncompiled `keras.Sequential` that takes samples as they are stored: images [batch, height, width, channels],
+    0..255, or numbers of words [batch, length].
 
     A layer is named after its place in the config (`3.Conv2D`) unless it has a name of its own.
 
@@ -62,11 +63,13 @@ def build_model(
     """
     import keras
 
-    input_shape = steps[0].input_shape
+    input_shape, sample = steps[0].input_shape, config.data.sample
     policy = config.training.dtype_policy
     seeds = Seeds(config.seed)
-    steps = config.steps_to_build(steps, target.values)
-    built: list[Any] = [keras.Input(shape=steps[0].fed or input_shape, name="image")]
+    steps = config.steps_to_build(steps, {**target.values, **sample.values})
+    built: list[Any] = [
+        keras.Input(shape=steps[0].fed or input_shape, name=sample.input_name, dtype=sample.input_dtype)
+    ]
     if constants is not None:
         mean, variance = constants
         built.append(
@@ -190,7 +193,8 @@ def without_training_state(model: Any, input_shape: Shape | None = None) -> Any:
 
     layers = [plain_layer(layer) for layer in model.layers]
     shape = model.input_shape[1:] if input_shape is None else input_shape
-    plain = keras.Sequential([keras.Input(shape=shape, name="image"), *layers], name=model.name)
+    (taken,) = model.inputs
+    plain = keras.Sequential([keras.Input(shape=shape, name=taken.name, dtype=taken.dtype), *layers], name=model.name)
     plain.set_weights(model.get_weights())
     return plain
 

@@ -126,7 +126,7 @@ def prepare(
     config = resolved(config, chosen)
     plans, course = stage_plans(config.training, stack), course or Course.of(config.training, None)
     if chosen.device == "CPU":
-        at_crops = config.steps_at_crops(stack, data.info.target.values)
+        at_crops = config.steps_at_crops(stack, data.info.values)
         for plan in plans:
             check_training(_footprint(plan, config, data, at_crops, chosen.devices))
     measured = None

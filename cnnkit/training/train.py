@@ -25,6 +25,7 @@ from cnnkit.runs.interface import CONCLUDED, INITIAL_WEIGHTS, LEARNED_WEIGHTS, S
 from cnnkit.runs.progress import Reporter
 from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.terminal.console import Console, format_duration
+from cnnkit.texts.words import as_lines
 from cnnkit.training.course import Course
 from cnnkit.training.ending import after_stop, count_epochs, failed_write, resume_hint
 from cnnkit.training.fitting import fit, follow
@@ -375,6 +376,7 @@ def _write_start(
             "max_megapixels": loaded.config.data.max_megapixels,
             **({"padding": list(data.info.padding)} if any(data.info.padding) else {}),
             "class_names": list(prepared.class_names),
+            **data.info.sample.noted,
             "images": sizes,
         },
         "model": {
@@ -385,6 +387,8 @@ def _write_start(
         **_noted_stages(prepared),
     }
     run.write_json(run.environment, environment)
+    if data.info.sample.vocabulary is not None:
+        write_atomically(run.words, as_lines(data.info.sample.vocabulary.words))
     kernel = first_kernel(model)
     if kernel is not None:
         with replacing(run.initial_filters) as temporary:
@@ -427,7 +431,7 @@ def _describe(
     streamed = "; images are decoded as they are read" if data.memory == "stream" else ""
     console.line(f"run       {run.path}")
     console.line(
-        f"data      {config.data.source}: {data.train.size:,} images {shape} to train{validation}, "
+        f"data      {config.data.source}: {data.train.size:,} {data.info.sample.plural} {shape} to train{validation}, "
         f"{data.info.classes} {data.info.target.plural}{streamed}"
     )
     for note in data.notes:

@@ -59,7 +59,7 @@ def save_images(images: Any, labels: Any, path: str) -> None:
     np.save(f"{path}.labels.npy", labels)
 
 
-def random_images(count: int, shape: tuple[int, int, int], classes: int) -> tuple[Any, Any]:
+def random_images(count: int, shape: tuple[int, ...], classes: int) -> tuple[Any, Any]:
     """Random images and labels, always the same."""
     random = np.random.default_rng(0)
     return random.integers(0, 256, (count, *shape), dtype=np.uint8), random.integers(0, classes, count)
@@ -72,13 +72,13 @@ def read_images(path: str) -> tuple[Any, Any]:
 
 def read_aligned(path: str) -> tuple[Any, Any]:
     """The same, the images as cnnkit's own loading leaves them: TensorFlow shares their memory."""
-    from cnnkit.data.splits import empty_images
+    from cnnkit.data.splits import empty_samples
 
     with open(f"{path}.images.npy", "rb") as stream:
         version = np.lib.format.read_magic(stream)
         assert version == (1, 0)
         shape, _, _ = np.lib.format.read_array_header_1_0(stream)
-        images = empty_images(shape[0], (shape[1], shape[2], shape[3]))
+        images = empty_samples(shape[0], tuple(shape[1:]), "uint8")
         stream.readinto(images.reshape(-1).data)
     return images, np.load(f"{path}.labels.npy").astype(np.int64)
 

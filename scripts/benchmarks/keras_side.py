@@ -172,7 +172,7 @@ def _plain_model(loaded: Any, constants: Any) -> Any:
     return without_training_state(build_model(config, loaded.steps, loaded.info.target, constants))
 
 
-def keras_augmentation(entries: Sequence[Any], shape: tuple[int, int, int]) -> tuple[list[Any], list[str]]:
+def keras_augmentation(entries: Sequence[Any], shape: tuple[int, ...]) -> tuple[list[Any], list[str]]:
     """Keras' own layers for the augmentations of a config, and the names of those that it lacks.
 
     Keras' RandomCrop does not pad, so `tf.pad` stands before it, and it cuts all images of a batch at one place.

@@ -59,7 +59,7 @@ def test_the_worst_mistakes_are_those_of_the_predictions_file(digits_run: Run) -
     assert expected
     assert [one.confidence for one in found] == [float(row["confidence"]) for row in expected]
     images = load_digits().images
-    for one, image in zip(found, predictions.images(found), strict=True):
+    for one, image in zip(found, predictions.pictures(found), strict=True):
         row = rows_of(digits_run)[one.place]
         assert (one.true_class, one.predicted_class) == (row["true_class"], row["predicted_class"])
         assert one.true_probability == float(row[f"probability_{one.true_class}"])

@@ -45,10 +45,11 @@ def gradcam(
     best = int(probabilities[0].argmax())
     wanted = list(dict.fromkeys([best, *further]))
     _, maps = compute(np.stack([pixels] * len(wanted)), wanted)
-    pictures = [Picture(pixels, title)]
-    for index, overlay in zip(wanted, maps, strict=True):
+    sample = trained.interface.sample
+    pictures = [Picture(sample.pictures(pixels[None])[0], title)]
+    for index, (picture, overlay) in zip(wanted, sample.marked([pixels] * len(wanted), maps), strict=True):
         verb = "says" if index == best else "for"
-        pictures.append(Picture(pixels, f"{verb} {names[index]}:\n{probabilities[0, index]:.1%}", overlay))
+        pictures.append(Picture(picture, f"{verb} {names[index]}:\n{probabilities[0, index]:.1%}", overlay))
     gradcam_sheet(trained.run, place, [Row("", pictures)], path)
 
 
@@ -69,16 +70,17 @@ def gradcam_mistakes(trained: TrainedRun, count: int, path: Path, layer: str | N
     if not found:
         raise CnnkitError(f"the run `{trained.run.path}` made no mistake on its test images; there is none to show")
     images = predictions.images(found)
+    sample = trained.interface.sample
     sides = [
-        compute(images, [names.index(name) for name in chosen])[1]
+        sample.marked(images, compute(images, [names.index(name) for name in chosen])[1])
         for chosen in ([one.predicted_class for one in found], [one.true_class for one in found])
     ]
     pictures = []
-    for one, image, guess, truth in zip(found, images, *sides, strict=True):
+    for one, image, guess, truth in zip(found, sample.pictures(images), *sides, strict=True):
         pictures += [
             Picture(image, f"{one.identity}\nis {one.true_class}"),
-            Picture(image, f"for {one.predicted_class}:\n{one.confidence:.1%}", guess),
-            Picture(image, f"for {one.true_class}:\n{one.true_probability:.1%}", truth),
+            Picture(guess[0], f"for {one.predicted_class}:\n{one.confidence:.1%}", guess[1]),
+            Picture(truth[0], f"for {one.true_class}:\n{one.true_probability:.1%}", truth[1]),
         ]
     gradcam_sheet(trained.run, place, [Row("", pictures)], path, columns=6)
 
@@ -107,7 +109,7 @@ def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path)
 
     worst = worst_mistakes(predictions, count)
     pictures = []
-    for one, image in zip(worst, predictions.images(worst), strict=True):
+    for one, image in zip(worst, predictions.pictures(worst), strict=True):
         shares = f"{one.confidence:.1%} to {one.true_probability:.1%}"
         pictures.append(Picture(image, f"says {one.predicted_class}\nis {one.true_class}\n{shares}"))
     rows = [Row("The most confident mistakes, with the probabilities of both classes", pictures)]
@@ -116,7 +118,7 @@ def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path)
             f"{pair.true_class} taken for {pair.predicted_class}: {pair.count} image{'s' * (pair.count != 1)}, "
             f"{pair.share:.1%} of the class"
         )
-        images = predictions.images(pair.examples)
+        images = predictions.pictures(pair.examples)
         examples = [
             Picture(image, f"{one.identity}\n{one.confidence:.1%}")
             for one, image in zip(pair.examples, images, strict=True)

@@ -90,8 +90,16 @@ class Predictions:
         header, rows = predictions_rows(self.probabilities, self.labels, self.class_names, self.identities)
         return to_csv(header, list(rows))
 
-    def images(self, mistakes: Sequence[Mistake]) -> NDArray[np.uint8]:
-        """Their images, [mistakes, height, width, channels].
+    def pictures(self, mistakes: Sequence[Mistake]) -> Sequence[Any]:
+        """Their images for the eye, see `Sample.pictures`.
+
+        Raises:
+            CnnkitError: if the images are not there as they were.
+        """
+        return self._split.pictures([mistake.place for mistake in mistakes])
+
+    def images(self, mistakes: Sequence[Mistake]) -> NDArray[Any]:
+        """Their images as the network takes them, [mistakes, ...].
 
         Raises:
             CnnkitError: if the images are not there as they were.

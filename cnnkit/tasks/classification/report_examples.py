@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.report.facts import Facts
@@ -57,7 +56,7 @@ def pairs(facts: Facts) -> list[Pair] | Missing:
 
 
 def _pictures(predictions: Predictions, mistakes: Sequence[Mistake]) -> list[Picture]:
-    images = attempt(predictions.images, mistakes)
+    images = attempt(predictions.pictures, mistakes)
     return [] if isinstance(images, Missing) else [picture(image) for image in images]
 
 
@@ -71,18 +70,20 @@ def mistakes(facts: Facts) -> Examples | Missing:
     images = attempt(facts.predictions.images, found)
     if isinstance(images, Missing):
         return Examples([Example(mistake, None, None) for mistake in found], images)
+    sample = facts.trained.interface.sample
+    shown = list(map(picture, sample.pictures(images)))
     maps = attempt(_maps, facts, found, images)
     if isinstance(maps, Missing):
-        return Examples([Example(*one, None) for one in zip(found, map(picture, images), strict=True)], maps)
+        return Examples([Example(*one, None) for one in zip(found, shown, strict=True)], maps)
     layer, heats = maps
     examples = [
-        Example(mistake, picture(image), heat_over(image, heat))
-        for mistake, image, heat in zip(found, images, heats, strict=True)
+        Example(mistake, image, heat_over(*marked))
+        for mistake, image, marked in zip(found, shown, sample.marked(images, heats), strict=True)
     ]
     return Examples(examples, layer)
 
 
-def _maps(facts: Facts, found: Sequence[Mistake], images: NDArray[np.uint8]) -> tuple[str, Any] | Missing:
+def _maps(facts: Facts, found: Sequence[Mistake], images: NDArray[Any]) -> tuple[str, Any] | Missing:
     """The layer's name, and for each mistake the map of its predicted class."""
     from cnnkit.inside.gradcam import gradcam_of
 

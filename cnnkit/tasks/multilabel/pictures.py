@@ -32,7 +32,7 @@ def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path)
         return False
     said = predictions.said
     pictures = []
-    for place, image in zip(worst, predictions.images(worst), strict=True):
+    for place, image in zip(worst, predictions.pictures(worst), strict=True):
         wrong = [
             (abs(float(truth) - probability), f"{'-' if truth else '+'} {name} {probability:.1%}")
             for name, truth, guess, probability in zip(

@@ -58,13 +58,13 @@ class Predictions:
         places = np.flatnonzero(wrong.any(axis=1))
         return places[np.argsort(-distance[places], kind="stable")]
 
-    def images(self, places: Sequence[int] | NDArray[Any]) -> Any:
-        """Some of the images, uint8 [images, height, width, channels].
+    def pictures(self, places: Sequence[int] | NDArray[Any]) -> Sequence[Any]:
+        """Some of the images for the eye, see `Sample.pictures`.
 
         Raises:
             CnnkitError: if they are not there as they were.
         """
-        return self._split.read(places)
+        return self._split.pictures(places)
 
     @cached_property
     def _split(self) -> Split:

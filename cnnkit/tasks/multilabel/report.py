@@ -63,7 +63,7 @@ def mistakes(facts: Facts) -> list[Example] | Missing:
     if not len(places):
         return []
     examples = []
-    for place, image in zip(places, predictions.images(places), strict=True):
+    for place, image in zip(places, predictions.pictures(places), strict=True):
         labels = list(
             zip(
                 predictions.names,

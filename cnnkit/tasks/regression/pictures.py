@@ -70,7 +70,7 @@ def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path)
     if not len(worst):
         return False
     pictures = []
-    for place, image in zip(worst, predictions.images(worst), strict=True):
+    for place, image in zip(worst, predictions.pictures(worst), strict=True):
         number = predictions.farthest(place)
         name = [predictions.names[number]] if len(predictions.names) > 1 else []
         said, true = predictions.predicted[place, number], predictions.truth[place, number]

@@ -81,6 +81,6 @@ def errors(facts: Facts) -> list[Example] | Missing:
             f"{predictions.predicted[place, number]:.4g}",
             number_text(float(predictions.truth[place, number])),
         )
-        for place, image in zip(places, predictions.images(places), strict=True)
+        for place, image in zip(places, predictions.pictures(places), strict=True)
         for number in [predictions.farthest(place)]
     ]

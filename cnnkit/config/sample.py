@@ -1,0 +1,121 @@
+"""What a network is given of each thing that it learns from: an image, or a text."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from cnnkit.texts.words import Vocabulary
+
+#: Under which name environment.json has how many numbers of words there are.
+VOCABULARY_SIZE = "vocabulary_size"
+
+
+class Sample(ABC):
+    """A kind of sample; there is an object for what one network takes."""
+
+    #: What messages call one, and several.
+    singular: ClassVar[str]
+    plural: ClassVar[str]
+    #: The name of the network's input, and of what Keras makes its tensor.
+    input_name: ClassVar[str]
+    input_dtype: ClassVar[str]
+    #: What samples are stored as.
+    dtype: ClassVar[str]
+    #: Why test-time augmentation and augmentation do not apply; None where they do.
+    unchangeable: ClassVar[str | None] = None
+
+    #: What numbers of words mean; None of what is no text, and before it has been learned.
+    vocabulary: Vocabulary | None = None
+
+    @property
+    def values(self) -> Mapping[str, int]:
+        """What names in layers stand for, beside those of the target."""
+        return {}
+
+    @property
+    def noted(self) -> Mapping[str, Any]:
+        """What environment.json says of the samples, beside their shape."""
+        return {}
+
+    @abstractmethod
+    def pictures(self, samples: Any) -> Sequence[Any]:
+        """How samples are shown where pictures are, uint8 [height, width, channels] each.
+
+        Args:
+            samples: As the network takes them, [n, ...].
+        """
+
+    @abstractmethod
+    def marked(self, samples: Any, heats: Any) -> Sequence[tuple[Any, Any]]:
+        """The same with what speaks for an answer: a picture, and a map to lay over it; None where the picture has it.
+
+        Args:
+            heats: Of each sample [rows, columns], 0..1; the parts of what has one axis are rows.
+        """
+
+
+class ImageSample(Sample):
+    """An image, uint8 [height, width, channels]."""
+
+    singular = "image"
+    plural = "images"
+    input_name = "image"
+    input_dtype = "float32"
+    dtype = "uint8"
+
+    def pictures(self, samples: Any) -> Sequence[Any]:
+        return list(samples)
+
+    def marked(self, samples: Any, heats: Any) -> Sequence[tuple[Any, Any]]:
+        return list(zip(samples, heats, strict=True))
+
+
+#: Images, of which nothing more is to be known here.
+IMAGES = ImageSample()
+
+
+@dataclass(frozen=True)
+class TextSample(Sample):
+    """A text as numbers of words, int32 [length]; 0 is padding and 1 a word that the vocabulary lacks.
+
+    Attributes:
+        size: How many numbers there are.
+        vocabulary: What they mean; None before it has been learned.
+    """
+
+    singular = "text"
+    plural = "texts"
+    input_name = "text"
+    input_dtype = "int32"
+    dtype = "int32"
+    unchangeable = "it changes pixels, and the data are texts"
+
+    size: int
+    vocabulary: Vocabulary | None = None
+
+    @property
+    def values(self) -> Mapping[str, int]:
+        return {"words": self.size}
+
+    @property
+    def noted(self) -> Mapping[str, Any]:
+        return {VOCABULARY_SIZE: self.size}
+
+    def pictures(self, samples: Any) -> Sequence[Any]:
+        from cnnkit.texts.pictures import picture_of_words
+
+        return [picture_of_words(self.words(one)) for one in samples]
+
+    def marked(self, samples: Any, heats: Any) -> Sequence[tuple[Any, Any]]:
+        from cnnkit.texts.pictures import picture_of_words
+
+        pairs = zip(samples, heats, strict=True)
+        return [(picture_of_words(self.words(one), heat.reshape(-1)), None) for one, heat in pairs]
+
+    def words(self, sample: Any) -> list[str]:
+        """The words of a text [length], without padding."""
+        assert self.vocabulary is not None
+        return self.vocabulary.shown(sample.tolist())

@@ -1,0 +1,1 @@
+"""Texts as networks take them: words, and the vocabulary that numbers them. Without TensorFlow."""
