@@ -297,7 +297,7 @@ def _table(cls: type[StrictModel], without: set[str]) -> str:
 def _rows(fields: dict[str, FieldInfo]) -> str:
     lines = ["| argument | type | default | meaning |", "|---|---|---|---|"]
     for name, info in sorted(fields.items(), key=lambda item: not item[1].is_required()):
-        default = "required" if info.is_required() else f"`{_yaml(to_plain(info.default))}`"
+        default = "required" if info.is_required() else f"`{_yaml(to_plain(_single(info.default)))}`"
         lines.append(f"| `{name}` | {_type(info)} | {default} | {info.description or ''} |")
     return "\n".join(lines)
 
@@ -313,6 +313,13 @@ def _yaml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_yaml(item) for item in value) + "]"
     return str(value)
+
+
+def _single(value: Any) -> Any:
+    """A value as it is usually written: that of one axis without its brackets."""
+    while isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
+    return value
 
 
 def _type(info: FieldInfo) -> str:

@@ -1,6 +1,6 @@
 """Types of fields that the sections and the named objects of the format share, with the bounds of their numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
@@ -48,37 +48,57 @@ def list_schema(item: Mapping[str, Any], fewest: int = 1, most: int | None = Non
 NUMBER_SCHEMA = {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER}
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    items = [value, value] if is_whole(value) else value
-    if isinstance(items, list | tuple) and len(items) == 2 and all(is_whole(one, 1, LARGEST_SIDE) for one in items):
-        return (items[0], items[1])
-    hint = ""
-    if isinstance(value, str) and value.strip().lstrip("-").isdigit():
-        hint = "; remove the quotes"
-    elif isinstance(value, str) and "," in value:
-        hint = f"; write a list: [{value.strip('() ')}]"
-    raise invalid(
-        f"expected a whole number from 1 to {LARGEST_SIDE:,}, or a list [height, width] of two, "
-        f"got {describe(value)}{hint}"
-    )
+#: What the sizes along so many spatial axes are called, in order.
+AXES_NAMES = {1: "[length]", 2: "[height, width]", 3: "[depth, height, width]"}
+COUNTS = {1: "one", 2: "two", 3: "three"}
+
+
+def _sizes(axes: int) -> Callable[[Any], tuple[int, ...]]:
+    """The validator of a size from 1 for each of so many axes, where one number stands for all."""
+
+    def check(value: Any) -> tuple[int, ...]:
+        items = [value] * axes if is_whole(value) else value
+        fits = isinstance(items, list | tuple) and len(items) == axes
+        if fits and all(is_whole(one, 1, LARGEST_SIDE) for one in items):
+            return tuple(items)
+        hint = ""
+        if isinstance(value, str) and value.strip().lstrip("-").isdigit():
+            hint = "; remove the quotes"
+        elif isinstance(value, str) and "," in value and axes > 1:
+            hint = f"; write a list: [{value.strip('() ')}]"
+        alternative = f", or a list {AXES_NAMES[axes]} of {COUNTS[axes]}" if axes > 1 else ""
+        raise invalid(f"expected a whole number from 1 to {LARGEST_SIDE:,}{alternative}, got {describe(value)}{hint}")
+
+    return check
 
 
 _SIDE_SCHEMA = whole_schema(1, LARGEST_SIDE)
 
+
+def _sizes_schema(axes: int) -> WithJsonSchema:
+    if axes == 1:
+        return WithJsonSchema(_SIDE_SCHEMA)
+    return WithJsonSchema({"anyOf": [_SIDE_SCHEMA, list_schema(_SIDE_SCHEMA, axes, axes)]})
+
+
 #: One whole number for both axes, or [height, width]; held as (height, width).
-Pair = Annotated[
-    tuple[int, int],
-    PlainValidator(_pair),
-    WithJsonSchema({"anyOf": [_SIDE_SCHEMA, list_schema(_SIDE_SCHEMA, 2, 2)]}),
-]
+Pair = Annotated[tuple[int, int], PlainValidator(_sizes(2)), _sizes_schema(2)]
+#: The same for a layer whose kin have other numbers of axes.
+Sizes2D = Annotated[tuple[int, ...], PlainValidator(_sizes(2)), _sizes_schema(2)]
+#: A whole number; held as (length,).
+Sizes1D = Annotated[tuple[int, ...], PlainValidator(_sizes(1)), _sizes_schema(1)]
+#: One whole number for all axes, or [depth, height, width]; held as (depth, height, width).
+Sizes3D = Annotated[tuple[int, ...], PlainValidator(_sizes(3)), _sizes_schema(3)]
 
 
 #: The names for numbers that the data set gives, which layers may have in the place of a number.
 DATA_NAMES = ("classes", "targets", "words")
+#: Those of them that are numbers of outputs.
+_OUTPUT_NAMES = ("classes", "targets")
 
 
 def _dimension(value: Any) -> int | str:
-    if isinstance(value, str) and value in DATA_NAMES:
+    if isinstance(value, str) and value in _OUTPUT_NAMES:
         return value
     if is_whole(value, 1, LARGEST_COUNT):
         return int(value)
@@ -89,11 +109,29 @@ def _dimension(value: Any) -> int | str:
     )
 
 
-#: A number of units or filters: a whole number, or a name of DATA_NAMES.
+#: A number of units or filters: a whole number, `classes` or `targets`.
 Dimension = Annotated[
-    int | Literal["classes", "targets", "words"],
+    int | Literal["classes", "targets"],
     PlainValidator(_dimension),
-    WithJsonSchema({"anyOf": [whole_schema(1, LARGEST_COUNT), {"enum": list(DATA_NAMES)}]}),
+    WithJsonSchema({"anyOf": [whole_schema(1, LARGEST_COUNT), {"enum": list(_OUTPUT_NAMES)}]}),
+]
+
+
+def _vocabulary_size(value: Any) -> Any:
+    if value == "words" or is_whole(value, 1, LARGEST_COUNT):
+        return value
+    hint = "; remove the quotes" if isinstance(value, str) and value.strip().isdigit() else ""
+    raise invalid(
+        f"expected a whole number from 1 to {LARGEST_COUNT:,}, or `words` (the size of the data set's vocabulary), "
+        f"got {describe(value)}{hint}"
+    )
+
+
+#: How many ids there are: a whole number, or `words`.
+VocabularySize = Annotated[
+    int | Literal["words"],
+    PlainValidator(_vocabulary_size),
+    WithJsonSchema({"anyOf": [whole_schema(1, LARGEST_COUNT), {"const": "words"}]}),
 ]
 
 PositiveInteger = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]

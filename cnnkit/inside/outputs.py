@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cnnkit.errors import UsageError
 from cnnkit.format.shapes import Shape
 from cnnkit.layers.base import Layer
-from cnnkit.layers.geometry import CHANNELS_LAST
+from cnnkit.layers.geometry import channels_last
 from cnnkit.layers.receptive_field import View
 from cnnkit.layers.resolved import Part, Resolved
 
@@ -114,7 +114,7 @@ def _stack(loaded: LoadedConfig) -> tuple[Sequence[Step], Sequence[str]]:
 
 
 def _outputs(passed: Sequence[tuple[str, Step]]) -> list[LayerOutput]:
-    order: tuple[int, ...] = CHANNELS_LAST
+    order: tuple[int, ...] = channels_last(3)
     orders = [order := step.layer.order_behind(order) for _, step in passed]
     return [_output(name, step, here) for (name, step), here in zip(passed, orders, strict=True)]
 
@@ -193,7 +193,7 @@ def gradcam_layer(loaded: LoadedConfig) -> LayerOutput | None:
     """
     outputs = layer_outputs(loaded)
     if outputs and outputs[-1].is_image:
-        return _bottom(_opened(*_stack(loaded), "", CHANNELS_LAST), outputs[-1].channels)
+        return _bottom(_opened(*_stack(loaded), "", channels_last(3)), outputs[-1].channels)
     images = [place for place in outputs if place.is_image]
     if not images:
         return None

@@ -15,13 +15,14 @@ from typing import Any
 
 from cnnkit.format.base import to_plain
 from cnnkit.format.shapes import Shape, ShapeError
-from cnnkit.layers.base import Layer, Weight, spatial
+from cnnkit.layers.base import Layer, Weight
 from cnnkit.layers.convolution import Conv2D, DepthwiseConv2D, SeparableConv2D
 from cnnkit.layers.core import Dense, Reshape
 from cnnkit.layers.normalization import BatchNormalization, LayerNormalization
 from cnnkit.layers.pooling import AveragePooling2D, GlobalAveragePooling2D, MaxPooling2D
 from cnnkit.layers.receptive_field import NOTHING, Pattern, Range, View
 from cnnkit.layers.resampling import Cropping2D, ZeroPadding2D
+from cnnkit.layers.spatial import spatial
 
 FOLDER = Path(__file__).parent / "backbones"
 SUFFIX = ".json.gz"

@@ -18,7 +18,7 @@ from cnnkit.format.fields import DATA_NAMES, DtypeName
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.seeds import derive_seed
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
-from cnnkit.layers.geometry import CHANNELS_FIRST, CHANNELS_LAST
+from cnnkit.layers.geometry import channels_first, channels_last
 from cnnkit.layers.receptive_field import LONGEST_PATTERN, SAME, Bounds, Pattern, View, Windowed
 
 #: Values of one tensor of one image, and of one weight: TensorFlow's kernels count many of them with 32 bits.
@@ -57,7 +57,8 @@ class Names:
         parameters: Those of the block whose layers are looked at, by name without `$`.
         repetition: Which repetition of the `Repeat` around them they are in, and of how many, by name without `$`.
         calls: The blocks that are being resolved, the outermost first.
-        order: Where height (0), width (1) and channels (2) lie in what arrives at the layer.
+        order: Where height (0), width (1) and channels (2) lie in what arrives at the layer; the channels are the last
+            number, whatever the axes before them are.
         budget: Shared by all layers of a network.
     """
 
@@ -66,7 +67,7 @@ class Names:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     repetition: Mapping[str, int] = field(default_factory=dict)
     calls: tuple[str, ...] = ()
-    order: tuple[int, ...] = CHANNELS_LAST
+    order: tuple[int, ...] = channels_last(3)
     budget: Budget = field(default_factory=Budget)
 
     def number(self, name: str, argument: str) -> int:
@@ -210,6 +211,8 @@ class Layer(NamedObject):
     any_size: ClassVar[bool] = True
     #: Whether the layer takes images as they come, 0..255, and none that `data.normalization` has changed.
     takes_raw_images: ClassVar[bool] = False
+    #: Whether what arrives is whole numbers that name something, which half precision would not tell apart.
+    takes_ids: ClassVar[bool] = False
     # TensorFlow refuses a scope that begins with another character, once the network is evaluated.
     name: (
         Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.-]*$", max_length=100), WrapValidator(_name)] | None
@@ -285,7 +288,8 @@ class Layer(NamedObject):
         """Which input positions the output positions `low..high` (inclusive) see along one spatial axis.
 
         Args:
-            axis: 0 for height, 1 for width, as the layer's own `data_format` has them.
+            axis: 0 for an image's height, 1 for its width, as the layer's own `data_format` has them; a signal has only
+                0, its length, and a volume's depth is 0.
 
         Returns:
             First and last input position, not clipped to the input: padding counts. First above last means that no
@@ -302,7 +306,7 @@ class Layer(NamedObject):
         raise NotImplementedError(self.kind)
 
     def range_along(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
-        """As `input_range`, along an axis of the tensor: other axes than height and width pass a layer unchanged."""
+        """As `input_range`, along an axis of the tensor: that of the channels passes a layer unchanged."""
         spatial_axis = self._spatial_axis(axis, input_shape)
         return (low, high) if spatial_axis is None else self.input_range(low, high, spatial_axis, input_shape)
 
@@ -318,9 +322,9 @@ class Layer(NamedObject):
         return Pattern(tuple(seen), step)
 
     def _spatial_axis(self, axis: int, input_shape: Shape) -> int | None:
-        """0 where an axis of the tensor is the height to this layer, 1 where it is the width, else None."""
+        """Which of the spatial axes, from 0, an axis of the tensor is to this layer; None for that of the channels."""
         spatial = axis - 1 if getattr(self, "data_format", None) == "channels_first" else axis
-        return spatial if len(input_shape) == 3 and spatial in (0, 1) else None
+        return spatial if 0 <= spatial < len(input_shape) - 1 else None
 
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
         """Whether each output position depends on all input positions along an axis of the tensor, from 0."""
@@ -345,10 +349,10 @@ class Layer(NamedObject):
             order: Where they lie in what comes before.
         """
         data_format = getattr(self, "data_format", None)
-        if data_format == "channels_first" and order[0] != 2:
-            return CHANNELS_FIRST
-        if data_format == "channels_last" and order[-1] != 2:
-            return CHANNELS_LAST
+        if data_format == "channels_first" and order[0] != len(order) - 1:
+            return channels_first(len(order))
+        if data_format == "channels_last" and order[-1] != len(order) - 1:
+            return channels_last(len(order))
         return order
 
     def order_behind(self, order: tuple[int, ...]) -> tuple[int, ...]:
@@ -423,12 +427,12 @@ class Layer(NamedObject):
         return getattr(keras.layers, type(self).__name__)(**self.keras_arguments(scope))
 
 
-#: Arguments that Keras takes as [height, width] or as one number for both.
-_PAIRS = ("kernel_size", "strides", "padding", "output_padding", "dilation_rate", "pool_size", "size", "cropping")
+#: Arguments that Keras takes as one number for each spatial axis or as one for all.
+_SIZES = ("kernel_size", "strides", "padding", "output_padding", "dilation_rate", "pool_size", "size", "cropping")
 
 
 def as_argument(name: str, value: Any) -> Any:
-    """A field's value as a script writes it: an object as a call, [height, width] as one number where they agree."""
+    """A field's value as a script writes it: an object as a call, one number for axes that agree."""
     if isinstance(value, NamedObject):
         # Defined beside the tables of such objects, which this module does not know.
         return value.call()  # type: ignore[attr-defined]
@@ -436,8 +440,9 @@ def as_argument(name: str, value: Any) -> Any:
         return {key: item for key, item in value.model_dump().items() if item is not None}
     if isinstance(value, tuple):
         items = [as_argument(name, item) for item in value]
-        alike = name in _PAIRS and len(items) == 2 and items[0] == items[1] and isinstance(items[0], int)
-        return items[0] if alike else tuple(items)
+        if name in _SIZES and (len(items) == 1 or (isinstance(items[0], int) and len(set(items)) == 1)):
+            return items[0]
+        return tuple(items)
     return value
 
 
@@ -447,31 +452,3 @@ class ShapeLayer(Layer):
     @property
     def output_activation(self) -> str | None:
         return "keep"
-
-
-def spatial(shape: Shape, data_format: str | None) -> tuple[int, int]:
-    """Height and width of an image-shaped tensor.
-
-    Raises:
-        ShapeError: if the shape is not that of an image with channels.
-    """
-    if len(shape) != 3:
-        raise ShapeError(f"this layer needs an image (height, width, channels), but receives {format_shape(shape)}")
-    return (shape[1], shape[2]) if data_format == "channels_first" else (shape[0], shape[1])
-
-
-def spatial_sizes(shape: Shape, data_format: str | None) -> tuple[int, int]:
-    """Height and width, each 1 for a tensor that is no image."""
-    return spatial(shape, data_format) if len(shape) == 3 else (1, 1)
-
-
-def channels(shape: Shape, data_format: str | None) -> int:
-    """The number of channels of an image-shaped tensor."""
-    return shape[0] if data_format == "channels_first" else shape[-1]
-
-
-def image_shape(height: int, width: int, filters: int, data_format: str | None) -> Shape:
-    """A shape from its parts, in the order of `data_format`."""
-    if data_format == "channels_first":
-        return (filters, height, width)
-    return (height, width, filters)

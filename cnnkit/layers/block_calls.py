@@ -13,7 +13,7 @@ from cnnkit.format.expressions import SIZES, check_expression
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.format.similar import nearest, suggestion
 from cnnkit.layers.base import DEEPEST_CALLS, Layer, Names
-from cnnkit.layers.geometry import CHANNELS_LAST
+from cnnkit.layers.geometry import channels_last
 from cnnkit.layers.resolved import Part, Resolved, leaves
 from cnnkit.layers.stack import StackError, Step, trace
 from cnnkit.layers.substitution import (
@@ -180,4 +180,5 @@ class BlockCall(Layer):
 
 def _moves_axes(layer: Layer) -> bool:
     """Whether a layer says itself in which order it reads the axes, or changes it."""
-    return getattr(layer, "data_format", None) is not None or layer.output_order(CHANNELS_LAST) != CHANNELS_LAST
+    last = channels_last(3)
+    return getattr(layer, "data_format", None) is not None or layer.output_order(last) != last

@@ -13,11 +13,12 @@ from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers import geometry
 from cnnkit.layers.axes import AxisField
-from cnnkit.layers.base import MOST_LAYERS, Layer, Names, Scope, ShapeLayer, channels, spatial_sizes
+from cnnkit.layers.base import MOST_LAYERS, Layer, Names, Scope, ShapeLayer
 from cnnkit.layers.convolution import Conv2D
 from cnnkit.layers.normalization import BatchNormalization
 from cnnkit.layers.pooling import MaxPooling2D
 from cnnkit.layers.resolved import Merge, Part, Resolved, leaves
+from cnnkit.layers.spatial import channels, spatial_sizes
 from cnnkit.layers.stack import StackError, Step, trace
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.substitution import KNOWN, knowing

@@ -1,4 +1,8 @@
-"""The convolution layers. A filter of size F over C channels has F^2 C weights and one bias."""
+"""The convolution layers. A filter of size F over C channels has F^2 C weights and one bias.
+
+What they have in common with those of signals and volumes (`signals.py`, `volumes.py`) is written once, for any number
+of axes; the fields here are those of images.
+"""
 
 import math
 from typing import Any, ClassVar, Self
@@ -6,11 +10,11 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from cnnkit.format.base import describe, invalid
-from cnnkit.format.fields import Dimension, Pair, PositiveInteger
+from cnnkit.format.fields import Dimension, PositiveInteger, Sizes2D
 from cnnkit.format.script import Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers import geometry
-from cnnkit.layers.base import Scope, Weight, channels, image_shape, spatial
+from cnnkit.layers.base import Scope, Weight
 from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS
 from cnnkit.layers.receptive_field import Bounds
 from cnnkit.layers.weights import (
@@ -20,7 +24,7 @@ from cnnkit.layers.weights import (
     RegularizerField,
     check_weight_objects,
 )
-from cnnkit.layers.window import Amounts, PairFromZero, WindowedLayer, compute_dtype
+from cnnkit.layers.window import Amounts, FromZero2D, WindowedLayer, compute_dtype
 
 _FILTERS = "Number of filters, which is the number of output channels: a whole number from 1, or `classes`."
 #: What fills a register of AVX-512, as float32.
@@ -32,12 +36,12 @@ class Convolution(WindowedLayer):
     """What all convolutions share."""
 
     window_argument: ClassVar[str] = "kernel_size"
-    #: For each argument prefix, the number of axes of its weight.
-    weight_ranks: ClassVar[dict[str, int]] = {"kernel": 4, "bias": 1, "activity": 4}
+    #: The argument prefixes of its kernels.
+    kernels: ClassVar[tuple[str, ...]] = ("kernel",)
 
-    kernel_size: Pair = Field(description="The window's [height, width], from 1.")
-    strides: Pair = Field(default=(1, 1), description="The window's steps along [height, width], from 1.")
-    dilation_rate: Pair = Field(default=(1, 1), description=_DILATION)
+    kernel_size: Sizes2D = Field(description="The window's [height, width], from 1.")
+    strides: Sizes2D = Field(default=(1, 1), description="The window's steps along [height, width], from 1.")
+    dilation_rate: Sizes2D = Field(default=(1, 1), description=_DILATION)
     activation: ActivationName | None = Field(default=None, description="Activation of the output, by Keras' name.")
     use_bias: bool = Field(default=True, description="Whether each filter adds a bias.")
     bias_initializer: InitializerField = Field(default=ZEROS, description="How the bias starts.")
@@ -47,7 +51,8 @@ class Convolution(WindowedLayer):
 
     @model_validator(mode="after")
     def _weight_objects(self) -> Self:
-        check_weight_objects(self, self.weight_ranks)
+        # A kernel has two axes of channels, an output one of channels and that of the batch.
+        check_weight_objects(self, {"bias": 1} | dict.fromkeys((*self.kernels, "activity"), self.axes + 2))
         return self
 
     @property
@@ -68,7 +73,7 @@ def refuse_strided_dilation(layer: Convolution) -> None:
 
 
 class KernelConvolution(Convolution):
-    """A convolution with one kernel of four axes."""
+    """A convolution with one kernel, over all channels."""
 
     leading: ClassVar[str | None] = "filters"
 
@@ -90,8 +95,8 @@ class KernelConvolution(Convolution):
         return self._spatial_axis(axis, input_shape) is None
 
 
-class Conv2D(KernelConvolution):
-    """Slides K filters over the image: W' = (W - F + 2P)/S + 1 and K(F^2 C + 1) parameters."""
+class PlainConvolution(KernelConvolution):
+    """What Conv1D, Conv2D and Conv3D share."""
 
     groups: PositiveInteger = Field(
         default=1,
@@ -105,9 +110,9 @@ class Conv2D(KernelConvolution):
         return self
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        spatial(input_shape, self.data_format)
+        self.sizes(input_shape)
         for size, what in (
-            (channels(input_shape, self.data_format), "input channels"),
+            (self.channels(input_shape), "input channels"),
             (int(self.filters), "filters"),
         ):
             if size % self.groups:
@@ -118,7 +123,7 @@ class Conv2D(KernelConvolution):
         return super().output_shape(input_shape)
 
     def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
-        inputs = channels(input_shape, self.data_format) // self.groups
+        inputs = self.channels(input_shape) // self.groups
         return self.with_bias(int(self.filters), Weight("kernel", (*self.window, inputs, int(self.filters))))
 
     def macs(self, input_shape: Shape) -> int:
@@ -132,14 +137,18 @@ class Conv2D(KernelConvolution):
     def breaks_onednn(self, input_shape: Shape) -> bool:
         # The gradient of such a kernel does so with AVX-512, for batches of odd sizes.
         is_strided_point = max(self.window) == 1 and max(self.strides) > 1
-        return is_strided_point and channels(input_shape, self.data_format) < _FEWEST_SAFE_CHANNELS
+        return is_strided_point and self.channels(input_shape) < _FEWEST_SAFE_CHANNELS
 
 
-class DepthwiseConv2D(Convolution):
-    """Convolves each channel with its own filters, without mixing channels."""
+class Conv2D(PlainConvolution):
+    """Slides K filters over the image: W' = (W - F + 2P)/S + 1 and K(F^2 C + 1) parameters."""
+
+
+class DepthwiseConvolution(Convolution):
+    """What DepthwiseConv1D and DepthwiseConv2D share."""
 
     leading: ClassVar[str | None] = "kernel_size"
-    weight_ranks: ClassVar[dict[str, int]] = {"depthwise": 4, "bias": 1, "activity": 4}
+    kernels: ClassVar[tuple[str, ...]] = ("depthwise",)
 
     depth_multiplier: PositiveInteger = Field(default=1, description="Filters per input channel, from 1.")
     depthwise_initializer: InitializerField = Field(default=GLOROT_UNIFORM, description="How the kernel starts.")
@@ -147,13 +156,13 @@ class DepthwiseConv2D(Convolution):
     depthwise_constraint: ConstraintField | None = Field(default=None, description="Constraint on the kernel.")
 
     def output_filters(self, input_shape: Shape) -> int:
-        return channels(input_shape, self.data_format) * self.depth_multiplier
+        return self.channels(input_shape) * self.depth_multiplier
 
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
         return self.depth_multiplier > 1 and self._spatial_axis(axis, input_shape) is None
 
     def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
-        kernel = (*self.window, channels(input_shape, self.data_format), self.depth_multiplier)
+        kernel = (*self.window, self.channels(input_shape), self.depth_multiplier)
         return self.with_bias(self.output_filters(input_shape), Weight("kernel", kernel))
 
     def macs(self, input_shape: Shape) -> int:
@@ -164,11 +173,15 @@ class DepthwiseConv2D(Convolution):
         return unequal_strides_die(self)
 
 
-class SeparableConv2D(Convolution):
-    """A depthwise convolution, then a 1x1 one that mixes the channels (Chollet 2017, arXiv:1610.02357)."""
+class DepthwiseConv2D(DepthwiseConvolution):
+    """Convolves each channel with its own filters, without mixing channels."""
+
+
+class SeparableConvolution(Convolution):
+    """What SeparableConv1D and SeparableConv2D share."""
 
     leading: ClassVar[str | None] = "filters"
-    weight_ranks: ClassVar[dict[str, int]] = {"depthwise": 4, "pointwise": 4, "bias": 1, "activity": 4}
+    kernels: ClassVar[tuple[str, ...]] = ("depthwise", "pointwise")
 
     filters: Dimension = Field(description=_FILTERS)
     depth_multiplier: PositiveInteger = Field(default=1, description="Depthwise filters per input channel, from 1.")
@@ -195,11 +208,11 @@ class SeparableConv2D(Convolution):
         return self._spatial_axis(axis, input_shape) is None
 
     def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
-        inputs = channels(input_shape, self.data_format)
+        inputs = self.channels(input_shape)
         return self.with_bias(
             int(self.filters),
             Weight("depthwise_kernel", (*self.window, inputs, self.depth_multiplier)),
-            Weight("pointwise_kernel", (1, 1, inputs * self.depth_multiplier, int(self.filters))),
+            Weight("pointwise_kernel", (*(1,) * self.axes, inputs * self.depth_multiplier, int(self.filters))),
         )
 
     def macs(self, input_shape: Shape) -> int:
@@ -211,21 +224,22 @@ class SeparableConv2D(Convolution):
         return unequal_strides_die(self)
 
 
+class SeparableConv2D(SeparableConvolution):
+    """A depthwise convolution, then a 1x1 one that mixes the channels (Chollet 2017, arXiv:1610.02357)."""
+
+
 def unequal_strides_die(layer: Convolution) -> bool:
     """Whether a depthwise convolution's strides stop its training on a CPU without XLA.
 
     Dilated ones are safe: Keras runs those at stride 1 and takes every S-th position.
     """
-    return layer.strides[0] != layer.strides[1] and max(layer.dilation_rate) == 1
+    return len(set(layer.strides)) > 1 and max(layer.dilation_rate) == 1
 
 
-class Conv2DTranspose(KernelConvolution):
-    """The transposed convolution, which enlarges the image by its stride: W' = (W - 1)S + F - 2P.
+class TransposedConvolution(KernelConvolution):
+    """What Conv1DTranspose, Conv2DTranspose and Conv3DTranspose share."""
 
-    Explicit padding crops the result, so that it undoes a convolution with that padding.
-    """
-
-    output_padding: PairFromZero | None = Field(
+    output_padding: FromZero2D | None = Field(
         default=None,
         description="Rows and columns added at the output's end, a number or [height, width], each from 0 to "
         "below the stride; by default as many as `same` needs for input x stride.",
@@ -246,10 +260,10 @@ class Conv2DTranspose(KernelConvolution):
                 )
         return self
 
-    def output_spatial(self, input_shape: Shape) -> tuple[int, int]:
+    def output_spatial(self, input_shape: Shape) -> tuple[int, ...]:
         crop = self.explicit_padding()
-        sizes = spatial(input_shape, self.data_format)
-        height, width = (
+        sizes = self.sizes(input_shape)
+        output = tuple(
             geometry.transposed_output_size(
                 sizes[axis],
                 self.window[axis],
@@ -258,16 +272,16 @@ class Conv2DTranspose(KernelConvolution):
                 self.output_padding[axis] if self.output_padding else None,
                 self.dilation[axis],
             )
-            for axis in (0, 1)
+            for axis in range(self.axes)
         )
-        if height < 1 or width < 1:
+        if min(output) < 1:
             raise ShapeError(
                 f"padding {describe(self.padding)} crops more than this layer makes of the "
                 f"{format_shape(sizes)} input it receives (here: {format_shape(input_shape)}); the result "
-                f"would be {height}x{width}",
+                f"would be {format_shape(output)}",
                 argument="padding",
             )
-        return height, width
+        return output
 
     def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
         window, stride, dilation = self.window[axis], self.strides[axis], self.dilation[axis]
@@ -284,25 +298,23 @@ class Conv2DTranspose(KernelConvolution):
     def _cropped(self, axis: int, input_shape: Shape) -> int:
         """Rows or columns that are cut off before the output's first."""
         if self.padding == "same":
-            size, output = spatial(input_shape, self.data_format)[axis], self.output_spatial(input_shape)[axis]
+            size, output = self.sizes(input_shape)[axis], self.output_spatial(input_shape)[axis]
             return geometry.transposed_crop(size, self.window[axis], self.strides[axis], output, self.dilation[axis])
         crop = self.explicit_padding()
         return crop[axis][0] if crop else 0
 
     def padded_shape(self, input_shape: Shape, amounts: Amounts) -> Shape:
         """What explicit padding crops."""
-        height, width = (
-            size + sum(amount) for size, amount in zip(self.output_spatial(input_shape), amounts, strict=True)
-        )
-        return image_shape(height, width, int(self.filters), self.data_format)
+        sizes = [size + sum(amount) for size, amount in zip(self.output_spatial(input_shape), amounts, strict=True)]
+        return self.shape_of(sizes, int(self.filters))
 
     def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
-        kernel = (*self.window, int(self.filters), channels(input_shape, self.data_format))
+        kernel = (*self.window, int(self.filters), self.channels(input_shape))
         return self.with_bias(int(self.filters), Weight("kernel", kernel))
 
     def macs(self, input_shape: Shape) -> int:
         """H W F^2 C K over the input's H and W; the bias is not counted."""
-        return math.prod(spatial(input_shape, self.data_format)) * self.variables(input_shape)[0].size
+        return math.prod(self.sizes(input_shape)) * self.variables(input_shape)[0].size
 
     def skips(self, input_shape: Shape) -> tuple[str, ...]:
         return ()
@@ -314,16 +326,21 @@ class Conv2DTranspose(KernelConvolution):
         return self.data_format == "channels_first" or max(self.dilation_rate) > 1
 
     def padded_calls(self, call: Call, amounts: Amounts) -> tuple[Call, ...]:
-        return call, self.edge_call("Cropping2D", "cropping", amounts)
+        return call, self.edge_call(f"Cropping{self.axes}D", "cropping", amounts)
 
     def build_padded(self, scope: Scope, arguments: dict[str, Any], amounts: Amounts) -> Any:
-        """A Sequential of the layer without padding and Cropping2D."""
+        """A Sequential of the layer without padding and Keras' cropping."""
         import keras
 
         name, dtype = arguments["name"], arguments["dtype"]
-        crop = keras.layers.Cropping2D(
-            [list(amount) for amount in amounts], data_format=self.data_format, dtype=dtype, name="cropping"
-        )
+        crop = self.edge_layer("Cropping", amounts, "cropping", dtype)
         inner = self.keras_layer(arguments | {"name": "padded"})
         inputs = keras.Input(scope.keras_shape, dtype=compute_dtype(dtype))
         return keras.Sequential([inputs, inner, crop], trainable=self.trainable, name=name)
+
+
+class Conv2DTranspose(TransposedConvolution):
+    """The transposed convolution, which enlarges the image by its stride: W' = (W - 1)S + F - 2P.
+
+    Explicit padding crops the result, so that it undoes a convolution with that padding.
+    """

@@ -9,6 +9,7 @@ from cnnkit.format.base import describe, invalid
 from cnnkit.format.fields import MOST_AXES, DataFormat, Dimension, is_whole, list_schema, whole_schema
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers.base import MOST_VALUES, Layer, ShapeLayer, Weight
+from cnnkit.layers.geometry import channels_last
 from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS
 from cnnkit.layers.weights import (
     ActivationName,
@@ -137,7 +138,7 @@ class Reshape(ShapeLayer):
         return next(carried, None)
 
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
-        return (0, 1, 2)
+        return channels_last(len(self.target_shape))
 
 
 def _dims(value: Any) -> tuple[int, ...]:
@@ -174,4 +175,4 @@ class Permute(ShapeLayer):
         return self.dims.index(axis + 1)
 
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(order[dim - 1] for dim in self.dims) if len(self.dims) == 3 else order
+        return tuple(order[dim - 1] for dim in self.dims) if len(self.dims) == len(order) else order

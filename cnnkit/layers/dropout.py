@@ -7,7 +7,8 @@ from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 from cnnkit.format.base import describe, invalid
 from cnnkit.format.fields import DataFormat, Fraction, Rate, is_whole, list_schema, whole_schema
 from cnnkit.format.shapes import Shape, ShapeError
-from cnnkit.layers.base import MOST_VALUES, Scope, ShapeLayer, spatial
+from cnnkit.layers.base import MOST_VALUES, Scope, ShapeLayer
+from cnnkit.layers.spatial import SpatialLayer
 from cnnkit.layers.weights import refuse_seed
 from cnnkit.layers.window import DATA_FORMAT
 
@@ -74,23 +75,28 @@ class Dropout(RandomLayer):
         return input_shape
 
 
-class SpatialDropout2D(RandomLayer):
-    """Drops whole channels (Tompson et al. 2015, arXiv:1411.4280)."""
+class SpatialDropout(RandomLayer, SpatialLayer):
+    """What SpatialDropout1D, SpatialDropout2D and SpatialDropout3D share."""
 
     leading: ClassVar[str | None] = "rate"
 
     rate: Fraction = Field(description="Share of the channels that are dropped, 0..1.")
-    data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        spatial(input_shape, self.data_format)
+        self.sizes(input_shape)
         return input_shape
 
     def keras_arguments(self, scope: Scope) -> dict[str, Any]:
-        # The one Keras layer whose constructor does not take `trainable`; it has no weights.
+        # The Keras layers whose constructor does not take `trainable`; they have no weights.
         arguments = super().keras_arguments(scope)
         del arguments["trainable"]
         return arguments
+
+
+class SpatialDropout2D(SpatialDropout):
+    """Drops whole channels (Tompson et al. 2015, arXiv:1411.4280)."""
+
+    data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
 
 
 class GaussianNoise(RandomLayer):

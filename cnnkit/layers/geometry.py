@@ -227,6 +227,11 @@ def resize_bounds(size: int, output: int, interpolation: str, antialias: bool = 
     return scale, middle - radius, middle + radius
 
 
-#: Where height (0), width (1) and channels (2) lie in a channels-last and a channels-first image.
-CHANNELS_LAST = (0, 1, 2)
-CHANNELS_FIRST = (2, 0, 1)
+def channels_last(axes: int) -> tuple[int, ...]:
+    """Where the axes of a tensor lie whose channels, the last number, come last: height 0, width 1, channels 2."""
+    return tuple(range(axes))
+
+
+def channels_first(axes: int) -> tuple[int, ...]:
+    """The same of a tensor whose channels come first."""
+    return (axes - 1, *range(axes - 1))

@@ -20,8 +20,9 @@ from cnnkit.format.fields import (
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers.axes import AxesField, AxisField, as_list, covers, positions
-from cnnkit.layers.base import Layer, Scope, Weight, spatial
+from cnnkit.layers.base import Layer, Scope, Weight
 from cnnkit.layers.initializers import ONES, ZEROS
+from cnnkit.layers.spatial import spatial
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.weights import (
     ConstraintField,

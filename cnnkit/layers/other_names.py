@@ -28,7 +28,7 @@ _ALIASES = {
     ),
     "SeparableConv2D": ("SeparableConvolution2D",),
     "DepthwiseConv2D": ("DepthwiseConvolution2D", "DWConv2D"),
-    "BatchNormalization": ("BatchNorm", "BatchNorm2d", "BN", "SyncBatchNorm"),
+    "BatchNormalization": ("BatchNorm", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "BN", "SyncBatchNorm"),
     "LayerNormalization": ("LayerNorm",),
     "GroupNormalization": ("GroupNorm",),
     "LocalResponseNormalization": ("LocalResponseNorm", "LRN"),
@@ -38,6 +38,22 @@ _ALIASES = {
     "SpatialDropout2D": ("Dropout2d", "FeatureDropout"),
     "Cropping2D": ("Crop2D",),
     "Resizing": ("Resize",),
+    "Conv1D": ("Convolution1D",),
+    "Conv1DTranspose": ("Convolution1DTranspose", "ConvTranspose1d", "Deconv1D"),
+    "SeparableConv1D": ("SeparableConvolution1D",),
+    "DepthwiseConv1D": ("DepthwiseConvolution1D",),
+    "MaxPooling1D": ("MaxPool1D",),
+    "AveragePooling1D": ("AvgPool1D",),
+    "GlobalMaxPooling1D": ("GlobalMaxPool1D", "MaxOverTime"),
+    "GlobalAveragePooling1D": ("GlobalAvgPool1D",),
+    "SpatialDropout1D": ("Dropout1d",),
+    "Conv3D": ("Convolution3D",),
+    "Conv3DTranspose": ("Convolution3DTranspose", "ConvTranspose3d", "Deconv3D"),
+    "MaxPooling3D": ("MaxPool3D",),
+    "AveragePooling3D": ("AvgPool3D",),
+    "GlobalMaxPooling3D": ("GlobalMaxPool3D",),
+    "GlobalAveragePooling3D": ("GlobalAvgPool3D",),
+    "SpatialDropout3D": ("Dropout3d",),
 }
 
 _GATE = "Branches: {merge: multiply, paths: [[], [GlobalAveragePooling2D: {keepdims: true}, "
@@ -107,39 +123,14 @@ _COMBINED = {
     "PixelShuffle": "cnnkit has no depth-to-space; enlarge with `UpSampling2D` or `Conv2DTranspose`",
 }
 
-#: One-dimensional layers: a signal is an image of one row.
-_SIGNALS = {
-    "Conv1D": "Conv2D: {filters: 16, kernel_size: [1, 3]}",
-    "Convolution1D": "Conv2D: {filters: 16, kernel_size: [1, 3]}",
-    "Conv1DTranspose": "Conv2DTranspose: {filters: 16, kernel_size: [1, 3]}",
-    "Convolution1DTranspose": "Conv2DTranspose: {filters: 16, kernel_size: [1, 3]}",
-    "SeparableConv1D": "SeparableConv2D: {filters: 16, kernel_size: [1, 3]}",
-    "SeparableConvolution1D": "SeparableConv2D: {filters: 16, kernel_size: [1, 3]}",
-    "DepthwiseConv1D": "DepthwiseConv2D: [1, 3]",
-    "MaxPooling1D": "MaxPooling2D: [1, 2]",
-    "MaxPool1D": "MaxPooling2D: [1, 2]",
-    "AveragePooling1D": "AveragePooling2D: [1, 2]",
-    "AvgPool1D": "AveragePooling2D: [1, 2]",
-    "GlobalMaxPooling1D": "GlobalMaxPooling2D",
-    "GlobalMaxPool1D": "GlobalMaxPooling2D",
-    "GlobalAveragePooling1D": "GlobalAveragePooling2D",
-    "GlobalAvgPool1D": "GlobalAveragePooling2D",
-    "UpSampling1D": "UpSampling2D: [1, 2]",
-    "ZeroPadding1D": "ZeroPadding2D: [0, 1]",
-    "Cropping1D": "Cropping2D: [0, 1]",
-    "SpatialDropout1D": "SpatialDropout2D: 0.5",
-    "BatchNorm1d": "BatchNormalization",
-}
-
 #: What is missing altogether, by what is missing.
 _MISSING = {
-    "cnnkit has no three-dimensional layers": (
-        *("Conv3D", "Convolution3D", "Conv3DTranspose", "Convolution3DTranspose", "MaxPooling3D", "MaxPool3D"),
-        *("AveragePooling3D", "AvgPool3D", "GlobalMaxPooling3D", "GlobalMaxPool3D", "GlobalAveragePooling3D"),
-        *("GlobalAvgPool3D", "UpSampling3D", "ZeroPadding3D", "Cropping3D", "SpatialDropout3D", "BatchNorm3d"),
-        *("AdaptiveAveragePooling3D", "AdaptiveMaxPooling3D", "DepthwiseConv3D", "SeparableConv3D"),
+    "cnnkit has no such layer for volumes, nor has Keras; use a `Conv3D` with as many `groups` as channels": (
+        *("DepthwiseConv3D", "SeparableConv3D"),
     ),
-    "cnnkit has no one-dimensional layers": ("AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D"),
+    "cnnkit has no adaptive pooling in one or three dimensions": (
+        *("AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D", "AdaptiveAveragePooling3D", "AdaptiveMaxPooling3D"),
+    ),
     "cnnkit has no recurrent layers": (
         *("LSTM", "LSTMCell", "GRU", "GRUCell", "RNN", "SimpleRNN", "SimpleRNNCell", "StackedRNNCells"),
         *("Bidirectional", "TimeDistributed", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
@@ -149,7 +140,7 @@ _MISSING = {
         *("SelfAttention", "TransformerEncoder", "TransformerEncoderLayer", "Transformer"),
     ),
     "cnnkit has no layers for sequences and text": (
-        *("Embedding", "ReversibleEmbedding", "Masking", "RepeatVector", "TextVectorization", "PositionEmbedding"),
+        *("ReversibleEmbedding", "Masking", "RepeatVector", "TextVectorization", "PositionEmbedding"),
     ),
     "cnnkit has no layers for tables": (
         *("CategoryEncoding", "Discretization", "HashedCrossing", "Hashing", "IntegerLookup", "StringLookup"),
@@ -180,8 +171,6 @@ def _unavailable() -> dict[str, str]:
     hints |= {other: _write(f"Activation: {name}") for other, name in OTHER_ACTIVATIONS.items() if name in hints}
     for name in AUGMENTATIONS.names():
         hints[name] = "it changes only training images, and belongs in `augmentation:`"
-    for name, example in _SIGNALS.items():
-        hints[name] = f"cnnkit has no one-dimensional layers; for a signal as an image of one row, write `{example}`"
     for reason, names in _MISSING.items():
         hints |= dict.fromkeys(names, reason)
     return hints | _COMBINED

@@ -6,10 +6,11 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from cnnkit.format.base import invalid
-from cnnkit.format.fields import DataFormat, Pair
+from cnnkit.format.fields import DataFormat, Sizes2D
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape
-from cnnkit.layers.base import Layer, Scope, channels, image_shape, spatial
+from cnnkit.layers.base import Scope
+from cnnkit.layers.spatial import SpatialLayer
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.window import DATA_FORMAT, Amounts, WindowedLayer, compute_dtype
 
@@ -22,7 +23,7 @@ class Pooling(WindowedLayer):
     leading: ClassVar[str | None] = "pool_size"
     window_argument: ClassVar[str] = "pool_size"
 
-    strides: Pair | None = Field(default=None, description=_STRIDES)
+    strides: Sizes2D | None = Field(default=None, description=_STRIDES)
 
     @model_validator(mode="after")
     def _padding_below_window(self) -> Self:
@@ -41,10 +42,8 @@ class Pooling(WindowedLayer):
         return "keep"
 
 
-class MaxPooling2D(Pooling):
-    """The maximum of each window. Explicit padding never wins: it is minus infinity."""
-
-    pool_size: Pair = Field(default=(2, 2), description="The window's [height, width], from 1.")
+class MaxPooling(Pooling):
+    """What MaxPooling1D, MaxPooling2D and MaxPooling3D share."""
 
     def padded_calls(self, call: Call, amounts: Amounts) -> tuple[Call, ...]:
         values = Argument("pad_width", self._pad_width(amounts)), Argument("constant_values", -math.inf)
@@ -53,7 +52,7 @@ class MaxPooling2D(Pooling):
     def _pad_width(self, amounts: Amounts) -> list[list[int]]:
         """The padding of all axes, the batch in front."""
         pad_width = [[0, 0], *([list(amount) for amount in amounts])]
-        pad_width.insert(1 if self.data_format == "channels_first" else 3, [0, 0])
+        pad_width.insert(1 if self.data_format == "channels_first" else self.axes + 1, [0, 0])
         return pad_width
 
     def build_padded(self, scope: Scope, arguments: dict[str, Any], amounts: Amounts) -> Any:
@@ -70,13 +69,23 @@ class MaxPooling2D(Pooling):
         return functional(arguments["name"], scope.keras_shape, compute_dtype(arguments["dtype"]), body)
 
 
-class AveragePooling2D(Pooling):
+class MaxPooling2D(MaxPooling):
+    """The maximum of each window. Explicit padding never wins: it is minus infinity."""
+
+    pool_size: Sizes2D = Field(default=(2, 2), description="The window's [height, width], from 1.")
+
+
+class AveragePooling(Pooling):
+    """What AveragePooling1D, AveragePooling2D and AveragePooling3D share."""
+
+
+class AveragePooling2D(AveragePooling):
     """The mean of each window. `same` leaves padding out of the mean, explicit padding counts as zeros."""
 
-    pool_size: Pair = Field(description="The window's [height, width], from 1.")
+    pool_size: Sizes2D = Field(description="The window's [height, width], from 1.")
 
 
-class GlobalPooling(Layer):
+class GlobalPooling(SpatialLayer):
     """What the global poolings share: one value per channel."""
 
     leading: ClassVar[str | None] = "data_format"
@@ -85,9 +94,9 @@ class GlobalPooling(Layer):
     keepdims: bool = Field(default=False, description="Whether height and width stay, with size 1.")
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        spatial(input_shape, self.data_format)
-        count = channels(input_shape, self.data_format)
-        return image_shape(1, 1, count, self.data_format) if self.keepdims else (count,)
+        self.sizes(input_shape)
+        count = self.channels(input_shape)
+        return self.shape_of((1,) * self.axes, count) if self.keepdims else (count,)
 
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
         return self._spatial_axis(axis, input_shape) is not None

@@ -364,19 +364,16 @@ class View:
             low = high = 0
         return path.trace(axis, low, high, clip=clip, until=self.before)
 
-    def field(self) -> tuple[int, int]:
-        """Height and width of the part of an image that one position sees.
+    def field(self) -> tuple[int, ...]:
+        """Height and width of the part of an image that one position sees; of a signal its length, of a volume three.
 
         Where positions differ, as after layers that enlarge, the largest of up to 64 central ones counts. It may
         exceed the image, as padding counts, except after what sees everything, such as Flatten or a global pooling.
         """
-        height, width = (self._width(axis) for axis in (0, 1))
-        return height, width
+        # A text's ids have no axis of channels.
+        return tuple(self._width(axis) for axis in range(max(len(self.image) - 1, 1)))
 
     def _width(self, axis: int) -> int:
-        if axis >= len(self.axes):
-            # What arrives is no image, as in a residual after a global pooling.
-            return 1
         patterns = self.reach(axis)
         size = self.output_size(axis)
         around = 0 if all(isinstance(one, Pattern) and one.period == 1 for one in patterns) else _CENTRAL_POSITIONS // 2
@@ -400,8 +397,8 @@ def _agreed(axes: list[int | None]) -> int | None:
     return known.pop() if len(known) == 1 else None
 
 
-def receptive_field(stack: Sequence[tuple[Windowed, Shape]]) -> tuple[int, int]:
-    """Height and width of the part of the image that one output position of a stack sees, see `View.field`.
+def receptive_field(stack: Sequence[tuple[Windowed, Shape]]) -> tuple[int, ...]:
+    """The part of the image, signal or volume that one output position of a stack sees, see `View.field`.
 
     Args:
         stack: The layers in order, each with the shape that arrives at it; all `classes` resolved.

@@ -7,84 +7,104 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.format.base import describe, invalid
-from cnnkit.format.fields import NUMBER_SCHEMA, DataFormat, Number, Pair, Side, is_number, list_schema
+from cnnkit.format.fields import NUMBER_SCHEMA, DataFormat, Number, Side, Sizes2D, is_number, list_schema
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers import geometry
-from cnnkit.layers.base import Layer, ShapeLayer, channels, image_shape, spatial
+from cnnkit.layers.base import Layer
 from cnnkit.layers.receptive_field import Bounds
-from cnnkit.layers.window import DATA_FORMAT, AmountsField
+from cnnkit.layers.spatial import SpatialShapeLayer
+from cnnkit.layers.window import DATA_FORMAT, Amounts2D
 
 Interpolation = Literal["bilinear", "nearest", "bicubic", "lanczos3", "lanczos5"]
 
 
-class UpSampling2D(ShapeLayer):
-    """Enlarges an image by whole factors."""
+class UpSampling(SpatialShapeLayer):
+    """What UpSampling1D, UpSampling2D and UpSampling3D share."""
 
     leading: ClassVar[str | None] = "size"
-    size: Pair = Field(default=(2, 2), description="Factors for [height, width], from 1.")
-    data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
-    interpolation: Interpolation = Field(default="nearest", description="How values between pixels are found.")
+
+    size: Sizes2D = Field(default=(2, 2), description="Factors for [height, width], from 1.")
+
+    @property
+    def kernel(self) -> str:
+        """How values between positions are found."""
+        return getattr(self, "interpolation", "nearest")
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        height, width = spatial(input_shape, self.data_format)
-        count = channels(input_shape, self.data_format)
-        return image_shape(height * self.size[0], width * self.size[1], count, self.data_format)
+        sizes = [size * factor for size, factor in zip(self.sizes(input_shape), self.size, strict=True)]
+        return self.shape_of(sizes, self.channels(input_shape))
 
     def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
-        size = spatial(input_shape, self.data_format)[axis]
-        return geometry.resize_range(low, high, size, size * self.size[axis], self.interpolation)
+        size = self.sizes(input_shape)[axis]
+        return geometry.resize_range(low, high, size, size * self.size[axis], self.kernel)
 
     def turn(self, axis: int, input_shape: Shape) -> tuple[int, int]:
         return self.size[axis], 1
 
     def bounds(self, axis: int, input_shape: Shape) -> Bounds:
-        return Bounds(*geometry.resize_bounds(1, self.size[axis], self.interpolation))
+        return Bounds(*geometry.resize_bounds(1, self.size[axis], self.kernel))
 
 
-class ZeroPadding2D(ShapeLayer):
-    """Adds rows and columns of zeros."""
+class UpSampling2D(UpSampling):
+    """Enlarges an image by whole factors."""
+
+    data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
+    interpolation: Interpolation = Field(default="nearest", description="How values between pixels are found.")
+
+
+class ZeroPadding(SpatialShapeLayer):
+    """What ZeroPadding1D, ZeroPadding2D and ZeroPadding3D share."""
 
     leading: ClassVar[str | None] = "padding"
 
-    padding: AmountsField = Field(
+    padding: Amounts2D = Field(
         default=((1, 1), (1, 1)),
         description="Rows and columns added: a number, [height, width] or [[top, bottom], [left, right]].",
     )
     data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        height, width = spatial(input_shape, self.data_format)
-        count = channels(input_shape, self.data_format)
-        return image_shape(height + sum(self.padding[0]), width + sum(self.padding[1]), count, self.data_format)
+        sizes = [size + sum(amount) for size, amount in zip(self.sizes(input_shape), self.padding, strict=True)]
+        return self.shape_of(sizes, self.channels(input_shape))
 
     def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
         return low - self.padding[axis][0], high - self.padding[axis][0]
 
 
-class Cropping2D(ShapeLayer):
-    """Cuts rows and columns off."""
+class ZeroPadding2D(ZeroPadding):
+    """Adds rows and columns of zeros."""
+
+
+class Cropping(SpatialShapeLayer):
+    """What Cropping1D, Cropping2D and Cropping3D share."""
 
     leading: ClassVar[str | None] = "cropping"
 
-    cropping: AmountsField = Field(
+    cropping: Amounts2D = Field(
         default=((0, 0), (0, 0)),
         description="Rows and columns cut: a number, [height, width] or [[top, bottom], [left, right]].",
     )
-    data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        height, width = spatial(input_shape, self.data_format)
-        rows, columns = height - sum(self.cropping[0]), width - sum(self.cropping[1])
-        if rows < 1 or columns < 1:
+        sizes = self.sizes(input_shape)
+        kept = [size - sum(amount) for size, amount in zip(sizes, self.cropping, strict=True)]
+        if min(kept) < 1:
+            sides = [list(side) for side in self.cropping]
             raise ShapeError(
-                f"cropping {[list(side) for side in self.cropping]} leaves nothing of the {height}x{width} "
+                f"cropping {sides if self.axes > 1 else sides[0]} leaves nothing of the {format_shape(sizes)} "
                 f"input this layer receives (here: {format_shape(input_shape)})",
                 argument="cropping",
             )
-        return image_shape(rows, columns, channels(input_shape, self.data_format), self.data_format)
+        return self.shape_of(kept, self.channels(input_shape))
 
     def input_range(self, low: int, high: int, axis: int, input_shape: Shape) -> tuple[int, int]:
         return low + self.cropping[axis][0], high + self.cropping[axis][0]
+
+
+class Cropping2D(Cropping):
+    """Cuts rows and columns off."""
+
+    data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)
 
 
 def _numbers(value: Any) -> float | list[float]:
@@ -127,7 +147,7 @@ class Rescaling(Layer):
         return input_shape
 
 
-class Resizing(ShapeLayer):
+class Resizing(SpatialShapeLayer):
     """Resizes an image to a fixed height and width."""
 
     leading: ClassVar[str | None] = "height"
@@ -152,12 +172,12 @@ class Resizing(ShapeLayer):
         return self
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        spatial(input_shape, self.data_format)
-        return image_shape(self.height, self.width, channels(input_shape, self.data_format), self.data_format)
+        self.sizes(input_shape)
+        return self.shape_of((self.height, self.width), self.channels(input_shape))
 
     def source(self, axis: int, input_shape: Shape) -> tuple[int, int]:
         """Start and size of the part of the input that is resized; padding makes the start negative."""
-        sizes = spatial(input_shape, self.data_format)
+        sizes = self.sizes(input_shape)
         targets = (self.height, self.width)
         size, fitting = sizes[axis], sizes[1 - axis] * targets[axis] // targets[1 - axis]
         if self.crop_to_aspect_ratio:

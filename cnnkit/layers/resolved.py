@@ -184,6 +184,12 @@ class Resolved(Layer):
     def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         return tuple(weight for step in self._steps for weight in step.layer.variables(step.input_shape))
 
+    @property
+    def takes_ids_first(self) -> bool:
+        """Whether a layer that the input arrives at takes ids."""
+        first = [part.steps[0].layer for part in self.parts if part.steps]
+        return any(one.takes_ids_first if isinstance(one, Resolved) else one.takes_ids for one in first)
+
     def tensors(self, input_shape: Shape) -> Iterator[tuple[str, Shape]]:
         # The layers inside were asked themselves.
         yield "output for one image", self.output_shape(input_shape)
@@ -237,7 +243,9 @@ class Resolved(Layer):
                 result = keras.layers.Activation(self.activation, name="activation", dtype=dtype)(result)
             return keras.layers.Identity(name="identity", dtype=dtype)(result) if result is inputs else result
 
-        model = functional(self.name or scope.name, scope.keras_shape, compute_dtype(dtype), body)
+        # In half precision, neighbouring ids would become one.
+        arriving = "float32" if self.takes_ids_first else compute_dtype(dtype)
+        model = functional(self.name or scope.name, scope.keras_shape, arriving, body)
         if not self.trainable:
             # Setting it to true would undo it in the layers inside.
             model.trainable = False

@@ -73,13 +73,26 @@ class Dropout(keras.layers.Dropout):
         return _drop(self, inputs, self.noise_shape)
 
 
-class SpatialDropout2D(keras.layers.SpatialDropout2D):
-    """Keras' SpatialDropout2D of a share."""
+class _SpatialDropout:
+    """What Keras' dropouts of whole channels do with a share."""
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        if not training or self.rate == 0:
-            return super().call(inputs, training=training)
-        return _drop(self, inputs, self._get_noise_shape(inputs))
+        layer: Any = self
+        if not training or layer.rate == 0:
+            return super().call(inputs, training=training)  # type: ignore[misc]
+        return _drop(layer, inputs, layer._get_noise_shape(inputs))
+
+
+class SpatialDropout1D(_SpatialDropout, keras.layers.SpatialDropout1D):
+    """Keras' SpatialDropout1D of a share."""
+
+
+class SpatialDropout2D(_SpatialDropout, keras.layers.SpatialDropout2D):
+    """Keras' SpatialDropout2D of a share."""
+
+
+class SpatialDropout3D(_SpatialDropout, keras.layers.SpatialDropout3D):
+    """Keras' SpatialDropout3D of a share."""
 
 
 class GaussianNoise(keras.layers.GaussianNoise):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from cnnkit.format.shapes import Path, Shape, ShapeError
 from cnnkit.layers.base import Layer, Names
+from cnnkit.layers.geometry import channels_last
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def trace(layers: Sequence[Layer], input_shape: Shape, names: Names) -> list[Ste
     steps: list[Step] = []
     shape = input_shape
     for index, layer in enumerate(layers):
+        if len(names.order) != len(shape):
+            names = replace(names, order=channels_last(len(shape)))
         try:
             names.budget.spend()
             resolved = layer.resolve(names, shape)

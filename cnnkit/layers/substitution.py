@@ -24,6 +24,7 @@ from cnnkit.format.schema import Schema
 from cnnkit.format.shapes import Path, Shape
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Names
+from cnnkit.layers.geometry import channels_last
 
 #: What every layer takes, blocks included.
 COMMON = tuple(Layer.model_fields)
@@ -132,11 +133,12 @@ def values_for(names: Names, input_shape: Shape, order: tuple[int, ...] | None =
         order: Where height (0), width (1) and channels (2) lie for the layer, instead of where the layers before leave
             them.
     """
-    sizes = {CHANNELS: input_shape[-1]}
-    if len(input_shape) == 3:
-        order = order or names.order
+    rank = len(input_shape)
+    order = order or (names.order if len(names.order) == rank else channels_last(rank))
+    sizes = {CHANNELS: input_shape[order.index(rank - 1)]}
+    if rank == 3:
         sizes = {name: input_shape[order.index(axis)] for axis, name in enumerate((HEIGHT, WIDTH, CHANNELS))}
-    elif len(input_shape) > 3:
+    elif rank > 3:
         # Channels in groups, say; rows and columns come first.
         sizes |= {HEIGHT: input_shape[0], WIDTH: input_shape[1]}
     # A block may have parameters called height, width, index and times.

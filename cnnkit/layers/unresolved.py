@@ -18,7 +18,7 @@ from cnnkit.format.shapes import Path, Shape, ShapeError
 from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Names
 from cnnkit.layers.block_calls import read_call
-from cnnkit.layers.geometry import CHANNELS_FIRST, CHANNELS_LAST
+from cnnkit.layers.geometry import channels_first, channels_last
 from cnnkit.layers.resolved import Part, Resolved
 from cnnkit.layers.stack import StackError, trace
 from cnnkit.layers.substitution import (
@@ -156,9 +156,9 @@ class Unresolved(Layer):
         assert cls is not None
         schema = class_schema(cls)
         values = values_for(names, input_shape)
-        if "data_format" in cls.model_fields and len(input_shape) == 3:
-            first = self._data_format(values) == "channels_first"
-            values = values_for(names, input_shape, CHANNELS_FIRST if first else CHANNELS_LAST)
+        if "data_format" in cls.model_fields and len(input_shape) > 1:
+            order = channels_first if self._data_format(values) == "channels_first" else channels_last
+            values = values_for(names, input_shape, order(len(input_shape)))
         arguments = {}
         for key, value in self.values.items():
             try:

@@ -66,8 +66,8 @@ class LayerRow:
         return self.trainable_parameters + self.non_trainable_parameters
 
     @cached_property
-    def receptive_field(self) -> tuple[int, int]:
-        """Height and width of the input region that one output position sees."""
+    def receptive_field(self) -> tuple[int, ...]:
+        """The input region that one output position sees: of an image its height and width."""
         return self.view.field()
 
     def all_warnings(self) -> list[str]:
@@ -129,7 +129,7 @@ class Summary:
         return sum(row.activation_bytes for row in self.rows)
 
     @property
-    def receptive_field(self) -> tuple[int, int]:
+    def receptive_field(self) -> tuple[int, ...]:
         return self.rows[-1].receptive_field
 
     @property
@@ -200,6 +200,7 @@ class Summary:
             for level, row in self.lines(depth)
         ]
         table, left_out = _fitted([_HEADER, *lines], width)
+        field = self.receptive_field
         rule = "-" * max(map(len, table))
         fixed = self.parameters - self.trainable_parameters
         totals = [
@@ -207,7 +208,7 @@ class Summary:
             f"MACs             {self.macs:,} per image",
             f"activations      {format_bytes(self.activation_bytes)} per image, 32-bit",
             f"training memory  at least {self.training.as_text()}",
-            f"receptive field  {format_shape(self.receptive_field)} of {format_shape(self.input_shape[:2])}",
+            f"receptive field  {format_shape(field)} of {format_shape(self.input_shape[: len(field)])}",
         ]
         totals += [
             f"frozen           {row.name}: {row.parameters:,} parameters are not trained"

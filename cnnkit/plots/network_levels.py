@@ -60,7 +60,7 @@ class Place:
         layer, before = self.step.layer, _area(extents(self.step.input_shape, self.channels_first))
         if before is None or self.area is None or layer.kind in _EDGES or _valley(self) is not None:
             return 0
-        if isinstance(layer, WindowedLayer) and layer.step == (1, 1):
+        if isinstance(layer, WindowedLayer) and max(layer.step) == 1:
             return 0
         if isinstance(layer, Resolved) and not any(place.change for place in _inside(self)):
             return 0

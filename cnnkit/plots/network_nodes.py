@@ -224,8 +224,8 @@ def extents(shape: Shape, channels_first: bool) -> tuple[int, int, int] | None:
 
 def channels_first_after(layer: Layer, before: bool) -> bool:
     """Whether the channels come first in a layer's output, where they do or do not in what arrives."""
-    order = geometry.CHANNELS_FIRST if before else geometry.CHANNELS_LAST
-    return layer.order_behind(order)[0] == geometry.CHANNELS_FIRST[0]
+    order = geometry.channels_first(3) if before else geometry.channels_last(3)
+    return layer.order_behind(order)[0] == 2
 
 
 def family(layer: Layer) -> str:
@@ -284,15 +284,15 @@ def _title(layer: Layer) -> tuple[str, ...]:
     # A network that is one layer is known by its own name.
     head, parts = str(layer.name) if layer.kind == "Backbone" else layer.kind, []
     if isinstance(layer, WindowedLayer):
-        head += f" {_pair(layer.window, both=True)}"
-        if layer.step != (1, 1):
-            parts.append(f"stride {_pair(layer.step)}")
-        if layer.dilation != (1, 1):
-            parts.append(f"dilation {_pair(layer.dilation)}")
+        head += f" {_sizes(layer.window, each=True)}"
+        if max(layer.step) > 1:
+            parts.append(f"stride {_sizes(layer.step)}")
+        if max(layer.dilation) > 1:
+            parts.append(f"dilation {_sizes(layer.dilation)}")
     for name in ("rate", "stddev", "size"):
         value = getattr(layer, name, None)
         if value is not None:
-            head += f" {_pair(value)}" if isinstance(value, tuple) else f" {value:g}"
+            head += f" {_sizes(value)}" if isinstance(value, tuple) else f" {value:g}"
     if getattr(layer, "groups", 1) != 1:
         parts.append(f"{layer.groups} groups")  # type: ignore[attr-defined]
     activation = getattr(layer, "activation", None)
@@ -301,5 +301,6 @@ def _title(layer: Layer) -> tuple[str, ...]:
     return (head, *parts)
 
 
-def _pair(pair: tuple[int, int], both: bool = False) -> str:
-    return f"{pair[0]}x{pair[1]}" if both or pair[0] != pair[1] else str(pair[0])
+def _sizes(sizes: tuple[int, ...], each: bool = False) -> str:
+    """One number where all are the same, unless each is to be written."""
+    return format_shape(sizes) if each or len(set(sizes)) > 1 else str(sizes[0])

@@ -13,10 +13,10 @@ from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer
 from cnnkit.layers.unresolved import LAYER_CHOICE
 
-from .truth import EXAMPLE_SHAPE, EXAMPLES, facts_of, make, our_facts, resolved, scope
+from .truth import EXAMPLES, example_shape, facts_of, make, our_facts, resolved, scope
 
 #: Keras' arguments that the format leaves out: the run gives the seed; the rest is no matter of training.
-LEFT_OUT = {"self", "kwargs", "name", "dtype", "seed", "lora_rank", "lora_alpha", "quantization_config"}
+LEFT_OUT = {"self", "kwargs", "name", "dtype", "seed", "lora_rank", "lora_alpha", "quantization_config", "weights"}
 #: Layers that Keras lacks.
 OWN = {"Backbone", "LocalResponseNormalization", "Maxout", "Residual", "Branches", "Repeat"}
 KERAS_LAYERS = sorted(set(LAYERS.names()) - OWN)
@@ -29,11 +29,11 @@ def keras_parameters(name: str) -> dict[str, inspect.Parameter]:
 
 
 def comparable(value: Any) -> Any:
-    """A default as both sides can write it: initializers by their class name, pairs as tuples."""
+    """A default as both sides can write it: objects by their class name, one number of one axis by itself."""
     if isinstance(value, StrictModel):
         return type(value).__name__
-    if isinstance(value, str) and hasattr(keras.initializers, value):
-        return getattr(keras.initializers, value).__name__
+    while isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
     return value
 
 
@@ -47,9 +47,14 @@ def test_fields_and_defaults_are_those_of_keras(name: str) -> None:
     for key, parameter in theirs.items():
         if parameter.default is inspect.Parameter.empty:
             assert ours[key].is_required(), key
-        elif (name, key) == ("ZeroPadding2D", "padding"):
-            # Keras writes (1, 1) and means one row or column on each of the four sides.
-            assert ours[key].default == keras.layers.ZeroPadding2D().padding
+        elif name.startswith(("ZeroPadding", "Cropping")) and key in ("padding", "cropping"):
+            # Keras writes 1 or (1, 1) and means one row or column on each of all sides.
+            assert comparable(ours[key].default) == getattr(getattr(keras.layers, name)(), key)
+        elif key.endswith("_initializer"):
+            assert type(ours[key].default).__name__ == type(keras.initializers.get(parameter.default)).__name__
+        elif key == "dilation_rate":
+            # Keras writes 1 for each of them.
+            assert set(ours[key].default) == {1}
         else:
             assert comparable(ours[key].default) == comparable(parameter.default), key
 
@@ -76,12 +81,13 @@ def test_every_layer_has_an_example() -> None:
 
 @pytest.mark.parametrize("name", ORDINARY)
 def test_an_ordinary_layer_agrees_with_the_built_one(name: str) -> None:
-    layer = resolved(name, EXAMPLES[name], EXAMPLE_SHAPE)
-    built = layer.build(scope(EXAMPLE_SHAPE, name="my_layer"))
+    shape = example_shape(name)
+    layer = resolved(name, EXAMPLES[name], shape)
+    built = layer.build(scope(shape, name="my_layer"))
     assert built.name == "my_layer"
-    facts = facts_of(built, EXAMPLE_SHAPE)
-    assert our_facts(name, EXAMPLES[name], EXAMPLE_SHAPE) == facts
-    assert sum(layer.parameters(EXAMPLE_SHAPE)) == built.count_params()
+    facts = facts_of(built, shape)
+    assert our_facts(name, EXAMPLES[name], shape) == facts
+    assert sum(layer.parameters(shape)) == built.count_params()
 
 
 @pytest.mark.parametrize("name", LAYERS.names())
@@ -93,10 +99,11 @@ def test_a_layer_written_out_reads_back_as_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", ORDINARY)
 def test_name_trainable_and_dtype_reach_keras(name: str) -> None:
     arguments = {**EXAMPLES[name], "name": "mine", "trainable": False, "dtype": "float64"}
-    layer = resolved(name, arguments, EXAMPLE_SHAPE)
-    built = layer.build(scope(EXAMPLE_SHAPE))
+    shape = example_shape(name)
+    layer = resolved(name, arguments, shape)
+    built = layer.build(scope(shape))
     assert built.name == "mine"
-    facts = facts_of(built, EXAMPLE_SHAPE)
+    facts = facts_of(built, shape)
     assert not any(trainable for _, _, trainable in facts.weights)
-    assert layer.parameters(EXAMPLE_SHAPE)[0] == 0
-    assert str(built(keras.Input(EXAMPLE_SHAPE)).dtype) == "float64"
+    assert layer.parameters(shape)[0] == 0
+    assert str(built(keras.Input(shape)).dtype) == "float64"

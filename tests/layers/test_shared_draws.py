@@ -11,7 +11,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnkit.layers import shared_draws
+from cnnkit.layers import LAYERS, shared_draws
 from cnnkit.layers.base import Scope, Seeds, Sharing
 from cnnkit.layers.dropout import RandomLayer
 from cnnkit.machine.shares import Share, working_on
@@ -54,6 +54,8 @@ def test_a_share_draws_its_rows_of_the_whole(
         ("Dropout", {"rate": 0.4, "noise_shape": [1, None, None, None]}),
         ("SpatialDropout2D", {"rate": 0.4}),
         ("SpatialDropout2D", {"rate": 0.4, "data_format": "channels_first"}),
+        ("SpatialDropout1D", {"rate": 0.4}),
+        ("SpatialDropout3D", {"rate": 0.4}),
         ("GaussianNoise", {"stddev": 0.3}),
         ("GaussianDropout", {"rate": 0.4}),
         ("AlphaDropout", {"rate": 0.4}),
@@ -62,7 +64,8 @@ def test_a_share_draws_its_rows_of_the_whole(
 )
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_layers_do_to_a_share_what_keras_does_to_the_whole(kind: str, arguments: dict[str, Any], dtype: str) -> None:
-    images = np.random.default_rng(0).normal(size=WHOLE).astype(np.float32)
+    shape = {"1": (11, 20, 3), "3": (11, 5, 2, 2, 3)}.get(kind[-2], WHOLE)
+    images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     theirs = getattr(keras.layers, kind)(**arguments, seed=5, dtype=dtype)
     # Several calls: each has draws of its own.
     whole = [np.asarray(tf.cast(theirs(images, training=True), tf.float32)) for _ in range(2)]
@@ -74,7 +77,10 @@ def test_layers_do_to_a_share_what_keras_does_to_the_whole(kind: str, arguments:
     np.testing.assert_array_equal(ours(images[:2], training=False), theirs(images[:2], training=False))
 
 
-@pytest.mark.parametrize("layer", RandomLayer.__subclasses__(), ids=lambda layer: layer.__name__)
+RANDOM = [layer for name in LAYERS.names() if issubclass(layer := LAYERS.get(name) or object, RandomLayer)]
+
+
+@pytest.mark.parametrize("layer", RANDOM, ids=lambda layer: layer.__name__)
 def test_every_random_layer_has_a_shared_form(layer: type[RandomLayer]) -> None:
     value = 0.3
     scope = Scope("layer", WHOLE[1:], Seeds(0), sharing=Sharing(draws=True))

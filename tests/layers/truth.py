@@ -21,7 +21,7 @@ from cnnkit.layers.unresolved import LAYER_CHOICE
 #: The same examples in every run.
 GRID = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
-#: For every layer, arguments that it accepts for an 8x6x4 image, as YAML gives them.
+#: For every layer, arguments that it accepts for the shape of `example_shape`, as YAML gives them.
 EXAMPLES: dict[str, dict[str, Any]] = {
     "Conv2D": {"filters": 8, "kernel_size": 3, "kernel_regularizer": {"L2": 1e-4}},
     "SeparableConv2D": {"filters": 8, "kernel_size": [3, 2], "depth_multiplier": 2},
@@ -58,6 +58,29 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Cropping2D": {"cropping": 1},
     "Rescaling": {"scale": 2},
     "Resizing": {"height": 3, "width": 5},
+    "Conv1D": {"filters": 8, "kernel_size": 3, "kernel_regularizer": {"L2": 1e-4}},
+    "SeparableConv1D": {"filters": 8, "kernel_size": [3], "depth_multiplier": 2},
+    "DepthwiseConv1D": {"kernel_size": 3, "padding": [1, 2]},
+    "Conv1DTranspose": {"filters": 4, "kernel_size": 3, "strides": 2, "output_padding": 1},
+    "MaxPooling1D": {"padding": 1},
+    "AveragePooling1D": {"pool_size": 2},
+    "GlobalMaxPooling1D": {},
+    "GlobalAveragePooling1D": {"keepdims": True},
+    "UpSampling1D": {"size": 3},
+    "ZeroPadding1D": {"padding": [1, 0]},
+    "Cropping1D": {"cropping": 2},
+    "SpatialDropout1D": {"rate": 0.5},
+    "Conv3D": {"filters": 8, "kernel_size": [3, 2, 1], "groups": 2},
+    "Conv3DTranspose": {"filters": 4, "kernel_size": 3, "strides": [1, 2, 1], "padding": 1},
+    "MaxPooling3D": {},
+    "AveragePooling3D": {"pool_size": 2},
+    "GlobalMaxPooling3D": {},
+    "GlobalAveragePooling3D": {"keepdims": True},
+    "UpSampling3D": {"size": [1, 2, 3]},
+    "ZeroPadding3D": {"padding": [[1, 0], [0, 1], [2, 2]]},
+    "Cropping3D": {},
+    "SpatialDropout3D": {"rate": 0.5},
+    "Embedding": {"input_dim": 20, "output_dim": 4},
     "Residual": {"layers": [{"Conv2D": {"filters": 4, "kernel_size": 3, "padding": "same"}}], "activation": "relu"},
     "Backbone": {"name": "MobileNetV2", "weights": None, "until": "block_12_add"},
     "Branches": {"paths": [[], [{"Conv2D": {"filters": 2, "kernel_size": 1}}, "BatchNormalization"]]},
@@ -65,6 +88,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 #: The example of a Backbone is for other images; `test_backbone.py` has its tests.
 EXAMPLE_SHAPE: Shape = (8, 6, 4)
+
+
+def example_shape(name: str) -> Shape:
+    """What arrives at the example of a layer."""
+    if name == "Embedding":
+        return (9,)
+    return (9, 4) if "1D" in name else (8, 6, 5, 4) if "3D" in name else EXAMPLE_SHAPE
 
 
 @dataclass(frozen=True)

@@ -10,27 +10,28 @@ from cnnkit.layers.activation import Activation
 from cnnkit.layers.axes import positions
 from cnnkit.layers.base import Layer
 from cnnkit.layers.composite import PaddedChannels
-from cnnkit.layers.convolution import Conv2DTranspose, Convolution
+from cnnkit.layers.convolution import Convolution, TransposedConvolution
 from cnnkit.layers.core import Dense, Flatten, Permute
-from cnnkit.layers.dropout import AlphaDropout, Dropout, GaussianDropout, GaussianNoise, SpatialDropout2D
+from cnnkit.layers.dropout import AlphaDropout, Dropout, GaussianDropout, GaussianNoise, SpatialDropout
 from cnnkit.layers.normalization import BatchNormalization
-from cnnkit.layers.pooling import AveragePooling2D, GlobalPooling, MaxPooling2D
-from cnnkit.layers.resampling import Cropping2D, Rescaling, Resizing, UpSampling2D
+from cnnkit.layers.pooling import AveragePooling, GlobalPooling, MaxPooling
+from cnnkit.layers.resampling import Cropping, Rescaling, Resizing, UpSampling
+from cnnkit.layers.spatial import THINGS
 from cnnkit.layers.window import WindowedLayer
 from cnnkit.network.lint import advice
 from cnnkit.network.lint.advice import Advice
 from cnnkit.network.lint.walk import Chain, Item, Order, leaves
 
-_DROPOUTS = (Dropout, SpatialDropout2D, GaussianDropout, AlphaDropout)
+_DROPOUTS = (Dropout, SpatialDropout, GaussianDropout, AlphaDropout)
 
 #: Layers whose output changes by a constant per channel where their input does.
 _KEEP_CONSTANTS = (
-    MaxPooling2D,
+    MaxPooling,
     GlobalPooling,
     Flatten,
     Permute,
-    Cropping2D,
-    UpSampling2D,
+    Cropping,
+    UpSampling,
     PaddedChannels,
     GaussianNoise,
 )
@@ -76,7 +77,7 @@ def _subtracts_constants(item: Item) -> bool:
 
 
 def _is_channel(axis: int, shape: Shape, order: Order) -> bool:
-    return len(shape) == 1 or (len(shape) == 3 and positions(axis, shape)[0] == order.index(2))
+    return len(shape) == 1 or positions(axis, shape)[0] == order.index(len(shape) - 1)
 
 
 def _keeps_constants(item: Item) -> bool:
@@ -87,12 +88,12 @@ def _keeps_constants(item: Item) -> bool:
             layer.merge == "concatenate" and _is_channel(layer.axis, item.output_shape, item.after)
         )
         return keeps and layer.activation == "linear"
-    if isinstance(layer, AveragePooling2D):
+    if isinstance(layer, AveragePooling):
         # Explicit padding counts as zeros, so that the border's means differ.
         return layer.explicit_padding() is None
     if isinstance(layer, Convolution):
-        unpadded = layer.padding_amounts(item.input_shape) == ((0, 0), (0, 0))
-        return unpadded and layer.output_activation is None and not isinstance(layer, Conv2DTranspose)
+        unpadded = not any(map(max, layer.padding_amounts(item.input_shape)))
+        return unpadded and layer.output_activation is None and not isinstance(layer, TransposedConvolution)
     if isinstance(layer, Dense):
         return layer.output_activation is None and _is_channel(-1, item.input_shape, item.before)
     if isinstance(layer, _DROPOUTS):
@@ -173,12 +174,13 @@ def windows_on_one_pixel(chain: Chain) -> Iterator[Advice]:
     """Windows on a 1x1 image."""
     for item in leaves(chain):
         layer = item.layer
-        if not isinstance(layer, WindowedLayer) or isinstance(layer, Conv2DTranspose) or max(layer.window) == 1:
+        if not isinstance(layer, WindowedLayer) or isinstance(layer, TransposedConvolution) or max(layer.window) == 1:
             continue
-        if item.input_size == (1, 1):
+        if set(item.input_size) == {1}:
+            thing = "signal of length 1" if layer.axes == 1 else f"{format_shape(item.input_size)} {THINGS[layer.axes]}"
             yield advice.COLLAPSED_TOO_EARLY.at(
                 item.place,
-                f"its {format_shape(layer.window)} window lies on a 1x1 image: all but its centre sees padding",
+                f"its {format_shape(layer.window)} window lies on a {thing}: all but its centre sees padding",
                 f"Shrink the image less before it (fewer strides and poolings), or write `{layer.window_argument}: 1`.",
             )
 

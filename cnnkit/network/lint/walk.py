@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cnnkit.format.shapes import Shape
-from cnnkit.layers.geometry import CHANNELS_LAST
+from cnnkit.layers.geometry import channels_last
 from cnnkit.layers.pooling import GlobalPooling, Pooling
 from cnnkit.layers.receptive_field import receptive_field
 from cnnkit.layers.resolved import Resolved
@@ -44,13 +45,13 @@ class Item:
     paths: tuple[Chain, ...] = ()
 
     @property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width of what arrives; 1 each where it is no image."""
+    def input_size(self) -> tuple[int, ...]:
+        """Height and width of what arrives, or the sizes along as many axes as there are; (1, 1) for a vector."""
         return _size(self.input_shape, self.before)
 
     @property
-    def output_size(self) -> tuple[int, int]:
-        """Height and width of what leaves; 1 each where it is no image."""
+    def output_size(self) -> tuple[int, ...]:
+        """Height and width of what leaves, or the sizes along as many axes as there are; (1, 1) for a vector."""
         return _size(self.output_shape, self.after)
 
     @property
@@ -58,16 +59,15 @@ class Item:
         """Whether one output position reads all that arrives, as Flatten, global pooling and large windows do."""
         if isinstance(self.layer, WindowedLayer):
             sizes = zip(self.layer.window, self.input_size, strict=True)
-            return self.output_size == (1, 1) and all(window >= size for window, size in sizes)
+            return set(self.output_size) == {1} and all(window >= size for window, size in sizes)
         return all(self.sees_all_along)
 
     @property
-    def sees_all_along(self) -> tuple[bool, bool]:
+    def sees_all_along(self) -> tuple[bool, ...]:
         """Whether an output position depends on all rows, and on all columns, of what arrives."""
-        if len(self.input_shape) != 3:
-            return False, False
-        height, width = (self.layer.sees_everything(self.before.index(axis), self.input_shape) for axis in (0, 1))
-        return height, width
+        axes = range(len(self.input_shape) - 1)
+        seen = tuple(self.layer.sees_everything(self.before.index(axis), self.input_shape) for axis in axes)
+        return seen or (False,)
 
     @property
     def pools_globally(self) -> bool:
@@ -79,14 +79,19 @@ class Item:
 Chain = tuple[Item, ...]
 
 
-def _size(shape: Shape, order: Order) -> tuple[int, int]:
-    return (shape[order.index(0)], shape[order.index(1)]) if len(shape) == 3 else (1, 1)
+def _size(shape: Shape, order: Order) -> tuple[int, ...]:
+    return tuple(shape[order.index(axis)] for axis in range(len(shape) - 1)) or (1, 1)
+
+
+def _fitting(order: Order, shape: Shape) -> Order:
+    """The order of a tensor's axes, given what is known of one with as many; else the channels come last."""
+    return order if len(order) == len(shape) else channels_last(len(shape))
 
 
 def walk(steps: Sequence[Step]) -> Chain:
     """The items of a network."""
     labels = [f"model.layers[{index}].{step.layer.kind}" for index, step in enumerate(steps)]
-    return tuple(_items(steps, labels, CHANNELS_LAST, written=True, read_beside=False))
+    return tuple(_items(steps, labels, channels_last(3), written=True, read_beside=False))
 
 
 def _items(
@@ -95,6 +100,7 @@ def _items(
     for step, label in zip(steps, labels, strict=True):
         layer = step.layer
         paths: tuple[Chain, ...] = ()
+        order = _fitting(order, step.input_shape)
         if isinstance(layer, Resolved):
             paths = tuple(
                 tuple(
@@ -112,6 +118,7 @@ def _items(
         else:
             before = layer.arriving_order(order)
             after = layer.output_order(before)
+        after = _fitting(after, step.output_shape)
         order = after
         if isinstance(layer, Resolved) and layer.merge is None:
             yield from paths[0]
@@ -133,7 +140,7 @@ def trunks(chain: Chain) -> Iterator[Chain]:
     """The chain, and those inside it that lead from an image to a vector: towers whose results are merged."""
     yield chain
     for item in chain:
-        if len(item.input_shape) == 3 and len(item.output_shape) != 3:
+        if len(item.output_shape) < len(item.input_shape):
             for path in item.paths:
                 yield from trunks(path)
 
@@ -166,14 +173,13 @@ def _route(chain: Chain, *, widest: bool) -> list[Item]:
 def _seen(widest: bool) -> Any:
     def area(route: list[Item]) -> int:
         pooling = next((number for number, item in enumerate(route) if item.pools_globally), None)
-        height, width = field(route[:pooling] if widest else route)
-        return height * width
+        return math.prod(field(route[:pooling] if widest else route))
 
     return area
 
 
-def field(items: Sequence[Item]) -> tuple[int, int]:
-    """Height and width of the image that one output position of layers in order sees by their windows.
+def field(items: Sequence[Item]) -> tuple[int, ...]:
+    """The part of the image, signal or volume that one output position of layers in order sees by their windows.
 
     The statistics of a normalization over the whole image tell nothing of where something is; they do not count.
     """

@@ -42,8 +42,11 @@ def small_field(chain: Chain, image: Shape) -> Iterator[Advice]:
     """Features that see too little of the image.
 
     Args:
-        image: Height, width and channels.
+        image: Height, width and channels; of a signal its length and channels.
     """
+    if len(image) < 3:
+        # What tells a text or a signal apart may be a few positions anywhere in it.
+        return
     items, pooling = features(chain)
     seen = field(items)
     if min(part / size for part, size in zip(seen, image, strict=False)) >= SMALLEST_FIELD_SHARE:
@@ -52,7 +55,7 @@ def small_field(chain: Chain, image: Shape) -> Iterator[Advice]:
     if last is not None:
         yield advice.SMALL_RECEPTIVE_FIELD.at(
             last.place,
-            f"a position sees {format_shape(seen)} of the {format_shape(image[:2])} image; no feature can tell what "
+            f"a position sees {format_shape(seen)} of the {format_shape(image[:-1])} image; no feature can tell what "
             "is as large as the object",
         )
 
@@ -61,11 +64,11 @@ def large_field(chain: Chain, image: Shape) -> Iterator[Advice]:
     """Positions that see padding for the larger part, as long as there is an image.
 
     Args:
-        image: Height, width and channels.
+        image: Height, width and channels; of a signal its length and channels.
     """
     items: list[Item] = []
     for item in shortest(chain):
-        if len(item.output_shape) != 3 or item.output_size == (1, 1):
+        if len(item.output_shape) != len(image) or set(item.output_size) == {1}:
             break
         items.append(item)
     seen = field(items)
@@ -73,7 +76,7 @@ def large_field(chain: Chain, image: Shape) -> Iterator[Advice]:
     if last is not None and max(part / size for part, size in zip(seen, image, strict=False)) > LARGEST_FIELD_SHARE:
         yield advice.LARGE_RECEPTIVE_FIELD.at(
             last.place,
-            f"a position sees {format_shape(seen)}, more than twice the {format_shape(image[:2])} image: padding, for "
+            f"a position sees {format_shape(seen)}, more than twice the {format_shape(image[:-1])} image: padding, for "
             "the larger part; layers after the first that sees the whole image hardly add accuracy (Richter et al. "
             "2021, arXiv:2106.12307)",
         )
@@ -103,14 +106,18 @@ def bottlenecks(chain: Chain, classes: int) -> Iterator[Advice]:
 def _images(trunk: Chain) -> Iterator[Item]:
     """The items before the image ends."""
     for item in trunk:
-        if len(item.input_shape) != 3 or len(item.output_shape) != 3 or item.input_size == (1, 1) or item.covers_image:
+        vectors = min(len(item.input_shape), len(item.output_shape)) < 2
+        if vectors or set(item.input_size) == {1} or item.covers_image:
             return
         yield item
 
 
 def _is_bottleneck(item: Item, classes: int) -> bool:
     """Whether a layer that computes features leaves too few; a pooling is to leave few, and so are class scores."""
-    if not isinstance(item.layer, Convolution | Dense) or item.output_shape[item.after.index(2)] == classes:
+    if (
+        not isinstance(item.layer, Convolution | Dense)
+        or item.output_shape[item.after.index(len(item.output_shape) - 1)] == classes
+    ):
         return False
     return math.prod(item.output_shape) < SMALLEST_REMAINDER * math.prod(item.input_shape)
 

@@ -1,0 +1,52 @@
+"""Word ids as vectors."""
+
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from cnnkit.format.fields import PositiveInteger, VocabularySize
+from cnnkit.format.shapes import Shape
+from cnnkit.layers.base import Layer, Weight
+from cnnkit.layers.geometry import channels_last
+from cnnkit.layers.other_initializers import RandomUniform
+from cnnkit.layers.weights import ConstraintField, InitializerField, RegularizerField, check_weight_objects
+
+
+class Embedding(Layer):
+    """A learned vector for each id: (length,) whole numbers become (length, output_dim); N output_dim parameters.
+
+    Ids are from 0 to below `input_dim`.
+    """
+
+    leading: ClassVar[str | None] = "input_dim"
+    takes_ids: ClassVar[bool] = True
+
+    input_dim: VocabularySize = Field(
+        description="How many ids there are, N: a whole number from 1, or `words` (the size of the data set's "
+        "vocabulary)."
+    )
+    output_dim: PositiveInteger = Field(description="Length of the vectors, which is the number of channels, from 1.")
+    embeddings_initializer: InitializerField = Field(
+        default=RandomUniform.with_defaults(), description="How the vectors start."
+    )
+    embeddings_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the vectors.")
+    embeddings_constraint: ConstraintField | None = Field(default=None, description="Constraint on the vectors.")
+    mask_zero: bool = Field(
+        default=False,
+        description="Whether id 0 is padding, which layers that know masks leave out: GlobalAveragePooling1D, "
+        "MultiHeadAttention. Convolutions and GlobalMaxPooling1D know none.",
+    )
+
+    @model_validator(mode="after")
+    def _weight_objects(self) -> Self:
+        check_weight_objects(self, {"embeddings": 2})
+        return self
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape, self.output_dim)
+
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
+        return (Weight("embeddings", (int(self.input_dim), self.output_dim)),)
+
+    def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
+        return channels_last(len(order) + 1)
