@@ -132,7 +132,10 @@ def _write_predictions(
 
 @click.command()
 @PREDICTOR
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="[PATH|TEXT]...")
+@click.option(
+    "--file", "file", metavar="FILE", help="Of texts: read one from each line of FILE; `-` is standard input."
+)
 @click.option(
     "--top",
     type=click.IntRange(min=1),
@@ -153,6 +156,7 @@ def _write_predictions(
 def predict(
     run: str,
     paths: tuple[str, ...],
+    file: str | None,
     top: int,
     output: str | None,
     as_csv: bool,
@@ -160,7 +164,7 @@ def predict(
     tta: str | None,
     as_json: bool,
 ) -> None:
-    """Show what a run's model says of image files, and of folders of them.
+    """Show what a run's model says of image files and folders of them, or of texts.
 
     RUN may be a file that `export` has written, such as model.onnx, which needs no TensorFlow.
     """
@@ -172,11 +176,13 @@ def predict(
     views = parse_tta(tta)
     predictor = open_predictor(run)
     from cnnkit.runs import predicting
+    from cnnkit.runs.inputs import inputs_of
 
-    files = predicting.collect_images([Path(path) for path in paths])
     interface, task = predictor.interface, predictor.task
+    inputs = inputs_of(interface)
+    files = inputs.collect(paths, file)
     answers = task.answers(interface)
-    check_views(views, interface.image_shape, per_pixel=task.target.per_pixel)
+    check_views(views, interface, per_pixel=task.target.per_pixel)
     pictures = _picture_files(files, output, task, answers)
     network, batch_size = predictor.network(views)
     predictions = predicting.predict_images(
@@ -191,17 +197,17 @@ def predict(
     if answers.note:
         echo(f"note: {answers.note}", err=True)
     if as_json:
-        echo(predicting.as_json(predictions))
+        echo(predicting.as_json(predictions, inputs.column))
     elif as_csv:
-        echo(predicting.as_csv(predictions, answers).rstrip("\n"))
+        echo(predicting.as_csv(predictions, answers, inputs.column).rstrip("\n"))
     else:
-        echo(predicting.as_table(predictions, answers, top))
+        echo(predicting.as_table(predictions, answers, top, inputs.column))
         written = sum(len(prediction.pictures) for prediction in predictions)
         if written:
             echo(f"\nwrote {written} pictures into {output}")
     failed = sum(one.error is not None for one in predictions)
     if failed:
-        raise CnnkitError(f"{failed} of {len(predictions)} files could not be read")
+        raise CnnkitError(f"{failed} of {len(predictions)} {inputs.column}s could not be read")
 
 
 def _picture_files(files: list[Path], output: str | None, task: Task, answers: Answers) -> list[list[Path]] | None:

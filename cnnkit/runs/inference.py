@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.runs.heads import activate, before_activation
+from cnnkit.runs.interface import Interface
 
 #: What `--tta` may name: the mirror image; one pixel up-left and one down-right.
 TEST_TIME_AUGMENTATIONS = ("flip", "shift")
@@ -42,8 +43,8 @@ def view_weights(tta: Sequence[str]) -> list[float]:
     return [weight / 2 for weight in weights for _ in range(2)] if "flip" in tta else weights
 
 
-def check_views(tta: Sequence[str], image_shape: Sequence[int], *, per_pixel: bool = False) -> None:
-    """Whether images, and what is said of them, can be looked at in these ways.
+def check_views(tta: Sequence[str], interface: Interface, *, per_pixel: bool = False) -> None:
+    """Whether samples, and what is said of them, can be looked at in these ways.
 
     Args:
         per_pixel: Whether the network says something of each pixel.
@@ -51,6 +52,9 @@ def check_views(tta: Sequence[str], image_shape: Sequence[int], *, per_pixel: bo
     Raises:
         UsageError: if they cannot be shifted: reflection needs a second row and column, and pixels would change places.
     """
+    image_shape, reason = interface.image_shape, interface.sample.unchangeable
+    if tta and reason is not None:
+        raise UsageError(f"--tta is for images: {reason}", "Leave it out.")
     if "shift" in tta and per_pixel:
         raise UsageError("--tta shift moves the pixels, and the network says something of each", "Use `--tta flip`.")
     if "shift" in tta and min(image_shape[:2]) < 2:

@@ -1,4 +1,4 @@
-"""What a network says of image files: finding the files, asking in batches, and writing the answers down."""
+"""What a network says of image files or texts: asking in batches, and writing the answers down."""
 
 from __future__ import annotations
 
@@ -16,14 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.data.images import read_for
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import replacing
-from cnnkit.format.run_folders import outside_runs
-from cnnkit.images.files import image_files, left_out_text
-from cnnkit.images.formats import IMAGE_SUFFIXES, CorruptImage
 from cnnkit.images.padding import Padding
 from cnnkit.machine.processor import usable_cores
+from cnnkit.runs.inputs import inputs_of
 from cnnkit.runs.interface import Interface
 from cnnkit.task import Answer, AnswerPicture, Answers
 from cnnkit.terminal.printable import printable, printable_json
@@ -34,61 +31,24 @@ log = logging.getLogger("cnnkit")
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the network says of one file, or why it says nothing.
+    """What the network says of one file or text, or why it says nothing.
 
     Attributes:
-        answer: None where the file could not be read.
-        error: Why the file could not be read, naming it; None where it could.
+        file: The file, or the text.
+        answer: None where it could not be read.
+        error: Why it could not be read, naming it; None where it could.
         pictures: The files that the answer was written to.
     """
 
-    file: Path
+    file: Path | str
     answer: Answer | None = None
     error: str | None = None
     pictures: tuple[Path, ...] = ()
 
 
-def collect_images(paths: Sequence[Path]) -> list[Path]:
-    """The image files that the paths stand for: files as they are, folders searched to any depth.
-
-    In a folder, files count by their endings, as they do in training: see `image_files`. Arguments keep their order,
-    each folder's files are sorted, and a file that is named twice comes once. A line says what was left out.
-
-    Raises:
-        UsageError: if a path does not exist.
-        CnnkitError: if a folder holds no images or cannot be read.
-    """
-    found: dict[Path, None] = {}
-    left_out: list[str] = []
-    for path in paths:
-        if path.is_dir():
-            try:
-                images, others = (outside_runs(files, path) for files in image_files(path))
-            except OSError as error:
-                raise CnnkitError(f"cannot read the folder {error.filename}: {error.strerror}") from None
-            if not images:
-                raise CnnkitError(
-                    f"expected images in the folder {path}, found none"
-                    + (f" ({left_out_text(others)})" if others else ""),
-                    f"Files count that end in {', '.join(IMAGE_SUFFIXES)}, in sub-folders too; hidden ones do not.",
-                )
-            found.update(dict.fromkeys(sorted(map(Path, images))))
-            left_out += others
-        elif path.exists():
-            found[path] = None
-        else:
-            raise UsageError(
-                f"expected an image file or a folder, but {path} does not exist",
-                "Check the path; a relative one starts at the current folder.",
-            )
-    if left_out:
-        log.warning("%s", left_out_text(left_out))
-    return list(found)
-
-
 def predict_images(
     network: Callable[[Any], Any],
-    files: Sequence[Path],
+    files: Sequence[Any],
     *,
     interface: Interface,
     answers: Answers,
@@ -96,12 +56,12 @@ def predict_images(
     most_megapixels: float | None = None,
     pictures: Sequence[Sequence[Path]] | None = None,
 ) -> list[Prediction]:
-    """Predicts image files of any size and mode; at most `batch_size` images are in memory at a time.
+    """Predicts image files of any size and mode, or texts; at most `batch_size` are in memory at a time.
 
     Args:
-        network: From raw images, uint8 [images, height, width, channels], to outputs [images, ...]:
-            `inference.compile_network`, or a Keras model.
-        files: The image files.
+        network: From samples as the interface says, such as images, uint8 [images, height, width, channels], to
+            outputs [images, ...]: `inference.compile_network`, or a Keras model.
+        files: The image files, or the texts.
         interface: What the network takes and outputs.
         answers: What its outputs say.
         batch_size: Images per call of the network.
@@ -115,12 +75,13 @@ def predict_images(
     Raises:
         CnnkitError: if the network's outputs are not usable.
     """
+    inputs = inputs_of(interface)
     predictions: list[Prediction] = []
     workers = min(8, usable_cores(), batch_size)
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(files), batch_size):
             chunk = files[start : start + batch_size]
-            images = list(pool.map(lambda file: _read(file, interface, most_megapixels), chunk))
+            images = list(pool.map(lambda file: inputs.read(file, most_megapixels), chunk))
             targets = [()] * len(chunk) if pictures is None else pictures[start : start + batch_size]
             answered = iter(_ask(network, answers, interface.padding, images, targets))
             for file, image, paths in zip(chunk, images, targets, strict=True):
@@ -131,19 +92,11 @@ def predict_images(
     return predictions
 
 
-def _read(file: Path, interface: Interface, most_megapixels: float | None) -> NDArray[np.uint8] | str:
-    """The image, or one line that says why there is none."""
-    try:
-        return read_for(interface, file, most_megapixels)
-    except CorruptImage as error:
-        return f"{error.message}. {error.hint}" if error.hint else error.message
-
-
 def _ask(
     network: Callable[[Any], Any],
     answers: Answers,
     padding: Padding,
-    images: Sequence[NDArray[np.uint8] | str],
+    images: Sequence[NDArray[Any] | str],
     targets: Sequence[Sequence[Path]],
 ) -> Sequence[Answer]:
     """The answers for the images that could be read, their pictures written, without the border of the images."""
@@ -206,8 +159,12 @@ def _write(picture: AnswerPicture, path: Path) -> None:
 # --- Output formats -----------------------------------------------------------------------------------
 
 
-def as_table(predictions: Sequence[Prediction], answers: Answers, top: int = 5) -> str:
-    """One line per file for a terminal, then the files that could not be read."""
+def as_table(predictions: Sequence[Prediction], answers: Answers, top: int = 5, column: str = "file") -> str:
+    """One line per file or text for a terminal, then those that could not be read.
+
+    Args:
+        column: What the name of one is called, as for `as_json` and `as_csv`.
+    """
     lines = [
         [printable(str(prediction.file)), *prediction.answer.cells(top)]
         for prediction in predictions
@@ -216,18 +173,18 @@ def as_table(predictions: Sequence[Prediction], answers: Answers, top: int = 5) 
     failed = [prediction for prediction in predictions if prediction.answer is None]
     parts = []
     if lines:
-        parts.append(aligned([["file", *answers.header], *lines], f"<{answers.alignment}"))
+        parts.append(aligned([[column, *answers.header], *lines], f"<{answers.alignment}"))
     if failed:
-        heading = f"{len(failed)} of {len(predictions)} files could not be read:"
+        heading = f"{len(failed)} of {len(predictions)} {column}s could not be read:"
         parts.append("\n".join([heading, *(f"  {printable(item.error or '')}" for item in failed)]))
     return "\n\n".join(parts)
 
 
-def as_json(predictions: Sequence[Prediction]) -> str:
+def as_json(predictions: Sequence[Prediction], column: str = "file") -> str:
     """A JSON list: for each file {file, what the answer says, pictures where some were written} or {file, error}."""
     entries: list[dict[str, Any]] = []
     for prediction in predictions:
-        entry: dict[str, Any] = {"file": str(prediction.file)}
+        entry: dict[str, Any] = {column: str(prediction.file)}
         if prediction.answer is None:
             entry["error"] = prediction.error
         else:
@@ -238,11 +195,11 @@ def as_json(predictions: Sequence[Prediction]) -> str:
     return printable_json(entries)
 
 
-def as_csv(predictions: Sequence[Prediction], answers: Answers) -> str:
+def as_csv(predictions: Sequence[Prediction], answers: Answers, column: str = "file") -> str:
     """CSV with a header: file, the columns of the answers, error; after an error, only that is said of a file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", *answers.columns, "error"])
+    writer.writerow([column, *answers.columns, "error"])
     for prediction in predictions:
         fields = [""] * len(answers.columns) if prediction.answer is None else prediction.answer.fields()
         writer.writerow([str(prediction.file), *fields, prediction.error or ""])

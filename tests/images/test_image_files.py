@@ -12,7 +12,7 @@ from cnnkit.config.data import DataProblem
 from cnnkit.config.image_folder import list_image_folder, list_labelled_folder
 from cnnkit.errors import CnnkitError
 from cnnkit.images.files import folders_in, image_files, left_out_text
-from cnnkit.runs.predicting import collect_images
+from cnnkit.runs.inputs import collect_images
 
 
 def touch(root: Path, *names: str) -> None:

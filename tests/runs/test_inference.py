@@ -8,6 +8,7 @@ import pytest
 from cnnkit.errors import UsageError
 from cnnkit.runs.array_views import averaged
 from cnnkit.runs.inference import check_views, compile_network, parse_tta
+from cnnkit.runs.interface import Interface
 
 SHAPE = (6, 5, 3)
 CLASSES = 4
@@ -176,11 +177,15 @@ def test_what_is_no_augmentation_is_refused(text: str) -> None:
     assert "flip or shift" in str(error.value)
 
 
+def images_of(shape: tuple[int, ...]) -> Interface:
+    return Interface(shape, ("a", "b"), "softmax")
+
+
 def test_images_of_one_row_cannot_be_shifted() -> None:
     with pytest.raises(UsageError, match="1x8"):
-        check_views(("shift",), (1, 8, 3))
-    check_views(("flip",), (1, 8, 3))
-    check_views(("flip", "shift"), (2, 2, 3))
+        check_views(("shift",), images_of((1, 8, 3)))
+    check_views(("flip",), images_of((1, 8, 3)))
+    check_views(("flip", "shift"), images_of((2, 2, 3)))
 
 
 def test_a_mirror_image_says_of_each_pixel_what_lies_there() -> None:
@@ -201,4 +206,4 @@ def test_a_mirror_image_says_of_each_pixel_what_lies_there() -> None:
     product = np.sqrt(plain * mirrored)
     np.testing.assert_allclose(averaged, product / product.sum(axis=-1, keepdims=True), rtol=1e-4)
     with pytest.raises(UsageError, match="--tta shift moves the pixels"):
-        check_views(("shift",), SHAPE, per_pixel=True)
+        check_views(("shift",), images_of(SHAPE), per_pixel=True)
