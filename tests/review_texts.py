@@ -57,7 +57,12 @@ def text_config(table: Path, **sections: Any) -> dict[str, Any]:
                 {"Dense": {"units": "classes", "activation": "softmax"}},
             ]
         },
-        "training": {"epochs": 12, "optimizer": {"Adam": {"learning_rate": 0.01}}, "tensorboard": False},
+        "training": {
+            "epochs": 12,
+            "optimizer": {"Adam": {"learning_rate": 0.01}},
+            "dtype_policy": "float32",
+            "tensorboard": False,
+        },
     }
     for name, value in sections.items():
         base[name] = {**base[name], **value} if isinstance(value, dict) else value

@@ -1,12 +1,12 @@
 """Word ids as vectors."""
 
-from typing import ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from cnnkit.format.fields import PositiveInteger, VocabularySize
-from cnnkit.format.shapes import Shape
-from cnnkit.layers.base import Layer, Weight
+from cnnkit.format.fields import LARGEST_COUNT, PositiveInteger, VocabularySize
+from cnnkit.format.shapes import Shape, ShapeError
+from cnnkit.layers.base import Layer, Scope, Weight
 from cnnkit.layers.geometry import channels_last
 from cnnkit.layers.other_initializers import RandomUniform
 from cnnkit.layers.weights import ConstraintField, InitializerField, RegularizerField, check_weight_objects
@@ -37,12 +37,20 @@ class Embedding(Layer):
         "MultiHeadAttention. Convolutions and GlobalMaxPooling1D know none.",
     )
 
+    padding_idx: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] | None = Field(
+        default=None,
+        description="The id of padding, whose vector is zeros and stays so, as in PyTorch: 0 for texts. What follows "
+        "sees nothing there, so that padding behind a text changes no answer; see docs/text.md.",
+    )
+
     @model_validator(mode="after")
     def _weight_objects(self) -> Self:
         check_weight_objects(self, {"embeddings": 2})
         return self
 
     def output_shape(self, input_shape: Shape) -> Shape:
+        if self.padding_idx is not None and self.padding_idx >= int(self.input_dim):
+            raise ShapeError(f"ids are below {self.input_dim}, and padding would be {self.padding_idx}", "padding_idx")
         return (*input_shape, self.output_dim)
 
     def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
@@ -50,3 +58,16 @@ class Embedding(Layer):
 
     def output_order(self, order: tuple[int, ...]) -> tuple[int, ...]:
         return channels_last(len(order) + 1)
+
+    def keras_arguments(self, scope: Scope) -> dict[str, Any]:
+        arguments = super().keras_arguments(scope)
+        # Keras has no such argument.
+        del arguments["padding_idx"]
+        return arguments
+
+    def build(self, scope: Scope) -> Any:
+        if self.padding_idx is None:
+            return super().build(scope)
+        from cnnkit.layers.padded_embedding import PaddedEmbedding
+
+        return PaddedEmbedding(**self.keras_arguments(scope), padding_idx=self.padding_idx)

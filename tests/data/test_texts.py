@@ -37,7 +37,8 @@ def test_the_vocabulary_is_that_of_the_training_texts_alone(tmp_path: Path) -> N
         if row["split"] == "test":
             row["text"] += " unseen"
     data = loaded(write_table(tmp_path / "reviews.csv", rows), split="split", validation=0, words=1000, length=20)
-    assert data.train is not None and data.test is not None
+    assert data.train is not None
+    assert data.test is not None
     vocabulary = data.info.sample.vocabulary
     assert vocabulary == Vocabulary.of([row["text"] for row in rows if row["split"] == "train"], 1000)
     assert "unseen" not in vocabulary.words
@@ -58,12 +59,16 @@ def test_the_order_of_rows_and_memory_make_no_difference(tmp_path: Path) -> None
         assert rows_of(first, name) == rows_of(second, name)
     assert first.train is not None
     stored = first.train.stored
-    assert stored is not None and stored.dtype == np.int32 and stored.shape == (first.train.size, 12)
+    assert stored is not None
+    assert stored.dtype == np.int32
+    assert stored.shape == (first.train.size, 12)
 
 
 def test_texts_without_splits_are_divided_as_images_are(tmp_path: Path) -> None:
     data = loaded(write_table(tmp_path / "reviews.csv", reviews(100)))
-    assert data.train is not None and data.validation is not None and data.test is not None
+    assert data.train is not None
+    assert data.validation is not None
+    assert data.test is not None
     assert (data.test.size, data.validation.size, data.train.size) == (20, 8, 72)
     assert np.bincount(data.test.labels).tolist() == [10, 10]
     assert data.test.ids[0].startswith("reviews.csv:")
@@ -72,7 +77,8 @@ def test_texts_without_splits_are_divided_as_images_are(tmp_path: Path) -> None:
 def test_equal_texts_are_all_there_and_named_by_their_lines(tmp_path: Path) -> None:
     rows = [{"text": "a film", "label": label} for label in ("good", "good", "bad", "bad")]
     data = loaded(write_table(tmp_path / "reviews.csv", rows), validation=0)
-    assert data.train is not None and data.test is not None
+    assert data.train is not None
+    assert data.test is not None
     assert sorted(data.train.ids + data.test.ids) == [f"reviews.csv:{line}" for line in (2, 3, 4, 5)]
 
 
