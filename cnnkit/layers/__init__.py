@@ -55,6 +55,8 @@ LAYERS = Table(
             "SpatialDropout3D",
         ),
         "embedding": ("Embedding",),
+        "assembled": ("StochasticDepth", "LayerScale", "SqueezeExcite"),
+        "channels": ("ChannelShuffle", "ChannelSplit"),
         "resampling": ("UpSampling2D", "ZeroPadding2D", "Cropping2D", "Rescaling", "Resizing"),
     },
 )

@@ -213,6 +213,8 @@ class Layer(NamedObject):
     takes_raw_images: ClassVar[bool] = False
     #: Whether what arrives is whole numbers that name something, which half precision would not tell apart.
     takes_ids: ClassVar[bool] = False
+    #: Whether the layer only multiplies what arrives by learned factors.
+    only_scales: ClassVar[bool] = False
     # TensorFlow refuses a scope that begins with another character, once the network is evaluated.
     name: (
         Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.-]*$", max_length=100), WrapValidator(_name)] | None

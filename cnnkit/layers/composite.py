@@ -273,6 +273,8 @@ def _normalization(steps: Sequence[Step]) -> BatchNormalization | Literal["none"
         if isinstance(layer, BatchNormalization):
             return layer
         if isinstance(layer, Resolved):
+            if layer.written.only_scales:
+                continue
             inside = [_normalization(part.steps) for part in layer.parts]
             normalizations = [one for one in inside if one is not None]
             is_gate = layer.merge == "multiply" and len(normalizations) < len(inside)

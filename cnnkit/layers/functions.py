@@ -22,6 +22,28 @@ def pad_channels(x: Any, filters: int) -> Any:
     return keras.ops.pad(x, [[0, 0], [0, 0], [0, 0], [0, filters - x.shape[-1]]])
 
 
+def channel_shuffle(x: Any, groups: int, axis: int = -1) -> Any:
+    """Channel j of group i becomes channel j * groups + i; the shape stays.
+
+    Args:
+        axis: That of the channels.
+    """
+    shape = x.shape[1:]
+    place = axis % len(x.shape) - 1
+    grouped = (*shape[:place], groups, shape[place] // groups, *shape[place + 1 :])
+    swapped = keras.ops.swapaxes(keras.ops.reshape(x, (-1, *grouped)), place + 1, place + 2)
+    return keras.ops.reshape(swapped, (-1, *shape))
+
+
+def channel_split(x: Any, part: int, parts: int, axis: int = -1) -> Any:
+    """One of several parts of equally many channels, counted from 0.
+
+    Args:
+        axis: That of the channels.
+    """
+    return keras.ops.split(x, parts, axis=axis)[part]
+
+
 def local_response_normalization(x: Any, depth_radius: int, bias: float, alpha: float, beta: float) -> Any:
     """x / (bias + alpha * sum of x^2 over the neighbouring channels)^beta, as in AlexNet.
 

@@ -54,16 +54,14 @@ _ALIASES = {
     "GlobalMaxPooling3D": ("GlobalMaxPool3D",),
     "GlobalAveragePooling3D": ("GlobalAvgPool3D",),
     "SpatialDropout3D": ("Dropout3d",),
+    "StochasticDepth": ("DropPath",),
+    "LayerScale": ("Scale",),
+    "SqueezeExcite": (
+        *("SqueezeExcitation", "SqueezeAndExcitation", "SqueezeAndExcite2D", "SELayer", "SEBlock", "SEModule"),
+    ),
+    "ChannelShuffle": ("ShuffleChannels",),
 }
 
-_GATE = "Branches: {merge: multiply, paths: [[], [GlobalAveragePooling2D: {keepdims: true}, "
-_EXCITATION = (
-    _GATE + "Dense: {units: $channels // 4, activation: relu}, Dense: {units: $channels * 4, activation: sigmoid}]]}"
-)
-_STOCHASTIC_DEPTH = _write(
-    "Dropout: {rate: 0.1, noise_shape: [null, 1, 1, 1]}", "as the last layer of the main path of a `Residual`"
-)
-_SCALE = _write("DepthwiseConv2D: {kernel_size: 1, use_bias: false, depthwise_initializer: {Constant: 1e-6}}")
 _LISTS = "with the layers of each path in a list of its own (`[]`: the input as it is)"
 _INPUT = "leave it out; what the network receives is what `data` says"
 _IDENTITY = "leave it out; a path that passes its input on is an empty list, `[]`"
@@ -104,19 +102,7 @@ _COMBINED = {
     "Dilation2D": _write("Conv2D: {filters: 32, kernel_size: 3, dilation_rate: 2}"),
     "AtrousConvolution2D": _write("Conv2D: {filters: 32, kernel_size: 3, dilation_rate: 2}"),
     "GroupConv2D": _write("Conv2D: {filters: 32, kernel_size: 3, groups: 2}"),
-    "StochasticDepth": _STOCHASTIC_DEPTH,
-    "DropPath": _STOCHASTIC_DEPTH,
-    "LayerScale": _SCALE,
-    "Scale": _SCALE,
-    "SqueezeExcite": _write(_EXCITATION),
-    "SqueezeExcitation": _write(_EXCITATION),
-    "SqueezeAndExcitation": _write(_EXCITATION),
-    "SELayer": _write(_EXCITATION),
-    "SEBlock": _write(_EXCITATION),
     "ResidualBlock": _write("Residual: [Conv2D: {filters: 32, kernel_size: 3, padding: same}, BatchNormalization]"),
-    "ChannelShuffle": _write(
-        "Reshape: [$height, $width, 2, -1]", "then `Permute: [1, 2, 4, 3]` and `Reshape: [$height, $width, -1]`"
-    ),
     "Transpose": _write("Permute: [2, 1, 3]"),
     "View": _write("Reshape: [-1]"),
     "Unflatten": _write("Reshape: [1, 1, -1]"),

@@ -192,6 +192,24 @@ model: {layers: [Flatten, {Dense: {units: 8, dtype: float64}}, {Dense: {units: 4
         np.testing.assert_array_equal(weight.numpy(), other.numpy())
 
 
+def test_assembled_layers_start_and_draw_the_same(tmp_path: Path) -> None:
+    text = """
+data: {name: digits}
+model:
+  layers:
+    - Conv2D: {filters: 12, kernel_size: 3}
+    - ChannelShuffle: 3
+    - Branches: [[ChannelSplit: 0], [ChannelSplit: 1, SqueezeExcite: 2, LayerScale: 0.5, StochasticDepth: 0.4]]
+    - Repeat: {times: 2, layers: [Dropout: 0.5 * $index / $times]}
+    - Flatten
+    - Dense: classes
+"""
+    first, second = built(written(tmp_path, text))
+    images = np.random.RandomState(1).randint(0, 256, (16, 8, 8, 1)).astype(np.float32)
+    assert difference(first(images), second(images)) < 1e-5
+    assert difference(first(images, training=True), second(images, training=True)) < 1e-5
+
+
 def history(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[float]]:
     """Each figure's value in each epoch of a script, which at last says how accurate the network is."""
     measured, shown = run_script(script, folder, monkeypatch)

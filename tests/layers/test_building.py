@@ -18,7 +18,7 @@ from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Layer, Scope, Seeds
 from cnnkit.machine import tensorflow as runtime
 
-from .truth import make, random_images
+from .truth import make, random_images, resolved
 
 CONV: dict[str, Any] = {"filters": 4, "kernel_size": 3, "padding": "same"}
 STACK: list[tuple[str, Any]] = [
@@ -36,7 +36,7 @@ def build(specs: list[tuple[str, Any]], shape: Shape = (8, 8, 4), seed: int = 0,
     seeds = Seeds(seed)
     model = [keras.Input(shape)]
     for index, (name, arguments) in enumerate(specs):
-        layer: Layer = make(name, arguments)
+        layer: Layer = resolved(name, arguments, shape)
         model.append(layer.build(Scope(f"{index}.{name}", shape, seeds, dtype)))
         shape = layer.output_shape(shape)
     return keras.Sequential(model)
@@ -106,11 +106,16 @@ OWN: list[tuple[str, Any]] = [
     ("AveragePooling2D", {"pool_size": 2, "padding": 1}),
     ("DepthwiseConv2D", {"kernel_size": 2, "padding": [1, 0]}),
     ("Conv2DTranspose", {"filters": 3, "kernel_size": 3, "strides": 2, "padding": 1}),
+    ("ChannelShuffle", 3),
+    ("SqueezeExcite", {"ratio": 2, "gate_activation": "hard_sigmoid"}),
+    ("LayerScale", 0.1),
+    ("StochasticDepth", 0.1),
     ("PReLU", {"shared_axes": [1, 2], "alpha_initializer": {"Constant": 0.1}}),
     ("GroupNormalization", {"groups": 3}),
     ("Flatten", None),
     ("Dense", {"units": 6, "kernel_regularizer": {"L1": 1e-3}, "kernel_constraint": {"MaxNorm": 2}}),
     ("Maxout", 3),
+    ("ChannelSplit", {"part": 2, "parts": 3}),
 ]
 
 
@@ -135,7 +140,7 @@ def test_sub_models_carry_the_layers_name_and_parameters() -> None:
     assert [layer.name for layer in model.layers] == [f"{i}.{name}" for i, (name, _) in enumerate(OWN)]
     shape: Shape = (12, 11, 4)
     for built, (name, arguments) in zip(model.layers, OWN, strict=True):
-        layer = make(name, arguments)
+        layer = resolved(name, arguments, shape)
         assert sum(layer.parameters(shape)) == built.count_params()
         shape = layer.output_shape(shape)
     assert tuple(model.output_shape[1:]) == shape

@@ -170,6 +170,8 @@ NARROW: list[Any] = [{"Conv2D": {"filters": 6, "kernel_size": 1, "strides": 2}}]
         ([{"Repeat": {"times": 1, "layers": [*WIDE, GATE]}}], "1x1 convolution, stride 2, BatchNormalization"),
         ([*WIDE, {"Dropout": 0.1}], "1x1 convolution, stride 2, BatchNormalization"),
         ([*WIDE, {"Rescaling": 0.1}, "ReLU"], "1x1 convolution, stride 2, BatchNormalization"),
+        ([*WIDE, "LayerScale", {"StochasticDepth": 0.1}], "1x1 convolution, stride 2, BatchNormalization"),
+        ([*WIDE, {"SqueezeExcite": 2}], "1x1 convolution, stride 2, BatchNormalization"),
         ([*WIDE, "PReLU"], "1x1 convolution, stride 2, BatchNormalization"),
         ([{"Branches": [WIDE, [{"MaxPooling2D": 2}]]}], "1x1 convolution, stride 2, BatchNormalization"),
         # A residual connection before activations (He et al. 2016) ends in a convolution, and so does each of these.

@@ -18,7 +18,10 @@ from .truth import EXAMPLES, example_shape, facts_of, make, our_facts, resolved,
 #: Keras' arguments that the format leaves out: the run gives the seed; the rest is no matter of training.
 LEFT_OUT = {"self", "kwargs", "name", "dtype", "seed", "lora_rank", "lora_alpha", "quantization_config", "weights"}
 #: Layers that Keras lacks.
-OWN = {"Backbone", "LocalResponseNormalization", "Maxout", "Residual", "Branches", "Repeat"}
+OWN = {
+    *("Backbone", "LocalResponseNormalization", "Maxout", "Residual", "Branches", "Repeat"),
+    *("StochasticDepth", "LayerScale", "SqueezeExcite", "ChannelShuffle", "ChannelSplit"),
+}
 KERAS_LAYERS = sorted(set(LAYERS.names()) - OWN)
 ORDINARY = sorted(set(LAYERS.names()) - {"Backbone"})
 

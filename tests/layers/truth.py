@@ -84,6 +84,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Residual": {"layers": [{"Conv2D": {"filters": 4, "kernel_size": 3, "padding": "same"}}], "activation": "relu"},
     "Backbone": {"name": "MobileNetV2", "weights": None, "until": "block_12_add"},
     "Branches": {"paths": [[], [{"Conv2D": {"filters": 2, "kernel_size": 1}}, "BatchNormalization"]]},
+    "StochasticDepth": {"rate": 0.2},
+    "LayerScale": {"init_values": 0.5},
+    "SqueezeExcite": {"ratio": 2},
+    "ChannelShuffle": {"groups": 2},
+    "ChannelSplit": {"part": 1},
     "Repeat": {"times": 2, "layers": [{"Conv2D": {"filters": 3, "kernel_size": 3}}, "ReLU"]},
 }
 #: The example of a Backbone is for other images; `test_backbone.py` has its tests.
