@@ -291,7 +291,7 @@ def test_metric_measures(name: str, measured: dict[str, tuple[float, float, floa
 @pytest.mark.parametrize("name", METRICS.names())
 def test_metric_column_is_keras_name(name: str) -> None:
     """The name that Keras gives the first of its kind, and the same one for the second."""
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     metric = make("metric", name)
     theirs = keras_class("metric", name)(**metric.arguments()).name
     assert metric.column == theirs

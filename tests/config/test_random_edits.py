@@ -175,6 +175,7 @@ def overrides(draw: st.DrawFn) -> tuple[str, tuple[str, ...]]:
     return text, tuple(found)
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(overrides())
 def test_overrides(case: tuple[str, tuple[str, ...]]) -> None:

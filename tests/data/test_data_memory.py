@@ -253,6 +253,7 @@ def test_runs_are_the_same_streamed_in_memory_and_resumed_the_other_way(folder: 
     assert load_config(str(resumed.config)).config.data.memory == "cache"
 
 
+@pytest.mark.long
 def test_a_streamed_test_split_is_evaluated_as_one_in_memory(folder: Path, tmp_path: Path) -> None:
     from cnnkit.runs.evaluation import evaluate_run
 

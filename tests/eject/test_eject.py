@@ -22,14 +22,7 @@ from cnnkit.errors import UsageError
 from cnnkit.training.model import build_model, measure_initial_weights, normalization_constants
 
 #: Composites, residuals with and without projections, branches, loops, dropout, whitening, LRN.
-NAMES = (
-    "digits",
-    "cifar10",
-    "cifar10_resnet20",
-    "cifar10_googlenet_small",
-    "cifar10_densenet_small",
-    "cifar10_alexnet",
-)
+NAMES = ("digits", "cifar10", "cifar10_resnet20", "cifar10_densenet_small")
 #: What begins with weights to be downloaded is in test_eject_backbone.py.
 OTHERS = [name for name in shipped.with_known_data() if name not in (*NAMES, "transfer_mobilenet")]
 #: Drawing and running their 60 to 140 million weights twice takes minutes and says nothing new.
@@ -253,6 +246,7 @@ def test_everything_at_once_learns_the_same(tmp_path: Path, monkeypatch: pytest.
     assert found["loss"][1] == pytest.approx(expected["loss"][1], rel=1e-3)
 
 
+@pytest.mark.long
 def test_losses_and_optimizers_that_are_not_as_keras_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses that want class numbers, a metric with another default, an optimizer that copies the weights."""
     text = """

@@ -80,6 +80,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_the_first_epoch_is_that_of_training(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = written(folder, training={"class_weights": "median_frequency"})
     expected = figures(loaded, folder)

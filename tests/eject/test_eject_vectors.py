@@ -58,6 +58,7 @@ def compare(loaded: LoadedConfig, folder: Path, monkeypatch: pytest.MonkeyPatch)
     return evaluate_run(open_run(Run(folder / "run"))), shown
 
 
+@pytest.mark.long
 def test_labels_are_learned_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logits, smoothed labels, and thresholds that are chosen on the validation images."""
     data = {"table": str(write_digits(tmp_path, 200)), "target": "labels"}

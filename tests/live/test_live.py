@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import os
 import socket
 import sys
@@ -201,6 +202,7 @@ def test_test_images_that_cannot_be_read_do_not_disturb_the_training(
 # --- How it ends ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("eager")
 def test_a_stopped_run_is_measured_and_can_be_resumed(
     unwatched: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -274,6 +276,7 @@ def test_a_run_killed_after_its_last_checkpoint_shows_its_last_epoch(
 
     with monkeypatch.context() as patch:
         patch.setattr(live_files.LiveFiles, "on_epoch_end", end)
+        patch.setattr(snapshots, "FIRST_SECONDS", math.inf)
         with pytest.raises(Killed):
             run_training(tmp_path)
     run = Run(tmp_path / "run")

@@ -217,6 +217,7 @@ def test_a_training_is_stopped_from_the_page(
     shown.forgive_lost_connection()
 
 
+@pytest.mark.long
 def test_a_page_connects_again_and_sees_that_a_training_was_killed(page_at: PageAt, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     run.path.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ SIDES = st.integers(2, 300)
 TARGETS = st.sampled_from([OneClass(3, ("a", "b", "c")), Labels(2, ("a", "b")), Numbers(2, ("x", "y"))])
 
 
+@pytest.mark.long
 @settings(max_examples=30, deadline=None)
 @given(size=st.tuples(SIDES, SIDES), channels=st.sampled_from([1, 3]), target=TARGETS)
 def test_networks_fit_images_of_any_size(size: tuple[int, int], channels: int, target: Target) -> None:

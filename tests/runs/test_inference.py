@@ -76,6 +76,7 @@ def test_agrees_with_keras_predict(images: np.ndarray, activation: str | None, j
         np.testing.assert_allclose(compiled(part).numpy(), model.predict(part, verbose=0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tta", ["flip", "shift", "flip,shift"])
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_views_are_averaged_as_airbench_averages_them(images: np.ndarray, tta: str, jit_compile: bool) -> None:

@@ -142,6 +142,7 @@ assert not any(name.split(".")[0] == "cnnkit" for name in sys.modules)
 """
 
 
+@pytest.mark.long
 def test_model_keras_opens_in_plain_keras_without_cnnkit(tmp_path: Path) -> None:
     """LRN, Maxout, explicit and full padding, a warm-up, raw 0..255 images."""
     layers = [

@@ -203,6 +203,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune, "SECONDS_PER_REPEAT", 0.02)
 
 
+@pytest.mark.long
 def test_xla_and_steps_are_measured_side_by_side(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     quick(monkeypatch)
     found = tune.measure(load_config(file, ["training.dtype_policy=float32"]))
