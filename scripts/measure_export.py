@@ -32,7 +32,7 @@ MOST_PARAMETERS = 5_000_000
 TRAINING_IMAGES, TEST_IMAGES = 400, 1000
 
 #: Which images stand in for those of a data set.
-STANDING_IN = {"fashion_mnist": "mnist", "oxford_iiit_pet": "camvid"}
+STANDING_IN = {"fashion_mnist": "mnist", "oxford_iiit_pet": "camvid", "tf_flowers": "cifar10"}
 
 
 def write_classes(name: str, folder: Path) -> None:
@@ -81,11 +81,24 @@ def overrides_for(name: str, images: Images) -> list[str]:
     overrides = ["training.epochs=1", "training.tensorboard=false", "training.dtype_policy=float32"]
     # So few images do not fill a batch of a config that drops smaller ones.
     overrides += ["data.drop_remainder=false"]
+    # A warm-up is longer than the one epoch, or as long.
+    overrides += ["training.warmup_epochs=0"]
+    # Whatever a backbone has learned, it is exported alike, and random weights need no network to be downloaded.
+    backbones = [index for index, layer in enumerate(load_layers(name)) if "Backbone" in layer]
+    overrides += [f"model.layers[{index}].Backbone.weights=null" for index in backbones]
     if set_name == "digits":
         return overrides
     folder = images.of(STANDING_IN.get(set_name, set_name))
     overrides += [f"data.folder={folder}"]
     return overrides if "name" not in data else [*overrides, "data.ignore=11"] if folder.name == "camvid" else overrides
+
+
+def load_layers(name: str) -> list[Any]:
+    """The network of a shipped config as it is written; nothing where that is in the config that it extends."""
+    import yaml
+
+    layers: list[Any] = yaml.safe_load(shipped.find(name).read_text("utf-8")).get("model", {}).get("layers", [])
+    return layers
 
 
 def load_plain(name: str) -> dict[str, Any]:
