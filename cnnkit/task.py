@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataSetInfo
     from cnnkit.config.reports import Report
+    from cnnkit.config.run import RunConfig
     from cnnkit.config.script_parts import ScriptParts
     from cnnkit.config.training import TrainingConfig
-    from cnnkit.data.splits import Split
+    from cnnkit.data.splits import DataSets, Split
     from cnnkit.layers.stack import Step
     from cnnkit.report.facts import Facts
     from cnnkit.report.parts import Outcome, Section
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from cnnkit.runs.directory import Run
     from cnnkit.runs.interface import Interface
     from cnnkit.runs.trained import TrainedRun
+    from cnnkit.training.loop import Position
+    from cnnkit.training.preparation import Preparation
 
 T = TypeVar("T")
 
@@ -210,6 +213,10 @@ class Answers(ABC):
         """
         return {}
 
+    def shown_shape(self, interface: Interface) -> tuple[int, ...]:
+        """The shape of the images that a run keeps for pages: by default what its network takes."""
+        return interface.image_shape
+
     def are_targets(self, targets: Any) -> bool:
         """Whether an array of a file could be the targets of images."""
         return True
@@ -259,6 +266,21 @@ class Answers(ABC):
         return [() for _ in images]
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What the live page shows of a training.
+
+    Attributes:
+        images: What stays the same, uint8 [n, height, width, channels].
+        targets: What is to be learned of each, [n, ...].
+        outputs: What there is now, [n, ...]; `Answers.keep` is given it.
+    """
+
+    images: Any
+    targets: Any
+    outputs: Callable[[], Any]
+
+
 class Task(NamedObject):
     """What a network learns."""
 
@@ -268,6 +290,13 @@ class Task(NamedObject):
 
     #: What the images have to come with.
     target: ClassVar[type[Target]]
+
+    #: Whether its network takes images of the data set; else it makes what the network takes, such as noise.
+    takes_images: ClassVar[bool] = True
+
+    #: The column of metrics.csv by which the best epoch is chosen where a config says nothing of it; None for the
+    #: headline of the validation images.
+    monitor: ClassVar[str | None] = None
 
     @property
     def name(self) -> str:
@@ -310,14 +339,28 @@ class Task(NamedObject):
         """
         raise NotImplementedError
 
-    def output_shape(self, image_shape: Sequence[int], size: int) -> tuple[int, ...]:
-        """What a network outputs for one image.
+    def input_shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """What a network takes, where the images are (height, width, channels); by default these images."""
+        return image_shape
+
+    def output_shape(self, input_shape: Sequence[int], size: int) -> tuple[int, ...]:
+        """What a network outputs for one input.
 
         Args:
-            image_shape: (height, width, channels).
+            input_shape: (height, width, channels), see `input_shape`.
             size: How many classes, labels or numbers.
         """
         return (size,)
+
+    def check_asked(self, verb: str) -> None:
+        """Whether a trained network answers for images, as `predict`, `serve`, `export` and some of `show` want.
+
+        Args:
+            verb: The name of the command.
+
+        Raises:
+            UsageError: if not, with what to do instead.
+        """
 
     # --- Training -------------------------------------------------------------------------------------
 
@@ -340,8 +383,45 @@ class Task(NamedObject):
 
         return keras.Sequential(layers, name="model")
 
+    def make_trainer(self, network: Any, config: RunConfig, data: DataSets) -> Any:
+        """The Keras model that is trained, around the network that is kept in model.keras; by default the network.
+
+        `Loop` takes steps of its `train_step`, a checkpoint has all its variables, and an epoch's figures are those of
+        its metrics. One with a `train_step` of its own makes its metrics itself.
+
+        Args:
+            network: What `make_model` made, with its initial weights.
+            config: With the settings that run in place of every `auto`.
+        """
+        return network
+
+    def network(self, model: Any) -> Any:
+        """The network that is kept, of the model that `make_trainer` has made."""
+        return model
+
+    def steps_per_epoch(self) -> int | None:
+        """How many steps an epoch has, where it is no pass over the training images; None where it is one."""
+        return None
+
+    def training_batches(self, prepared: Preparation, position: Position, epochs: int | None) -> Any:
+        """The batches of a task that makes them itself, as a `tf.data.Dataset` from a position on; else None.
+
+        Args:
+            position: The first batch's. Batches are a function of it.
+            epochs: How many epochs, the one begun included; None for no end.
+        """
+        return None
+
+    def callbacks(self, prepared: Preparation, run: Run) -> Sequence[Any]:
+        """Keras callbacks of its own, called after those that change the model and before what is kept of an epoch."""
+        return ()
+
+    def watched(self, prepared: Preparation) -> Watched | None:
+        """What the live page shows, where that is not what the network says of test images."""
+        return None
+
     def make_loss(self, training: TrainingConfig, head: str, target: Target) -> Any:
-        """The Keras loss of a config; for `head` see `make_model`."""
+        """The Keras loss of a config; for `head` see `make_model`. None where the trainer has a loss of its own."""
         raise NotImplementedError
 
     def make_metrics(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> list[Any]:

@@ -22,6 +22,7 @@ from cnnkit.cli.launching import launch
 from cnnkit.cli.measuring import evaluate, predict, runs
 from cnnkit.cli.networks import diff, eject, inspect
 from cnnkit.cli.options import State, common
+from cnnkit.cli.restoring import restore
 from cnnkit.cli.serving import serve, watch
 from cnnkit.cli.setting_up import doctor, new, schema
 from cnnkit.cli.showing import report, show
@@ -44,6 +45,7 @@ def cli() -> None:
 for _command in (
     train,
     launch,
+    restore,
     evaluate,
     predict,
     inspect,

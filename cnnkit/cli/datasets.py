@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
@@ -171,6 +172,11 @@ def _folder_source(source: str, image: str | None, target: str | None) -> _Sourc
 
     run = None if is_config(source) else run_of(source)
     section = _written_section(config_file(source)) if run is None else _section_of(run)
+    if section.config.picture is not None:
+        raise UsageError(
+            f"`{source}` restores one picture; `data check` looks at folders and tables",
+            f"The picture is looked at by: cnnkit data info {shlex.quote(source)}",
+        )
     if not section.config.has_files:
         raise UsageError(
             f"`{source}` takes the data set `{section.config.name}`; `data check` looks at folders and tables",

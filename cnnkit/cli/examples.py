@@ -15,6 +15,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "cnnkit launch --hosts node1:2222,node2:2222 --rank 0 --restart 3 train digits.yaml",
     ),
     "launch train": ("cnnkit launch --workers 2 train --resume digits-1",),
+    "restore": (
+        "cnnkit restore dip_denoise photo.png -o clean.png",
+        "cnnkit restore dip_denoise photo.png --reference clean.png -o restored.png --set training.epochs=20",
+    ),
     "eval": ("cnnkit eval digits-1", "cnnkit eval digits-1 --data photos --csv photos.csv"),
     "predict": ("cnnkit predict digits-1 photos/ --csv > classes.csv", "cnnkit predict model.onnx photo.jpg photos/"),
     "inspect": ("cnnkit inspect digits.yaml --lint", "cat digits.yaml | cnnkit inspect -"),

@@ -80,6 +80,7 @@ def export(
     if not overwrite:
         places.check_free()
     trained = open_run(chosen)
+    trained.task.check_asked("export")
     trained.check_model()
     from cnnkit.export.exporting import ExportOptions, export_run
     from cnnkit.export.shown import as_text

@@ -174,7 +174,7 @@ def predict(
     from cnnkit.runs.opening import open_predictor
 
     views = parse_tta(tta)
-    predictor = open_predictor(run)
+    predictor = open_predictor(run, "predict")
     from cnnkit.runs import predicting
     from cnnkit.runs.inputs import inputs_of
 

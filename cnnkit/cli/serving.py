@@ -31,7 +31,7 @@ def serve(
     from cnnkit.runs.opening import open_predictor
     from cnnkit.serve import serve as serve_networks
 
-    serve_networks([open_predictor(run) for run in runs], host, port, allowed_hosts, max_megapixels)
+    serve_networks([open_predictor(run, "serve") for run in runs], host, port, allowed_hosts, max_megapixels)
 
 
 @click.command()

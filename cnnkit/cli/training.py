@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Options:
+class Options:
     """What the command line says besides the config; see the options of `train`."""
 
     run_dir: str | None = None
@@ -90,14 +90,14 @@ def train(config: str | None, overrides: tuple[str, ...], seeds: int | None, **o
     from cnnkit.training import heartbeat
 
     heartbeat.beat()
-    chosen = _Options(**options)
+    chosen = Options(**options)
     of_page = (chosen.host, chosen.allowed_hosts, chosen.port)
-    if not chosen.live and of_page != (_Options.host, _Options.allowed_hosts, _Options.port):
+    if not chosen.live and of_page != (Options.host, Options.allowed_hosts, Options.port):
         raise UsageError("--host, --allow-host and --port are for the page of --live; add it, or leave them out")
     if config is not None and chosen.resume is None and _holds_images(config):
         config = _write_config(config, chosen.run_dir)
     if seeds is None:
-        _train_one(config, overrides, chosen)
+        train_one(config, overrides, chosen)
         return
     alone = {
         "--resume": chosen.resume,
@@ -145,7 +145,7 @@ def _write_config(source: str, run_dir: str | None) -> str:
     return str(file)
 
 
-def _train_seeds(config: str | None, overrides: tuple[str, ...], options: _Options, count: int) -> None:
+def _train_seeds(config: str | None, overrides: tuple[str, ...], options: Options, count: int) -> None:
     """Runs that differ only in the seed, and what they say together."""
     from cnnkit.comparing.seeds import group_runs, read_results, verdict
     from cnnkit.config.load import load_config
@@ -164,7 +164,7 @@ def _train_seeds(config: str | None, overrides: tuple[str, ...], options: _Optio
     made = []
     for seed in range(first, first + count):
         echo(f"seed {seed} ({seed - first + 1} of {count})")
-        made.append(_train_one(config, (*overrides, f"seed={seed}"), options, source))
+        made.append(train_one(config, (*overrides, f"seed={seed}"), options, source))
     (group,) = group_runs(read_results(made))
     echo(f"\n{group.name}: test {group.figure.label} {group} over {count} seeds")
     for other in group_runs(read_results()):
@@ -178,7 +178,7 @@ def _open_source(path: str) -> Source:
     return open_source(path)
 
 
-def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options, source: Source | None = None) -> Run:
+def train_one(config: str | None, overrides: tuple[str, ...], options: Options, source: Source | None = None) -> Run:
     """One run.
 
     Args:
@@ -220,7 +220,7 @@ def _train_one(config: str | None, overrides: tuple[str, ...], options: _Options
     return trained.run
 
 
-def _take_part(trained: TrainedRun, options: _Options) -> None:
+def _take_part(trained: TrainedRun, options: Options) -> None:
     """What follows the training, in a worker beside the chief."""
     from cnnkit.runs.evaluation import take_part
 
@@ -231,7 +231,7 @@ def _take_part(trained: TrainedRun, options: _Options) -> None:
 def _fit(
     config: str | None,
     overrides: tuple[str, ...],
-    options: _Options,
+    options: Options,
     console: Console,
     opened: Callable[[Run], None] | None,
     source: Source | None,

@@ -103,7 +103,8 @@ def check_parts(parts: Parts, root: Node, known: RecordedImages | DescribedImage
         report(("data", error.argument), error.message, of_key=False)
         return Checked(None, None, problems)
     if info.missing is not None:
-        report(("data", "folder" if data.table is None else "table"), info.missing, of_key=False, of_training=True)
+        source = "image" if data.picture is not None else "folder" if data.table is None else "table"
+        report(("data", source), info.missing, of_key=False, of_training=True)
     channels = info.shape[-1]
     if isinstance(data.normalization, ChannelStatistics) and len(data.normalization.mean) not in (1, channels):
         received = len(data.normalization.mean)
@@ -128,8 +129,23 @@ def check_parts(parts: Parts, root: Node, known: RecordedImages | DescribedImage
         if steps and parts.whole:
             check_weight_names(parts.training, list(weight_paths(steps)), report)
             check_stages(parts.training, steps, report)
+    if not parts.task.takes_images:
+        _check_no_images(parts, report)
     parts.task.check(parts, info, steps, report)
     return Checked(info, steps, problems)
+
+
+def _check_no_images(parts: Parts, report: Report) -> None:
+    """Reports what is done to images, where none reach the network."""
+    if "normalization" in parts.data.model_fields_set and parts.data.normalization != "none":
+        report(
+            ("data", "normalization"),
+            f"the network of the task {parts.task.name} takes no images; leave `normalization` out",
+        )
+    if "batch_size" in parts.data.model_fields_set and parts.data.batch_size != 1:
+        report(("data", "batch_size"), f"the task {parts.task.name} trains on no batches of images; leave it out")
+    for index, _ in parts.augmentation[:1]:
+        report(("augmentation", index), f"the task {parts.task.name} trains on no images; leave `augmentation` out")
 
 
 def _check_blocks(blocks: Mapping[str, BlockConfig], report: Report) -> bool:
@@ -196,8 +212,9 @@ def _check_normalization(parts: Parts, layers: Sequence[Layer], report: Callable
 
 
 def sizes_that_do(parts: Parts, info: DataSetInfo) -> str:
-    """The end of a message on sizes that do not fit: larger ones that would, where images with masks can be padded."""
-    if not info.target.per_pixel or any(info.padding):
+    """The end of a message on sizes that do not fit: larger ones that would, where images can be padded."""
+    can_be_padded = info.target.per_pixel or info.picture is not None
+    if not can_be_padded or any(info.padding):
         return ""
     height, width, channels = info.shape
     for multiple in _MULTIPLES:

@@ -1,10 +1,12 @@
 """The `data` section: which images, which split, which size; and what is known of them without TensorFlow."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from cnnkit.config.class_names import same_for
+from cnnkit.config.damage import Damage
 from cnnkit.config.sample import IMAGES, Sample, TextSample
 from cnnkit.format.base import StrictModel, describe, invalid
 from cnnkit.format.fields import (
@@ -90,6 +92,8 @@ _OF_TEXTS = ("words", "length")
 #: How many numbers of words a network knows, and how many words of a text it takes, where nothing is said.
 WORDS = 10_000
 LENGTH = 64
+#: What only one picture has.
+_OF_PICTURES = ("damage", "enlarge", "reference")
 
 
 class ChannelStatistics(StrictModel):
@@ -142,6 +146,9 @@ class DataConfig(StrictModel):
     """Which images the network learns from, and how they reach it."""
 
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("name", "folder", "table"),)
+    displaced: ClassVar[Mapping[str, tuple[str, ...]]] = dict.fromkeys(
+        ("name", "folder", "table"), ("damage", "enlarge", "reference")
+    )
 
     name: str | None = Field(
         default=None, description="A TFDS data set name (`cifar10`, `mnist:3.0.1`), or the bundled `digits`."
@@ -160,7 +167,22 @@ class DataConfig(StrictModel):
         "frequent in the first line. Columns that are not named here do not count, nor does the order of the rows.",
     )
     image: Text | None = Field(
-        default=None, description="Of a table, the column with the paths of the images; by default `image`."
+        default=None,
+        description="Of a table, the column with the paths of the images; by default `image`. Without a table, the one "
+        "picture to restore: a file (a relative path belongs to the config file), or `china` or `flower`, photographs "
+        "that come with scikit-learn.",
+    )
+    damage: Damage | None = Field(
+        default=None,
+        description="Of a picture, what is done to it before it is restored; by default nothing, as it is damaged.",
+    )
+    enlarge: Annotated[int, Field(ge=2, le=16)] | None = Field(
+        default=None, description="Of a picture, how many times higher and wider it becomes (2..16): super-resolution."
+    )
+    reference: Text | None = Field(
+        default=None,
+        description="Of a picture that is damaged already, the file of the undamaged one, of the size of what is "
+        "restored, for PSNR and SSIM. A picture that `damage` is done to is its own.",
     )
     text: Text | None = Field(
         default=None,
@@ -256,8 +278,9 @@ class DataConfig(StrictModel):
     )
     pad_to: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None,
-        description="Images with masks get a border, so that height and width are multiples of this number: of their "
-        "outermost pixels around images, ignored around masks. What is predicted has the border cut off.",
+        description="Images with masks, and a picture that is restored, get a border, so that height and width are "
+        "multiples of this number: of their outermost pixels around images, ignored around masks. What is predicted "
+        "has the border cut off.",
     )
     ignore: Annotated[int, Field(ge=0, le=255)] | None = Field(
         default=None, description="The number in masks of pixels that do not count, 0..255."
@@ -286,17 +309,25 @@ class DataConfig(StrictModel):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         stated = [name for name in ("name", "folder", "table") if getattr(self, name) is not None]
+        if not stated and self.image is not None:
+            self._check_picture()
+            return self
         if not stated:
             raise invalid(
                 "needs `name:` (a TFDS data set, or `digits`), `folder:` (a folder of class folders) or `table:` (a "
-                "file with a row for each image)"
+                "file with a row for each image); or, to restore one picture, `image:`"
             )
         if len(stated) > 1:
             raise invalid(f"has both `{stated[0]}` and `{stated[1]}`; keep one of them")
+        of_pictures = next((name for name in _OF_PICTURES if getattr(self, name) is not None), None)
+        if of_pictures is not None:
+            raise invalid(
+                f"`{of_pictures}` is for one picture that is to be restored (`image:`), not for the images of "
+                f"`{stated[0]}`; remove it",
+                argument=of_pictures,
+            )
         if self.table is None:
-            other = next((name for name in _OF_TABLES if getattr(self, name) is not None), None)
-            if other is not None:
-                raise invalid(f"`{other}` says how a `table` is read, which is not given; remove it", argument=other)
+            self._refuse_columns(_OF_TABLES)
         elif self.target is None:
             raise invalid(
                 "`table` needs `target:`, the column (or list of columns) of what is to be learned", argument="table"
@@ -309,13 +340,45 @@ class DataConfig(StrictModel):
                 )
         else:
             self._check_texts()
+        self._check_resize()
+        return self
+
+    def _refuse_columns(self, names: Sequence[str]) -> None:
+        other = next((name for name in names if getattr(self, name) is not None), None)
+        if other is not None:
+            raise invalid(f"`{other}` says how a `table` is read, which is not given; remove it", argument=other)
+
+    def _check_picture(self) -> None:
+        """Whether what is said of one picture goes together."""
+        self._refuse_columns([name for name in _OF_TABLES if name != "image"])
+        other = next((name for name in ("text", *_OF_TEXTS) if getattr(self, name) is not None), None)
+        if other is not None:
+            raise invalid(f"`{other}` is for texts, and `image` is a picture; remove it", argument=other)
+        if self.damage is not None and self.reference is not None and self.damage.is_known:
+            raise invalid(
+                "a picture that `damage` is done to is what the restored one is compared with; leave out `reference`",
+                argument="reference",
+            )
+        if self.damage is not None and self.damage.scale is not None and self.enlarge is not None:
+            raise invalid(
+                "`damage: {scale: ...}` makes the picture smaller and restores its size, `enlarge` takes one that is "
+                "small already; keep one of them",
+                argument="enlarge",
+            )
+        self._check_resize()
+
+    def _check_resize(self) -> None:
         if self.resize != "stretch" and self.image_size is None:
             raise invalid(
                 f"`resize: {self.resize}` says how images reach `image_size`, which is not given; add "
                 "`image_size: [height, width]`",
                 argument="resize",
             )
-        return self
+
+    @property
+    def picture(self) -> str | None:
+        """The one picture that is restored; None where there are many images."""
+        return None if self.name or self.folder or self.table else self.image
 
     def _check_texts(self) -> None:
         """Refuses what is for images."""
@@ -335,14 +398,14 @@ class DataConfig(StrictModel):
 
     @property
     def source(self) -> str:
-        """The name, folder or table."""
-        source = self.name or self.folder or self.table
+        """The name, folder, table or picture."""
+        source = self.name or self.folder or self.table or self.image
         assert source is not None
         return source
 
     @property
     def has_files(self) -> bool:
-        """Whether the images are files that the user brings, in a folder or a table."""
+        """Whether the images are files that the user brings, in a folder, in a table, or one."""
         return self.name is None
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from cnnkit.config.image_headers import look_at_headers
 from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN, KNOWN_MASKS
 from cnnkit.config.prepared import read_prepared, read_prepared_masks
 from cnnkit.config.sample import IMAGES, Sample
-from cnnkit.config.target import Labels, Numbers, Target
+from cnnkit.config.target import Labels, Numbers, Picture, Target
 from cnnkit.format.similar import nearest
 from cnnkit.images.files import folders_in
 from cnnkit.images.padding import NO_PADDING, Padding, padding_to
@@ -26,6 +26,7 @@ from cnnkit.tasks import default_task
 if TYPE_CHECKING:
     # Few configs have masks or a table.
     from cnnkit.config.mask_folder import MaskFolder
+    from cnnkit.config.picture import PictureInfo
     from cnnkit.config.table import ImageTable
 
 __all__ = [
@@ -46,15 +47,17 @@ class DataSetInfo:
     """What a config needs to know of its data.
 
     Args:
-        shape: Of the samples that reach the network: (height, width, channels), or (length,).
+        shape: Of what reaches the network, the samples or what its task makes it of: (height, width, channels), or
+            (length,).
         target: What is to be learned of them.
-        source: Where this was found: `known`, `prepared`, `folder`, `table` or `config`.
+        source: Where this was found: `known`, `prepared`, `folder`, `table`, `picture` or `config`.
         note: A line about a choice that the user may want otherwise; None where there was none.
         missing: Why the images themselves cannot be read, where only the config says what they are.
         padding: The border around images that is a part of the shape.
         listing: The files of a folder, so that whoever reads them need not look for them again; None for other data.
         table: The rows of a table, likewise.
         sample: What kind of samples they are.
+        picture: What is known of the one picture, where that is what is learned from.
     """
 
     shape: tuple[int, ...]
@@ -65,6 +68,7 @@ class DataSetInfo:
     padding: Padding = NO_PADDING
     listing: ImageFolder | MaskFolder | None = field(default=None, compare=False, repr=False)
     table: ImageTable | None = field(default=None, compare=False, repr=False)
+    picture: PictureInfo | None = None
     sample: Sample = IMAGES
 
     @property
@@ -155,6 +159,8 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
         DataProblem: if nothing is known, the config contradicts what is known, or sizes differ.
     """
     task = task or default_task()
+    if config.picture is not None or issubclass(task.target, Picture):
+        return _describe_picture(config, task)
     if config.text is not None:
         return _describe_texts(config, task)
     if config.table is None and issubclass(task.target, Labels | Numbers):
@@ -217,6 +223,33 @@ def _describe_texts(config: DataConfig, task: Task) -> DataSetInfo:
         table=texts.table,
         sample=config.sample,
     )
+
+
+def _describe_picture(config: DataConfig, task: Task) -> DataSetInfo:
+    """One picture, and the network's input that makes it."""
+    if not issubclass(task.target, Picture):
+        from cnnkit.tasks import task_of
+
+        of_pictures = task_of(Picture)
+        restoring = of_pictures.name if of_pictures is not None else ""
+        raise DataProblem(
+            f"`image` alone is one picture, but the task {task.name} learns of many images; name them by `name:`, "
+            f"`folder:` or `table:`, or restore the picture with `task: {restoring}`",
+            "image",
+        )
+    if config.picture is None:
+        raise DataProblem(
+            f"the task {task.name} learns from one picture; name its file: `image: photo.png`",
+            next(name for name in ("name", "folder", "table") if getattr(config, name) is not None),
+        )
+    from cnnkit.config.picture import describe_picture
+
+    found = describe_picture(config)
+    height, width, channels = found.shape
+    top, bottom, left, right = found.padding
+    target = task.make_target(config, channels, None)
+    shape = task.input_shape((height + top + bottom, width + left + right, channels))
+    return DataSetInfo(shape, target, "picture", missing=found.missing, padding=found.padding, picture=found)
 
 
 def _padding(config: DataConfig, target: Target, height: int, width: int) -> Padding:

@@ -97,13 +97,16 @@ class RunConfig(StrictModel):
         return self if training is self.training else self.model_copy(update={"training": training})
 
     @model_validator(mode="after")
-    def _raw_images(self) -> Self:
-        """Without normalisation where nothing is written of it, and some layer takes raw images, or there are none."""
+    def _as_the_network_takes_them(self) -> Self:
+        """What follows for the images, where nothing else is written, from what the network takes."""
         lists = [self.model.layers, *(block.layers for block in self.model.blocks.values())]
-        is_raw = self.data.text is not None or any(map(takes_raw_images, lists))
-        if "normalization" in self.data.model_fields_set or not is_raw:
-            return self
-        return self.model_copy(update={"data": self.data.model_copy(update={"normalization": "none"})})
+        implied: dict[str, Any] = {}
+        if not self.task.takes_images:
+            implied = {"normalization": "none", "batch_size": 1}
+        elif self.data.text is not None or any(map(takes_raw_images, lists)):
+            implied = {"normalization": "none"}
+        update = {name: value for name, value in implied.items() if name not in self.data.model_fields_set}
+        return self.model_copy(update={"data": self.data.model_copy(update=update)}) if update else self
 
     @property
     def mixes_labels(self) -> bool:

@@ -81,3 +81,15 @@ class Mask(Target):
 
     per_pixel: ClassVar[bool] = True
     ignore: int | None = None
+
+
+@dataclass(frozen=True)
+class Picture(Target):
+    """The one picture itself, of which a network learns what is known.
+
+    Its `size` is the number of its channels: 1, or 3 for red, green and blue.
+    """
+
+    named: ClassVar[str] = "image_channels"
+    singular: ClassVar[str] = "channel"
+    plural: ClassVar[str] = "channels"

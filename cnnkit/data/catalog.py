@@ -14,6 +14,7 @@ from cnnkit.config.dataset import DataProblem, DataSetInfo, known_name, prepared
 from cnnkit.config.image_folder import list_image_folder
 from cnnkit.config.known_data_sets import KNOWN
 from cnnkit.config.mask_folder import list_mask_folder
+from cnnkit.config.picture import picture_file
 from cnnkit.config.table import read_image_table
 from cnnkit.config.target import Target
 from cnnkit.data.batches import channel_statistics
@@ -102,7 +103,7 @@ def data_set_summary(config: DataConfig, seed: int = 0, task: Task | None = None
     files = _look_at_files(config, task or default_task())
     sized = config.image_size is not None or len({facts.size for facts in files if facts.size is not None}) <= 1
     data = _load_readable(config if sized else undecoded(config), seed, task)
-    target = data.info.target
+    target, picture = data.info.target, data.info.picture
     splits = {}
     counts: dict[str, Array] = {}
     for split_name in SPLITS:
@@ -123,7 +124,7 @@ def data_set_summary(config: DataConfig, seed: int = 0, task: Task | None = None
     notes = [*data.notes, *_unlearned(counts, target)]
     return {
         "source": config.source,
-        **({"shape": list(data.info.shape)} if sized else {}),
+        **({"shape": list(data.info.shape if picture is None else picture.shape)} if sized else {}),
         **(sizes_and_modes(files) if files else {}),
         target.plural: target.size,
         f"{target.singular}_names": list(target.all_names),
@@ -189,6 +190,9 @@ def _look_at_files(config: DataConfig, task: Task) -> list[FileFacts]:
 
 
 def _image_files(config: DataConfig, task: Task) -> tuple[Path, list[str]]:
+    if config.picture is not None:
+        file = picture_file(config.picture)
+        return file.parent, [file.name]
     if config.folder is None:
         table = read_image_table(config, task.target)
         return table.root, list(table.files())

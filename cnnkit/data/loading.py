@@ -17,6 +17,7 @@ from cnnkit.data.decoded import decode, readable
 from cnnkit.data.division import by_groups
 from cnnkit.data.images import CorruptFiles, FolderSource
 from cnnkit.data.memory import MEMORY_SHARE
+from cnnkit.data.picture import load_picture
 from cnnkit.data.splits import Array, DataSets, Source, Split
 from cnnkit.data.targets import ClassNumbers, StoredMasks
 from cnnkit.errors import CnnkitError
@@ -76,6 +77,8 @@ def load(
     """
     try:
         info = info or describe_data_set(config, task)
+        if config.picture is not None:
+            return load_picture(config, info)
         collection = open_collection(config, info)
         if not config.has_files:
             # A download brings the class names.

@@ -343,13 +343,15 @@ class Choice:
                 # A mapping is one of arguments, and nothing is no leading argument.
                 leading = {"allOf": [arguments[0]["properties"][cls.leading], {"not": {"type": ["object", "null"]}}]}
                 arguments.append(leading)
-            alternatives.append(
-                {
-                    "type": "object",
-                    "properties": {name: {"anyOf": arguments}},
-                    "required": [name],
-                    "additionalProperties": False,
-                }
-            )
+            aliases = [alias for alias, canonical in self.table.aliases.items() if canonical == name]
+            for written in (name, *(aliases if cls.model_fields else ())):
+                alternatives.append(
+                    {
+                        "type": "object",
+                        "properties": {written: {"anyOf": arguments}},
+                        "required": [written],
+                        "additionalProperties": False,
+                    }
+                )
         names = [*bare, *(alias for alias, name in self.table.aliases.items() if name in bare)]
         return {"title": self.table.kind, "anyOf": [*([{"enum": names}] if names else []), *alternatives]}

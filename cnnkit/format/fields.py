@@ -92,9 +92,9 @@ Sizes3D = Annotated[tuple[int, ...], PlainValidator(_sizes(3)), _sizes_schema(3)
 
 
 #: The names for numbers that the data set gives, which layers may have in the place of a number.
-DATA_NAMES = ("classes", "targets", "words")
+DATA_NAMES = ("classes", "targets", "image_channels", "words")
 #: Those of them that are numbers of outputs.
-_OUTPUT_NAMES = ("classes", "targets")
+_OUTPUT_NAMES = ("classes", "targets", "image_channels")
 
 
 def _dimension(value: Any) -> int | str:
@@ -111,7 +111,7 @@ def _dimension(value: Any) -> int | str:
 
 #: A number of units or filters: a whole number, `classes` or `targets`.
 Dimension = Annotated[
-    int | Literal["classes", "targets"],
+    int | Literal["classes", "targets", "image_channels"],
     PlainValidator(_dimension),
     WithJsonSchema({"anyOf": [whole_schema(1, LARGEST_COUNT), {"enum": list(_OUTPUT_NAMES)}]}),
 ]

@@ -40,6 +40,8 @@ def read_tree(file: str, schema: Schema, text: str | None = None, seen: tuple[st
     _resolve_paths(root, os.path.abspath(folder))
     extends = root.value.pop("extends", None)
     if extends is None:
+        if not seen:
+            _resolve_picture(root)
         return root
     chain = (*seen, os.path.realpath(file))
     tree: Node | None = None
@@ -48,7 +50,10 @@ def read_tree(file: str, schema: Schema, text: str | None = None, seen: tuple[st
         base = read_tree(base_file, schema, _base_text(name, base_file, schema), chain)
         tree = base if tree is None else merge(tree, base, schema)
     assert tree is not None
-    return merge(tree, root, schema)
+    merged = merge(tree, root, schema)
+    if not seen:
+        _resolve_picture(merged)
+    return merged
 
 
 def _extended(extends: Node) -> list[Node]:
@@ -150,12 +155,37 @@ def _as_arguments(node: Node, cls: type[NamedObject]) -> Node:
 #: The layers that have a path among their arguments: which it is, and the words that are none.
 _PATH_ARGUMENTS = {"Backbone": ("weights", ("imagenet",))}
 
+#: The fields of `data` that are paths.
+_PATHS = ("folder", "table", "reference")
+
+#: Pictures that come with scikit-learn: no files of the user's.
+BUNDLED = ("china", "flower")
+
+
+def _resolve_picture(root: Node, directory: str | None = None) -> None:
+    """Makes the path of one picture absolute; only a whole config tells it from the column of a table.
+
+    Args:
+        directory: What it belongs to; by default the folder of the file that has it.
+    """
+    data = root.value.get("data")
+    written = data.value if data is not None and isinstance(data.value, dict) else {}
+    image = written.get("image")
+    if image is None or not isinstance(image.value, str) or image.value in ("", *BUNDLED):
+        return
+    if any(written[name].value is not None for name in ("name", "folder", "table") if name in written):
+        return
+    folder = os.path.dirname(os.path.abspath(image.place.file)) if directory is None else directory
+    image.value = _absolute(image.value, folder)
+
 
 def _resolve_paths(root: Node, directory: str) -> None:
     """Makes paths absolute: relative ones belong to the file (or shell) that wrote them."""
     data = root.value.get("data")
     if data is not None and isinstance(data.value, dict):
-        for path in (data.value.get("folder"), data.value.get("table")):
+        damage = data.value.get("damage")
+        inside = damage.value if damage is not None and isinstance(damage.value, dict) else {}
+        for path in (*map(data.value.get, _PATHS), inside.get("mask")):
             if path is not None and isinstance(path.value, str) and path.value:
                 path.value = _absolute(path.value, directory)
     model = root.value.get("model")
@@ -204,6 +234,7 @@ def apply_override(root: Node, text: str, schema: Schema) -> None:
     changed = root.copy()
     _Setter(place, path, _blocks(changed)).set(changed, schema, parts, value)
     _resolve_paths(changed, os.getcwd())
+    _resolve_picture(changed, os.getcwd())
     root.value = changed.value
 
 

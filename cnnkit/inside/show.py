@@ -74,6 +74,7 @@ def features(trained: TrainedRun, image: str, path: Path, max_megapixels: float 
     """
     from cnnkit.inside.feature_maps import compile_stages, most_active, normalised
 
+    trained.task.check_asked("show features")
     stages_shown = stages(layer_outputs(trained.loaded))
     if not stages_shown:
         raise CnnkitError(f"no layer of `{trained.run.path}` outputs an image; there are no feature maps to show")
@@ -107,6 +108,7 @@ def patches(trained: TrainedRun, layer: str, path: Path) -> None:
         UsageError: if there is no such layer.
         CnnkitError: if the test images or the model are not there.
     """
+    trained.task.check_asked("show filters --layer")
     from cnnkit.inside.feature_maps import compile_stages
 
     way = way_to(trained.loaded, layer)

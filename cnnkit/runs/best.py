@@ -30,10 +30,11 @@ class Monitor:
 
     @classmethod
     def of_config(cls, training: TrainingConfig, task: Task) -> Monitor:
-        """The monitor that a valid config asks for; by default the task's headline, of the validation images."""
-        if training.monitor is None:
+        """The monitor that a valid config asks for; by default the task's, or its headline of the validation images."""
+        monitor = training.monitor or task.monitor
+        if monitor is None:
             return cls(f"val_{task.headline.name}", task.headline.mode)
-        return cls(training.monitor, training.direction(training.monitor, task.columns) or "max")
+        return cls(monitor, training.direction(monitor, task.columns) or "max")
 
     @classmethod
     def of_run(cls, run: Run) -> Monitor:

@@ -124,6 +124,21 @@ class Run:
         return self.path / "predictions.csv"
 
     @property
+    def damaged(self) -> Path:
+        """The picture that a network restores, as it is learned from."""
+        return self.path / "damaged.png"
+
+    @property
+    def restored(self) -> Path:
+        """What the network makes of it."""
+        return self.path / "restored.png"
+
+    @property
+    def iterations(self) -> Path:
+        """A row of figures for each step."""
+        return self.path / "iterations.csv"
+
+    @property
     def curves(self) -> Path:
         return self.plot("curves")
 

@@ -177,6 +177,11 @@ def _other_images(trained: TrainedRun, options: EvaluationOptions, path: str) ->
         "most_megapixels": options.max_megapixels or interface.max_megapixels,
     }
     loaded = trained.loaded
+    if not trained.task.takes_images:
+        raise UsageError(
+            f"--data is for other images; the run `{trained.run.path}` takes none: its task is {trained.task.name}",
+            "Measure it as it is: cnnkit eval RUN",
+        )
     if is_table(path):
         return data_module.labelled_table(path, loaded.config.data, target=loaded.info.target, **how)
     if loaded.info.target.per_pixel:
@@ -202,5 +207,5 @@ def _write(trained: TrainedRun, metrics: dict[str, Any], evaluation: Evaluation,
     write_atomically(run.predictions, evaluation.predictions.as_csv())
     trained.task.draw_evaluation(run, evaluation)
     # For `serve`, unless training has done so.
-    if not run.live_samples.exists():
+    if trained.task.takes_images and not run.live_samples.exists():
         write_samples(run, *sample(images, SAMPLES))

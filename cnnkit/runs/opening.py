@@ -10,14 +10,15 @@ from cnnkit.runs.finding import find_run, is_exported, run_of
 from cnnkit.runs.predictor import Predictor
 
 
-def open_predictor(name: str) -> Predictor:
+def open_predictor(name: str, verb: str) -> Predictor:
     """The network of a name; nothing of it is read yet.
 
     Args:
         name: A run's path, its name under runs/, or an exported file's path.
+        verb: What it is opened for, the name of the command.
 
     Raises:
-        UsageError: if there is none.
+        UsageError: if there is none, or its task has no network that could be asked.
     """
     if is_exported(name):
         from cnnkit.runs.exported import ExportedNetwork
@@ -29,7 +30,9 @@ def open_predictor(name: str) -> Predictor:
     run = find_run(name)
     from cnnkit.runs.trained import open_run
 
-    return open_run(run)
+    trained = open_run(run)
+    trained.task.check_asked(verb)
+    return trained
 
 
 def _check_no_folder_of_exports(name: str) -> None:

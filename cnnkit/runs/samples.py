@@ -40,7 +40,7 @@ def read_samples(run: Run, interface: Interface, answers: Answers) -> tuple[NDAr
     """
     arrays = read_arrays(run, run.live_samples, ("images", "labels"))
     images, targets = arrays["images"], arrays["labels"]
-    if images.dtype != interface.sample.dtype or images.shape != (len(images), *interface.image_shape):
+    if images.dtype != interface.sample.dtype or images.shape[1:] != tuple(answers.shown_shape(interface)):
         raise damaged(run.live_samples, "it does not hold images as the network takes them")
     if targets.shape[:1] != images.shape[:1] or not answers.are_targets(targets):
         raise damaged(run.live_samples, "it does not hold what is to be learned of its images")

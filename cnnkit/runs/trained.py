@@ -156,7 +156,7 @@ class TrainedRun(Predictor):
     def data(self) -> DataConfig:
         """The `data` section with which the run's images are read as its network takes them."""
         section = self.loaded.config.data
-        if not section.has_files or section.text is not None:
+        if not section.has_files or section.text is not None or section.picture is not None:
             return section
         # Whatever the files would make of them today: these are the channels that the network takes.
         return section.model_copy(update={"channels": self.loaded.info.shape[2]})

@@ -14,12 +14,14 @@ TASKS = Table(
         "multilabel": ("Multilabel",),
         "regression": ("Regression",),
         "segmentation": ("Segmentation",),
+        "restoration": ("Restoration",),
     },
     aliases={
         "classification": "Classification",
         "multilabel": "Multilabel",
         "regression": "Regression",
         "segmentation": "Segmentation",
+        "restoration": "Restoration",
     },
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -135,7 +135,7 @@ class Progress(keras.callbacks.Callback):
             return
         self._shown = now
         logs = logs or {}
-        figures = {figure.name: float(logs.get(figure.name, math.nan)) for figure in self.columns}
+        figures = {one.name: float(logs[one.name]) for one in self.columns if one.name in logs}
         check_finite(figures["loss"])
         done = batch + 1
         images, seconds = (done - (self._steps_before or 0)) * self.batch_size, now - self._begin
@@ -220,6 +220,7 @@ class Keeper(keras.callbacks.Callback):
         columns: The task's figures, the loss first; they precede all other columns of metrics.csv.
         course: Where the training is among its stages.
         image_shape: (height, width, channels) of the images that model.keras is for, where it learns of crops.
+        network: What is kept in model.keras of the model that is trained; by default that itself.
     """
 
     def __init__(
@@ -235,6 +236,7 @@ class Keeper(keras.callbacks.Callback):
         checkpoint: Checkpoint | None,
         checkpoint_seconds: float | None = None,
         image_shape: tuple[int, ...] | None = None,
+        network: Callable[[Any], Any] = lambda model: model,
     ) -> None:
         super().__init__()
         self.run = run
@@ -247,6 +249,7 @@ class Keeper(keras.callbacks.Callback):
         self.images = images
         self.monitor = monitor
         self.image_shape = image_shape
+        self.network = network
         self.checkpoint_seconds = math.inf if checkpoint_seconds is None else checkpoint_seconds
         self._kept_at = time.perf_counter()
         state = checkpoint.state if checkpoint else None
@@ -314,10 +317,11 @@ class Keeper(keras.callbacks.Callback):
     def save_model(self) -> None:
         """Writes model.keras, with the averaged weights where there are any."""
         with self.averaged.in_model() if self.averaged is not None else contextlib.nullcontext():
+            network = self.network(self.model)
             if self.saved_model is None:
-                self.saved_model = without_training_state(self.model, self.image_shape)
+                self.saved_model = without_training_state(network, self.image_shape)
             else:
-                self.saved_model.set_weights(self.model.get_weights())
+                self.saved_model.set_weights(network.get_weights())
             with replacing(self.run.model) as temporary:
                 self.saved_model.save(temporary)
 

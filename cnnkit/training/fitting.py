@@ -45,19 +45,19 @@ def fit(
 
     config, data, course = prepared.config, prepared.data, prepared.course
     clock = callbacks.EpochClock()
-    assert data.train is not None
-    batch_size, minutes = config.data.batch_size, config.training.checkpoint_minutes
+    minutes = config.training.checkpoint_minutes
     keeper = callbacks.Keeper(
         run,
         console,
         clock,
         columns=config.task.columns,
         course=course,
-        images=min(data.train.size, prepared.steps_per_epoch * batch_size),
+        images=prepared.images_per_epoch,
         monitor=Monitor.of_config(config.training, config.task),
         checkpoint=checkpoint,
         checkpoint_seconds=None if minutes is None else 60.0 * minutes,
         image_shape=data.info.shape,
+        network=config.task.network,
     )
     progress = callbacks.Progress(
         console,
@@ -65,7 +65,7 @@ def fit(
         config.task.columns,
         course=course,
         steps=prepared.steps_per_epoch,
-        batch_size=batch_size,
+        batch_size=config.data.batch_size,
     )
     live = LiveFiles(reporter, keeper, snapshots_of(prepared, run, reporter, keeper, is_resumed=checkpoint is not None))
     tensorboard = _tensorboard(config, run)
@@ -80,7 +80,8 @@ def fit(
             console.line(f"stage     {stage}: {plan.as_text()}")
         reporter.plan(course.total)
         keeper.begin_stage(averaged, stateful)
-        return [clock, progress, averaged, *stateful.values(), restoring, tensorboard, keeper, live]
+        own = config.task.callbacks(prepared, run)
+        return [clock, progress, averaged, *stateful.values(), restoring, *own, tensorboard, keeper, live]
 
     with _told(prepared, run, keeper):
         _run(prepared, in_order, clock, checkpoint, until)

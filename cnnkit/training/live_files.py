@@ -56,13 +56,13 @@ class LiveFiles(keras.callbacks.Callback):
 
     def _tell(self) -> None:
         keeper = self.keeper
-        names = [figure.name for figure in keeper.columns]
+        names = [figure.name for figure in keeper.columns if figure.name in keeper.rows[-1]]
         self.reporter.end_epoch(keeper.rows, keeper.best_epoch, keeper.monitor.metric, names)
 
 
 def snapshots_of(prepared: Preparation, run: Run, reporter: Reporter, keeper: Keeper, *, is_resumed: bool) -> Snapshots:
     """The snapshots of a training's model, with the averaged weights where the keeper has any."""
-    model = prepared.model
+    model, watched = prepared.network, prepared.config.task.watched(prepared)
 
     @tf.function(jit_compile=prepared.runtime.jit_compile, autograph=False)
     def network(images: Any) -> Any:
@@ -72,6 +72,8 @@ def snapshots_of(prepared: Preparation, run: Run, reporter: Reporter, keeper: Ke
         return keeper.averaged.in_model() if keeper.averaged is not None else contextlib.nullcontext()
 
     def outputs(images: Any) -> Any:
+        if watched is not None:
+            return watched.outputs()
         with in_model():
             return network(tf.constant(images))
 
@@ -82,4 +84,4 @@ def snapshots_of(prepared: Preparation, run: Run, reporter: Reporter, keeper: Ke
     config, info = prepared.config, prepared.data.info
     interface = Interface(info.shape, prepared.class_names, prepared.head, padding=info.padding, sample=info.sample)
     answers = config.task.answers(interface)
-    return Snapshots(run, reporter, config, info, answers, outputs, kernel, is_resumed=is_resumed)
+    return Snapshots(run, reporter, config, info, answers, outputs, kernel, watched, is_resumed=is_resumed)

@@ -281,11 +281,13 @@ def _compiled(
 def build_metrics(model: Any, element_spec: Any) -> None:
     """Makes the variables of a compiled model's loss and metrics, which Keras makes at the first batch.
 
-    A checkpoint can only restore what is there.
+    A checkpoint can only restore what is there. A model with a `train_step` of its own has made its metrics.
 
     Args:
         element_spec: Of the data set that the model is trained on.
     """
+    if type(model).train_step is not keras.Model.train_step:
+        return
     inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(
         tf.nest.map_structure(
             lambda spec: tf.zeros([size or 1 for size in spec.shape.as_list()], spec.dtype), element_spec

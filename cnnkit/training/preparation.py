@@ -46,6 +46,8 @@ class Preparation:
     """All that `fit` needs.
 
     Attributes:
+        model: What is trained: the network, or a model of the task's around it.
+        images_per_epoch: Those that all steps of an epoch see.
         target: What is learned, as far as it is measured on the training images.
         plateau: The callback of the stage that the model is compiled for; None without one.
         plans: What each stage does.
@@ -58,11 +60,17 @@ class Preparation:
     model: Any
     head: str
     steps_per_epoch: int
+    images_per_epoch: int
     class_names: tuple[str, ...]
     target: Target
     plateau: Any
     plans: tuple[StagePlan, ...]
     course: Course
+
+    @property
+    def network(self) -> Any:
+        """The network that is kept."""
+        return self.config.task.network(self.model)
 
     @property
     def plan(self) -> StagePlan:
@@ -118,7 +126,7 @@ def prepare(
     if data is None:
         data = load_data(loaded)
     assert data.train is not None
-    steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
+    steps = steps_of(config, data)
     stack = loaded.steps
     chosen = choose_settings(config.training, stack, steps)
     _check_shares(config, data.train.size, chosen.devices)
@@ -145,10 +153,34 @@ def prepare(
             initial.assign_to(model)
 
     plan = plans[course.stage]
-    model, plateau = compile_model(config, target, stack, constants, chosen, steps, initialize, plan)
+    model, plateau = compile_model(
+        config,
+        target,
+        stack,
+        constants,
+        chosen,
+        steps,
+        initialize,
+        plan,
+        lambda network: config.task.make_trainer(network, config, data),
+    )
     head = head_of([step.layer for step in stack])
     names = data.info.target.all_names
-    return Preparation(config, data, chosen, model, head, steps, names, target, plateau, plans, course)
+    images = steps * config.data.batch_size
+    if config.task.steps_per_epoch() is None:
+        images = min(data.train.size, images)
+    return Preparation(config, data, chosen, model, head, steps, images, names, target, plateau, plans, course)
+
+
+def steps_of(config: RunConfig, data: DataSets) -> int:
+    """How many steps an epoch has."""
+    from cnnkit import data as data_module
+
+    own = config.task.steps_per_epoch()
+    if own is not None:
+        return own
+    assert data.train is not None
+    return data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
 
 
 def _check_shares(config: RunConfig, images: int, devices: Devices) -> None:
@@ -183,6 +215,7 @@ def compile_model(
     steps_per_epoch: int,
     initialize: Callable[[Any], None] = lambda model: None,
     plan: StagePlan | None = None,
+    make_trainer: Callable[[Any], Any] = lambda network: network,
 ) -> tuple[Any, Any]:
     """The compiled Keras model with a built optimizer, and the plateau callback (None without one).
 
@@ -193,6 +226,7 @@ def compile_model(
         initialize: Sets weights that no initializer can. The optimizer is built after it: ScheduleFreeAdamW begins
             with a copy of the weights.
         plan: The stage that it is compiled for; by default the first one.
+        make_trainer: Makes the model that is trained of the network, see `Task.make_trainer`.
     """
     import keras
 
@@ -202,8 +236,9 @@ def compile_model(
     with devices.scope():
         several = devices.replicas > 1
         sharing = Sharing(draws=several, statistics=several and chosen.synchronize_batch_norm)
-        model = build_model(config, stack, target, constants, sharing)
-        initialize(model)
+        network = build_model(config, stack, target, constants, sharing)
+        initialize(network)
+        model = make_trainer(network)
     plan = plan or stage_plans(config.training, stack)[0]
     head = head_of([step.layer for step in stack])
     return model, compile_for(plan, model, config, target, head, chosen, steps_per_epoch)
@@ -228,19 +263,20 @@ def compile_for(
     from cnnkit.training.schedules import make_rate, scale_rates
 
     training, devices = plan.training, chosen.devices
+    network = config.task.network(model)
     if config.training.stages:
-        train_only(plan.trained, model)
+        train_only(plan.trained, network)
     with devices.scope():
         rate, plateau = make_rate(training, steps_per_epoch)
-        optimizer = make_optimizer(training, rate, model)
+        optimizer = make_optimizer(training, rate, network)
     if devices.replicas > 1:
         from cnnkit.training.replicas import add_up_gradients
 
         add_up_gradients(optimizer)
     if plan.rates:
-        weights = weights_by_path(model)
+        weights = weights_by_path(network)
         rates = {id(weight): plan.rates[path.rpartition(SEPARATOR)[0]] for path, weight in weights.items()}
-        scale_rates(optimizer, [rates[id(variable)] for variable in model.trainable_variables])
+        scale_rates(optimizer, [rates[id(variable)] for variable in network.trainable_variables])
     # Outside of the scope: each process measures its own shares, and `Loop` adds them up.
     model.compile(
         optimizer=optimizer,
@@ -291,6 +327,9 @@ def training_batches(prepared: Preparation, position: Position, epochs: int | No
     from cnnkit import data as data_module
 
     config, data = prepared.config, prepared.data
+    own = config.task.training_batches(prepared, position, epochs)
+    if own is not None:
+        return own
     assert data.train is not None
     transform = None
     if config.augmentation:
@@ -319,7 +358,7 @@ def validation_batches(prepared: Preparation) -> Any:
     data = prepared.data
     if data.validation is None:
         return None
-    batch_size = inference_batch_size(prepared.model, data.info.shape)
+    batch_size = inference_batch_size(prepared.network, data.info.shape)
     devices = prepared.runtime.devices
     return data_module.evaluation_batches(
         data.validation, batch_size=batch_size, first=devices.rank, every=devices.workers

@@ -18,7 +18,7 @@ from cnnkit.runs.samples import SAMPLES, write_samples
 if TYPE_CHECKING:
     from cnnkit.config.dataset import DataSetInfo
     from cnnkit.config.run import RunConfig
-    from cnnkit.task import Answers
+    from cnnkit.task import Answers, Watched
 
 log = logging.getLogger("cnnkit")
 
@@ -47,6 +47,7 @@ class Snapshots:
         answers: What is kept of the network's outputs.
         network: From uint8 images [n, height, width, channels] to outputs [n, ...], as the network is now.
         kernel: The first convolution's kernel as it is now, [height, width, channels, filters]; None without one.
+        watched: What is shown in the place of test images, see `Task.watched`.
         is_resumed: Whether the run has begun in another process, so that FIRST_SECONDS are over.
     """
 
@@ -59,6 +60,7 @@ class Snapshots:
         answers: Answers,
         network: Callable[[Any], Any],
         kernel: Callable[[], np.ndarray | None],
+        watched: Watched | None = None,
         *,
         is_resumed: bool = False,
     ) -> None:
@@ -69,6 +71,7 @@ class Snapshots:
         self.answers = answers
         self.network = network
         self.kernel = kernel
+        self.watched = watched
         self._images: np.ndarray | None = None
         self._is_ready = False
         self._works = True
@@ -103,8 +106,8 @@ class Snapshots:
         from cnnkit.data import sample_test_images
 
         try:
-            config = self.config
-            samples = sample_test_images(config.data, config.seed, SAMPLES, config.task, self.info)
+            config, shown = self.config, self.watched
+            samples = shown or sample_test_images(config.data, config.seed, SAMPLES, config.task, self.info)
             self._images = samples.images
             write_samples(self.run, samples.images, samples.targets)
         # As above; and the test images may lie where the training images do not.

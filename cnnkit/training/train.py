@@ -355,7 +355,7 @@ def _write_start(
     learned: Sequence[LearnedWeights],
 ) -> None:
     write_atomically(run.config_source, loaded.text)
-    data, model = prepared.data, prepared.model
+    data, model = prepared.data, prepared.network
     assert data.train is not None
     sizes = {"train": data.train.size, "validation": data.validation.size if data.validation else 0}
     environment = {
@@ -437,7 +437,7 @@ def _describe(
     for note in data.notes:
         console.line(f"note: {note}")
     console.line(
-        f"model     {prepared.model.count_params():,} parameters, {len(config.model.layers)} layers, "
+        f"model     {prepared.network.count_params():,} parameters, {len(config.model.layers)} layers, "
         f"{prepared.steps_per_epoch:,} steps of {config.data.batch_size} per epoch"
     )
     if prepared.plan.rates_text and not config.training.stages:

@@ -326,13 +326,11 @@ def measure(loaded: LoadedConfig) -> dict[str, Any]:
     Returns:
         device, steps (of the run), rule (what the fixed rule chooses here) and measurements, as `Tuning` has them.
     """
-    from cnnkit import data as data_module
-    from cnnkit.training.preparation import load_data
+    from cnnkit.training.preparation import load_data, steps_of
 
     config, training = loaded.config, loaded.config.training
     data = load_data(loaded)
-    assert data.train is not None
-    steps = data_module.steps_per_epoch(data.train.size, config.data.batch_size, config.data.drop_remainder)
+    steps = steps_of(config, data)
     rule = choose_settings(training, loaded.steps, steps)
     jits = [rule.as_fields()["jit"]]
     if training.jit == "auto":

@@ -95,10 +95,10 @@ class TestAnswers:
     def test_a_folder_with_that_ending_is_a_run_or_nothing(self, folder: Path) -> None:
         (folder / "odd.onnx").mkdir()
         with pytest.raises(UsageError, match=r"`odd\.onnx` is no run"):
-            open_predictor("odd.onnx")
+            open_predictor("odd.onnx", "predict")
         (folder / "odd.onnx" / "model.onnx").touch()
         with pytest.raises(UsageError, match=r"Name the file: odd\.onnx/model\.onnx"):
-            open_predictor("odd.onnx")
+            open_predictor("odd.onnx", "predict")
 
 
 def changed(**changes: Any) -> dict[str, Any]:

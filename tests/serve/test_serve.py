@@ -620,7 +620,7 @@ class TestStarting:
         code = (
             "import sys; from cnnkit.runs.opening import open_predictor\n"
             "from cnnkit.serve import serve\n"
-            "serve([open_predictor(sys.argv[1])], port=0)"
+            "serve([open_predictor(sys.argv[1], 'serve')], port=0)"
         )
         process = subprocess.Popen(
             [sys.executable, "-c", code, str(digits_run.path)],

@@ -47,7 +47,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         write_network(folder / "b" / "model.onnx", told),
         write_network(folder / "masks.onnx", description(config="task: segmentation", **STAGES), per_pixel=True),
     ]
-    with served(serve.create_app([open_predictor(str(file)) for file in files])) as found:
+    with served(serve.create_app([open_predictor(str(file), "serve") for file in files])) as found:
         yield found
 
 
@@ -133,7 +133,7 @@ from fastapi.testclient import TestClient
 from cnnkit import serve
 from cnnkit.runs.opening import open_predictor
 from cnnkit.serve.pictures import GAP
-with TestClient(serve.create_app([open_predictor("model.onnx")]), base_url="http://127.0.0.1") as client:
+with TestClient(serve.create_app([open_predictor("model.onnx", "serve")]), base_url="http://127.0.0.1") as client:
     image = {"content": open("image.png", "rb").read(), "headers": {"Content-Type": "image/png"}}
     answers = [client.get(path) for path in ("/", "/runs", "/examples")]
     answers += [client.post(path, **image) for path in ("/predict", "/explain")]

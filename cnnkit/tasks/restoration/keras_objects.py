@@ -1,0 +1,228 @@
+"""The Keras model that is trained, and what writes the picture that it makes. Imported where one is trained."""
+
+# Keras ships no types: its classes are Any to mypy.
+# mypy: disallow-subclassing-any=False
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cnnkit.errors import CnnkitError
+from cnnkit.files import replacing, to_csv, write_atomically
+from cnnkit.images.pictures import picture_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cnnkit.images.padding import Padding
+    from cnnkit.runs.directory import Run
+    from cnnkit.tasks.restoration.observation import Observation
+    from cnnkit.tasks.restoration.settings import Settings
+
+log = logging.getLogger("cnnkit")
+
+
+class Latest(keras.metrics.Metric):
+    """The last value that it was given."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.value = self.add_weight(shape=(), initializer="zeros", name="value")
+
+    def update_state(self, value: Any) -> None:
+        self.value.assign(value)
+
+    def result(self) -> Any:
+        return self.value
+
+
+class Restorer(keras.Model):
+    """Teaches a network to make the known part of one picture of noise that stays the same.
+
+    The restored picture is the exponential average of its outputs where their exponential variance is smallest (Wang et
+    al. 2023, algorithm 2). Where the fit has fallen by `fall` dB since the last epoch's end, the weights of then are
+    brought back, as by Ulyanov et al. 2018. All of this is in variables of the model, and so in a checkpoint.
+
+    Args:
+        task: Its arguments.
+        network: From noise [1, height, width, channels] to the picture, 0..1.
+        noise: What it makes the picture of, float32 [1, height, width, channels].
+        observation: What is known of the picture.
+        shrinking: What `times` does along rows and columns, see `observation.shrinking_matrix`; None for 1.
+        padding: The border of the network's outputs.
+        seed: Draws what is added to the noise.
+    """
+
+    def __init__(
+        self,
+        task: Settings,
+        network: Any,
+        noise: Any,
+        observation: Observation,
+        shrinking: tuple[Any, Any] | None,
+        padding: Padding,
+        seed: int,
+    ) -> None:
+        super().__init__(name="restorer")
+        self.task = task
+        self.network = network
+        self.noise = tf.constant(noise)
+        self.observed = tf.constant(observation.pixels, tf.float32) / 255
+        known = np.broadcast_to(observation.known[..., None], observation.pixels.shape)
+        self.weights_of_known = tf.constant(known / known.sum(), tf.float32)
+        reference = observation.reference
+        self.reference = None if reference is None else tf.constant(reference, tf.float32) / 255
+        self.shrinking = shrinking
+        self.padding = padding
+        self.noise_seed = seed
+        height, width, channels = observation.shown.shape
+        self.averaged = self._kept((height, width, channels), "averaged")
+        self.restored = self._kept((height, width, channels), "restored")
+        self.moving_mean = self._kept((height, width, channels), "moving_mean")
+        self.variance = self._kept((), "variance")
+        self.least = self._kept((), "least_variance", np.inf)
+        self.least_at = self._kept((), "least_at", dtype="int64")
+        self.before = [self._kept(one.shape, f"before_{n}") for n, one in enumerate(network.weights)]
+        self.fit_before = self._kept((), "fit_before", -np.inf)
+        self.history = self._kept((task.iterations, 3), "history")
+        self.loss_tracker = keras.metrics.Mean(name="loss")
+        self.figures = {name: Latest(name) for name in ("fit", "variance", *(["psnr"] * (reference is not None)))}
+
+    def _kept(self, shape: tuple[int, ...], name: str, value: float = 0.0, dtype: str = "float32") -> Any:
+        """A variable that no gradient changes."""
+        initializer = keras.initializers.Constant(value)
+        return self.add_weight(shape=shape, initializer=initializer, dtype=dtype, trainable=False, name=name)
+
+    @property
+    def metrics(self) -> list[Any]:
+        return [self.loss_tracker, *self.figures.values()]
+
+    def call(self, noise: Any, training: bool = False) -> Any:
+        return self.network(noise, training=training)
+
+    def picture(self, outputs: Any) -> Any:
+        """The picture inside the border of outputs [1, height, width, channels]."""
+        top, bottom, left, right = self.padding
+        _, height, width, _ = outputs.shape
+        return tf.cast(outputs[0, top : height - bottom, left : width - right], tf.float32)
+
+    def train_step(self, number: Any) -> dict[str, Any]:
+        """One step.
+
+        Args:
+            number: How many were taken before, int64.
+        """
+        noise = self.noise
+        if self.task.input_noise:
+            seed = tf.stack([tf.constant(self.noise_seed, tf.int64), number])
+            noise += self.task.input_noise * tf.random.stateless_normal(noise.shape, seed)
+        with tf.GradientTape() as tape:
+            picture = self.picture(self.network(noise, training=True))
+            error = tf.reduce_sum(self.weights_of_known * tf.square(self._seen(picture) - self.observed))
+            loss = error + sum(self.network.losses)
+            scaled = self.optimizer.scale_loss(loss)
+        variables = self.network.trainable_variables
+        self.optimizer.apply(tape.gradient(scaled, variables), variables)
+        fit = decibels(error)
+        self._average(picture, number)
+        row = [fit, tf.convert_to_tensor(self.variance), tf.constant(0.0)]
+        if self.reference is not None:
+            row[2] = decibels(tf.reduce_mean(tf.square(self.averaged - self.reference)))
+            self.figures["psnr"].update_state(row[2])
+        place = number % self.task.iterations
+        self.history.assign(tf.tensor_scatter_nd_update(self.history.value, [[place]], [tf.stack(row)]))
+        if self.task.fall is not None:
+            tf.cond(place == self.task.iterations - 1, lambda: self._look_back(fit), lambda: False)
+        self.loss_tracker.update_state(loss)
+        self.figures["fit"].update_state(fit)
+        self.figures["variance"].update_state(self.variance)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    def _seen(self, picture: Any) -> Any:
+        """What the damaged picture would be of a picture."""
+        if self.shrinking is None:
+            return picture
+        rows, columns = self.shrinking
+        return tf.einsum("ih,hwc,jw->ijc", rows, picture, columns)
+
+    def _average(self, picture: Any, number: Any) -> None:
+        decay, share = self.task.average, self.task.forgetting
+        self.averaged.assign(tf.where(number == 0, picture, decay * self.averaged + (1 - decay) * picture))
+        difference = picture - self.moving_mean
+        self.variance.assign((1 - share) * (self.variance + share * tf.reduce_mean(tf.square(difference))))
+        self.moving_mean.assign_add(share * difference)
+        is_least = self.variance < self.least
+        self.least.assign(tf.where(is_least, self.variance, self.least))
+        self.least_at.assign(tf.where(is_least, number, self.least_at))
+        self.restored.assign(tf.where(is_least, self.averaged, self.restored))
+
+    def _look_back(self, fit: Any) -> Any:
+        """Brings the weights of an epoch ago back where the fit has fallen; else those of now take their place."""
+        assert self.task.fall is not None
+        has_fallen = fit < self.fit_before - self.task.fall
+        self.fit_before.assign(tf.where(has_fallen, self.fit_before, fit))
+        for weight, before in zip(self.network.weights, self.before, strict=True):
+            now = tf.cast(weight, before.dtype)
+            weight.assign(tf.cast(tf.where(has_fallen, before, now), weight.dtype))
+            before.assign(tf.where(has_fallen, before, now))
+        return has_fallen
+
+
+def decibels(error: Any) -> Any:
+    """A mean squared error of values between 0 and 1 as a peak signal-to-noise ratio."""
+    return -10 / np.log(10) * tf.math.log(error)
+
+
+class PictureKeeper(keras.callbacks.Callback):
+    """Writes what is restored so far after each epoch, and ends the training where its variance has had its minimum.
+
+    Args:
+        task: Its arguments.
+        run: Gets damaged.png, restored.png and iterations.csv.
+    """
+
+    def __init__(self, task: Settings, run: Run) -> None:
+        super().__init__()
+        self.task = task
+        self.run = run
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        write_picture(self.run.damaged, self.model.observed.numpy())
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        model, task = self.model, self.task
+        write_picture(self.run.restored, model.restored.numpy())
+        done = (epoch + 1) * task.iterations
+        self._write_iterations(epoch * task.iterations, model.history.numpy())
+        since = done - 1 - int(model.least_at.numpy())
+        if task.patience is not None and since >= task.patience:
+            model.stop_training = True
+
+    def _write_iterations(self, before: int, history: np.ndarray) -> None:
+        from cnnkit.tasks.restoration.evaluation import COLUMNS, read_iterations
+
+        try:
+            rows = [row for row in read_iterations(self.run) if row[0] <= before]
+        except CnnkitError as error:
+            log.warning("%s; the curves begin anew", error.message)
+            rows = []
+        columns = COLUMNS if self.model.reference is not None else COLUMNS[:-1]
+        for number, values in enumerate(history.tolist(), before + 1):
+            rows.append([number, *(float(f"{value:.6g}") for value in values[: len(columns) - 1])])
+        write_atomically(self.run.iterations, to_csv(columns, [[int(row[0]), *row[1:]] for row in rows]))
+
+
+def write_picture(path: Path, picture: Any) -> None:
+    """Writes a picture of values 0..1 as a PNG file."""
+    with replacing(path) as temporary:
+        picture_of(as_bytes(picture)).save(temporary, "PNG")
+
+
+def as_bytes(picture: Any) -> Any:
+    """A picture of values 0..1 as uint8."""
+    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,53 @@
+"""The arguments of a restoration, which its other modules go by."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from cnnkit.format.fields import NonNegativeNumber, PositiveInteger, PositiveNumber
+from cnnkit.task import Task
+
+
+class Settings(Task):
+    """How a network restores a picture."""
+
+    iterations: PositiveInteger = Field(
+        default=100, description="Steps of an epoch, each of which looks at the whole picture."
+    )
+    input_channels: PositiveInteger = Field(
+        default=32, description="Channels of the noise that the network makes the picture of."
+    )
+    input_scale: PositiveInteger = Field(
+        default=1, description="How many times lower and narrower than the picture that noise is."
+    )
+    input_noise: NonNegativeNumber = Field(
+        default=0.03,
+        description="Standard deviation of what is added to the noise anew in each step; the noise itself is even "
+        "between 0 and 0.1.",
+    )
+    average: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.99, description="Decay of the exponential average of the outputs, which is the restored picture."
+    )
+    forgetting: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.1,
+        description="Share of a step in the exponential variance of the outputs, at whose minimum the picture is "
+        "taken (Wang et al. 2023, arXiv:2112.06074).",
+    )
+    patience: PositiveInteger | None = Field(
+        default=1000,
+        description="Steps without a new minimum of that variance after which an epoch is the last; `null` for all "
+        "epochs.",
+    )
+    fall: PositiveNumber | None = Field(
+        default=5.0,
+        description="Where the fit has fallen by so many dB in an epoch, the weights of the epoch before are brought "
+        "back; `null` for never.",
+    )
+
+    def input_shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        height, width, _ = image_shape
+        return (-(-height // self.input_scale), -(-width // self.input_scale), self.input_channels)
+
+    def output_shape(self, input_shape: Sequence[int], size: int) -> tuple[int, ...]:
+        return (input_shape[0] * self.input_scale, input_shape[1] * self.input_scale, size)

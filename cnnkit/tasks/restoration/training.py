@@ -1,0 +1,76 @@
+"""What a restoration is trained with: noise, what is known of the picture, and the numbers of the steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnkit.format.seeds import derive_seed
+from cnnkit.images.padding import padded_image
+from cnnkit.task import Watched
+from cnnkit.tasks.restoration.observation import Observation, observe, shrinking_matrix
+
+if TYPE_CHECKING:
+    from cnnkit.config.run import RunConfig
+    from cnnkit.data.splits import DataSets
+    from cnnkit.tasks.restoration.settings import Settings
+    from cnnkit.training.loop import Position
+    from cnnkit.training.preparation import Preparation
+
+#: The largest value of the noise that a network makes its picture of; the smallest is 0.
+LARGEST_NOISE = 0.1
+
+
+def make_noise(seed: int, shape: tuple[int, ...]) -> Any:
+    """What a network makes its picture of, float32 [1, height, width, channels]: even between 0 and 0.1.
+
+    It follows from the run's seed by NumPy alone, so that model.keras can be given it without cnnkit.
+
+    Args:
+        seed: The run's.
+        shape: Without the batch.
+    """
+    return np.random.default_rng(seed).uniform(0, LARGEST_NOISE, (1, *shape)).astype(np.float32)
+
+
+def observation_of(config: RunConfig, data: DataSets) -> Observation:
+    """What is known of the picture of a data set."""
+    assert data.train is not None
+    return observe(config.data, data.train.read([0])[0])
+
+
+def make_trainer(task: Settings, network: Any, config: RunConfig, data: DataSets) -> Any:
+    """See `Task.make_trainer`."""
+    from cnnkit.tasks.restoration.keras_objects import Restorer
+
+    observation = observation_of(config, data)
+    height, width, _ = observation.shown.shape
+    times = observation.times
+    shrinking = (shrinking_matrix(height, times), shrinking_matrix(width, times)) if times > 1 else None
+    noise = make_noise(config.seed, data.info.shape)
+    seed = derive_seed(config.seed, "noise", "step")
+    return Restorer(task, network, noise, observation, shrinking, data.info.padding, seed)
+
+
+def step_numbers(task: Settings, position: Position, epochs: int | None) -> Any:
+    """The number of each step: all that it depends on but the weights."""
+    import tensorflow as tf
+
+    first = position.epoch * task.iterations
+    last = np.iinfo(np.int64).max if epochs is None else first + epochs * task.iterations
+    return tf.data.Dataset.range(first + position.step, last)
+
+
+def watched(prepared: Preparation) -> Watched:
+    """See `Task.watched`: the damaged picture, and what it is restored to."""
+    from cnnkit.tasks.restoration.keras_objects import as_bytes
+
+    observation, model = observation_of(prepared.config, prepared.data), prepared.model
+    padding = prepared.data.info.padding
+    images = padded_image(observation.shown, padding)[None]
+
+    def outputs() -> Any:
+        return as_bytes(model.averaged.numpy())[None]
+
+    return Watched(images, np.zeros((1, 0), np.float32), outputs)
