@@ -18,6 +18,7 @@ from sklearn.metrics import jaccard_score, recall_score
 from cnnkit.comparing.report import compare_report
 from cnnkit.config.target import Mask
 from cnnkit.errors import UsageError
+from cnnkit.images.colours import rgb
 from cnnkit.report.page import Missing, render_part
 from cnnkit.report.parts import Section
 from cnnkit.report.single import write_report
@@ -25,7 +26,7 @@ from cnnkit.runs.directory import Run
 from cnnkit.runs.trained import TrainedRun, open_run
 from cnnkit.task import Figure, Task
 from cnnkit.tasks.segmentation import report as masks
-from cnnkit.tasks.segmentation.colours import WRONG, rgb
+from cnnkit.tasks.segmentation.colours import WRONG
 from cnnkit.tasks.segmentation.metrics import segmentation_metrics
 from cnnkit.tasks.segmentation.predictions import Predictions
 

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
+from cnnkit.images.colours import rgb
 from cnnkit.images.padding import Padding, cropped
 from cnnkit.inside.gradcam import GradCam, class_numbers, gradcam_of, without_border
 from cnnkit.inside.show import gradcam_sheet, read_input
 from cnnkit.plots.sheets import Picture, Row
 from cnnkit.runs.ranking import ranked
 from cnnkit.runs.trained import TrainedRun
-from cnnkit.tasks.segmentation.colours import WRONG, overlay, rgb
+from cnnkit.tasks.segmentation.colours import WRONG, overlay
 from cnnkit.tasks.segmentation.metrics import confusion_of
 from cnnkit.tasks.segmentation.pictures import compared, legend
 from cnnkit.tasks.segmentation.predictions import Predictions, read_predictions

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.images.colours import COLOURS
 from cnnkit.images.padding import cropped
 from cnnkit.inside.gradcam import GradCam
 from cnnkit.report.facts import Facts
@@ -17,7 +18,7 @@ from cnnkit.report.page import Missing, Picture, attempt, drawing, percent, pict
 from cnnkit.report.parts import Outcome, Section, Tile, metric_tiles
 from cnnkit.report.side_by_side import SideBySide, class_section, figure_rows
 from cnnkit.task import Figure
-from cnnkit.tasks.segmentation.colours import COLOURS, coloured, errors
+from cnnkit.tasks.segmentation.colours import coloured, errors
 from cnnkit.tasks.segmentation.explained import confused
 from cnnkit.tasks.segmentation.pictures import compared
 from cnnkit.tasks.segmentation.predictions import Predictions

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from cnnkit.errors import CnnkitError
+from cnnkit.images.colours import COLOURS, rgb
 from cnnkit.runs.interface import Interface
 from cnnkit.runs.predicting import picture_files, predict_images
 from cnnkit.tasks.segmentation.answers import MaskAnswers
-from cnnkit.tasks.segmentation.colours import COLOURS, IGNORED, RIGHT, WRONG, rgb
+from cnnkit.tasks.segmentation.colours import IGNORED, RIGHT, WRONG
 
 NAMES = ("dark", "middle", "bright")
 #: Two more rows above and one column to the right of images of 4x5 pixels.

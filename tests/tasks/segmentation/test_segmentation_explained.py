@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from cnnkit.config.target import Mask
+from cnnkit.images.colours import rgb
 from cnnkit.plots.sheets import Row
 from cnnkit.runs.interface import Interface
 from cnnkit.tasks.segmentation import explained
-from cnnkit.tasks.segmentation.colours import WRONG, rgb
+from cnnkit.tasks.segmentation.colours import WRONG
 from cnnkit.tasks.segmentation.predictions import Predictions
 
 NAMES = ("dark", "bright", "red", "never")

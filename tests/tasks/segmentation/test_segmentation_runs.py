@@ -23,12 +23,13 @@ from sklearn.metrics import jaccard_score
 from cnnkit.cli import cli
 from cnnkit.config.load import load_config
 from cnnkit.errors import CnnkitError
+from cnnkit.images.colours import rgb
 from cnnkit.plots.sheets import Row
 from cnnkit.report.single import write_report
 from cnnkit.runs.directory import Run
 from cnnkit.runs.evaluation import evaluate_run
 from cnnkit.runs.trained import TrainedRun, open_run
-from cnnkit.tasks.segmentation.colours import WRONG, rgb
+from cnnkit.tasks.segmentation.colours import WRONG
 from cnnkit.terminal.console import Console
 from cnnkit.training.train import train
 
