@@ -250,7 +250,7 @@ def _tables(title: str, table: Table, base: type[StrictModel]) -> str:
         aliases = [alias for alias, name in table.aliases.items() if name == cls.__name__]
         also = f" Also written {', '.join(f'`{alias}`' for alias in aliases)}." if aliases else ""
         leading = f" `{cls.__name__}: {cls.leading}`." if cls.leading else ""
-        masks = f"\n\n{cls.of_masks}" if issubclass(cls, Augmentation) else ""
+        masks = f"\n\n{cls.of_masks} {cls.of_boxes}" if issubclass(cls, Augmentation) else ""
         parts.append(f"### {cls.__name__}\n\n{_summary(cls)}{leading}{also}{masks}\n\n{_table(cls, common)}".rstrip())
     reasons: dict[str, list[str]] = {}
     for name, reason in table.all_unavailable().items():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from broken import edited
 from image_folders import write_images
@@ -242,15 +243,17 @@ def test_an_exported_network_answers_without_anything_heavy(tmp_path: Path) -> N
     from onnx_files import SHAPE, description, write_network
     from PIL import Image
 
-    names = {"classification": "classes", "multilabel": "labels", "regression": "numbers", "segmentation": "masks"}
+    names = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}
+    names |= {"segmentation": "masks", "detection": "boxes"}
     # Those whose networks can be exported.
     assert set(names) == {name for name in TASKS.aliases if task_named(name).takes_images}
     commands = []
     for task in names:
-        config = f"task: {task}"
-        per_pixel = task == "segmentation"
+        config = "task: {detection: {stride: 1}}" if task == "detection" else f"task: {task}"
+        per_pixel = task in ("segmentation", "detection")
+        weights = np.eye(3, 7) if task == "detection" else None
         metadata = description(config=config, model={"head": "sigmoid"} if task == "multilabel" else {})
-        write_network(tmp_path / f"{task}.onnx", metadata, per_pixel=per_pixel)
+        write_network(tmp_path / f"{task}.onnx", metadata, weights=weights, per_pixel=per_pixel)
         commands += [["predict", f"{task}.onnx", "image.png"], ["predict", f"{task}.onnx", "image.png", "--json"]]
     commands += [["predict", "classification.onnx", "image.png", "--csv", "--tta", "flip,shift"]]
     commands += [["predict", "segmentation.onnx", "image.png", "--output", "masks", "--tta", "flip"]]
@@ -299,6 +302,7 @@ def test_what_keras_does_not_get_can_be_imported_afterwards() -> None:
 
 #: Modules that only computing commands import, inside functions.
 MAY_IMPORT_KERAS = {
+    "augmentation/box_layers.py",
     "augmentation/keras_layers.py",
     "augmentation/shares.py",
     "config/objectives/class_numbers.py",
@@ -308,6 +312,7 @@ MAY_IMPORT_KERAS = {
     "layers/fused.py",
     "layers/shared_draws.py",
     "layers/keras_initializers.py",
+    "tasks/detection/keras_objects.py",
     "tasks/multilabel/keras_objects.py",
     "tasks/regression/keras_objects.py",
     "tasks/restoration/keras_objects.py",

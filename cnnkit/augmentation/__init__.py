@@ -1,13 +1,13 @@
 """Random changes to training images; `AUGMENTATIONS` maps the YAML names to their classes.
 
 Left out on purpose: layers that change the image's size or scale for every split alike (`CenterCrop`,
-`Resizing`, `Rescaling`, `Normalization`) belong to `data` or `model`, and `MaxNumBoundingBoxes` to detection.
+`Resizing`, `Rescaling`, `Normalization`) belong to `data` or `model`, and `MaxNumBoundingBoxes` is not needed.
 """
 
-from cnnkit.augmentation.base import Augmentation, MaskError, augmented_shape
+from cnnkit.augmentation.base import Augmentation, BoxError, MaskError, TargetError, augmented_shape
 from cnnkit.format.base import Table
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "MaskError", "augmented_shape"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "BoxError", "MaskError", "TargetError", "augmented_shape"]
 
 _SIZE_HINT = (
     "it would change training images only; write `data.image_size: [height, width]` (and `data.resize`) instead"
@@ -64,7 +64,7 @@ AUGMENTATIONS = Table(
         "Resizing": _SIZE_HINT,
         "Rescaling": _MODEL_HINT,
         "Normalization": _MODEL_HINT,
-        "MaxNumBoundingBoxes": "it acts on bounding boxes, which images here do not have",
+        "MaxNumBoundingBoxes": "leave it out; batches hold as many boxes as the image with most of them",
         "Cutout": "write `RandomErasing: {factor: [1, 1], fill_value: 0}`",
     },
 )

@@ -11,8 +11,8 @@ from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 
 
-class MaskError(ValueError):
-    """An augmentation cannot do to masks what it does to their images.
+class TargetError(ValueError):
+    """An augmentation cannot do to what comes with images what it does to them.
 
     Args:
         message: Why, and what to write instead.
@@ -23,6 +23,14 @@ class MaskError(ValueError):
         super().__init__(message)
         self.message = message
         self.argument = argument
+
+
+class MaskError(TargetError):
+    """It cannot do to masks what it does to their images."""
+
+
+class BoxError(TargetError):
+    """It cannot do to boxes what it does to their images."""
 
 
 class Augmentation(NamedObject):
@@ -42,6 +50,8 @@ class Augmentation(NamedObject):
     channels: ClassVar[tuple[int, ...] | None] = None
     #: What happens to the masks of images, for the reference.
     of_masks: ClassVar[str] = "Masks stay as they are."
+    #: What happens to boxes, likewise.
+    of_boxes: ClassVar[str] = "Boxes stay as they are."
 
     def for_masks(self, ignore: int | None) -> "Augmentation | None":
         """What moves masks as this moves their images, given the same draws; None where masks stay as they are.
@@ -56,6 +66,14 @@ class Augmentation(NamedObject):
             MaskError: if nothing could do so.
         """
         return None
+
+    def moves_boxes(self) -> bool:
+        """Whether boxes are moved with their images, by `box_layers`; where not, they stay as they are.
+
+        Raises:
+            BoxError: if nothing keeps boxes as tight as they were.
+        """
+        return False
 
     def resized(self, input_shape: Shape) -> Shape:
         """The shape of images (height, width, channels) of a given shape afterwards."""
@@ -138,6 +156,13 @@ class MovingAugmentation(Augmentation):
     """One that moves pixels: a mask goes through the same layer, where no class ids are blended."""
 
     of_masks: ClassVar[str] = "Masks move along."
+    of_boxes: ClassVar[str] = "Refused where there are boxes."
+
+    def moves_boxes(self) -> bool:
+        raise BoxError(
+            f"`{type(self).__name__}` moves objects such that no box around them is known: a box that holds the old "
+            "one is too large; write `RandomFlip`, `RandomCrop`, `RandomTranslation` or `RandomZoom`, or leave it out"
+        )
 
     def for_masks(self, ignore: int | None) -> Augmentation:
         if ignore is None:
@@ -159,6 +184,25 @@ class MovingAugmentation(Augmentation):
                 "`fill_mode: reflect`, which repeats image and mask, or name an ignored id with `data.ignore: 255`",
                 "fill_mode",
             )
+
+
+class ShiftingAugmentation(MovingAugmentation):
+    """One that keeps the axes of images: the boxes around objects stay boxes."""
+
+    of_boxes: ClassVar[str] = (
+        "Boxes move along, cut off at the image's edges; of what has less than a quarter of its area left, nothing is "
+        "learned. `fill_mode` has to be `constant`, or objects would be mirrored into the border, without boxes."
+    )
+
+    def moves_boxes(self) -> bool:
+        mode = getattr(self, "fill_mode", "constant")
+        if mode != "constant":
+            raise BoxError(
+                f"`fill_mode: {mode}` fills the border with parts of objects, around which there are no boxes; write "
+                "`fill_mode: constant`",
+                "fill_mode" if "fill_mode" in self.model_fields_set else None,
+            )
+        return True
 
 
 def _interval(low: float, high: float, *, above: bool = False, whole: bool = False) -> Callable[[Any], Any]:

@@ -14,6 +14,7 @@ from cnnkit.augmentation.base import (
     MaskError,
     MovingAugmentation,
     Pixel,
+    ShiftingAugmentation,
     SignedFactor,
     UnitFactor,
     ValueRange,
@@ -25,7 +26,7 @@ from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 
 
-class RandomFlip(MovingAugmentation):
+class RandomFlip(ShiftingAugmentation):
     """Mirrors an image with probability 0.5.
 
     With `horizontal_and_vertical`, Keras flips an image along both axes or along none.
@@ -33,6 +34,7 @@ class RandomFlip(MovingAugmentation):
 
     leading: ClassVar[str | None] = "mode"
     own_layer: ClassVar[bool] = True
+    of_boxes: ClassVar[str] = "Boxes move along."
 
     mode: Literal["horizontal", "vertical", "horizontal_and_vertical"] = Field(
         default="horizontal_and_vertical",
@@ -68,7 +70,7 @@ def _padding(value: Any) -> tuple[int, int]:
     )
 
 
-class RandomCrop(MovingAugmentation):
+class RandomCrop(ShiftingAugmentation):
     """Pads each image on all four sides, then cuts a window at a random position.
 
     Every image gets its own position, all positions being equally likely (Keras' `RandomCrop` draws one per
@@ -134,6 +136,9 @@ class RandomCrop(MovingAugmentation):
                 )
         return output
 
+    def moves_boxes(self) -> bool:
+        return self.padding == (0, 0) or super().moves_boxes()
+
     def leaves_bytes(self) -> bool:
         return self.fill_value in range(256)
 
@@ -161,7 +166,7 @@ class RandomRotation(MovingAugmentation):
     fill_value: Pixel = Field(default=0.0, description=FILL_VALUE)
 
 
-class RandomTranslation(MovingAugmentation):
+class RandomTranslation(ShiftingAugmentation):
     """Shifts each image by its own random amount along both axes."""
 
     height_factor: SignedFactor = Field(
@@ -175,7 +180,7 @@ class RandomTranslation(MovingAugmentation):
     fill_value: Pixel = Field(default=0.0, description=FILL_VALUE)
 
 
-class RandomZoom(MovingAugmentation):
+class RandomZoom(ShiftingAugmentation):
     """Zooms each image about its centre by its own random factor."""
 
     leading: ClassVar[str | None] = "height_factor"

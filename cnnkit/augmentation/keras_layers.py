@@ -190,8 +190,9 @@ class RandomCrop(keras.layers.Layer):
 
     def call(self, images: Any, training: bool = True) -> Any:
         batch, height, width, channels = _sizes(images)
-        rows = self._positions(images, height, self.height or height, self.padding[0])
-        columns = self._positions(images, width, self.width or width, self.padding[1])
+        tops, lefts = self.corners(images)
+        rows = self._positions(tops, height, self.height or height)
+        columns = self._positions(lefts, width, self.width or width)
         # One look-up per pixel, in the pixels of all images and, after them, that which fills.
         pixels = tf.reshape(images, (-1, channels))
         fill = tf.cast(tf.fill((1, channels), self.fill_value), images.dtype)
@@ -202,10 +203,23 @@ class RandomCrop(keras.layers.Layer):
         places = tf.minimum(rows[:, :, tf.newaxis] + columns[:, tf.newaxis, :], outside)
         return tf.gather(tf.concat([pixels, fill], axis=0), places)
 
-    def _positions(self, images: Any, size: int, window: int, padding: int) -> Any:
-        """Where each row (or column) of the window comes from, int32 [batch, window]; -1 for what is to be filled."""
-        starts = size + 2 * padding - window + 1
-        start = self.generator.choose(starts, images) - padding
+    def corners(self, images: Any) -> tuple[Any, Any]:
+        """The row and the column of each image that its window begins with, int32 [batch], drawn."""
+        _, height, width, _ = _sizes(images)
+        sides = ((height, self.height or height, self.padding[0]), (width, self.width or width, self.padding[1]))
+        top, left = (
+            self.generator.choose(size + 2 * padding - window + 1, images) - padding for size, window, padding in sides
+        )
+        return top, left
+
+    def _positions(self, start: Any, size: int, window: int) -> Any:
+        """Where each row (or column) of a window comes from, int32 [batch, window]; -1 for what is to be filled.
+
+        Args:
+            start: Where it begins, int32 [batch].
+            size: Rows (or columns) of the images.
+            window: Those of the window.
+        """
         positions = start[:, tf.newaxis] + tf.range(window)
         if self.fill_mode == "constant":
             return tf.where(positions < size, tf.maximum(positions, -1), -1)

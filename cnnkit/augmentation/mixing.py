@@ -8,6 +8,7 @@ from cnnkit.augmentation.base import (
     INTERPOLATION,
     VALUE_RANGE,
     Augmentation,
+    BoxError,
     Interpolation,
     MaskError,
     MovingAugmentation,
@@ -87,12 +88,18 @@ class MixUp(Augmentation):
     leading: ClassVar[str | None] = "alpha"
     mixes_labels: ClassVar[bool] = True
     of_masks: ClassVar[str] = "Refused where there are masks: class ids cannot be averaged."
+    of_boxes: ClassVar[str] = "Refused where there are boxes."
 
     alpha: PositiveNumber = Field(
         default=0.2,
         description="Parameter of the Beta distribution, above 0; small values mix little, 1 makes all weights equally "
         "likely.",
     )
+
+    def moves_boxes(self) -> bool:
+        raise BoxError(
+            "`MixUp` averages two images, and a box around something half there is neither one nor none; leave it out"
+        )
 
     def for_masks(self, ignore: int | None) -> Augmentation:
         raise MaskError(
@@ -118,6 +125,12 @@ class CutMix(MovingAugmentation):
         "[low, high]; [1, 1] is the paper's CIFAR setting.",
     )
 
+    def moves_boxes(self) -> bool:
+        raise BoxError(
+            "`CutMix` pastes parts of objects, around which there are no boxes; write `RandomErasing`, which hides "
+            "parts of them, or leave it out"
+        )
+
 
 class RandAugment(Augmentation):
     """Applies `num_ops` operations to each image, drawn from eleven.
@@ -131,6 +144,7 @@ class RandAugment(Augmentation):
     own_layer: ClassVar[bool] = True
     channels: ClassVar[tuple[int, ...] | None] = (1, 3)
     of_masks: ClassVar[str] = "Masks move along with shear, translation and rotation."
+    of_boxes: ClassVar[str] = "Refused where there are boxes."
 
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
     num_ops: Repetitions = Field(default=2, description="Operations applied to an image, one after another.")
@@ -140,6 +154,12 @@ class RandAugment(Augmentation):
         "0.5 rotates by up to half a turn.",
     )
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
+
+    def moves_boxes(self) -> bool:
+        raise BoxError(
+            "`RandAugment` shears and turns images, and a box that holds the old one is too large; write the changes "
+            "of colour one by one, such as `RandomColorJitter`"
+        )
 
     def for_masks(self, ignore: int | None) -> Augmentation:
         return RandAugmentOfMasks.model_validate({**self.keras_arguments(), "interpolation": "nearest"})
@@ -161,6 +181,7 @@ class AugMix(Augmentation):
 
     own_layer: ClassVar[bool] = True
     of_masks: ClassVar[str] = "Refused where there are masks: no mask fits copies that are moved differently."
+    of_boxes: ClassVar[str] = "Refused where there are boxes."
 
     value_range: ValueRange = Field(default=(0, 255), description=VALUE_RANGE)
     num_chains: Repetitions = Field(default=3, description="Number of chains that are mixed.")
@@ -177,6 +198,11 @@ class AugMix(Augmentation):
 
     def allowed_channels(self) -> tuple[int, ...] | None:
         return (1, 3) if self.all_ops else None
+
+    def moves_boxes(self) -> bool:
+        raise BoxError(
+            "`AugMix` averages copies of an image that are moved differently, and no box fits them all; leave it out"
+        )
 
     def for_masks(self, ignore: int | None) -> Augmentation:
         raise MaskError(

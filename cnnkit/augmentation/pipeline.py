@@ -31,19 +31,27 @@ class Pipeline:
         augmentations: What to apply, in this order.
         seed: The run's seed.
         masks: Whether the batches have masks, which are to move with their images.
+        boxes: Whether they have boxes, likewise.
         ignore: The class id of mask pixels that do not count; it fills what comes from outside an image.
 
     Raises:
-        MaskError: if an augmentation cannot do to masks what it does to images.
+        TargetError: if an augmentation cannot do to masks or boxes what it does to images.
     """
 
     def __init__(
-        self, augmentations: Sequence[Augmentation], seed: int, *, masks: bool = False, ignore: int | None = None
+        self,
+        augmentations: Sequence[Augmentation],
+        seed: int,
+        *,
+        masks: bool = False,
+        ignore: int | None = None,
+        boxes: bool = False,
     ) -> None:
         from cnnkit.augmentation.shares import ShareStream
 
         counts: Counter[str] = Counter()
         self._masks = masks
+        self._boxes = boxes
         self._parts: list[_Part] = []
         for augmentation in augmentations:
             kind = type(augmentation).__name__
@@ -52,7 +60,8 @@ class Pipeline:
             stream = ShareStream((derive_seed(seed, *path, 0), derive_seed(seed, *path, 1)))
             of_masks = augmentation.for_masks(ignore) if masks else None
             change_masks = None if of_masks is None else _Change.made(of_masks, stream)
-            self._parts.append(_Part(_Change.made(augmentation, stream), change_masks, stream))
+            moves_boxes = boxes and augmentation.moves_boxes()
+            self._parts.append(_Part(_Change.made(augmentation, stream), change_masks, moves_boxes, stream))
 
     def __call__(
         self, batch: Mapping[str, Any], epoch: Any, step: Any, places: Any, rows: Rows | None = None
@@ -62,7 +71,8 @@ class Pipeline:
         Args:
             batch: In Keras' words: `images`, (batch, height, width, channels), 0 to 255, any numeric type; where there
                 is one vector to be learned for each image, `labels`, (batch, outputs), one-hot or already mixed; and
-                where there is a class for each pixel, `segmentation_masks`, (batch, height, width, 1), uint8 class ids.
+                where there is a class for each pixel, `segmentation_masks`, (batch, height, width, 1), uint8 class ids;
+                and where there are boxes, `bounding_boxes`, float32 (batch, most, 6), see `data.boxes.BoxTargets`.
             epoch: The epoch's number, a scalar tensor or a whole number.
             step: The batch's position in the epoch, likewise.
             places: The images' places in the training split, int64 (batch,).
@@ -78,6 +88,8 @@ class Pipeline:
 
         if ("segmentation_masks" in batch) != self._masks:
             raise ValueError("a pipeline for masks takes batches with `segmentation_masks`, and another one none")
+        if ("bounding_boxes" in batch) != self._boxes:
+            raise ValueError("a pipeline for boxes takes batches with `bounding_boxes`, and another one none")
         # Keras' layers are graph code already; AutoGraph would only rewrite, slowly, what it need not.
         apply: Callable[..., dict[str, Any]] = tf.autograph.experimental.do_not_convert(self._apply)
         return apply(batch, epoch, step, places, rows)
@@ -121,8 +133,11 @@ class Pipeline:
             changed["labels"] = tf.cast(batch["labels"], tf.float32)
         if self._masks:
             changed["segmentation_masks"] = tf.convert_to_tensor(batch["segmentation_masks"])
+        if self._boxes:
+            changed["bounding_boxes"] = tf.convert_to_tensor(batch["bounding_boxes"])
         stages = [None] * (len(self._parts) + 1) if rows is None else self._stages(epoch, step, rows)
         for part, given, wanted in zip(self._parts, stages, stages[1:], strict=False):
+            before = changed["images"]
             part.stream.start(epoch, step, places, given)
             if part.images.augmentation.mixes_labels and "labels" in changed:
                 shape = changed["images"].shape
@@ -135,6 +150,11 @@ class Pipeline:
                 part.stream.start(epoch, step, places, given)
                 masks = part.masks.apply(changed["segmentation_masks"])
                 changed["segmentation_masks"] = tf.cast(masks, tf.uint8)
+            if part.moves_boxes:
+                from cnnkit.augmentation.box_layers import moved_boxes
+
+                part.stream.start(epoch, step, places, given)
+                changed["bounding_boxes"] = moved_boxes(part.images.layer, before, changed["bounding_boxes"])
             if wanted is not None and wanted is not given:
                 # Partners come last, and have been mixed into the others.
                 changed = {name: _first(values, wanted) for name, values in changed.items()}
@@ -183,10 +203,11 @@ class _Change:
 
 @dataclass(frozen=True)
 class _Part:
-    """What one augmentation does to images, and to masks if it moves them; both draw from one stream."""
+    """What one augmentation does to images, and to masks and boxes if it moves them; all draw from one stream."""
 
     images: _Change
     masks: _Change | None
+    moves_boxes: bool
     stream: ShareStream
 
     def permutation(self, count: Any) -> Any:

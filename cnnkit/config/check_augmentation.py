@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cnnkit.augmentation import Augmentation, MaskError
+from cnnkit.augmentation import Augmentation, TargetError
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.reports import Report
 from cnnkit.format.explain import Path
@@ -17,7 +17,7 @@ Augmentations = Sequence[tuple[int, Augmentation]]
 
 
 def check_augmentation(augmentations: Augmentations, info: DataSetInfo, report: Report) -> Shape | None:
-    """Reports what cannot be done to the images or their masks.
+    """Reports what cannot be done to the images, their masks or their boxes.
 
     Returns:
         The shape of the images that training sees, (height, width, channels); None where it is not known.
@@ -31,11 +31,13 @@ def check_augmentation(augmentations: Augmentations, info: DataSetInfo, report: 
         except ShapeError as error:
             report((*path, error.argument) if error.argument else path, error.message)
             known = False
-        if info.target.per_pixel:
-            try:
+        try:
+            if info.target.per_pixel:
                 augmentation.for_masks(info.target.ignore)
-            except MaskError as error:
-                report((*path, error.argument) if error.argument else path, error.message, of_training=True)
+            if info.target.boxed:
+                augmentation.moves_boxes()
+        except TargetError as error:
+            report((*path, error.argument) if error.argument else path, error.message, of_training=True)
     return shape if known else None
 
 

@@ -24,7 +24,8 @@ from cnnkit.task import Task
 from cnnkit.tasks import default_task
 
 if TYPE_CHECKING:
-    # Few configs have masks or a table.
+    # Few configs have boxes, masks or a table.
+    from cnnkit.config.boxes.listing import BoxListing
     from cnnkit.config.mask_folder import MaskFolder
     from cnnkit.config.picture import PictureInfo
     from cnnkit.config.table import ImageTable
@@ -66,7 +67,7 @@ class DataSetInfo:
     note: str | None = None
     missing: str | None = None
     padding: Padding = NO_PADDING
-    listing: ImageFolder | MaskFolder | None = field(default=None, compare=False, repr=False)
+    listing: ImageFolder | MaskFolder | BoxListing | None = field(default=None, compare=False, repr=False)
     table: ImageTable | None = field(default=None, compare=False, repr=False)
     picture: PictureInfo | None = None
     sample: Sample = IMAGES
@@ -141,7 +142,7 @@ class _Found:
     source: str
     note: str | None = None
     missing: str | None = None
-    listing: ImageFolder | MaskFolder | None = None
+    listing: ImageFolder | MaskFolder | BoxListing | None = None
     table: ImageTable | None = None
 
 
@@ -481,6 +482,8 @@ def _describe_files(config: DataConfig, task: Task) -> _Found:
 def _list_files(config: DataConfig, task: Task) -> _Found:
     if task.target.per_pixel:
         return _list_pairs(config)
+    if task.target.boxed:
+        return _list_boxes(config)
     if config.folder is not None:
         if config.class_names is not None:
             raise DataProblem("the classes of a folder are its class folders; remove `class_names`", "class_names")
@@ -504,3 +507,11 @@ def _list_pairs(config: DataConfig) -> _Found:
     images = [image for pairs in listing.splits.values() for image, _ in pairs]
     shape, note = look_at_headers(listing.root, images, config)
     return _Found(shape, len(listing.class_names), listing.class_names, "masks", note, listing=listing)
+
+
+def _list_boxes(config: DataConfig) -> _Found:
+    from cnnkit.config.boxes.listing import listing_of
+
+    listing = listing_of(config)
+    shape, note = look_at_headers(listing.root, list(listing.files()), config)
+    return _Found(shape, len(listing.class_names), listing.class_names, "boxes", note, listing=listing)

@@ -26,6 +26,8 @@ class Target:
     plural: ClassVar[str] = "classes"
     #: Whether there is one for each pixel of an image, in a mask that moves with it.
     per_pixel: ClassVar[bool] = False
+    #: Whether there are any number of objects in an image, each with a box that moves with it.
+    boxed: ClassVar[bool] = False
 
     @property
     def ignore(self) -> int | None:
@@ -93,3 +95,9 @@ class Picture(Target):
     named: ClassVar[str] = "image_channels"
     singular: ClassVar[str] = "channel"
     plural: ClassVar[str] = "channels"
+
+
+class Boxes(Target):
+    """Any number of objects, each of a class and in a box."""
+
+    boxed: ClassVar[bool] = True

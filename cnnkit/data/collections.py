@@ -188,6 +188,10 @@ def open_collection(config: DataConfig, info: DataSetInfo) -> Collection:
         from cnnkit.data.texts import open_texts
 
         return open_texts(config, info)
+    if info.target.boxed and config.has_files:
+        from cnnkit.data.boxes import AnnotatedImages
+
+        return AnnotatedImages.of(config, info)
     if config.folder is not None:
         if info.target.per_pixel:
             from cnnkit.data.masks import Pairs

@@ -18,6 +18,7 @@ from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.data.splits import Array, chunk_size
 from cnnkit.data.targets import Targets
 from cnnkit.errors import CnnkitError
+from cnnkit.images.boxes import BadBox
 from cnnkit.images.formats import FORMATS, MOST_MEGAPIXELS, CorruptImage, open_image
 from cnnkit.images.masks import BadMask
 from cnnkit.images.padding import Padding, padded_image
@@ -56,6 +57,8 @@ class CorruptFiles(CorruptImage):
     @staticmethod
     def summary(errors: Sequence[CorruptImage]) -> str:
         """What is true of several files, behind their number."""
+        if any(isinstance(error, BadBox) for error in errors):
+            return "images or boxes cannot be used"
         paired = any(isinstance(error, BadMask) for error in errors)
         return "images or masks cannot be used" if paired else "image files cannot be read"
 
@@ -357,7 +360,7 @@ class FolderSource:
                         images[len(left)] = image
                         left.append(position)
                 yield np.array(left, np.int64), images[: len(left)]
-        fatal = [error for error in failed if not self.skip_corrupt or isinstance(error, BadMask)]
+        fatal = [error for error in failed if not self.skip_corrupt or isinstance(error, BadMask | BadBox)]
         if fatal:
             raise CorruptFiles(fatal)
 
@@ -376,7 +379,7 @@ class FolderSource:
         """
         try:
             yield
-        except BadMask:
+        except (BadMask, BadBox):
             raise
         except CorruptImage as error:
             hint = f"Repair or remove such files, or {self.skip_by} to leave them out."

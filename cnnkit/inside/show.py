@@ -192,7 +192,9 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
     batch, target = data.train.read_batch(chosen), data.info.target
 
     def drawn(augmentations: Sequence[Any]) -> list[dict[str, NDArray[Any]]]:
-        pipeline = Pipeline(augmentations, config.seed, masks=target.per_pixel, ignore=target.ignore)
+        pipeline = Pipeline(
+            augmentations, config.seed, masks=target.per_pixel, ignore=target.ignore, boxes=target.boxed
+        )
         return [pipeline.apply_numpy(batch, epoch=epoch, places=chosen) for epoch in range(draws)]
 
     def pictures(changed: Sequence[dict[str, NDArray[Any]]], index: int) -> list[Picture]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
-from cnnkit.config.image_folder import GRAYSCALE_MODES
+from cnnkit.config.image_folder import GRAYSCALE_MODES, ImageFolder
 from cnnkit.config.mask_folder import MaskFolder, holds_pairs
 from cnnkit.config.table import is_table
 from cnnkit.config.target import Labels, Mask, OneClass, Target
@@ -262,7 +262,7 @@ def _files(info: DataSetInfo) -> dict[str, list[str]]:
     elif isinstance(info.listing, MaskFolder):
         files = {split: [image for image, _ in pairs] for split, pairs in info.listing.splits.items()}
     else:
-        assert info.listing is not None
+        assert isinstance(info.listing, ImageFolder)
         files = {split: [file for one in classes for file in one] for split, classes in info.listing.splits.items()}
     return {split: files[split] for split in SPLITS if split in files}
 

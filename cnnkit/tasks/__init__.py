@@ -15,6 +15,7 @@ TASKS = Table(
         "regression": ("Regression",),
         "segmentation": ("Segmentation",),
         "restoration": ("Restoration",),
+        "detection": ("Detection",),
     },
     aliases={
         "classification": "Classification",
@@ -22,6 +23,7 @@ TASKS = Table(
         "regression": "Regression",
         "segmentation": "Segmentation",
         "restoration": "Restoration",
+        "detection": "Detection",
     },
 )
 

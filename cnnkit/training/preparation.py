@@ -336,7 +336,9 @@ def training_batches(prepared: Preparation, position: Position, epochs: int | No
         from cnnkit.augmentation.pipeline import Pipeline
 
         target = data.info.target
-        transform = Pipeline(config.augmentation, config.seed, masks=target.per_pixel, ignore=target.ignore)
+        transform = Pipeline(
+            config.augmentation, config.seed, masks=target.per_pixel, ignore=target.ignore, boxes=target.boxed
+        )
     return data_module.training_batches(
         data.train,
         batch_size=config.data.batch_size,

@@ -1,0 +1,128 @@
+"""Boxes, as `predict`, `serve` and the live page show them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cnnkit.images.colours import COLOURS
+from cnnkit.runs.interface import Interface
+from cnnkit.task import AnswerPicture, Answers
+from cnnkit.tasks.detection.detecting import threshold_of
+from cnnkit.tasks.detection.drawing import with_detections
+from cnnkit.tasks.detection.peaks import Detections, detections_of
+from cnnkit.tasks.detection.precision import match
+from cnnkit.tasks.detection.settings import Settings
+
+_EDGES = ("left", "top", "right", "bottom")
+
+
+@dataclass(frozen=True, eq=False)
+class BoxAnswer:
+    """The boxes that a network says of an image.
+
+    Attributes:
+        class_names: One name per class.
+        found: The boxes, the surest first.
+        size: (height, width) of the image that their pixels are of.
+    """
+
+    class_names: Sequence[str]
+    found: Detections
+    size: tuple[int, int]
+
+    def cells(self, top: int) -> Sequence[str]:
+        counts = Counter(self.class_names[number] for number in self.found.numbers.tolist())
+        surest = [
+            f"{self.class_names[number]} {score:.1%}"
+            for number, score in zip(self.found.numbers[:top].tolist(), self.found.scores[:top].tolist(), strict=True)
+        ]
+        return [str(sum(counts.values())), ", ".join(surest)]
+
+    def fields(self) -> Sequence[str]:
+        return next(iter(self.rows()))
+
+    def rows(self) -> list[list[str]]:
+        """The fields of each box; one row of empty ones where there is none."""
+        rows = [
+            [box["class"], repr(box["score"]), *(f"{box[edge]:g}" for edge in _EDGES)] for box in self.entry()["boxes"]
+        ]
+        return rows or [[""] * 6]
+
+    def entry(self, top: int | None = None) -> dict[str, Any]:
+        """`boxes`: of each, its `class`, its `score`, 0..1, and its edges in pixels of the image."""
+        found = self.found
+        rows = zip(found.numbers.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
+        boxes = [
+            {
+                "class": self.class_names[number],
+                "score": float(f"{score:.6g}"),
+                **{name: round(edge, 2) for name, edge in zip(_EDGES, edges, strict=True)},
+            }
+            for number, score, edges in rows
+        ]
+        height, width = self.size
+        return {"boxes": boxes[:top], "width": width, "height": height}
+
+
+class BoxAnswers(Answers):
+    """Boxes with a score above a threshold, which was chosen on the validation images."""
+
+    kind: ClassVar[str] = "boxes"
+    header = ("objects", "surest")
+    alignment = "><"
+    columns = ("class", "score", *_EDGES)
+    pictures = ("boxes",)
+
+    def __init__(self, settings: Settings, interface: Interface) -> None:
+        self.settings = settings
+        self.class_names = interface.class_names
+        self.size = interface.image_shape[:2]
+        self.threshold = threshold_of(interface)
+        self.facts = {"colours": {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(self.class_names)}}
+
+    def read(self, outputs: Any) -> Sequence[BoxAnswer]:
+        return [BoxAnswer(self.class_names, found, self.size) for found in self._said(outputs)]
+
+    def _said(self, outputs: Any) -> list[Detections]:
+        every = detections_of(outputs, len(self.class_names), self.settings.stride, self.settings.most)
+        return [found.above(self.threshold) for found in every]
+
+    def draw(self, images: Any, outputs: Any) -> Sequence[Sequence[AnswerPicture]]:
+        return [
+            (AnswerPicture("boxes", with_detections(image, found, self.class_names)),)
+            for image, found in zip(np.asarray(images), self._said(outputs), strict=True)
+        ]
+
+    def truth(self, target: Any) -> dict[str, Any]:
+        return {"truth": self._true(target).entry()["boxes"]}
+
+    def _true(self, target: Any) -> BoxAnswer:
+        """The true boxes as an answer that is sure of them."""
+        boxes = np.asarray(target, np.float64)
+        boxes = boxes[(boxes[:, 4] >= 0) & (boxes[:, 5] == 0)]
+        found = Detections(boxes[:, :4], np.ones(len(boxes)), boxes[:, 4].astype(np.int64))
+        return BoxAnswer(self.class_names, found, self.size)
+
+    def are_targets(self, targets: Any) -> bool:
+        return targets.dtype == np.float32 and targets.ndim == 3 and targets.shape[2] == 6
+
+    def same(self, kept: Any, others: Any) -> Any:
+        """Whether the same boxes are said: as many of each class, each of which overlaps its like by 0.9 at least."""
+        return np.array([_alike(*pair) for pair in zip(self._said(kept), self._said(others), strict=True)])
+
+    def guess(self, kept: Any, target: Any) -> dict[str, Any]:
+        """The boxes that are said, and the true ones."""
+        (answer,) = self.read(np.asarray(kept)[None])
+        return {**answer.entry(), **self.truth(target)}
+
+
+def _alike(one: Detections, other: Detections) -> bool:
+    if sorted(one.numbers.tolist()) != sorted(other.numbers.tolist()):
+        return False
+    truths = np.concatenate([other.boxes, other.numbers[:, None], np.zeros((len(other.boxes), 1))], axis=1)
+    return all((match(one, truths, number, np.array([0.9])).matched >= 0).all() for number in set(one.numbers.tolist()))

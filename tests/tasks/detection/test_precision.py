@@ -1,0 +1,106 @@
+"""Average precision against COCO's evaluator, and what a metric counts in batches against both."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnkit.tasks.detection.peaks import Detections
+from cnnkit.tasks.detection.precision import precisions
+
+CLASSES = 3
+
+
+def by_coco(each: list[Detections], truths: list[np.ndarray]) -> np.ndarray:
+    """Average precision of each class at each overlap by pycocotools, [classes, thresholds]; -1 without objects."""
+    coco = pytest.importorskip("pycocotools.coco")
+    cocoeval = pytest.importorskip("pycocotools.cocoeval")
+    annotations: list[dict[str, Any]] = []
+    for number, boxes in enumerate(truths):
+        for left, top, right, bottom, kind, crowd in boxes.tolist():
+            box = [left, top, right - left, bottom - top]
+            annotations.append({"id": len(annotations) + 1, "image_id": number, "category_id": int(kind), "bbox": box,
+                                "area": box[2] * box[3], "iscrowd": int(crowd)})  # fmt: skip
+    results = [
+        {"image_id": number, "category_id": int(kind), "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+         "score": float(score)}
+        for number, found in enumerate(each)
+        for box, score, kind in zip(found.boxes, found.scores, found.numbers, strict=True)
+    ]  # fmt: skip
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = coco.COCO()
+        truth.dataset = {
+            "images": [{"id": number} for number in range(len(truths))],
+            "categories": [{"id": number} for number in range(CLASSES)],
+            "annotations": annotations,
+        }
+        truth.createIndex()
+        evaluator = cocoeval.COCOeval(truth, truth.loadRes(results), "bbox")
+        evaluator.evaluate()
+        evaluator.accumulate()
+    # [thresholds, recalls, classes, areas, most detections]: all areas, 100 detections.
+    values: np.ndarray = evaluator.eval["precision"][:, :, :, 0, -1]
+    return values.mean(axis=1).T
+
+
+def random_case(seed: int, images: int = 30, crowds: float = 0.15) -> tuple[list[Detections], list[np.ndarray]]:
+    """Boxes and detections that overlap them more or less; scores have ties, images may have none of either."""
+    generator = np.random.default_rng(seed)
+    each, truths = [], []
+    for _ in range(images):
+        count = int(generator.integers(0, 6))
+        corners = generator.integers(0, 60, (count, 2)).astype(np.float64)
+        sides = generator.integers(4, 40, (count, 2))
+        kinds = generator.integers(0, CLASSES, count)
+        crowd = generator.random(count) < crowds
+        boxes = np.concatenate([corners, corners + sides, kinds[:, None], crowd[:, None]], axis=1)
+        truths.append(boxes)
+        guesses = [boxes[:, :4] + generator.normal(0, 2, (count, 4)), boxes[:, :4] + generator.normal(0, 6, (count, 4))]
+        extra = generator.integers(0, 5)
+        corner = generator.integers(0, 60, (extra, 2))
+        guesses.append(np.concatenate([corner, corner + generator.integers(2, 40, (extra, 2))], axis=1))
+        found = np.concatenate(guesses)
+        numbers = np.concatenate([kinds, kinds, generator.integers(0, CLASSES, extra)])
+        # Exact copies overlap by 1, and one decimal makes ties.
+        if count:
+            found[0] = boxes[0, :4]
+        good = (found[:, 2:] - found[:, :2]).min(axis=1) > 1
+        found, numbers = found[good], numbers[good]
+        scores = np.round(generator.random(len(found)), 1)
+        order = np.argsort(-scores, kind="stable")
+        each.append(Detections(found[order], scores[order], numbers[order]))
+    return each, truths
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_average_precision_is_that_of_cocos_evaluator(seed: int) -> None:
+    each, truths = random_case(seed)
+    ours = precisions(each, truths, CLASSES, 100)
+    theirs = by_coco(each, truths)
+    np.testing.assert_allclose(np.nan_to_num(ours.values, nan=-1), theirs, atol=1e-9)
+    assert ours.mean() == pytest.approx(theirs[theirs[:, 0] >= 0].mean())
+    assert 0.05 < ours.mean() < 0.95
+
+
+def test_classes_without_objects_and_images_without_boxes() -> None:
+    each, truths = random_case(3)
+    truths = [boxes[boxes[:, 4] != 1] for boxes in truths]
+    each[0] = each[0].above(2.0)
+    ours = precisions(each, truths, CLASSES, 100)
+    assert np.isnan(ours.values[1]).all()
+    assert ours.objects[1] == 0
+    theirs = by_coco(each, truths)
+    np.testing.assert_allclose(np.nan_to_num(ours.values, nan=-1), theirs, atol=1e-9)
+
+
+def test_only_the_surest_detections_count() -> None:
+    """As with COCO's limit: of a class in an image."""
+    box = np.array([[0.0, 0, 10, 10, 0, 0]])
+    found = Detections(np.array([[50.0, 50, 60, 60], [0, 0, 10, 10]]), np.array([0.9, 0.8]), np.array([0, 0]))
+    assert precisions([found], [box], 1, 1).mean() == 0.0
+    # The first of two is wrong: half of what is said is right.
+    assert precisions([found], [box], 1, 2).mean() == pytest.approx(0.5)
