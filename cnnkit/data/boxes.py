@@ -16,7 +16,7 @@ from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.image_folder import image_header
 from cnnkit.data.division import at_random
 from cnnkit.data.images import FolderSource, listing_digest
-from cnnkit.data.splits import Array
+from cnnkit.data.splits import Array, ImageCollection
 from cnnkit.errors import CnnkitError
 from cnnkit.images.boxes import AnnotatedImage, BadBox
 from cnnkit.images.formats import CorruptImage
@@ -192,7 +192,7 @@ class BoxSource(FolderSource):
         root: Path,
         images: Sequence[AnnotatedImage],
         names: Sequence[str],
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         most: int,
         **options: Any,
     ) -> None:
@@ -221,7 +221,7 @@ class BoxSource(FolderSource):
         return pixels
 
 
-class AnnotatedImages:
+class AnnotatedImages(ImageCollection):
     """A folder or table of annotated images as a data set."""
 
     def __init__(self, listing: BoxListing, config: DataConfig, info: DataSetInfo) -> None:

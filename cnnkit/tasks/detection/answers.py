@@ -81,7 +81,8 @@ class BoxAnswers(Answers):
     def __init__(self, settings: Settings, interface: Interface) -> None:
         self.settings = settings
         self.class_names = interface.class_names
-        self.size = interface.image_shape[:2]
+        height, width, _ = interface.image_shape
+        self.size = (height, width)
         self.threshold = threshold_of(interface)
         self.facts = {"colours": {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(self.class_names)}}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from shapes import CONFIG, NAMES, write_shapes
 from cnnkit.cli import cli
 from cnnkit.config.load import load_config
 from cnnkit.runs.directory import Run
+from cnnkit.runs.evaluation import evaluate_run
 from cnnkit.terminal.console import Console
 from cnnkit.training.train import train
 
@@ -31,11 +31,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(folder: Path) -> Iterator[Run]:
-    trained = train(
-        load_config(str(folder / "detect.yaml")), run_dir=str(folder / "runs" / "shapes"), console=Console()
-    )
-    yield trained
+def run(folder: Path) -> Run:
+    opened = train(load_config(str(folder / "detect.yaml")), Console(), str(folder / "runs" / "shapes"))
+    evaluate_run(opened)
+    return opened.run
 
 
 def said(*arguments: object) -> str:
@@ -60,7 +59,7 @@ def test_it_learns_and_an_epoch_measures_nearly_what_the_evaluation_does(run: Ru
 @pytest.mark.long
 def test_predictions_count_hits_misses_and_false_alarms(run: Run) -> None:
     metrics = json.loads(run.evaluation.read_text())
-    rows = list(csv.DictReader(run.predictions.open()))
+    rows = list(csv.DictReader(run.predictions.read_text("utf-8").splitlines()))
     total = {name: sum(int(row[name]) for row in rows) for name in ("objects", "hits", "misses", "false_alarms")}
     assert total["hits"] + total["misses"] == total["objects"] == metrics["objects"]
     assert metrics["recall"] == pytest.approx(total["hits"] / total["objects"])
@@ -87,7 +86,7 @@ def test_objects_in_one_place_are_counted() -> None:
     from cnnkit.data.boxes import BoxTargets
     from cnnkit.tasks.detection.training import collisions
 
-    boxes = np.array([[0, 0, 6, 6, 1, 0], [1, 1, 6, 6, 1, 0], [0, 0, 6, 6, 0, 0], [1, 1, 5, 5, 1, 1]], np.float32)
+    boxes = np.array([[0, 0, 4, 4, 1, 0], [1, 1, 6, 6, 1, 0], [0, 0, 6, 6, 0, 0], [1, 1, 5, 5, 1, 1]], np.float32)
     targets = BoxTargets.of([boxes, boxes[:1]], 4, NAMES)
     # The second shares the place of the first; another class, another image and a crowd do not count.
     assert collisions(targets, 4) == 1
