@@ -359,6 +359,8 @@ def _json_type(schema: dict[str, Any], seen: Sequence[dict[str, Any]] = ()) -> s
     kind = schema.get("type", "value")
     if isinstance(kind, list):
         return " or ".join(_json_type({**schema, "type": one}) for one in kind)
+    if "recursive" in schema:
+        return str(schema["recursive"])
     if kind == "array" and "recursive" in schema.get("items", {}):
         return f"list of {schema['items']['recursive']}s"
     if kind == "array":

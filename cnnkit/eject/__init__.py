@@ -93,7 +93,7 @@ def draw_weights(model):
         if hasattr(layer, "seed_generator"):
             seed = seed_of("dropout", *key)
             layer.seed_generator.state.assign(keras.random.SeedGenerator(seed).state)
-
+%(parts)s
     counts = collections.Counter()
     for layer in sorted(model.layers, key=made):
         if not layer.weights and not hasattr(layer, "seed"):
@@ -103,6 +103,17 @@ def draw_weights(model):
 %(key)s
         draw(layer, key)
 %(inside)s'''
+
+#: For layers that are made of layers.
+_PARTS = """\
+        if isinstance(layer, layers.SpectralNormalization):
+            start = keras.initializers.TruncatedNormal(stddev=0.02, seed=seed_of("weights", *key, "vector_u"))
+            layer.vector_u.assign(start(layer.vector_u.shape))
+        for part in vars(layer).values() if not isinstance(layer, keras.Model) else []:
+            if isinstance(part, layers.Layer):
+                projects = isinstance(part, layers.EinsumDense)
+                draw(part, *key, *([part.name] if projects else []))
+"""
 
 _KEY = """\
         key = f"{kind}#{counts[kind]}"
@@ -270,7 +281,7 @@ def _model_functions(network: NetworkText, measured: bool) -> list[str]:
     if network.has_networks:
         parts.append(_LAYERS_INSIDE)
     key, inside = _KEY_WITH_NAMES if network.explicit else _KEY, _INSIDE if network.has_networks else ""
-    parts.append(_DRAW % {"key": key, "inside": inside})
+    parts.append(_DRAW % {"key": key, "inside": inside, "parts": _PARTS if network.has_parts else ""})
     if network.whitens:
         parts.append(_MEASURE)
     return parts

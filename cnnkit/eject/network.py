@@ -224,6 +224,7 @@ class NetworkText:
         leaves: The layers that are not made of others.
         helpers: Functions of tensors that the text calls and Keras does not have, by the module that has them.
         initializers: Initializers likewise.
+        kinds: The kinds of its layers.
         learned: The networks of keras.applications in it that begin with learned weights, by name; None where there are
             none at all.
     """
@@ -234,12 +235,18 @@ class NetworkText:
     leaves: list[Leaf]
     helpers: dict[str, set[str]]
     initializers: set[str]
+    kinds: set[str]
     learned: list[str] | None = None
 
     @property
     def has_networks(self) -> bool:
         """Whether some layers are networks of keras.applications."""
         return self.learned is not None
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether some layers of Keras are made of layers."""
+        return not self.kinds.isdisjoint({"MultiHeadAttention", "SpectralNormalization"})
 
     @property
     def whitens(self) -> bool:
@@ -302,6 +309,7 @@ def write_network(
         reader.leaves,
         helpers,
         {call.function for call in calls if "." not in call.function and not call.of_tensor},
+        {leaf.kind for leaf in reader.leaves},
         _learned(steps),
     )
 

@@ -70,8 +70,8 @@ class Reader:
         if layer.activation != "linear":
             activation = Call("layers.Activation", (Argument("activation", layer.activation), *dtype), "activation")
         if layer.merge is not None:
-            axis = (Argument("axis", layer.axis, -1),) if layer.merge == "concatenate" else ()
-            return [Paths(tuple(paths), Call(f"layers.{layer.merge.capitalize()}", (*axis, *dtype)), activation)]
+            merge = Call(f"layers.{layer.merge.capitalize()}", (*layer.merge_arguments, *dtype))
+            return [Paths(tuple(paths), merge, activation)]
         ((_, body),) = paths
         if not body:
             return []
@@ -108,7 +108,7 @@ class Reader:
         own_call = f"layers.{type(layer).__name__}"
         main = next((place for place, call in enumerate(calls) if call.function == own_call), 0)
         for place, call in enumerate(calls):
-            if not call.of_tensor:
+            if call.makes_layer or not call.of_tensor:
                 extra = (*(common if place == main else ()), *self._dtype(layer.dtype or scope.dtype))
                 calls[place] = replace(call, arguments=(*call.arguments, *extra))
         return list(calls)
@@ -125,7 +125,7 @@ class Reader:
 
 def _is_automatic(name: str) -> bool:
     """Whether Keras may call a layer of a script so by itself."""
-    merges = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply")
+    merges = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract", "Dot")
     kinds = (*LAYERS.names(), *merges, "InputLayer", "Normalization", "Identity")
     return re.sub(r"_[0-9]+$", "", name) in {keras_name(kind) for kind in kinds}
 

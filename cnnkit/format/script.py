@@ -31,6 +31,7 @@ class Call:
         arguments: In the order in which they are written.
         leading: The argument that is written without its name.
         of_tensor: Whether the function takes the tensor itself, in front of its arguments; else it makes a layer.
+        makes_layer: Whether a function of tensors makes a layer, whose name and the like it takes.
         module: The module of cnnkit that a function of tensors, which Keras does not have, is copied from.
     """
 
@@ -38,4 +39,5 @@ class Call:
     arguments: tuple[Argument, ...] = ()
     leading: str | None = None
     of_tensor: bool = False
+    makes_layer: bool = False
     module: str = "cnnkit.layers.functions"

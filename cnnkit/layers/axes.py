@@ -14,7 +14,8 @@ from cnnkit.format.shapes import Shape, ShapeError, format_shape
 _BATCH = "axis 0 is the batch, so that an image's result would depend on the images beside it; axes count from 1"
 
 
-def _axis(value: Any) -> int:
+def check_axis(value: Any) -> int:
+    """The validator of one axis of a layer's input."""
     if not is_whole(value, -MOST_AXES, MOST_AXES):
         raise invalid(
             f"expected an axis (a whole number from 1 to {MOST_AXES}, or from the end: -1), got {describe(value)}"
@@ -26,25 +27,26 @@ def _axis(value: Any) -> int:
 
 def _axes(value: Any) -> int | list[int]:
     if is_whole(value):
-        return _axis(value)
+        return check_axis(value)
     if not isinstance(value, list | tuple) or not value:
         raise invalid(f"expected an axis (1, 2, ... or -1) or a list of axes, got {describe(value)}")
-    axes = [_axis(item) for item in value]
+    axes = [check_axis(item) for item in value]
     if len(set(axes)) != len(axes):
         raise invalid(f"an axis is named twice in {describe(value)}")
     return axes
 
 
-_ONE = whole_schema(-MOST_AXES, MOST_AXES) | {"not": {"const": 0}}
+#: The JSON Schema of one axis.
+AXIS_SCHEMA = whole_schema(-MOST_AXES, MOST_AXES) | {"not": {"const": 0}}
 
 #: One axis of the input.
-AxisField = Annotated[int, PlainValidator(_axis), WithJsonSchema(_ONE)]
+AxisField = Annotated[int, PlainValidator(check_axis), WithJsonSchema(AXIS_SCHEMA)]
 
 #: One axis of the input, or several.
 AxesField = Annotated[
     int | list[int],
     PlainValidator(_axes),
-    WithJsonSchema({"anyOf": [_ONE, list_schema(_ONE)]}),
+    WithJsonSchema({"anyOf": [AXIS_SCHEMA, list_schema(AXIS_SCHEMA)]}),
 ]
 
 

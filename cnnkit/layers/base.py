@@ -393,7 +393,10 @@ class Layer(NamedObject):
 
     def keras_arguments(self, scope: Scope) -> dict[str, Any]:
         """The constructor arguments of the Keras layer: the fields, with initializers and seeds filled in."""
-        key = scope.seeds.key(self, scope.input_shape)
+        return self.arguments_drawn(scope, scope.seeds.key(self, scope.input_shape))
+
+    def arguments_drawn(self, scope: Scope, key: str) -> dict[str, Any]:
+        """The same of a layer that draws under a key, see `Seeds.key`."""
         arguments: dict[str, Any] = {}
         for name in type(self).model_fields:
             value = getattr(self, name)

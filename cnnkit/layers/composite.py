@@ -1,24 +1,23 @@
 """Layers that hold layers: residual connections, branches, repetition. No wiring by index."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator
+from pydantic import Field, PlainValidator, ValidatorFunctionWrapHandler, WithJsonSchema, WrapValidator, model_validator
 
-from cnnkit.format.base import describe, invalid
+from cnnkit.format.base import describe, invalid, with_article
 from cnnkit.format.expressions import INDEX, REPETITION, TIMES
-from cnnkit.format.fields import LARGEST_COUNT, LARGEST_SIDE
+from cnnkit.format.fields import LARGEST_COUNT, LARGEST_SIDE, is_whole, list_schema
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
-from cnnkit.layers import geometry
-from cnnkit.layers.axes import AxisField
+from cnnkit.layers import LAYERS, geometry
+from cnnkit.layers.axes import AXIS_SCHEMA, AxisField, check_axis
 from cnnkit.layers.base import MOST_LAYERS, Layer, Names, Scope, ShapeLayer
-from cnnkit.layers.convolution import Conv2D
+from cnnkit.layers.convolution import PlainConvolution
 from cnnkit.layers.normalization import BatchNormalization
-from cnnkit.layers.pooling import MaxPooling2D
-from cnnkit.layers.resolved import Merge, Part, Resolved, leaves
-from cnnkit.layers.spatial import channels, spatial_sizes
+from cnnkit.layers.resolved import OF_TWO, Merge, Part, Resolved, leaves
+from cnnkit.layers.spatial import THINGS, channels, spatial
 from cnnkit.layers.stack import StackError, Step, trace
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.substitution import KNOWN, knowing
@@ -41,6 +40,20 @@ def _counted(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
 #: Layers that may name the repetition that they are in.
 RepeatedLayers = Annotated[SomeLayers, WrapValidator(_counted)]
 
+
+def _dot_axes(value: Any) -> tuple[int, int]:
+    items = [value, value] if is_whole(value) else value
+    if isinstance(items, list | tuple) and len(items) == 2:
+        return check_axis(items[0]), check_axis(items[1])
+    raise invalid(f"expected an axis, or a list of two: one of each path, got {describe(value)}")
+
+
+#: An axis of both paths, or one of each; held as one of each.
+DotAxes = Annotated[
+    tuple[int, int],
+    PlainValidator(_dot_axes),
+    WithJsonSchema({"anyOf": [AXIS_SCHEMA, list_schema(AXIS_SCHEMA, 2, 2)]}),
+]
 
 _SHORTCUTS = ("auto", "identity", "pad")
 
@@ -124,16 +137,37 @@ class Branches(Layer):
     )
     merge: Merge = Field(
         default="concatenate",
-        description="How the paths' outputs become one. Except for `concatenate`, an axis of size 1 is stretched.",
+        description="How the paths' outputs become one. Except for `concatenate` and `dot`, an axis of size 1 is "
+        "stretched. `subtract` and `dot` are of two paths.",
     )
     axis: AxisField = Field(default=-1, description="The axis along which outputs are concatenated; -1: the channels.")
+    axes: DotAxes | None = Field(
+        default=None,
+        description="With `dot`: the axis of both paths along which products are summed, or [that of the first, that "
+        "of the second].",
+    )
+    normalize: bool = Field(
+        default=False, description="With `dot`: whether vectors along the axes get length 1 before (their cosine)."
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_merge(self) -> Self:
+        if self.merge in OF_TWO and len(self.paths) != 2:
+            raise invalid(f"`merge: {self.merge}` is of two paths, got {len(self.paths)}", argument="paths")
+        if self.merge == "dot" and self.axes is None:
+            raise invalid("`merge: dot` needs `axes`, such as -1 for the channels of both paths")
+        if self.merge != "dot" and (self.axes is not None or self.normalize):
+            name = "normalize" if self.axes is None else "axes"
+            raise invalid(f"`{name}` is for `merge: dot`, not for `{self.merge}`", argument=name)
+        return self
 
     def resolve(self, names: Names, input_shape: Shape) -> Layer:
         parts = [
             _path(f"paths.{number}", path, names, input_shape, "paths", number)
             for number, path in enumerate(self.paths)
         ]
-        return Resolved.of(self, parts, self.merge, self.axis)
+        product = None if self.axes is None else (self.axes, self.normalize)
+        return Resolved.of(self, parts, self.merge, self.axis, product=product)
 
 
 class PaddedChannels(ShapeLayer):
@@ -207,23 +241,25 @@ class Residual(Layer):
         changed = f"the layers make {format_shape(after)} of {format_shape(before)}"
         if self.shortcut == "identity":
             raise ShapeError(f"{changed}, so that the input cannot be added; use `shortcut: auto`", "shortcut")
-        if len(before) != 3 or len(after) != 3:
+        axes = len(before) - 1
+        if len(after) != len(before) or axes not in THINGS:
             raise ShapeError(f"{changed}; only images can be projected; name the layers of the shortcut", "shortcut")
         formats = {getattr(layer, "data_format", None) for layer in leaves([step.layer for step in main.steps])}
         data_format: Any = "channels_first" if "channels_first" in formats else None
         filters = channels(after, data_format)
         strides = []
-        for size, wanted in zip(spatial_sizes(before, data_format), spatial_sizes(after, data_format), strict=True):
+        for size, wanted in zip(spatial(before, data_format, axes), spatial(after, data_format, axes), strict=True):
             if wanted > size:
                 raise ShapeError(
-                    f"{changed}; no convolution enlarges an image; name the layers of the shortcut, such as "
-                    "UpSampling2D",
+                    f"{changed}; no convolution enlarges {with_article(THINGS[axes])}; name the layers of the "
+                    f"shortcut, such as UpSampling{axes}D",
                     "shortcut",
                 )
             stride = geometry.stride_between(size, wanted)
             if stride is None or stride > LARGEST_SIDE:
+                lines = "positions" if axes == 1 else "rows or columns"
                 raise ShapeError(
-                    f"{changed}; no stride makes {wanted} of {size} rows or columns; pad the convolutions "
+                    f"{changed}; no stride makes {wanted} of {size} {lines}; pad the convolutions "
                     "(`padding: same`), or name the layers of the shortcut",
                     "shortcut",
                 )
@@ -238,15 +274,11 @@ class Residual(Layer):
                 raise ShapeError(
                     f"{changed}; `pad` only appends channels, which come last; use `shortcut: auto`", "shortcut"
                 )
-            subsampled = [MaxPooling2D(pool_size=(1, 1), strides=(strides[0], strides[1]))] if max(strides) > 1 else []
+            pooling = {"pool_size": 1, "strides": tuple(strides)}
+            subsampled = [_of_axes("MaxPooling", axes, pooling)] if max(strides) > 1 else []
             return [*subsampled, PaddedChannels.model_construct(filters=filters)]
-        projection = Conv2D(
-            filters=filters,
-            kernel_size=(1, 1),
-            strides=(strides[0], strides[1]),
-            use_bias=False,
-            data_format=data_format,
-        )
+        arguments = {"filters": filters, "kernel_size": 1, "strides": tuple(strides), "use_bias": False}
+        projection = _of_axes("Conv", axes, arguments | {"data_format": data_format})
         normalization = _normalization(main.steps)
         if not isinstance(normalization, BatchNormalization):
             return [projection]
@@ -257,6 +289,14 @@ class Residual(Layer):
             if name != "name" and not name.endswith("_initializer")
         }
         return [projection, BatchNormalization(**kept)]
+
+
+def _of_axes(kind: str, axes: int, arguments: Mapping[str, Any]) -> Layer:
+    """A layer of a kind for so many axes."""
+    cls = LAYERS.get(f"{kind}{axes}D")
+    assert cls is not None
+    assert issubclass(cls, Layer)
+    return cls.model_validate(arguments)
 
 
 def _normalization(steps: Sequence[Step]) -> BatchNormalization | Literal["none"] | None:
@@ -290,7 +330,8 @@ def _in_words(shortcut: Sequence[Layer]) -> str:
     if not shortcut:
         return "identity"
     projection, *normalization = shortcut
-    assert isinstance(projection, Conv2D)
-    height, width = projection.strides
-    strides = f"stride {height}" if height == width else f"strides {height}x{width}"
-    return f"1x1 convolution, {strides}{', BatchNormalization' if normalization else ''}"
+    assert isinstance(projection, PlainConvolution)
+    steps = projection.strides
+    strides = f"stride {steps[0]}" if len(set(steps)) == 1 else f"strides {format_shape(steps)}"
+    window = "x".join("1" * len(steps)) if len(steps) > 1 else "pointwise"
+    return f"{window} convolution, {strides}{', BatchNormalization' if normalization else ''}"

@@ -18,8 +18,37 @@ def maxout(x: Any, num_units: int) -> Any:
 
 
 def pad_channels(x: Any, filters: int) -> Any:
-    """Appends channels of zeros: [batch, height, width, channels] to [batch, height, width, filters]."""
-    return keras.ops.pad(x, [[0, 0], [0, 0], [0, 0], [0, filters - x.shape[-1]]])
+    """Appends channels of zeros: [batch, ..., channels] to [batch, ..., filters]."""
+    return keras.ops.pad(x, [[0, 0]] * (len(x.shape) - 1) + [[0, filters - x.shape[-1]]])
+
+
+def self_attention(x: Any, num_heads: int, **arguments: Any) -> Any:
+    """Keras' MultiHeadAttention with query, value and key the same: [batch, ..., channels]."""
+    return keras.layers.MultiHeadAttention(num_heads, **arguments)(x, x)
+
+
+def adaptive_max_pooling(x: Any, output_size: Any, data_format: Any = None, dtype: Any = None) -> Any:
+    """The maxima of windows that share the input among a number of positions along each axis.
+
+    Keras' layers end the process (Keras 3.15) along an axis that has one position, before or after them. Along those
+    there is one window.
+
+    Args:
+        x: [batch, ..., channels], or [batch, channels, ...].
+        output_size: A number for each axis.
+    """
+    axes, first = len(x.shape) - 2, 2 if data_format == "channels_first" else 1
+    wanted = [output_size] * axes if isinstance(output_size, int) else list(output_size)
+    single = [axis for axis in range(axes) if wanted[axis] == 1 or x.shape[first + axis] == 1]
+    live = tuple(wanted[axis] for axis in range(axes) if axis not in single)
+    if single:
+        x = keras.ops.max(x, axis=[first + axis for axis in single])
+    if live:
+        pooling = getattr(keras.layers, f"AdaptiveMaxPooling{len(live)}D")
+        x = pooling(live if len(live) > 1 else live[0], data_format=data_format, dtype=dtype)(x)
+    for axis in single:
+        x = keras.ops.repeat(keras.ops.expand_dims(x, first + axis), wanted[axis], axis=first + axis)
+    return x
 
 
 def channel_shuffle(x: Any, groups: int, axis: int = -1) -> Any:

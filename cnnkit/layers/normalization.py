@@ -145,6 +145,34 @@ class LayerNormalization(ScaledNormalization):
         return covers(self.axis, axis, input_shape)
 
 
+class RMSNormalization(Layer):
+    """Divides by the root mean square over the given axes, and multiplies by a learned scale (Zhang and Sennrich 2019).
+
+    Layer normalization without mean and offset (arXiv:1910.07467).
+    """
+
+    leading: ClassVar[str | None] = "axis"
+
+    axis: AxesField = Field(default=-1, description="The axes to normalize over: the last ones, -1 or [-2, -1].")
+    epsilon: PositiveNumber = Field(default=1e-6, description=_EPSILON)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        axes, rank = sorted(positions(self.axis, input_shape)), len(input_shape)
+        if axes != list(range(rank - len(axes), rank)):
+            raise ShapeError(
+                f"Keras multiplies its scale along the last axes, so that it can normalize over no others; got "
+                f"{self.axis} of {format_shape(input_shape)}",
+                argument="axis",
+            )
+        return input_shape
+
+    def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
+        return (Weight("scale", tuple(input_shape[axis] for axis in sorted(positions(self.axis, input_shape)))),)
+
+    def sees_everything(self, axis: int, input_shape: Shape) -> bool:
+        return covers(self.axis, axis, input_shape)
+
+
 def _groups(value: Any) -> int:
     if is_whole(value, 1, LARGEST_COUNT) or (value == -1 and is_whole(value)):
         return int(value)

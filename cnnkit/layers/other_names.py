@@ -38,6 +38,13 @@ _ALIASES = {
     "SpatialDropout2D": ("Dropout2d", "FeatureDropout"),
     "Cropping2D": ("Crop2D",),
     "Resizing": ("Resize",),
+    "AdaptiveAveragePooling2D": ("AdaptiveAvgPool2d",),
+    "AdaptiveMaxPooling2D": ("AdaptiveMaxPool2d",),
+    "AdaptiveAveragePooling1D": ("AdaptiveAvgPool1d",),
+    "AdaptiveMaxPooling1D": ("AdaptiveMaxPool1d",),
+    "MultiHeadAttention": ("SelfAttention", "MHSA"),
+    "RMSNormalization": ("RMSNorm",),
+    "SpectralNormalization": ("SpectralNorm",),
     "Conv1D": ("Convolution1D",),
     "Conv1DTranspose": ("Convolution1DTranspose", "ConvTranspose1d", "Deconv1D"),
     "SeparableConv1D": ("SeparableConvolution1D",),
@@ -62,6 +69,10 @@ _ALIASES = {
     "ChannelShuffle": ("ShuffleChannels",),
 }
 
+_TRANSFORMER = _write(
+    "Residual: [LayerNormalization, MultiHeadAttention: {num_heads: 4, key_dim: 16}]",
+    "and after it the same with two `Dense` in the place of the attention",
+)
 _LISTS = "with the layers of each path in a list of its own (`[]`: the input as it is)"
 _INPUT = "leave it out; what the network receives is what `data` says"
 _IDENTITY = "leave it out; a path that passes its input on is an empty list, `[]`"
@@ -69,13 +80,17 @@ _IDENTITY = "leave it out; a path that passes its input on is an empty list, `[]
 #: Layers that others make.
 _COMBINED = {
     "Add": _write("Branches: {merge: add, paths: [[], [ReLU]]}", _LISTS + "; `Residual` adds its input by itself"),
-    "Subtract": _write("Branches: {merge: add, paths: [[], [ReLU, Rescaling: -1]]}", _LISTS),
+    "Subtract": _write("Branches: {merge: subtract, paths: [[], [ReLU]]}", _LISTS),
+    "Dot": _write("Branches: {merge: dot, axes: -1, paths: [[], [ReLU]]}", _LISTS),
     "Multiply": _write("Branches: {merge: multiply, paths: [[], [ReLU]]}", _LISTS),
     "Average": _write("Branches: {merge: average, paths: [[], [ReLU]]}", _LISTS),
     "Maximum": _write("Branches: {merge: maximum, paths: [[], [ReLU]]}", _LISTS),
     "Minimum": _write("Branches: {merge: minimum, paths: [[], [ReLU]]}", _LISTS),
     "Concatenate": _write("Branches: {merge: concatenate, paths: [[], [ReLU]]}", _LISTS),
     "Concat": _write("Branches: {merge: concatenate, paths: [[], [ReLU]]}", _LISTS),
+    "TransformerEncoder": _TRANSFORMER,
+    "TransformerEncoderLayer": _TRANSFORMER,
+    "Transformer": _TRANSFORMER,
     "Sequential": "leave it out; a list of layers is one already, and a name for it is a block of `model.blocks`",
     "ModuleList": "leave it out; a list of layers is one already, and a name for it is a block of `model.blocks`",
     "Input": _INPUT,
@@ -93,10 +108,6 @@ _COMBINED = {
     "CenterCrop": _write(
         "Cropping2D: 2", "the rows and columns to cut off, or `data.image_size` with `data.resize: crop`"
     ),
-    "AdaptiveAvgPool2d": _write("GlobalAveragePooling2D", "for an output size of 1; cnnkit has no others"),
-    "AdaptiveAveragePooling2D": _write("GlobalAveragePooling2D", "for an output size of 1; cnnkit has no others"),
-    "AdaptiveMaxPool2d": _write("GlobalMaxPooling2D", "for an output size of 1; cnnkit has no others"),
-    "AdaptiveMaxPooling2D": _write("GlobalMaxPooling2D", "for an output size of 1; cnnkit has no others"),
     "UpsamplingBilinear2d": _write("UpSampling2D: {size: 2, interpolation: bilinear}"),
     "PointwiseConv2D": _write("Conv2D: {filters: 32, kernel_size: 1}"),
     "Dilation2D": _write("Conv2D: {filters: 32, kernel_size: 3, dilation_rate: 2}"),
@@ -114,16 +125,12 @@ _MISSING = {
     "cnnkit has no such layer for volumes, nor has Keras; use a `Conv3D` with as many `groups` as channels": (
         *("DepthwiseConv3D", "SeparableConv3D"),
     ),
-    "cnnkit has no adaptive pooling in one or three dimensions": (
-        *("AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D", "AdaptiveAveragePooling3D", "AdaptiveMaxPooling3D"),
-    ),
     "cnnkit has no recurrent layers": (
         *("LSTM", "LSTMCell", "GRU", "GRUCell", "RNN", "SimpleRNN", "SimpleRNNCell", "StackedRNNCells"),
         *("Bidirectional", "TimeDistributed", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
     ),
-    "cnnkit has no attention layers": (
-        *("MultiHeadAttention", "Attention", "AdditiveAttention", "GroupQueryAttention", "GroupedQueryAttention"),
-        *("SelfAttention", "TransformerEncoder", "TransformerEncoderLayer", "Transformer"),
+    "cnnkit has no attention but `MultiHeadAttention`, by which positions attend to each other": (
+        *("Attention", "AdditiveAttention", "GroupQueryAttention", "GroupedQueryAttention"),
     ),
     "cnnkit has no layers for sequences and text": (
         *("ReversibleEmbedding", "Masking", "RepeatVector", "TextVectorization", "PositionEmbedding"),
@@ -136,11 +143,7 @@ _MISSING = {
         *("Lambda", "Layer", "Wrapper", "Function", "Model", "Module"),
         *("FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper", "InputSpec", "Pipeline"),
     ),
-    "cnnkit has no spectral normalization": ("SpectralNormalization",),
-    "cnnkit has no root mean square normalization; the nearest are `LayerNormalization` and `UnitNormalization`": (
-        *("RMSNormalization", "RMSNorm"),
-    ),
-    "cnnkit has no products of paths but `Branches: {merge: multiply}`": ("Dot", "EinsumDense", "Bilinear"),
+    "cnnkit has no products of paths but `merge: multiply` and `merge: dot` of `Branches`": ("EinsumDense", "Bilinear"),
     "cnnkit has no locally connected layers": ("LocallyConnected1D", "LocallyConnected2D"),
     "cnnkit has no bounding boxes": ("MaxNumBoundingBoxes", "RoIAlign", "RoIPool"),
     "cnnkit has no padding but zeros": ("ReflectionPad2d", "ReplicationPad2d", "CircularPad2d", "ReflectionPadding2D"),

@@ -279,7 +279,8 @@ class View:
             paths = layer.paths_behind(self)
         if paths:
             tracked = range(len(self.axes))
-            axes = tuple(_agreed([path.axes[axis] for path in paths]) for axis in tracked)
+            mixed = getattr(layer, "mixes_axes", False)
+            axes = tuple(None if mixed else _agreed([path.axes[axis] for path in paths]) for axis in tracked)
             seen = tuple(any(path.whole[axis] for path in paths) for axis in tracked)
         else:
             axes = tuple(None if axis is None else layer.carries(axis, input_shape) for axis in self.axes)

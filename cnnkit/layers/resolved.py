@@ -3,19 +3,28 @@
 `Residual`, `Branches`, `Repeat` and calls of blocks all become this; it is built as one named functional model.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from cnnkit.format.script import Argument
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
+from cnnkit.layers.axes import positions
 from cnnkit.layers.base import ALONE, Layer, Scope, Seeds, Sharing, Weight
 from cnnkit.layers.receptive_field import View
 from cnnkit.layers.stack import Step, last_activation
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.window import WindowedLayer, compute_dtype
 
-Merge = Literal["concatenate", "add", "average", "maximum", "minimum", "multiply"]
+Merge = Literal["concatenate", "add", "average", "maximum", "minimum", "multiply", "subtract", "dot"]
+#: Merges of exactly two paths.
+OF_TWO = ("subtract", "dot")
+
+
+#: What merges do to the paths, in messages.
+_COMBINED = {"add": "added", "average": "averaged", "multiply": "multiplied", "subtract": "subtracted"}
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,8 @@ class Resolved(Layer):
         parts: The paths.
         merge: How their outputs become one; None for a single path.
         axis: The axis along which they are concatenated, counted as Keras does.
+        product: Of which axis of each of two paths products are summed, and whether vectors along it get length 1
+            before; for `dot`.
         activation: What is applied to the result.
         values: What the parameters stand for, where this is a call of a block.
     """
@@ -78,6 +89,7 @@ class Resolved(Layer):
     parts: Any
     merge: Any
     axis: int
+    product: Any
     activation: str
     values: Any
 
@@ -90,6 +102,7 @@ class Resolved(Layer):
         axis: int = -1,
         activation: str = "linear",
         values: Mapping[str, Any] | None = None,
+        product: tuple[tuple[int, int], bool] | None = None,
     ) -> "Resolved":
         taken: set[str] = {name for name in (merge, "activation", "identity") if name is not None}
         for part in parts:
@@ -104,6 +117,7 @@ class Resolved(Layer):
             parts=tuple(parts),
             merge=merge,
             axis=axis,
+            product=product,
             activation=activation,
             values=dict(values or {}),
             **common,
@@ -129,7 +143,39 @@ class Resolved(Layer):
             return shapes[0]
         if self.merge == "concatenate":
             return self._concatenated(shapes)
-        return self._combined(shapes)
+        return self._multiplied(shapes) if self.merge == "dot" else self._combined(shapes)
+
+    def _multiplied(self, shapes: list[Shape]) -> Shape:
+        """The shape of sums of products along an axis of each of two paths."""
+        (first, one), (second, other) = zip(shapes, self._summed(shapes), strict=True)
+        if first[one] != second[other]:
+            raise ShapeError(
+                f"{self._described(shapes)}: products are summed along axis {one + 1} of the first and axis "
+                f"{other + 1} of the second, which must agree, but have {first[one]} and {second[other]}",
+                "axes",
+            )
+        left = (*first[:one], *first[one + 1 :], *second[:other], *second[other + 1 :])
+        return left or (1,)
+
+    def _summed(self, shapes: list[Shape]) -> list[int]:
+        """Where the axes of a `dot` lie in the shapes of the paths."""
+        axes, _ = self.product
+        return [positions(axis, shape, "axes")[0] for axis, shape in zip(axes, shapes, strict=True)]
+
+    @property
+    def merge_arguments(self) -> tuple[Argument, ...]:
+        """What Keras' merge takes besides the paths."""
+        if self.merge == "concatenate":
+            return (Argument("axis", self.axis, -1),)
+        if self.merge == "dot":
+            axes, normalize = self.product
+            return Argument("axes", axes), Argument("normalize", normalize, False)
+        return ()
+
+    @property
+    def mixes_axes(self) -> bool:
+        """Whether a position of the output is none of the paths'."""
+        return bool(self.merge == "dot")
 
     def _concatenated(self, shapes: list[Shape]) -> Shape:
         rank = len(shapes[0])
@@ -155,7 +201,7 @@ class Resolved(Layer):
         for shape in shapes[1:]:
             fits = len(shape) == len(result) and all(a == b or 1 in (a, b) for a, b in zip(result, shape, strict=True))
             if not fits:
-                verb = {"add": "added", "average": "averaged", "multiply": "multiplied"}.get(self.merge, "compared")
+                verb = _COMBINED.get(self.merge, "compared")
                 raise ShapeError(
                     f"{self._described(shapes)}: to be {verb}, they must agree, or be 1, on each axis"
                     + self._pooling_hint()
@@ -200,7 +246,12 @@ class Resolved(Layer):
         return (trainable, fixed) if self.trainable else (0, trainable + fixed)
 
     def macs(self, input_shape: Shape) -> int:
-        return sum(step.layer.macs(step.input_shape) for step in self._steps)
+        inside = sum(step.layer.macs(step.input_shape) for step in self._steps)
+        if self.merge != "dot":
+            return inside
+        # Each value of the result is a sum of products along the axis.
+        shapes = [part.output_shape(input_shape) for part in self.parts]
+        return inside + math.prod(self._multiplied(shapes)) * shapes[0][self._summed(shapes)[0]]
 
     def paths_behind(self, view: View) -> tuple[View, ...]:
         return tuple(part.behind(view) for part in self.parts)
@@ -236,7 +287,7 @@ class Resolved(Layer):
             tensors = [_apply(part, inputs, scope, dtype) for part in self.parts]
             result = tensors[0]
             if self.merge is not None:
-                options = {"axis": self.axis} if self.merge == "concatenate" else {}
+                options = {argument.name: argument.value for argument in self.merge_arguments}
                 merge = getattr(keras.layers, self.merge.capitalize())
                 result = merge(name=self.merge, dtype=dtype, **options)(tensors)
             if self.activation != "linear":

@@ -73,6 +73,14 @@ class Dropout(keras.layers.Dropout):
         return _drop(self, inputs, self.noise_shape)
 
 
+class MultiHeadAttention(keras.layers.MultiHeadAttention):
+    """Keras' MultiHeadAttention of a share: its dropout is one."""
+
+    def _build_attention(self, rank: int) -> None:
+        super()._build_attention(rank)
+        self._dropout_layer = Dropout(self._dropout, dtype=self.dtype_policy, seed=self.seed)
+
+
 class _SpatialDropout:
     """What Keras' dropouts of whole channels do with a share."""
 

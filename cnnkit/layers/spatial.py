@@ -46,14 +46,6 @@ def _instead(shape: Shape, axes: int, kind: str) -> str:
     return ""
 
 
-def spatial_sizes(shape: Shape, data_format: str | None) -> tuple[int, int]:
-    """Height and width, each 1 for a tensor that is no image."""
-    if len(shape) != 3:
-        return (1, 1)
-    height, width = spatial(shape, data_format)
-    return height, width
-
-
 def channels(shape: Shape, data_format: str | None) -> int:
     """The number of channels of a tensor with spatial axes."""
     return shape[0] if data_format == "channels_first" else shape[-1]
@@ -103,8 +95,8 @@ class SpatialLayer(Layer):
             arguments |= single
         return arguments
 
-    def keras_arguments(self, scope: Scope) -> dict[str, Any]:
-        arguments = super().keras_arguments(scope)
+    def arguments_drawn(self, scope: Scope, key: str) -> dict[str, Any]:
+        arguments = super().arguments_drawn(scope, key)
         if self.axes == 1:
             # Keras takes one number for one axis, and (before, after) for padding.
             single = {

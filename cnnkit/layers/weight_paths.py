@@ -97,8 +97,16 @@ def weight_paths(steps: Sequence[Step]) -> Iterator[str]:
 
 
 def name_in_layer(keras_layer: Any, variable: Any) -> str:
-    """Keras' name of a layer's variable; ConvNeXt's LayerScale gives its only one none."""
-    return "gamma" if type(keras_layer).__name__ == "LayerScale" else str(variable.name)
+    """Keras' name of a layer's variable; ConvNeXt's LayerScale gives its only one none.
+
+    Where several have the same, as in attention, that of the part of the layer comes before it: `query/kernel`.
+    """
+    if type(keras_layer).__name__ == "LayerScale":
+        return "gamma"
+    name = str(variable.name)
+    if sum(weight.name == name for weight in keras_layer.weights) > 1:
+        return SEPARATOR.join(variable.path.split(SEPARATOR)[-2:])
+    return name
 
 
 def own_name(path: str) -> str:

@@ -22,13 +22,16 @@ OWN = {
     *("Backbone", "LocalResponseNormalization", "Maxout", "Residual", "Branches", "Repeat"),
     *("StochasticDepth", "LayerScale", "SqueezeExcite", "ChannelShuffle", "ChannelSplit"),
 }
+#: Arguments that the format leaves out: of attention another number of channels, for which there is `Dense` after it,
+#: and a choice among GPU kernels.
+LEFT_OUT_OF = {"MultiHeadAttention": {"output_shape", "flash_attention"}}
 KERAS_LAYERS = sorted(set(LAYERS.names()) - OWN)
 ORDINARY = sorted(set(LAYERS.names()) - {"Backbone"})
 
 
 def keras_parameters(name: str) -> dict[str, inspect.Parameter]:
     found = inspect.signature(getattr(keras.layers, name).__init__).parameters
-    return {key: value for key, value in found.items() if key not in LEFT_OUT}
+    return {key: value for key, value in found.items() if key not in LEFT_OUT | LEFT_OUT_OF.get(name, set())}
 
 
 def comparable(value: Any) -> Any:

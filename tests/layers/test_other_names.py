@@ -81,7 +81,7 @@ def test_names_of_what_is_there_lead_to_it() -> None:
 
 def test_an_answer_means_what_keras_means() -> None:
     """A merge computes what Keras' layer of the name does, an activation as a layer what Keras' function does."""
-    for name in ("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"):
+    for name in ("Add", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Subtract", "Dot"):
         (example,) = examples(LAYERS.all_unavailable()[name])
         assert example["Branches"]["merge"] == name.lower()
     for name, reason in LAYERS.all_unavailable().items():
@@ -101,7 +101,7 @@ def test_an_answer_means_what_keras_means() -> None:
         ("DenseUnit", "unknown layer `DenseUnit`"),
         ("QuickReLU", "unknown layer `QuickReLU`"),
         ("BatchNormalisation", "did you mean `BatchNormalization`?"),
-        ("MultiHeadAtention", "(is `MultiHeadAttention` meant?): cnnkit has no attention layers"),
+        ("MultiHeadAtention", "did you mean `MultiHeadAttention`?"),
         ("MaxPoling2D", "did you mean `MaxPooling2D`?"),
         ("BatchNom2d", "write `BatchNormalization`"),
     ],

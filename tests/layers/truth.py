@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from cnnkit.format.shapes import Shape, ShapeError
 from cnnkit.layers.base import Layer, Names, Scope, Seeds
 from cnnkit.layers.unresolved import LAYER_CHOICE
+from cnnkit.layers.weight_paths import name_in_layer
 
 #: The same examples in every run.
 GRID = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -81,6 +82,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Cropping3D": {},
     "SpatialDropout3D": {"rate": 0.5},
     "Embedding": {"input_dim": 20, "output_dim": 4},
+    "MultiHeadAttention": {"num_heads": 2, "key_dim": 3, "value_dim": 5},
+    "AdaptiveAveragePooling1D": {"output_size": 4},
+    "AdaptiveAveragePooling2D": {"output_size": [3, 2]},
+    "AdaptiveAveragePooling3D": {"output_size": 2},
+    "AdaptiveMaxPooling1D": {"output_size": 4},
+    "AdaptiveMaxPooling2D": {"output_size": 3},
+    "AdaptiveMaxPooling3D": {"output_size": [1, 2, 3]},
+    "RMSNormalization": {},
+    "SpectralNormalization": {"layer": {"Conv2D": {"filters": 3, "kernel_size": 3}}},
     "Residual": {"layers": [{"Conv2D": {"filters": 4, "kernel_size": 3, "padding": "same"}}], "activation": "relu"},
     "Backbone": {"name": "MobileNetV2", "weights": None, "until": "block_12_add"},
     "Branches": {"paths": [[], [{"Conv2D": {"filters": 2, "kernel_size": 1}}, "BatchNormalization"]]},
@@ -138,7 +148,9 @@ def our_facts(name: str, arguments: dict[str, Any], input_shape: Shape) -> Facts
 def facts_of(keras_layer: Any, input_shape: Shape) -> Facts:
     output = keras_layer(keras.Input(input_shape))
     trainable = {id(weight) for weight in keras_layer.trainable_weights}
-    weights = tuple((w.name, tuple(w.shape), id(w) in trainable) for w in keras_layer.weights)
+    # A Sequential is one layer of the config; in other models the weights of several have the same names.
+    named = name_in_layer if isinstance(keras_layer, keras.Sequential) else lambda _, weight: weight.name
+    weights = tuple((named(keras_layer, w), tuple(w.shape), id(w) in trainable) for w in keras_layer.weights)
     return Facts(tuple(output.shape[1:]), weights)
 
 

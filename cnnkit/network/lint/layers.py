@@ -84,7 +84,7 @@ def _keeps_constants(item: Item) -> bool:
     """Whether a constant added to each channel before an item is one after it."""
     layer = item.layer
     if item.paths:
-        keeps = layer.merge in ("add", "average") or (
+        keeps = layer.merge in ("add", "average", "subtract") or (
             layer.merge == "concatenate" and _is_channel(layer.axis, item.output_shape, item.after)
         )
         return keeps and layer.activation == "linear"
@@ -119,7 +119,7 @@ def dropout_before_normalization(chain: Chain) -> Iterator[Advice]:
         """
         for item in items:
             if item.paths:
-                added = item.layer.merge in ("add", "average")
+                added = item.layer.merge in ("add", "average", "subtract")
                 dropouts = dropouts.union(*(flow(path, dropouts, added) for path in item.paths))
             elif isinstance(item.layer, BatchNormalization) and item.layer.trainable:
                 followed.update(dropouts)

@@ -1,0 +1,65 @@
+"""Scripts of networks with layers of one and three axes, attention and merges start and draw as training does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from ejected import as_module
+
+from cnnkit.config.load import load_config
+from cnnkit.eject import eject
+from cnnkit.training.model import build_model
+
+TOP = "data: {name: digits, normalization: none}\ntraining: {dtype_policy: float32}\nmodel:\n  layers:\n"
+#: Padding in numbers, names, dtypes and frozen weights, which a script writes in another way than the config.
+SIGNALS = """
+- Reshape: [16, 4]
+- Conv1D: {filters: 8, kernel_size: 3, padding: [1, 2], activation: relu}
+- MaxPooling1D: {pool_size: 3, strides: 1, padding: 1}
+- Residual: [SeparableConv1D: {filters: 12, kernel_size: 3, strides: 2, padding: same}, BatchNormalization]
+- SpatialDropout1D: 0.2
+- Conv1DTranspose: {filters: 6, kernel_size: 4, strides: 2, padding: 1}
+- AdaptiveMaxPooling1D: 1
+- Reshape: [2, 3, 1]
+- Reshape: [6]
+- Dense: classes
+"""
+VOLUMES = """
+- Reshape: [4, 4, 4, 1]
+- Conv3D: {filters: 4, kernel_size: [1, 2, 3], padding: [[0, 0], [1, 0], [1, 1]]}
+- UpSampling3D: [1, 2, 1]
+- AdaptiveAveragePooling3D: [2, 3, 1]
+- GlobalAveragePooling3D
+- Dense: classes
+"""
+TOKENS = """
+- Reshape: [64]
+- Embedding: {input_dim: 300, output_dim: 8}
+- MultiHeadAttention: {num_heads: 2, key_dim: 4, dropout: 0.3, bias_initializer: RandomNormal}
+- MultiHeadAttention: {num_heads: 2, key_dim: 4, use_gate: true, name: gated, trainable: false}
+- RMSNormalization
+- SpectralNormalization: {layer: {Conv1D: {filters: 6, kernel_size: 3}}}
+- SpectralNormalization: {layer: {Conv1D: {filters: 6, kernel_size: 3, padding: same}}, power_iterations: 2}
+- Branches: {merge: subtract, paths: [[], [AveragePooling1D: {pool_size: 3, strides: 1, padding: same}]]}
+- GlobalMaxPooling1D
+- Branches: {merge: dot, axes: [2, 1], normalize: true, paths: [[Reshape: [2, 3]], [Dense: 3]]}
+- Dense: classes
+"""
+
+
+def test_scripts_of_other_axes_start_and_draw_as_training_does(tmp_path: Path) -> None:
+    for name, layers in (("signals", SIGNALS), ("volumes", VOLUMES), ("tokens", TOKENS)):
+        file = tmp_path / f"{name}.yaml"
+        lines = "".join(f"    {line}\n" for line in layers.strip().splitlines())
+        file.write_text(TOP + lines)
+        loaded = load_config(str(file))
+        first = build_model(loaded.config, loaded.steps, loaded.info.target, None)
+        module = as_module(eject(loaded))
+        second = module.build_model()
+        module.draw_weights(second)
+        assert [(one.shape, one.trainable) for one in first.weights] == [(w.shape, w.trainable) for w in second.weights]
+        images = np.random.RandomState(1).randint(0, 256, (16, *loaded.info.shape)).astype(np.float32)
+        for training in (False, True, True, False):
+            ours, theirs = (np.asarray(one(images, training=training)) for one in (first, second))
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(ours).max())
