@@ -11,7 +11,7 @@ from cnnkit.data.batches import (
 from cnnkit.data.catalog import DataSetRow, data_set_summary, list_data_sets, prepare
 from cnnkit.data.division import stratified
 from cnnkit.data.images import read_image
-from cnnkit.data.labelled import labelled_folder, labelled_pairs, labelled_table
+from cnnkit.data.labelled import labelled_boxes, labelled_folder, labelled_pairs, labelled_table
 from cnnkit.data.loading import load
 from cnnkit.data.samples import Samples, sample_test_images
 from cnnkit.data.splits import DataSets, Split, split_from_arrays
@@ -26,6 +26,7 @@ __all__ = [
     "channel_statistics",
     "data_set_summary",
     "evaluation_batches",
+    "labelled_boxes",
     "labelled_folder",
     "labelled_pairs",
     "labelled_table",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.config.boxes.listing import listing_of
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataProblem, DataSetInfo, known_name, prepared_data_sets, read_prepared
 from cnnkit.config.image_folder import list_image_folder
@@ -193,6 +194,9 @@ def _image_files(config: DataConfig, task: Task) -> tuple[Path, list[str]]:
     if config.picture is not None:
         file = picture_file(config.picture)
         return file.parent, [file.name]
+    if task.target.boxed:
+        listing = listing_of(config)
+        return listing.root, list(listing.files())
     if config.folder is None:
         table = read_image_table(config, task.target)
         return table.root, list(table.files())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cnnkit.config.boxes.listing import listing_of
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import describe_data_set
 from cnnkit.config.image_folder import list_image_folder
@@ -144,7 +145,10 @@ def check_folder(
         task: What is to be learned of the images; by default what a config means that does not say it.
     """
     task = task or default_task()
-    listed = _list(config, task) if config.table is None else _list_table(config, task)
+    if task.target.boxed:
+        listed = _list_boxes(config)
+    else:
+        listed = _list(config, task) if config.table is None else _list_table(config, task)
     read = _reader(config, task)
     with bar(survey(listed.root, list(listed.places), read, config.max_megapixels), len(listed.places)) as facts:
         found = list(facts)
@@ -190,6 +194,19 @@ def _list_pairs(pairs: MaskFolder) -> _Listed:
     """The images of pairs; what is wrong with their masks is told by loading them."""
     places = {image: (split, "") for split, files in pairs.splits.items() for image, _ in files}
     return _Listed(pairs.root, places, frozenset(pairs.splits), pairs.left_out, kind="mask")
+
+
+def _list_boxes(config: DataConfig) -> _Listed:
+    """Annotated images; what is wrong with their boxes is told by loading them."""
+    root = Path(config.source).expanduser()
+    try:
+        listing = listing_of(config)
+    except DataProblem as problem:
+        if not root.exists():
+            raise CnnkitError(problem.message) from None
+        return _Listed(root if root.is_dir() else root.parent, {}, frozenset(), (), problem.message, kind="boxes")
+    places = {image.file: (split, "") for split, images in listing.splits.items() for image in images}
+    return _Listed(listing.root, places, frozenset(listing.splits), (), kind="boxes")
 
 
 def _list_table(config: DataConfig, task: Task) -> _Listed:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from cnnkit.config.boxes.listing import list_boxes_to_measure
 from cnnkit.config.class_names import place_of
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.image_folder import list_labelled_folder
@@ -14,6 +15,7 @@ from cnnkit.config.mask_folder import list_masks_to_measure
 from cnnkit.config.split_folders import test_split
 from cnnkit.config.table import columns_of, read_image_table
 from cnnkit.config.target import Target
+from cnnkit.data.boxes import BoxSource
 from cnnkit.data.images import FolderSource
 from cnnkit.data.loading import make_splits, whole
 from cnnkit.data.masks import MaskSource
@@ -189,3 +191,44 @@ def labelled_table(
         most_megapixels=most_megapixels,
     )
     return make_splits({"test": whole(source)}, "auto", memory_bytes)[0]["test"]
+
+
+def labelled_boxes(
+    folder: str | Path,
+    *,
+    class_names: Sequence[str],
+    shape: tuple[int, ...],
+    resize: str = "stretch",
+    most_megapixels: float = MOST_MEGAPIXELS,
+    skip_corrupt: bool = False,
+    memory_bytes: int | None = None,
+) -> Split:
+    """The images of a folder of annotated images as one split, converted to what a trained network takes.
+
+    Args:
+        folder: The folder, see `list_boxes_to_measure`.
+        class_names: The network's classes in order; those of the objects have to be among them. For what follows see
+            `labelled_folder`.
+
+    Raises:
+        UsageError: if there is no such folder.
+        CnnkitError: if it holds no annotated images, or something is wrong with them.
+    """
+    try:
+        listing = list_boxes_to_measure(folder, class_names, most_megapixels)
+    except DataProblem as problem:
+        kind = CnnkitError if os.path.isdir(folder) else UsageError
+        raise kind(problem.message) from None
+    images = listing.splits["test"]
+    source = BoxSource(
+        listing.root,
+        images,
+        listing.class_names,
+        shape,
+        max([1, *(len(image.boxes) for image in images)]),
+        resize=resize,
+        skip_corrupt=skip_corrupt,
+        skip_by="add `--skip-corrupt`",
+        most_megapixels=most_megapixels,
+    )
+    return make_splits({"test": whole(source)}, "auto", memory_bytes, problems=listing.problems)[0]["test"]

@@ -182,6 +182,8 @@ def _other_images(trained: TrainedRun, options: EvaluationOptions, path: str) ->
             f"--data is for other images; the run `{trained.run.path}` takes none: its task is {trained.task.name}",
             "Measure it as it is: cnnkit eval RUN",
         )
+    if loaded.info.target.boxed:
+        return data_module.labelled_boxes(path, class_names=interface.class_names, **how)
     if is_table(path):
         return data_module.labelled_table(path, loaded.config.data, target=loaded.info.target, **how)
     if loaded.info.target.per_pixel:

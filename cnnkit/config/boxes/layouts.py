@@ -40,15 +40,6 @@ def find_places(root: Path, most_megapixels: float) -> tuple[str, Places]:
     raise DataProblem(f"`{root}` holds no annotated images; {LAYOUTS}", "folder")
 
 
-def holds_boxes(folder: str | Path) -> bool:
-    """Whether a folder is laid out as one of annotated images."""
-    try:
-        find_places(Path(folder).expanduser(), 1.0)
-    except (DataProblem, OSError):
-        return False
-    return True
-
-
 class _Finder:
     """Looks for the layouts in a folder; each gives a format and a place for each split that it finds."""
 

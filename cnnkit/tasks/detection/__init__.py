@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
+    from cnnkit.report.facts import Facts
+    from cnnkit.report.parts import Outcome, Section
+    from cnnkit.report.side_by_side import SideBySide
     from cnnkit.runs.directory import Run
     from cnnkit.runs.interface import Interface
     from cnnkit.runs.trained import TrainedRun
@@ -116,6 +119,21 @@ class Detection(Task):
         from cnnkit.tasks.detection.tables import limits
 
         return limits(evaluation)
+
+    def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
+        from cnnkit.tasks.detection.report import outcome
+
+        return outcome(evaluation)
+
+    def sections(self, facts: Facts) -> Sequence[Section]:
+        from cnnkit.tasks.detection.report import sections
+
+        return sections(facts)
+
+    def compare(self, names: Sequence[str], facts: Sequence[Facts]) -> SideBySide | None:
+        from cnnkit.tasks.detection.report import compare
+
+        return compare(names, facts)
 
     def read_predictions(self, trained: TrainedRun) -> TaskPredictions:
         from cnnkit.tasks.detection.predictions import read_predictions
