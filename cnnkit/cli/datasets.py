@@ -109,6 +109,25 @@ def _bar(files: Iterable[FileFacts], count: int) -> Iterator[Iterable[FileFacts]
         yield shown
 
 
+@data.command("convert")
+@click.argument("source", metavar="FOLDER", shell_complete=complete_configs)
+@click.argument("folder", metavar="NEW_FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    "kind",
+    type=click.Choice(["coco", "voc", "yolo"]),
+    required=True,
+    help="The format: one JSON file for a split, an XML file or a text file for an image.",
+)
+@common
+def data_convert(source: str, folder: Path, kind: str) -> None:
+    """Write the annotated images of a folder (COCO, Pascal VOC or YOLO) in another format."""
+    from cnnkit.data.box_formats import convert
+
+    for line in convert(source, folder, kind):
+        echo(line)
+
+
 @data.command("clear-cache")
 @common
 def data_clear_cache() -> None:

@@ -43,6 +43,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "data prepare": ("cnnkit data prepare cifar10",),
     "data info": ("cnnkit data info cifar10", "cnnkit data info photos --json"),
     "data check": ("cnnkit data check photos",),
+    "data convert": ("cnnkit data convert street street_yolo --to yolo",),
     "data clear-cache": ("cnnkit data clear-cache",),
     "schema": ("cnnkit schema > schema.json",),
     "doctor": ("cnnkit doctor", "cnnkit doctor --json"),

@@ -195,8 +195,8 @@ def _image_files(config: DataConfig, task: Task) -> tuple[Path, list[str]]:
         file = picture_file(config.picture)
         return file.parent, [file.name]
     if task.target.boxed:
-        listing = listing_of(config)
-        return listing.root, list(listing.files())
+        annotated = listing_of(config)
+        return annotated.root, list(annotated.files())
     if config.folder is None:
         table = read_image_table(config, task.target)
         return table.root, list(table.files())

@@ -155,7 +155,7 @@ def _tell_corners(
     for number, of_image in boxes.items():
         size = sizes.get(number)
         if size is None:
-            return
+            continue
         for box in of_image:
             outside += problem_of(box.edges, size) is not None
             edges = (box.left, box.top, box.right - box.left, box.bottom - box.top)

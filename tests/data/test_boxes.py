@@ -1,0 +1,65 @@
+"""Boxes on their way to the network: resized with their images, in batches, and images that are not as annotated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnkit.config.data import DataConfig
+from cnnkit.data import load
+from cnnkit.data.boxes import BoxTargets, placed
+from cnnkit.data.images import RESIZERS
+from cnnkit.errors import CnnkitError
+from cnnkit.tasks import task_named
+
+
+@pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])
+@pytest.mark.parametrize("size", [(40, 60), (60, 40), (50, 50), (33, 90)])
+def test_boxes_are_where_pillow_puts_what_they_hold(resize: str, size: tuple[int, int]) -> None:
+    height, width = size
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        across, down = generator.integers(6, width // 2), generator.integers(6, height // 2)
+        left, top = generator.integers(0, width - across + 1), generator.integers(0, height - down + 1)
+        pixels = np.zeros(size, np.uint8)
+        pixels[top : top + down, left : left + across] = 255
+        new = np.asarray(RESIZERS[resize](Image.fromarray(pixels), 128, 96)).astype(float) / 255
+        ((x0, y0, x1, y1),) = placed(np.array([[left, top, left + across, top + down]]), size, (96, 128), resize)
+        # What lies in the box is white, and nothing else is, but for the smoothing of edges.
+        expected = max(0.0, x1 - x0) * max(0.0, y1 - y0)
+        assert new.sum() == pytest.approx(expected, abs=0.05 * expected + 2 * (x1 - x0 + y1 - y0) + 8)
+        if expected > 100:
+            rows, columns = np.mgrid[:96, :128] + 0.5
+            assert (new * columns).sum() / new.sum() == pytest.approx((x0 + x1) / 2, abs=1)
+            assert (new * rows).sum() / new.sum() == pytest.approx((y0 + y1) / 2, abs=1)
+
+
+def test_batches_have_the_boxes_of_their_images() -> None:
+    generator = np.random.default_rng(0)
+    each = [generator.random((count, 6), np.float32) for count in (2, 0, 3, 1)]
+    targets = BoxTargets.of(each, 4, ["a"])
+    batch = targets.in_graph()(np.zeros((3, 8, 8, 1), np.uint8), np.array([2, 1, 0]))["bounding_boxes"].numpy()
+    assert batch.shape == (3, 4, 6)
+    for row, position in zip(batch, (2, 1, 0), strict=True):
+        np.testing.assert_array_equal(row[: len(each[position])], each[position])
+        assert (row[len(each[position]) :, 4] == -1).all()
+    np.testing.assert_array_equal(targets.values[[2, 1, 0]], batch)
+    np.testing.assert_array_equal(targets.take(np.array([3, 2])).values, targets.values[[3, 2]])
+
+
+def test_an_image_of_another_size_than_its_annotations_say_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train" / "images").mkdir(parents=True)
+    images = []
+    for number in range(8):
+        Image.new("L", (32, 32)).save(tmp_path / "train" / "images" / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "height": 32, "width": 32 if number else 64})
+    annotation = {"id": 1, "image_id": 1, "category_id": 0, "bbox": [1, 1, 9, 9]}
+    document = {"images": images, "annotations": [annotation], "categories": [{"id": 0, "name": "cat"}]}
+    (tmp_path / "train" / "annotations.json").write_text(json.dumps(document))
+    config = DataConfig.model_validate({"folder": str(tmp_path), "validation": 0, "image_size": [32, 32]})
+    with pytest.raises(CnnkitError, match=r"0.png`: is 32x32, but its annotations say 32x64"):
+        load(config, 0, task_named("detection"))
