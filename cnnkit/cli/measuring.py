@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from cnnkit.terminal.printable import printable_json
 
 if TYPE_CHECKING:
     from cnnkit.runs.directory import Run
+    from cnnkit.runs.predictor import Predictor
     from cnnkit.task import Answers, Figure, Task, TaskPredictions
 
 log = logging.getLogger("cnnkit")
@@ -148,6 +150,7 @@ def _write_predictions(
     metavar="FOLDER",
     help="Write the answers that are pictures, such as masks, into this folder; no file in it is replaced.",
 )
+@click.option("--explain", is_flag=True, help="Of texts: name the words that speak for each answer.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print only CSV.")
 @MAX_MEGAPIXELS
 @TTA
@@ -159,6 +162,7 @@ def predict(
     file: str | None,
     top: int,
     output: str | None,
+    explain: bool,
     as_csv: bool,
     max_megapixels: float | None,
     tta: str | None,
@@ -170,6 +174,8 @@ def predict(
     """
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other")
+    if as_csv and explain:
+        raise UsageError("--csv has no columns for --explain", "Take --json, which has every word.")
     from cnnkit.runs.inference import check_views, parse_tta
     from cnnkit.runs.opening import open_predictor
 
@@ -193,6 +199,7 @@ def predict(
         batch_size=batch_size,
         most_megapixels=max_megapixels,
         pictures=pictures,
+        explain=_explainer(predictor, answers) if explain else None,
     )
     if answers.note:
         echo(f"note: {answers.note}", err=True)
@@ -208,6 +215,12 @@ def predict(
     failed = sum(one.error is not None for one in predictions)
     if failed:
         raise CnnkitError(f"{failed} of {len(predictions)} {inputs.column}s could not be read")
+
+
+def _explainer(predictor: Predictor, answers: Answers) -> Callable[[Any, Any], Any]:
+    from cnnkit.inside.explaining import explainer
+
+    return explainer(predictor, answers)
 
 
 def _picture_files(files: list[Path], output: str | None, task: Task, answers: Answers) -> list[list[Path]] | None:

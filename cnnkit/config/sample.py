@@ -24,7 +24,15 @@ class Sample(ABC):
     input_dtype: ClassVar[str]
     #: What samples are stored as.
     dtype: ClassVar[str]
-    #: Why test-time augmentation and augmentation do not apply; None where they do.
+
+    @property
+    @abstractmethod
+    def largest(self) -> int:
+        """The largest of their values, which begin with 0."""
+
+    #: How many axes the outputs of layers have in which a sample can still be seen, with that of the channels.
+    axes: ClassVar[int] = 3
+    #: Why what changes or draws pixels does not apply; None where it does.
     unchangeable: ClassVar[str | None] = None
 
     #: What numbers of words mean; None of what is no text, and before it has been learned.
@@ -39,6 +47,10 @@ class Sample(ABC):
     def noted(self) -> Mapping[str, Any]:
         """What environment.json says of the samples, beside their shape."""
         return {}
+
+    def parts(self, sample: Any) -> list[str]:
+        """What a sample is made of that has names: the words of a text, a box for those that are not known."""
+        return []
 
     @abstractmethod
     def pictures(self, samples: Any) -> Sequence[Any]:
@@ -66,6 +78,10 @@ class ImageSample(Sample):
     input_dtype = "float32"
     dtype = "uint8"
 
+    @property
+    def largest(self) -> int:
+        return 255
+
     def pictures(self, samples: Any) -> Sequence[Any]:
         return list(samples)
 
@@ -91,7 +107,8 @@ class TextSample(Sample):
     input_name = "text"
     input_dtype = "int32"
     dtype = "int32"
-    unchangeable = "it changes pixels, and the data are texts"
+    axes = 2
+    unchangeable = "texts have no pixels"
 
     size: int
     vocabulary: Vocabulary | None = None
@@ -101,21 +118,24 @@ class TextSample(Sample):
         return {"words": self.size}
 
     @property
+    def largest(self) -> int:
+        return self.size - 1
+
+    @property
     def noted(self) -> Mapping[str, Any]:
         return {VOCABULARY_SIZE: self.size}
 
     def pictures(self, samples: Any) -> Sequence[Any]:
         from cnnkit.texts.pictures import picture_of_words
 
-        return [picture_of_words(self.words(one)) for one in samples]
+        return [picture_of_words(self.parts(one)) for one in samples]
 
     def marked(self, samples: Any, heats: Any) -> Sequence[tuple[Any, Any]]:
         from cnnkit.texts.pictures import picture_of_words
 
         pairs = zip(samples, heats, strict=True)
-        return [(picture_of_words(self.words(one), heat.reshape(-1)), None) for one, heat in pairs]
+        return [(picture_of_words(self.parts(one), heat.reshape(-1)), None) for one, heat in pairs]
 
-    def words(self, sample: Any) -> list[str]:
-        """The words of a text [length], without padding."""
+    def parts(self, sample: Any) -> list[str]:
         assert self.vocabulary is not None
         return self.vocabulary.shown(sample.tolist())

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnnkit.errors import CnnkitError
-from cnnkit.export.formats import INPUT, OUTPUT, Format
+from cnnkit.export.formats import OUTPUT, Format
+from cnnkit.export.inputs import given_to
 from cnnkit.export.parity import Parity
 from cnnkit.export.places import Places
 from cnnkit.export.quantize import TensorTypes
@@ -67,33 +68,29 @@ def _what(places: Places, trained: TrainedRun, description: dict[str, Any]) -> s
 
 def _use(places: Places, trained: TrainedRun) -> str:
     interface, task = trained.interface, trained.task
+    given, sample = given_to(interface), interface.sample
     output = task.output_shape(interface.image_shape, len(interface.class_names))
     lines = [
-        f"input `{INPUT}`: float32 [images, {', '.join(map(str, interface.image_shape))}], raw values from 0 to 255; "
-        "any number of images",
-        f"output `{OUTPUT}`: float32 [images, {', '.join(map(str, output))}]; the network ends in {interface.head}",
-        f"images of other sizes were resized for training ({interface.resize}); normalisation is inside the network",
+        f"input `{sample.input_name}`: {sample.input_dtype} [{sample.plural}, "
+        f"{', '.join(map(str, interface.image_shape))}], {given.values}; any number of {sample.plural}",
+        f"output `{OUTPUT}`: float32 [{sample.plural}, {', '.join(map(str, output))}]; the network ends in "
+        f"{interface.head}",
+        *given.card,
     ]
-    if any(interface.padding):
-        top, bottom, left, right = interface.padding
-        lines.append(
-            f"images have a border of their outermost pixels: {top} rows above, {bottom} below, {left} columns on the "
-            f"left, {right} on the right"
-        )
-    command = f"pip install {places.format_.installed}\npython {printable(places.script.name)} images.npy"
+    command = f"pip install {places.format_.installed}\npython {printable(places.script.name)} {given.argument}"
     return f"## Use\n\n```\n{command}\n```\n\n{_listed(lines)}"
 
 
 def _data(trained: TrainedRun) -> str:
     data = trained.environment.get("data") or {}
-    counts = data.get("images") or {}
+    counts, kind = data.get("images") or {}, trained.interface.sample.plural
     lines = [
         f"data set: {_escaped(trained.fingerprint or 'unknown')}",
-        f"images {format_shape(trained.interface.image_shape)}",
-        *(f"{name}: {count:,} images" for name, count in counts.items() if isinstance(count, int)),
+        f"{kind} {format_shape(trained.interface.image_shape)}",
+        *(f"{name}: {count:,} {kind}" for name, count in counts.items() if isinstance(count, int)),
     ]
     augmentations = [type(augmentation).__name__ for augmentation in trained.loaded.config.augmentation]
-    lines.append("augmentation of training images: " + (", ".join(augmentations) or "none"))
+    lines.append(f"augmentation of training {kind}: " + (", ".join(augmentations) or "none"))
     return f"## Data\n\n{_listed(lines)}"
 
 

@@ -154,12 +154,14 @@ def _measure(
 ) -> tuple[Parity | None, tuple[Speed, Speed]]:
     """The comparison with Keras on some images, and what Keras and the exported network take."""
     threads = threads_in_use(load_tensorflow())
+    interface = trained.interface
     if images is not None:
-        examples = images.read(np.arange(min(images.size, speed.MANY))).astype(np.float32)
+        examples = images.read(np.arange(min(images.size, speed.MANY))).astype(interface.sample.input_dtype)
         examples = np.resize(examples, (speed.MANY, *examples.shape[1:]))
     else:
-        shape = (speed.MANY, *trained.interface.image_shape)
-        examples = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
+        shape = (speed.MANY, *interface.image_shape)
+        values = np.random.default_rng(0).integers(0, interface.sample.largest + 1, shape)
+        examples = values.astype(interface.sample.input_dtype)
     exported, load = speed.loaded_in(lambda: open_network(made.format_, made.main, threads), examples[:1])
     keras = _in_keras(model, trained.uses_xla)
     parity = None if images is None else compare(trained, images, keras, exported)
@@ -176,7 +178,7 @@ def _in_keras(model: Any, jit_compile: bool) -> Network:
     """`model(x)`, compiled once for any number of images."""
     import tensorflow as tf
 
-    spec = tf.TensorSpec([None, *model.input_shape[1:]], "float32")
+    spec = tf.TensorSpec([None, *model.input_shape[1:]], model.inputs[0].dtype)
 
     def call(images: Any) -> Any:
         # A layer may have a name that TensorFlow only allows inside a scope.

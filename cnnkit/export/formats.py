@@ -7,8 +7,7 @@ from typing import Literal
 
 from cnnkit.machine.packages import check_packages
 
-#: What the network's one input and its one output are called in every format.
-INPUT = "image"
+#: What the network's one output is called in every format; its one input is `Sample.input_name`.
 OUTPUT = "output_0"
 
 

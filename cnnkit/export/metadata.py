@@ -7,18 +7,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cnnkit.export.formats import INPUT, OUTPUT, Format
+from cnnkit.config.sample import VOCABULARY_SIZE
+from cnnkit.export.formats import OUTPUT, Format
 from cnnkit.machine.tensorflow import load_tensorflow
 from cnnkit.runs.directory import LARGEST_JSON
 from cnnkit.runs.exported import METADATA, VERSION
 from cnnkit.runs.inference import inference_batch_size
-from cnnkit.runs.interface import CONCLUDED
+from cnnkit.runs.interface import CONCLUDED, WORDS
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.serve.examples import read_examples
 from cnnkit.task import LOSS
 
 #: Of environment.json, what using a network takes; where the images lay is nobody else's business.
-_OF_DATA = ("image_shape", "class_names", "resize", "max_megapixels", "padding", "fingerprint")
+_OF_DATA = ("image_shape", "class_names", "resize", "max_megapixels", "padding", "fingerprint", VOCABULARY_SIZE)
 
 
 def describe(trained: TrainedRun, format_: Format, quantized: str | None) -> dict[str, Any]:
@@ -41,6 +42,8 @@ def describe(trained: TrainedRun, format_: Format, quantized: str | None) -> dic
 
     digest = trained.digest_model()
     interface, noted, task = trained.interface, trained.environment, trained.task
+    sample = interface.sample
+    words = {} if sample.vocabulary is None else {WORDS: list(sample.vocabulary.words)}
     output = task.output_shape(interface.image_shape, len(interface.class_names))
     figures = {figure.name: trained.measured(figure) for figure in (LOSS, *task.figures)}
     return {
@@ -52,12 +55,17 @@ def describe(trained: TrainedRun, format_: Format, quantized: str | None) -> dic
         "task": task.name,
         "run": {"name": trained.run.path.resolve().name, "sha256": digest},
         "quantize": quantized,
-        "input": {"name": INPUT, "shape": [None, *interface.image_shape], "dtype": "float32", "range": [0, 255]},
+        "input": {
+            "name": sample.input_name,
+            "shape": [None, *interface.image_shape],
+            "dtype": sample.input_dtype,
+            "range": [0, sample.largest],
+        },
         "output": {"name": OUTPUT, "shape": [None, *output]},
         "classes": list(interface.class_names),
         "config": trained.run.read(trained.run.config, LARGEST_JSON),
         "environment": {
-            "data": {name: noted["data"][name] for name in _OF_DATA if name in noted["data"]},
+            "data": {name: noted["data"][name] for name in _OF_DATA if name in noted["data"]} | words,
             "model": {"head": interface.head, "parameters": trained.parameters()},
             CONCLUDED: dict(interface.concluded),
         },

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.errors import CnnkitError, first_line
-from cnnkit.export.formats import INPUT, Format
+from cnnkit.export.formats import Format
 from cnnkit.export.onnx_operators import teach_operators
 from cnnkit.machine.tensorflow import standard_error_on_failure
 
@@ -29,7 +29,7 @@ def exportable(model: Any) -> Any:
             if isinstance(value, tf.Tensor):
                 setattr(layer, name, value.numpy())
     # Keras exports to ONNX what has been called.
-    copy(tf.zeros([1, *copy.input_shape[1:]]))
+    copy(tf.zeros([1, *copy.input_shape[1:]], copy.inputs[0].dtype))
     return copy
 
 
@@ -73,23 +73,27 @@ def _failure(model: Any, format_: Format, path: Path, settings: dict[str, Any]) 
             teach_operators()
         try:
             model.export(str(path), format=format_.keras_name, verbose=False, **settings)
-            return _unknown_operator(path) if format_.name == "onnx" else None
+            return _unknown_operator(path, model.inputs[0].name) if format_.name == "onnx" else None
         except MemoryError:
             raise
         except Exception as error:  # each converter has errors of its own
             return first_line(error)
 
 
-def _unknown_operator(path: Path) -> str | None:
-    """What ONNX does not know in a file: tf2onnx leaves operators that it cannot convert as they were."""
+def _unknown_operator(path: Path, taken: str) -> str | None:
+    """What ONNX does not know in a file: tf2onnx leaves operators that it cannot convert as they were.
+
+    Args:
+        taken: The name of the network's input.
+    """
     import onnx
 
     model = onnx.load(path)
     for node in model.graph.node:
         if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type):
             return f"there is no operator for TensorFlow's {node.op_type}"
-    strangers = [value.name for value in model.graph.input if value.name != INPUT]
-    return f"the file would take more than an image: {', '.join(strangers)}" if strangers else None
+    strangers = [value.name for value in model.graph.input if value.name != taken]
+    return f"the file would take more than {taken}: {', '.join(strangers)}" if strangers else None
 
 
 def _culprit(model: Any, format_: Format, settings: dict[str, Any]) -> str | None:
@@ -104,9 +108,9 @@ def _culprit(model: Any, format_: Format, settings: dict[str, Any]) -> str | Non
         for layer in model.layers:
             if isinstance(layer, keras.layers.InputLayer):
                 continue
-            inputs = keras.Input(shape=layer.input.shape[1:], name=INPUT)
+            inputs = keras.Input(shape=layer.input.shape[1:], name=model.inputs[0].name, dtype=layer.input.dtype)
             alone = keras.Model(inputs, layer(inputs))
-            alone(tf.zeros([1, *inputs.shape[1:]]))
+            alone(tf.zeros([1, *inputs.shape[1:]], inputs.dtype))
             if _failure(alone, format_, Path(folder, f"layer{format_.ending}"), settings) is not None:
                 return str(layer.name)
     return None

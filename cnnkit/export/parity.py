@@ -118,10 +118,10 @@ def _agreement(trained: TrainedRun, images: Split, size: int, keras: Network, ex
 
     answers = trained.task.answers(trained.interface)
     kept: tuple[list[Any], list[Any]] = ([], [])
-    largest = 0.0
+    largest, taken = 0.0, trained.interface.sample.input_dtype
     with naming_corrupt_files(images):
         for start in range(0, images.size, size):
-            batch = images.read(np.arange(start, min(start + size, images.size))).astype(np.float32)
+            batch = images.read(np.arange(start, min(start + size, images.size))).astype(taken)
             expected, got = keras(batch), exported(batch)
             # NumPy's maximum, unlike Python's, keeps a NaN.
             largest = float(np.maximum(largest, difference(expected, got)))
@@ -159,7 +159,8 @@ class _Standing(TrainedRun):
         self._network = network
 
     def network(self, tta: Sequence[str] = ()) -> tuple[Any, int]:
-        return lambda images: self._network(np.asarray(images, np.float32)), inference_batch_size(self.model)
+        taken = self.interface.sample.input_dtype
+        return lambda images: self._network(np.asarray(images, taken)), inference_batch_size(self.model)
 
 
 def _headline(trained: TrainedRun, images: Split, network: Network) -> float:

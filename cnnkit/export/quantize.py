@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cnnkit.data.splits import Split
 from cnnkit.errors import CnnkitError
 from cnnkit.export.formats import KINDS
@@ -62,7 +60,7 @@ def converter_settings(kind: str | None, images: Split | None) -> dict[str, Any]
 
 def _one_by_one(images: Split) -> Iterator[list[Any]]:
     for place in range(images.size):
-        yield [images.read([place]).astype(np.float32)]
+        yield [images.read([place]).astype(images.source.sample.input_dtype)]
 
 
 def read_types(path: Path) -> TensorTypes:

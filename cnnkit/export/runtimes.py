@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
-from cnnkit.export.formats import INPUT, OUTPUT, Format
+from cnnkit.export.formats import OUTPUT, Format
 from cnnkit.machine.tensorflow import standard_error_on_failure
 from cnnkit.runs.onnx_sessions import open_session
 
-#: From raw images, 0..255, float32 [images, height, width, channels], to outputs, float32 [images, ...].
-Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+#: From samples as the network takes them, such as raw images, 0..255, float32 [images, height, width, channels], to
+#: outputs, float32 [images, ...].
+Network = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
 def open_network(format_: Format, path: Path, threads: int) -> Network:
@@ -40,7 +41,8 @@ def open_network(format_: Format, path: Path, threads: int) -> Network:
 
 def _open_onnx(path: Path, threads: int) -> Network:
     session = open_session(path, threads)
-    return lambda images: session.run([OUTPUT], {INPUT: images})[0]
+    (taken,) = session.get_inputs()
+    return lambda images: session.run([OUTPUT], {taken.name: images})[0]
 
 
 def _open_saved_model(path: Path, threads: int) -> Network:
@@ -49,7 +51,8 @@ def _open_saved_model(path: Path, threads: int) -> Network:
     loaded = tf.saved_model.load(str(path))
     # Its weights live as long as it does.
     network = loaded.signatures["serving_default"]
-    return lambda images: (loaded, network(**{INPUT: tf.constant(images)})[OUTPUT].numpy())[1]
+    (name,) = network.structured_input_signature[1]
+    return lambda images: (loaded, network(**{name: tf.constant(images)})[OUTPUT].numpy())[1]
 
 
 def _open_openvino(path: Path, threads: int) -> Network:
@@ -58,7 +61,7 @@ def _open_openvino(path: Path, threads: int) -> Network:
     # Of itself it computes in bfloat16 where the processor can.
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(path, "CPU", settings)
-    return lambda images: compiled({INPUT: images})[OUTPUT]
+    return lambda images: compiled([images])[OUTPUT]
 
 
 def _open_litert(path: Path, threads: int) -> Network:
@@ -67,7 +70,7 @@ def _open_litert(path: Path, threads: int) -> Network:
     interpreter: Any = Interpreter(str(path), num_threads=threads)
     taken, given = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
-    def network(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def network(images: NDArray[Any]) -> NDArray[np.float32]:
         if tuple(interpreter.get_input_details()[0]["shape"]) != images.shape:
             interpreter.resize_tensor_input(taken, images.shape)
             interpreter.allocate_tensors()

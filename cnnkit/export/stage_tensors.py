@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnkit.export.formats import INPUT, OUTPUT, Format
+from cnnkit.export.formats import OUTPUT, Format
 from cnnkit.inside.feature_maps import compile_stages
 from cnnkit.inside.outputs import LayerOutput, layer_outputs, stages
 from cnnkit.runs.onnx_sessions import open_session
@@ -32,7 +32,7 @@ def stage_tensors(trained: TrainedRun, model: Any, format_: Format, path: Path) 
     Returns:
         The values of a `StageTensor` for each; none of a format that has no tensors to look at.
     """
-    if format_.name != "onnx":
+    if format_.name != "onnx" or trained.interface.sample.unchangeable is not None:
         return []
     places = stages(layer_outputs(trained.loaded))
     if not places:
@@ -52,7 +52,8 @@ def _all_tensors(path: Path, image: NDArray[np.float32]) -> dict[str, NDArray[An
     (last,) = graph.output
     names = [name for node in graph.node for name in node.output if name not in ("", last.name)]
     session = open_session(with_outputs(path.read_bytes(), names))
-    return dict(zip([*names, OUTPUT], session.run([*names, last.name], {INPUT: image}), strict=True))
+    (taken,) = session.get_inputs()
+    return dict(zip([*names, OUTPUT], session.run([*names, last.name], {taken.name: image}), strict=True))
 
 
 def _found(

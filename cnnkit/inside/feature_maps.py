@@ -28,14 +28,17 @@ def compile_stages(model: Any, stages: Sequence[LayerOutput], *, jit_compile: bo
     import tensorflow as tf
 
     tapped = taps(model, [place.name for place in stages])
-    signature = [tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)]
+    taken = model.inputs[0].dtype
+    signature = [tf.TensorSpec([None, *model.input_shape[1:]], taken)]
 
     @tf.function(input_signature=signature, autograph=False, jit_compile=jit_compile)
     def compute(images: Any) -> Any:
-        return tapped(images, training=False)
+        outputs = tapped(images, training=False)
+        # Keras gives the only one of a list by itself.
+        return outputs if isinstance(outputs, list) else [outputs]
 
     def run(images: NDArray[Any]) -> tuple[NDArray[Any], list[NDArray[np.float32]]]:
-        outputs, *maps = compute(tf.constant(images, tf.float32))
+        outputs, *maps = compute(tf.constant(images, taken))
         images_of = [place.as_images(one.numpy()).astype(np.float32) for place, one in zip(stages, maps, strict=True)]
         return outputs.numpy(), images_of
 

@@ -1,7 +1,8 @@
 """Grad-CAM: which parts of an image speak for a class.
 
 Of a class for each image: Selvaraju et al. 2016, arXiv:1610.02391. Of a class for each pixel: Vinogradova, Dibrov and
-Myers 2020, arXiv:2002.11434.
+Myers 2020, arXiv:2002.11434. Of a text, with a gradient of its own for each word: Draelos and Carin 2020,
+arXiv:2011.08891.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from cnnkit.config.class_names import place_of
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.images.padding import NO_PADDING, Padding, cropped
-from cnnkit.inside.outputs import SEPARATOR, LayerOutput, gradcam_layer, way_to
+from cnnkit.inside.outputs import SEPARATOR, LayerOutput, gradcam_layer, seen_by_rows, way_to
 from cnnkit.inside.taps import taps
 from cnnkit.runs.heads import before_activation, pixel_probabilities, probabilities_from_outputs
 from cnnkit.runs.trained import TrainedRun
+from cnnkit.texts.words import PADDING
 
 
 class GradCam(Protocol):
@@ -36,8 +38,8 @@ class GradCam(Protocol):
 
         Returns:
             The class probabilities, float64 [batch, classes] or [batch, height, width, classes], and the maps, float32
-            [batch, rows, columns] of the layer's size, each divided by its largest value: 0..1, all 0 where nothing
-            speaks for the class.
+            [batch, rows, columns] of the layer's size, or [batch, length, 1] of a text's words, each divided by its
+            largest value: 0..1, all 0 where nothing speaks for the class.
         """
 
 
@@ -60,9 +62,35 @@ def gradcam_of(trained: TrainedRun, layer: str | None = None) -> tuple[GradCam, 
 def compiled_for(trained: TrainedRun, place: LayerOutput) -> GradCam:
     """Grad-CAM for a run's network at one of its layers."""
     interface = trained.interface
-    return compile_gradcam(
+    gradcam = compile_gradcam(
         trained.model, place, interface.head, jit_compile=trained.uses_xla, padding=interface.padding
     )
+    if place.axes == 3:
+        return gradcam
+    way = way_to(trained.loaded, place.name)
+    return _at_words(gradcam, seen_by_rows(way, way[-1]), interface.image_shape[0])
+
+
+def _at_words(gradcam: GradCam, seen: Sequence[tuple[int, int]], length: int) -> GradCam:
+    """Grad-CAM whose maps have a row for each word of a text, in place of one for each position of a layer.
+
+    A word has what is at the position whose window has the word nearest to its middle. Padding has nothing, and what
+    speaks most among the words is 1 again.
+
+    Args:
+        seen: The first and the last word that each position sees.
+        length: How many words there are.
+    """
+    middles = np.asarray(seen).mean(axis=1)
+    rows = np.abs(middles[None] - np.arange(length)[:, None]).argmin(axis=1)
+
+    def run(images: Any, classes: Any, pixels: Any = None) -> tuple[Any, Any]:
+        probabilities, maps = gradcam(images, classes, pixels)
+        found = np.where(np.asarray(images)[..., None] == PADDING, 0, maps[:, rows])
+        largest = found.max(axis=1, keepdims=True)
+        return probabilities, np.divide(found, largest, out=np.zeros_like(found), where=largest > 0)
+
+    return run
 
 
 def class_numbers(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
@@ -89,7 +117,10 @@ def compile_gradcam(
     """Grad-CAM as one compiled function.
 
     The weight of a channel is the mean, over its positions, of the gradient of the class's score; the map is the
-    weighted sum of the channels where that is positive. The score is what enters the last activation, as in the papers:
+    weighted sum of the channels where that is positive. Of a text, each position keeps gradients of its own, as in
+    HiResCAM: at the vectors of words, that is what each word adds to the score.
+
+    The score is what enters the last activation, as in the papers:
     for a class of each pixel, the sum over the pixels that are explained.
 
     Args:
@@ -103,13 +134,14 @@ def compile_gradcam(
     import tensorflow as tf
 
     scored = _scored(model, place.name, head)
-    rows, columns, channels = (1 + place.order.index(axis) for axis in range(3))
+    *spatial, channels = (1 + place.order.index(axis) for axis in range(place.axes))
+    taken = model.inputs[0].dtype
     per_pixel = len(model.output_shape) == 4
     inner = _inner(model.output_shape[1:3], padding) if per_pixel else None
 
     @tf.function(
         input_signature=[
-            tf.TensorSpec([None, *model.input_shape[1:]], tf.float32),
+            tf.TensorSpec([None, *model.input_shape[1:]], taken),
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None, *(model.output_shape[1:3] if per_pixel else ())], tf.bool),
         ],
@@ -118,7 +150,9 @@ def compile_gradcam(
     )
     def compute(images: Any, classes: Any, pixels: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
-            tape.watch(images)
+            if taken.startswith("float"):
+                # Whatever layers are trained; before others, an embedding has weights that are watched anyway.
+                tape.watch(images)
             outputs, scores, features = scored(images)
             score = tf.gather(scores, classes, axis=-1, batch_dims=1)
             if inner is not None:
@@ -129,10 +163,11 @@ def compile_gradcam(
             raise UsageError(
                 f"the classes' scores do not depend on what the layer `{place.name}` outputs", "Name one before it."
             )
-        weights = tf.reduce_mean(gradients, axis=[rows, columns], keepdims=True)
+        weights = gradients if place.axes == 2 else tf.reduce_mean(gradients, axis=spatial, keepdims=True)
         maps = tf.nn.relu(tf.reduce_sum(weights * features, axis=channels))
-        if rows > columns:
+        if spatial != sorted(spatial):
             maps = tf.transpose(maps, [0, 2, 1])
+        maps = tf.reshape(maps, [-1, *place.size])
         largest = tf.reduce_max(maps, axis=[1, 2], keepdims=True)
         return outputs, tf.cast(tf.math.divide_no_nan(maps, largest), tf.float32)
 
@@ -140,7 +175,7 @@ def compile_gradcam(
         if pixels is None:
             pixels = np.zeros((len(images), *(model.output_shape[1:3] if per_pixel else ())), bool)
         outputs, maps = compute(
-            tf.convert_to_tensor(np.asarray(images), tf.float32),
+            tf.convert_to_tensor(np.asarray(images), taken),
             tf.convert_to_tensor(np.asarray(classes), tf.int32),
             tf.convert_to_tensor(np.asarray(pixels), tf.bool),
         )

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 #: Between the name of a layer and that of a layer inside it.
 SEPARATOR = "/"
 
-#: Where height (0), width (1) and channels (2) lie in Keras' usual order.
-_CHANNELS = 2
-
 
 @dataclass(frozen=True, eq=False)
 class LayerOutput:
@@ -39,8 +36,9 @@ class LayerOutput:
         layer: The layer of the config.
         input_shape: Without the batch axis, as the layer gets it.
         output_shape: Likewise.
-        order: Where height (0), width (1) and channels (2) lie in the output.
+        order: Where height (0), width (1) and channels (2) lie in the output; of a text, length (0) and channels (1).
         has_kernel: Whether it, or a layer inside it, has weights of two dimensions or more.
+        axes: How many axes an output has in which the sample can still be seen: 3 for images, 2 for texts.
     """
 
     name: str
@@ -49,27 +47,30 @@ class LayerOutput:
     output_shape: Shape
     order: tuple[int, ...]
     has_kernel: bool
+    axes: int = 3
 
     @property
     def is_image(self) -> bool:
-        """Whether the output has rows and columns, more than one position of them."""
-        return len(self.output_shape) == 3 and self.size != (1, 1)
+        """Whether the output has rows and columns, or places along a text, more than one position of them."""
+        return len(self.output_shape) == self.axes and self.size != (1, 1)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns; (1, 1) for a vector."""
-        if len(self.output_shape) != 3:
+        """Rows and columns, of which a text has one; (1, 1) for a vector."""
+        if len(self.output_shape) != self.axes:
             return 1, 1
-        height, width = (self.output_shape[self.order.index(axis)] for axis in (0, 1))
+        height, width = [*(self.output_shape[self.order.index(axis)] for axis in range(self.axes - 1)), 1][:2]
         return height, width
 
     @property
     def channels(self) -> int:
-        return self.output_shape[self.order.index(_CHANNELS)] if len(self.output_shape) == 3 else self.output_shape[-1]
+        is_whole = len(self.output_shape) == self.axes
+        return self.output_shape[self.order.index(self.axes - 1) if is_whole else -1]
 
     def as_images(self, outputs: Any) -> Any:
         """The layer's outputs [batch, ...] as [batch, rows, columns, channels]."""
-        return outputs.transpose(0, *(1 + self.order.index(axis) for axis in range(3)))
+        ordered = outputs.transpose(0, *(1 + self.order.index(axis) for axis in range(self.axes)))
+        return ordered.reshape(len(outputs), *self.size, self.channels)
 
 
 def layer_outputs(loaded: LoadedConfig) -> list[LayerOutput]:
@@ -78,7 +79,7 @@ def layer_outputs(loaded: LoadedConfig) -> list[LayerOutput]:
     Layers that only hold others in order, as blocks and repetitions do, stand for those; a residual or branches count
     as one, since what is inside them is not passed by everything.
     """
-    return _outputs(_passed(*_stack(loaded), "", None))
+    return _outputs(_passed(*_stack(loaded), "", None), loaded.info.sample.axes)
 
 
 def way_to(loaded: LoadedConfig, name: str) -> list[LayerOutput]:
@@ -102,7 +103,7 @@ def way_to(loaded: LoadedConfig, name: str) -> list[LayerOutput]:
             f"Did you mean `{near[0]}`?" if near else f"Its layers are {outer}; `cnnkit inspect` shows what is in them."
         )
         raise UsageError(f"the network has no layer `{name}`", hint)
-    way = _outputs(_passed(steps, labels, "", name))
+    way = _outputs(_passed(steps, labels, "", name), loaded.info.sample.axes)
     if not way[-1].is_image:
         raise UsageError(f"the layer `{name}` outputs no image", "Name one before it, such as a convolution.")
     return way
@@ -113,15 +114,20 @@ def _stack(loaded: LoadedConfig) -> tuple[Sequence[Step], Sequence[str]]:
     return loaded.steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(loaded.steps)]
 
 
-def _outputs(passed: Sequence[tuple[str, Step]]) -> list[LayerOutput]:
-    order: tuple[int, ...] = channels_last(3)
+def _outputs(passed: Sequence[tuple[str, Step]], axes: int) -> list[LayerOutput]:
+    """The outputs of layers, the first of which takes the network's input.
+
+    Args:
+        axes: See `LayerOutput`.
+    """
+    order: tuple[int, ...] = channels_last(len(passed[0][1].input_shape)) if passed else ()
     orders = [order := step.layer.order_behind(order) for _, step in passed]
-    return [_output(name, step, here) for (name, step), here in zip(passed, orders, strict=True)]
+    return [_output(name, step, here, axes) for (name, step), here in zip(passed, orders, strict=True)]
 
 
-def _output(name: str, step: Step, order: tuple[int, ...]) -> LayerOutput:
+def _output(name: str, step: Step, order: tuple[int, ...], axes: int = 3) -> LayerOutput:
     has_kernel = any(len(weight.shape) > 1 for weight in step.layer.variables(step.input_shape))
-    return LayerOutput(name, step.layer, step.input_shape, step.output_shape, order, has_kernel)
+    return LayerOutput(name, step.layer, step.input_shape, step.output_shape, order, has_kernel, axes)
 
 
 def _passed(steps: Sequence[Step], labels: Sequence[str], outer: str, end: str | None) -> list[tuple[str, Step]]:
@@ -186,7 +192,7 @@ def gradcam_layer(loaded: LoadedConfig) -> LayerOutput | None:
 
     In a network that answers for each pixel, it is the last one at the smallest size, the bottom of a U; of those that
     only score, with as many channels as the answer has, there it is none as far as there are others. The activation
-    that follows is included.
+    that follows is included. In a network that takes texts, it is the first layer with a kernel: the vectors of words.
 
     Returns:
         None where no layer outputs an image.
@@ -198,6 +204,8 @@ def gradcam_layer(loaded: LoadedConfig) -> LayerOutput | None:
     if not images:
         return None
     kernels = [index for index, place in enumerate(images) if place.has_kernel]
+    if images[0].axes == 2:
+        return images[kernels[0]] if kernels else images[0]
     last = kernels[-1] if kernels else 0
     after = itertools.takewhile(lambda place: place.size == images[last].size, images[last:])
     return list(after)[-1]
@@ -254,9 +262,24 @@ def input_window(outputs: Sequence[LayerOutput], place: LayerOutput, row: int, c
 
     They may reach beyond the image, where its edges are padded.
     """
+    view = _view(outputs, place)
+    rows, columns = (view.trace(axis, position, position) for axis, position in enumerate((row, column)))
+    return slice(rows[0], rows[1] + 1), slice(columns[0], columns[1] + 1)
+
+
+def seen_by_rows(outputs: Sequence[LayerOutput], place: LayerOutput) -> list[tuple[int, int]]:
+    """The first and the last position of the network's input that each row of a place's output sees.
+
+    They may lie beyond the input, where its ends are padded.
+    """
+    view = _view(outputs, place)
+    return [view.trace(0, row, row) for row in range(place.size[0])]
+
+
+def _view(outputs: Sequence[LayerOutput], place: LayerOutput) -> View:
+    """What a place's output sees of the network's input."""
     until = outputs[: outputs.index(place) + 1]
     view = View.of(until[0].input_shape)
     for one in until:
         view = view.behind(one.layer, one.input_shape)
-    rows, columns = (view.trace(axis, position, position) for axis, position in enumerate((row, column)))
-    return slice(rows[0], rows[1] + 1), slice(columns[0], columns[1] + 1)
+    return view

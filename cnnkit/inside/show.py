@@ -19,10 +19,10 @@ from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run, damaged
 from cnnkit.runs.evaluation import labelled_images
 from cnnkit.runs.finding import distinct_names
+from cnnkit.runs.inputs import inputs_of
 from cnnkit.runs.listing import columns_of, task_of
 from cnnkit.runs.ranking import ranked
 from cnnkit.runs.trained import TrainedRun
-from cnnkit.terminal.printable import printable
 
 if TYPE_CHECKING:
     from cnnkit.data import Split
@@ -50,6 +50,7 @@ def filters(trained: TrainedRun, path: Path) -> None:
     """
     from cnnkit.training.model import first_kernel
 
+    _check_pixels(trained, "no filters that could be drawn")
     run = trained.run
     try:
         before = read_array(run, run.initial_filters)
@@ -75,6 +76,7 @@ def features(trained: TrainedRun, image: str, path: Path, max_megapixels: float 
     from cnnkit.inside.feature_maps import compile_stages, most_active, normalised
 
     trained.task.check_asked("show features")
+    _check_pixels(trained, "no feature maps that could be drawn")
     stages_shown = stages(layer_outputs(trained.loaded))
     if not stages_shown:
         raise CnnkitError(f"no layer of `{trained.run.path}` outputs an image; there are no feature maps to show")
@@ -111,6 +113,7 @@ def patches(trained: TrainedRun, layer: str, path: Path) -> None:
     trained.task.check_asked("show filters --layer")
     from cnnkit.inside.feature_maps import compile_stages
 
+    _check_pixels(trained, "no patches")
     way = way_to(trained.loaded, layer)
     place = way[-1]
     trained.request_settings()
@@ -130,6 +133,20 @@ def patches(trained: TrainedRun, layer: str, path: Path) -> None:
     part = f", the first {shown} of {place.channels} filters" if shown < place.channels else ""
     note = f"The patches of {len(values):,} test images with the largest outputs{part}; below each, image and output."
     sheet(f"What {place.name} of {trained.run.name} responds to", rows, path, columns=_PATCHES, note=note, cell=0.9)
+
+
+def _check_pixels(trained: TrainedRun, what: str) -> None:
+    """Raises UsageError where a run's samples cannot be looked at as pictures.
+
+    Args:
+        what: What there is not.
+    """
+    reason = trained.interface.sample.unchangeable
+    if reason is not None:
+        raise UsageError(
+            f"`{trained.run.path}` has {what}: {reason}",
+            f"What its network looks at: cnnkit predict {trained.run.name} --explain TEXT",
+        )
 
 
 def strongest(network: Stages, split: Split) -> tuple[Any, Any]:
@@ -214,31 +231,33 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
 
 
 def read_input(trained: TrainedRun, image: str, max_megapixels: float | None = None) -> tuple[NDArray[np.uint8], str]:
-    """An image as the run's network takes it, uint8 [height, width, channels], and what to call it.
+    """A sample as the run's network takes it, such as an image, uint8 [height, width, channels], and what to call it.
 
     Args:
-        image: An image file, or a whole number: the place of a test image, from 0.
+        image: An image file, or a text; or a whole number: the place of a test sample, from 0.
         max_megapixels: A file with more is refused; by default as the run's config says.
 
     Raises:
         UsageError: if there is neither.
         CnnkitError: if the file cannot be read, or the test images are not there.
     """
-    from cnnkit.data.images import read_for
-
-    interface = trained.interface
-    if Path(image).is_file():
-        return read_for(interface, image, max_megapixels), printable(Path(image).name)
+    inputs, kind = inputs_of(trained.interface), trained.interface.sample.singular
+    named = inputs.find(image)
+    if named is not None:
+        read = inputs.read(named, max_megapixels)
+        if isinstance(read, str):
+            raise CnnkitError(read)
+        return read, inputs.title(named)
     if not image.isdecimal():
         raise UsageError(
-            f"expected an image file, or the place of a test image such as 0, but `{image}` is neither",
-            "Check the path; a relative one starts at the current folder.",
+            f"expected {inputs.expected}, or the place of a test {kind} such as 0, but `{image}` is neither",
+            inputs.hint,
         )
     trained.request_settings()
     split = labelled_images(trained)
     place = int(image)
     if place >= split.size:
-        raise UsageError(f"there is no test image {place}: the run has {split.size:,}, the first is 0")
+        raise UsageError(f"there is no test {kind} {place}: the run has {split.size:,}, the first is 0")
     return split.read([place])[0], f"{split.ids[place]}\n{split.targets.caption(place)}".strip()
 
 

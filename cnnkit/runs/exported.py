@@ -254,7 +254,7 @@ class ExportedNetwork(Predictor):
         """
         (name,) = [one.name for one in session.get_inputs()]
         try:
-            outputs: list[Any] = session.run(None, {name: np.asarray(images, np.float32)})
+            outputs: list[Any] = session.run(None, {name: np.asarray(images, self.interface.sample.input_dtype)})
         except MemoryError:
             raise
         except Exception as error:  # as in `_opened`
@@ -287,12 +287,13 @@ class ExportedNetwork(Predictor):
         output = self.task.output_shape(interface.image_shape, len(interface.class_names))
         inputs, outputs = session.get_inputs(), session.get_outputs()
         shapes = [tuple(one.shape[1:]) for one in (*inputs, *outputs)]
+        expected = {"float32": "tensor(float)"}.get(taken := interface.sample.input_dtype, f"tensor({taken})")
         # A number for the batch would be the only size that it takes.
         fixed = [one.name for one in inputs if isinstance(one.shape[0], int)]
-        if shapes != [interface.image_shape, tuple(output)] or inputs[0].type != "tensor(float)" or fixed:
+        if shapes != [interface.image_shape, tuple(output)] or inputs[0].type != expected or fixed:
             found = ", ".join(f"{one.type}{one.shape}" for one in (*inputs, *outputs))
             raise CnnkitError(
-                f"`{self.path}` holds a network of {found}, but its description tells of images "
+                f"`{self.path}` holds a network of {found}, but its description tells of {interface.sample.plural} "
                 f"{interface.image_shape} and outputs {tuple(output)}",
                 "The file was changed after its export; export the run again.",
             )

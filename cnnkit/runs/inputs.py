@@ -18,6 +18,7 @@ from cnnkit.format.run_folders import outside_runs
 from cnnkit.images.files import image_files, left_out_text
 from cnnkit.images.formats import IMAGE_SUFFIXES, CorruptImage
 from cnnkit.runs.interface import Interface
+from cnnkit.terminal.printable import printable
 from cnnkit.texts.words import words_in
 
 log = logging.getLogger("cnnkit")
@@ -36,6 +37,10 @@ class Inputs(ABC, Generic[Name]):
     #: What the name of one is called, in the head of a table and in JSON.
     column: ClassVar[str]
 
+    #: What messages expect, and where there is none, what to do.
+    expected: ClassVar[str]
+    hint: ClassVar[str]
+
     def __init__(self, interface: Interface) -> None:
         self.interface = interface
 
@@ -52,6 +57,18 @@ class Inputs(ABC, Generic[Name]):
         """
 
     @abstractmethod
+    def find(self, argument: str) -> Name | None:
+        """What one argument of a command line names; None where it names nothing of this kind."""
+
+    @abstractmethod
+    def title(self, name: Name) -> str:
+        """What is said of one under its picture."""
+
+    def marks(self, name: Name, strengths: Any) -> list[tuple[str, float]]:
+        """The parts of one, each with its strength [n]; none of what has no parts to name."""
+        return []
+
+    @abstractmethod
     def read(self, name: Name, most_megapixels: float | None) -> Any:
         """A sample as the network takes it; or, as text, why there is none.
 
@@ -64,6 +81,8 @@ class ImageInputs(Inputs[Path]):
     """Image files."""
 
     column = "file"
+    expected = "an image file"
+    hint = "Check the path; a relative one starts at the current folder."
 
     def collect(self, arguments: Sequence[str], file: str | None) -> list[Path]:
         if file is not None:
@@ -71,6 +90,12 @@ class ImageInputs(Inputs[Path]):
         if not arguments:
             raise UsageError("which images? expected image files, or a folder of them")
         return collect_images([Path(argument) for argument in arguments])
+
+    def find(self, argument: str) -> Path | None:
+        return Path(argument) if Path(argument).is_file() else None
+
+    def title(self, name: Path) -> str:
+        return printable(name.name)
 
     def read(self, name: Path, most_megapixels: float | None) -> Any:
         try:
@@ -83,6 +108,8 @@ class TextInputs(Inputs[str]):
     """Texts themselves, or the lines of a file."""
 
     column = "text"
+    expected = "a text with a word in it"
+    hint = "Put it in quotes."
 
     def collect(self, arguments: Sequence[str], file: str | None) -> list[str]:
         texts = [*arguments, *(_lines(file) if file is not None else ())]
@@ -91,6 +118,16 @@ class TextInputs(Inputs[str]):
                 'which texts? expected some, such as "a wonderful film"', "--file FILE reads one from each line."
             )
         return texts
+
+    def find(self, argument: str) -> str | None:
+        # A number is the place of a test text.
+        return None if argument.isdecimal() or not words_in(argument) else argument
+
+    def title(self, name: str) -> str:
+        return ""
+
+    def marks(self, name: str, strengths: Any) -> list[tuple[str, float]]:
+        return list(zip(words_in(name), strengths.tolist(), strict=False))
 
     def read(self, name: str, most_megapixels: float | None) -> Any:
         if not words_in(name):

@@ -28,6 +28,10 @@ from cnnkit.terminal.tables import aligned
 
 log = logging.getLogger("cnnkit")
 
+#: Words that a line names as those that speak for an answer, and how strong they are at least.
+MOST_REASONS = 4
+LEAST = 0.1
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -38,12 +42,23 @@ class Prediction:
         answer: None where it could not be read.
         error: Why it could not be read, naming it; None where it could.
         pictures: The files that the answer was written to.
+        marks: Of a text that is explained, each word and how strongly it speaks for the answer, 0..1.
     """
 
     file: Path | str
     answer: Answer | None = None
     error: str | None = None
     pictures: tuple[Path, ...] = ()
+    marks: tuple[tuple[str, float], ...] | None = None
+
+    @property
+    def reasons(self) -> str:
+        """The words that speak for the answer, the strongest first; each once."""
+        strongest: dict[str, float] = {}
+        for word, strength in sorted(self.marks or (), key=lambda mark: -mark[1]):
+            strongest.setdefault(word, strength)
+        told = [f"{word} {strength:.2f}" for word, strength in strongest.items() if strength >= LEAST]
+        return ", ".join(told[:MOST_REASONS])
 
 
 def predict_images(
@@ -55,6 +70,7 @@ def predict_images(
     batch_size: int,
     most_megapixels: float | None = None,
     pictures: Sequence[Sequence[Path]] | None = None,
+    explain: Callable[[Any, Any], Any] | None = None,
 ) -> list[Prediction]:
     """Predicts image files of any size and mode, or texts; at most `batch_size` are in memory at a time.
 
@@ -67,6 +83,7 @@ def predict_images(
         batch_size: Images per call of the network.
         most_megapixels: Images with more are not read; by default as the interface says.
         pictures: Where to write the pictures of each file's answer, see `picture_files`; None to write none.
+        explain: From texts and outputs to what each word has to do with the answers, see `inside.explaining`.
 
     Returns:
         One prediction per file, in the order of `files`. A file that is not an image, or a damaged one, has
@@ -83,12 +100,14 @@ def predict_images(
             chunk = files[start : start + batch_size]
             images = list(pool.map(lambda file: inputs.read(file, most_megapixels), chunk))
             targets = [()] * len(chunk) if pictures is None else pictures[start : start + batch_size]
-            answered = iter(_ask(network, answers, interface.padding, images, targets))
+            answered = iter(_ask(network, answers, interface.padding, images, targets, explain))
             for file, image, paths in zip(chunk, images, targets, strict=True):
                 if isinstance(image, str):
                     predictions.append(Prediction(file, error=image))
                 else:
-                    predictions.append(Prediction(file, next(answered), pictures=tuple(paths)))
+                    answer, strengths = next(answered)
+                    marks = None if strengths is None else tuple(inputs.marks(file, strengths))
+                    predictions.append(Prediction(file, answer, pictures=tuple(paths), marks=marks))
     return predictions
 
 
@@ -98,8 +117,12 @@ def _ask(
     padding: Padding,
     images: Sequence[NDArray[Any] | str],
     targets: Sequence[Sequence[Path]],
-) -> Sequence[Answer]:
-    """The answers for the images that could be read, their pictures written, without the border of the images."""
+    explain: Callable[[Any, Any], Any] | None,
+) -> Sequence[tuple[Answer, Any]]:
+    """The answers for the images that could be read, their pictures written, without the border of the images.
+
+    With each comes what `explain` says of it; None without it.
+    """
     readable = [(image, paths) for image, paths in zip(images, targets, strict=True) if not isinstance(image, str)]
     if not readable:
         return []
@@ -110,7 +133,8 @@ def _ask(
         for (_, paths), drawn in zip(readable, answers.draw(stacked, outputs), strict=True):
             for path, picture in zip(paths, drawn, strict=True):
                 _write(picture.without(padding), path)
-    return answered
+    strengths = [None] * len(answered) if explain is None else explain(stacked, outputs)
+    return list(zip(answered, strengths, strict=True))
 
 
 # --- Pictures -----------------------------------------------------------------------------------------
@@ -166,18 +190,24 @@ def as_table(predictions: Sequence[Prediction], answers: Answers, top: int = 5, 
         column: What the name of one is called, as for `as_json` and `as_csv`.
     """
     lines = [
-        [printable(str(prediction.file)), *prediction.answer.cells(top)]
+        [printable(str(prediction.file)), *prediction.answer.cells(top), *_reasons(prediction)]
         for prediction in predictions
         if prediction.answer is not None
     ]
     failed = [prediction for prediction in predictions if prediction.answer is None]
     parts = []
     if lines:
-        parts.append(aligned([[column, *answers.header], *lines], f"<{answers.alignment}"))
+        explained = any(prediction.marks is not None for prediction in predictions)
+        header = [column, *answers.header, *(["because of"] if explained else [])]
+        parts.append(aligned([header, *lines], f"<{answers.alignment}{'<' if explained else ''}"))
     if failed:
         heading = f"{len(failed)} of {len(predictions)} {column}s could not be read:"
         parts.append("\n".join([heading, *(f"  {printable(item.error or '')}" for item in failed)]))
     return "\n\n".join(parts)
+
+
+def _reasons(prediction: Prediction) -> list[str]:
+    return [] if prediction.marks is None else [printable(prediction.reasons)]
 
 
 def as_json(predictions: Sequence[Prediction], column: str = "file") -> str:
@@ -189,6 +219,8 @@ def as_json(predictions: Sequence[Prediction], column: str = "file") -> str:
             entry["error"] = prediction.error
         else:
             entry |= prediction.answer.entry()
+        if prediction.marks is not None:
+            entry["words"] = [[word, float(f"{strength:.4f}")] for word, strength in prediction.marks]
         if prediction.pictures:
             entry["pictures"] = [str(path) for path in prediction.pictures]
         entries.append(entry)

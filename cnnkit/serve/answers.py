@@ -41,6 +41,7 @@ class ServedRun(BaseModel):
     kind: str = Field(description="Of the answers: what the page shows them by.")
     facts: dict[str, Any] = Field(description="Of all answers; of the kind `mask`, the `colours` of its classes.")
     headline: Headline = Field(description="The figure that counts for the task.")
+    sample: str = Field(description="What the network is given: `image` or `text`.")
     input_shape: tuple[int, ...] = Field(description="Height, width, channels of images; length of texts.")
     class_names: list[str] = Field(description="Of classes, labels or numbers, in the order of the network's outputs.")
     head: str = Field(description="`softmax`, `logits` or `sigmoid`.")
@@ -66,6 +67,7 @@ class Example(BaseModel):
 
     index: int
     url: str
+    text: str = Field(description="What a text says; empty for images.")
 
 
 class ExampleList(BaseModel):
@@ -101,6 +103,9 @@ class Explanation(BaseModel):
 
     run: str
     kind: str = Field(description="Of the answer, as /runs says.")
+    words: list[tuple[str, float]] = Field(
+        default=[], description="Of a text, each word and how strongly it speaks for what Grad-CAM explains, 0..1."
+    )
     pictures: dict[str, str] = Field(description="The answer's pictures by name, as PNG data URLs, where it has any.")
     image: str = Field(description="The image as the network sees it, a PNG data URL.")
     gradcam: GradCamPicture | None = Field(

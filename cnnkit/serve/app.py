@@ -22,7 +22,7 @@ MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript
 
 #: With a place for the megapixels.
 DESCRIPTION = f"""\
-Asks trained networks about images.
+Asks trained networks about images, or texts.
 
 An image is a {", ".join(decoding.FORMATS[:-1])} or {decoding.FORMATS[-1]} file of at most
 {uploads.MOST_IMAGE_BYTES >> 20} MB and {{:g}} megapixels; a request takes up to
@@ -123,6 +123,7 @@ def _described(served: Served) -> answers.ServedRun:
         kind=served.answers.kind,
         facts=dict(served.answers.facts),
         headline=answers.Headline(name=figure.name, label=figure.label, value=value, text=text),
+        sample=interface.sample.singular,
         input_shape=interface.image_shape,
         class_names=list(interface.class_names),
         head=interface.head,
@@ -139,8 +140,8 @@ def _described(served: Served) -> answers.ServedRun:
 def _add_examples(app: FastAPI, served: Served) -> None:
     examples = served.examples
     listed = [
-        answers.Example(index=index, url=f"/examples/{index}.png", **truth)
-        for index, truth in enumerate(examples.truths)
+        answers.Example(index=index, url=f"/examples/{index}.png", text=text, **truth)
+        for index, (text, truth) in enumerate(zip(examples.texts, examples.truths, strict=True))
     ]
 
     @app.get("/examples", summary="Test images to try")

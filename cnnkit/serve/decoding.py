@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.config.sample import ImageSample, Sample, TextSample
 from cnnkit.data.images import read_for
 from cnnkit.images.formats import CorruptImage, TooManyPixels
+from cnnkit.runs.inputs import read_text
 from cnnkit.runs.interface import Interface
 from cnnkit.serve.refusals import TOO_LARGE, UNPROCESSABLE, Refused
 from cnnkit.serve.uploads import Upload
+from cnnkit.texts.words import words_in
 
 #: Each of their headers tells the size of what is decoded; those of containers may tell another.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP")
@@ -29,10 +33,8 @@ _JPEG_START = b"\xff\xd8"
 _SCAN_START = b"\xff\xda"
 
 
-async def decode(
-    uploads: Sequence[Upload], task: Interface, most_megapixels: float, threads: Executor
-) -> NDArray[np.uint8]:
-    """The images as a network takes them, [images, height, width, channels].
+async def decode(uploads: Sequence[Upload], task: Interface, most_megapixels: float, threads: Executor) -> NDArray[Any]:
+    """The images, or texts, as a network takes them, [images, ...].
 
     Args:
         task: What the network takes.
@@ -42,14 +44,26 @@ async def decode(
         Refused: if one of them is no image, damaged, or has too many pixels; names it where there are several.
     """
     loop = asyncio.get_running_loop()
-    images = np.empty((len(uploads), *task.image_shape), np.uint8)
+    images = np.empty((len(uploads), *task.image_shape), task.sample.dtype)
+    read = _READ[type(task.sample)]
     for image, upload in zip(images, uploads, strict=True):
         # One by one: others get their turn, and where the client has gone, only what is begun is decoded.
-        image[:] = await loop.run_in_executor(threads, _decode_one, upload, task, most_megapixels)
+        image[:] = await loop.run_in_executor(threads, read, upload, task, most_megapixels)
     return images
 
 
-def _decode_one(upload: Upload, task: Interface, most_megapixels: float) -> NDArray[np.uint8]:
+def _read_text(upload: Upload, task: Interface, most_megapixels: float) -> NDArray[Any]:
+    before = f"{upload.name}: " if upload.name else ""
+    try:
+        text = upload.content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused(UNPROCESSABLE, f"{before}the network takes texts, and this is none in UTF-8") from None
+    if not words_in(text):
+        raise Refused(UNPROCESSABLE, f"{before}there is no word in the text")
+    return read_text(task, text)
+
+
+def _decode_image(upload: Upload, task: Interface, most_megapixels: float) -> NDArray[np.uint8]:
     before = f"{upload.name}: " if upload.name else ""
     if not upload.content:
         raise Refused(UNPROCESSABLE, f"{before}cannot read the image: it is empty")
@@ -61,3 +75,9 @@ def _decode_one(upload: Upload, task: Interface, most_megapixels: float) -> NDAr
         raise Refused(TOO_LARGE, before + error.message) from None
     except CorruptImage as error:
         raise Refused(UNPROCESSABLE, f"{before}{error.message} (accepted: {', '.join(FORMATS)})") from None
+
+
+_READ: Mapping[type[Sample], Callable[[Upload, Interface, float], NDArray[Any]]] = {
+    ImageSample: _decode_image,
+    TextSample: _read_text,
+}

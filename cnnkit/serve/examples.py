@@ -30,12 +30,14 @@ class Examples:
 
     Attributes:
         images: PNG files.
+        texts: What each says, where they are texts.
         truths: What is true of each, see `Answers.truth`.
         note: Why there are none; None where there are.
         frame: How they fill their frame.
     """
 
     images: list[bytes]
+    texts: list[str]
     truths: list[dict[str, Any]]
     note: str | None
     frame: Frame
@@ -68,11 +70,12 @@ def read_examples(network: Predictor, answers: Answers) -> Examples:
         reason = error.message if isinstance(error, CnnkitError) else str(error)
         if isinstance(error, ConfigError):
             reason = error.problems[0].message
-        return Examples([], [], f"There are no test images: {reason}", Frame.noted(network.noted_frame()))
+        return Examples([], [], [], f"There are no test images: {reason}", Frame.noted(network.noted_frame()))
     # As files are: whoever reads them adds the border.
     inner = [cropped(image, network.interface.padding) for image in network.interface.sample.pictures(images)]
     files = [encoded(picture_of(image), compress_level=COMPRESSION) for image in inner]
-    return Examples(files, [answers.truth(target) for target in targets], None, frame_of(np.stack(inner)))
+    texts = [" ".join(network.interface.sample.parts(image)) for image in images]
+    return Examples(files, texts, [answers.truth(target) for target in targets], None, frame_of(np.stack(inner)))
 
 
 def frame_of(images: NDArray[np.uint8]) -> Frame:

@@ -92,7 +92,8 @@ class InsideRun(Inside):
     def __init__(self, trained: TrainedRun, answers: Answers) -> None:
         self.trained = trained
         self.answers = answers
-        self.shown = stages(layer_outputs(trained.loaded))
+        has_maps = trained.interface.sample.unchangeable is None
+        self.shown = stages(layer_outputs(trained.loaded)) if has_maps else []
         self.stages = self.shown
         self.gradcam_layer = gradcam_layer(trained.loaded) if answers.subjects else None
         self.subjects = answers.subjects if self.gradcam_layer else ()
@@ -124,7 +125,7 @@ class InsideFile(Inside):
         missing = []
         if answers.subjects:
             missing.append("Grad-CAM is not shown: it needs gradients, which an exported network does not have.")
-        if not self.stages:
+        if not self.stages and exported.interface.sample.unchangeable is None:
             missing.append("Feature maps are not shown: the file does not say which of its tensors they are.")
         if missing:
             self.note = " ".join(

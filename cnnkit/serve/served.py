@@ -36,7 +36,7 @@ class Served:
 
     def warm_up(self) -> None:
         """Computes once, so that the first request does not wait for preparations."""
-        image = np.zeros((1, *self.interface.image_shape), np.uint8)
+        image = np.zeros((1, *self.interface.image_shape), self.interface.sample.dtype)
         self.network(image)
         self.inside.look(image, None)
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 from fastapi import Request
 from numpy.typing import NDArray
 
@@ -119,21 +118,28 @@ class Service:
         return await loop.run_in_executor(self._threads, _drawn, served, image[0], seen)
 
 
-def _drawn(served: Served, image: NDArray[np.uint8], seen: Seen) -> dict[str, Any]:
+def _drawn(served: Served, image: NDArray[Any], seen: Seen) -> dict[str, Any]:
     """The fields of `answers.Explanation` that come from the network."""
     said, inside = served.answers, served.inside
     fields: dict[str, Any] = said.read(seen.outputs)[0].entry()
     fields["kind"] = said.kind
+    sample = served.interface.sample
     drawn = said.draw(image[None], seen.outputs)[0]
     fields["pictures"] = {one.name: data_url(one.picture(), compress_level=pictures.COMPRESSION) for one in drawn}
-    fields["image"] = pictures.input_picture(image)
+    (picture,) = sample.pictures(image[None])
+    fields["image"] = pictures.input_picture(picture)
     fields["gradcam"] = None
     if seen.heat is not None and seen.subject is not None and inside.gradcam_layer is not None:
+        ((marked, heat),) = sample.marked(image[None], seen.heat[None])
         fields["gradcam"] = answers.GradCamPicture(
             class_=inside.subjects[seen.subject],
             layer=inside.gradcam_layer.name,
-            overlay=pictures.overlay_picture(seen.heat, image.shape[:2]),
+            overlay=pictures.input_picture(marked)
+            if heat is None
+            else pictures.overlay_picture(heat, marked.shape[:2]),
         )
+        if parts := sample.parts(image):
+            fields["words"] = list(zip(parts, seen.heat.reshape(-1).round(4).tolist(), strict=False))
     fields["stages"] = []
     for place, stage_maps in zip(inside.stages, seen.maps, strict=True):
         sheet, shown = pictures.sheet_picture(stage_maps)

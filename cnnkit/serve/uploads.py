@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ MEGABYTE = 1 << 20
 #: A telephone's picture of 50 megapixels has up to 25 MB.
 MOST_IMAGE_BYTES = 32 * MEGABYTE
 MOST_BODY_BYTES = 64 * MEGABYTE
+MOST_TEXT_BYTES = MEGABYTE
 MOST_IMAGES = 256
 
 #: How long a body may take to arrive.
@@ -34,7 +36,10 @@ DROPPED_SECONDS = 5.0
 #: A message quotes no more of what it was sent.
 _MOST_QUOTED = 80
 
-_HINT = "send an image file as the body with its type (image/png), as multipart/form-data, or base64 in JSON"
+_HINT = (
+    "send an image file as the body with its type (image/png), as multipart/form-data, or base64 in JSON; or a text as "
+    'text/plain, or {"texts": ["...", ...]} in JSON'
+)
 
 
 Answer = TypeVar("Answer")
@@ -51,6 +56,14 @@ class Upload:
 
     name: str
     content: bytes
+
+
+class Texts(BaseModel):
+    """A request in JSON for a network that takes texts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    texts: list[str] = Field(min_length=1, max_length=MOST_IMAGES)
 
 
 class EncodedImages(BaseModel):
@@ -72,7 +85,8 @@ def request_body(several: bool) -> dict[str, Any]:
     image_types = ("image/png", "image/jpeg", "image/gif", "image/bmp", "image/webp", "application/octet-stream")
     content: dict[str, Any] = {media_type: {"schema": binary} for media_type in image_types}
     content["multipart/form-data"] = {"schema": form}
-    content["application/json"] = {"schema": EncodedImages.model_json_schema()}
+    content["text/plain"] = {"schema": {"type": "string"}}
+    content["application/json"] = {"schema": {"anyOf": [one.model_json_schema() for one in (EncodedImages, Texts)]}}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -184,12 +198,16 @@ async def _read(request: Request, body: _Body) -> list[Upload]:
         return await _read_form(request, body)
     if media_type == "application/json":
         return await asyncio.to_thread(_from_json, await body.read(MOST_BODY_BYTES, "the request"))
+    if media_type == "text/plain":
+        return [Upload("", await body.read(MOST_TEXT_BYTES, "the text"))]
     if media_type.startswith("image/") or media_type in ("application/octet-stream", ""):
         return [Upload("", await body.read(MOST_IMAGE_BYTES, "the image"))]
     raise Refused(UNSUPPORTED, f"the content type `{media_type}` is not one that can be read; {_HINT}")
 
 
 def _from_json(body: bytes) -> list[Upload]:
+    if _is_of_texts(body):
+        return _texts_of(body)
     # Parsed, many small values take a hundred times their bytes. Base64 has no comma, the head of a data URL has one.
     if body.count(b",") > 2 * MOST_IMAGES:
         raise Refused(TOO_LARGE, f"expected at most {MOST_IMAGES} images in a request, got more values than that")
@@ -213,6 +231,23 @@ def _from_json(body: bytes) -> list[Upload]:
             raise Refused(UNPROCESSABLE, f"{name or 'the image'} is not base64") from None
         uploads.append(_checked(Upload(name, content)))
     return uploads
+
+
+def _is_of_texts(body: bytes) -> bool:
+    """Whether JSON is meant as that of texts, which are short; images are looked at without parsing them."""
+    return re.match(rb'\s*\{\s*"texts"', body) is not None
+
+
+def _texts_of(body: bytes) -> list[Upload]:
+    if len(body) > MOST_TEXT_BYTES:
+        raise Refused(TOO_LARGE, "the texts are larger than 1 MB, which is the most that is accepted")
+    try:
+        texts = Texts.model_validate_json(body).texts
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        raise Refused(UNPROCESSABLE, f'expected {{"texts": ["...", ...]}}: {problem["msg"]}') from None
+    numbered = [f"text {number}" if len(texts) > 1 else "" for number in range(1, len(texts) + 1)]
+    return [Upload(name, text.encode("utf-8", "replace")) for name, text in zip(numbered, texts, strict=True)]
 
 
 def _checked(upload: Upload) -> Upload:

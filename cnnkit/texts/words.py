@@ -18,11 +18,12 @@ UNKNOWN = 1
 #: The number of the first word.
 FIRST = 2
 
-#: How the two that are no words are shown.
-UNKNOWN_SHOWN = "[unknown]"
+#: How an unknown word is shown: a visible character that no vocabulary has, so that it is read as one again.
+UNKNOWN_SHOWN = "▯"
 
 #: Letters and digits of any script, with apostrophes inside; or any other character that is visible, by itself.
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]|_")
+PATTERN = r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]|_"
+_WORD = re.compile(PATTERN)
 
 #: Apostrophes that word processors write in place of the plain one.
 _APOSTROPHES = str.maketrans({"’": "'", "ʼ": "'", "＇": "'"})
@@ -68,7 +69,7 @@ class Vocabulary:
         Args:
             size: How many numbers there are, padding and unknown words among them.
         """
-        counts = Counter(word for text in texts for word in words_in(text))
+        counts = Counter(word for text in texts for word in words_in(text) if word != UNKNOWN_SHOWN)
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls(tuple(word for word, _ in ranked[: size - FIRST]))
 

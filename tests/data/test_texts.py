@@ -13,7 +13,7 @@ from tables import write_table
 from cnnkit.config.data import DataConfig
 from cnnkit.data import DataSets, load
 from cnnkit.errors import CnnkitError
-from cnnkit.texts.words import Vocabulary
+from cnnkit.texts.words import UNKNOWN_SHOWN, Vocabulary
 
 
 def loaded(table: Path, **changes: Any) -> DataSets:
@@ -42,7 +42,7 @@ def test_the_vocabulary_is_that_of_the_training_texts_alone(tmp_path: Path) -> N
     vocabulary = data.info.sample.vocabulary
     assert vocabulary == Vocabulary.of([row["text"] for row in rows if row["split"] == "train"], 1000)
     assert "unseen" not in vocabulary.words
-    assert all(text.endswith("[unknown]") for text, _ in rows_of(data, "test"))
+    assert all(text.endswith(UNKNOWN_SHOWN) for text, _ in rows_of(data, "test"))
     # Where texts are held out to validate, their words do not count either.
     held_out = loaded(tmp_path / "reviews.csv", split="split", validation=0.3, words=1000)
     assert held_out.train is not None

@@ -121,18 +121,39 @@ function takeFiles() {
 
 function showExamples({ examples, note }, kind) {
   find("examples-note").textContent = note ?? kind.examplesNote;
+  find("examples").classList.toggle("texts", examples.some((example) => example.text));
   for (const example of examples) {
-    const image = element("img", { class: "pixels", src: example.url, alt: "", width: 64, height: 64 });
+    const shown = example.text
+      ? element("span", {}, example.text)
+      : element("img", { class: "pixels", src: example.url, alt: "", width: 64, height: 64 });
     const { text, spoken } = kind.labelOf(example);
-    const button = element("button", { type: "button", "aria-pressed": "false" }, image, text);
-    button.setAttribute("aria-label", [`Test image ${example.index + 1}`, spoken].filter(Boolean).join(", "));
+    const button = element("button", { type: "button", "aria-pressed": "false" }, shown, text);
+    const name = example.text ? `Test text: ${example.text}` : `Test image ${example.index + 1}`;
+    button.setAttribute("aria-label", [name, spoken].filter(Boolean).join(", "));
     button.addEventListener("click", () => {
+      if (example.text) find("text").value = example.text;
       // Once for all runs; and asked for now, so that what is clicked last is shown last.
-      const file = getBlob(example.url);
+      const file = example.text ? textFile(example.text) : getBlob(example.url);
       ask(() => file, button);
     });
     find("examples").append(element("li", {}, button));
   }
+}
+
+function textFile(text) {
+  return new Blob([text], { type: "text/plain" });
+}
+
+/** Texts are written; images are chosen, dropped or drawn. */
+function offerTexts(runs) {
+  const texts = runs.filter((run) => run.sample === "text").length;
+  find("text-section").hidden = !texts;
+  find("image-section").hidden = texts === runs.length;
+  find("text-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const file = textFile(find("text").value);
+    ask(() => file);
+  });
 }
 
 function offerPad(runs) {
@@ -157,6 +178,7 @@ async function showRuns({ runs }) {
   document.title = `${runs.map((run) => run.name).join(", ")} - cnnkit serve`;
   const columns = runs.map((run, index) => new RunColumn(run, kinds[index], index, askForClass));
   find("runs").append(...columns.map((column) => column.node));
+  offerTexts(runs);
   offerPad(runs);
   return columns;
 }

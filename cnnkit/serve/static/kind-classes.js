@@ -18,7 +18,7 @@ export function labelOf(example) {
 
 /** How good a run is, in words. */
 export function measured({ headline }) {
-  return headline.name === "accuracy" ? `${percent(headline.value, 2)} of the test images right` : null;
+  return headline.name === "accuracy" ? `${percent(headline.value, 2)} of the test ${run.sample}s right` : null;
 }
 
 export class View {

@@ -24,8 +24,14 @@ export class RunColumn {
       run.parameters === null ? "" : `${run.parameters.toLocaleString("en")} parameters`,
       `input ${run.input_shape.join("×")}`,
     ].filter(Boolean);
-    this.hint = element("p", { class: "muted" }, "No image yet: choose, drop, paste or draw one, or click a test image.");
+    const isText = run.sample === "text";
+    const none = isText
+      ? "No text yet: write one, or click one of the test split."
+      : "No image yet: choose, drop, paste or draw one, or click a test image.";
+    this.hint = element("p", { class: "muted" }, none);
     this.answer = element("p", { class: "answer" });
+    /** The words of a text, each as dark as it speaks for what is explained. */
+    this.words = element("p", { class: "words", hidden: !isText });
     this.input = element("img", { class: "pixels", alt: "The image as the network sees it" });
     this.heatBase = element("img", { class: "pixels", alt: "" });
     this.heat = element("img", { class: "overlay" });
@@ -42,7 +48,7 @@ export class RunColumn {
       "div",
       {},
       element("div", { class: "controls" }, element("label", { for: this.wanted.id }, "Explain"), this.wanted),
-      opacity.control,
+      ...(isText ? [] : [opacity.control]),
     );
     this.stages = element("div");
     this.time = element("p", { class: "muted" });
@@ -50,10 +56,11 @@ export class RunColumn {
       "div",
       { hidden: true },
       this.answer,
+      this.words,
       ...this.view.nodes,
       element(
         "div",
-        { class: "pictures" },
+        { class: "pictures", hidden: isText },
         element("figure", {}, this.input, element("figcaption", {}, "What the network sees")),
         ...this.view.figures,
         this.heatFigure,
@@ -90,12 +97,20 @@ export class RunColumn {
       this.heat.src = found.gradcam.overlay;
       this.heat.alt = `Grad-CAM for ${found.gradcam.class}, at the layer ${found.gradcam.layer}`;
     }
+    this.words.replaceChildren(...found.words.flatMap(markedWord));
     this.stages.replaceChildren(...found.stages.map(stageFigure));
     this.time.textContent = `${found.milliseconds.toFixed(0)} ms in the server, ${milliseconds.toFixed(0)} ms in all`;
     this.hint.hidden = true;
     this.details.hidden = false;
     return `${this.run.name}: ${line}`;
   }
+}
+
+function markedWord([word, strength]) {
+  const percent = Math.round(100 * strength);
+  const marked = element("mark", { title: `${percent} %` }, word);
+  marked.style.setProperty("--strength", `${percent}%`);
+  return [percent >= 1 ? marked : word, " "];
 }
 
 function stageFigure(stage) {

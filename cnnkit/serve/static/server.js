@@ -32,6 +32,7 @@ export async function explain(run, image, wanted) {
   if (image.size > MOST_BYTES) throw new Error("The image is larger than 32 MB, which is the most that is accepted.");
   const query = new URLSearchParams({ run });
   if (wanted !== undefined) query.set("class", wanted);
-  const headers = { "Content-Type": image.type.startsWith("image/") ? image.type : "application/octet-stream" };
+  const known = image.type.startsWith("image/") || image.type === "text/plain";
+  const headers = { "Content-Type": known ? image.type : "application/octet-stream" };
   return (await answerOf(fetch(`/explain?${query}`, { method: "POST", headers, body: image }))).json();
 }

@@ -1,0 +1,135 @@
+"""What an exported network is given, as its card and its script tell people: images, or texts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from cnnkit.config.sample import ImageSample, Sample, TextSample
+from cnnkit.images.padding import NO_PADDING
+from cnnkit.runs.interface import Interface
+from cnnkit.texts.words import PATTERN
+
+#: Pillow's mode for as many channels.
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+class Given(ABC):
+    """What the network of an interface is given."""
+
+    def __init__(self, interface: Interface) -> None:
+        self.interface = interface
+
+    @property
+    @abstractmethod
+    def card(self) -> Sequence[str]:
+        """Lines of the card, beside the input's shape."""
+
+    @property
+    @abstractmethod
+    def values(self) -> str:
+        """What the values of the input are."""
+
+    @property
+    @abstractmethod
+    def argument(self) -> str:
+        """What the script is called with."""
+
+    @property
+    @abstractmethod
+    def about(self) -> str:
+        """What its docstring says of that, after the first line."""
+
+    #: The modules of the standard library that it imports, beside those of every script.
+    imports: Sequence[str] = ()
+
+    @property
+    @abstractmethod
+    def reading(self) -> str:
+        """The lines that read `images`, what the network is given, by `facts`, the JSON beside the file."""
+
+
+class Images(Given):
+    @property
+    def values(self) -> str:
+        return "raw values from 0 to 255"
+
+    @property
+    def card(self) -> Sequence[str]:
+        interface = self.interface
+        lines = [
+            f"images of other sizes were resized for training ({interface.resize}); normalisation is inside the network"
+        ]
+        if any(interface.padding):
+            top, bottom, left, right = interface.padding
+            lines.append(
+                f"images have a border of their outermost pixels: {top} rows above, {bottom} below, {left} columns on "
+                f"the left, {right} on the right"
+            )
+        return lines
+
+    argument = "images.npy"
+
+    @property
+    def about(self) -> str:
+        height, width, channels = self._inner
+        image = f'Image.open("photo.jpg").convert("{_MODES.get(channels, "RGB")}").resize(({width}, {height}))'
+        return (
+            f"images.npy holds [images, {height}, {width}, {channels}], such as with Pillow:\n"
+            f'np.save("images.npy", [np.asarray({image})])'
+        )
+
+    @property
+    def reading(self) -> str:
+        height, width, channels = self._inner
+        line = f'images = np.load(sys.argv[1]).astype("float32").reshape(-1, {height}, {width}, {channels})'
+        if self.interface.padding == NO_PADDING:
+            return line
+        top, bottom, left, right = self.interface.padding
+        # The network takes them with a border of their outermost pixels.
+        return f'{line}\nimages = np.pad(images, ((0, 0), ({top}, {bottom}), ({left}, {right}), (0, 0)), "edge")'
+
+    @property
+    def _inner(self) -> tuple[int, int, int]:
+        """Height and width without the border, and channels."""
+        top, bottom, left, right = self.interface.padding
+        height, width, channels = self.interface.image_shape
+        return height - top - bottom, width - left - right, channels
+
+
+class Texts(Given):
+    @property
+    def values(self) -> str:
+        return f"numbers of words from 0 to {self.interface.sample.largest}"
+
+    @property
+    def card(self) -> Sequence[str]:
+        return [
+            "texts are words in small letters: runs of letters and digits with apostrophes inside, and each other "
+            "visible character by itself",
+            "a word's number is its place among `environment.data.words` in the JSON, from 2 on; 1 is any other word, "
+            "and 0 is padding behind a text",
+        ]
+
+    argument = '"a text"'
+    about = "Any number of texts can be named."
+    imports = ("re", "unicodedata")
+
+    @property
+    def reading(self) -> str:
+        (length,) = self.interface.image_shape
+        return f'''\
+numbers = {{word: number for number, word in enumerate(facts["environment"]["data"]["words"], 2)}}
+images = np.zeros((len(sys.argv) - 1, {length}), "int32")
+for row, text in zip(images, sys.argv[1:]):
+    text = unicodedata.normalize("NFC", text).translate({{0x2019: "'", 0x2BC: "'", 0xFF07: "'"}})
+    words = re.findall(r"{PATTERN}", text)[:{length}]
+    row[: len(words)] = [numbers.get(word.lower(), 1) for word in words]'''
+
+
+_KINDS: Mapping[type[Sample], type[Given]] = {ImageSample: Images, TextSample: Texts}
+
+
+def given_to(interface: Interface) -> Given:
+    """What the network of an interface is given."""
+    return _KINDS[type(interface.sample)](interface)
