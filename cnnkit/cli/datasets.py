@@ -94,6 +94,11 @@ def data_check(source: str, image: str | None, target: str | None, as_json: bool
     from cnnkit.data.check import check_folder
 
     config, seed, refused, task = _folder_source(source, image, target)
+    if config.sample.unchangeable is not None:
+        raise UsageError(
+            f"`data check` looks at image files, and `{config.source}` holds {config.sample.plural}",
+            "What is wrong with a row stops `cnnkit data info CONFIG`, which also says how many words are known.",
+        )
     report = check_folder(config, seed, _bar, refused, task)
     echo(printable_json(report.as_json()) if as_json else report.as_text())
     sys.exit(EXIT_FAILED if report.needs_decision else 0)

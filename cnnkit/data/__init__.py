@@ -11,7 +11,7 @@ from cnnkit.data.batches import (
 from cnnkit.data.catalog import DataSetRow, data_set_summary, list_data_sets, prepare
 from cnnkit.data.division import stratified
 from cnnkit.data.images import read_image
-from cnnkit.data.labelled import labelled_boxes, labelled_folder, labelled_pairs, labelled_table
+from cnnkit.data.labelled import labelled_boxes, labelled_folder, labelled_pairs, labelled_table, labelled_texts
 from cnnkit.data.loading import load
 from cnnkit.data.samples import Samples, sample_test_images
 from cnnkit.data.splits import DataSets, Split, split_from_arrays
@@ -30,6 +30,7 @@ __all__ = [
     "labelled_folder",
     "labelled_pairs",
     "labelled_table",
+    "labelled_texts",
     "list_data_sets",
     "load",
     "naming_corrupt_files",

@@ -23,6 +23,7 @@ from cnnkit.data.download import fetch
 from cnnkit.data.loading import SPLITS, load
 from cnnkit.data.splits import Array, DataSets, Split, chunk_size
 from cnnkit.data.survey import FileFacts, sizes_and_modes, survey
+from cnnkit.data.texts import text_summary
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import CorruptImage
 from cnnkit.images.padding import cropped
@@ -95,12 +96,15 @@ def data_set_summary(config: DataConfig, seed: int = 0, task: Task | None = None
     `mean` and `variance` are per channel on the scale 0..255, measured on the training split; `notes` are lines on
     what was left out and how the images are read and divided, where there are any.
 
-    Of a folder or table, it has the sizes and modes of the files, too; where the sizes differ and `data.image_size`
+    Of texts, it has how many words they have and how many of these the vocabulary knows. Of a folder or table of
+    images, it has the sizes and modes of the files, too; where the sizes differ and `data.image_size`
     does not say what becomes of them, there is no shape, and nothing is said of pixels.
 
     Raises:
         CnnkitError: if the data cannot be loaded.
     """
+    if config.text is not None:
+        return text_summary(config, load(config, seed, task))
     files = _look_at_files(config, task or default_task())
     sized = config.image_size is not None or len({facts.size for facts in files if facts.size is not None}) <= 1
     data = _load_readable(config if sized else undecoded(config), seed, task)

@@ -12,8 +12,9 @@ from cnnkit.config.class_names import place_of
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.image_folder import list_labelled_folder
 from cnnkit.config.mask_folder import list_masks_to_measure
+from cnnkit.config.sample import Sample
 from cnnkit.config.split_folders import test_split
-from cnnkit.config.table import columns_of, read_image_table
+from cnnkit.config.table import ImageTable, ListedImage, columns_of, read_image_table
 from cnnkit.config.target import Target
 from cnnkit.data.boxes import BoxSource
 from cnnkit.data.images import FolderSource
@@ -21,6 +22,7 @@ from cnnkit.data.loading import make_splits, whole
 from cnnkit.data.masks import MaskSource
 from cnnkit.data.splits import Split
 from cnnkit.data.targets import ClassNumbers, make_targets, numbered
+from cnnkit.data.texts import TextSource
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.images.formats import MOST_MEGAPIXELS
 from cnnkit.images.padding import NO_PADDING, Padding
@@ -133,6 +135,48 @@ def labelled_pairs(
     return make_splits({"test": whole(source)}, "auto", memory_bytes, problems=listing.unpaired)[0]["test"]
 
 
+def labelled_texts(file: str, config: DataConfig, target: Target, sample: Sample, shape: tuple[int, ...]) -> Split:
+    """The texts of a table as one split, read by the vocabulary of a trained network; see `labelled_table`.
+
+    Args:
+        sample: What the network takes.
+        shape: How many words it takes.
+    """
+    table, rows = _rows_to_measure(file, config, target)
+    source = TextSource(rows, make_targets(target, [row.value for row in rows]), sample, shape[0])
+    for note in table.notes:
+        log.warning("%s", note)
+    return make_splits({"test": whole(source)}, "auto", None)[0]["test"]
+
+
+def _rows_to_measure(file: str, config: DataConfig, target: Target) -> tuple[ImageTable, tuple[ListedImage, ...]]:
+    """A table like that which a network learned from, and its rows to test on.
+
+    Raises:
+        UsageError, CnnkitError: as `labelled_table`.
+    """
+    if config.table is None:
+        raise UsageError(
+            f"`{file}` is no folder; the run learned from `{config.source}`, which names no columns of a table",
+            "Measure it on a folder of class folders.",
+        )
+    try:
+        columns = columns_of(file)
+        split = config.split if place_of(config.split or "", columns) is not None else None
+        section = config.model_copy(update={"table": file, "split": split, "group": None, "class_names": None})
+        table = read_image_table(section, type(target), target.names)
+    except DataProblem as problem:
+        kind = CnnkitError if os.path.isfile(file) else UsageError
+        raise kind(problem.message) from None
+    chosen = test_split(table.splits) if split is not None else "train"
+    if chosen is None:
+        raise CnnkitError(
+            f"`{file}` has only {config.sample.plural} of the training split, from which the network may have learned",
+            "Give it rows of the split `test`, or leave out the column of the splits.",
+        )
+    return table, table.splits[chosen]
+
+
 def labelled_table(
     file: str,
     config: DataConfig,
@@ -158,28 +202,9 @@ def labelled_table(
         UsageError: if there is no such table, or the network did not learn from one.
         CnnkitError: if its columns or rows cannot be used.
     """
-    if config.table is None:
-        raise UsageError(
-            f"`{file}` is no folder; the run learned from `{config.source}`, which names no columns of a table",
-            "Measure it on a folder of class folders.",
-        )
-    try:
-        columns = columns_of(file)
-        split = config.split if place_of(config.split or "", columns) is not None else None
-        section = config.model_copy(update={"table": file, "split": split, "group": None, "class_names": None})
-        table = read_image_table(section, type(target), target.names)
-    except DataProblem as problem:
-        kind = CnnkitError if os.path.isfile(file) else UsageError
-        raise kind(problem.message) from None
-    chosen = test_split(table.splits) if split is not None else "train"
-    if chosen is None:
-        raise CnnkitError(
-            f"`{file}` has only images of the training split, from which the network may have learned",
-            "Give it rows of the split `test`, or leave out the column of the splits.",
-        )
+    table, images = _rows_to_measure(file, config, target)
     for note in table.notes:
         log.warning("%s", note)
-    images = table.splits[chosen]
     source = FolderSource(
         table.root,
         [image.file for image in images],

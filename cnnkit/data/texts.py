@@ -12,44 +12,33 @@ import numpy as np
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.sample import Sample, TextSample
-from cnnkit.config.table import ImageTable, ListedImage, read_image_table
-from cnnkit.data.splits import Array, Source
+from cnnkit.config.table import SPLITS, ImageTable, ListedImage, read_image_table
+from cnnkit.data.splits import Array, DataSets, Source
 from cnnkit.data.targets import Targets, make_targets
 from cnnkit.images.formats import CorruptImage
-from cnnkit.texts.words import Vocabulary
+from cnnkit.texts.words import Vocabulary, words_in
 
 
 class TextSource:
     """Texts with a target each, all in memory.
 
     Args:
-        texts: The texts.
-        names: What each is called, see `Source.identity`.
+        rows: The texts, with what they are known by and their groups.
         targets: Theirs.
         sample: What they are read by; it has the vocabulary before any is read.
         length: How many words the network takes of each.
-        groups: As `Source.groups` says.
     """
 
     key = None
 
-    def __init__(
-        self,
-        texts: Sequence[str],
-        names: Sequence[str],
-        targets: Targets,
-        sample: TextSample,
-        length: int,
-        *,
-        groups: Array | None = None,
-    ) -> None:
-        self.texts = texts
-        self.names = names
+    def __init__(self, rows: Sequence[ListedImage], targets: Targets, sample: Sample, length: int) -> None:
+        self.texts = [row.text for row in rows]
+        self.names = [row.file for row in rows]
         self.targets = targets
         self.shape: tuple[int, ...] = (length,)
         self.stored_shape: tuple[int, ...] = self.shape
-        self.sample: Sample = sample
-        self.groups = groups
+        self.sample = sample
+        self.groups = _groups(rows)
 
     def identity(self, position: int) -> str:
         return self.names[position]
@@ -102,9 +91,7 @@ class TextTable:
         if spec not in self._opened:
             rows = self.table.splits[spec]
             targets = make_targets(self.info.target, [row.value for row in rows])
-            texts, names = [row.text for row in rows], [row.file for row in rows]
-            length = self.info.shape[0]
-            self._opened[spec] = TextSource(texts, names, targets, self.sample, length, groups=_groups(rows))
+            self._opened[spec] = TextSource(rows, targets, self.sample, self.info.shape[0])
         return self._opened[spec]
 
     def begin(self, training: tuple[Any, Array]) -> DataSetInfo:
@@ -131,3 +118,42 @@ def open_texts(config: DataConfig, info: DataSetInfo) -> TextTable:
         DataProblem: if a table does not hold what it should.
     """
     return TextTable(info.table or read_image_table(config, type(info.target)), config, info)
+
+
+def text_summary(config: DataConfig, data: DataSets) -> dict[str, Any]:
+    """What is in a data set of texts, as plain values, see `catalog.data_set_summary`.
+
+    `words` has of each split how many words its texts have, and the share that the vocabulary does not know;
+    `vocabulary` how many words it holds of how many different ones in the training texts; `cut` is the share of longer
+    texts.
+    """
+    target, sample = data.info.target, data.info.sample
+    assert sample.vocabulary is not None
+    length = data.info.shape[0]
+    splits, distinct = {}, set()
+    for name in SPLITS:
+        split = getattr(data, name)
+        if split is None:
+            continue
+        texts = [words_in(split.source.texts[int(position)]) for position in split.positions]
+        if name == "train":
+            distinct = {word for words in texts for word in words}
+        lengths = np.array([len(words) for words in texts])
+        unknown = sum(word not in sample.vocabulary for words in texts for word in words)
+        splits[name] = {
+            "texts": split.size,
+            **split.targets.summary(target.all_names),
+            "words": {"min": int(lengths.min()), "median": int(np.median(lengths)), "max": int(lengths.max())},
+            "unknown": round(unknown / max(1, int(lengths.sum())), 4),
+            "cut": round(float(np.mean(lengths > length)), 4),
+        }
+    return {
+        "source": config.source,
+        "length": length,
+        "vocabulary": {"known": len(sample.vocabulary.words), "in_training_texts": len(distinct)},
+        target.plural: target.size,
+        f"{target.singular}_names": list(target.all_names),
+        "splits": splits,
+        "fingerprint": data.fingerprint,
+        **({"notes": list(data.notes)} if data.notes else {}),
+    }

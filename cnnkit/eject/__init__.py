@@ -163,6 +163,12 @@ def eject(loaded: LoadedConfig) -> str:
     """
     config, info = loaded.config, loaded.info
     training = config.training
+    reason = info.sample.unchangeable
+    if reason is not None:
+        raise UsageError(
+            f"no script can be written of this config: {reason}, and a script reads pixels alone",
+            "Train it with cnnkit: cnnkit train CONFIG",
+        )
     _check_learned(loaded.steps)
     policy = "float32" if training.dtype_policy == "auto" else training.dtype_policy
     steps = config.steps_to_build(loaded.steps, info.values)

@@ -184,6 +184,8 @@ def _other_images(trained: TrainedRun, options: EvaluationOptions, path: str) ->
         )
     if loaded.info.target.boxed:
         return data_module.labelled_boxes(path, class_names=interface.class_names, **how)
+    if interface.sample.vocabulary is not None:
+        return data_module.labelled_texts(path, loaded.config.data, loaded.info.target, interface.sample, how["shape"])
     if is_table(path):
         return data_module.labelled_table(path, loaded.config.data, target=loaded.info.target, **how)
     if loaded.info.target.per_pixel:

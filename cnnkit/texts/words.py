@@ -77,6 +77,9 @@ class Vocabulary:
     def _numbers(self) -> dict[str, int]:
         return {word: number for number, word in enumerate(self.words, FIRST)}
 
+    def __contains__(self, word: object) -> bool:
+        return word in self._numbers
+
     def numbers(self, text: str, length: int) -> list[int]:
         """The numbers of a text's first words, with padding behind them: as many as the network takes.
 

@@ -17,8 +17,8 @@ export function labelOf(example) {
 }
 
 /** How good a run is, in words. */
-export function measured({ headline }) {
-  return headline.name === "accuracy" ? `${percent(headline.value, 2)} of the test ${run.sample}s right` : null;
+export function measured({ headline, sample }) {
+  return headline.name === "accuracy" ? `${percent(headline.value, 2)} of the test ${sample}s right` : null;
 }
 
 export class View {
