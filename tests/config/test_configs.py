@@ -31,6 +31,9 @@ LARGE = (
     *("cifar10_resnet18", "cifar10_resnet18_small", "cifar10_vgg", "cifar10_maxout", "cifar10_allconv"),
     *("cifar10_alexnet", "cifar10_convnetjs", "cifar10_best"),
     *("cifar10_resnet20", "cifar10_vgg_small", "cifar10_allconv_small", "cifar10_maxout_small"),
+    *("imagenet_mobilenetv2", "imagenet_mobilenetv3small", "imagenet_efficientnetb0", "imagenet_convnexttiny"),
+    *("imagenet_xception", "imagenet_seresnet50", "imagenet_shufflenet", "imagenet_mixer", "cifar10_wideresnet"),
+    *("cifar10_mobilenetv2", "cifar10_mobilenetv2_small"),
     *("unet_camvid", "unet_pet", "fcn_camvid", "transfer_mobilenet"),
 )
 

@@ -25,8 +25,13 @@ from cnnkit.training.model import build_model, measure_initial_weights, normaliz
 NAMES = ("digits", "cifar10", "cifar10_resnet20", "cifar10_densenet_small")
 #: What begins with weights to be downloaded is in test_eject_backbone.py.
 OTHERS = [name for name in shipped.with_known_data() if name not in (*NAMES, "transfer_mobilenet")]
-#: Drawing and running their 60 to 140 million weights twice takes minutes and says nothing new.
-OTHERS = [name for name in OTHERS if name not in ("imagenet_vgg16", "imagenet_alexnet", "imagenet_alexnet_towers")]
+#: Drawing and running them twice takes minutes, and says nothing that smaller ones with the same layers do not say.
+HEAVY = {
+    *("imagenet_vgg16", "imagenet_alexnet", "imagenet_alexnet_towers", "imagenet_mobilenetv2", "imagenet_convnexttiny"),
+    *("imagenet_xception", "imagenet_seresnet50", "imagenet_mixer", "imagenet_efficientnetb0", "cifar10_wideresnet"),
+    "cifar10_mobilenetv2",
+}
+OTHERS = [name for name in OTHERS if name not in HEAVY]
 
 #: Uses of nearly everything that a script writes differently from the config.
 EVERYTHING = """

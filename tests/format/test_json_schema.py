@@ -52,6 +52,7 @@ def fits(schema: dict[str, Any], value: Any, definitions: dict[str, Any]) -> boo
         "minItems": lambda count: not isinstance(value, list) or len(value) >= count,
         "maxItems": lambda count: not isinstance(value, list) or len(value) <= count,
         "minLength": lambda count: not isinstance(value, str) or len(value) >= count,
+        "maxLength": lambda count: not isinstance(value, str) or len(value) <= count,
         "pattern": lambda pattern: not isinstance(value, str) or re.search(pattern, value) is not None,
         "items": lambda item: not isinstance(value, list) or all(fits(item, one, definitions) for one in value),
         "minProperties": lambda count: not isinstance(value, dict) or len(value) >= count,
