@@ -312,6 +312,7 @@ MAY_IMPORT_KERAS = {
     "layers/fused.py",
     "layers/shared_draws.py",
     "layers/keras_initializers.py",
+    "layers/padded_embedding.py",
     "tasks/detection/keras_objects.py",
     "tasks/multilabel/keras_objects.py",
     "tasks/regression/keras_objects.py",

@@ -55,7 +55,9 @@ def filters(trained: TrainedRun, path: Path) -> None:
     try:
         before = read_array(run, run.initial_filters)
     except FileNotFoundError:
-        raise CnnkitError(f"the run `{run.path}` has no convolution, so no filters that could be shown") from None
+        raise CnnkitError(
+            f"the run `{run.path}` has no convolution of images, so no filters that could be shown"
+        ) from None
     after = first_kernel(trained.model)
     if after is None or after.shape != before.shape:
         raise damaged(run.initial_filters, "it does not hold the filters of the network's first layer")

@@ -131,8 +131,8 @@ class PlainConvolution(KernelConvolution):
         return math.prod(self.output_spatial(input_shape)) * self.variables(input_shape)[0].size
 
     def needs_xla_on_cpu(self) -> bool:
-        # Grouped convolutions compile themselves with XLA inside Keras.
-        return self.data_format == "channels_first" and self.groups == 1
+        # Grouped convolutions compile themselves with XLA inside Keras, and those of volumes have their axes turned.
+        return self.data_format == "channels_first" and self.groups == 1 and self.axes < 3
 
     def breaks_onednn(self, input_shape: Shape) -> bool:
         # The gradient of such a kernel does so with AVX-512, for batches of odd sizes.

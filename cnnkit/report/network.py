@@ -112,7 +112,9 @@ def filters(facts: Facts) -> Filters | Missing:
     from cnnkit.training.model import first_kernel
 
     if not facts.run.initial_filters.exists():
-        return Missing("The network has no convolution, or the run was made before it kept the initial filters.")
+        return Missing(
+            "The network has no convolution of images, or the run was made before it kept the initial filters."
+        )
     before, after = read_array(facts.run, facts.run.initial_filters), first_kernel(facts.trained.model)
     if after is None or after.shape != before.shape:
         return Missing("The initial filters that the run has kept are not those of the network's first layer.")

@@ -114,7 +114,7 @@ def measure_initial_weights(model: Any, split: Split) -> None:
 
 
 def first_kernel(model: Any) -> np.ndarray | None:
-    """The first convolution's kernel, float32 [height, width, channels, filters]; None without one.
+    """The kernel of the first convolution of images, float32 [height, width, channels, filters]; None without one.
 
     A depthwise one counts as filters of one channel each.
     """
@@ -125,6 +125,7 @@ def first_kernel(model: Any) -> np.ndarray | None:
         if kernel is None:
             continue
         values = np.asarray(kernel.numpy(), np.float32)
+        layer = layer.layer if isinstance(layer, keras.layers.Wrapper) else layer
         if isinstance(layer, keras.layers.Conv2DTranspose):
             return values.transpose(0, 1, 3, 2)
         if isinstance(layer, keras.layers.DepthwiseConv2D | keras.layers.SeparableConv2D):

@@ -184,7 +184,35 @@ CPU_CASES: list[tuple[str, Any]] = [
     ("MaxPooling2D", {"pool_size": 2} | FIRST),
     ("AveragePooling2D", {"pool_size": 2, "padding": 1} | FIRST),
     ("UpSampling2D", {"interpolation": "bilinear"} | FIRST),
+    ("Conv1D", {"filters": 2, "kernel_size": 3} | FIRST),
+    ("Conv1D", {"filters": 2, "kernel_size": 3, "groups": 2} | FIRST),
+    ("DepthwiseConv1D", {"kernel_size": 3, "strides": 2} | FIRST),
+    ("SeparableConv1D", {"filters": 2, "kernel_size": 3, "strides": 2}),
+    ("Conv1DTranspose", {"filters": 2, "kernel_size": 3, "strides": 2}),
+    ("Conv1DTranspose", {"filters": 2, "kernel_size": 3, "dilation_rate": 2}),
+    ("Conv1DTranspose", {"filters": 2, "kernel_size": 3} | FIRST),
+    ("Conv3D", {"filters": 2, "kernel_size": 3, "strides": [1, 2, 1]} | FIRST),
+    ("Conv3D", {"filters": 2, "kernel_size": 3, "dilation_rate": 2}),
+    ("Conv3DTranspose", {"filters": 2, "kernel_size": 3, "dilation_rate": 2}),
+    ("Conv3DTranspose", {"filters": 2, "kernel_size": 3} | FIRST),
+    ("AveragePooling3D", {"pool_size": 2, "padding": 1} | FIRST),
 ]
+
+
+def cpu_shape(name: str) -> Shape:
+    """What arrives at a layer of these: positions and channels are as many."""
+    return (8,) * (2 if "1D" in name else 4 if "3D" in name else 3)
+
+
+def cpu_configs(cases: list[tuple[str, Any]]) -> str:
+    """The Keras layers of some of these, each with its input's shape, as JSON."""
+    built = []
+    for name, arguments in cases:
+        shape = cpu_shape(name)
+        layer = make(name, arguments).build(Scope("layer", shape, Seeds(0)))
+        built.append([keras.saving.serialize_keras_object(layer), shape])
+    return json.dumps(built)
+
 
 TRAIN = """
 import json
@@ -192,13 +220,13 @@ import sys
 import numpy as np
 import keras
 trained = []
-for config in json.load(open(sys.argv[1])):
+for config, shape in json.load(open(sys.argv[1])):
     layer = keras.saving.deserialize_keras_object(config)
-    model = keras.Sequential([keras.Input((8, 8, 8)), keras.layers.PReLU(), layer, keras.layers.Flatten()])
+    model = keras.Sequential([keras.Input(shape), keras.layers.PReLU(), layer, keras.layers.Flatten()])
     model.compile("sgd", "mse", jit_compile=False)
     try:
         targets = np.zeros((2, *model.output_shape[1:]), "float32")
-        model.train_on_batch(np.ones((2, 8, 8, 8), "float32"), targets)
+        model.train_on_batch(np.ones((2, *shape), "float32"), targets)
         trained.append(True)
     except Exception:
         trained.append(False)
@@ -210,10 +238,8 @@ print(json.dumps(trained))
 def test_needing_xla_on_a_cpu_is_said_exactly_where_training_fails_without_it(tmp_path: Path) -> None:
     """TensorFlow's own kernels decide: oneDNN, where a CPU has it switched on, runs some of these."""
     layers = [make(name, arguments) for name, arguments in CPU_CASES]
-    seeds = Seeds(0)
-    built = [layer.build(Scope("layer", (8, 8, 8), seeds)) for layer in layers]
     configs = tmp_path / "layers.json"
-    configs.write_text(json.dumps([keras.saving.serialize_keras_object(layer) for layer in built]))
+    configs.write_text(cpu_configs(CPU_CASES))
     out = run_python(TRAIN, str(configs), TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="3")
     trained = json.loads(out.strip().splitlines()[-1])
     assert [not layer.needs_xla_on_cpu() for layer in layers] == trained
@@ -228,20 +254,20 @@ import keras
 from tensorflow.python.util import _pywrap_util_port
 assert _pywrap_util_port.IsMklEnabled()
 random = np.random.default_rng(0)
-images = random.normal(size=(2, 8, 8, 8)).astype("float32")
 differences = []
-for config in json.load(open(sys.argv[1])):
+for config, shape in json.load(open(sys.argv[1])):
+    images = random.normal(size=(2, *shape)).astype("float32")
     trained = []
     for jit in (False, True):
         keras.utils.set_random_seed(0)
         layer = keras.saving.deserialize_keras_object(config)
-        model = keras.Sequential([keras.Input((8, 8, 8)), keras.layers.PReLU(), layer, keras.layers.Flatten()])
+        model = keras.Sequential([keras.Input(shape), keras.layers.PReLU(), layer, keras.layers.Flatten()])
         model.compile(keras.optimizers.SGD(0.5), "mse", jit_compile=jit)
         for step in range(2):
             model.train_on_batch(images, np.ones((2, *model.output_shape[1:]), "float32"))
         trained.append([np.asarray(weight) for weight in model.trainable_weights])
     before = keras.saving.deserialize_keras_object(config)
-    before.build((None, 8, 8, 8))
+    before.build((None, *shape))
     kernel = 1 if len(trained[0]) > 1 else 0
     assert not np.allclose(trained[0][kernel], np.asarray(before.trainable_weights[0]), rtol=1e-3)
     differences.append(max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(*trained)))
@@ -253,12 +279,10 @@ print(json.dumps(differences))
 @pytest.mark.skipif(not runtime.onednn_helps(), reason="needs an x86 processor with AVX2")
 def test_with_onednn_the_layers_that_need_xla_elsewhere_train_without_it(tmp_path: Path) -> None:
     """They learn what they learn with XLA, to rounding: that they run is not enough."""
-    layers = [make(name, arguments) for name, arguments in CPU_CASES]
-    needing = [layer for layer in layers if layer.needs_xla_on_cpu()]
-    assert len(needing) == 6
-    built = [layer.build(Scope("layer", (8, 8, 8), Seeds(0))) for layer in needing]
+    needing = [(name, arguments) for name, arguments in CPU_CASES if make(name, arguments).needs_xla_on_cpu()]
+    assert len(needing) == 11
     configs = tmp_path / "layers.json"
-    configs.write_text(json.dumps([keras.saving.serialize_keras_object(layer) for layer in built]))
+    configs.write_text(cpu_configs(needing))
     out = run_python(TRAIN_WITH_ONEDNN, str(configs), TF_ENABLE_ONEDNN_OPTS="1", TF_CPP_MIN_LOG_LEVEL="3")
     differences = json.loads(out.strip().splitlines()[-1])
     assert len(differences) == len(needing)
@@ -266,8 +290,8 @@ def test_with_onednn_the_layers_that_need_xla_elsewhere_train_without_it(tmp_pat
 
 
 def test_no_other_layer_needs_xla() -> None:
-    convolutions = {"Conv2D", "SeparableConv2D", "DepthwiseConv2D", "Conv2DTranspose"}
-    for name in set(LAYERS.names()) - convolutions:
+    convolutions = {name for name in LAYERS.names() if "Conv" in name}
+    for name in set(LAYERS.names()) - convolutions - {"SpectralNormalization"}:
         cls = LAYERS.get(name)
         assert cls is not None
         assert cls.needs_xla_on_cpu is Layer.needs_xla_on_cpu  # type: ignore[attr-defined]
