@@ -191,6 +191,37 @@ class Answers(ABC):
             CnnkitError: if they are not what the network should output, or not finite.
         """
 
+    #: Whether answers have places in the image, which `in_file` gives for the image file.
+    has_places: ClassVar[bool] = False
+
+    def in_file(self, answer: Answer, size: tuple[int, int]) -> Answer:
+        """An answer whose places are those of an image file, of which the network's image was made.
+
+        Args:
+            size: (height, width) of the file.
+        """
+        return answer
+
+    def rows(self, answer: Answer) -> Sequence[Sequence[str]]:
+        """The rows of an answer in CSV, at least one."""
+        return [answer.fields()]
+
+    def above(self, threshold: float) -> Answers:
+        """These answers where only what has at least a score, 0..1, is said.
+
+        Raises:
+            UsageError: if what is said has no scores to choose by.
+        """
+        raise UsageError("--threshold is for objects, each of which is said with a score; this network says no objects")
+
+    def as_coco(self, answered: Sequence[tuple[str, Answer]]) -> str:
+        """Answers for image files, by the files' names, as a JSON file in COCO's format.
+
+        Raises:
+            UsageError: if the format has no place for them.
+        """
+        raise UsageError("--coco is for objects with boxes; this network says none", "Take --json or --csv.")
+
     #: Lines of a script that print what `outputs`, [images, ...], say; `classes` has the names, and NumPy is `np`.
     script_lines: Sequence[str] = ("print(outputs)",)
 

@@ -151,6 +151,12 @@ def _write_predictions(
     help="Write the answers that are pictures, such as masks, into this folder; no file in it is replaced.",
 )
 @click.option("--explain", is_flag=True, help="Of texts: name the words that speak for each answer.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Of objects, say those with at least this score; by default one chosen on the validation images.",
+)
+@click.option("--coco", metavar="FILE", help="Write the objects with their boxes into this file, in COCO's format.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print only CSV.")
 @MAX_MEGAPIXELS
 @TTA
@@ -163,6 +169,8 @@ def predict(
     top: int,
     output: str | None,
     explain: bool,
+    threshold: float | None,
+    coco: str | None,
     as_csv: bool,
     max_megapixels: float | None,
     tta: str | None,
@@ -188,7 +196,13 @@ def predict(
     inputs = inputs_of(interface)
     files = inputs.collect(paths, file)
     answers = task.answers(interface)
-    check_views(views, interface, per_pixel=task.target.per_pixel)
+    if threshold is not None:
+        answers = answers.above(threshold)
+    coco_file = named_file(coco, (".json",), "--coco") if coco is not None else None
+    if coco_file is not None:
+        # What has no boxes is refused before the network computes.
+        answers.as_coco([])
+    check_views(views, interface, per_pixel=task.target.per_pixel, boxed=task.target.boxed)
     pictures = _picture_files(files, output, task, answers)
     network, batch_size = predictor.network(views)
     predictions = predicting.predict_images(
@@ -203,6 +217,11 @@ def predict(
     )
     if answers.note:
         echo(f"note: {answers.note}", err=True)
+    if coco_file is not None:
+        from cnnkit.files import write_atomically
+
+        write_atomically(coco_file, predicting.as_coco(predictions, answers))
+        echo(f"wrote {coco_file}", err=True)
     if as_json:
         echo(predicting.as_json(predictions, inputs.column))
     elif as_csv:

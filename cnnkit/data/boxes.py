@@ -144,9 +144,25 @@ def placed(edges: Array, size: tuple[int, int], shape: Sequence[int], resize: st
     Returns:
         float64 [boxes, 4]; of a crop, what lies outside is cut off, and may leave nothing.
     """
+    left, top, across, down = _frame(size, shape, resize)
+    new_height, new_width = shape[:2]
+    scale = np.array([new_width / across, new_height / down] * 2)
+    moved = (np.asarray(edges, np.float64) - [left, top, left, top]) * scale
+    return np.clip(moved, 0, [new_width, new_height] * 2)
+
+
+def placed_back(edges: Array, size: tuple[int, int], shape: Sequence[int], resize: str) -> Array:
+    """Where boxes of an image that the network takes lie in the image as it was; the other way round than `placed`."""
+    left, top, across, down = _frame(size, shape, resize)
+    height, width = size
+    scale = np.array([across / shape[1], down / shape[0]] * 2)
+    return np.clip(np.asarray(edges, np.float64) * scale + [left, top, left, top], 0, [width, height] * 2)
+
+
+def _frame(size: tuple[int, int], shape: Sequence[int], resize: str) -> tuple[int, int, int, int]:
+    """The frame in an image's plane that becomes the new image, of whole pixels: left, top, width and height."""
     height, width = size
     new_height, new_width = shape[:2]
-    # The frame in the image's plane that becomes the new image; of whole pixels, as there.
     left, top, across, down = 0, 0, width, height
     if resize == "pad":
         across = width + 2 * ((max(width, height * new_width // new_height) - width) // 2)
@@ -156,9 +172,7 @@ def placed(edges: Array, size: tuple[int, int], shape: Sequence[int], resize: st
         across = max(1, min(width, height * new_width // new_height))
         down = max(1, min(height, width * new_height // new_width))
         left, top = (width - across) // 2, (height - down) // 2
-    scale = np.array([new_width / across, new_height / down] * 2)
-    moved = (np.asarray(edges, np.float64) - [left, top, left, top]) * scale
-    return np.clip(moved, 0, [new_width, new_height] * 2)
+    return left, top, across, down
 
 
 def network_boxes(image: AnnotatedImage, shape: Sequence[int], resize: str, names: Sequence[str]) -> Array:

@@ -113,7 +113,8 @@ def _evaluate(members: Sequence[TrainedRun], options: EvaluationOptions) -> tupl
     first.request_settings()
     if options.folder is None and len(members) > 1:
         ensemble.check_same_split(members, options.split)
-    inference.check_views(options.tta, first.interface, per_pixel=first.task.target.per_pixel)
+    target = first.task.target
+    inference.check_views(options.tta, first.interface, per_pixel=target.per_pixel, boxed=target.boxed)
     images = labelled_images(first, options)
     if options.folder is not None:
         _tell_copies(members, images, options.folder)

@@ -43,18 +43,25 @@ def view_weights(tta: Sequence[str]) -> list[float]:
     return [weight / 2 for weight in weights for _ in range(2)] if "flip" in tta else weights
 
 
-def check_views(tta: Sequence[str], interface: Interface, *, per_pixel: bool = False) -> None:
+def check_views(tta: Sequence[str], interface: Interface, *, per_pixel: bool = False, boxed: bool = False) -> None:
     """Whether samples, and what is said of them, can be looked at in these ways.
 
     Args:
         per_pixel: Whether the network says something of each pixel.
+        boxed: Whether it says boxes.
 
     Raises:
-        UsageError: if they cannot be shifted: reflection needs a second row and column, and pixels would change places.
+        UsageError: if they cannot be shifted: reflection needs a second row and column, and pixels would change places;
+            or if boxes would have to be averaged.
     """
     image_shape, reason = interface.image_shape, interface.sample.unchangeable
     if tta and reason is not None:
         raise UsageError(f"--tta is for images: {reason}", "Leave it out.")
+    if tta and boxed:
+        raise UsageError(
+            "--tta averages the outputs for views of an image, and boxes of different views are not averaged",
+            "Leave it out.",
+        )
     if "shift" in tta and per_pixel:
         raise UsageError("--tta shift moves the pixels, and the network says something of each", "Use `--tta flip`.")
     if "shift" in tta and min(image_shape[:2]) < 2:

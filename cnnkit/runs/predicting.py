@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -106,9 +107,24 @@ def predict_images(
                     predictions.append(Prediction(file, error=image))
                 else:
                     answer, strengths = next(answered)
+                    if answers.has_places:
+                        answer = answers.in_file(answer, _size_of(file))
                     marks = None if strengths is None else tuple(inputs.marks(file, strengths))
                     predictions.append(Prediction(file, answer, pictures=tuple(paths), marks=marks))
     return predictions
+
+
+def _size_of(file: Path) -> tuple[int, int]:
+    """(height, width) of an image file that could be read."""
+    from cnnkit.images.formats import header_size, open_image
+
+    with open_image(file, math.inf) as image:
+        return header_size(image)
+
+
+def as_coco(predictions: Sequence[Prediction], answers: Answers) -> str:
+    """A JSON file in COCO's format; files that could not be read are left out."""
+    return answers.as_coco([(str(one.file), one.answer) for one in predictions if one.answer is not None])
 
 
 def _ask(
@@ -228,11 +244,15 @@ def as_json(predictions: Sequence[Prediction], column: str = "file") -> str:
 
 
 def as_csv(predictions: Sequence[Prediction], answers: Answers, column: str = "file") -> str:
-    """CSV with a header: file, the columns of the answers, error; after an error, only that is said of a file."""
+    """CSV with a header: file, the columns of the answers, error; after an error, only that is said of a file.
+
+    There are as many rows for a file as its answer has, see `Answers.rows`.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([column, *answers.columns, "error"])
     for prediction in predictions:
-        fields = [""] * len(answers.columns) if prediction.answer is None else prediction.answer.fields()
-        writer.writerow([str(prediction.file), *fields, prediction.error or ""])
+        answer = prediction.answer
+        for fields in [[""] * len(answers.columns)] if answer is None else answers.rows(answer):
+            writer.writerow([str(prediction.file), *fields, prediction.error or ""])
     return text.getvalue()

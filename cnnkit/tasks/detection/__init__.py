@@ -98,7 +98,7 @@ class Detection(Task):
     def evaluate(self, members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -> Evaluation:
         from cnnkit.tasks.detection.evaluation import evaluate
 
-        return evaluate(self.settings, members, images, tta)
+        return evaluate(self.settings, members, images)
 
     def read_evaluation(self, run: Run) -> dict[str, Any]:
         from cnnkit.tasks.detection.evaluation import read_evaluation

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
+from cnnkit.data.boxes import placed_back
 from cnnkit.images.colours import COLOURS
 from cnnkit.runs.interface import Interface
-from cnnkit.task import AnswerPicture, Answers
+from cnnkit.task import Answer, AnswerPicture, Answers
 from cnnkit.tasks.detection.detecting import threshold_of
 from cnnkit.tasks.detection.drawing import with_detections
 from cnnkit.tasks.detection.peaks import Detections, detections_of
@@ -73,6 +76,7 @@ class BoxAnswers(Answers):
     """Boxes with a score above a threshold, which was chosen on the validation images."""
 
     kind: ClassVar[str] = "boxes"
+    has_places: ClassVar[bool] = True
     header = ("objects", "surest")
     alignment = "><"
     columns = ("class", "score", *_EDGES)
@@ -80,6 +84,7 @@ class BoxAnswers(Answers):
 
     def __init__(self, settings: Settings, interface: Interface) -> None:
         self.settings = settings
+        self.resize = interface.resize
         self.class_names = interface.class_names
         height, width, _ = interface.image_shape
         self.size = (height, width)
@@ -88,6 +93,46 @@ class BoxAnswers(Answers):
 
     def read(self, outputs: Any) -> Sequence[BoxAnswer]:
         return [BoxAnswer(self.class_names, found, self.size) for found in self._said(outputs)]
+
+    def above(self, threshold: float) -> BoxAnswers:
+        chosen = copy(self)
+        chosen.threshold = threshold
+        return chosen
+
+    def in_file(self, answer: Answer, size: tuple[int, int]) -> BoxAnswer:
+        assert isinstance(answer, BoxAnswer)
+        boxes = placed_back(answer.found.boxes, size, self.size, self.resize)
+        return BoxAnswer(self.class_names, replace(answer.found, boxes=boxes), size)
+
+    def rows(self, answer: Answer) -> Sequence[Sequence[str]]:
+        assert isinstance(answer, BoxAnswer)
+        return answer.rows()
+
+    def as_coco(self, answered: Sequence[tuple[str, Answer]]) -> str:
+        """Classes count from 1; beside what annotations have, each has the `score` that COCO's evaluator reads."""
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        numbers = {name: number for number, name in enumerate(self.class_names, start=1)}
+        for place, (file, answer) in enumerate(answered, start=1):
+            said = answer.entry()
+            images.append({"id": place, "file_name": file, "height": said["height"], "width": said["width"]})
+            for box in said["boxes"]:
+                width, height = (
+                    round(box[end] - box[start], 2) for start, end in (("left", "right"), ("top", "bottom"))
+                )
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": place,
+                        "category_id": numbers[box["class"]],
+                        "bbox": [box["left"], box["top"], width, height],
+                        "area": round(width * height, 2),
+                        "iscrowd": 0,
+                        "score": box["score"],
+                    }
+                )
+        categories = [{"id": number, "name": name} for name, number in numbers.items()]
+        return json.dumps({"images": images, "annotations": annotations, "categories": categories})
 
     def _said(self, outputs: Any) -> list[Detections]:
         every = detections_of(outputs, len(self.class_names), self.settings.stride, self.settings.most)

@@ -77,16 +77,11 @@ def best_threshold(found: Sequence[Detections], truths: Sequence[Any], classes: 
 
 
 def _detected(
-    settings: Settings, trained: TrainedRun, images: Split, tta: Sequence[str] = ()
+    settings: Settings, trained: TrainedRun, images: Split
 ) -> tuple[list[Detections], list[Any], dict[str, Any]]:
     """What a run says of each image, its true boxes, and the loss, as `val_loss` is measured."""
     from cnnkit.data import naming_corrupt_files
 
-    if tta:
-        raise UsageError(
-            "--tta averages the outputs for views of an image, and boxes of different views are not averaged",
-            "Leave out --tta.",
-        )
     network = trained.network()[0]
     classes = len(trained.interface.class_names)
     loss = make_loss(settings, trained.loaded.info.target)
@@ -103,17 +98,17 @@ def _detected(
     return found, truths, {"loss": total / images.size + penalty, "loss_function": "DetectionLoss", "metrics": {}}
 
 
-def evaluate(settings: Settings, members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -> Evaluation:
+def evaluate(settings: Settings, members: Sequence[TrainedRun], images: Split) -> Evaluation:
     """See `Task.evaluate`: average precision over all images, as COCO measures it.
 
     Raises:
-        UsageError: for several runs, or views of images.
+        UsageError: for several runs.
     """
     if len(members) > 1:
         raise UsageError("the boxes of several runs are not averaged", "Measure each run by itself.")
     (trained,) = members
     names = trained.interface.class_names
-    found, truths, losses = _detected(settings, trained, images, tta)
+    found, truths, losses = _detected(settings, trained, images)
     threshold = threshold_of(trained.interface)
     result = precisions(found, truths, len(names), settings.most)
     predictions = Predictions.of(images, found, truths, threshold, names, detector(trained, settings))
