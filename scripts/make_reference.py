@@ -251,7 +251,8 @@ def _tables(title: str, table: Table, base: type[StrictModel]) -> str:
         also = f" Also written {', '.join(f'`{alias}`' for alias in aliases)}." if aliases else ""
         leading = f" `{cls.__name__}: {cls.leading}`." if cls.leading else ""
         masks = f"\n\n{cls.of_masks} {cls.of_boxes}" if issubclass(cls, Augmentation) else ""
-        parts.append(f"### {cls.__name__}\n\n{_summary(cls)}{leading}{also}{masks}\n\n{_table(cls, common)}".rstrip())
+        text = f"### {cls.__name__}\n\n{_summary(cls)}{leading}{also}{masks}\n\n{_table(cls, common)}"
+        parts.append(text.rstrip() + (f"\n\n```yaml\n{cls.example}```" if cls.example else ""))
     reasons: dict[str, list[str]] = {}
     for name, reason in table.all_unavailable().items():
         reasons.setdefault(reason, []).append(f"`{name}`")

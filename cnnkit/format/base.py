@@ -60,9 +60,11 @@ class NamedObject(StrictModel):
     Class attributes:
         leading: The argument that a scalar or a list stands for (`Dropout: 0.5`); None where there is none.
         needs_one_of: Arguments of which at least one has to be written.
+        example: A list with the object and what belongs around it, in YAML, for the reference.
     """
 
     leading: ClassVar[str | None] = None
+    example: ClassVar[str] = ""
     needs_one_of: ClassVar[tuple[str, ...]] = ()
 
     def arguments(self) -> dict[str, Any]:

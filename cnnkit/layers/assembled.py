@@ -29,6 +29,12 @@ class StochasticDepth(Layer):
     """
 
     leading: ClassVar[str | None] = "rate"
+    example: ClassVar[str] = """\
+- Repeat:                                 # the deeper, the more often
+    times: 6
+    layers:
+      - Residual: [Conv2D: {filters: $channels, kernel_size: 3, padding: same}, StochasticDepth: 0.1 * $index / $times]
+"""
 
     rate: Fraction = Field(description="Probability of being dropped, 0..1.")
 
@@ -47,6 +53,14 @@ class LayerScale(Layer):
     """
 
     leading: ClassVar[str | None] = "init_values"
+    example: ClassVar[str] = """\
+- Residual:                               # a block of ConvNeXt
+    - DepthwiseConv2D: {kernel_size: 7, padding: same}
+    - LayerNormalization: {epsilon: 1.0e-6}
+    - Dense: {units: $channels * 4, activation: gelu}
+    - Dense: $channels // 4
+    - LayerScale: 1.0e-6
+"""
     only_scales: ClassVar[bool] = True
 
     init_values: Number = Field(default=1e-6, description="What the factors start from.")
@@ -74,6 +88,14 @@ class SqueezeExcite(Layer):
     """
 
     leading: ClassVar[str | None] = "ratio"
+    example: ClassVar[str] = """\
+- Residual:                               # of SE-ResNet: the gate ends the main path
+    activation: relu
+    layers:
+      - Conv2D: {filters: $channels, kernel_size: 3, padding: same, use_bias: false}
+      - BatchNormalization
+      - SqueezeExcite: 16
+"""
 
     ratio: PositiveInteger = Field(
         default=16, description="The inner layer has channels // ratio units, and 1 at least."

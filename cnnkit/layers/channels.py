@@ -60,6 +60,11 @@ class ChannelShuffle(ChannelLayer):
     """
 
     leading: ClassVar[str | None] = "groups"
+    example: ClassVar[str] = """\
+- Conv2D: {filters: 24, kernel_size: 1, groups: 3}
+- ChannelShuffle: 3                       # each group of the next convolution sees all groups of this one
+- Conv2D: {filters: 24, kernel_size: 1, groups: 3}
+"""
     any_size: ClassVar[bool] = False
 
     groups: PositiveInteger = Field(description="Number of groups, which divides the channels.")
@@ -86,6 +91,12 @@ class ChannelSplit(ChannelLayer):
     """
 
     leading: ClassVar[str | None] = "part"
+    example: ClassVar[str] = """\
+- Branches:                               # of ShuffleNet V2: one half as it is, and one that is computed
+    - [ChannelSplit: 0]
+    - [ChannelSplit: 1, Conv2D: {filters: $channels, kernel_size: 3, padding: same, activation: relu}]
+- ChannelShuffle: 2
+"""
 
     part: NonNegativeInteger = Field(description="Which part, from 0.")
     parts: PositiveInteger = Field(default=2, description="Into how many parts the channels are divided, equally.")

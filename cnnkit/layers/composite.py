@@ -86,6 +86,15 @@ def _path(title: str, layers: list[Layer], names: Names, input_shape: Shape, *pa
 class Repeat(Layer):
     """The layers one after another, so many times."""
 
+    example: ClassVar[str] = """\
+- Repeat:
+    times: 4
+    layers:
+      - Residual:
+          - Conv2D: {filters: $channels, kernel_size: 3, padding: same, activation: relu}
+          - StochasticDepth: 0.2 * $index / $times
+"""
+
     times: int = Field(ge=0, le=MOST_LAYERS, description="How often, from 0 (which passes the input on).")
     layers: RepeatedLayers = Field(
         description="The layers that are repeated. In them, `$index` is the number of the repetition, from 0, and "
@@ -131,6 +140,18 @@ class Branches(Layer):
     """Paths side by side from the same input, merged: Inception, DenseNet, squeeze and excitation, U-Net."""
 
     leading: ClassVar[str | None] = "paths"
+    example: ClassVar[str] = """\
+- Branches:                               # side by side: four paths of Inception
+    - [Conv2D: {filters: 8, kernel_size: 1}]
+    - [Conv2D: {filters: 8, kernel_size: 1}, Conv2D: {filters: 16, kernel_size: 3, padding: same}]
+    - [MaxPooling2D: {pool_size: 3, strides: 1, padding: same}]
+    - []                                  # the input as it is
+- Branches:                               # a gate: the input times numbers from 0 to 1, one for each pixel
+    merge: multiply
+    paths:
+      - []
+      - [Conv2D: {filters: 1, kernel_size: 7, padding: same, activation: sigmoid}]
+"""
 
     paths: Annotated[list[Layers], Field(min_length=2)] = Field(
         description="Two lists of layers or more; an empty list passes the input on."
@@ -198,6 +219,16 @@ class Residual(Layer):
     """Adds a layer's input to the output of layers (He et al. 2015, arXiv:1512.03385)."""
 
     leading: ClassVar[str | None] = "layers"
+    example: ClassVar[str] = """\
+- Residual:                               # the skip adds the input as it is
+    - Conv2D: {filters: $channels, kernel_size: 3, padding: same, activation: relu}
+    - Conv2D: {filters: $channels, kernel_size: 3, padding: same}
+- Residual:                               # here the shape changes: a 1x1 convolution of stride 2 is the skip
+    activation: relu
+    layers:
+      - Conv2D: {filters: 32, kernel_size: 3, strides: 2, padding: same, use_bias: false}
+      - BatchNormalization
+"""
 
     layers: SomeLayers = Field(description="The main path.")
     shortcut: Shortcut = Field(

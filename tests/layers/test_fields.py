@@ -9,8 +9,10 @@ import keras
 import pytest
 
 from cnnkit.format.base import StrictModel
+from cnnkit.format.document import parse
 from cnnkit.layers import LAYERS
-from cnnkit.layers.base import Layer
+from cnnkit.layers.base import Layer, Names
+from cnnkit.layers.stack import trace
 from cnnkit.layers.unresolved import LAYER_CHOICE
 
 from .truth import EXAMPLES, example_shape, facts_of, make, our_facts, resolved, scope
@@ -115,3 +117,17 @@ def test_name_trainable_and_dtype_reach_keras(name: str) -> None:
     assert not any(trainable for _, _, trainable in facts.weights)
     assert layer.parameters(shape)[0] == 0
     assert str(built(keras.Input(shape)).dtype) == "float64"
+
+
+@pytest.mark.parametrize("name", [name for name in ORDINARY if LAYERS.get(name).example])  # type: ignore[union-attr]
+def test_examples_of_the_reference_are_valid(name: str) -> None:
+    cls = LAYERS.get(name)
+    assert cls is not None
+    layers = [LAYER_CHOICE.validate(layer) for layer in parse(cls.example, "example").plain()]
+    assert f"{name}:" in cls.example
+    trace(layers, (32, 32, 24), Names({"classes": 10}))
+
+
+def test_layers_made_of_others_have_an_example() -> None:
+    composites = ("composite", "assembled", "channels")
+    assert all(LAYERS.get(name).example for module in composites for name in LAYERS.modules[module])  # type: ignore[union-attr]
