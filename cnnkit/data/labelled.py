@@ -16,6 +16,7 @@ from cnnkit.config.sample import Sample
 from cnnkit.config.split_folders import test_split
 from cnnkit.config.table import ImageTable, ListedImage, columns_of, read_image_table
 from cnnkit.config.target import Target
+from cnnkit.config.texts import read_texts
 from cnnkit.data.boxes import BoxSource
 from cnnkit.data.images import FolderSource
 from cnnkit.data.loading import make_splits, whole
@@ -142,11 +143,26 @@ def labelled_texts(file: str, config: DataConfig, target: Target, sample: Sample
         sample: What the network takes.
         shape: How many words it takes.
     """
-    table, rows = _rows_to_measure(file, config, target)
+    table, rows = _texts_to_measure(file, config, target)
     source = TextSource(rows, make_targets(target, [row.value for row in rows]), sample, shape[0])
     for note in table.notes:
         log.warning("%s", note)
     return make_splits({"test": whole(source)}, "auto", None)[0]["test"]
+
+
+def _texts_to_measure(file: str, config: DataConfig, target: Target) -> tuple[ImageTable, tuple[ListedImage, ...]]:
+    """The texts of a table, or of a folder of class folders, as rows."""
+    if config.folder is None or os.path.isfile(file):
+        return _rows_to_measure(file, config, target)
+    try:
+        table = read_texts(config.model_copy(update={"folder": file}), type(target), target.names)
+    except DataProblem as problem:
+        kind = CnnkitError if os.path.isdir(file) else UsageError
+        raise kind(problem.message) from None
+    rows = table.splits.get(test_split(table.splits) or "train", ())
+    if not rows:
+        raise CnnkitError(f"`{file}` holds no texts; expected class folders of `{config.text}` files")
+    return table, rows
 
 
 def _rows_to_measure(file: str, config: DataConfig, target: Target) -> tuple[ImageTable, tuple[ListedImage, ...]]:

@@ -12,7 +12,8 @@ import numpy as np
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.sample import Sample, TextSample
-from cnnkit.config.table import SPLITS, ImageTable, ListedImage, read_image_table
+from cnnkit.config.table import SPLITS, ImageTable, ListedImage
+from cnnkit.config.texts import read_texts
 from cnnkit.data.splits import Array, DataSets, Source
 from cnnkit.data.targets import Targets, make_targets
 from cnnkit.images.formats import CorruptImage
@@ -85,7 +86,8 @@ class TextTable:
             for row in rows:
                 digest.update(repr((split, row.text, row.value, row.group)).encode("utf-8", "surrogatepass"))
         count = sum(map(len, self.table.splits.values()))
-        return f"table {self.table.name} ({count} texts, content {digest.hexdigest()})"
+        kind = "table" if self.config.folder is None else "folder"
+        return f"{kind} {self.table.name} ({count} texts, content {digest.hexdigest()})"
 
     def open(self, spec: str) -> Source:
         if spec not in self._opened:
@@ -117,7 +119,7 @@ def open_texts(config: DataConfig, info: DataSetInfo) -> TextTable:
     Raises:
         DataProblem: if a table does not hold what it should.
     """
-    return TextTable(info.table or read_image_table(config, type(info.target)), config, info)
+    return TextTable(info.table or read_texts(config, type(info.target)), config, info)
 
 
 def text_summary(config: DataConfig, data: DataSets) -> dict[str, Any]:

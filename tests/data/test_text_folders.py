@@ -1,0 +1,73 @@
+"""Folders of text files, held against the table that says the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from review_texts import reviews
+from tables import write_table
+
+from cnnkit.config.data import DataConfig
+from cnnkit.data import DataSets, labelled_texts, load
+from cnnkit.errors import CnnkitError
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> list[dict[str, str]]:
+    """The rows of a table, whose texts also lie in `reviews`, in folders of splits and classes."""
+    made = reviews(24)
+    write_table(tmp_path / "reviews.csv", made)
+    for number, row in enumerate(made):
+        file = tmp_path / "reviews" / row["split"] / row["label"] / f"{number}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(row["text"] + "\n", "utf-8")
+    (tmp_path / "reviews" / "train" / "good" / ".hidden.txt").write_text("hidden")
+    (tmp_path / "reviews" / "train" / "good" / "notes.md").write_text("no text")
+    return made
+
+
+def loaded(**data: Any) -> DataSets:
+    section = {"words": 40, "length": 12, "validation": 0, **data}
+    return load(DataConfig.model_validate(section), seed=0)
+
+
+def samples(data: DataSets, name: str) -> list[tuple[list[int], int]]:
+    split = getattr(data, name)
+    return sorted(zip(split.read(range(split.size)).tolist(), split.labels.tolist(), strict=True))
+
+
+def test_a_folder_says_what_the_table_says(rows: list[dict[str, str]], tmp_path: Path) -> None:
+    folder = loaded(folder=str(tmp_path / "reviews"), text=".txt")
+    table = loaded(table=str(tmp_path / "reviews.csv"), text="text", target="label", split="split")
+    assert folder.info.class_names == table.info.class_names == ("bad", "good")
+    assert folder.info.sample == table.info.sample
+    for name in ("train", "test"):
+        assert samples(folder, name) == samples(table, name)
+    assert folder.test is not None
+    assert folder.test.ids[0].startswith("test/bad/")
+    config = DataConfig.model_validate({"folder": str(tmp_path / "reviews"), "text": ".txt"})
+    other = labelled_texts(str(tmp_path / "reviews"), config, folder.info.target, folder.info.sample, (12,))
+    assert other.read(range(other.size)).tolist() == folder.test.read(range(folder.test.size)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"text": "txt"}, "is the ending of its files"),
+        ({"text": ".md"}, "no `.md` file to train on in the class folder `bad`"),
+        ({"folder": "missing"}, "does not exist"),
+    ],
+)
+def test_what_is_no_folder_of_texts_is_refused(
+    rows: list[dict[str, str]], tmp_path: Path, change: dict[str, str], message: str
+) -> None:
+    with pytest.raises(CnnkitError, match=message):
+        loaded(**{"folder": str(tmp_path / "reviews"), "text": ".txt", **change})
+
+
+def test_a_file_that_is_not_utf8_is_named(rows: list[dict[str, str]], tmp_path: Path) -> None:
+    (tmp_path / "reviews" / "train" / "bad" / "latin.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(CnnkitError, match=r"latin.txt` is not UTF-8"):
+        loaded(folder=str(tmp_path / "reviews"), text=".txt")
