@@ -1,13 +1,12 @@
 """Poolings that make an output of a given size, whatever arrives: windows that share the input among the positions."""
 
 import math
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from cnnkit.format.fields import DataFormat, Sizes1D, Sizes2D, Sizes3D
-from cnnkit.format.script import Call
+from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape
 from cnnkit.layers.base import Scope
 from cnnkit.layers.receptive_field import Bounds
@@ -49,6 +48,30 @@ class AdaptivePooling(SpatialShapeLayer):
         spatial_axis = self._spatial_axis(axis, input_shape)
         return spatial_axis is not None and self.output_size[spatial_axis] == 1
 
+    @property
+    def pools(self) -> str:
+        """What is taken of each window: `Average` or `Max`."""
+        return "Max" if "Max" in self.kind else "Average"
+
+    def calls(self) -> tuple[Call, ...]:
+        (call,) = super().calls()
+        arguments = (Argument("kind", self.pools), *call.arguments)
+        return (Call("adaptive_pooling", arguments, "kind", of_tensor=True),)
+
+    def build(self, scope: Scope) -> Any:
+        """Keras' layer; where it would fail, a functional model, see `functions.adaptive_pooling`."""
+        if 1 not in (*self.sizes(scope.input_shape), *self.output_size):
+            return super().build(scope)
+        from cnnkit.layers.functions import adaptive_pooling
+
+        arguments = self.keras_arguments(scope)
+        dtype = arguments["dtype"]
+
+        def body(inputs: Any) -> Any:
+            return adaptive_pooling(inputs, self.pools, self.output_size, self.data_format, dtype)
+
+        return functional(arguments["name"], scope.keras_shape, compute_dtype(dtype), body)
+
 
 class SignalAdaptivePooling(AdaptivePooling):
     """What the adaptive poolings of signals share."""
@@ -68,29 +91,6 @@ class VolumeAdaptivePooling(AdaptivePooling):
     data_format: DataFormat | None = Field(default=None, description=_VOLUME_FORMAT)
 
 
-class AdaptiveMaxPooling(AdaptivePooling):
-    """What the adaptive poolings share that take maxima."""
-
-    def calls(self) -> tuple[Call, ...]:
-        (call,) = super().calls()
-        return (replace(call, function="adaptive_max_pooling", of_tensor=True),)
-
-    def build(self, scope: Scope) -> Any:
-        """Keras' layer; where it would end the process, a functional model, see `functions.adaptive_max_pooling`."""
-        sizes = (*self.sizes(scope.input_shape), *self.output_size)
-        if 1 not in sizes:
-            return super().build(scope)
-        from cnnkit.layers.functions import adaptive_max_pooling
-
-        arguments = self.keras_arguments(scope)
-        dtype = arguments["dtype"]
-
-        def body(inputs: Any) -> Any:
-            return adaptive_max_pooling(inputs, self.output_size, self.data_format, dtype)
-
-        return functional(arguments["name"], scope.keras_shape, compute_dtype(dtype), body)
-
-
 class AdaptiveAveragePooling1D(SignalAdaptivePooling):
     """Means of a signal, as many as are asked for, whatever its length."""
 
@@ -103,13 +103,13 @@ class AdaptiveAveragePooling3D(VolumeAdaptivePooling):
     """Means of windows of a volume, as many as are asked for, whatever its size."""
 
 
-class AdaptiveMaxPooling1D(SignalAdaptivePooling, AdaptiveMaxPooling):
+class AdaptiveMaxPooling1D(SignalAdaptivePooling):
     """Maxima of a signal, as many as are asked for, whatever its length."""
 
 
-class AdaptiveMaxPooling2D(AdaptiveMaxPooling):
+class AdaptiveMaxPooling2D(AdaptivePooling):
     """Maxima of windows, as many rows and columns as are asked for, whatever the image's size."""
 
 
-class AdaptiveMaxPooling3D(VolumeAdaptivePooling, AdaptiveMaxPooling):
+class AdaptiveMaxPooling3D(VolumeAdaptivePooling):
     """Maxima of windows of a volume, as many as are asked for, whatever its size."""

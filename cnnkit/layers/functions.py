@@ -27,14 +27,15 @@ def self_attention(x: Any, num_heads: int, **arguments: Any) -> Any:
     return keras.layers.MultiHeadAttention(num_heads, **arguments)(x, x)
 
 
-def adaptive_max_pooling(x: Any, output_size: Any, data_format: Any = None, dtype: Any = None) -> Any:
-    """The maxima of windows that share the input among a number of positions along each axis.
+def adaptive_pooling(x: Any, kind: str, output_size: Any, data_format: Any = None, dtype: Any = None) -> Any:
+    """The means or maxima of windows that share the input among a number of positions along each axis.
 
-    Keras' layers end the process (Keras 3.15) along an axis that has one position, before or after them. Along those
-    there is one window.
+    Along an axis that has one position, before them or after, Keras' layers fail, and those of maxima end the process
+    (Keras 3.15). Along those there is one window.
 
     Args:
         x: [batch, ..., channels], or [batch, channels, ...].
+        kind: `Average` or `Max`.
         output_size: A number for each axis.
     """
     axes, first = len(x.shape) - 2, 2 if data_format == "channels_first" else 1
@@ -42,9 +43,10 @@ def adaptive_max_pooling(x: Any, output_size: Any, data_format: Any = None, dtyp
     single = [axis for axis in range(axes) if wanted[axis] == 1 or x.shape[first + axis] == 1]
     live = tuple(wanted[axis] for axis in range(axes) if axis not in single)
     if single:
-        x = keras.ops.max(x, axis=[first + axis for axis in single])
+        reduced = keras.ops.max if kind == "Max" else keras.ops.mean
+        x = reduced(x, axis=[first + axis for axis in single])
     if live:
-        pooling = getattr(keras.layers, f"AdaptiveMaxPooling{len(live)}D")
+        pooling = getattr(keras.layers, f"Adaptive{kind}Pooling{len(live)}D")
         x = pooling(live if len(live) > 1 else live[0], data_format=data_format, dtype=dtype)(x)
     for axis in single:
         x = keras.ops.repeat(keras.ops.expand_dims(x, first + axis), wanted[axis], axis=first + axis)

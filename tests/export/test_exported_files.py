@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from commands import run as command
 from exported_answers import check_same_answers, check_same_feature_maps
+from trainings import config, run_training
 
 from cnnkit.errors import CnnkitError
 from cnnkit.export.exporting import ExportOptions, export_run
@@ -89,6 +90,30 @@ def test_a_file_gives_what_keras_gives_for_any_number_of_images(digits_run: Run,
     assert np.ptp(expected, axis=0).max() > 0.1
     for images, outputs in ((IMAGES, expected), (IMAGES[:1], expected[:1])):
         np.testing.assert_allclose(run_onnx(onnx_file, images)[0], outputs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.long
+def test_layers_of_other_axes_and_attention_answer_alike_in_onnx(tmp_path: Path) -> None:
+    tokens = [
+        {"Reshape": [64]},
+        {"Embedding": {"input_dim": 256, "output_dim": 8}},
+        {"Conv1D": {"filters": 8, "kernel_size": 3, "padding": [1, 2], "strides": 2, "activation": "relu"}},
+        {"Residual": ["RMSNormalization", {"MultiHeadAttention": {"num_heads": 2, "key_dim": 4}}]},
+        {"SpectralNormalization": {"layer": {"Conv1D": {"filters": 8, "kernel_size": 3}}}},
+        {"AdaptiveMaxPooling1D": 4},
+        {"Reshape": [2, 2, 1, 8]},
+        {"Conv3D": {"filters": 8, "kernel_size": 2, "padding": "same"}},
+        {"Branches": {"merge": "subtract", "paths": [[], [{"AdaptiveAveragePooling3D": [2, 1, 1]}]]}},
+        "GlobalMaxPooling3D",
+        {"Dense": {"units": "classes", "activation": "softmax"}},
+    ]
+    content = config(data={"normalization": "none"}, model={"layers": tokens}, training={"epochs": 1})
+    run = run_training(tmp_path, content, "tokens")
+    path = tmp_path / "model.onnx"
+    export_run(open_run(run), Places(FORMATS["onnx"], path), UNSEEN)
+    expected = outputs_of_keras(run, IMAGES)
+    assert np.ptp(expected, axis=0).max() > 1e-3
+    np.testing.assert_allclose(run_onnx(path, IMAGES)[0], expected, rtol=0, atol=1e-5)
 
 
 def check_description(text: str, run: Run, format_: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
@@ -17,7 +18,7 @@ from cnnkit.layers.receptive_field import receptive_field
 from cnnkit.layers.stack import trace
 from cnnkit.layers.unresolved import LAYER_CHOICE
 
-from .truth import GRID, check_agreement, facts_of, make, random_images, resolved, run, scope
+from .truth import GRID, check_agreement, facts_of, make, random_images, resolved, scope
 
 FEW = settings(GRID, max_examples=20)
 
@@ -154,10 +155,12 @@ def test_adaptive_pooling_agrees_with_keras_and_its_ranges(axes: int, kind: str,
     output = [data.draw(st.integers(1, size + 1)) for size in sizes]
     shape = (*sizes, 2)
     arguments = {"output_size": output if axes > 1 else output[0]}
-    if kind == "Average" or 1 not in (*sizes, *output):
+    if 1 not in (*sizes, *output):
         check_agreement(name, {"output_size": tuple(output) if axes > 1 else output[0]}, shape)
     layer, inputs = make(name, arguments), random_images(1, *shape)
-    result = run(layer, inputs)[0]
+    # As in training: as a graph, in which Keras' own layers fail where there is one position.
+    built = tf.function(layer.build(scope(shape)), input_signature=[tf.TensorSpec([None, *shape])])
+    result = np.asarray(built(inputs))[0]
     for place in np.ndindex(*output):
         ranges = [layer.input_range(position, position, axis, shape) for axis, position in enumerate(place)]
         window = inputs[0][tuple(slice(low, high + 1) for low, high in ranges)]

@@ -26,6 +26,23 @@ assert not any(name.split(".")[0] == "cnnkit" for name in sys.modules)
 """
 
 
+#: Attention, a wrapper, and sub-models of one axis; a volume at last. ReLU makes ids of what is drawn.
+OTHER_AXES: list[tuple[str, Any]] = [
+    ("ReLU", None),
+    ("Embedding", {"input_dim": 20, "output_dim": 8}),
+    ("MultiHeadAttention", {"num_heads": 2, "key_dim": 4, "dropout": 0.1}),
+    ("RMSNormalization", None),
+    ("SpectralNormalization", {"layer": {"Conv1D": {"filters": 6, "kernel_size": 3, "padding": "same"}}}),
+    ("Conv1D", {"filters": 6, "kernel_size": 3, "padding": [1, 2]}),
+    ("MaxPooling1D", {"padding": 1}),
+    ("Conv1DTranspose", {"filters": 4, "kernel_size": 3, "padding": 1}),
+    ("AdaptiveMaxPooling1D", 1),
+    ("Reshape", [1, 2, 1, 2]),
+    ("Conv3D", {"filters": 3, "kernel_size": [1, 3, 1], "padding": "full"}),
+    ("Flatten", None),
+]
+
+
 def composites(folder: Path) -> Any:
     """A network of blocks, each kind of shortcut, branches and repetitions."""
     block = [
@@ -60,7 +77,11 @@ def composites(folder: Path) -> Any:
 
 def test_saved_models_open_without_cnnkit(tmp_path: Path) -> None:
     """Every layer that is a sub-model, and some that are not; and composites."""
-    built = {"layers": test_building.build(OWN, (12, 11, 4)), "composites": composites(tmp_path)}
+    built = {
+        "layers": test_building.build(OWN, (12, 11, 4)),
+        "other_axes": test_building.build(OTHER_AXES, (9,)),
+        "composites": composites(tmp_path),
+    }
     expected = {}
     for name, model in built.items():
         folder = tmp_path / name
