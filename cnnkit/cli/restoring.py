@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import click
 
@@ -44,8 +43,6 @@ def restore(
     it has the curves and a report, and can be gone on with.
     """
     from cnnkit.cli.training import Options, train_one
-    from cnnkit.config.load import load_config
-    from cnnkit.config.target import Picture
 
     target = named_file(output, (".png",), "--output")
     check_new(target)
@@ -53,6 +50,7 @@ def restore(
         if file is not None and not os.path.isfile(file):
             raise UsageError(f"{option}: there is no file `{file}`")
     file = _config_file(config)
+    _check_restores(config, file, overrides)
     section = {
         "damage": "null",
         "damage.mask": None if mask is None else os.path.abspath(mask),
@@ -65,12 +63,6 @@ def restore(
         "channels": "null",
     }
     given = (*(f"data.{name}={value}" for name, value in section.items() if value is not None), *overrides)
-    task: Any = load_config(file, given).config.task
-    if not issubclass(task.target, Picture):
-        raise UsageError(
-            f"`{config}` is a config of the task {task.name}, which restores no picture",
-            "`cnnkit new --list` names configs that do: dip_denoise and others.",
-        )
     run = train_one(file, given, Options(run_dir=run_dir))
     try:
         with run.open(run.restored, os.path.getsize(run.restored)) as stream:
@@ -80,6 +72,26 @@ def restore(
             f"cannot write `{target}`: {error.strerror}", f"The picture is in `{run.restored}`."
         ) from None
     echo(f"wrote {target}")
+
+
+def _check_restores(name: str, file: str, overrides: tuple[str, ...]) -> None:
+    """Raises UsageError where a config has another task; what else it has wrong is told when it is loaded."""
+    from cnnkit.config.run import RunConfig
+    from cnnkit.config.target import Picture
+    from cnnkit.format.override import apply_override, read_tree
+    from cnnkit.format.schema import Schema
+    from cnnkit.runs.listing import task_in
+
+    schema = Schema("model", model=RunConfig)
+    tree = read_tree(file, schema)
+    for override in overrides:
+        apply_override(tree, override, schema)
+    task = task_in(tree.plain())
+    if task is not None and not issubclass(task.target, Picture):
+        raise UsageError(
+            f"`{name}` is a config of the task {task.name}, which restores no picture",
+            "`cnnkit new --list` names configs that do: dip_denoise and others.",
+        )
 
 
 def _config_file(name: str) -> str:

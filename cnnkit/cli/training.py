@@ -165,7 +165,11 @@ def _train_seeds(config: str | None, overrides: tuple[str, ...], options: Option
     for seed in range(first, first + count):
         echo(f"seed {seed} ({seed - first + 1} of {count})")
         made.append(train_one(config, (*overrides, f"seed={seed}"), options, source))
-    (group,) = group_runs(read_results(made))
+    groups = group_runs(read_results(made))
+    if not groups:
+        echo("\nthere is no figure to compare the runs by: none of them has been measured against what is true")
+        return
+    (group,) = groups
     echo(f"\n{group.name}: test {group.figure.label} {group} over {count} seeds")
     for other in group_runs(read_results()):
         if other.is_comparable(group) and other.config != group.config:

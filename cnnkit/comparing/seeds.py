@@ -62,8 +62,6 @@ class Result:
         return self.planned is None or self.epochs >= self.planned or self._stopped_early()
 
     def _stopped_early(self) -> bool:
-        if within(self.config, "training", "early_stopping") is None:
-            return False
         from cnnkit.training.checkpoint import ended_early
 
         try:

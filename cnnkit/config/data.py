@@ -323,7 +323,7 @@ class DataConfig(StrictModel):
         if of_pictures is not None:
             raise invalid(
                 f"`{of_pictures}` is for one picture that is to be restored (`image:`), not for the images of "
-                f"`{stated[0]}`; remove it",
+                f"`{stated[0]}: {getattr(self, stated[0])}`; remove it",
                 argument=of_pictures,
             )
         if self.table is None:

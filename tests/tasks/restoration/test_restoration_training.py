@@ -13,6 +13,7 @@ from PIL import Image
 from small_pictures import config, save, smooth_picture
 from trainings import assert_same, continued, killed_in_epoch, run_training
 
+from cnnkit.comparing.seeds import read_results
 from cnnkit.report.single import write_report
 from cnnkit.runs.directory import Run
 from cnnkit.runs.evaluation import evaluate_ensemble, evaluate_run
@@ -97,6 +98,10 @@ def test_the_variance_ends_it(folder: Path) -> None:
     at = int(np.argmin(variances))
     assert len(rows) < 160
     assert len(rows) - 4 < at + 1 + 10 <= len(rows)
+    # It has come to its end.
+    evaluate_run(open_run(stopped))
+    (result,) = read_results([stopped])
+    assert result.finished
 
 
 def test_several_runs_are_the_mean_of_their_pictures(run: Run, folder: Path) -> None:
@@ -166,5 +171,8 @@ def test_restore_takes_the_picture_as_it_is(
     assert f"PSNR {psnr(pixels(Path('out.png')), smooth_picture()):.2f} dB" in out
     run = Run(Path("runs/net-1"))
     np.testing.assert_array_equal(pixels(run.damaged), noisy)
+    # A config of something else restores nothing.
+    assert cnnkit(["restore", "digits", image, "-o", "other.png"], monkeypatch) == 2
+    assert "restores no picture" in capsys.readouterr().err
     # Nothing is replaced.
     assert cnnkit(["restore", file, image, "-o", "out.png"], monkeypatch) == 2
