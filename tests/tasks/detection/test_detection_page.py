@@ -1,0 +1,57 @@
+"""docs/detection.md, carried out on few images."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[3]
+
+#: What makes commands of the page short.
+SHORTER = {
+    "python scripts/make_detection_data.py digits_boxes": ["--train", "24", "--val", "8", "--test", "6"],
+    "cnnkit train detect_digits.yaml --run-dir runs/digits": [
+        "--set",
+        "training.epochs=1",
+        "--set",
+        "training.warmup_epochs=0",
+    ],
+}
+
+
+def commands() -> list[str]:
+    text = (ROOT / "docs" / "detection.md").read_text("utf-8")
+    return [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+
+
+def test_the_page_has_the_commands_that_are_made_shorter() -> None:
+    assert set(SHORTER) <= set(commands())
+
+
+@pytest.mark.long
+def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path, tfds_data: Path) -> None:
+    for command in commands():
+        line, _, output = command.partition(" > ")
+        program, *arguments = shlex.split(line)
+        start = [sys.executable, "-m", "cnnkit"] if program == "cnnkit" else [sys.executable]
+        if program == "python":
+            arguments[0] = str(ROOT / arguments[0])
+        done = subprocess.run(
+            [*start, *arguments, *SHORTER.get(command, [])], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        if output:
+            (tmp_path / output).write_text(done.stdout, "utf-8")
+    for picture in ("boxes.png", "mistakes.png", "drawn/00000.boxes.png"):
+        with Image.open(tmp_path / picture) as image:
+            assert min(image.size) >= 128
+    assert len(json.loads((tmp_path / "found.json").read_text("utf-8"))["images"]) == 6
+    assert (tmp_path / "found.csv").read_text("utf-8").startswith("file,class,score,left,top,right,bottom,error\n")
+    assert len(list((tmp_path / "digits_yolo" / "train" / "labels").glob("*.txt"))) == 24
