@@ -65,7 +65,7 @@ _DEPTH = (0.30, 0.24)
 #: To scale, the smallest image still has this many points; else sizes are drawn as square roots.
 _READABLE = 7.0
 
-_SYMBOLS = {"add": "+", "multiply": "×", "concatenate": "∥"}
+_SYMBOLS = {"add": "+", "multiply": "×", "concatenate": "∥", "subtract": "−", "dot": "·"}
 _RADIUS = 6.5
 
 

@@ -11,6 +11,7 @@ from cnnkit.layers import LAYERS, geometry
 from cnnkit.layers.base import Layer
 from cnnkit.layers.composite import PaddedChannels
 from cnnkit.layers.resolved import Resolved
+from cnnkit.layers.spectral import SpectralNormalization
 from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer
 
@@ -27,6 +28,15 @@ _FAMILIES = {
 }
 _FAMILY_OF = {name: _FAMILIES.get(module, "reshape") for module, names in LAYERS.modules.items() for name in names}
 _FAMILY_OF |= {"Backbone": "convolution", "Dense": "dense", "Rescaling": "normalization"}
+# Attention connects positions, and an embedding is a Dense layer on what names one of many.
+_FAMILY_OF |= {"MultiHeadAttention": "dense", "Embedding": "dense"}
+_FAMILY_OF |= dict.fromkeys(LAYERS.modules["adaptive"], "pooling")
+# Those of signals and volumes are drawn as those of images are.
+_FAMILY_OF |= {
+    name: _FAMILY_OF[name.replace("1D", "2D").replace("3D", "2D")]
+    for module in ("signals", "volumes")
+    for name in LAYERS.modules[module]
+}
 
 #: Kinds of layers that get no volume of their own where they keep the size.
 _PLATES = ("normalization", "activation", "dropout")
@@ -230,6 +240,8 @@ def channels_first_after(layer: Layer, before: bool) -> bool:
 
 def family(layer: Layer) -> str:
     """The kind of a layer that is not made of others, a key of the drawing's colours."""
+    if isinstance(layer, SpectralNormalization):
+        return family(layer.layer)
     return _FAMILY_OF.get(layer.kind, "reshape")
 
 
@@ -279,6 +291,8 @@ def _title(layer: Layer) -> tuple[str, ...]:
     """A layer with the arguments that a reader of the drawing looks for."""
     if layer.kind == "Activation":
         return (str(getattr(layer, "activation")),)  # noqa: B009
+    if isinstance(layer, SpectralNormalization):
+        return (layer.kind, *_title(layer.layer))
     if isinstance(layer, PaddedChannels):
         return ("channels of zeros", "appended")
     # A network that is one layer is known by its own name.

@@ -330,3 +330,21 @@ def test_drawing_needs_neither_tensorflow_nor_pyplot(tmp_path: Path) -> None:
     )
     file = f"{CONFIGS[0].parent}/digits.yaml"
     subprocess.run([sys.executable, "-c", code, file, str(tmp_path / "net.svg")], check=True)
+
+
+def test_layers_of_every_number_of_axes_have_the_colour_of_their_kind() -> None:
+    """Of one, two and three axes alike; a layer that wraps another has the other's."""
+    from cnnkit.layers.unresolved import LAYER_CHOICE
+    from cnnkit.plots.network_nodes import family
+
+    def of(written: object) -> str:
+        return family(LAYER_CHOICE.validate(written))
+
+    for axes in (1, 2, 3):
+        convolution = {f"Conv{axes}D": {"filters": 2, "kernel_size": 3}}
+        assert of(convolution) == of({"SpectralNormalization": {"layer": convolution}}) == "convolution"
+        for kind in ("MaxPooling", "GlobalAveragePooling"):
+            assert of(f"{kind}{axes}D") == "pooling"
+        assert of({f"AdaptiveMaxPooling{axes}D": 2}) == "pooling"
+        assert of({f"SpatialDropout{axes}D": 0.5}) == "dropout"
+        assert of(f"ZeroPadding{axes}D") == "reshape"
