@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from cnnkit.format.fields import Dimension, NonNegativeNumber, Number
 from cnnkit.format.script import Argument, Call
@@ -12,7 +12,8 @@ from cnnkit.layers.base import Layer, Scope, Weight
 from cnnkit.layers.initializers import ZEROS
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.weights import (
-    ActivationName,
+    ACTIVATION_FUNCTIONS,
+    ActivationField,
     ConstraintField,
     InitializerField,
     RegularizerField,
@@ -23,19 +24,83 @@ from cnnkit.layers.window import compute_dtype
 _OVER_THE_LAST_AXIS = ("softmax", "log_softmax", "sparsemax")
 
 
+def _with_functions(schema: dict[str, Any]) -> None:
+    """For the JSON Schema of Activation: a function in the place of its arguments."""
+    names = ACTIVATION_FUNCTIONS.names()
+    schema["properties"] |= {name: {} for name in names}
+    del schema["required"]
+    schema["anyOf"] = [{"required": [name]} for name in ("activation", *names)]
+
+
 class Activation(Layer):
-    """Applies an activation by Keras' name."""
+    """Applies an activation by Keras' name, or one with arguments: `Activation: {gelu: {approximate: true}}`.
 
+    `glu` halves the channels. Functions with arguments, each as in `keras.activations`: celu and elu (alpha), gelu
+    (approximate), hard_shrink and soft_shrink (threshold), leaky_relu (negative_slope), glu, softmax and log_softmax
+    (axis), relu (negative_slope, max_value, threshold), squareplus (b), threshold (threshold, default_value).
+    """
+
+    model_config = ConfigDict(json_schema_extra=_with_functions)
     leading: ClassVar[str | None] = "activation"
+    example: ClassVar[str] = """\
+- Activation: hard_swish
+- Activation: {gelu: {approximate: true}}
+- Conv2D: {filters: $channels * 2, kernel_size: 1}
+- Activation: glu
+"""
 
-    activation: ActivationName = Field(description="The activation's name, such as `relu`.")
+    activation: ActivationField = Field(
+        description="The activation's name, such as `relu`, or a function with its arguments."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _function(cls, data: Any) -> Any:
+        """A function in the place of the layer's arguments is the leading one."""
+        if isinstance(data, dict) and len(data) == 1 and next(iter(data)) in ACTIVATION_FUNCTIONS.names():
+            return {"activation": data}
+        return data
+
+    @property
+    def _named(self) -> str:
+        return self.activation if isinstance(self.activation, str) else str(self.activation.name)
+
+    @property
+    def _axis(self) -> int | None:
+        """The axis along which values depend on each other; None where each value is by itself."""
+        if isinstance(self.activation, str):
+            return -1 if self.activation in _OVER_THE_LAST_AXIS else None
+        return self.activation.axis if self.activation.over_axis else None
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if self._axis is None:
+            return input_shape
+        (place,) = positions(self._axis, input_shape, "activation")
+        if self._named != "glu":
+            return input_shape
+        if input_shape[place] % 2:
+            raise ShapeError(
+                f"glu halves an axis, but this one has {input_shape[place]} values (here: {format_shape(input_shape)})",
+                argument="activation",
+            )
+        return (*input_shape[:place], input_shape[place] // 2, *input_shape[place + 1 :])
 
     def sees_everything(self, axis: int, input_shape: Shape) -> bool:
-        return axis == len(input_shape) - 1 and self.activation in _OVER_THE_LAST_AXIS
+        return self._axis is not None and covers(self._axis, axis, input_shape)
 
     @property
     def output_activation(self) -> str | None:
-        return None if self.activation == "linear" else self.activation
+        return None if self._named == "linear" else self._named
+
+    def calls(self) -> tuple[Call, ...]:
+        return super().calls() if isinstance(self.activation, str) else (self.activation.call(),)
+
+    def build(self, scope: Scope) -> Any:
+        """Keras' layer; for a function with arguments, a functional model of it."""
+        if isinstance(self.activation, str):
+            return super().build(scope)
+        dtype = compute_dtype(self.dtype or scope.dtype)
+        return functional(self.name or scope.name, scope.keras_shape, dtype, self.activation.apply)
 
 
 class ReLU(Layer):

@@ -99,6 +99,8 @@ _COMBINED = {
     "Nop": _IDENTITY,
     "Skip": _IDENTITY,
     "Shortcut": _write("Residual: [ReLU]", "with the layers that it leads around"),
+    "GLU": _write("Activation: glu"),
+    "Threshold": _write("Activation: {threshold: {threshold: 0.1, default_value: 0}}"),
     "ThresholdedReLU": _write("ReLU: {threshold: 1.0}"),
     "ActivityRegularization": _write(
         "Conv2D: {filters: 8, kernel_size: 3, activity_regularizer: {L2: 0.01}}", "an argument of the layer before it"

@@ -1,11 +1,14 @@
 """How weights start, what their size costs and what they may become: Keras' initializers, regularizers and
 constraints by name; and the names of Keras' activations."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-from pydantic import PlainValidator, WithJsonSchema
+from pydantic import GetJsonSchemaHandler, PlainValidator, WithJsonSchema
+from pydantic_core import core_schema
 
 from cnnkit.format.base import Choice, NamedObject, Table, describe, invalid, shorten
+from cnnkit.format.document import flow
 from cnnkit.format.fields import MOST_AXES, is_whole, list_schema, whole_schema
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.similar import suggestion
@@ -170,9 +173,23 @@ OTHER_ACTIVATIONS = {
     "lrelu": "leaky_relu", "identity": "linear", "none": "linear", "logistic": "sigmoid",
 }  # fmt: skip
 
+#: Those that take arguments, for the layer `Activation`.
+ACTIVATION_FUNCTIONS = Table(
+    kind="activation",
+    package="cnnkit.layers",
+    modules={
+        "activations": (
+            *("celu", "elu", "gelu", "glu", "hard_shrink", "leaky_relu", "log_softmax", "relu", "soft_shrink"),
+            *("softmax", "squareplus", "threshold"),
+        )
+    },
+)
+
+_OWN_LAYER = "write `linear` here, and the layer `Activation: {example}` after this one"
 _NO_BARE_ACTIVATION = {
-    "glu": "it halves the channels, which no Keras layer expects of its activation",
-    "threshold": "it needs two arguments, and an activation is given by name alone",
+    "glu": "it halves the channels; " + _OWN_LAYER.replace("{example}", "glu"),
+    "threshold": "it needs two arguments; "
+    + _OWN_LAYER.replace("{example}", "{threshold: {threshold: 0.1, default_value: 0}}"),
     "prelu": "it has weights; write the layer `PReLU` after this one",
     "maxout": "it changes the channels; write the layer `Maxout` after this one",
 }
@@ -188,8 +205,29 @@ def _activation(value: Any) -> str:
     if isinstance(value, str):
         raise invalid(f"unknown activation `{shorten(value)}`{suggestion(value, ACTIVATIONS)}")
     hint = "; for none, write `linear`" if value is None else ""
+    if isinstance(value, Mapping):
+        hint = "; one with arguments is a layer of its own: " + _OWN_LAYER.replace("{example}", flow(value))
     raise invalid(f"expected the name of an activation, such as `relu`, got {describe(value)}{hint}")
 
+
+class ActivationChoice(Choice):
+    """Marks a field as holding the name of an activation, or a function with its arguments."""
+
+    def validate(self, value: Any) -> Any:
+        if isinstance(value, str) and value not in self.table.names():
+            return _activation(value)
+        return value if isinstance(value, str) and value in ACTIVATIONS else super().validate(value)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        json_schema = super().__get_pydantic_json_schema__(schema, handler)
+        json_schema["anyOf"].append({"enum": list(ACTIVATIONS)})
+        return json_schema
+
+
+#: The name of a Keras activation, or a function with its arguments.
+ActivationField = Annotated[Any, ActivationChoice(ACTIVATION_FUNCTIONS)]
 
 #: The name of a Keras activation, such as `relu`.
 ActivationName = Annotated[str, PlainValidator(_activation), WithJsonSchema({"enum": list(ACTIVATIONS)})]

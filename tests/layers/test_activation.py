@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from cnnkit.format.shapes import Shape, ShapeError
+from cnnkit.layers import LAYERS
 from cnnkit.layers.base import Names
-from cnnkit.layers.weights import ACTIVATIONS
+from cnnkit.layers.unresolved import LAYER_CHOICE
+from cnnkit.layers.weights import ACTIVATION_FUNCTIONS, ACTIVATIONS
 
 from .test_normalization import AXES, SHAPES, distinct
-from .truth import GRID, check_agreement, make, optional, random_images, run
+from .truth import GRID, check_agreement, make, optional, random_images, run, scope
 
 SLOPES = st.floats(-0.5, 3)
 
@@ -129,3 +135,67 @@ def test_prelu_counts_axes_from_1() -> None:
 )
 def test_what_a_layer_applies_last(name: str, arguments: Any, expected: str | None) -> None:
     assert make(name, arguments).output_activation == expected
+
+
+FUNCTIONS: dict[str, dict[str, Any]] = {
+    "celu": {"alpha": 0.5},
+    "elu": {"alpha": 2.0},
+    "gelu": {"approximate": True},
+    "glu": {"axis": -1},
+    "hard_shrink": {"threshold": 1.0},
+    "leaky_relu": {"negative_slope": 0.5},
+    "log_softmax": {"axis": 1},
+    "relu": {"negative_slope": 0.1, "max_value": 0.7, "threshold": 0.2},
+    "soft_shrink": {"threshold": 0.1},
+    "softmax": {"axis": 2},
+    "squareplus": {"b": 0.5},
+    "threshold": {"threshold": 0.3, "default_value": -2.0},
+}
+
+
+def test_functions_with_arguments_are_those_of_keras() -> None:
+    """Their names, arguments and defaults."""
+    assert set(FUNCTIONS) == set(ACTIVATION_FUNCTIONS.names())
+    for name in FUNCTIONS:
+        cls = ACTIVATION_FUNCTIONS.get(name)
+        assert cls is not None
+        _, *theirs = inspect.signature(getattr(keras.activations, name)).parameters.values()
+        assert set(cls.model_fields) == {one.name for one in theirs}
+        for one in theirs:
+            field = cls.model_fields[one.name]
+            assert field.is_required() == (one.default is inspect.Parameter.empty)
+            assert field.is_required() or field.default == one.default
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_computes_with_its_arguments(name: str, tmp_path: Path) -> None:
+    images = random_images(2, 3, 4, 6)
+    expected = np.asarray(getattr(keras.activations, name)(images, **FUNCTIONS[name]))
+    layer = make("Activation", {name: FUNCTIONS[name]})
+    assert LAYER_CHOICE.validate(layer.to_plain()) == layer
+    assert layer.output_shape((3, 4, 6)) == expected.shape[1:]
+    assert layer.output_activation == name
+    built = layer.build(scope((3, 4, 6)))
+    np.testing.assert_allclose(np.asarray(built(images)), expected, rtol=1e-6)
+    model = keras.Sequential([keras.Input((3, 4, 6)), built])
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        np.asarray(keras.saving.load_model(tmp_path / "model.keras")(images)), expected, rtol=1e-6
+    )
+
+
+def test_glu_is_a_layer_that_halves_the_channels() -> None:
+    images = random_images(2, 3, 4, 6)
+    first, second = np.split(images, 2, axis=-1)
+    np.testing.assert_allclose(run(make("Activation", "glu"), images), first / (1 + np.exp(-second)), rtol=1e-5)
+    with pytest.raises(ShapeError, match="glu halves an axis, but this one has 5 values"):
+        make("Activation", "glu").output_shape((3, 4, 5))
+    for value in ("glu", {"gelu": {"approximate": True}}):
+        cls = LAYERS.get("Dense")
+        assert cls is not None
+        with pytest.raises(ValidationError, match="write `linear` here, and the layer `Activation: "):
+            cls.model_validate({"units": 3, "activation": value})
+    misspelt: list[Any] = [{"gelu": {"aproximate": True}}, {"swishh": 1}]
+    for wrong in (*misspelt, {"elu": {"alpha": "x"}}, "threshold", {"gelu": True, "elu": 1}):
+        with pytest.raises(PydanticCustomError):
+            make("Activation", wrong)
