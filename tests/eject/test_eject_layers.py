@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from ejected import as_module
 
 from cnnkit.config.load import load_config
@@ -48,6 +49,7 @@ TOKENS = """
 """
 
 
+@pytest.mark.long
 def test_scripts_of_other_axes_start_and_draw_as_training_does(tmp_path: Path) -> None:
     for name, layers in (("signals", SIGNALS), ("volumes", VOLUMES), ("tokens", TOKENS)):
         file = tmp_path / f"{name}.yaml"

@@ -20,7 +20,7 @@ from cnnkit.layers.unresolved import LAYER_CHOICE
 
 from .truth import GRID, check_agreement, facts_of, make, random_images, resolved, scope
 
-FEW = settings(GRID, max_examples=20)
+FEW = settings(GRID, max_examples=10)
 
 
 # --- Attention ----------------------------------------------------------------------------------------

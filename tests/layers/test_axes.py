@@ -72,7 +72,7 @@ WINDOWED = {
 }
 
 
-@settings(GRID, max_examples=60)
+@settings(GRID, max_examples=40)
 @given(cases(WINDOWED))
 def test_windowed_layers_agree_with_keras(case: tuple[str, dict[str, Any], Shape]) -> None:
     name, arguments, shape = case
