@@ -373,6 +373,12 @@ def prepared_data_sets() -> list[tuple[str, Path]]:
 def _describe_name(config: DataConfig, task: Task) -> _Found:
     name = config.name
     assert name is not None
+    if task.target.boxed:
+        raise DataProblem(
+            f"`{name}` is read with a class for each image, and not with boxes; give a `folder:` of annotated images, "
+            "in COCO's, Pascal VOC's or YOLO's format",
+            "name",
+        )
     if task.target.per_pixel:
         return _describe_masks(config, name)
     known = KNOWN.get(known_name(name))

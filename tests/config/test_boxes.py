@@ -12,8 +12,10 @@ from PIL import Image
 
 from cnnkit.cli import cli
 from cnnkit.config.boxes.listing import list_boxes
-from cnnkit.config.data import DataProblem
+from cnnkit.config.data import DataConfig, DataProblem
+from cnnkit.config.dataset import describe_data_set
 from cnnkit.errors import UsageError
+from cnnkit.tasks import task_named
 
 HEIGHT, WIDTH = 40, 60
 
@@ -196,3 +198,12 @@ def test_yolo_has_no_crowds(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["data", "convert", str(source), str(tmp_path / "new"), "--to", "yolo"])
     assert "1 boxes of crowds were left out" in result.output
     assert len(found(tmp_path / "new")["a"]) == 1
+
+
+@pytest.mark.parametrize("section", [{"name": "mnist"}, {"table": "a.csv", "target": "class"}])
+def test_what_has_no_boxes_is_refused_with_what_has(section: dict[str, Any], tmp_path: Path) -> None:
+    if "table" in section:
+        (tmp_path / "a.csv").write_text("image,class\na.png,cat\n")
+        section = {**section, "table": str(tmp_path / "a.csv")}
+    with pytest.raises(DataProblem, match=r"give a .*folder"):
+        describe_data_set(DataConfig.model_validate(section), task_named("detection"))
