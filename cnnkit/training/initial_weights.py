@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cnnkit.config.load import LoadedConfig
     from cnnkit.layers.base import Weight
+    from cnnkit.texts.words import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +153,18 @@ class InitialWeights:
     source: Source
     matches: tuple[LayerMatch, ...]
     notes: tuple[str, ...] = ()
+
+    def check_vocabulary(self, vocabulary: Vocabulary | None) -> None:
+        """Whether numbers of words mean the same to both networks.
+
+        Raises:
+            CnnkitError: if not: each word would begin with what was learned of another.
+        """
+        if vocabulary != self.source.trained.interface.sample.vocabulary:
+            raise CnnkitError(
+                f"--init-from: the vocabulary of the run `{self.source.name}` is not that of the training texts",
+                "Begin with new weights; or train on the texts, the seed and the splits that the run has learned from.",
+            )
 
     @cached_property
     def left(self) -> tuple[tuple[WeightedLayer, tuple[Weight, ...]], ...]:

@@ -126,6 +126,8 @@ def prepare(
     if data is None:
         data = load_data(loaded)
     assert data.train is not None
+    if initial is not None:
+        initial.check_vocabulary(data.info.sample.vocabulary)
     steps = steps_of(config, data)
     stack = loaded.steps
     chosen = choose_settings(config.training, stack, steps)

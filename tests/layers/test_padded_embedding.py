@@ -51,7 +51,10 @@ def probabilities(model: Any, ids: list[int]) -> NDArray[np.float64]:
     return scores / scores.sum()
 
 
-@pytest.mark.parametrize("words", [0, 1, 7, 12])
+LONG = [pytest.param(words, marks=pytest.mark.long) for words in (0, 1, 12)]
+
+
+@pytest.mark.parametrize("words", [7, *LONG])
 def test_padding_changes_no_answer(table: Path, words: int) -> None:
     random = np.random.default_rng(words)
     ids = random.integers(1, 40, words).tolist()

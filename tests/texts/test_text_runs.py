@@ -178,3 +178,13 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(trained: Run, tmp_path: 
     whole = run_training(tmp_path, content, "whole")
     continued(stopped)
     assert_same(stopped, whole)
+
+
+def test_weights_of_another_vocabulary_are_no_beginning(trained: Run, tmp_path: Path) -> None:
+    from cnnkit.errors import CnnkitError
+
+    content = text_config(write_reviews(tmp_path, 60), training={"epochs": 1})
+    with pytest.raises(CnnkitError, match="the vocabulary of the run"):
+        run_training(tmp_path, content, "other", init_from=trained)
+    same = text_config(trained.path.parent / "reviews.csv", training={"epochs": 1})
+    run_training(tmp_path, same, "same", init_from=trained)
