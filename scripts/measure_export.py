@@ -84,9 +84,12 @@ def overrides_for(name: str, images: Images) -> list[str]:
     overrides += ["data.drop_remainder=false"]
     # A warm-up is longer than the one epoch, or as long.
     overrides += ["training.warmup_epochs=0"]
-    # Whatever a backbone has learned, it is exported alike, and random weights need no network to be downloaded.
-    backbones = [index for index, layer in enumerate(load_layers(name)) if "Backbone" in layer]
-    overrides += [f"model.layers[{index}].Backbone.weights=null" for index in backbones]
+    # Whatever a backbone has learned, it is exported alike, and random weights need no network to be downloaded. They
+    # have to learn: as they are, all images come out the same.
+    for index, layer in enumerate(load_layers(name)):
+        if "Backbone" in layer:
+            place = f"model.layers[{index}].Backbone"
+            overrides += [f"{place}.weights=null", f"{place}.trainable=true"]
     if set_name == "digits":
         return overrides
     folder = images.of(STANDING_IN.get(set_name, set_name))
