@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -95,6 +95,28 @@ def _takes_a_name(part: dict[str, Any]) -> bool:
     return "$ref" in part or "enum" in part or part.get("type") in ("string", "null")
 
 
+def _or_name(argument: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an argument of what is an argument of a layer, such as the value of a constant initializer."""
+    return {"anyOf": [argument, _NAME]}
+
+
+def _allow(allowing: Callable[[dict[str, Any]], dict[str, Any]], named: dict[str, Any]) -> None:
+    """Lets more stand in the arguments of a named object, in its long form and in its short one."""
+    arguments = named["anyOf"][0]["properties"]
+    for key, argument in arguments.items():
+        arguments[key] = allowing(argument)
+    for short in named["anyOf"][1:]:
+        if "allOf" in short:
+            short["allOf"][0] = allowing(short["allOf"][0])
+
+
+def _refers_to(schema: Any, kind: str) -> bool:
+    """Whether a schema, or a part of it, refers to the definition of a kind of named object."""
+    if isinstance(schema, dict):
+        return schema.get("$ref") == f"#/$defs/{kind}" or any(_refers_to(part, kind) for part in schema.values())
+    return isinstance(schema, list) and any(_refers_to(part, kind) for part in schema)
+
+
 def json_schema(model: type[StrictModel]) -> dict[str, Any]:
     """The JSON Schema of a section; what many fields share, such as the initializers, is written once."""
     shared: dict[str, Any] = {}
@@ -117,12 +139,9 @@ def json_schema(model: type[StrictModel]) -> dict[str, Any]:
     schema = hoisted(model.model_json_schema())
     definitions = schema.setdefault("$defs", {})
     definitions.update(shared)
-    for alternative in definitions.get("layer", {}).get("anyOf", ()):
-        for layer in alternative.get("properties", {}).values():
-            arguments = layer["anyOf"][0]["properties"]
-            for key, argument in arguments.items():
-                arguments[key] = _or_expression(argument)
-            for short in layer["anyOf"][1:]:
-                if "allOf" in short:
-                    short["allOf"][0] = _or_expression(short["allOf"][0])
+    for kind, allowing in (("layer", _or_expression), *((kind, _or_name) for kind in shared)):
+        if kind == "layer" or _refers_to(definitions.get("layer"), kind):
+            for alternative in definitions.get(kind, {}).get("anyOf", ()):
+                for named in alternative.get("properties", {}).values():
+                    _allow(allowing, named)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnkit.config.load import LoadedConfig
+from cnnkit.config.target import Target
 from cnnkit.format.base import shorten
 from cnnkit.format.shapes import format_shape
 from cnnkit.network.summary import Summary, summarize
@@ -86,7 +87,9 @@ def _page(loaded: LoadedConfig) -> _Page:
     most = _MOST_SHRINKING if has_merges(steps) else _MOST_SHRINKING_OF_A_CHAIN
     tried = []
     for detail in (NOTHING, INNERMOST_MERGES, ALL_BLOCKS):
-        page = _Page.of(shorten(loaded.name), summary, tree(steps, loaded.info.shape, detail))
+        page = _Page.of(
+            shorten(loaded.name), _totals(summary, loaded.info.target), tree(steps, loaded.info.shape, detail)
+        )
         if page.shrinking <= most:
             return page
         tried.append(page)
@@ -107,8 +110,8 @@ class _Page:
         return max(self.width / _PAGE_WIDTH, self.height / _PAGE_HEIGHT)
 
     @classmethod
-    def of(cls, name: str, summary: Summary, tree: Tree) -> _Page:
-        """The arrangement of a network in rows that appears largest on the page."""
+    def of(cls, name: str, totals: Sequence[str], tree: Tree) -> _Page:
+        """The arrangement of a network in rows that appears largest on the page, with totals below its name."""
         inside = [node for panel in tree.panels.values() for node in panel.nodes]
         scale = Scale.of(list(shapes_of([*tree.nodes, *inside])))
         zoom = scale.zoom(list(shapes_of(inside)))
@@ -123,7 +126,7 @@ class _Page:
             width = max(body.width, _NARROWEST, text_width(name, _HEADING, bold=True))
             caption = _caption(scale, zoom / flow_zoom if panels else None, has_levels, width)
             ending = (_legend(used, width), caption)
-            candidates.append(_stacked([_heading(name, _totals(summary), width), body, *ending], width))
+            candidates.append(_stacked([_heading(name, totals, width), body, *ending], width))
         return min(candidates, key=lambda page: page.shrinking)
 
 
@@ -160,14 +163,14 @@ def _stacked(blocks: Sequence[Box], width: float) -> _Page:
     return _Page(width + 2 * _MARGIN, height, Placed(stack, _MARGIN, height - _MARGIN))
 
 
-def _totals(summary: Summary) -> list[str]:
-    """Parameters, operations, input and classes."""
+def _totals(summary: Summary, target: Target) -> list[str]:
+    """Parameters, operations, input, and what is learned."""
     fixed = summary.parameters - summary.trainable_parameters
     return [
         f"{summary.parameters:,} parameters" + (f" ({fixed:,} not trainable)" if fixed else ""),
         f"{summary.macs:,} multiply-accumulates per image",
         f"input {format_shape(summary.input_shape)}",
-        f"{summary.classes:,} classes",
+        f"{target.size:,} {target.singular if target.size == 1 else target.plural}",
     ]
 
 

@@ -147,9 +147,16 @@ BEYOND_SCHEMA = ("RandomUniform", "MinMaxNorm")
 
 def taken(kind: str, value: Any) -> bool | None:
     """Whether the config takes a value where it expects a named object; None where what its names stand for decides."""
+    if kind in ("initializer", "regularizer", "constraint"):
+        # What is an argument of layers may hold names, too; some are for the one kind of kernel, some for the other.
+        argument = {f"kernel_{kind}": value}
+        kernels = [{"Dense": {"units": 1, **argument}}, {"Conv2D": {"filters": 1, "kernel_size": 3, **argument}}]
+        answers = [taken("layer", layer) for layer in kernels]
+        return None if None in answers else any(answers)
     choice = LAYER_CHOICE if kind == "layer" else Choice(SHORT_TABLES[kind])
     try:
-        with knowing(Known({"x": {}})):
+        # A schema cannot tell which names are those of blocks.
+        with knowing(Known({name: {} for name in SHORT if isinstance(name, str) and name.isidentifier()})):
             found = choice.validate(value)
     except (PydanticCustomError, ValidationError):
         return False

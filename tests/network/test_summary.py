@@ -150,8 +150,10 @@ def test_json_is_pure_and_adds_up(
     assert report["receptive_field"] == layers[-1]["receptive_field"]
     for layer in layers:
         check_totals(layer)
-    # A vector of classes, or one at each pixel.
-    assert layers[-1]["output_shape"] in ([report["classes"]], [*report["input_shape"][:2], report["classes"]])
+    # What the task expects: a vector of classes, one at each pixel, the channels of a picture, ...
+    loaded = load_config(str(file), to_train=False)
+    expected = loaded.config.task.output_shape(loaded.info.shape, loaded.info.classes)
+    assert layers[-1]["output_shape"] == list(expected)
 
 
 def check_totals(layer: dict[str, Any]) -> None:

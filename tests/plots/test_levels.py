@@ -17,8 +17,11 @@ from cnnkit.plots.network_nodes import Fork, Tree, Valley, Volume, all_nodes
 from cnnkit.plots.network_tree import ALL_BLOCKS, INNERMOST_MERGES, NOTHING, tree
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-MASKS = ("unet_camvid", "unet_pet", "fcn_camvid")
-CLASSIFIERS = [file for file in sorted(CONFIGS.glob("*.yaml")) if file.stem not in MASKS]
+DOWN_AND_UP = (
+    *("unet_camvid", "unet_pet", "fcn_camvid"),
+    *("detect_digits", "detect_voc", "dip_denoise", "dip_inpaint", "dip_superres"),
+)
+OTHERS = [file for file in sorted(CONFIGS.glob("*.yaml")) if file.stem not in DOWN_AND_UP]
 
 BLOCKS = """
     conv:
@@ -236,8 +239,8 @@ def assert_skips_are_arrows_across(drawing: Drawing, merges: Sequence[str]) -> l
     return heights
 
 
-@pytest.mark.parametrize("name", MASKS)
-def test_shipped_networks_of_masks_are_tidy(name: str) -> None:
+@pytest.mark.parametrize("name", DOWN_AND_UP)
+def test_shipped_networks_that_go_down_and_up_are_tidy(name: str) -> None:
     assert_tidy(Drawing(plots.architecture_figure(load_config(f"{CONFIGS}/{name}.yaml", to_train=False))))
 
 
@@ -358,7 +361,7 @@ def test_other_paths_side_by_side_stay_forks(layers: str, tmp_path: Path) -> Non
     assert any(isinstance(node, Fork) for node in all_nodes(tree_of(loaded).nodes))
 
 
-@pytest.mark.parametrize("file", CLASSIFIERS, ids=lambda file: file.stem)
-def test_shipped_classifiers_are_none(file: Path) -> None:
+@pytest.mark.parametrize("file", OTHERS, ids=lambda file: file.stem)
+def test_other_shipped_networks_are_none(file: Path) -> None:
     loaded = load_config(str(file), to_train=False)
     assert not [valley for detail in (NOTHING, INNERMOST_MERGES, ALL_BLOCKS) for valley in valleys(loaded, detail)]
