@@ -7,6 +7,9 @@ from pathlib import Path
 from cnnkit.errors import UsageError
 from cnnkit.format.similar import suggestion
 
+#: Where data are that a user brings.
+_OF_THE_USER = ("folder", "table", "image")
+
 
 def folder() -> Path:
     """Where they are: inside an installed package, or beside the package in a source tree."""
@@ -21,8 +24,15 @@ def names() -> list[str]:
 
 
 def with_known_data() -> list[str]:
-    """The names of those whose images cnnkit finds by itself, rather than in a folder of the user's."""
-    return [name for name in names() if "\n  folder:" not in find(name).read_text(encoding="utf-8")]
+    """The names of those whose data set cnnkit finds by itself, rather than in a user's folder, table or picture."""
+
+    def has_known_data(name: str) -> bool:
+        # The nearest file that says where the data are.
+        texts = (file.read_text(encoding="utf-8") for file in (find(name), *bases(name)))
+        places = ([place for place in ("name", *_OF_THE_USER) if f"\n  {place}:" in text] for text in texts)
+        return next((said[0] for said in places if said), None) == "name"
+
+    return [name for name in names() if has_known_data(name)]
 
 
 def find(name: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -43,11 +43,11 @@ class Collection(Protocol):
 
     def open(self, spec: str) -> Source: ...
 
-    def begin(self, training: tuple[Source, Array]) -> DataSetInfo | None:
+    def begin(self, training: Callable[[], tuple[Source, Array]]) -> DataSetInfo | None:
         """Learns what samples cannot be read without, such as a vocabulary; called once all slices are open.
 
         Args:
-            training: The training samples: a source, and positions in it.
+            training: Opens the training samples: a source, and positions in it. A set may have none.
 
         Returns:
             What is known of the data set then; None where nothing had to be learned.

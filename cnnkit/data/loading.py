@@ -177,7 +177,10 @@ def _begin(
     config: DataConfig, collection: Collection, seed: int, plan: dict[str, tuple[Source, Array]]
 ) -> DataSetInfo | None:
     """Lets a collection learn of its training samples what others are read by, see `Collection.begin`."""
-    training = plan.get("train") or _plan(config, collection, seed, ("train",))["train"]
+
+    def training() -> tuple[Source, Array]:
+        return plan.get("train") or _plan(config, collection, seed, ("train",))["train"]
+
     return collection.begin(training)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -173,7 +173,7 @@ class ImageCollection:
     problems: Sequence[CorruptImage] = ()
     notes: Sequence[str] = ()
 
-    def begin(self, training: tuple[Source, Array]) -> DataSetInfo | None:
+    def begin(self, training: Callable[[], tuple[Source, Array]]) -> DataSetInfo | None:
         """An image is read without knowing others."""
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -96,9 +96,9 @@ class TextTable:
             self._opened[spec] = TextSource(rows, targets, self.sample, self.info.shape[0])
         return self._opened[spec]
 
-    def begin(self, training: tuple[Any, Array]) -> DataSetInfo:
+    def begin(self, training: Callable[[], tuple[Any, Array]]) -> DataSetInfo:
         """See `Collection.begin`: the vocabulary is that of the training texts."""
-        source, positions = training
+        source, positions = training()
         texts = (source.texts[int(position)] for position in positions)
         self.sample = replace(self.sample, vocabulary=Vocabulary.of(texts, self.sample.size))
         for one in self._opened.values():

@@ -619,7 +619,7 @@ class TestPredict:
     def test_what_cannot_be_asked(self, here: Path, images: Path, cnnkit: Cnnkit) -> None:
         (images / "empty").mkdir()
         for arguments, code, part in (
-            (("net-1",), 2, "PATH"),
+            (("net-1",), 2, "which images?"),
             (("net-1", images / "nothing.png"), 2, "nothing.png does not exist"),
             (("nothing", images), 2, "is no run"),
             (("net-1", images, "--csv", "--json"), 2, "exclude each other"),

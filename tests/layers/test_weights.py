@@ -150,12 +150,17 @@ def test_an_activation_works_by_name_and_keeps_the_shape(name: str) -> None:
     [
         ("rellu", "did you mean `relu`?"),
         ("ReLU", "did you mean `relu`?"),
-        ("glu", "halves the channels"),
-        ("threshold", "two arguments"),
         (3, "expected the name of an activation"),
     ],
 )
 def test_a_wrong_activation_is_explained(value: Any, expected: str) -> None:
     with pytest.raises(PydanticCustomError) as caught:
         make("Activation", {"activation": value})
+    assert expected in str((caught.value.context or {})["errors"][0]["msg"])
+
+
+@pytest.mark.parametrize(("value", "expected"), [("glu", "halves the channels"), ("threshold", "two arguments")])
+def test_an_activation_that_is_a_layer_of_its_own_is_explained(value: str, expected: str) -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        make("Conv2D", {"filters": 2, "kernel_size": 3, "activation": value})
     assert expected in str((caught.value.context or {})["errors"][0]["msg"])

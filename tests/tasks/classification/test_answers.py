@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.runs.inputs import collect_images
 from cnnkit.runs.interface import Interface
-from cnnkit.runs.predicting import Prediction, as_csv, as_json, as_table, collect_images, predict_images
+from cnnkit.runs.predicting import Prediction, as_csv, as_json, as_table, predict_images
 from cnnkit.tasks.classification.answers import ClassAnswer, ClassAnswers
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
