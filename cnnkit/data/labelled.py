@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cnnkit.config.boxes.listing import list_boxes_to_measure
@@ -29,6 +30,21 @@ from cnnkit.images.formats import MOST_MEGAPIXELS
 from cnnkit.images.padding import NO_PADDING, Padding
 
 log = logging.getLogger("cnnkit")
+
+
+@contextlib.contextmanager
+def _problems_of(place: str | Path, exists: Callable[[str | Path], bool] = os.path.isdir) -> Iterator[None]:
+    """Raises what is wrong with data that the command line names: whatever is in them, it was right to name them.
+
+    Raises:
+        UsageError: if there is no such folder, or file.
+        CnnkitError: if something is wrong inside.
+    """
+    try:
+        yield
+    except DataProblem as problem:
+        kind = CnnkitError if exists(place) else UsageError
+        raise kind(problem.message) from None
 
 
 def labelled_folder(
@@ -58,12 +74,8 @@ def labelled_folder(
         UsageError: if there is no such folder.
         CnnkitError: if it holds no images, or has a class that the network does not know.
     """
-    try:
+    with _problems_of(folder):
         listing = list_labelled_folder(folder)
-    except DataProblem as problem:
-        # Whatever is wrong inside a folder, the command line was right to name it.
-        kind = CnnkitError if os.path.isdir(folder) else UsageError
-        raise kind(problem.message) from None
     for note in listing.notes:
         log.warning("%s", note)
     files: list[tuple[str, ...]] = [()] * len(class_names)
@@ -114,11 +126,8 @@ def labelled_pairs(
         UsageError: if there is no such folder.
         CnnkitError: if it holds no pairs, or something is wrong with them.
     """
-    try:
+    with _problems_of(folder):
         listing = list_masks_to_measure(folder, target.all_names)
-    except DataProblem as problem:
-        kind = CnnkitError if os.path.isdir(folder) else UsageError
-        raise kind(problem.message) from None
     for note in listing.notes:
         log.warning("%s", note)
     source = MaskSource(
@@ -154,11 +163,8 @@ def _texts_to_measure(file: str, config: DataConfig, target: Target) -> tuple[Im
     """The texts of a table, or of a folder of class folders, as rows."""
     if config.folder is None or os.path.isfile(file):
         return _rows_to_measure(file, config, target)
-    try:
+    with _problems_of(file):
         table = read_texts(config.model_copy(update={"folder": file}), type(target), target.names)
-    except DataProblem as problem:
-        kind = CnnkitError if os.path.isdir(file) else UsageError
-        raise kind(problem.message) from None
     rows = table.splits.get(test_split(table.splits) or "train", ())
     if not rows:
         raise CnnkitError(f"`{file}` holds no texts; expected class folders of `{config.text}` files")
@@ -176,14 +182,11 @@ def _rows_to_measure(file: str, config: DataConfig, target: Target) -> tuple[Ima
             f"`{file}` is no folder; the run learned from `{config.source}`, which names no columns of a table",
             "Measure it on a folder of class folders.",
         )
-    try:
+    with _problems_of(file, exists=os.path.isfile):
         columns = columns_of(file)
         split = config.split if place_of(config.split or "", columns) is not None else None
         section = config.model_copy(update={"table": file, "split": split, "group": None, "class_names": None})
         table = read_image_table(section, type(target), target.names)
-    except DataProblem as problem:
-        kind = CnnkitError if os.path.isfile(file) else UsageError
-        raise kind(problem.message) from None
     chosen = test_split(table.splits) if split is not None else "train"
     if chosen is None:
         raise CnnkitError(
@@ -255,11 +258,8 @@ def labelled_boxes(
         UsageError: if there is no such folder.
         CnnkitError: if it holds no annotated images, or something is wrong with them.
     """
-    try:
+    with _problems_of(folder):
         listing = list_boxes_to_measure(folder, class_names, most_megapixels)
-    except DataProblem as problem:
-        kind = CnnkitError if os.path.isdir(folder) else UsageError
-        raise kind(problem.message) from None
     images = listing.splits["test"]
     source = BoxSource(
         listing.root,
