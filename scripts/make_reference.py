@@ -17,6 +17,8 @@ from pydantic import TypeAdapter, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from cnnkit.augmentation import AUGMENTATIONS, Augmentation
+from cnnkit.config.box_columns import BoxColumns
+from cnnkit.config.damage import Damage
 from cnnkit.config.data import ChannelStatistics, DataConfig, Splits
 from cnnkit.config.objectives.losses import LOSSES
 from cnnkit.config.objectives.metrics import METRICS
@@ -207,6 +209,8 @@ def reference() -> str:
         ("The file", RunConfig),
         ("`data`", DataConfig),
         ("`data.splits`", Splits),
+        ("`data.boxes`, as a mapping", BoxColumns),
+        ("`data.damage`", Damage),
         ("`data.normalization`, as a mapping", ChannelStatistics),
         ("`model`", ModelConfig),
         ("`model.blocks`, each", BlockConfig),

@@ -115,22 +115,40 @@ def _bar(files: Iterable[FileFacts], count: int) -> Iterator[Iterable[FileFacts]
 
 
 @data.command("convert")
-@click.argument("source", metavar="FOLDER", shell_complete=complete_configs)
+@click.argument("source", metavar="FOLDER|TABLE|CONFIG", shell_complete=complete_configs)
 @click.argument("folder", metavar="NEW_FOLDER", type=click.Path(path_type=Path))
 @click.option(
     "--to",
     "kind",
-    type=click.Choice(["coco", "voc", "yolo"]),
+    type=click.Choice(["coco", "voc", "yolo", "table"]),
     required=True,
-    help="The format: one JSON file for a split, an XML file or a text file for an image.",
+    help="The format: one JSON file for a split, an XML file or a text file for an image, or one table.",
 )
+@_columns
 @common
-def data_convert(source: str, folder: Path, kind: str) -> None:
-    """Write the annotated images of a folder (COCO, Pascal VOC or YOLO) in another format."""
+def data_convert(source: str, folder: Path, kind: str, image: str | None, target: str | None) -> None:
+    """Write annotated images (COCO, Pascal VOC, YOLO, or a table with a row for each box) in another format."""
     from cnnkit.data.box_formats import convert
 
-    for line in convert(source, folder, kind):
+    for line in convert(_annotated_section(source, image, target), folder, kind):
         echo(line)
+
+
+def _annotated_section(source: str, image: str | None, target: str | None) -> DataConfig:
+    """The `data` section of a folder or table of annotated images, or of a config of one."""
+    from cnnkit.config.cells import is_table
+    from cnnkit.config.data import DataConfig
+
+    if not is_table(source) and not _is_config(source):
+        _refuse_columns(source, image, target)
+        return DataConfig(folder=source)
+    found = _folder_source(source, image, target)
+    if found.task is None or not found.task.target.boxed:
+        raise UsageError(
+            f"`{source}` has no boxes; `data convert` changes the format of annotated images",
+            "The columns of a box are called xmin, ymin, xmax and ymax, or are named by `data.boxes` of a config.",
+        )
+    return found.config
 
 
 @data.command("clear-cache")
@@ -156,34 +174,41 @@ class _Source(NamedTuple):
     task: Task | None
 
 
-def _table_section(source: str, image: str | None, target: str | None) -> DataConfig:
-    """The `data` section of a table that no config names, such that its target is a class."""
+def _table_source(source: str, image: str | None, target: str | None) -> _Source:
+    """A table that no config names: its target is a class, of an image or, where columns are called so, of a box."""
+    from cnnkit.config.boxes.table import likely_columns
+    from cnnkit.config.cells import cells_of
     from cnnkit.config.data import DataConfig, DataProblem
-    from cnnkit.config.table import columns_of
-    from cnnkit.proposal.columns import IMAGE_COLUMNS, TARGET_COLUMNS
+    from cnnkit.config.target import Boxes
+    from cnnkit.proposal.columns import IMAGE_COLUMNS, TARGET_COLUMNS, split_column
+    from cnnkit.tasks import task_of
 
     try:
-        columns = columns_of(source)
+        cells = cells_of(source)
     except DataProblem as problem:
         raise UsageError(problem.message) from None
+    columns = list(cells)
     image = image or next((name for name in IMAGE_COLUMNS if name in columns), None)
-    others = [name for name in columns if name != image]
+    boxes, split = likely_columns(columns), split_column(cells)
+    of_boxes = boxes.to_plain().values() if boxes is not None else ()
+    others = [name for name in columns if name not in (image, split) and name not in of_boxes]
     target = target or next((name for name in TARGET_COLUMNS if name in others), None)
     target = target or (others[0] if len(others) == 1 else None)
     for option, column in (("--image", image), ("--target", target)):
         if column is None:
             listed = ", ".join(f"`{name}`" for name in columns)
             raise UsageError(f"which column of `{source}` is meant? Name it with {option}; it has {listed}")
-    return DataConfig.model_validate({"table": source, "image": image, "target": target})
+    section = {"table": source, "image": image, "target": target, "split": split, "boxes": boxes}
+    return _Source(DataConfig.model_validate(section), 0, None, None if boxes is None else task_of(Boxes))
 
 
 def _folder_source(source: str, image: str | None, target: str | None) -> _Source:
     """The `data` section of a folder or table, or of a config or a run whose images are in one."""
+    from cnnkit.config.cells import is_table
     from cnnkit.config.data import DataConfig
-    from cnnkit.config.table import is_table
 
     if is_table(source):
-        return _Source(_table_section(source, image, target), 0, None, None)
+        return _table_source(source, image, target)
     _refuse_columns(source, image, target)
     if os.path.isdir(source) and not _is_config(source):
         return _Source(DataConfig(folder=source), 0, None, _task_of(source))
@@ -266,13 +291,14 @@ def _is_config(source: str) -> bool:
 
 def _data_source(source: str, image: str | None, target: str | None) -> tuple[DataConfig, int, Task | None]:
     """The `data` section that a config, a run, a folder, a table or a name stands for, its seed and its task."""
+    from cnnkit.config.cells import is_table
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataProblem, describe_data_set
-    from cnnkit.config.table import is_table
     from cnnkit.runs.config import load_named
 
     if is_table(source):
-        return _table_section(source, image, target), 0, None
+        table = _table_source(source, image, target)
+        return table.config, table.seed, table.task
     _refuse_columns(source, image, target)
     if _is_config(source):
         loaded = load_named(source, with_images=True).config

@@ -114,7 +114,7 @@ def train(config: str | None, overrides: tuple[str, ...], seeds: int | None, **o
 
 def _holds_images(path: str) -> bool:
     """Whether a path is taken for one's own images rather than for a config: a folder, or a table by its ending."""
-    from cnnkit.config.table import is_table
+    from cnnkit.config.cells import is_table
 
     return os.path.isdir(path) or is_table(path)
 

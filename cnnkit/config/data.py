@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
+from cnnkit.config.box_columns import BoxColumns
 from cnnkit.config.class_names import same_for
 from cnnkit.config.damage import Damage
 from cnnkit.config.sample import IMAGES, Sample, TextSample
@@ -81,11 +82,22 @@ _NAME_SCHEMA = {"type": "string", "minLength": 1}
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema(_NAME_SCHEMA)]
 
 #: What only a table has.
-_OF_TABLES = ("image", "target", "split", "group")
+_OF_TABLES = ("image", "target", "boxes", "split", "group")
 
 #: What only images have, and only texts.
 _OF_IMAGES = (
-    *("image", "image_size", "resize", "max_megapixels", "channels", "shape", "pad_to", "ignore", "skip_corrupt"),
+    *(
+        "image",
+        "boxes",
+        "image_size",
+        "resize",
+        "max_megapixels",
+        "channels",
+        "shape",
+        "pad_to",
+        "ignore",
+        "skip_corrupt",
+    ),
 )
 _OF_TEXTS = ("words", "length")
 
@@ -214,6 +226,12 @@ class DataConfig(StrictModel):
         description="Of a table, the column, or list of columns, of what is to be learned: the class of each image; "
         "its labels in one cell with `;` between them, where an empty cell means none, or a list of columns of 0 and "
         "1, one for each label; one or several columns of numbers.",
+    )
+    boxes: BoxColumns | None = Field(
+        default=None,
+        description="Of a table with a row for each object in an image, the columns of its box: `[left, top, right, "
+        "bottom]`, or a mapping such as `{left: x, top: y, width: w, height: h}`. `target` is the column of its class. "
+        "In the row of an image without objects, the cells of the box and the class are empty.",
     )
     split: Text | None = Field(
         default=None,

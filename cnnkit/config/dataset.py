@@ -182,6 +182,12 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
         raise DataProblem(
             "`digits` are 8x8 and never resized; let the network begin with a `Resizing` layer instead", "image_size"
         )
+    if config.boxes is not None and not task.target.boxed:
+        raise DataProblem(
+            f"`boxes` names columns of boxes around objects, and the task {task.name} learns {task.target.plural} of "
+            "whole images; leave it out, or choose another `task:`",
+            "boxes",
+        )
     info = _describe_files(config, task) if config.has_files else _describe_name(config, task)
     _check_stated(config, info)
     height, width, channels = info.shape

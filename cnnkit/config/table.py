@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnnkit.config.class_names import same_for
+from cnnkit.config.cells import SPLITS, image_of, places_of, read_cells, refusal, split_of
 from cnnkit.config.columns import READERS, Cells, TargetReader, Value
 from cnnkit.config.data import DataConfig, DataProblem
-from cnnkit.config.split_folders import SPLIT_WORDS
 from cnnkit.config.target import Target
-from cnnkit.format.similar import nearest
-from cnnkit.images.formats import IMAGE_SUFFIXES
 from cnnkit.terminal.printable import printable
 
 #: The column of the images' paths where a config names none.
 IMAGE_COLUMN = "image"
-
-#: Endings of files whose cells tabs separate, whatever their header looks like.
-_TAB_SUFFIXES = (".tsv", ".tab")
-#: What may separate cells otherwise: the one that the header has most of, and of equals the first.
-_DELIMITERS = ",\t;"
-
-#: Endings of files that commands take for tables; a config may name any other.
-TABLE_SUFFIXES = (".csv", ".txt", *_TAB_SUFFIXES)
-
-#: The splits, in their order everywhere.
-SPLITS = ("train", "validation", "test")
-
-#: Said of a path that leads nowhere.
-_NO_FILE = "which is no file"
-
-#: Rows that an error shows; of further ones, how many there are.
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -125,17 +101,17 @@ def read_image_table(config: DataConfig, target: type[Target], names: Sequence[s
     file = Path(config.table).expanduser()
     reader = _target_reader(config, target)
     problems: dict[int, str] = {}
-    header, cells, delimiter = _read_cells(file, problems)
+    header, cells, delimiter = read_cells(file, problems)
     rows = _columns(config, file, header, cells)
     if not rows:
-        message = _listed(file, problems, 0) if problems else f"`{file}` has no rows below its header"
+        message = refusal(file, problems, 0) if problems else f"`{file}` has no rows below its header"
         raise DataProblem(message, "table")
     found_names = reader.names([row.target for row in rows], names or config.class_names)
     read = _image if config.text is None else _text
     images, splits = _read_rows(rows, file, reader, found_names, read, problems)
     _refuse_torn_groups(images, splits, problems)
     if problems:
-        raise DataProblem(_listed(file, problems, len(rows)), "table")
+        raise DataProblem(refusal(file, problems, len(rows)), "table")
     notes = _repeated(len(rows) - len(images))
     unused = reader.unused([image.value for image in images.values()], found_names) if names is None else []
     if unused:
@@ -145,11 +121,6 @@ def read_image_table(config: DataConfig, target: type[Target], names: Sequence[s
         divided.setdefault(splits[image.file], []).append(image)
     ordered = {split: tuple(divided[split]) for split in SPLITS if split in divided}
     return ImageTable(file.parent, printable(file.name), found_names, ordered, tuple(notes), delimiter)
-
-
-def is_table(path: str) -> bool:
-    """Whether a command takes a path for that of a table, by its ending; it need not exist."""
-    return path.lower().endswith(TABLE_SUFFIXES) and not os.path.isdir(path)
 
 
 def check_table(table: ImageTable) -> None:
@@ -180,25 +151,6 @@ def check_table(table: ImageTable) -> None:
         )
 
 
-def columns_of(file: str | Path) -> list[str]:
-    """The columns of a table.
-
-    Raises:
-        DataProblem: if it cannot be read.
-    """
-    return [name for name in _read_cells(Path(file).expanduser(), {})[0] if name]
-
-
-def cells_of(file: str | Path) -> dict[str, list[str]]:
-    """The cells of each column of a table, without what is wrong with rows; one of several of a name.
-
-    Raises:
-        DataProblem: if it cannot be read.
-    """
-    header, rows, _ = _read_cells(Path(file).expanduser(), {})
-    return {name: [cells[place] for _, cells in rows] for place, name in enumerate(header) if name}
-
-
 def _target_reader(config: DataConfig, target: type[Target]) -> TargetReader:
     assert config.target is not None
     make = next((READERS[kind] for kind in target.__mro__ if kind in READERS), None)
@@ -211,76 +163,11 @@ def _target_reader(config: DataConfig, target: type[Target]) -> TargetReader:
     return make(config.target, config.class_names is not None)
 
 
-# --- The file -------------------------------------------------------------------------------------------
-
-
-def _read_cells(file: Path, problems: dict[int, str]) -> tuple[list[str], list[tuple[int, list[str]]], str]:
-    """The header, the cells of each row with its first line, and what separates them.
-
-    Blanks around cells, and empty lines, are left out.
-
-    Args:
-        problems: Gets the rows that have more or fewer cells than the header, by their lines.
-    """
-    text = _read_text(file)
-    first = text.split("\n", 1)[0]
-    delimiter = "\t" if file.suffix.lower() in _TAB_SUFFIXES else _delimiter(first)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
-    header: list[str] = []
-    rows: list[tuple[int, list[str]]] = []
-    line = 1
-    try:
-        for cells in lines:
-            stripped = [cell.strip() for cell in cells]
-            if any(stripped) and not header:
-                header = stripped
-            elif any(stripped):
-                if len(cells) != len(header):
-                    noun = "cell" if len(cells) == 1 else "cells"
-                    problems[line] = f"has {len(cells)} {noun}; the header has {len(header)}"
-                else:
-                    rows.append((line, stripped))
-            line = lines.line_num + 1
-    except csv.Error as error:
-        raise DataProblem(
-            f"`{file}` cannot be read from line {line} on: {error}. A cell that holds {_shown(delimiter)}, a quote or "
-            'a line break is written in double quotes, and a quote in it as two: `""`',
-            "table",
-        ) from None
-    if not header:
-        raise DataProblem(f"`{file}` is empty; expected a header with the names of the columns, then rows", "table")
-    return header, rows, delimiter
-
-
-def _read_text(file: Path) -> str:
-    if not file.is_file():
-        reason = "is a folder" if file.is_dir() else "is no regular file" if file.exists() else "does not exist"
-        raise DataProblem(f"the table `{file}` {reason}; expected a file of comma- or tab-separated values", "table")
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise DataProblem(f"cannot read the table `{file}`: {error.strerror}", "table") from None
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        kind = "UTF-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "not UTF-8"
-        raise DataProblem(f"`{file}` is {kind} (line {line}); save it as UTF-8", "table") from None
-
-
-def _delimiter(header: str) -> str:
-    return max(_DELIMITERS, key=re.sub(r'"[^"]*"', "", header).count)
-
-
-def _shown(delimiter: str) -> str:
-    return "a tab" if delimiter == "\t" else f"`{delimiter}`"
-
-
 def _columns(config: DataConfig, file: Path, header: list[str], rows: list[tuple[int, list[str]]]) -> list[_Row]:
     """The cells of the columns that a config names.
 
     Raises:
-        DataProblem: naming each column that is not there, or there twice.
+        DataProblem: as `places_of`.
     """
     assert config.target is not None
     targets = [config.target] if isinstance(config.target, str) else list(config.target)
@@ -288,21 +175,7 @@ def _columns(config: DataConfig, file: Path, header: list[str], rows: list[tuple
     wanted = {sample: [config.text or config.image or IMAGE_COLUMN], "target": targets}
     wanted |= {"split": [config.split]} if config.split is not None else {}
     wanted |= {"group": [config.group]} if config.group is not None else {}
-    there = {same_for(name): place for place, name in enumerate(header)}
-    problems = []
-    for field, names in wanted.items():
-        for name in names:
-            times = sum(same_for(name) == same_for(other) for other in header)
-            if times != 1:
-                close = nearest(name, header) if not times else None
-                hint = f", did you mean `{close}`?" if close else ""
-                count = "no column" if not times else f"{times} columns"
-                problems.append((field, f"{count} `{name}` (`data.{field}`{hint})"))
-    if problems:
-        existing = ", ".join(f"`{name}`" for name in header if name)
-        missing = " and ".join(problem for _, problem in problems)
-        raise DataProblem(printable(f"`{file}` has {missing}; its columns are {existing}"), problems[0][0])
-    places = {field: [there[same_for(name)] for name in names] for field, names in wanted.items()}
+    places = places_of(file, header, wanted)
 
     def cell(cells: list[str], field: str) -> str | None:
         return cells[places[field][0]] if field in places else None
@@ -340,7 +213,7 @@ def _read_rows(
     for row in rows:
         wrong: list[str] = []
         name, text = read(file, row, wrong)
-        split = _split(row.split, wrong)
+        split = split_of(row.split, wrong)
         if row.group == "":
             wrong.append("has no group: the cell is empty")
         try:
@@ -357,17 +230,6 @@ def _read_rows(
     return images, splits
 
 
-def _split(cell: str | None, wrong: list[str]) -> str:
-    if cell is None:
-        return "train"
-    split = SPLIT_WORDS.get(cell.lower(), "")
-    if not cell:
-        wrong.append("is in no split: the cell is empty")
-    elif not split:
-        wrong.append(f"is in the split `{cell}`; expected `train`, `validation` (or `val`) or `test`")
-    return split
-
-
 def _text(file: Path, row: _Row, wrong: list[str]) -> tuple[str, str]:
     """The text of a row, which is known by its line: two texts may be alike."""
     if not row.sample:
@@ -377,21 +239,7 @@ def _text(file: Path, row: _Row, wrong: list[str]) -> tuple[str, str]:
 
 def _image(file: Path, row: _Row, wrong: list[str]) -> tuple[str, str]:
     """The path of a row's image."""
-    written = row.sample
-    if not written:
-        wrong.append("names no image: the cell is empty")
-        return "", ""
-    name = os.path.normpath(written)
-    path = os.path.join(file.parent, name)
-    if not os.path.isfile(path):
-        message = f"names `{written}`, {_NO_FILE}"
-        if os.path.isfile(path.replace("\\", "/")):
-            message += "; write paths with `/`"
-        elif not os.path.splitext(name)[1]:
-            ending = next((suffix for suffix in IMAGE_SUFFIXES if os.path.isfile(path + suffix)), None)
-            message += f"; `{written}{ending}` is" if ending else ""
-        wrong.append(message)
-    return name, ""
+    return image_of(file, row.sample, wrong), ""
 
 
 def _refuse_torn_groups(images: Mapping[str, ListedImage], splits: Mapping[str, str], problems: dict[int, str]) -> None:
@@ -414,16 +262,3 @@ def _refuse_torn_groups(images: Mapping[str, ListedImage], splits: Mapping[str, 
 def _repeated(extra: int) -> list[str]:
     """A note on rows that name an image again."""
     return [f"{extra:,} row{' repeats' if extra == 1 else 's repeat'} an image; each counts once"] if extra else []
-
-
-def _listed(file: Path, problems: Mapping[int, str], rows: int) -> str:
-    """What is wrong with rows, a line each; of many, the first."""
-    count = len(problems)
-    lines = [f"{count:,} row{'' if count == 1 else 's'} of `{file}` cannot be used:"]
-    lines += [f"{file.name}:{line}  {problems[line]}" for line in sorted(problems)[:_SHOWN]]
-    if count > _SHOWN:
-        lines.append(f"... and {count - _SHOWN:,} more")
-    no_files = sum(_NO_FILE in problem for problem in problems.values())
-    if no_files == rows > 0:
-        lines.append(f"paths of images are relative to the folder of the table, `{file.parent}`")
-    return "\n  ".join(map(printable, lines))

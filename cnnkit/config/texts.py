@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cnnkit.config.cells import SPLITS
 from cnnkit.config.class_names import place_of, same_for
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.split_folders import class_folders, split_folders
-from cnnkit.config.table import SPLITS, ImageTable, ListedImage, check_table, read_image_table
+from cnnkit.config.table import ImageTable, ListedImage, check_table, read_image_table
 from cnnkit.config.target import OneClass, Target
 from cnnkit.format.similar import suggestion
 from cnnkit.images.files import is_passed_over

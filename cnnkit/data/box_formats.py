@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -11,50 +12,53 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from cnnkit.config.boxes.listing import BoxListing, list_boxes
-from cnnkit.config.data import DataProblem
+from cnnkit.config.boxes.listing import BoxListing, listing_of
+from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.data.images import CorruptFiles
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.images.boxes import AnnotatedImage
-from cnnkit.images.formats import MOST_MEGAPIXELS
+from cnnkit.images.boxes import AnnotatedImage, Box
 
 #: The names of the folders of splits.
 _FOLDERS = {"train": "train", "validation": "val", "test": "test"}
 
 
-def convert(source: str, folder: Path, kind: str, most_megapixels: float = MOST_MEGAPIXELS) -> list[str]:
-    """Reads a folder of annotated images, and writes a new one in another format.
+def convert(config: DataConfig, folder: Path, kind: str) -> list[str]:
+    """Reads a folder or table of annotated images, and writes a new folder in another format.
 
     Each split gets a folder with `images`, and with `annotations.json` (COCO), `Annotations/*.xml` (VOC) or
-    `labels/*.txt` (YOLO, whose `classes.txt` stands beside the splits).
+    `labels/*.txt` (YOLO, whose `classes.txt` stands beside the splits). Of a table, `boxes.csv` stands beside them.
 
     Args:
-        source: The folder to read, in any of the formats.
-        folder: The one to write.
-        kind: `coco`, `voc` or `yolo`.
+        config: A `data` section that says what to read.
+        folder: The folder to write.
+        kind: `coco`, `voc`, `yolo` or `table`.
 
     Returns:
         Lines on what was written.
 
     Raises:
-        UsageError: if there is no such folder, or the new one is there already.
+        UsageError: if there is no such folder or table, or the new one is there already.
         CnnkitError: if something is wrong with images or boxes.
     """
+    source = config.source
     if os.path.lexists(folder):
         raise UsageError(f"`{folder}` is there already", "Name a new folder.")
     try:
-        listing = list_boxes(source, None, most_megapixels)
+        listing = listing_of(config)
     except DataProblem as problem:
-        kind_of_error = CnnkitError if os.path.isdir(source) else UsageError
+        kind_of_error = CnnkitError if os.path.exists(source) else UsageError
         raise kind_of_error(problem.message) from None
     if listing.problems:
         raise CorruptFiles(listing.problems)
     try:
-        lines = [f"{source}: {listing.notes[0]}, {len(listing.class_names)} classes"]
+        read = f"{listing.notes[0]}, " if listing.table is None else ""
+        lines = [f"{source}: {read}{len(listing.class_names)} classes"]
         for split, images in listing.splits.items():
             _write_split(listing, images, folder / _FOLDERS[split], kind)
             boxes = sum(len(image.boxes) for image in images)
             lines.append(f"{folder / _FOLDERS[split]}: {len(images):,} images, {boxes:,} boxes")
+        if kind == "table":
+            _write_table(listing, folder)
         if kind == "yolo":
             (folder / "classes.txt").write_text("".join(f"{name}\n" for name in listing.class_names), "utf-8")
             crowds = sum(box.crowd for images in listing.splits.values() for image in images for box in image.boxes)
@@ -70,7 +74,8 @@ def _write_split(listing: BoxListing, images: Sequence[AnnotatedImage], folder: 
     named = _names(images)
     for image, name in named:
         shutil.copyfile(listing.root / image.file, folder / "images" / name)
-    _WRITERS[kind](listing, named, folder)
+    if kind in _WRITERS:
+        _WRITERS[kind](listing, named, folder)
 
 
 def _names(images: Sequence[AnnotatedImage]) -> list[tuple[AnnotatedImage, str]]:
@@ -148,6 +153,28 @@ def _write_yolo(listing: BoxListing, images: Named, folder: Path) -> None:
         (folder / "labels" / Path(name).with_suffix(".txt").name).write_text(text, "utf-8")
 
 
+#: The columns of a table, as `data.image`, `boxes`, `target` and `split` name them.
+_COLUMNS = ("image", "left", "top", "right", "bottom", "class", "crowd", "split")
+
+
+def _write_table(listing: BoxListing, folder: Path) -> None:
+    """A row for each box of all splits, and for each image without one."""
+    with open(folder / "boxes.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for split, images in listing.splits.items():
+            for image, name in _names(images):
+                path = f"{_FOLDERS[split]}/images/{name}"
+                nothing = [("", "", "", "", "", "")]
+                for cells in [_cells(box) for box in image.boxes] or nothing:
+                    writer.writerow([path, *cells, split])
+
+
+def _cells(box: Box) -> tuple[str, ...]:
+    return (*(f"{round(edge, 3):.10g}" for edge in box.edges), box.name, str(int(box.crowd)))
+
+
+#: For each format with annotations in the folder of a split.
 _WRITERS: Mapping[str, Callable[[BoxListing, Named, Path], None]] = {
     "coco": _write_coco,
     "voc": _write_voc,

@@ -244,7 +244,8 @@ class AnnotatedImages(ImageCollection):
         self.info = info
         self.splits = tuple(listing.splits)
         self.notes = listing.notes
-        self.problems = listing.problems
+        # What else is wrong than files that cannot be read is no damage.
+        self.problems = tuple(one for one in listing.problems if isinstance(one, BadBox) or not config.skip_corrupt)
         self._opened: dict[str, BoxSource] = {}
 
     @classmethod
@@ -256,19 +257,25 @@ class AnnotatedImages(ImageCollection):
     def fingerprint(self) -> str:
         count, digest = listing_digest(self.listing.root, self.listing.files())
         boxes = hashlib.blake2b(repr(sorted(self.listing.splits.items())).encode(), digest_size=8).hexdigest()
-        return f"folder {self.listing.root.name} ({count} images with boxes, listing {digest}, boxes {boxes})"
+        facts = f"{count} images with boxes, listing {digest}, boxes {boxes}"
+        if self.listing.table is None:
+            return f"folder {self.listing.root.name} ({facts})"
+        groups = hashlib.blake2b(repr(sorted(self.listing.groups.items())).encode(), digest_size=8).hexdigest()
+        return f"table {self.listing.table} ({facts}, groups {groups})"
 
     def open(self, spec: str) -> BoxSource:
         if spec not in self._opened:
             most = max((len(image.boxes) for images in self.listing.splits.values() for image in images), default=0)
+            annotated, groups = self.listing.splits[spec], self.listing.groups
             self._opened[spec] = BoxSource(
                 self.listing.root,
-                self.listing.splits[spec],
+                annotated,
                 self.info.target.all_names,
                 self.info.shape,
                 max(1, most),
                 resize=None if self.config.image_size is None else self.config.resize,
                 skip_corrupt=self.config.skip_corrupt,
                 most_megapixels=self.config.max_megapixels,
+                groups=np.unique([groups[one.file] for one in annotated], return_inverse=True)[1] if groups else None,
             )
         return self._opened[spec]

@@ -8,14 +8,15 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from cnnkit.config.boxes.listing import list_boxes_to_measure
+from cnnkit.config.boxes.listing import BoxListing, list_boxes_to_measure, list_table_to_measure
+from cnnkit.config.cells import columns_of, is_table
 from cnnkit.config.class_names import place_of
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.image_folder import list_labelled_folder
 from cnnkit.config.mask_folder import list_masks_to_measure
 from cnnkit.config.sample import Sample
 from cnnkit.config.split_folders import test_split
-from cnnkit.config.table import ImageTable, ListedImage, columns_of, read_image_table
+from cnnkit.config.table import ImageTable, ListedImage, read_image_table
 from cnnkit.config.target import Target
 from cnnkit.config.texts import read_texts
 from cnnkit.data.boxes import BoxSource
@@ -26,6 +27,7 @@ from cnnkit.data.splits import Split
 from cnnkit.data.targets import ClassNumbers, make_targets, numbered
 from cnnkit.data.texts import TextSource
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.images.boxes import BadBox
 from cnnkit.images.formats import MOST_MEGAPIXELS
 from cnnkit.images.padding import NO_PADDING, Padding
 
@@ -177,23 +179,32 @@ def _rows_to_measure(file: str, config: DataConfig, target: Target) -> tuple[Ima
     Raises:
         UsageError, CnnkitError: as `labelled_table`.
     """
-    if config.table is None:
-        raise UsageError(
-            f"`{file}` is no folder; the run learned from `{config.source}`, which names no columns of a table",
-            "Measure it on a folder of class folders.",
-        )
     with _problems_of(file, exists=os.path.isfile):
-        columns = columns_of(file)
-        split = config.split if place_of(config.split or "", columns) is not None else None
-        section = config.model_copy(update={"table": file, "split": split, "group": None, "class_names": None})
+        section = _section_of_table(file, config)
         table = read_image_table(section, type(target), target.names)
-    chosen = test_split(table.splits) if split is not None else "train"
+    chosen = test_split(table.splits) if section.split is not None else "train"
     if chosen is None:
         raise CnnkitError(
             f"`{file}` has only {config.sample.plural} of the training split, from which the network may have learned",
             "Give it rows of the split `test`, or leave out the column of the splits.",
         )
     return table, table.splits[chosen]
+
+
+def _section_of_table(file: str, config: DataConfig) -> DataConfig:
+    """A section with another table, whose columns are called as in that which a network learned from.
+
+    Raises:
+        UsageError: if it did not learn from a table.
+        DataProblem: if the table cannot be read.
+    """
+    if config.table is None:
+        raise UsageError(
+            f"`{file}` is no folder; the run learned from `{config.source}`, which names no columns of a table",
+            "Measure it on a folder like the one that it learned from.",
+        )
+    split = config.split if place_of(config.split or "", columns_of(file)) is not None else None
+    return config.model_copy(update={"table": file, "split": split, "group": None, "class_names": None})
 
 
 def labelled_table(
@@ -238,7 +249,8 @@ def labelled_table(
 
 
 def labelled_boxes(
-    folder: str | Path,
+    place: str,
+    config: DataConfig,
     *,
     class_names: Sequence[str],
     shape: tuple[int, ...],
@@ -247,19 +259,20 @@ def labelled_boxes(
     skip_corrupt: bool = False,
     memory_bytes: int | None = None,
 ) -> Split:
-    """The images of a folder of annotated images as one split, converted to what a trained network takes.
+    """The images of a folder or table of annotated images as one split, converted to what a trained network takes.
 
     Args:
-        folder: The folder, see `list_boxes_to_measure`.
+        place: The folder, see `list_boxes_to_measure`; or a table with the columns that the network learned from.
+        config: The section that the network learned from.
         class_names: The network's classes in order; those of the objects have to be among them. For what follows see
             `labelled_folder`.
 
     Raises:
-        UsageError: if there is no such folder.
+        UsageError: if there is no such folder or table, or the network did not learn from one.
         CnnkitError: if it holds no annotated images, or something is wrong with them.
     """
-    with _problems_of(folder):
-        listing = list_boxes_to_measure(folder, class_names, most_megapixels)
+    listing = _annotated_to_measure(place, config, class_names, most_megapixels)
+    problems = [one for one in listing.problems if isinstance(one, BadBox) or not skip_corrupt]
     images = listing.splits["test"]
     source = BoxSource(
         listing.root,
@@ -272,4 +285,15 @@ def labelled_boxes(
         skip_by="add `--skip-corrupt`",
         most_megapixels=most_megapixels,
     )
-    return make_splits({"test": whole(source)}, "auto", memory_bytes, problems=listing.problems)[0]["test"]
+    return make_splits({"test": whole(source)}, "auto", memory_bytes, problems=problems)[0]["test"]
+
+
+def _annotated_to_measure(
+    place: str, config: DataConfig, class_names: Sequence[str], most_megapixels: float
+) -> BoxListing:
+    if not is_table(place):
+        with _problems_of(place):
+            return list_boxes_to_measure(place, class_names, most_megapixels)
+    with _problems_of(place, exists=os.path.isfile):
+        section = _section_of_table(place, config)
+        return list_table_to_measure(section.model_copy(update={"max_megapixels": most_megapixels}), class_names)

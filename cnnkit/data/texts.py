@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.config.cells import SPLITS
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.sample import Sample, TextSample
-from cnnkit.config.table import SPLITS, ImageTable, ListedImage
+from cnnkit.config.table import ImageTable, ListedImage
 from cnnkit.config.texts import read_texts
 from cnnkit.data.splits import Array, DataSets, Source
 from cnnkit.data.targets import Targets, make_targets

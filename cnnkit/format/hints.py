@@ -50,6 +50,7 @@ RENAMED: Mapping[str, tuple[str, ...]] = {
     "validation_split": ("validation",), "val_split": ("validation",), "val": ("validation",),
     "path": ("folder",), "dir": ("folder",), "directory": ("folder",), "root": ("folder",), "data_dir": ("folder",),
     "csv": ("table",), "label": ("target",), "labels": ("target",), "column": ("target",), "groups": ("group",),
+    "bbox": ("boxes",), "bboxes": ("boxes",), "box": ("boxes",), "box_columns": ("boxes",),
     "input_size": ("image_size",), "img_size": ("image_size",), "target_size": ("image_size",),
     "resolution": ("image_size",), "num_classes": ("classes",), "n_classes": ("classes",), "nc": ("classes",),
     "random_seed": ("seed",), "random_state": ("seed",), "smoothing": ("label_smoothing",),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from cnnkit.config.cells import cells_of
 from cnnkit.config.columns import SEPARATOR
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.split_folders import SPLIT_WORDS
-from cnnkit.config.table import cells_of
 from cnnkit.config.target import Labels, Numbers, OneClass, Target
 from cnnkit.errors import UsageError
 from cnnkit.images.formats import IMAGE_SUFFIXES
@@ -53,7 +53,7 @@ def table_section(
     if image is None:
         raise _which("--image", source, cells)
     others = {name: column for name, column in cells.items() if name != image}
-    split = next((name for name, column in others.items() if _are_splits(column)), None)
+    split = split_column(others)
     group = next((name for name in others if name.lower() in _GROUP_COLUMNS and _repeat(others[name])), None)
     left = {name: column for name, column in others.items() if name not in (split, group)}
     chosen = [name.strip() for name in target.split(",")] if target is not None else _target_columns(left)
@@ -79,6 +79,11 @@ def _image_column(cells: Cells) -> str | None:
 
 def _are_images(column: Sequence[str]) -> bool:
     return bool(column) and all(cell.lower().endswith(IMAGE_SUFFIXES) for cell in column)
+
+
+def split_column(cells: Cells) -> str | None:
+    """The column that says which split each row is in; None where there is none."""
+    return next((name for name, column in cells.items() if _are_splits(column)), None)
 
 
 def _are_splits(column: Sequence[str]) -> bool:

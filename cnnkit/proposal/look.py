@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.config.cells import is_table
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
 from cnnkit.config.image_folder import GRAYSCALE_MODES, ImageFolder
 from cnnkit.config.mask_folder import MaskFolder, holds_pairs
-from cnnkit.config.table import is_table
 from cnnkit.config.target import Labels, Mask, OneClass, Target
 from cnnkit.data.catalog import undecoded
 from cnnkit.data.images import read_image

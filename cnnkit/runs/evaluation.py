@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cnnkit.config.table import is_table
+from cnnkit.config.cells import is_table
 from cnnkit.config.target import OneClass
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import write_atomically
@@ -184,7 +184,7 @@ def _other_images(trained: TrainedRun, options: EvaluationOptions, path: str) ->
             "Measure it as it is: cnnkit eval RUN",
         )
     if loaded.info.target.boxed:
-        return data_module.labelled_boxes(path, class_names=interface.class_names, **how)
+        return data_module.labelled_boxes(path, loaded.config.data, class_names=interface.class_names, **how)
     if interface.sample.vocabulary is not None:
         return data_module.labelled_texts(path, loaded.config.data, loaded.info.target, interface.sample, how["shape"])
     if is_table(path):

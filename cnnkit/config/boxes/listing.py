@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cnnkit.config.boxes.coco import read_coco
 from cnnkit.config.boxes.layouts import find_places
 from cnnkit.config.boxes.parts import Annotations, Place
+from cnnkit.config.boxes.table import read_box_table
 from cnnkit.config.boxes.voc import read_voc
 from cnnkit.config.boxes.yolo import read_yolo
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.split_folders import test_split
 from cnnkit.images.boxes import AnnotatedImage, BadBox
+from cnnkit.images.formats import CorruptImage
 from cnnkit.terminal.printable import printable
 
 _READERS: Mapping[str, Callable[[Place], Annotations]] = {"COCO": read_coco, "VOC": read_voc, "YOLO": read_yolo}
@@ -29,13 +31,17 @@ class BoxListing:
         splits: The images of each split, sorted by file.
         problems: What is wrong with images or boxes.
         notes: What the user should know, a line each.
+        table: The name of the table that they are listed in; None for a folder.
+        groups: The group of each file, where a table has such.
     """
 
     root: Path
     class_names: tuple[str, ...]
     splits: Mapping[str, tuple[AnnotatedImage, ...]]
-    problems: tuple[BadBox, ...]
+    problems: tuple[CorruptImage, ...]
     notes: tuple[str, ...]
+    table: str | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     def files(self) -> Iterator[str]:
         for images in self.splits.values():
@@ -51,7 +57,14 @@ def listing_of(config: DataConfig) -> BoxListing:
     """
     if config.folder is not None:
         return list_boxes(config.folder, config.class_names, config.max_megapixels)
-    raise DataProblem("a table holds no boxes; give a folder", "table")
+    assert config.table is not None
+    file = Path(config.table).expanduser()
+    table = read_box_table(config)
+    if "train" not in table.splits:
+        splits = ", ".join(f"`{name}`" for name in table.splits)
+        raise DataProblem(f"`{file}` has no images of the split `train`, only of {splits}", "split")
+    listing = combined(file.parent, table.splits, config.class_names, table.notes, "table")
+    return replace(listing, table=printable(file.name), groups=table.groups)
 
 
 def list_boxes(folder: str | Path, class_names: Sequence[str] | None, most_megapixels: float) -> BoxListing:
@@ -75,7 +88,7 @@ def list_boxes(folder: str | Path, class_names: Sequence[str] | None, most_megap
     if "train" not in found:
         splits = ", ".join(f"`{name}`" for name in found)
         raise DataProblem(f"`{root}` has no training split, only {splits}", "folder")
-    return combined(root, found, class_names, f"read as {kind} annotations")
+    return combined(root, found, class_names, (f"read as {kind} annotations",))
 
 
 def list_boxes_to_measure(folder: str | Path, class_names: Sequence[str], most_megapixels: float) -> BoxListing:
@@ -99,11 +112,38 @@ def list_boxes_to_measure(folder: str | Path, class_names: Sequence[str], most_m
         found = {"test": _READERS[kind](places[split])}
     except OSError as error:
         raise DataProblem(f"cannot read `{error.filename}`: {error.strerror}", "folder") from None
-    return combined(root, found, class_names, f"read as {kind} annotations")
+    return combined(root, found, class_names, (f"read as {kind} annotations",))
+
+
+def list_table_to_measure(config: DataConfig, class_names: Sequence[str]) -> BoxListing:
+    """The annotated images of a table to measure a network on, as the split `test`.
+
+    Args:
+        config: A section with that table, which names its columns; where it names none of splits, all rows are taken.
+        class_names: As for `list_boxes_to_measure`.
+
+    Raises:
+        DataProblem: if the table cannot be read, or has only rows of the training split beside others.
+    """
+    assert config.table is not None
+    table = read_box_table(config, class_names)
+    split = "train" if config.split is None else test_split(table.splits)
+    if split is None:
+        raise DataProblem(
+            f"`{config.table}` has only images of the training split, from which the network may have learned; give "
+            "it rows of the split `test`, or leave out the column of the splits",
+            "split",
+        )
+    root = Path(config.table).expanduser().parent
+    return combined(root, {"test": table.splits[split]}, class_names, table.notes, "table")
 
 
 def combined(
-    root: Path, found: Mapping[str, Annotations], class_names: Sequence[str] | None, note: str, argument: str = "folder"
+    root: Path,
+    found: Mapping[str, Annotations],
+    class_names: Sequence[str] | None,
+    notes: Sequence[str],
+    argument: str = "folder",
 ) -> BoxListing:
     """The splits as one listing.
 
@@ -133,4 +173,4 @@ def combined(
         )
         for split, one in found.items()
     }
-    return BoxListing(root, names, splits, tuple(problems), (printable(note),))
+    return BoxListing(root, names, splits, tuple(problems), tuple(map(printable, notes)))

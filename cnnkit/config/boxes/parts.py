@@ -39,12 +39,12 @@ class Annotations:
     Attributes:
         class_names: In the order of the format; sorted where it has none.
         images: Those that can be learned from, in the order of their files.
-        problems: What is wrong with others, or with boxes.
+        problems: What is wrong with others: a `BadBox`, or that an image file cannot be read.
     """
 
     class_names: tuple[str, ...] = ()
     images: list[AnnotatedImage] = field(default_factory=list)
-    problems: list[BadBox] = field(default_factory=list)
+    problems: list[CorruptImage] = field(default_factory=list)
 
     def add(self, file: str, size: tuple[int, int], boxes: Sequence[Box], source: str) -> None:
         """Adds an image; boxes that cannot be used become problems of the file of annotations."""
@@ -62,7 +62,7 @@ class Annotations:
         try:
             return image_header(place.root / file, place.most_megapixels)[:2]
         except CorruptImage as error:
-            self.problems.append(BadBox(str(place.root / file), error.reason or error.message))
+            self.problems.append(error)
             return None
 
 

@@ -55,3 +55,4 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path, tfds_data: Pat
     assert len(json.loads((tmp_path / "found.json").read_text("utf-8"))["images"]) == 6
     assert (tmp_path / "found.csv").read_text("utf-8").startswith("file,class,score,left,top,right,bottom,error\n")
     assert len(list((tmp_path / "digits_yolo" / "train" / "labels").glob("*.txt"))) == 24
+    assert len((tmp_path / "digits_table" / "boxes.csv").read_text("utf-8").splitlines()) > 36

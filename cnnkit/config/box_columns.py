@@ -1,0 +1,67 @@
+"""Which columns of a table say where a box lies."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
+
+from cnnkit.format.base import StrictModel, describe, invalid
+from cnnkit.format.fields import list_schema
+
+_Column = Annotated[str, Field(min_length=1)]
+
+
+class BoxColumns(StrictModel):
+    """The columns of a box, in a table with a row for each; a list of four names is left, top, right and bottom.
+
+    What is counted in pixels has the upper left corner of the image at 0, 0, and the whole image ends at its width and
+    height.
+    """
+
+    left: _Column = Field(description="The column of the left edge.")
+    top: _Column = Field(description="The column of the upper edge.")
+    right: _Column | None = Field(default=None, description="The column of the right edge; or `width`.")
+    bottom: _Column | None = Field(default=None, description="The column of the lower edge; or `height`.")
+    width: _Column | None = Field(default=None, description="The column of the width, in place of `right`.")
+    height: _Column | None = Field(default=None, description="The column of the height, in place of `bottom`.")
+    crowd: _Column | None = Field(
+        default=None,
+        description="The column of 0 and 1 that marks crowds and what is hard to see: neither learned nor counted.",
+    )
+    unit: Literal["pixels", "shares"] = Field(
+        default="pixels", description="`pixels` of the image file, or `shares` of its width and height (0..1)."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, value: Any) -> Any:
+        if isinstance(value, BoxColumns | Mapping):
+            return value
+        if isinstance(value, list | tuple) and len(value) == 4 and all(isinstance(one, str) and one for one in value):
+            return dict(zip(("left", "top", "right", "bottom"), value, strict=True))
+        raise invalid(
+            "expected the columns of the edges, `[left, top, right, bottom]`, or a mapping such as "
+            f"`{{left: x, top: y, width: w, height: h}}`, got {describe(value)}"
+        )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for edge, side in (("right", "width"), ("bottom", "height")):
+            stated = [name for name in (edge, side) if getattr(self, name) is not None]
+            if len(stated) != 1:
+                raise invalid(f"needs {'one of' if stated else 'either'} `{edge}` and `{side}`")
+        return self
+
+    @property
+    def names(self) -> tuple[str, str, str, str]:
+        """The columns of left, top, right or width, bottom or height."""
+        across, down = self.right or self.width, self.bottom or self.height
+        assert across is not None
+        assert down is not None
+        return self.left, self.top, across, down
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        columns = list_schema({"type": "string", "minLength": 1}, 4, 4)
+        return {"anyOf": [handler(schema), columns]}
