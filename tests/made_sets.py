@@ -1,4 +1,4 @@
-"""Small TFDS data sets of random images, prepared as TFDS does."""
+"""Small TFDS data sets of random images, or of texts, prepared as TFDS does."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ def store(
     signature = {"image": tf.TensorSpec(shape, tf.uint8), "label": tf.TensorSpec((), tf.int64)}
     _store(folder, name, features, signature, splits)
     if supervised:
-        file = folder / name / "1.0.0" / "dataset_info.json"
-        items = [{"featureKey": "image"}, {"featureKey": "label"}]
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"supervisedKeys": {"tuple": {"items": items}}}))
+        _supervise(folder / name / "1.0.0", "image", "label")
 
 
 def store_masks(folder: Path, name: str, splits: dict[str, Any], mask: str = "segmentation_mask") -> None:
@@ -46,8 +44,37 @@ def store_masks(folder: Path, name: str, splits: dict[str, Any], mask: str = "se
     _store(folder, name, features, signature, splits)
 
 
+def store_texts(folder: Path, splits: dict[str, Any]) -> Path:
+    """Prepare the given {split: [(text, label), ...]} as TFDS' `imdb_reviews`, whose two classes are `neg` and `pos`.
+
+    Returns:
+        The folder of its version.
+    """
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    features = {"text": tfds.features.Text(), "label": tfds.features.ClassLabel(names=["neg", "pos"])}
+    signature = {"text": tf.TensorSpec((), tf.string), "label": tf.TensorSpec((), tf.int64)}
+    _store(folder, "imdb_reviews", features, signature, splits, "plain_text")
+    version = folder / "imdb_reviews" / "plain_text" / "1.0.0"
+    _supervise(version, "text", "label")
+    return version
+
+
+def _supervise(version: Path, sample: str, label: str) -> None:
+    """Lets a prepared set say which of its features are input and target, which TFDS' writer does not."""
+    file = version / "dataset_info.json"
+    items = [{"featureKey": sample}, {"featureKey": label}]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"supervisedKeys": {"tuple": {"items": items}}}))
+
+
 def _store(
-    folder: Path, name: str, features: dict[str, Any], signature: dict[str, Any], splits: dict[str, Any]
+    folder: Path,
+    name: str,
+    features: dict[str, Any],
+    signature: dict[str, Any],
+    splits: dict[str, Any],
+    config: str | None = None,
 ) -> None:
     import tensorflow as tf
     import tensorflow_datasets as tfds
@@ -61,6 +88,7 @@ def _store(
     tfds.dataset_builders.store_as_tfds_dataset(
         name,
         version="1.0.0",
+        config=config,
         features=tfds.features.FeaturesDict(features),
         split_datasets={split: make(examples) for split, examples in splits.items()},
         data_dir=folder,

@@ -294,6 +294,7 @@ def _data_source(source: str, image: str | None, target: str | None) -> tuple[Da
     from cnnkit.config.cells import is_table
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataProblem, describe_data_set
+    from cnnkit.config.texts import text_feature
     from cnnkit.runs.config import load_named
 
     if is_table(source):
@@ -304,8 +305,9 @@ def _data_source(source: str, image: str | None, target: str | None) -> tuple[Da
         loaded = load_named(source, with_images=True).config
         return loaded.data, loaded.seed, loaded.task
     is_folder = Path(source).is_dir()
-    config = DataConfig.model_validate({"folder" if is_folder else "name": source})
     try:
+        text = None if is_folder else text_feature(source)
+        config = DataConfig.model_validate({"folder" if is_folder else "name": source, "text": text})
         # The sizes of a folder's images may be any; nothing is trained here.
         task = _task_of(source) if is_folder else None
         describe_data_set(config.model_copy(update={"image_size": (1, 1)}) if is_folder else config, task)

@@ -225,7 +225,8 @@ class DataConfig(StrictModel):
         default=None,
         description="Of a table, the column, or list of columns, of what is to be learned: the class of each image; "
         "its labels in one cell with `;` between them, where an empty cell means none, or a list of columns of 0 and "
-        "1, one for each label; one or several columns of numbers.",
+        "1, one for each label; one or several columns of numbers. Of a TFDS set of texts, the feature of the classes, "
+        "where the set itself does not say which that is.",
     )
     boxes: BoxColumns | None = Field(
         default=None,
@@ -345,7 +346,9 @@ class DataConfig(StrictModel):
                 argument=of_pictures,
             )
         if self.table is None:
-            self._refuse_columns(_OF_TABLES)
+            # Of a TFDS set of texts, `target` is a feature.
+            is_feature = self.name is not None and self.text is not None and not isinstance(self.target, list)
+            self._refuse_columns([name for name in _OF_TABLES if not (is_feature and name == "target")])
         elif self.target is None:
             raise invalid(
                 "`table` needs `target:`, the column (or list of columns) of what is to be learned", argument="table"

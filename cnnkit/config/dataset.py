@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnkit.config.data import LENGTH, DataConfig, DataProblem, Splits
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.config.image_headers import look_at_headers
-from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN, KNOWN_MASKS
+from cnnkit.config.known_data_sets import KNOWN, KNOWN_MASKS, KNOWN_TEXTS
 from cnnkit.config.prepared import read_prepared, read_prepared_masks
 from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.config.target import Labels, Numbers, Picture, Target
-from cnnkit.format.similar import nearest
-from cnnkit.images.files import folders_in
+from cnnkit.config.tfds_names import (
+    known_name,
+    meant_name,
+    prepared_data_sets,
+    prepared_folder,
+    prepared_versions,
+    split_name,
+    subfolders,
+    tfds_folder,
+)
 from cnnkit.images.padding import NO_PADDING, Padding, padding_to
 from cnnkit.task import Task
 from cnnkit.tasks import default_task
@@ -162,9 +168,7 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
     task = task or default_task()
     if config.picture is not None or issubclass(task.target, Picture):
         return _describe_picture(config, task)
-    if config.text is not None:
-        return _describe_texts(config, task)
-    if config.table is None and issubclass(task.target, Labels | Numbers):
+    if config.table is None and config.text is None and issubclass(task.target, Labels | Numbers):
         raise DataProblem(
             f"the images come with one class each, but the task learns {task.target.plural} of each; name a `table:` "
             "that has them, with a row for each image",
@@ -178,6 +182,8 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
             "splits",
         )
     _check_test_is_stated(config.splits)
+    if config.text is not None:
+        return _describe_texts(config, task)
     if config.name == "digits" and config.image_size is not None:
         raise DataProblem(
             "`digits` are 8x8 and never resized; let the network begin with a `Resizing` layer instead", "image_size"
@@ -215,12 +221,12 @@ def _describe_texts(config: DataConfig, task: Task) -> DataSetInfo:
     from cnnkit.config.texts import find_texts
 
     texts = find_texts(config, task.target)
-    if texts.names is not None and config.classes not in (None, len(texts.names)):
+    known = texts.classes if texts.names is None else len(texts.names)
+    if known is not None and config.classes not in (None, known):
         raise DataProblem(
-            f"`data.classes` is {config.classes}, but the data set has {len(texts.names)} classes; remove `classes`",
-            "classes",
+            f"`data.classes` is {config.classes}, but the data set has {known} classes; remove `classes`", "classes"
         )
-    classes = config.classes if texts.names is None else len(texts.names)
+    classes = config.classes if known is None else known
     assert classes is not None
     return DataSetInfo(
         (config.length or LENGTH,),
@@ -323,57 +329,7 @@ def _check_stated(config: DataConfig, info: _Found) -> None:
         )
 
 
-# --- TFDS names ---------------------------------------------------------------------------------------
-
-
-def split_name(name: str) -> tuple[str, str | None, str | None]:
-    """A TFDS name's parts: `emnist/letters:3.1.0` is (`emnist`, `letters`, `3.1.0`).
-
-    The default configuration is filled in for the common sets that have several.
-
-    Raises:
-        DataProblem: if the name is not of this form.
-    """
-    match = re.fullmatch(r"([A-Za-z0-9_]+)(?:/([A-Za-z0-9_.\-]+))?(?::([0-9*]+(?:\.[0-9*]+)*))?", name)
-    if match is None:
-        raise DataProblem(
-            f"`{name}` is no data set name; expected `name`, `name:version` or `name/configuration`, "
-            "such as `mnist`, `mnist:3.0.1` or `emnist/letters`" + _did_you_mean(name),
-            "name",
-        )
-    base, configuration, version = match.groups()
-    return base, configuration or DEFAULT_CONFIGURATIONS.get(base), version
-
-
-def known_name(name: str) -> str:
-    """A TFDS name without its version, the default configuration filled in: a key of `KNOWN`."""
-    base, configuration, _ = split_name(name)
-    return f"{base}/{configuration}" if configuration else base
-
-
-def tfds_folder() -> Path:
-    """Where prepared TFDS data sets are: `TFDS_DATA_DIR`, else `~/tensorflow_datasets`."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-
-
-def prepared_folder(name: str) -> Path | None:
-    """The folder of a prepared TFDS data set, in its newest version that fits; None if there is none."""
-    base, configuration, version = split_name(name)
-    parent = tfds_folder() / base / (configuration or "")
-    folders = [path for path in _prepared_versions(parent) if fnmatch.fnmatch(path.name, version or "*")]
-    return max(folders, key=_version_key, default=None)
-
-
-def prepared_data_sets() -> list[tuple[str, Path]]:
-    """Every prepared TFDS data set as (`name` or `name/configuration`, folder of its newest version)."""
-    data_sets = []
-    for base in _folders_in(tfds_folder()):
-        for parent in (base, *_folders_in(base)):
-            versions = _prepared_versions(parent)
-            if versions:
-                newest = max(versions, key=_version_key)
-                data_sets.append((parent.relative_to(tfds_folder()).as_posix(), newest))
-    return data_sets
+# --- TFDS sets ---------------------------------------------------------------------------------------
 
 
 def _describe_name(config: DataConfig, task: Task) -> _Found:
@@ -432,46 +388,23 @@ def _describe_masks(config: DataConfig, name: str) -> _Found:
 
 def _stated(config: DataConfig, name: str) -> _Found:
     """A data set of which only the config knows something."""
+    texts = KNOWN_TEXTS.get(known_name(name))
+    if texts is not None:
+        raise DataProblem(
+            f"`{name}` is a data set of texts; to learn from them, add `text: {texts.features[0]}`", "name"
+        )
     if config.shape is None or config.classes is None:
-        configurations = [path.name for path in _folders_in(tfds_folder() / name) if _prepared_versions(path)]
+        configurations = [path.name for path in subfolders(tfds_folder() / name) if prepared_versions(path)]
         if configurations:
             choices = ", ".join(f"`{name}/{path}`" for path in configurations)
             raise DataProblem(f"`{name}` has several configurations; name one of {choices}", "name")
         raise DataProblem(
-            f"unknown data set `{name}`{_did_you_mean(name) or '.'} For another TFDS data set, fetch it first "
+            f"unknown data set `{name}`{meant_name(name) or '.'} For another TFDS data set, fetch it first "
             f"(`cnnkit data prepare {name}`) or set `data.shape` and `data.classes`; for your own images, "
             "use `folder:`",
             "name",
         )
     return _Found(config.shape, config.classes, None, "config")
-
-
-def _did_you_mean(name: str) -> str:
-    names = [*KNOWN, *DEFAULT_CONFIGURATIONS, *(name_there for name_there, _ in prepared_data_sets())]
-    close = nearest(name.partition(":")[0], names)
-    return f"; did you mean `{close}`?" if close else ""
-
-
-def _prepared_versions(parent: Path) -> list[Path]:
-    return [
-        path
-        for path in _folders_in(parent)
-        if re.fullmatch(r"\d+\.\d+\.\d+", path.name)
-        and (path / "dataset_info.json").is_file()
-        and (path / "features.json").is_file()
-    ]
-
-
-def _folders_in(parent: Path) -> list[Path]:
-    """The folders in a folder, sorted; none where it cannot be read."""
-    try:
-        return folders_in(parent)[0]
-    except OSError:
-        return []
-
-
-def _version_key(path: Path) -> tuple[int, ...]:
-    return tuple(int(part) for part in path.name.split("."))
 
 
 # --- Image files ----------------------------------------------------------------------------------------

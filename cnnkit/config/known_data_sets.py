@@ -33,6 +33,20 @@ class KnownMasks(NamedTuple):
     first: int = 0
 
 
+class KnownTexts(NamedTuple):
+    """One data set of texts.
+
+    Attributes:
+        features: Those that are texts to learn from.
+        label: The feature of the classes, where a config names none.
+        class_names: In the order of their numbers.
+    """
+
+    features: tuple[str, ...]
+    label: str
+    class_names: tuple[str, ...]
+
+
 _DIGITS = tuple("0123456789")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _IMAGENETTE = (
@@ -136,6 +150,16 @@ KNOWN_MASKS: dict[str, KnownMasks] = {
     "oxford_iiit_pet": KnownMasks((None, None, 3), "segmentation_mask", ("pet", "background", "outline"), first=1),
 }
 
+#: Sets of texts. A label that is missing, as in the test split of `glue` and in `unsupervised`, is -1.
+KNOWN_TEXTS: dict[str, KnownTexts] = {
+    "imdb_reviews/plain_text": KnownTexts(("text",), "label", ("neg", "pos")),
+    "ag_news_subset": KnownTexts(("description", "title"), "label", ("World", "Sports", "Business", "Sci/Tech")),
+    "yelp_polarity_reviews": KnownTexts(("text",), "label", ("1", "2")),
+    "glue/sst2": KnownTexts(("sentence",), "label", ("negative", "positive")),
+    "glue/cola": KnownTexts(("sentence",), "label", ("unacceptable", "acceptable")),
+    "trec": KnownTexts(("text",), "label-coarse", ("DESC", "ENTY", "ABBR", "HUM", "NUM", "LOC")),
+}
+
 #: What TFDS takes where a set of several configurations is named without one.
 DEFAULT_CONFIGURATIONS = {
     "emnist": "byclass",
@@ -143,4 +167,6 @@ DEFAULT_CONFIGURATIONS = {
     "imagenette": "full-size-v2",
     "imagenet_resized": "8x8",
     "cmaterdb": "bangla",
+    "imdb_reviews": "plain_text",
+    "glue": "cola",
 }

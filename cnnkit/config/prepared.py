@@ -9,6 +9,7 @@ from typing import Any
 
 from cnnkit.config.data import DataProblem
 from cnnkit.config.known_data_sets import KnownMasks
+from cnnkit.format.similar import suggestion
 from cnnkit.terminal.printable import printable
 
 
@@ -29,16 +30,13 @@ def read_prepared(folder: Path) -> dict[str, Any]:
     image = features.get(image_key, {}).get("image")
     label = features.get(label_key, {})
     if image is None or not ("classLabel" in label or "tensor" in label):
+        texts = _text_features(features)
         raise DataProblem(
             f"`{info.get('name', folder)}` is not a data set of labelled images (its features are "
-            f"{', '.join(sorted(features))})",
+            f"{', '.join(sorted(features))})" + (f"; to learn from texts, add `text: {texts[0]}`" if texts else ""),
             "name",
         )
-    classes = int(label.get("classLabel", {}).get("numClasses", 0)) or None
-    names_file = folder / f"{label_key}.labels.txt"
-    names = None
-    if names_file.is_file():
-        names = tuple(printable(line) for line in names_file.read_text("utf-8").split("\n") if line)
+    classes, names = _classes(folder, label_key, label)
     return {
         "image": image_key,
         "label": label_key,
@@ -46,9 +44,83 @@ def read_prepared(folder: Path) -> dict[str, Any]:
         "shape": _shape(image),
         "dtype": image.get("dtype", "uint8"),
         "classes": classes,
-        "class_names": names if names and len(names) == classes else None,
+        "class_names": names,
         "splits": _splits(info),
     }
+
+
+def read_prepared_texts(folder: Path, feature: str, label: str | None = None) -> dict[str, Any]:
+    """The same of a set of texts.
+
+    Args:
+        feature: The feature of the texts.
+        label: That of the classes; by default the one that the set calls so, else `label`.
+
+    Returns:
+        `text` and `label` (feature keys), `classes`, `class_names` and `splits`, as `read_prepared`.
+
+    Raises:
+        DataProblem: if the set has no such features.
+    """
+    info, features, keys = _read(folder)
+    name = info.get("name", folder)
+    texts = _text_features(features)
+    if feature not in texts:
+        raise DataProblem(
+            f"`{name}` has no feature `{feature}` of texts{suggestion(feature, texts)}"
+            + ("" if texts else f"; its features are {', '.join(sorted(features))}"),
+            "text",
+        )
+    if (folder / f"{feature}.text.subwords").exists() or (folder / f"{feature}.text.bytes").exists():
+        raise DataProblem(
+            f"`{name}` has numbers in the place of the texts in `{feature}`; take a configuration of plain text",
+            "name",
+        )
+    label_key = label or (keys[1] if len(keys) >= 2 and keys[1] is not None else "label")
+    written = features.get(label_key, {})
+    if not _is_label(written):
+        labels = [one for one, said in features.items() if _is_label(said)]
+        advice = " (`target:` names another)" if labels else ""
+        raise DataProblem(
+            f"`{name}` has no feature `{label_key}` of classes{suggestion(label_key, labels)}{advice}",
+            "target" if label else "name",
+        )
+    classes, names = _classes(folder, label_key, written)
+    return {"text": feature, "label": label_key, "classes": classes, "class_names": names, "splits": _splits(info)}
+
+
+def text_feature_of(folder: Path) -> str | None:
+    """The feature of the texts of a prepared set: its input, else its first; None of other sets."""
+    _, features, keys = _read(folder)
+    if any("image" in feature for feature in features.values()):
+        return None
+    texts = _text_features(features)
+    return next((key for key in keys[:1] if key in texts), next(iter(texts), None))
+
+
+def _text_features(features: Mapping[str, Any]) -> list[str]:
+    """The features that are a text each."""
+    return [name for name, feature in features.items() if "text" in feature or _tensor_type(feature) == "string"]
+
+
+def _is_label(feature: Mapping[str, Any]) -> bool:
+    return "classLabel" in feature or _tensor_type(feature).startswith(("int", "uint"))
+
+
+def _tensor_type(feature: Mapping[str, Any]) -> str:
+    """The type of a feature that is a number or a string; empty where it is neither."""
+    tensor = feature.get("tensor")
+    return "" if tensor is None or tensor.get("shape", {}).get("dimensions") else str(tensor.get("dtype", ""))
+
+
+def _classes(folder: Path, key: str, label: Mapping[str, Any]) -> tuple[int | None, tuple[str, ...] | None]:
+    """How many classes a feature has, and their names; None for what the set does not say."""
+    classes = int(label.get("classLabel", {}).get("numClasses", 0)) or None
+    file = folder / f"{key}.labels.txt"
+    names = None
+    if file.is_file():
+        names = tuple(printable(line) for line in file.read_text("utf-8").split("\n") if line)
+    return classes, names if names and len(names) == classes else None
 
 
 def read_prepared_masks(folder: Path, known: KnownMasks | None = None) -> dict[str, Any]:
@@ -110,7 +182,7 @@ def _shape(image: Mapping[str, Any]) -> tuple[int | None, int | None, int]:
 
 
 def _splits(info: Mapping[str, Any]) -> dict[str, int]:
-    """The images of each split."""
+    """The records of each split."""
     return {
         split["name"]: sum(int(length) for length in split.get("shardLengths", [])) for split in info.get("splits", [])
     }

@@ -11,9 +11,12 @@ from pathlib import Path
 from cnnkit.config.cells import SPLITS
 from cnnkit.config.class_names import place_of, same_for
 from cnnkit.config.data import DataConfig, DataProblem
+from cnnkit.config.known_data_sets import KNOWN, KNOWN_TEXTS
+from cnnkit.config.prepared import read_prepared_texts, text_feature_of
 from cnnkit.config.split_folders import class_folders, split_folders
 from cnnkit.config.table import ImageTable, ListedImage, check_table, read_image_table
 from cnnkit.config.target import OneClass, Target
+from cnnkit.config.tfds_names import known_name, meant_name, prepared_folder
 from cnnkit.format.similar import suggestion
 from cnnkit.images.files import is_passed_over
 from cnnkit.terminal.printable import printable
@@ -28,12 +31,14 @@ class FoundTexts:
         names: Of the classes, labels or numbers; None where only the config says how many they are.
         table: The rows of a table.
         missing: Why the texts cannot be read, where only the config says what they are.
+        classes: How many there are, where their names are not known; None where only the config says it.
     """
 
     source: str
     names: tuple[str, ...] | None = None
     table: ImageTable | None = None
     missing: str | None = None
+    classes: int | None = None
 
 
 def find_texts(config: DataConfig, target: type[Target]) -> FoundTexts:
@@ -45,14 +50,10 @@ def find_texts(config: DataConfig, target: type[Target]) -> FoundTexts:
     Raises:
         DataProblem: if they are not there, or something is wrong with them.
     """
-    if config.name is not None:
-        raise DataProblem(
-            f"texts are read from a `table:` or a `folder:`, and `{config.name}` is a TFDS set; write its texts into a "
-            "table, with a column for the class",
-            "name",
-        )
-    if target.per_pixel:
+    if target.per_pixel or target.boxed:
         raise DataProblem(f"texts have no pixels that could be of {target.plural}; choose another `task:`", "text")
+    if config.name is not None:
+        return _find_named(config, config.name, target)
     try:
         table = read_texts(config, target)
         check_table(table)
@@ -62,6 +63,58 @@ def find_texts(config: DataConfig, target: type[Target]) -> FoundTexts:
         # The file may come later, or have been there for the training alone.
         return FoundTexts("config", missing=problem.message)
     return FoundTexts("table" if config.folder is None else "folder", table.names, table=table)
+
+
+def _find_named(config: DataConfig, name: str, target: type[Target]) -> FoundTexts:
+    """The texts of a TFDS set."""
+    if not issubclass(target, OneClass):
+        raise DataProblem(
+            f"the texts of a TFDS set have one class each, but the task learns {target.plural}; name a `table:`",
+            "name",
+        )
+    if known_name(name) in KNOWN:
+        raise DataProblem(f"`{name}` is a data set of images; remove `text`, or name another set", "text")
+    assert config.text is not None
+    known, folder = KNOWN_TEXTS.get(known_name(name)), prepared_folder(name)
+    label = text_label(name, config.target)
+    if folder is not None:
+        facts = read_prepared_texts(folder, config.text, label)
+        if facts["classes"] is None and config.classes is None:
+            raise DataProblem(f"`{name}` does not say how many classes it has; set `data.classes`", "classes")
+        return FoundTexts("prepared", facts["class_names"], classes=facts["classes"])
+    if known is not None and label == known.label:
+        if config.text not in known.features:
+            raise DataProblem(f"`{name}` has no texts `{config.text}`{suggestion(config.text, known.features)}", "text")
+        return FoundTexts("known", known.class_names)
+    if config.classes is None:
+        raise DataProblem(
+            f"unknown data set `{name}`{meant_name(name) or '.'} For another TFDS set of texts, fetch it first "
+            f"(`cnnkit data prepare {name}`) or set `data.classes`; for your own texts, use `table:` or `folder:`",
+            "name",
+        )
+    return FoundTexts("config")
+
+
+def text_label(name: str, stated: object = None) -> str | None:
+    """The feature of the classes of a TFDS set of texts; None where only the set itself may know it.
+
+    Args:
+        stated: What a config says: its `target`.
+    """
+    known = KNOWN_TEXTS.get(known_name(name))
+    return stated if isinstance(stated, str) else None if known is None else known.label
+
+
+def text_feature(name: str) -> str | None:
+    """The feature of a TFDS set that has texts to learn from; None where it is one of images, or not known.
+
+    Raises:
+        DataProblem: if the name is not of a TFDS name's form.
+    """
+    known, folder = KNOWN_TEXTS.get(known_name(name)), prepared_folder(name)
+    if known is not None:
+        return known.features[0]
+    return None if folder is None or known_name(name) in KNOWN else text_feature_of(folder)
 
 
 def read_texts(config: DataConfig, target: type[Target], names: Sequence[str] | None = None) -> ImageTable:

@@ -11,13 +11,15 @@ import numpy as np
 
 from cnnkit.config.boxes.listing import listing_of
 from cnnkit.config.data import DataConfig
-from cnnkit.config.dataset import DataProblem, DataSetInfo, known_name, prepared_data_sets, read_prepared
+from cnnkit.config.dataset import DataProblem, DataSetInfo, known_name, prepared_data_sets
 from cnnkit.config.image_folder import list_image_folder
-from cnnkit.config.known_data_sets import KNOWN
+from cnnkit.config.known_data_sets import KNOWN, KNOWN_TEXTS
 from cnnkit.config.mask_folder import list_mask_folder
 from cnnkit.config.picture import picture_file
+from cnnkit.config.prepared import read_prepared, read_prepared_texts, text_feature_of
 from cnnkit.config.table import read_image_table
 from cnnkit.config.target import Target
+from cnnkit.config.texts import text_label
 from cnnkit.data.batches import channel_statistics
 from cnnkit.data.download import fetch
 from cnnkit.data.loading import SPLITS, load
@@ -43,7 +45,8 @@ class DataSetRow:
         shape: (height, width, channels); None for a size that differs between images, or a set that is not
             one of labelled images.
         classes: Number of classes, or None where that is not known.
-        splits: Images of each split of a prepared or bundled set.
+        splits: Samples of each split of a prepared or bundled set.
+        text: Of a set of texts, what to write as `data.text`; None of one of images.
     """
 
     name: str
@@ -52,6 +55,7 @@ class DataSetRow:
     shape: tuple[int | None, int | None, int] | None
     classes: int | None
     splits: dict[str, int]
+    text: str | None = None
 
 
 def list_data_sets() -> list[DataSetRow]:
@@ -61,17 +65,24 @@ def list_data_sets() -> list[DataSetRow]:
     prepared = {}
     for name, folder in prepared_data_sets():
         try:
-            facts = read_prepared(folder)
+            feature = text_feature_of(folder)
+            facts = read_prepared(folder) if feature is None else read_prepared_texts(folder, feature, text_label(name))
         except (DataProblem, OSError, ValueError):
-            continue  # other TFDS data, such as text
+            continue  # other TFDS data, such as audio
+        shape = facts.get("shape")
         prepared[known_name(name)] = DataSetRow(
-            name, "prepared", folder, facts["shape"], facts["classes"], facts["splits"]
+            name, "prepared", folder, shape, facts["classes"], facts["splits"], feature
         )
     rows += prepared.values()
     rows += [
         DataSetRow(name, "download", None, known.shape, known.classes, {})
         for name, known in KNOWN.items()
         if name not in prepared and name != "digits"
+    ]
+    rows += [
+        DataSetRow(name, "download", None, None, len(known.class_names), {}, known.features[0])
+        for name, known in KNOWN_TEXTS.items()
+        if name not in prepared
     ]
     return rows
 

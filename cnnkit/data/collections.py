@@ -7,19 +7,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo, known_name
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.config.known_data_sets import KNOWN_MASKS
 from cnnkit.config.mask_folder import MaskFolder, list_mask_folder
 from cnnkit.config.table import ImageTable, read_image_table
+from cnnkit.config.texts import read_texts
 from cnnkit.data.digits import read_digits
 from cnnkit.data.images import FolderSource, file_facts, listing_digest
+from cnnkit.data.prepared import Prepared
 from cnnkit.data.splits import Array, ImageCollection, Source
-from cnnkit.data.targets import ClassNumbers, Targets, make_targets, numbered
-from cnnkit.errors import CnnkitError
+from cnnkit.data.targets import ClassNumbers, Targets, group_numbers, make_targets, numbered
 from cnnkit.images.formats import CorruptImage
 
 
@@ -118,9 +117,7 @@ class Table(ImageCollection):
             images = self.table.splits[spec]
             targets = make_targets(self.info.target, [image.value for image in images])
             files = [image.file for image in images]
-            groups = None
-            if self.config.group is not None:
-                groups = np.unique([str(image.group) for image in images], return_inverse=True)[1]
+            groups = group_numbers([image.group for image in images])
             self._opened[spec] = _open_files(self.table.root, files, targets, self.config, self.info, groups)
         return self._opened[spec]
 
@@ -145,36 +142,26 @@ def _open_files(
     )
 
 
-class Prepared(ImageCollection):
-    """A prepared TFDS set; splits without labels (as ImageNet's test split) do not count."""
+def _prepared_images(folder: Path, config: DataConfig, info: DataSetInfo) -> Prepared:
+    from cnnkit.data.mask_records import PreparedMasks
+    from cnnkit.data.tfds import PreparedSet
 
-    def __init__(self, folder: Path, config: DataConfig, info: DataSetInfo) -> None:
-        from cnnkit.data.mask_records import PreparedMasks
-        from cnnkit.data.tfds import PreparedSet, RecordSource
+    assert config.name is not None
+    if info.target.per_pixel:
+        known = KNOWN_MASKS.get(known_name(config.name))
+        return Prepared(PreparedMasks(folder, info, config.resize, known, config.ignore))
+    return Prepared(PreparedSet(folder, info.shape, info.target.all_names, config.resize))
 
-        assert config.name is not None
-        self.prepared: PreparedSet
-        if info.target.per_pixel:
-            known = KNOWN_MASKS.get(known_name(config.name))
-            self.prepared = PreparedMasks(folder, info, config.resize, known, config.ignore)
-        else:
-            self.prepared = PreparedSet(folder, info.shape, info.target.all_names, config.resize)
-        self.splits = tuple(self.prepared.splits)
-        self.fingerprint = self.prepared.fingerprint
-        self._opened: dict[str, RecordSource] = {}
 
-    def open(self, spec: str) -> Source:
-        if spec not in self._opened:
-            self._opened[spec] = self.prepared.open(spec)
-        source = self._opened[spec]
-        if not source.is_labelled:
-            raise CnnkitError(f"the slice `{spec}` of `{self.prepared.name}` has images without labels")
-        return source
+def _open_texts(config: DataConfig, info: DataSetInfo) -> Collection:
+    if config.name is not None:
+        from cnnkit.data.download import fetch
+        from cnnkit.data.text_records import NamedTexts
 
-    def is_labelled(self, split: str) -> bool:
-        if split not in self._opened:
-            self._opened[split] = self.prepared.open(split)
-        return self._opened[split].is_labelled
+        return NamedTexts(fetch(config.name, download=config.download), config, info)
+    from cnnkit.data.texts import TextTable
+
+    return TextTable(info.table or read_texts(config, type(info.target)), config, info)
 
 
 def open_collection(config: DataConfig, info: DataSetInfo) -> Collection:
@@ -185,9 +172,7 @@ def open_collection(config: DataConfig, info: DataSetInfo) -> Collection:
         CnnkitError: if the data are not there, or are damaged.
     """
     if config.text is not None:
-        from cnnkit.data.texts import open_texts
-
-        return open_texts(config, info)
+        return _open_texts(config, info)
     if info.target.boxed and config.has_files:
         from cnnkit.data.boxes import AnnotatedImages
 
@@ -207,4 +192,4 @@ def open_collection(config: DataConfig, info: DataSetInfo) -> Collection:
         return Digits()
     from cnnkit.data.download import fetch
 
-    return Prepared(fetch(config.name, download=config.download), config, info)
+    return _prepared_images(fetch(config.name, download=config.download), config, info)

@@ -17,7 +17,7 @@ from cnnkit.config.mask_folder import list_masks_to_measure
 from cnnkit.config.sample import Sample
 from cnnkit.config.split_folders import test_split
 from cnnkit.config.table import ImageTable, ListedImage, read_image_table
-from cnnkit.config.target import Target
+from cnnkit.config.target import OneClass, Target
 from cnnkit.config.texts import read_texts
 from cnnkit.data.boxes import BoxSource
 from cnnkit.data.images import FolderSource
@@ -30,6 +30,9 @@ from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.images.boxes import BadBox
 from cnnkit.images.formats import MOST_MEGAPIXELS
 from cnnkit.images.padding import NO_PADDING, Padding
+
+#: Of text files in class folders, where the network did not learn from such.
+TEXT_ENDING = ".txt"
 
 log = logging.getLogger("cnnkit")
 
@@ -163,13 +166,16 @@ def labelled_texts(file: str, config: DataConfig, target: Target, sample: Sample
 
 def _texts_to_measure(file: str, config: DataConfig, target: Target) -> tuple[ImageTable, tuple[ListedImage, ...]]:
     """The texts of a table, or of a folder of class folders, as rows."""
-    if config.folder is None or os.path.isfile(file):
+    is_folder = os.path.isdir(file) or (config.table is None and not os.path.isfile(file))
+    if not is_folder or not issubclass(type(target), OneClass):
         return _rows_to_measure(file, config, target)
+    ending = TEXT_ENDING if config.folder is None else config.text
+    section = config.model_copy(update={"name": None, "table": None, "folder": file, "text": ending})
     with _problems_of(file):
-        table = read_texts(config.model_copy(update={"folder": file}), type(target), target.names)
+        table = read_texts(section, type(target), target.names)
     rows = table.splits.get(test_split(table.splits) or "train", ())
     if not rows:
-        raise CnnkitError(f"`{file}` holds no texts; expected class folders of `{config.text}` files")
+        raise CnnkitError(f"`{file}` holds no texts; expected class folders of `{ending}` files")
     return table, rows
 
 

@@ -11,13 +11,14 @@ import numpy as np
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
 from cnnkit.config.split_folders import test_split
-from cnnkit.data.collections import Collection, Prepared, open_collection
+from cnnkit.data.collections import Collection, open_collection
 from cnnkit.data.copies import Measured, copies_text, find_copies, measured, measured_in_cache
 from cnnkit.data.decoded import decode, readable
 from cnnkit.data.division import by_groups
 from cnnkit.data.images import CorruptFiles, FolderSource
 from cnnkit.data.memory import MEMORY_SHARE
 from cnnkit.data.picture import load_picture
+from cnnkit.data.prepared import Prepared
 from cnnkit.data.splits import Array, DataSets, Source, Split
 from cnnkit.data.targets import ClassNumbers, StoredMasks
 from cnnkit.errors import CnnkitError

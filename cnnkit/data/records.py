@@ -62,11 +62,14 @@ class PreparedFolder:
     file_format: str
     splits: dict[str, RecordFiles]
 
-    @property
-    def fingerprint(self) -> str:
-        """Name, version, and images and bytes of each split."""
+    def fingerprint_of(self, samples: str) -> str:
+        """Name, version, and records and bytes of each split.
+
+        Args:
+            samples: What the records hold, such as `images`.
+        """
         sizes = ", ".join(
-            f"{name} {split.size} images {split.byte_count} bytes" for name, split in sorted(self.splits.items())
+            f"{name} {split.size} {samples} {split.byte_count} bytes" for name, split in sorted(self.splits.items())
         )
         return f"{self.name} ({sizes})"
 

@@ -143,6 +143,17 @@ def numbered(files: Sequence[Sequence[str]]) -> Array:
     return np.repeat(np.arange(len(files), dtype=np.int64), [len(names) for names in files])
 
 
+def group_numbers(groups: Sequence[str | None]) -> Array | None:
+    """The number of each sample's group, int64 [n]; None where there are no groups.
+
+    Args:
+        groups: What a column says of each sample; None of all where there is no such column.
+    """
+    if groups and groups[0] is None:
+        return None
+    return np.unique([str(group) for group in groups], return_inverse=True)[1]
+
+
 class Vectors:
     """Several numbers per image; a division is drawn whatever they are.
 

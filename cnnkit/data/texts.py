@@ -1,4 +1,4 @@
-"""Texts as samples: rows of a table or text files, numbered by a vocabulary of the training split."""
+"""Texts as samples, numbered by a vocabulary of the training split; those of a table, and of text files."""
 
 from __future__ import annotations
 
@@ -14,36 +14,30 @@ from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.sample import Sample, TextSample
 from cnnkit.config.table import ImageTable, ListedImage
-from cnnkit.config.texts import read_texts
 from cnnkit.data.splits import Array, DataSets, Source
-from cnnkit.data.targets import Targets, make_targets
+from cnnkit.data.targets import Targets, group_numbers, make_targets
 from cnnkit.images.formats import CorruptImage
 from cnnkit.texts.words import Vocabulary, words_in
 
 
-class TextSource:
-    """Texts with a target each, all in memory.
+class NumberedTexts:
+    """Texts that are read as the numbers of their words, all in memory: what sources of them have in common.
 
     Args:
-        rows: The texts, with what they are known by and their groups.
-        targets: Theirs.
         sample: What they are read by; it has the vocabulary before any is read.
         length: How many words the network takes of each.
     """
 
     key = None
 
-    def __init__(self, rows: Sequence[ListedImage], targets: Targets, sample: Sample, length: int) -> None:
-        self.texts = [row.text for row in rows]
-        self.names = [row.file for row in rows]
-        self.targets = targets
+    def __init__(self, sample: Sample, length: int) -> None:
+        self.sample = sample
         self.shape: tuple[int, ...] = (length,)
         self.stored_shape: tuple[int, ...] = self.shape
-        self.sample = sample
-        self.groups = _groups(rows)
 
-    def identity(self, position: int) -> str:
-        return self.names[position]
+    def text(self, position: int) -> str:
+        """The text itself."""
+        raise NotImplementedError
 
     def path(self, position: int) -> str | None:
         return None
@@ -52,7 +46,7 @@ class TextSource:
         """The numbers of the words of some texts, int32 [len(positions), length]."""
         vocabulary = self.sample.vocabulary
         assert vocabulary is not None
-        rows = [vocabulary.numbers(self.texts[int(position)], self.shape[0]) for position in positions]
+        rows = [vocabulary.numbers(self.text(int(position)), self.shape[0]) for position in positions]
         return np.array(rows, np.int32).reshape(len(rows), *self.shape)
 
     def read_in_graph(self, positions: Any) -> Any:
@@ -64,7 +58,56 @@ class TextSource:
         yield positions, self.read(positions)
 
 
-class TextTable:
+class TextSource(NumberedTexts):
+    """Texts with a target each.
+
+    Args:
+        rows: The texts, with what they are known by and their groups.
+        targets: Theirs.
+        sample, length: As for `NumberedTexts`.
+    """
+
+    def __init__(self, rows: Sequence[ListedImage], targets: Targets, sample: Sample, length: int) -> None:
+        super().__init__(sample, length)
+        self.rows = rows
+        self.targets = targets
+        self.groups = group_numbers([row.group for row in rows])
+
+    def text(self, position: int) -> str:
+        return self.rows[position].text
+
+    def identity(self, position: int) -> str:
+        return self.rows[position].file
+
+
+class LearnsWords:
+    """What collections of texts have in common: the vocabulary is that of the training texts.
+
+    Attributes:
+        info: What is known of the data set.
+    """
+
+    info: DataSetInfo
+    _opened: dict[str, Any]
+
+    @property
+    def sample(self) -> TextSample:
+        """What texts are read by, as far as it is known."""
+        assert isinstance(self.info.sample, TextSample)
+        return self.info.sample
+
+    def begin(self, training: Callable[[], tuple[Any, Array]]) -> DataSetInfo:
+        """See `Collection.begin`."""
+        source, positions = training()
+        texts = (source.text(int(position)) for position in positions)
+        sample = replace(self.sample, vocabulary=Vocabulary.of(texts, self.sample.size))
+        self.info = replace(self.info, sample=sample)
+        for opened in self._opened.values():
+            opened.sample = sample
+        return self.info
+
+
+class TextTable(LearnsWords):
     """A table of texts."""
 
     problems: Sequence[CorruptImage] = ()
@@ -75,8 +118,6 @@ class TextTable:
         self.info = info
         self.splits = tuple(table.splits)
         self.notes = table.notes
-        assert isinstance(info.sample, TextSample)
-        self.sample = info.sample
         self._opened: dict[str, TextSource] = {}
 
     @property
@@ -97,31 +138,6 @@ class TextTable:
             self._opened[spec] = TextSource(rows, targets, self.sample, self.info.shape[0])
         return self._opened[spec]
 
-    def begin(self, training: Callable[[], tuple[Any, Array]]) -> DataSetInfo:
-        """See `Collection.begin`: the vocabulary is that of the training texts."""
-        source, positions = training()
-        texts = (source.texts[int(position)] for position in positions)
-        self.sample = replace(self.sample, vocabulary=Vocabulary.of(texts, self.sample.size))
-        for one in self._opened.values():
-            one.sample = self.sample
-        return replace(self.info, sample=self.sample)
-
-
-def _groups(rows: Sequence[ListedImage]) -> Array | None:
-    """The number of each row's group, int64 [n]; None where the rows have none."""
-    if rows and rows[0].group is None:
-        return None
-    return np.unique([str(row.group) for row in rows], return_inverse=True)[1]
-
-
-def open_texts(config: DataConfig, info: DataSetInfo) -> TextTable:
-    """The configured texts.
-
-    Raises:
-        DataProblem: if a table does not hold what it should.
-    """
-    return TextTable(info.table or read_texts(config, type(info.target)), config, info)
-
 
 def text_summary(config: DataConfig, data: DataSets) -> dict[str, Any]:
     """What is in a data set of texts, as plain values, see `catalog.data_set_summary`.
@@ -138,7 +154,7 @@ def text_summary(config: DataConfig, data: DataSets) -> dict[str, Any]:
         split = getattr(data, name)
         if split is None:
             continue
-        texts = [words_in(split.source.texts[int(position)]) for position in split.positions]
+        texts = [words_in(split.source.text(int(position))) for position in split.positions]
         if name == "train":
             distinct = {word for words in texts for word in words}
         lengths = np.array([len(words) for words in texts])

@@ -1,4 +1,4 @@
-"""Prepared TensorFlow Datasets: their labels, and their images in file order or by place."""
+"""Prepared TensorFlow Datasets: their records and labels, and their images in file order or by place."""
 
 from __future__ import annotations
 
@@ -29,11 +29,59 @@ if TYPE_CHECKING:
 RECORDS = 128
 
 
-class PreparedSet:
-    """A prepared TFDS data set of labelled images.
+class PreparedRecords:
+    """A prepared TFDS data set of samples with a class each.
 
     Args:
         folder: The folder of its version, which holds `dataset_info.json`.
+        facts: What `prepared.read_prepared`, or its like for other samples, says of it.
+        class_names: Of the labels, in their order.
+
+    Raises:
+        CnnkitError: if its files are no TFRecords, or its classes are not as many.
+    """
+
+    #: What its records hold.
+    samples = "images"
+
+    def __init__(self, folder: Path, facts: Mapping[str, Any], class_names: Sequence[str]) -> None:
+        self.folder = folder
+        self.record_files = read_record_files(folder)
+        self.name = self.record_files.name
+        self.label_key: str = facts["label"]
+        self.splits: dict[str, int] = facts["splits"]
+        self.class_names = tuple(class_names)
+        self.classes = len(self.class_names)
+        if facts["classes"] not in (None, self.classes):
+            raise CnnkitError(
+                f"`{self.name}` has {facts['classes']} classes, but the config says {self.classes}",
+                "Remove `data.classes`.",
+            )
+        if self.record_files.file_format != "tfrecord":
+            raise CnnkitError(
+                f"`{self.name}` is stored as {self.record_files.file_format}; cnnkit reads TFRecord files",
+                "Prepare it again with `tfds build --file_format=tfrecord`.",
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """Name, version, and samples and bytes of each split."""
+        return self.record_files.fingerprint_of(self.samples)
+
+    def open(self, spec: str) -> LabelledRecords:
+        """The samples of a slice such as `train` or `train[:90%]`.
+
+        Raises:
+            CnnkitError: if there is no such split, the slice cannot be read, or is empty.
+        """
+        raise NotImplementedError
+
+
+class PreparedSet(PreparedRecords):
+    """A prepared TFDS data set of labelled images.
+
+    Args:
+        folder: As for `PreparedRecords`.
         shape: (height, width, channels) of the images that leave here; others are resized, bilinear with
             antialiasing, as `tf.image.resize` does, and rounded.
         class_names: Of the labels, in their order.
@@ -53,62 +101,37 @@ class PreparedSet:
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         facts = facts or read_prepared(folder)
-        self.folder = folder
-        self.record_files = read_record_files(folder)
-        self.name = self.record_files.name
+        super().__init__(folder, facts, class_names)
         self.shape = shape
         self.image_key: str = facts["image"]
-        self.label_key: str = facts["label"]
-        self.splits: dict[str, int] = facts["splits"]
         self.stored_shape: tuple[int | None, int | None, int] = facts["shape"]
-        self.class_names = tuple(class_names)
-        self.classes = classes = len(self.class_names)
         self.resize = resize
         if facts["dtype"] != "uint8":
             raise CnnkitError(f"the images of `{self.name}` are {facts['dtype']}; cnnkit reads uint8 images (0..255)")
-        if facts["classes"] not in (None, classes) or facts["shape"][2] != shape[2]:
+        if facts["shape"][2] != shape[2]:
             raise CnnkitError(
-                f"`{self.name}` has {facts['classes']} classes and {facts['shape'][2]} channels, but the config "
-                f"says {classes} classes and {shape[2]} channels",
-                "Remove `data.shape` and `data.classes`.",
+                f"the images of `{self.name}` have {facts['shape'][2]} channels, but the config says {shape[2]}",
+                "Remove `data.shape`.",
             )
-        if self.record_files.file_format != "tfrecord":
-            raise CnnkitError(
-                f"`{self.name}` is stored as {self.record_files.file_format}; cnnkit reads TFRecord files",
-                "Prepare it again with `tfds build --file_format=tfrecord`.",
-            )
-
-    @property
-    def fingerprint(self) -> str:
-        """Name, version, and images and bytes of each split."""
-        return self.record_files.fingerprint
 
     def open(self, spec: str) -> RecordSource:
-        """The images of a slice such as `train` or `train[:90%]`.
-
-        Raises:
-            CnnkitError: if there is no such split, the slice cannot be read, or is empty.
-        """
         return RecordSource(self, spec)
 
 
-class RecordSource:
-    """The images of one TFDS slice, decoded when they are read.
+class LabelledRecords:
+    """The records of one TFDS slice with a class each.
 
     TensorFlow is loaded only where something is not in the cache.
     """
 
     groups = None
-    sample: Sample = IMAGES
 
-    def __init__(self, prepared: PreparedSet, spec: str) -> None:
+    def __init__(self, prepared: PreparedRecords, spec: str) -> None:
         self.prepared = prepared
         self.spec = spec
-        self.shape = self.stored_shape = prepared.shape
         self.parts = prepared.record_files.parts(spec)
         if not self.parts:
             raise CnnkitError(f"the slice `{spec}` of `{prepared.name}` is empty")
-        self._decode_function: Any = None
 
     @cached_property
     def _files_facts(self) -> list[Any]:
@@ -118,16 +141,9 @@ class RecordSource:
             try:
                 facts = os.stat(name)
             except OSError as error:
-                raise _damaged(f"cannot read the record file `{name}`: {error.strerror}") from None
+                raise damaged(f"cannot read the record file `{name}`: {error.strerror}") from None
             found.append([os.path.basename(name), facts.st_size, facts.st_mtime_ns, skip, take])
         return found
-
-    @cached_property
-    def key(self) -> str:
-        """A hash over the record files and how their images are decoded."""
-        how = [self.prepared.resize, "bilinear", _tensorflow_version()]
-        decoding = [self.prepared.image_key, self.prepared.stored_shape, self.shape, *how]
-        return entry_key(kind="records", files=self._files_facts, decoding=decoding)
 
     @cached_property
     def labels(self) -> Array:
@@ -172,21 +188,6 @@ class RecordSource:
     def path(self, position: int) -> str | None:
         return None
 
-    def read(self, positions: Array) -> Array:
-        tensorflow = load_tensorflow()
-        if self._decode_function is None:
-            signature = [tensorflow.TensorSpec([None], tensorflow.string)]
-            self._decode_function = tensorflow.function(self._decode, input_signature=signature)
-        return self._decode_function(tensorflow.constant(self._read_records(positions))).numpy()
-
-    def read_in_graph(self, positions: Any) -> Any:
-        import tensorflow as tf
-
-        # Only the bytes come from Python: a TensorFlow function called there could wait for the very
-        # threads that wait for it.
-        records = tf.ensure_shape(tf.numpy_function(self._read_records, [positions], tf.string), positions.shape)
-        return self._decode(records)
-
     def _read_records(self, positions: Array) -> Array:
         """The serialised records at `positions`, an array of bytes objects."""
         parts, starts, lengths = (column[positions] for column in self._places)
@@ -198,23 +199,6 @@ class RecordSource:
                     file.seek(int(starts[index]))
                     records[index] = file.read(int(lengths[index]))
         return records
-
-    def decode(self, positions: Array) -> Iterator[tuple[Array, Array]]:
-        tf = load_tensorflow()
-        if len(positions) == self.targets.size:
-            # TensorFlow's reader compares every record with its checksum.
-            batches = self._records().batch(RECORDS)
-        else:
-            batches = tf.data.Dataset.from_tensor_slices(positions).batch(RECORDS)
-            batches = batches.map(
-                lambda part: tf.ensure_shape(tf.numpy_function(self._read_records, [part], tf.string), [None])
-            )
-        image_bytes = int(np.prod(self.shape))
-        decoded = batches.map(self._decode, num_parallel_calls=parallel_calls(RECORDS * image_bytes))
-        first = 0
-        for images in _checked(decoded):
-            yield positions[first : first + len(images)], images
-            first += len(images)
 
     def _records(self) -> tf.data.Dataset:
         """The serialised records in file order."""
@@ -230,7 +214,58 @@ class RecordSource:
         feature = {key: tf.io.FixedLenFeature([], tf.int64)}
         # One at a time: records of large images take much memory, and a second thread gains nothing here.
         parsed = self._records().batch(RECORDS).map(lambda records: tf.io.parse_example(records, feature)[key])
-        return np.concatenate(list(_checked(parsed)))
+        return np.concatenate(list(checked(parsed)))
+
+
+class RecordSource(LabelledRecords):
+    """The images of one TFDS slice, decoded when they are read."""
+
+    sample: Sample = IMAGES
+    prepared: PreparedSet
+
+    def __init__(self, prepared: PreparedSet, spec: str) -> None:
+        super().__init__(prepared, spec)
+        self.shape = self.stored_shape = prepared.shape
+        self._decode_function: Any = None
+
+    @cached_property
+    def key(self) -> str:
+        """A hash over the record files and how their images are decoded."""
+        how = [self.prepared.resize, "bilinear", _tensorflow_version()]
+        decoding = [self.prepared.image_key, self.prepared.stored_shape, self.shape, *how]
+        return entry_key(kind="records", files=self._files_facts, decoding=decoding)
+
+    def read(self, positions: Array) -> Array:
+        tensorflow = load_tensorflow()
+        if self._decode_function is None:
+            signature = [tensorflow.TensorSpec([None], tensorflow.string)]
+            self._decode_function = tensorflow.function(self._decode, input_signature=signature)
+        return self._decode_function(tensorflow.constant(self._read_records(positions))).numpy()
+
+    def read_in_graph(self, positions: Any) -> Any:
+        import tensorflow as tf
+
+        # Only the bytes come from Python: a TensorFlow function called there could wait for the very
+        # threads that wait for it.
+        records = tf.ensure_shape(tf.numpy_function(self._read_records, [positions], tf.string), positions.shape)
+        return self._decode(records)
+
+    def decode(self, positions: Array) -> Iterator[tuple[Array, Array]]:
+        tf = load_tensorflow()
+        if len(positions) == self.targets.size:
+            # TensorFlow's reader compares every record with its checksum.
+            batches = self._records().batch(RECORDS)
+        else:
+            batches = tf.data.Dataset.from_tensor_slices(positions).batch(RECORDS)
+            batches = batches.map(
+                lambda part: tf.ensure_shape(tf.numpy_function(self._read_records, [part], tf.string), [None])
+            )
+        image_bytes = int(np.prod(self.shape))
+        decoded = batches.map(self._decode, num_parallel_calls=parallel_calls(RECORDS * image_bytes))
+        first = 0
+        for images in checked(decoded):
+            yield positions[first : first + len(images)], images
+            first += len(images)
 
     @property
     def _encoded_keys(self) -> tuple[str, ...]:
@@ -306,7 +341,7 @@ def _with_proportions(image: Any, height: int, width: int, resize: str, fill: in
     return image
 
 
-def _checked(batches: tf.data.Dataset) -> Iterator[Array]:
+def checked(batches: tf.data.Dataset) -> Iterator[Array]:
     """The batches as arrays.
 
     Raises:
@@ -317,10 +352,10 @@ def _checked(batches: tf.data.Dataset) -> Iterator[Array]:
     try:
         yield from batches.as_numpy_iterator()
     except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
-        raise _damaged(f"cannot read a record file: {error.message.splitlines()[0]}") from None
+        raise damaged(f"cannot read a record file: {error.message.splitlines()[0]}") from None
 
 
-def _damaged(message: str) -> CnnkitError:
+def damaged(message: str) -> CnnkitError:
     return CnnkitError(message, "The data set is damaged; remove its folder and prepare it again.")
 
 

@@ -645,7 +645,7 @@ def test_as_a_module_the_same_happens(in_a_folder: Path) -> None:
         [sys.executable, "-m", "cnnkit", *write(case)],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[2])},
         check=False,
     )
     assert ended.returncode == 2

@@ -112,9 +112,9 @@ def test_odd_slices_are_those_of_tensorflow_datasets(made: tuple[Any, Any], spec
 
 def test_the_fingerprint_tells_name_version_and_sizes(made: tuple[Any, Any], tmp_path: Path) -> None:
     sizes = "(test 10 images 1234 bytes, train 23 images 1234 bytes, validation 7 images 1234 bytes)"
-    assert made[1].fingerprint == f"made:1.2.3 {sizes}"
+    assert made[1].fingerprint_of("images") == f"made:1.2.3 {sizes}"
     configured = read_record_files(write_info(tmp_path / "made" / "some" / "1.2.3", configName="some"))
-    assert configured.fingerprint == f"made/some:1.2.3 {sizes}"
+    assert configured.fingerprint_of("images") == f"made/some:1.2.3 {sizes}"
 
 
 @pytest.mark.parametrize("template", ["{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}", "x{SHARD_INDEX}-{NUM_SHARDS}-{SPLIT}"])
