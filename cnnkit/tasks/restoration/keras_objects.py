@@ -76,6 +76,7 @@ class Restorer(keras.Model):
         known = np.broadcast_to(observation.known[..., None], observation.pixels.shape)
         self.weights_of_known = tf.constant(known / known.sum(), tf.float32)
         reference = observation.reference
+        self.stays = tf.constant(observation.stays[..., None]) if observation.stays.any() else None
         self.reference = None if reference is None else tf.constant(reference, tf.float32) / 255
         self.shrinking = shrinking
         self.padding = padding
@@ -105,6 +106,10 @@ class Restorer(keras.Model):
     def call(self, noise: Any, training: bool = False) -> Any:
         return self.network(noise, training=training)
 
+    def finished(self, picture: Any) -> Any:
+        """A picture with the known pixels around what was missing."""
+        return picture if self.stays is None else tf.where(self.stays, self.observed, picture)
+
     def picture(self, outputs: Any) -> Any:
         """The picture inside the border of outputs [1, height, width, channels]."""
         top, bottom, left, right = self.padding
@@ -132,7 +137,7 @@ class Restorer(keras.Model):
         self._average(picture, number)
         row = [fit, tf.convert_to_tensor(self.variance), tf.constant(0.0)]
         if self.reference is not None:
-            row[2] = decibels(tf.reduce_mean(tf.square(self.averaged - self.reference)))
+            row[2] = decibels(tf.reduce_mean(tf.square(self.finished(self.averaged) - self.reference)))
             self.figures["psnr"].update_state(row[2])
         place = number % self.task.iterations
         self.history.assign(tf.tensor_scatter_nd_update(self.history.value, [[place]], [tf.stack(row)]))
@@ -196,7 +201,7 @@ class PictureKeeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         model, task = self.model, self.task
-        write_picture(self.run.restored, model.restored.numpy())
+        write_picture(self.run.restored, np.asarray(model.finished(model.restored)))
         done = (epoch + 1) * task.iterations
         self._write_iterations(epoch * task.iterations, model.history.numpy())
         since = done - 1 - int(model.least_at.numpy())

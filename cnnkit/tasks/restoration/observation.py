@@ -25,12 +25,25 @@ class Observation:
         known: Which of its pixels are known, bool [height, width].
         times: How many times higher and wider the restored picture is.
         reference: The undamaged picture, uint8 [times * height, times * width, channels]; None where nobody has it.
+        is_noisy: Whether noise was added to the known pixels.
     """
 
     pixels: Pixels
     known: NDArray[np.bool_]
     times: int
     reference: Pixels | None
+    is_noisy: bool = False
+
+    @property
+    def stays(self) -> NDArray[np.bool_]:
+        """Which pixels of the restored picture are the known ones, bool [times * height, times * width].
+
+        They are those around what is missing, which is filled in. Where nothing is missing, or the known pixels have
+        noise or are of a smaller picture, everything is restored.
+        """
+        if self.is_noisy or self.times > 1 or self.known.all():
+            return np.zeros(self.shown.shape[:2], bool)
+        return self.known
 
     @property
     def shown(self) -> Pixels:
@@ -70,7 +83,8 @@ def observe(config: DataConfig, picture: Pixels) -> Observation:
         known = random.random(pixels.shape[:2]) >= damage.missing
     if damage.mask is not None:
         known = _mask(config, damage.mask, damage.scale or 1)
-    return Observation(np.where(known[..., None], pixels, 0), known, damage.scale or config.enlarge or 1, reference)
+    times = damage.scale or config.enlarge or 1
+    return Observation(np.where(known[..., None], pixels, 0), known, times, reference, damage.noise is not None)
 
 
 def _mask(config: DataConfig, file: str, times: int) -> NDArray[np.bool_]:

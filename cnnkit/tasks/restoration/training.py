@@ -71,6 +71,6 @@ def watched(prepared: Preparation) -> Watched:
     images = padded_image(observation.shown, padding)[None]
 
     def outputs() -> Any:
-        return as_bytes(model.averaged.numpy())[None]
+        return as_bytes(model.finished(model.averaged))[None]
 
     return Watched(images, np.zeros((1, 0), np.float32), outputs)

@@ -79,6 +79,24 @@ def test_a_step_learns_the_known_pixels_alone(tmp_path: Path) -> None:
     assert float(figures["fit"]) == pytest.approx(-10 * np.log10(error), rel=1e-4)
 
 
+def test_known_pixels_stay_as_they_are() -> None:
+    """In what is written, and in what is measured: the error is that of the missing ones, over all."""
+    import tensorflow as tf
+
+    model = restorer({"input_noise": 0}, damage={"missing": 0.5})
+    known = observe(
+        DataConfig.model_validate({"image": "a.png", "damage": {"missing": 0.5}}), smooth_picture(16, 24)
+    ).known
+    output = model.network(model.noise).numpy()[0]
+    truth = smooth_picture(HEIGHT, WIDTH) / 255
+    finished = np.asarray(model.finished(tf.constant(output)))
+    np.testing.assert_allclose(finished[known], truth[known], atol=1e-6)
+    np.testing.assert_array_equal(finished[~known], output[~known])
+    error = np.square(output - truth)[~known].sum() / truth.size
+    figures = model.train_step(tf.constant(0, tf.int64))
+    assert float(figures["psnr"]) == pytest.approx(-10 * np.log10(error), rel=1e-4)
+
+
 def test_a_fall_of_the_fit_brings_the_weights_back() -> None:
     import tensorflow as tf
 
@@ -128,6 +146,15 @@ class TestObservation:
         assert not seen.pixels[~seen.known].any()
         np.testing.assert_array_equal(seen.pixels[seen.known], self.picture[seen.known])
         assert seen.simply_restored is None
+
+    def test_pixels_stay_around_what_is_missing_alone(self) -> None:
+        """Where they have noise, or are those of a smaller picture, or are all there, they are restored, too."""
+        missing = self.seen(damage={"missing": 0.5})
+        np.testing.assert_array_equal(missing.stays, missing.known)
+        for damage in ({"missing": 0.5, "noise": 25}, {"missing": 0.5, "scale": 2}, {"noise": 25}, {"scale": 2}):
+            seen = self.seen(damage=damage)
+            assert not seen.stays.any()
+            assert seen.stays.shape == (64, 64)
 
     def test_noise_has_its_deviation_and_another_seed_is_other_noise(self) -> None:
         grey = np.full((64, 64, 3), 128, np.uint8)
