@@ -44,6 +44,43 @@ def store_masks(folder: Path, name: str, splits: dict[str, Any], mask: str = "se
     _store(folder, name, features, signature, splits)
 
 
+def store_boxes(folder: Path, name: str, config: str, splits: dict[str, Any], crowd: str, names: list[str]) -> None:
+    """Prepare a TFDS data set as `voc` and `coco` are, of {split: [(image, boxes, labels, crowds), ...]}.
+
+    Args:
+        splits: Boxes are (upper, left, lower, right), as shares.
+        crowd: What marks objects that do not count: `is_difficult` or `is_crowd`.
+    """
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    parts = {"bbox": tfds.features.BBoxFeature(), "label": tfds.features.ClassLabel(names=names), crowd: tf.bool}
+    features = {"image": tfds.features.Image(), "objects": tfds.features.Sequence(parts)}
+    signature = {
+        "image": tf.TensorSpec((None, None, 3), tf.uint8),
+        "objects": {
+            "bbox": tf.TensorSpec((None, 4), tf.float32),
+            "label": tf.TensorSpec((None,), tf.int64),
+            crowd: tf.TensorSpec((None,), tf.bool),
+        },
+    }
+    nested = {
+        split: [
+            (
+                image,
+                {
+                    "bbox": np.array(boxes, np.float32).reshape(-1, 4),
+                    "label": np.array(labels, np.int64),
+                    crowd: np.array(crowds, bool),
+                },
+            )
+            for image, boxes, labels, crowds in examples
+        ]
+        for split, examples in splits.items()
+    }
+    _store(folder, name, features, signature, nested, config)
+
+
 def store_texts(folder: Path, splits: dict[str, Any]) -> Path:
     """Prepare the given {split: [(text, label), ...]} as TFDS' `imdb_reviews`, whose two classes are `neg` and `pos`.
 

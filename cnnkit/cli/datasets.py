@@ -293,9 +293,12 @@ def _data_source(source: str, image: str | None, target: str | None) -> tuple[Da
     """The `data` section that a config, a run, a folder, a table or a name stands for, its seed and its task."""
     from cnnkit.config.cells import is_table
     from cnnkit.config.data import DataConfig
-    from cnnkit.config.dataset import DataProblem, describe_data_set
+    from cnnkit.config.dataset import DataProblem, describe_data_set, known_name
+    from cnnkit.config.known_data_sets import KNOWN_BOXES
+    from cnnkit.config.target import Boxes
     from cnnkit.config.texts import text_feature
     from cnnkit.runs.config import load_named
+    from cnnkit.tasks import task_of
 
     if is_table(source):
         table = _table_source(source, image, target)
@@ -308,8 +311,9 @@ def _data_source(source: str, image: str | None, target: str | None) -> tuple[Da
     try:
         text = None if is_folder else text_feature(source)
         config = DataConfig.model_validate({"folder" if is_folder else "name": source, "text": text})
+        boxed = not is_folder and known_name(source) in KNOWN_BOXES
+        task = _task_of(source) if is_folder else task_of(Boxes) if boxed else None
         # The sizes of a folder's images may be any; nothing is trained here.
-        task = _task_of(source) if is_folder else None
         describe_data_set(config.model_copy(update={"image_size": (1, 1)}) if is_folder else config, task)
     except DataProblem as problem:
         raise UsageError(problem.message) from None

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from cnnkit.config.data import LENGTH, DataConfig, DataProblem, Splits
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.config.image_headers import look_at_headers
-from cnnkit.config.known_data_sets import KNOWN, KNOWN_MASKS, KNOWN_TEXTS
-from cnnkit.config.prepared import read_prepared, read_prepared_masks
+from cnnkit.config.known_data_sets import KNOWN, KNOWN_BOXES, KNOWN_MASKS, KNOWN_TEXTS
+from cnnkit.config.prepared import read_prepared, read_prepared_boxes, read_prepared_masks
 from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.config.target import Labels, Numbers, Picture, Target
 from cnnkit.config.tfds_names import (
@@ -336,11 +336,7 @@ def _describe_name(config: DataConfig, task: Task) -> _Found:
     name = config.name
     assert name is not None
     if task.target.boxed:
-        raise DataProblem(
-            f"`{name}` is read with a class for each image, and not with boxes; give a `folder:` of annotated images, "
-            "in COCO's, Pascal VOC's or YOLO's format",
-            "name",
-        )
+        return _describe_boxes(config, name)
     if task.target.per_pixel:
         return _describe_masks(config, name)
     known = KNOWN.get(known_name(name))
@@ -384,6 +380,23 @@ def _describe_masks(config: DataConfig, name: str) -> _Found:
             "class_names",
         )
     return _Found(shape, None if names is None else len(names), None if names is None else tuple(names), source)
+
+
+def _describe_boxes(config: DataConfig, name: str) -> _Found:
+    """A TFDS set as one of images with a box around each object."""
+    known = KNOWN_BOXES.get(known_name(name))
+    prepared = prepared_folder(name) if name != "digits" else None
+    if known is None and known_name(name) in KNOWN:
+        sets = ", ".join(f"`{other}`" for other in KNOWN_BOXES)
+        raise DataProblem(
+            f"`{name}` has a class for each image and no boxes; take {sets}, or give a `folder:` or `table:` of "
+            "annotated images",
+            "name",
+        )
+    if prepared is not None:
+        facts = read_prepared_boxes(prepared)
+        return _Found(facts["shape"], facts["classes"], facts["class_names"], "prepared")
+    return _stated(config, name) if known is None else _Found(known.shape, known.classes, known.class_names, "known")
 
 
 def _stated(config: DataConfig, name: str) -> _Found:

@@ -47,6 +47,20 @@ class KnownTexts(NamedTuple):
     class_names: tuple[str, ...]
 
 
+class KnownBoxes(NamedTuple):
+    """One data set of images with a box around each object.
+
+    Attributes:
+        shape, classes, class_names: As of `Known`.
+        first: The number of an image's first pixel, which a box's left and upper edges name: VOC counts from 1.
+    """
+
+    shape: tuple[int | None, int | None, int]
+    classes: int
+    class_names: tuple[str, ...] | None = None
+    first: int = 0
+
+
 _DIGITS = tuple("0123456789")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _IMAGENETTE = (
@@ -160,6 +174,19 @@ KNOWN_TEXTS: dict[str, KnownTexts] = {
     "trec": KnownTexts(("text",), "label-coarse", ("DESC", "ENTY", "ABBR", "HUM", "NUM", "LOC")),
 }
 
+_VOC = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+
+#: Those that have boxes. The names of COCO's classes come with its annotations.
+KNOWN_BOXES: dict[str, KnownBoxes] = {
+    "voc/2007": KnownBoxes((None, None, 3), 20, _VOC, first=1),
+    "voc/2012": KnownBoxes((None, None, 3), 20, _VOC, first=1),
+    "coco/2014": KnownBoxes((None, None, 3), 80),
+    "coco/2017": KnownBoxes((None, None, 3), 80),
+}
+
 #: What TFDS takes where a set of several configurations is named without one.
 DEFAULT_CONFIGURATIONS = {
     "emnist": "byclass",
@@ -167,6 +194,8 @@ DEFAULT_CONFIGURATIONS = {
     "imagenette": "full-size-v2",
     "imagenet_resized": "8x8",
     "cmaterdb": "bangla",
+    "voc": "2007",
+    "coco": "2014",
     "imdb_reviews": "plain_text",
     "glue": "cola",
 }

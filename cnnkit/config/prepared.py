@@ -162,6 +162,65 @@ def read_prepared_masks(folder: Path, known: KnownMasks | None = None) -> dict[s
     }
 
 
+def read_prepared_boxes(folder: Path) -> dict[str, Any]:
+    """The same of a set whose images come with a box around each object, in the only feature of such.
+
+    Returns:
+        As `read_prepared`: `label` is the feature of the classes, such as `objects/label`; and `box` that of the boxes,
+        `crowd` that of crowds and of what is hard to see, or None.
+
+    Raises:
+        DataProblem: if the set has no boxes, or several features that may be.
+    """
+    info, features, keys = _read(folder)
+    image_key = keys[0] if keys and "image" in features.get(keys[0], {}) else "image"
+    found = [(name, inner) for name, inner in _sequences(features).items() if _has_boxes(inner)]
+    if "image" not in features.get(image_key, {}) or len(found) != 1:
+        several = f"several ({', '.join(name for name, _ in found)})" if found else "none"
+        raise DataProblem(
+            f"`{info.get('name', folder)}` is not a data set of images with boxes: one feature of objects with a box "
+            f"and a class is expected, and it has {several}; its features are {', '.join(sorted(features))}",
+            "name",
+        )
+    ((objects, inner),) = found
+    label = next(name for name in _LABELS_OF_BOXES if "classLabel" in inner.get(name, {}))
+    box = next(name for name, feature in inner.items() if "boundingBox" in feature)
+    crowd = next((name for name in ("is_crowd", "is_difficult", "is_group_of") if name in inner), None)
+    names_file = folder / f"{objects}-{label}.labels.txt"
+    names = None
+    if names_file.is_file():
+        names = tuple(printable(line) for line in names_file.read_text("utf-8").split("\n") if line)
+    return {
+        "image": image_key,
+        "label": f"{objects}/{label}",
+        "box": f"{objects}/{box}",
+        "crowd": None if crowd is None else f"{objects}/{crowd}",
+        "is_supervised": True,
+        "shape": _shape(features[image_key]["image"]),
+        "dtype": features[image_key]["image"].get("dtype", "uint8"),
+        "classes": int(inner[label]["classLabel"].get("numClasses", 0)) or None,
+        "class_names": names,
+        "splits": _splits(info),
+    }
+
+
+#: What the classes of objects are called.
+_LABELS_OF_BOXES = ("label", "type")
+
+
+def _sequences(features: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The features of what there may be any number of in an image, each with its parts."""
+    parts = {name: feature.get("sequence", {}).get("feature", {}) for name, feature in features.items()}
+    return {name: part.get("featuresDict", {}).get("features", {}) for name, part in parts.items()}
+
+
+def _has_boxes(parts: Mapping[str, Any]) -> bool:
+    """Whether parts are those of an object: one box, as shares (upper, left, lower, right), and a class."""
+    boxes = [part["boundingBox"] for part in parts.values() if "boundingBox" in part]
+    formats = [box.get("bboxFormat", "REL_YXYX") for box in boxes]
+    return formats == ["REL_YXYX"] and any("classLabel" in parts.get(name, {}) for name in _LABELS_OF_BOXES)
+
+
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
     """`dataset_info.json`, the features by name, and those that the set calls input and target."""
     info = json.loads((folder / "dataset_info.json").read_text("utf-8"))

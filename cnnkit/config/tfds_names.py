@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from cnnkit.config.data import DataProblem
-from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN, KNOWN_TEXTS
+from cnnkit.config.known_data_sets import DEFAULT_CONFIGURATIONS, KNOWN, KNOWN_BOXES, KNOWN_TEXTS
 from cnnkit.format.similar import nearest
 from cnnkit.images.files import folders_in
 
@@ -65,7 +65,13 @@ def prepared_data_sets() -> list[tuple[str, Path]]:
 
 def meant_name(name: str) -> str:
     """The known or prepared data set that a misspelt name may mean, as the end of a message; else nothing."""
-    names = [*KNOWN, *KNOWN_TEXTS, *DEFAULT_CONFIGURATIONS, *(name_there for name_there, _ in prepared_data_sets())]
+    names = [
+        *KNOWN,
+        *KNOWN_BOXES,
+        *KNOWN_TEXTS,
+        *DEFAULT_CONFIGURATIONS,
+        *(name_there for name_there, _ in prepared_data_sets()),
+    ]
     close = nearest(name.partition(":")[0], names)
     return f"; did you mean `{close}`?" if close else ""
 

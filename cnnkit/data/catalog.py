@@ -13,10 +13,10 @@ from cnnkit.config.boxes.listing import listing_of
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataProblem, DataSetInfo, known_name, prepared_data_sets
 from cnnkit.config.image_folder import list_image_folder
-from cnnkit.config.known_data_sets import KNOWN, KNOWN_TEXTS
+from cnnkit.config.known_data_sets import KNOWN, KNOWN_BOXES, KNOWN_TEXTS
 from cnnkit.config.mask_folder import list_mask_folder
 from cnnkit.config.picture import picture_file
-from cnnkit.config.prepared import read_prepared, read_prepared_texts, text_feature_of
+from cnnkit.config.prepared import read_prepared, read_prepared_boxes, read_prepared_texts, text_feature_of
 from cnnkit.config.table import read_image_table
 from cnnkit.config.target import Target
 from cnnkit.config.texts import text_label
@@ -66,7 +66,12 @@ def list_data_sets() -> list[DataSetRow]:
     for name, folder in prepared_data_sets():
         try:
             feature = text_feature_of(folder)
-            facts = read_prepared(folder) if feature is None else read_prepared_texts(folder, feature, text_label(name))
+            if known_name(name) in KNOWN_BOXES:
+                facts = read_prepared_boxes(folder)
+            elif feature is None:
+                facts = read_prepared(folder)
+            else:
+                facts = read_prepared_texts(folder, feature, text_label(name))
         except (DataProblem, OSError, ValueError):
             continue  # other TFDS data, such as audio
         shape = facts.get("shape")
@@ -78,6 +83,11 @@ def list_data_sets() -> list[DataSetRow]:
         DataSetRow(name, "download", None, known.shape, known.classes, {})
         for name, known in KNOWN.items()
         if name not in prepared and name != "digits"
+    ]
+    rows += [
+        DataSetRow(name, "download", None, boxed.shape, boxed.classes, {})
+        for name, boxed in KNOWN_BOXES.items()
+        if name not in prepared
     ]
     rows += [
         DataSetRow(name, "download", None, None, len(known.class_names), {}, known.features[0])

@@ -10,7 +10,7 @@ from typing import Protocol
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo, known_name
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
-from cnnkit.config.known_data_sets import KNOWN_MASKS
+from cnnkit.config.known_data_sets import KNOWN_BOXES, KNOWN_MASKS
 from cnnkit.config.mask_folder import MaskFolder, list_mask_folder
 from cnnkit.config.table import ImageTable, read_image_table
 from cnnkit.config.texts import read_texts
@@ -150,6 +150,11 @@ def _prepared_images(folder: Path, config: DataConfig, info: DataSetInfo) -> Pre
     if info.target.per_pixel:
         known = KNOWN_MASKS.get(known_name(config.name))
         return Prepared(PreparedMasks(folder, info, config.resize, known, config.ignore))
+    if info.target.boxed:
+        from cnnkit.data.box_records import PreparedBoxes
+
+        known_boxes = KNOWN_BOXES.get(known_name(config.name))
+        return Prepared(PreparedBoxes(folder, info, config.resize, 0 if known_boxes is None else known_boxes.first))
     return Prepared(PreparedSet(folder, info.shape, info.target.all_names, config.resize))
 
 

@@ -33,4 +33,5 @@ class Prepared(ImageCollection):
     def _slice(self, spec: str) -> Any:
         if spec not in self._opened:
             self._opened[spec] = self.prepared.open(spec)
+            self.notes = (*self.notes, *self._opened[spec].notes)
         return self._opened[spec]

@@ -182,6 +182,11 @@ class LabelledRecords:
         """Whether every record has a label (TFDS writes -1 for a missing one)."""
         return bool((self.labels >= 0).all())
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know of them, a line each."""
+        return ()
+
     def identity(self, position: int) -> str:
         return f"{self.spec}/{position}"
 
