@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.config.target import Target
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.format.base import NamedObject
@@ -521,18 +522,22 @@ class Task(NamedObject):
         """
         return run.read_figures([figure.name for figure in self.columns])
 
-    def summary(self, metrics: dict[str, Any]) -> str:
-        """The metrics that matter most, in one line for the end of a training; by default the figures."""
-        said = [f"{figure.label} {figure.text(metrics[figure.name])}" for figure in (*self.figures, LOSS)]
-        return "  ".join([*said, f"({metrics['images']:,} images)"])
+    def summary(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
+        """The metrics that matter most, in one line for the end of a training; by default the figures.
 
-    def table(self, metrics: dict[str, Any]) -> str:
+        Args:
+            sample: What the network is given of each, for what they are called; as in what follows.
+        """
+        said = [f"{figure.label} {figure.text(metrics[figure.name])}" for figure in (*self.figures, LOSS)]
+        return "  ".join([*said, f"({metrics['images']:,} {sample.plural})"])
+
+    def table(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         """The metrics as `eval` prints them, in at most 100 columns; by default the figures."""
         from cnnkit.terminal.tables import aligned
 
         shown = [figure for figure in (*self.figures, LOSS) if figure.name in metrics]
         rows = [[figure.label, figure.text(metrics[figure.name])] for figure in shown]
-        return aligned([["images", f"{metrics['images']:,}"], *rows], "<<")
+        return aligned([[sample.plural, f"{metrics['images']:,}"], *rows], "<<")
 
     def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
         """Draws the worst of what an evaluated run got wrong on its test images, at most `count`.
@@ -558,11 +563,11 @@ class Task(NamedObject):
         """
         raise CnnkitError(f"predictions.csv is not read again for {self.to_plain()}")
 
-    def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
+    def outcome(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Outcome | None:
         """What a run's report says first of its evaluation.json; None for no more than the task's figures."""
         return None
 
-    def limits(self, evaluation: dict[str, Any]) -> Sequence[str]:
+    def limits(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Sequence[str]:
         """What somebody who uses the network should know of its weak sides, a sentence each, by its evaluation.json."""
         return ()
 
@@ -627,8 +632,13 @@ class Task(NamedObject):
         Raises:
             UsageError: if there is no such class or layer, or if nothing speaks for what this task says.
         """
-        raise UsageError(f"a network that learns {self.to_plain()} has no Grad-CAM", "`show features` looks inside it.")
+        raise self._no_gradcam(trained)
+
+    def _no_gradcam(self, trained: TrainedRun) -> UsageError:
+        has_maps = trained.interface.sample.unchangeable is None
+        hint = "`show features` looks inside it." if has_maps else None
+        return UsageError(f"a network that learns {self.to_plain()} has no Grad-CAM", hint)
 
     def draw_gradcam_mistakes(self, trained: TrainedRun, count: int, path: Path, layer: str | None = None) -> None:
         """The same for the worst mistakes on the test images, at most `count`."""
-        raise UsageError(f"a network that learns {self.to_plain()} has no Grad-CAM", "`show features` looks inside it.")
+        raise self._no_gradcam(trained)

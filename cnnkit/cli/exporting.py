@@ -90,7 +90,7 @@ def export(
     if outcome.parity is None:
         log.warning("the file was NOT compared with Keras (--no-parity): nobody knows whether it says the same")
     written = "\n".join(f"wrote {path}" for path in outcome.files)
-    echo(printable_json(outcome.as_json()) if as_json else f"{as_text(outcome)}\n\n{written}")
+    echo(printable_json(outcome.as_json()) if as_json else f"{as_text(outcome, trained.interface.sample)}\n\n{written}")
     if outcome.failure is not None:
         raise CnnkitError(
             f"the exported network may not be used: {outcome.failure}",

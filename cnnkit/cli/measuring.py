@@ -94,7 +94,8 @@ def evaluate(
         echo(printable_json(metrics))
         return
     augmented = f", test-time augmentation: {', '.join(views)}" if views else ""
-    echo(f"{title}, {folder or split + ' split'}{augmented}\n\n{opened[0].task.table(metrics)}")
+    table_text = opened[0].task.table(metrics, opened[0].interface.sample)
+    echo(f"{title}, {folder or split + ' split'}{augmented}\n\n{table_text}")
     if len(chosen) > 1:
         echo(_members_text(opened[0].task.headline, metrics))
     for path in written:

@@ -296,7 +296,7 @@ def _evaluate(trained: TrainedRun, console: Console) -> None:
     from cnnkit.runs.evaluation import evaluate_run
 
     try:
-        console.line(f"test      {trained.task.summary(evaluate_run(trained))}")
+        console.line(f"test      {trained.task.summary(evaluate_run(trained), trained.interface.sample)}")
     except KeyboardInterrupt:
         from cnnkit.errors import Interrupted
 

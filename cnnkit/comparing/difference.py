@@ -339,11 +339,12 @@ def shown(value: Any) -> str:
 
 def _total_lines(first: Side, second: Side) -> list[str]:
     one, other = first.summary, second.summary
+    kind = one.sample.singular if one.sample.singular == other.sample.singular else "sample"
     rows: list[tuple[str, ...]] = [
         ("parameters", f"{one.parameters:,}", f"{other.parameters:,}", _change(one.parameters, other.parameters)),
-        ("MACs per image", f"{one.macs:,}", f"{other.macs:,}", _change(one.macs, other.macs)),
+        (f"MACs per {kind}", f"{one.macs:,}", f"{other.macs:,}", _change(one.macs, other.macs)),
         (
-            "activations per image",
+            f"activations per {kind}",
             format_bytes(one.activation_bytes),
             format_bytes(other.activation_bytes),
             _change(one.activation_bytes, other.activation_bytes),

@@ -24,8 +24,14 @@ def check_augmentation(augmentations: Augmentations, info: DataSetInfo, report: 
     """
     shape: Shape = info.shape
     known = True
+    reason = info.sample.unchangeable
+    if reason is not None:
+        for index, augmentation in augmentations:
+            path: Path = ("augmentation", index, type(augmentation).__name__)
+            report(path, f"`{path[-1]}` changes images, and {reason}; remove it")
+        return shape
     for index, augmentation in augmentations:
-        path: Path = ("augmentation", index, type(augmentation).__name__)
+        path = ("augmentation", index, type(augmentation).__name__)
         try:
             shape = augmentation.output_shape(shape, per_pixel=info.target.per_pixel)
         except ShapeError as error:

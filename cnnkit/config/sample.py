@@ -19,6 +19,8 @@ class Sample(ABC):
     #: What messages call one, and several.
     singular: ClassVar[str]
     plural: ClassVar[str]
+    #: What may differ in those that come from elsewhere.
+    elsewhere: ClassVar[str]
     #: The name of the network's input, and of what Keras makes its tensor.
     input_name: ClassVar[str]
     input_dtype: ClassVar[str]
@@ -74,6 +76,7 @@ class ImageSample(Sample):
 
     singular = "image"
     plural = "images"
+    elsewhere = "another camera, another place, another time"
     input_name = "image"
     input_dtype = "float32"
     dtype = "uint8"
@@ -104,6 +107,7 @@ class TextSample(Sample):
 
     singular = "text"
     plural = "texts"
+    elsewhere = "other writers, another subject, another time"
     input_name = "text"
     input_dtype = "int32"
     dtype = "int32"

@@ -38,7 +38,7 @@ def steps_per_epoch(size: int, batch_size: int, drop_remainder: bool = False) ->
     steps = size // batch_size if drop_remainder else -(-size // batch_size)
     if steps == 0:
         raise CnnkitError(
-            f"{size} training images do not fill one batch of {batch_size}, and `data.drop_remainder` leaves "
+            f"a training split of {size} does not fill one batch of {batch_size}, and `data.drop_remainder` leaves "
             "out smaller ones",
             "Lower `data.batch_size`, or set `data.drop_remainder: false`.",
         )

@@ -41,9 +41,9 @@ def stratified(
         if count - take < 1:
             name = class_names[label] if class_names is not None else str(label)
             raise CnnkitError(
-                f"class `{name}` has {count} image{'s' if count != 1 else ''} to train on; expected at least "
+                f"of the class `{name}` there {'is' if count == 1 else 'are'} {count} to train on; expected at least "
                 f"{take + 1}, to hold out {take} for the {purpose} split",
-                "Add images of this class"
+                "Add some of this class"
                 + (", or set `data.validation: 0`." if purpose == "validation" else ", or name a test split."),
             )
         parts.append(random.permutation(np.flatnonzero(labels == label))[:take])
@@ -174,12 +174,12 @@ def by_groups(groups: Array, counts: Array, share: float, seed: int, *, purpose:
     best = min(drawn, key=lambda chosen: _distance(columns, chosen, share))
     if not len(best):
         if len(present) < 2:
-            why = "all images to divide are in one group"
+            why = "all that is to be divided is in one group"
         else:
-            why = "each of the groups has the last images of some class or label"
+            why = "each of the groups has the last of some class or label"
         raise CnnkitError(
             f"{why}; expected at least two of which either can be held out for the {purpose} split",
-            "Add images of other groups"
+            "Add some of other groups"
             + (
                 ", or set `data.validation: 0`."
                 if purpose == "validation"
@@ -226,7 +226,7 @@ def _distance(columns: Array, chosen: Array, share: float) -> tuple[int, float]:
 def _check_left(size: int, take: int, purpose: str) -> None:
     if size - take < 1:
         raise CnnkitError(
-            f"there {'is' if size == 1 else 'are'} {size} image{'' if size == 1 else 's'} to train on; expected at "
+            f"there {'is' if size == 1 else 'are'} {size} to train on; expected at "
             f"least {take + 1}, to hold out {take} for the {purpose} split",
-            "Add images" + (", or set `data.validation: 0`." if purpose == "validation" else ", or name a test split."),
+            "Add some" + (", or set `data.validation: 0`." if purpose == "validation" else ", or name a test split."),
         )

@@ -247,7 +247,7 @@ def _note_on_test(config: DataConfig, collection: Collection) -> Sequence[str]:
     why = (
         "validates" if own == config.splits.validation else "trains" if own == config.splits.train else "has no labels"
     )
-    return (f"the test split is a fixed fifth of the training images; the data set's own `{own}` {why}",)
+    return (f"the test split is a fixed fifth of the training split; the data set's own `{own}` {why}",)
 
 
 def _check_overlap(collection: Prepared, train: str, validation: str | None, test: str | None) -> None:
@@ -255,13 +255,13 @@ def _check_overlap(collection: Prepared, train: str, validation: str | None, tes
     for name, other in (("validation", validation), ("test", test)):
         if other is not None and collection.prepared.record_files.overlap(train, other):
             raise CnnkitError(
-                f"the training slice `{train}` and the {name} slice `{other}` share images; a network must not "
+                f"the training slice `{train}` and the {name} slice `{other}` overlap; a network must not "
                 "be judged by what it was trained on",
                 "Set `data.splits.train` to a slice that leaves them out, such as `train[:90%]`.",
             )
     if validation is not None and test is not None and collection.prepared.record_files.overlap(validation, test):
         log.warning(
-            "the validation slice `%s` and the test slice `%s` share images: the best epoch is chosen on what "
+            "the validation slice `%s` and the test slice `%s` overlap: the best epoch is chosen on what "
             "it is tested on",
             validation,
             test,

@@ -114,7 +114,7 @@ class ClassNumbers:
     def check_learnable(self) -> None:
         # A data set may leave labels unused (EMNIST's letters do); a class folder without images cannot be.
         if len(np.unique(self.values)) == 1:
-            raise CnnkitError("the training images are all of one class; at least two are needed")
+            raise CnnkitError("the training split is all of one class; at least two are needed")
 
     def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
         import tensorflow as tf
@@ -197,7 +197,7 @@ class Vectors:
 
     def check_learnable(self) -> None:
         if len(self.values) and (self.values == self.values[0]).all():
-            raise CnnkitError("the training images all have the same target; there is nothing to learn of them")
+            raise CnnkitError("the whole training split has the same target; there is nothing to learn of it")
 
     def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
         import tensorflow as tf

@@ -97,32 +97,34 @@ def _data(trained: TrainedRun) -> str:
 def _figures(
     format_: Format, trained: TrainedRun, parity: Parity | None, speeds: tuple[Speed, Speed], types: TensorTypes | None
 ) -> str:
-    parts = ["## Figures"]
+    parts, kind = ["## Figures"], trained.interface.sample
     try:
         evaluation = trained.evaluation
     except CnnkitError:
-        parts.append("The run was not evaluated on its test images.")
+        parts.append(f"The run was not evaluated on its test {kind.plural}.")
     else:
         rows = [
             [figure.label, figure.text(evaluation[figure.name])]
             for figure in (*trained.task.figures, LOSS)
             if evaluation.get(figure.name) is not None
         ]
-        parts.append(f"Of the run in Keras, on {evaluation['images']:,} test images that it has not learned from:")
+        parts.append(
+            f"Of the run in Keras, on {evaluation['images']:,} test {kind.plural} that it has not learned from:"
+        )
         parts.append(_table(["figure", "value"], rows))
     if parity is not None:
-        parts.append(f"Of this file beside Keras, on {parity.images:,} of the test images:")
+        parts.append(f"Of this file beside Keras, on {parity.images:,} of the test {kind.plural}:")
         rows = [
             [str(agreement.batch), f"{agreement.difference:.2g}", f"{agreement.equal:.3%} of {agreement.answers:,}"]
             for agreement in parity.agreements
         ]
-        parts.append(_table(["images at a time", "largest difference of outputs", "equal answers"], rows))
+        parts.append(_table([f"{kind.plural} at a time", "largest difference of outputs", "equal answers"], rows))
         figure = parity.figure
         parts.append(
             f"{figure.title}: {figure.text(parity.before)} in Keras, {figure.text(parity.after)} in {format_.title}."
         )
     parts.append("Measured in turn on the machine that exported it, with the same number of threads:")
-    header, *rows = table_rows(["Keras", format_.title], speeds)
+    header, *rows = table_rows(["Keras", format_.title], speeds, kind)
     parts.append(_table(header, rows))
     if types is not None:
         parts.append(f"{types}.".capitalize())
@@ -130,15 +132,16 @@ def _figures(
 
 
 def _limits(trained: TrainedRun, parity: Parity | None) -> str:
+    sample = trained.interface.sample
     lines = [
-        "The figures are those of one data set: of images from elsewhere (another camera, another place, another time) "
-        "they say nothing.",
-        "It answers for any image, also for one that shows nothing that it has learned.",
+        f"The figures are those of one data set: of {sample.plural} from elsewhere ({sample.elsewhere}) they say "
+        "nothing.",
+        f"It answers for any {sample.singular}, also for one in which there is nothing that it has learned.",
     ]
     if parity is None:
         lines.insert(0, "**This file was not compared with Keras.**")
     try:
-        lines += [_escaped(line) for line in trained.task.limits(trained.evaluation)]
+        lines += [_escaped(line) for line in trained.task.limits(trained.evaluation, sample)]
     except CnnkitError:
         lines.append("It was not evaluated: nobody knows what it is worth.")
     return f"## Limits\n\n{_listed(lines)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cnnkit.config.sample import Sample
 from cnnkit.export.exporting import Outcome
 from cnnkit.export.formats import Format
 from cnnkit.export.parity import Parity
@@ -9,23 +10,23 @@ from cnnkit.export.speed import table_rows
 from cnnkit.terminal.tables import aligned
 
 
-def as_text(outcome: Outcome) -> str:
+def as_text(outcome: Outcome, sample: Sample) -> str:
     """The comparison, and the table of sizes and times."""
     format_ = outcome.places.format_
-    compared = "" if outcome.parity is None else parity_text(outcome.parity, format_) + "\n\n"
+    compared = "" if outcome.parity is None else parity_text(outcome.parity, format_, sample) + "\n\n"
     quantized = "" if outcome.types is None else f"\n\n{outcome.types}"
-    return compared + aligned(table_rows(["Keras", format_.title], outcome.speeds), "<>>>>") + quantized
+    return compared + aligned(table_rows(["Keras", format_.title], outcome.speeds, sample), "<>>>>") + quantized
 
 
-def parity_text(parity: Parity, format_: Format) -> str:
+def parity_text(parity: Parity, format_: Format, sample: Sample) -> str:
     """Differences and equal answers for each batch size, then the headline before and after."""
-    rows = [["images at a time", "largest difference", "equal answers"]]
+    rows = [[f"{sample.plural} at a time", "largest difference", "equal answers"]]
     for agreement in parity.agreements:
         equal = f"{agreement.equal:.2%} of {agreement.answers:,}"
         rows.append([str(agreement.batch), f"{agreement.difference:.2g}", equal])
     figure = parity.figure
     headline = (
-        f"{figure.label} of {parity.images:,} test images: {figure.text(parity.before)} with Keras, "
+        f"{figure.label} of {parity.images:,} test {sample.plural}: {figure.text(parity.before)} with Keras, "
         f"{figure.text(parity.after)} with {format_.title} ({figure.difference(parity.after - parity.before)})"
     )
     return f"{aligned(rows, '>>>')}\n{headline}"

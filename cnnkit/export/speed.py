@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.config.sample import Sample
 from cnnkit.export.runtimes import Network
 
 #: Images at a time where many are to be done.
@@ -75,10 +76,10 @@ def alternately(networks: Sequence[Network], images: NDArray[np.float32]) -> lis
     return [statistics.median(measured) for measured in seconds]
 
 
-def table_rows(names: Sequence[str], speeds: Sequence[Speed]) -> list[list[str]]:
+def table_rows(names: Sequence[str], speeds: Sequence[Speed], sample: Sample) -> list[list[str]]:
     """The header, and the cells of each network."""
     rows = [
         [name, f"{speed.size:,}", f"{speed.load:.2f} s", f"{1000 * speed.latency:.2f} ms", f"{speed.rate:,.0f}"]
         for name, speed in zip(names, speeds, strict=True)
     ]
-    return [["", "bytes", "load", "one image", "images/s"], *rows]
+    return [["", "bytes", "load", f"one {sample.singular}", f"{sample.plural}/s"], *rows]

@@ -196,7 +196,9 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
 
     config = loaded.config
     if not config.augmentation:
-        raise UsageError(f"`{loaded.file}` has no augmentation", "Its network receives the images as they are.")
+        raise UsageError(
+            f"`{loaded.file}` has no augmentation", f"Its network receives the {config.data.sample.plural} as they are."
+        )
     request(config.training.onednn, config.training.threads)
     load_tensorflow()
     # It imports Keras, and so TensorFlow, whose settings must stand by then.

@@ -172,8 +172,10 @@ def _without_folders(value: Any) -> Any:
 
 def _test_metrics(run: Run, figures: Sequence[str]) -> dict[str, Any] | None:
     try:
-        metrics = open_run(run).evaluation
-        return {name: metrics.get(name) for name in (*figures, "images")}
+        trained = open_run(run)
+        metrics = trained.evaluation
+        said = {name: metrics.get(name) for name in (*figures, "images")}
+        return {**said, "samples": trained.interface.sample.plural}
     except CnnkitError:
         return None
 
@@ -200,8 +202,8 @@ def guesses(run: Run) -> dict[str, Any]:
     """What the network says of the test images.
 
     Returns:
-        `epoch` (None before the first snapshot), the `kind` of the answers, and `images`: for each, what
-        `Answers.guess` says.
+        `epoch` (None before the first snapshot), the `kind` of the answers, what `samples` are called, and `images`:
+        for each, what `Answers.guess` says.
     """
     try:
         trained = open_run(run)
@@ -210,7 +212,12 @@ def guesses(run: Run) -> dict[str, Any]:
         snapshot = read_arrays(run, run.live_snapshot, ("epoch", answers.kept))
         pairs = zip(snapshot[answers.kept], targets, strict=True)
         images = [answers.guess(kept, target) for kept, target in pairs]
-        return {"epoch": int(snapshot["epoch"]), "kind": answers.kind, "images": images}
+        return {
+            "epoch": int(snapshot["epoch"]),
+            "kind": answers.kind,
+            "samples": trained.interface.sample.plural,
+            "images": images,
+        }
     # One of the files is not there yet, or damaged.
     except (FileNotFoundError, TypeError, ValueError, IndexError, CnnkitError):
         return {"epoch": None, "images": []}

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from cnnkit.config.load import LoadedConfig
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.config.staged import StagePlan, stage_plans
 from cnnkit.format.shapes import format_shape
 from cnnkit.layers.base import Operation
@@ -103,6 +104,7 @@ class Summary:
     Attributes:
         training: What the stage needs that needs most.
         stages: What each trains; empty for a training without, in which all layers learn alike.
+        sample: What the network is given.
     """
 
     config: str
@@ -111,6 +113,7 @@ class Summary:
     rows: tuple[LayerRow, ...]
     training: Footprint
     stages: tuple[StagePlan, ...] = ()
+    sample: Sample = IMAGES
 
     @property
     def parameters(self) -> int:
@@ -205,8 +208,8 @@ class Summary:
         fixed = self.parameters - self.trainable_parameters
         totals = [
             f"parameters       {self.parameters:,}" + (f" ({fixed:,} not trainable)" if fixed else ""),
-            f"MACs             {self.macs:,} per image",
-            f"activations      {format_bytes(self.activation_bytes)} per image, 32-bit",
+            f"MACs             {self.macs:,} per {self.sample.singular}",
+            f"activations      {format_bytes(self.activation_bytes)} per {self.sample.singular}, 32-bit",
             f"training memory  at least {self.training.as_text()}",
             f"receptive field  {format_shape(field)} of {format_shape(self.input_shape[: len(field)])}",
         ]
@@ -291,7 +294,7 @@ def summarize(loaded: LoadedConfig) -> Summary:
     footprints = [of_training(plan.steps(steps), plan.training, batch, layers=plan.layers) for plan in plans]
     training = max(footprints, key=lambda footprint: footprint.total)
     shown = plans if loaded.config.training.stages or plans[0].rates_text else ()
-    return Summary(loaded.file, info.shape, info.classes, rows, training, shown)
+    return Summary(loaded.file, info.shape, info.classes, rows, training, shown, info.sample)
 
 
 def _rows(

@@ -168,7 +168,7 @@ def _totals(summary: Summary, target: Target) -> list[str]:
     fixed = summary.parameters - summary.trainable_parameters
     return [
         f"{summary.parameters:,} parameters" + (f" ({fixed:,} not trainable)" if fixed else ""),
-        f"{summary.macs:,} multiply-accumulates per image",
+        f"{summary.macs:,} multiply-accumulates per {summary.sample.singular}",
         f"input {format_shape(summary.input_shape)}",
         f"{target.size:,} {target.singular if target.size == 1 else target.plural}",
     ]

@@ -65,10 +65,10 @@ def outcome_of(facts: Facts) -> Outcome | Missing:
     evaluation = facts.evaluation
     if isinstance(evaluation, Missing):
         return evaluation
-    task = facts.trained.task
-    return task.outcome(evaluation) or Outcome(
+    task, sample = facts.trained.task, facts.trained.interface.sample
+    return task.outcome(evaluation, sample) or Outcome(
         shown(task.headline, evaluation),
-        f"{task.headline.title} {shown(task.headline, evaluation)} on {evaluation['images']:,} test images",
+        f"{task.headline.title} {shown(task.headline, evaluation)} on {evaluation['images']:,} test {sample.plural}",
         [Tile(f"Test {one.label}", shown(one, evaluation)) for one in (*task.figures, LOSS) if one.name in evaluation],
     )
 

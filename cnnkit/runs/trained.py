@@ -183,7 +183,7 @@ class TrainedRun(Predictor):
             missing = problem.message
         if info is None or missing is not None:
             raise CnnkitError(
-                f"the images of the run `{self.run.path}` are not here: {missing}",
+                f"the {self.data.sample.plural} of the run `{self.run.path}` are not here: {missing}",
                 "Bring them back, or measure others with `cnnkit eval --data FOLDER`.",
             )
         return info
@@ -197,10 +197,11 @@ class TrainedRun(Predictor):
         _ = self.data_set
 
     def _splits_unknown(self, reason: str) -> CnnkitError:
+        samples = self.data.sample.plural
         return CnnkitError(
-            f"it cannot be told any more which images the run `{self.run.path}` has learned from and which test it: "
+            f"it cannot be told any more which {samples} the run `{self.run.path}` has learned from and which test it: "
             f"{reason}",
-            "Measure a folder of other images with `cnnkit eval --data FOLDER`.",
+            f"Measure a folder of other {samples} with `cnnkit eval --data FOLDER`.",
         )
 
     def check_data(self, fingerprint: str | None) -> None:
@@ -210,11 +211,12 @@ class TrainedRun(Predictor):
             CnnkitError: if they differ: the run's splits, and so its test images, would be others.
         """
         if self.fingerprint != fingerprint:
+            samples = self.data.sample.plural
             raise CnnkitError(
                 f"the data set has changed since the run `{self.run.path}` was made: it was {self.fingerprint}, "
                 f"now it is {fingerprint}",
-                "Images that the run trained on could be among its test images now. Bring the old data back, train "
-                "again, or measure a folder of other images with `cnnkit eval --data FOLDER`.",
+                f"What the run trained on could be among its test {samples} now. Bring the old data back, train again, "
+                f"or measure a folder of other {samples} with `cnnkit eval --data FOLDER`.",
             )
 
     # --- Its network ----------------------------------------------------------------------------------

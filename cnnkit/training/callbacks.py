@@ -96,6 +96,7 @@ class Progress(keras.callbacks.Callback):
     Args:
         columns: The figures to show, the loss among them.
         course: Knows how many epochs there are.
+        samples: What the network learns from, as messages call it.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Progress(keras.callbacks.Callback):
         course: Course,
         steps: int,
         batch_size: int,
+        samples: str = "images",
     ) -> None:
         super().__init__()
         self.console = console
@@ -115,6 +117,7 @@ class Progress(keras.callbacks.Callback):
         self.course = course
         self.steps = steps
         self.batch_size = batch_size
+        self.samples = samples
         self._begin = 0.0
         self._shown = 0.0
         self._steps_before: int | None = None
@@ -140,7 +143,7 @@ class Progress(keras.callbacks.Callback):
         done = batch + 1
         images, seconds = (done - (self._steps_before or 0)) * self.batch_size, now - self._begin
         shown = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        self.console.update(done, f"{shown}  {images / seconds:,.0f} images/s")
+        self.console.update(done, f"{shown}  {images / seconds:,.0f} {self.samples}/s")
         self.reporter.look(done, seconds, images, figures)
 
     def on_test_begin(self, logs: Any = None) -> None:
@@ -232,6 +235,7 @@ class Keeper(keras.callbacks.Callback):
         columns: Sequence[Figure],
         course: Course,
         images: int,
+        samples: str = "images",
         monitor: Monitor,
         checkpoint: Checkpoint | None,
         checkpoint_seconds: float | None = None,
@@ -247,6 +251,7 @@ class Keeper(keras.callbacks.Callback):
         self.columns = columns
         self.course = course
         self.images = images
+        self.samples = samples
         self.monitor = monitor
         self.image_shape = image_shape
         self.network = network
@@ -375,7 +380,7 @@ class Keeper(keras.callbacks.Callback):
             *measured,
             f"rate {row['learning_rate']:.3g}",
             f"{row['seconds']:.1f} s",
-            f"{row['images_per_second']:,.0f} images/s",
+            f"{row['images_per_second']:,.0f} {self.samples}/s",
         ]
         if row["epoch"] < epochs:
             parts.append(f"ETA {format_duration(left)}")

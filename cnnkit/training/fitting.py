@@ -53,6 +53,7 @@ def fit(
         columns=config.task.columns,
         course=course,
         images=prepared.images_per_epoch,
+        samples=config.data.sample.plural,
         monitor=Monitor.of_config(config.training, config.task),
         checkpoint=checkpoint,
         checkpoint_seconds=None if minutes is None else 60.0 * minutes,
@@ -66,6 +67,7 @@ def fit(
         course=course,
         steps=prepared.steps_per_epoch,
         batch_size=config.data.batch_size,
+        samples=config.data.sample.plural,
     )
     live = LiveFiles(reporter, keeper, snapshots_of(prepared, run, reporter, keeper, is_resumed=checkpoint is not None))
     tensorboard = _tensorboard(config, run)

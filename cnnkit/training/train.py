@@ -428,7 +428,7 @@ def _describe(
     assert data.train is not None
     validation = f", {data.validation.size:,} to validate" if data.validation is not None else ""
     shape = "x".join(str(size) for size in data.info.shape)
-    streamed = "; images are decoded as they are read" if data.memory == "stream" else ""
+    streamed = f"; {data.info.sample.plural} are read as they are needed" if data.memory == "stream" else ""
     console.line(f"run       {run.path}")
     console.line(
         f"data      {config.data.source}: {data.train.size:,} {data.info.sample.plural} {shape} to train{validation}, "

@@ -108,7 +108,7 @@ def test_steps_per_epoch_count_the_batches(size: int, drop: bool, steps: int) ->
 
 
 def test_an_epoch_without_a_batch_is_an_error() -> None:
-    with pytest.raises(CnnkitError, match="do not fill one batch of 4"):
+    with pytest.raises(CnnkitError, match="does not fill one batch of 4"):
         steps_per_epoch(3, 4, True)
 
 

@@ -97,7 +97,7 @@ def test_a_validation_slice_is_not_the_test_split_too(prepared: Path) -> None:
     assert (data.train.size, data.validation.size, data.test.size) == (32, 8, 8)
     assert not set(data.test.ids) & {*data.train.ids, *data.validation.ids}
     assert data.notes == (
-        "the test split is a fixed fifth of the training images; the data set's own `validation` validates",
+        "the test split is a fixed fifth of the training split; the data set's own `validation` validates",
     )
 
 
@@ -106,7 +106,7 @@ def test_a_test_split_without_labels_is_not_used(prepared: Path) -> None:
     assert data.test is not None
     assert {name.partition("/")[0] for name in data.test.ids} == {"train"}
     assert data.notes == (
-        "the test split is a fixed fifth of the training images; the data set's own `test` has no labels",
+        "the test split is a fixed fifth of the training split; the data set's own `test` has no labels",
     )
     with pytest.raises(CnnkitError, match="without labels"):
         load_named("blind", image_size=6, splits={"test": "test"})
@@ -130,8 +130,8 @@ def test_slices_are_those_of_tensorflow_datasets(prepared: Path) -> None:
 @pytest.mark.parametrize(
     ("splits", "words"),
     [
-        ({"validation": "train[90%:]"}, "share images"),
-        ({"train": "train+test", "test": "test"}, "share images"),
+        ({"validation": "train[90%:]"}, "overlap"),
+        ({"train": "train+test", "test": "test"}, "overlap"),
         ({"test": "tets"}, "no split `tets`; did you mean `test`"),
         ({"test": "test[:"}, "test\\[:"),
         ({"test": "test[5:5]"}, "empty"),

@@ -168,7 +168,7 @@ def test_counts_of_groups_are_those_of_a_table() -> None:
 
 
 def test_one_group_cannot_be_divided() -> None:
-    with pytest.raises(CnnkitError, match="all images to divide are in one group"):
+    with pytest.raises(CnnkitError, match="all that is to be divided is in one group"):
         by_groups(np.zeros(4, int), np.zeros((1, 0)), 0.2, 0)
-    with pytest.raises(CnnkitError, match=r"last images of some class.*validation"):
+    with pytest.raises(CnnkitError, match=r"the last of some class.*validation"):
         by_groups(np.array([0, 0, 1]), np.array([[2, 0], [0, 1]]), 0.2, 0, purpose="validation")

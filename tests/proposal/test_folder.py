@@ -200,7 +200,7 @@ def test_folders_that_nothing_can_be_learned_of_are_refused_with_what_to_do(
     assert "cnnkit new --from flat/labels.csv" in refusal("flat")
     write_images(Path("few"), ["cat"], count=6)
     write_images(Path("few"), ["dog"], count=1)
-    assert "class `dog` has 1 image to train on; expected at least 2" in refusal("few")
+    assert "class `dog` there is 1 to train on; expected at least 2" in refusal("few")
     write_images(Path("run"), ["cat", "dog"])
     for name in ("config.yaml", "environment.json"):
         (Path("run") / name).write_text("{}")

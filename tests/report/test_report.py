@@ -70,7 +70,7 @@ class TestContents:
         from sklearn.metrics import confusion_matrix
 
         truth, guess = [row["true_class"] for row in rows], [row["predicted_class"] for row in rows]
-        shown = page.table("true class, then images predicted as")
+        shown = page.table("true class, then how many were predicted as")
         counts = [[int(cell or 0) for cell in row[1:]] for row in shown]
         assert counts == confusion_matrix(truth, guess).tolist()
 

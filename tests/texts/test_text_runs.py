@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -188,3 +189,28 @@ def test_weights_of_another_vocabulary_are_no_beginning(trained: Run, tmp_path: 
         run_training(tmp_path, content, "other", init_from=trained)
     same = text_config(trained.path.parent / "reviews.csv", training={"epochs": 1})
     run_training(tmp_path, same, "same", init_from=trained)
+
+
+def test_texts_are_called_texts(
+    trained: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a user of images reads of images: in the log of the training, and in what commands say of the run."""
+    config = str(trained.path.parent / "reviews.csv")
+    assert config in trained.config.read_text("utf-8")
+    sayings = [
+        trained.log.read_text("utf-8"),
+        said(capsys, monkeypatch, "eval", str(trained.path)),
+        said(capsys, monkeypatch, "inspect", str(trained.path)),
+        said(capsys, monkeypatch, "diff", str(trained.path), str(trained.path)),
+    ]
+    for text in sayings:
+        assert "text" in text
+        assert not re.search(r"\bimages?\b", text), text
+
+
+def test_what_changes_pixels_is_refused_by_its_name(
+    trained: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = ("--set", "augmentation=[RandomFlip]")
+    assert run(["inspect", str(trained.config), *change], monkeypatch) == 2
+    assert "`RandomFlip` changes images, and texts have no pixels; remove it" in capsys.readouterr().err

@@ -1,7 +1,7 @@
 // Test images with the numbers that the network gives each.
 
-export function summary(images) {
-  return `the numbers of ${images.length} images beside the true ones`;
+export function summary(images, samples) {
+  return `the numbers of ${images.length} ${samples} beside the true ones`;
 }
 
 export function card(image, index) {

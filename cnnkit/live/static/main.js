@@ -72,7 +72,7 @@ function makeFigures(figures) {
 function statusText(state) {
   const headline = headlineOf(state);
   const test = state.test
-    ? ` Test ${headline.label} ${textOf(headline, state.test[headline.name], 2)} (${whole(state.test.images)} images).`
+    ? ` Test ${headline.label} ${textOf(headline, state.test[headline.name], 2)} (${whole(state.test.images)} ${state.test.samples}).`
     : "";
   if (state.stopping && state.status !== "evaluating") return "Stopping…";
   switch (state.status) {

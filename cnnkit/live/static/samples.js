@@ -17,12 +17,13 @@ export function showFilters(epoch, count, shown) {
 }
 
 /** Shows what the network says of the test images; `guesses` is the answer of /samples. */
-export async function showSamples({ epoch, kind, images }) {
+export async function showSamples({ epoch, kind, samples, images }) {
   byId("samples").hidden = images.length === 0;
   if (images.length === 0) return;
   const { card, fill, summary } = await import(`./kind-${kind}.js`);
+  byId("samples-heading").textContent = `Test ${samples} and what the network says of them`;
   byId("samples-note").textContent =
-    `After epoch ${epoch}: ${summary(images)}. They are always the same images; the whole test split is measured at ` +
+    `After epoch ${epoch}: ${summary(images, samples)}. They are always the same ${samples}; the whole test split is measured at ` +
     "the end.";
   const list = byId("sample-list");
   list.classList.add(`kind-${kind}`);

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.config.target import OneClass, Target
 from cnnkit.task import Answers, Evaluation, Figure, Task, TaskPredictions
 
@@ -82,15 +83,15 @@ class Classification(Task):
 
         return read_evaluation(run)
 
-    def summary(self, metrics: dict[str, Any]) -> str:
+    def summary(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         from cnnkit.tasks.classification.evaluation import summary
 
-        return summary(metrics)
+        return summary(metrics, sample)
 
-    def table(self, metrics: dict[str, Any]) -> str:
+    def table(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         from cnnkit.tasks.classification.tables import evaluation_table
 
-        return evaluation_table(metrics)
+        return evaluation_table(metrics, sample)
 
     def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
         from cnnkit.tasks.classification.pictures import mistakes
@@ -112,15 +113,15 @@ class Classification(Task):
 
         return read_predictions(trained)
 
-    def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
+    def outcome(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Outcome | None:
         from cnnkit.tasks.classification.report import outcome
 
-        return outcome(evaluation)
+        return outcome(evaluation, sample)
 
-    def limits(self, evaluation: dict[str, Any]) -> Sequence[str]:
+    def limits(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Sequence[str]:
         from cnnkit.tasks.classification.tables import limits
 
-        return limits(evaluation)
+        return limits(evaluation, sample)
 
     def sections(self, facts: Facts) -> Sequence[Section]:
         from cnnkit.tasks.classification.report import sections

@@ -28,7 +28,7 @@ _FIGURES = (
     Figure("macro_f1", "macro F1"),
 )
 
-_NOTE = "The interval says how far the choice of test images alone may move an accuracy (95 %, Wilson 1927)."
+_NOTE = "The interval says how far the choice of the test split alone may move an accuracy (95 %, Wilson 1927)."
 
 
 def compare(names: Sequence[str], facts: Sequence[Facts]) -> SideBySide:
@@ -75,7 +75,7 @@ class Paired:
 
 
 def paired(names: Sequence[str], facts: Sequence[Facts]) -> list[Paired] | Missing:
-    """All pairs of runs that were tested on the same images.
+    """All pairs of runs that were tested on the same split.
 
     The test is McNemar's, in its exact form: of the images that only one of the two got right, each is as likely to be
     the one's as the other's (McNemar 1947; advised for classifiers by Dietterich 1998).
@@ -92,7 +92,7 @@ def paired(names: Sequence[str], facts: Sequence[Facts]) -> list[Paired] | Missi
         probability = float(binomtest(alone, alone + alone_too).pvalue) if alone + alone_too else 1.0
         pairs.append((first, second, float(right_too.mean() - right.mean()), alone, alone_too, probability))
     if not pairs:
-        return Missing("No two of these runs were tested on the same images.")
+        return Missing("No two of these runs were tested on the same split.")
     return [Paired(*entry, adjusted=min(1.0, entry[-1] * len(pairs))) for entry in pairs]
 
 

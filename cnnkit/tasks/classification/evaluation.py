@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.data.splits import Split
 from cnnkit.runs import objectives
 from cnnkit.runs.directory import Run, damaged
@@ -133,10 +134,10 @@ def read_evaluation(run: Run) -> dict[str, Any]:
     return evaluation
 
 
-def summary(metrics: dict[str, Any]) -> str:
+def summary(metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
     """The metrics that matter most, for the end of a run."""
     parts = [f"accuracy {metrics['accuracy']:.4f}"]
     if len(metrics["per_class"]) > 5:
         parts.append(f"top-5 {metrics['top_5_accuracy']:.4f}")
     parts += [f"loss {metrics['loss']:.4f}", f"calibration error {metrics['calibration_error']:.4f}"]
-    return f"{'  '.join(parts)}  ({metrics['images']:,} images)"
+    return f"{'  '.join(parts)}  ({metrics['images']:,} {sample.plural})"

@@ -68,7 +68,7 @@ def gradcam_mistakes(trained: TrainedRun, count: int, path: Path, layer: str | N
     found = worst_mistakes(predictions, count)
     compute, place = gradcam_of(trained, layer)
     if not found:
-        raise CnnkitError(f"the run `{trained.run.path}` made no mistake on its test images; there is none to show")
+        raise CnnkitError(f"the run `{trained.run.path}` made no mistake on its test split; there is none to show")
     images = predictions.images(found)
     sample = trained.interface.sample
     sides = [
@@ -95,7 +95,7 @@ def mistakes(trained: TrainedRun, count: int, path: Path) -> None:
 
     predictions = read_predictions(trained)
     if not predictions.wrong.size:
-        raise CnnkitError(f"the run `{trained.run.path}` made no mistake on its test images; there is none to show")
+        raise CnnkitError(f"the run `{trained.run.path}` made no mistake on its test split; there is none to show")
     mistakes_sheet(predictions, f"Mistakes of {trained.run.name}", count, path)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.plots import style
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, attempt, figure, percent
@@ -54,7 +55,7 @@ def result(evaluation: dict[str, Any]) -> Result:
     return Result(evaluation["accuracy"], images, images - right, *accuracy_interval(right, images))
 
 
-def outcome(evaluation: dict[str, Any]) -> Outcome:
+def outcome(evaluation: dict[str, Any], sample: Sample = IMAGES) -> Outcome:
     """The accuracy with its interval, and the other figures.
 
     Args:
@@ -76,7 +77,7 @@ def outcome(evaluation: dict[str, Any]) -> Outcome:
     tiles.append(Tile("Macro F1", f"{evaluation['macro_f1']:.4f}"))
     return Outcome(
         accuracy,
-        f"{accuracy} of {measured.images:,} test images classified correctly",
+        f"{accuracy} of {measured.images:,} test {sample.plural} classified correctly",
         [*tiles, *metric_tiles(evaluation)],
         f"({measured.errors:,} error{'' if measured.errors == 1 else 's'})",
     )

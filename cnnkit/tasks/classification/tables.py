@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.runs.ranking import ranked
 from cnnkit.tasks.classification.metrics import differs_from_cross_entropy
 from cnnkit.terminal.tables import aligned, display_width, lowest, shortened
@@ -21,7 +22,7 @@ _WORST_CLASSES = 10
 _CONFUSED_PAIRS = 5
 
 
-def evaluation_table(metrics: dict[str, Any]) -> str:
+def evaluation_table(metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
     """The metrics as a terminal shows them, in at most 100 columns: summary, classes, confusions.
 
     With more than 30 classes, only the ten with the lowest F1 are listed; with more than 12, the five most
@@ -29,17 +30,17 @@ def evaluation_table(metrics: dict[str, Any]) -> str:
     """
     names = [row["class"] for row in metrics["per_class"]]
     matrix = np.asarray(metrics["confusion_matrix"], dtype=np.int64)
-    parts = [_summary(metrics, len(names)), _class_table(metrics["per_class"])]
-    confusions = _matrix_table if len(names) <= _MOST_MATRIX_CLASSES else _confusions
-    parts.append(confusions(matrix, names))
+    parts = [_summary(metrics, len(names), sample), _class_table(metrics["per_class"], sample)]
+    few = len(names) <= _MOST_MATRIX_CLASSES
+    parts.append(_matrix_table(matrix, names) if few else _confusions(matrix, names, sample))
     return "\n\n".join(parts)
 
 
-def _summary(metrics: dict[str, Any], classes: int) -> str:
+def _summary(metrics: dict[str, Any], classes: int, sample: Sample) -> str:
     images = metrics["images"]
     errors = images - round(metrics["accuracy"] * images)
     rows = [
-        ["images", f"{images:,}"],
+        [sample.plural, f"{images:,}"],
         ["accuracy", f"{metrics['accuracy']:.2%} ({errors:,} {'error' if errors == 1 else 'errors'})"],
     ]
     if classes > 5:
@@ -52,13 +53,13 @@ def _summary(metrics: dict[str, Any], classes: int) -> str:
     return aligned(rows, "<<")
 
 
-def _class_table(per_class: Sequence[dict[str, Any]]) -> str:
+def _class_table(per_class: Sequence[dict[str, Any]], sample: Sample) -> str:
     note = ""
     if len(per_class) > _MOST_TABLE_CLASSES:
         note = f"The {_WORST_CLASSES} of {len(per_class)} classes with the lowest F1 (--json shows all):\n"
         seen = [row for row in per_class if row["support"]]
         per_class = sorted(seen, key=lambda row: row["f1"])[:_WORST_CLASSES]
-    header = ["class", "precision", "recall", "F1", "images"]
+    header = ["class", "precision", "recall", "F1", sample.plural]
     rows = [
         [
             shortened(row["class"], 50),
@@ -90,7 +91,7 @@ def _matrix_table(matrix: NDArray[np.int64], names: Sequence[str]) -> str:
     return f"Confusion matrix (rows: true class, columns: predicted class):\n{table}"
 
 
-def _confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> str:
+def _confusions(matrix: NDArray[np.int64], names: Sequence[str], sample: Sample) -> str:
     mistakes = matrix.copy()
     np.fill_diagonal(mistakes, 0)
     pairs = [divmod(index, len(names)) for index in ranked(mistakes.ravel(), _CONFUSED_PAIRS)]
@@ -106,14 +107,14 @@ def _confusions(matrix: NDArray[np.int64], names: Sequence[str]) -> str:
     ]
     if not rows:
         return "No class was confused with another."
-    header = ["true class", "predicted as", "images", "of the class"]
+    header = ["true class", "predicted as", sample.plural, "of the class"]
     return "Most frequent confusions:\n" + aligned([header, *rows], "<<>>")
 
 
-def limits(metrics: dict[str, Any]) -> list[str]:
+def limits(metrics: dict[str, Any], sample: Sample = IMAGES) -> list[str]:
     """The classes with the lowest F1, and how far confidence is from accuracy."""
     seen = [row for row in metrics["per_class"] if row["support"]]
-    weakest = lowest(seen, "f1", lambda row, value: f"{row['class']} {value} ({row['support']:,} images)")
+    weakest = lowest(seen, "f1", lambda row, value: f"{row['class']} {value} ({row['support']:,} {sample.plural})")
     return [
         f"The classes with the lowest F1: {weakest}.",
         f"Its confidence is off by {metrics['calibration_error']:.1%} on average (expected calibration error, "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.config.target import Boxes, Target
 from cnnkit.format.fields import NonNegativeNumber, PositiveNumber
 from cnnkit.task import Answers, Evaluation, Figure, Task, TaskPredictions
@@ -105,22 +106,22 @@ class Detection(Task):
 
         return read_evaluation(run)
 
-    def summary(self, metrics: dict[str, Any]) -> str:
+    def summary(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         from cnnkit.tasks.detection.tables import summary
 
         return summary(metrics)
 
-    def table(self, metrics: dict[str, Any]) -> str:
+    def table(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         from cnnkit.tasks.detection.tables import evaluation_table
 
         return evaluation_table(metrics)
 
-    def limits(self, evaluation: dict[str, Any]) -> Sequence[str]:
+    def limits(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Sequence[str]:
         from cnnkit.tasks.detection.tables import limits
 
         return limits(evaluation)
 
-    def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
+    def outcome(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Outcome | None:
         from cnnkit.tasks.detection.report import outcome
 
         return outcome(evaluation)

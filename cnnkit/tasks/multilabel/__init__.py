@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.config.target import Labels, Target
 from cnnkit.format.base import describe, invalid
 from cnnkit.task import Answers, Evaluation, Figure, Task, TaskPredictions
@@ -107,15 +108,15 @@ class Multilabel(Task):
 
         return read_evaluation(run)
 
-    def summary(self, metrics: dict[str, Any]) -> str:
+    def summary(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         from cnnkit.tasks.multilabel.tables import summary
 
-        return summary(metrics)
+        return summary(metrics, sample)
 
-    def table(self, metrics: dict[str, Any]) -> str:
+    def table(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         from cnnkit.tasks.multilabel.tables import evaluation_table
 
-        return evaluation_table(metrics)
+        return evaluation_table(metrics, sample)
 
     def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
         from cnnkit.tasks.multilabel.pictures import mistakes
@@ -138,15 +139,15 @@ class Multilabel(Task):
 
         return read_predictions(trained, thresholds_of(self.thresholds, trained.interface))
 
-    def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
+    def outcome(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Outcome | None:
         from cnnkit.tasks.multilabel.report import outcome
 
-        return outcome(evaluation)
+        return outcome(evaluation, sample)
 
-    def limits(self, evaluation: dict[str, Any]) -> Sequence[str]:
+    def limits(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Sequence[str]:
         from cnnkit.tasks.multilabel.tables import limits
 
-        return limits(evaluation)
+        return limits(evaluation, sample)
 
     def sections(self, facts: Facts) -> Sequence[Section]:
         from cnnkit.tasks.multilabel.report import sections

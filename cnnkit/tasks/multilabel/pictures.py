@@ -22,7 +22,7 @@ def mistakes(predictions: Predictions, run: Run, count: int, path: Path) -> None
         CnnkitError: if every label is right, or if the images are not there as they were.
     """
     if not mistakes_sheet(predictions, f"Mistakes of {run.name}", count, path):
-        raise CnnkitError(f"the run `{run.path}` made no mistake on its test images; there is none to show")
+        raise CnnkitError(f"the run `{run.path}` made no mistake on its test split; there is none to show")
 
 
 def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, Picture, attempt, percent, picture
 from cnnkit.report.parts import Outcome, Section, Tile, metric_tiles
@@ -14,7 +15,7 @@ from cnnkit.tasks.multilabel.predictions import Predictions
 MISTAKES = 12
 
 
-def outcome(evaluation: dict[str, Any]) -> Outcome:
+def outcome(evaluation: dict[str, Any], sample: Sample = IMAGES) -> Outcome:
     """Mean average precision, and the other figures.
 
     Args:
@@ -23,13 +24,13 @@ def outcome(evaluation: dict[str, Any]) -> Outcome:
     precision = percent(evaluation["mean_average_precision"])
     exact = percent(evaluation["exact_match"])
     tiles = [
-        Tile("Mean average precision", precision, "over the labels that any image has"),
-        Tile("Micro F1", percent(evaluation["micro_f1"]), "of all labels of all images"),
+        Tile("Mean average precision", precision, f"over the labels that any {sample.singular} has"),
+        Tile("Micro F1", percent(evaluation["micro_f1"]), f"of all labels of all {sample.plural}"),
         Tile("Macro F1", percent(evaluation["macro_f1"]), "mean of the labels"),
-        Tile("All labels right", exact, "of the images"),
+        Tile("All labels right", exact, f"of the {sample.plural}"),
         Tile("Test loss", f"{evaluation['loss']:.4f}", evaluation.get("loss_function") or ""),
     ]
-    sentence = f"Mean average precision {precision} on {evaluation['images']:,} test images"
+    sentence = f"Mean average precision {precision} on {evaluation['images']:,} test {sample.plural}"
     remark = f"(on {exact} of them, all labels are right)"
     return Outcome(precision, sentence, [*tiles, *metric_tiles({"metrics": {}, **evaluation})], remark)
 

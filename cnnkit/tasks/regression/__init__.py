@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.config.target import Numbers, Target
 from cnnkit.task import Answers, Evaluation, Figure, Task, TaskPredictions
 
@@ -83,15 +84,15 @@ class Regression(Task):
 
         return read_evaluation(run)
 
-    def summary(self, metrics: dict[str, Any]) -> str:
+    def summary(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         from cnnkit.tasks.regression.tables import summary
 
-        return summary(metrics)
+        return summary(metrics, sample)
 
-    def table(self, metrics: dict[str, Any]) -> str:
+    def table(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         from cnnkit.tasks.regression.tables import evaluation_table
 
-        return evaluation_table(metrics)
+        return evaluation_table(metrics, sample)
 
     def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
         from cnnkit.tasks.regression.pictures import mistakes
@@ -110,15 +111,15 @@ class Regression(Task):
 
         return read_predictions(trained)
 
-    def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
+    def outcome(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Outcome | None:
         from cnnkit.tasks.regression.report import outcome
 
-        return outcome(evaluation)
+        return outcome(evaluation, sample)
 
-    def limits(self, evaluation: dict[str, Any]) -> Sequence[str]:
+    def limits(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Sequence[str]:
         from cnnkit.tasks.regression.tables import limits
 
-        return limits(evaluation)
+        return limits(evaluation, sample)
 
     def sections(self, facts: Facts) -> Sequence[Section]:
         from cnnkit.tasks.regression.report import sections

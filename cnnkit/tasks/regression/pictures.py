@@ -61,7 +61,7 @@ def mistakes(trained: TrainedRun, count: int, path: Path) -> None:
     """
     predictions = read_predictions(trained)
     if not mistakes_sheet(predictions, f"Largest errors of {trained.run.name}", count, path):
-        raise CnnkitError(f"every number of the test images of `{trained.run.path}` is exact; there is nothing to show")
+        raise CnnkitError(f"every number of the test split of `{trained.run.path}` is exact; there is nothing to show")
 
 
 def mistakes_sheet(predictions: Predictions, title: str, count: int, path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.plots.style import as_svg
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, Picture, attempt, figure, picture
@@ -16,7 +17,7 @@ from cnnkit.tasks.regression.predictions import Predictions, number_text
 ERRORS = 12
 
 
-def outcome(evaluation: dict[str, Any]) -> Outcome:
+def outcome(evaluation: dict[str, Any], sample: Sample = IMAGES) -> Outcome:
     """The mean absolute error, and the other figures.
 
     Args:
@@ -30,7 +31,7 @@ def outcome(evaluation: dict[str, Any]) -> Outcome:
         Tile("R²", r2, "share of the variance that is explained"),
         Tile("Test loss", f"{evaluation['loss']:.4f}", "of standardised numbers"),
     ]
-    sentence = f"Mean absolute error {mae} on {evaluation['images']:,} test images"
+    sentence = f"Mean absolute error {mae} on {evaluation['images']:,} test {sample.plural}"
     return Outcome(mae, sentence, [*tiles, *metric_tiles({"metrics": {}, **evaluation})], f"(R² {r2})")
 
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.terminal.tables import aligned, shortened
 
 
-def summary(metrics: dict[str, Any]) -> str:
+def summary(metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
     """The metrics that matter most, for the end of a run."""
     return (
         f"mean absolute error {metrics['mae']:.5g}  R2 {_r2(metrics)}  loss {metrics['loss']:.4f}  "
-        f"({metrics['images']:,} images)"
+        f"({metrics['images']:,} {sample.plural})"
     )
 
 
-def evaluation_table(metrics: dict[str, Any]) -> str:
+def evaluation_table(metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
     """Summary and, of several numbers, each; in at most 100 columns."""
     rows = [
-        ["images", f"{metrics['images']:,}"],
+        [sample.plural, f"{metrics['images']:,}"],
         ["mean absolute error", f"{metrics['mae']:.5g}"],
         ["root mean squared error", f"{metrics['rmse']:.5g}"],
         ["R2", _r2(metrics)],
@@ -50,11 +51,11 @@ def _targets(per_target: Sequence[dict[str, Any]]) -> str:
     return aligned([header, *rows], "<>>>>>")
 
 
-def limits(metrics: dict[str, Any]) -> list[str]:
+def limits(metrics: dict[str, Any], sample: Sample = IMAGES) -> list[str]:
     """How large the errors are beside the spread of the true numbers."""
     return [
-        f"{row['target']}: the mean absolute error is {row['mae']:.4g}, where the true numbers of the test images have "
-        f"the mean {row['mean']:.4g} and the standard deviation {row['std']:.4g}; of numbers far from these, nobody "
-        "knows."
+        f"{row['target']}: the mean absolute error is {row['mae']:.4g}, where the true numbers of the test "
+        f"{sample.plural} have the mean {row['mean']:.4g} and the standard deviation {row['std']:.4g}; of numbers far "
+        "from these, nobody knows."
         for row in metrics["per_target"]
     ]

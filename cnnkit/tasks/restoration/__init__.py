@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.config.target import Picture, Target
 from cnnkit.errors import UsageError
 from cnnkit.task import Answers, Evaluation, Figure, TaskPredictions, Watched
@@ -105,17 +106,17 @@ class Restoration(Settings):
 
         return read_evaluation(run)
 
-    def summary(self, metrics: dict[str, Any]) -> str:
+    def summary(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         from cnnkit.tasks.restoration.evaluation import summary
 
         return summary(metrics)
 
-    def table(self, metrics: dict[str, Any]) -> str:
+    def table(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         from cnnkit.tasks.restoration.evaluation import table
 
         return table(metrics)
 
-    def outcome(self, evaluation: dict[str, Any]) -> Outcome:
+    def outcome(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Outcome:
         from cnnkit.tasks.restoration.report import outcome
 
         return outcome(evaluation)

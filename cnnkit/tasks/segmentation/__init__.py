@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.config.target import Mask, Target
 from cnnkit.task import Answers, Evaluation, Figure, Task, TaskPredictions
 
@@ -75,12 +76,12 @@ class Segmentation(Task):
 
         return read_evaluation(run)
 
-    def summary(self, metrics: dict[str, Any]) -> str:
+    def summary(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         from cnnkit.tasks.segmentation.tables import summary
 
         return summary(metrics)
 
-    def table(self, metrics: dict[str, Any]) -> str:
+    def table(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         from cnnkit.tasks.segmentation.tables import evaluation_table
 
         return evaluation_table(metrics)
@@ -90,12 +91,12 @@ class Segmentation(Task):
 
         return read_predictions(trained)
 
-    def outcome(self, evaluation: dict[str, Any]) -> Outcome | None:
+    def outcome(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Outcome | None:
         from cnnkit.tasks.segmentation.report import outcome
 
         return outcome(evaluation)
 
-    def limits(self, evaluation: dict[str, Any]) -> Sequence[str]:
+    def limits(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Sequence[str]:
         from cnnkit.tasks.segmentation.tables import limits
 
         return limits(evaluation)
