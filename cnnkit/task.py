@@ -396,6 +396,14 @@ class Task(NamedObject):
 
     # --- Training -------------------------------------------------------------------------------------
 
+    def survey(self, split: Split, sized: bool) -> dict[str, Any]:
+        """What `data info` says of a split beside what its targets say themselves, as plain values.
+
+        Args:
+            sized: Whether the images have the size that the network takes; else they are of 1x1.
+        """
+        return {}
+
     def measure_target(self, target: Target, split: Split) -> Target:
         """What is to be learned, with what training needs to know of the training images' targets.
 

@@ -235,12 +235,15 @@ def _folder_source(source: str, image: str | None, target: str | None) -> _Sourc
 
 
 def _task_of(folder: str) -> Task | None:
-    """What is learned of a folder that no config names: masks where it has pairs; None for what is usual."""
+    """What is learned of a folder that no config names: masks or boxes where it has such; None for what is usual."""
+    from cnnkit.config.boxes.listing import holds_boxes
     from cnnkit.config.mask_folder import holds_pairs
-    from cnnkit.config.target import Mask
+    from cnnkit.config.target import Boxes, Mask
     from cnnkit.tasks import task_of
 
-    return task_of(Mask) if holds_pairs(folder) else None
+    if holds_pairs(folder):
+        return task_of(Mask)
+    return task_of(Boxes) if holds_boxes(folder) else None
 
 
 def _refuse_columns(source: str, image: str | None, target: str | None) -> None:

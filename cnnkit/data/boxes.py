@@ -18,7 +18,7 @@ from cnnkit.data.division import at_random
 from cnnkit.data.images import FolderSource, listing_digest
 from cnnkit.data.splits import Array, ImageCollection
 from cnnkit.errors import CnnkitError
-from cnnkit.images.boxes import AnnotatedImage, BadBox
+from cnnkit.images.boxes import AnnotatedImage, BadBox, frame_of
 from cnnkit.images.formats import CorruptImage
 
 #: Numbers of a box: left, top, right, bottom in pixels, the class, and 1 for a crowd.
@@ -58,6 +58,11 @@ class BoxTargets:
         return len(self.starts) - 1
 
     @property
+    def image_numbers(self) -> Array:
+        """For each box the place of its image, int64 [boxes]."""
+        return np.repeat(np.arange(self.size), np.diff(self.starts))
+
+    @property
     def values(self) -> Array:
         """float32 [images, most, 6]; what has no box has the class `NO_BOX`."""
         values = np.zeros((self.size, self.most, BOX_NUMBERS), np.float32)
@@ -93,20 +98,19 @@ class BoxTargets:
         ordinary = self.boxes[self.boxes[:, 5] == 0]
         counts = np.bincount(ordinary[:, 4].astype(np.int64), minlength=len(names)).tolist()
         per_image = np.diff(self.starts)
-        sides = ordinary[:, 2:4] - ordinary[:, :2]
+        of_class = np.unique(
+            np.stack([self.image_numbers, self.boxes[:, 4].astype(np.int64)])[:, self.boxes[:, 5] == 0], axis=1
+        )
+        images_of = np.bincount(of_class[1], minlength=len(names)).tolist()
         facts: dict[str, Any] = {
             "objects": len(ordinary),
             "per_class": dict(zip(names, counts, strict=True)),
+            "images_with_class": dict(zip(names, images_of, strict=True)),
             "without_objects": int((per_image == 0).sum()),
             "most_in_an_image": int(per_image.max(initial=0)),
         }
         if len(self.boxes) > len(ordinary):
             facts["crowds"] = int(len(self.boxes) - len(ordinary))
-        if len(ordinary):
-            facts["median_size"] = {
-                "width": float(f"{np.median(sides[:, 0]):.4g}"),
-                "height": float(f"{np.median(sides[:, 1]):.4g}"),
-            }
         return facts
 
     def check_learnable(self) -> None:
@@ -144,7 +148,7 @@ def placed(edges: Array, size: tuple[int, int], shape: Sequence[int], resize: st
     Returns:
         float64 [boxes, 4]; of a crop, what lies outside is cut off, and may leave nothing.
     """
-    left, top, across, down = _frame(size, shape, resize)
+    left, top, across, down = frame_of(size, shape, resize)
     new_height, new_width = shape[:2]
     scale = np.array([new_width / across, new_height / down] * 2)
     moved = (np.asarray(edges, np.float64) - [left, top, left, top]) * scale
@@ -153,26 +157,10 @@ def placed(edges: Array, size: tuple[int, int], shape: Sequence[int], resize: st
 
 def placed_back(edges: Array, size: tuple[int, int], shape: Sequence[int], resize: str) -> Array:
     """Where boxes of an image that the network takes lie in the image as it was; the other way round than `placed`."""
-    left, top, across, down = _frame(size, shape, resize)
+    left, top, across, down = frame_of(size, shape, resize)
     height, width = size
     scale = np.array([across / shape[1], down / shape[0]] * 2)
     return np.clip(np.asarray(edges, np.float64) * scale + [left, top, left, top], 0, [width, height] * 2)
-
-
-def _frame(size: tuple[int, int], shape: Sequence[int], resize: str) -> tuple[int, int, int, int]:
-    """The frame in an image's plane that becomes the new image, of whole pixels: left, top, width and height."""
-    height, width = size
-    new_height, new_width = shape[:2]
-    left, top, across, down = 0, 0, width, height
-    if resize == "pad":
-        across = width + 2 * ((max(width, height * new_width // new_height) - width) // 2)
-        down = height + 2 * ((max(height, width * new_height // new_width) - height) // 2)
-        left, top = (width - across) // 2, (height - down) // 2
-    if resize == "crop":
-        across = max(1, min(width, height * new_width // new_height))
-        down = max(1, min(height, width * new_height // new_width))
-        left, top = (width - across) // 2, (height - down) // 2
-    return left, top, across, down
 
 
 def network_boxes(image: AnnotatedImage, shape: Sequence[int], resize: str, names: Sequence[str]) -> Array:

@@ -140,6 +140,7 @@ def data_set_summary(config: DataConfig, seed: int = 0, task: Task | None = None
             splits[split_name] = {
                 "images": split.size,
                 **split.targets.summary(target.all_names),
+                **(task or default_task()).survey(split, sized),
                 **(_pixel_shares(counts[split_name], target) if split_name in counts else {}),
                 **({"in_memory": split.stored is not None} if sized else {}),
             }

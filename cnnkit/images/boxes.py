@@ -93,3 +93,19 @@ def within(edges: Sequence[float], size: tuple[int, int]) -> tuple[float, float,
     height, width = size
     left, top, right, bottom = edges
     return max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))
+
+
+def frame_of(size: tuple[int, int], shape: Sequence[int], resize: str) -> tuple[int, int, int, int]:
+    """The frame in an image's plane that becomes the new image, of whole pixels: left, top, width and height."""
+    height, width = size
+    new_height, new_width = shape[:2]
+    left, top, across, down = 0, 0, width, height
+    if resize == "pad":
+        across = width + 2 * ((max(width, height * new_width // new_height) - width) // 2)
+        down = height + 2 * ((max(height, width * new_height // new_width) - height) // 2)
+        left, top = (width - across) // 2, (height - down) // 2
+    if resize == "crop":
+        across = max(1, min(width, height * new_width // new_height))
+        down = max(1, min(height, width * new_height // new_width))
+        left, top = (width - across) // 2, (height - down) // 2
+    return left, top, across, down

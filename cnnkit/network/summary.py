@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnkit.config.load import LoadedConfig
 from cnnkit.config.sample import IMAGES, Sample
@@ -21,6 +21,9 @@ from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer
 from cnnkit.network.footprint import ACTIVATION_BYTES, Footprint, format_bytes, of_training
 from cnnkit.terminal.tables import aligned
+
+if TYPE_CHECKING:
+    from cnnkit.config.boxes.sizes import ObjectSizes
 
 #: Rows of the table that fit a screen, where layers can be folded.
 SCREEN_LINES = 45
@@ -105,6 +108,8 @@ class Summary:
         training: What the stage needs that needs most.
         stages: What each trains; empty for a training without, in which all layers learn alike.
         sample: What the network is given.
+        objects: How large the objects are that are to be found in images; None where there are none, or they are not
+            here.
     """
 
     config: str
@@ -114,6 +119,7 @@ class Summary:
     training: Footprint
     stages: tuple[StagePlan, ...] = ()
     sample: Sample = IMAGES
+    objects: ObjectSizes | None = None
 
     @property
     def parameters(self) -> int:
@@ -151,6 +157,7 @@ class Summary:
             "activation_bytes": self.activation_bytes,
             "training_bytes": self.training.total,
             "receptive_field": list(self.receptive_field),
+            **({"objects": self.objects.as_json()} if self.objects is not None else {}),
             "layers": [row.as_json() for row in self.rows],
             **({"stages": [plan.as_json() for plan in self.stages]} if self.stages else {}),
             "warnings": self.warnings,
@@ -213,6 +220,8 @@ class Summary:
             f"training memory  at least {self.training.as_text()}",
             f"receptive field  {format_shape(field)} of {format_shape(self.input_shape[: len(field)])}",
         ]
+        if self.objects is not None:
+            totals.append(f"objects          {self.objects.as_text()}")
         totals += [
             f"frozen           {row.name}: {row.parameters:,} parameters are not trained"
             + (", and batch normalization keeps its mean and variance" if row.type == "Backbone" else "")
@@ -294,7 +303,20 @@ def summarize(loaded: LoadedConfig) -> Summary:
     footprints = [of_training(plan.steps(steps), plan.training, batch, layers=plan.layers) for plan in plans]
     training = max(footprints, key=lambda footprint: footprint.total)
     shown = plans if loaded.config.training.stages or plans[0].rates_text else ()
-    return Summary(loaded.file, info.shape, info.classes, rows, training, shown, info.sample)
+    objects = _objects(loaded, rows[-1].receptive_field) if rows else None
+    return Summary(loaded.file, info.shape, info.classes, rows, training, shown, info.sample, objects)
+
+
+def _objects(loaded: LoadedConfig, field: Sequence[int]) -> ObjectSizes | None:
+    """The objects of images with boxes, where their files are here."""
+    if not loaded.info.target.boxed or loaded.info.listing is None:
+        return None
+    from cnnkit.config.boxes.listing import BoxListing
+    from cnnkit.config.boxes.sizes import ObjectSizes, sides_in
+
+    assert isinstance(loaded.info.listing, BoxListing)
+    sides = sides_in(loaded.info.listing, loaded.info.shape, loaded.config.data.resize)
+    return ObjectSizes(sides, (field[0], field[1])) if sides else None
 
 
 def _rows(

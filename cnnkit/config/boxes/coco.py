@@ -45,6 +45,15 @@ def read_coco(place: Place) -> Annotations:
     return found
 
 
+def is_coco(file: Path) -> bool:
+    """Whether a file is one of COCO's, and not any other of JSON."""
+    try:
+        _document(file)
+    except DataProblem:
+        return False
+    return True
+
+
 def _document(file: Path) -> dict[str, Any]:
     try:
         document = json.loads(read_text(file))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cnnkit.config.boxes.coco import read_coco
+from cnnkit.config.boxes.coco import is_coco, read_coco
 from cnnkit.config.boxes.layouts import find_places
 from cnnkit.config.boxes.parts import Annotations, Place
 from cnnkit.config.boxes.table import read_box_table
@@ -15,7 +15,7 @@ from cnnkit.config.boxes.yolo import read_yolo
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.split_folders import test_split
 from cnnkit.images.boxes import AnnotatedImage, BadBox
-from cnnkit.images.formats import CorruptImage
+from cnnkit.images.formats import MOST_MEGAPIXELS, CorruptImage
 from cnnkit.terminal.printable import printable
 
 _READERS: Mapping[str, Callable[[Place], Annotations]] = {"COCO": read_coco, "VOC": read_voc, "YOLO": read_yolo}
@@ -65,6 +65,18 @@ def listing_of(config: DataConfig) -> BoxListing:
         raise DataProblem(f"`{file}` has no images of the split `train`, only of {splits}", "split")
     listing = combined(file.parent, table.splits, config.class_names, table.notes, "table")
     return replace(listing, table=printable(file.name), groups=table.groups)
+
+
+def holds_boxes(folder: str | Path) -> bool:
+    """Whether a folder holds annotated images in a format that is known, whatever is wrong with them."""
+    root = Path(folder).expanduser()
+    try:
+        kind, places = find_places(root, MOST_MEGAPIXELS)
+        if kind == "COCO":
+            return any(is_coco(place.annotations) for place in places.values())
+        return kind == "VOC" or any(next(place.annotations.rglob("*.txt"), None) for place in places.values())
+    except (DataProblem, OSError):
+        return False
 
 
 def list_boxes(folder: str | Path, class_names: Sequence[str] | None, most_megapixels: float) -> BoxListing:

@@ -69,6 +69,11 @@ class Detection(Task):
     def output_shape(self, image_shape: Sequence[int], size: int) -> tuple[int, ...]:
         return (image_shape[0] // self.stride, image_shape[1] // self.stride, size + 4)
 
+    def survey(self, split: Split, sized: bool) -> dict[str, Any]:
+        from cnnkit.tasks.detection.training import survey
+
+        return survey(split, self.stride if sized else None)
+
     def measure_target(self, target: Target, split: Split) -> Target:
         from cnnkit.tasks.detection.training import tell_collisions
 

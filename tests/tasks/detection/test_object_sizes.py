@@ -1,0 +1,88 @@
+"""How large objects are: in `inspect` against the receptive field, and in `data info`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from PIL import Image
+from shapes import CONFIG
+
+from cnnkit.cli import cli
+
+
+def said(*arguments: object) -> str:
+    result = CliRunner().invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Ten training images of 64x32 (height x width) and a config that stretches them to 32x32."""
+    boxes = [(0, 0, 8, 16), (2, 2, 20, 50), (10, 10, 9, 12)]  # left, top, width, height
+    for split, count in (("train", 10), ("test", 2)):
+        (tmp_path / "boxes" / split / "images").mkdir(parents=True)
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for number in range(count):
+            Image.new("L", (32, 64)).save(tmp_path / "boxes" / split / "images" / f"{number}.png")
+            images.append({"id": number, "file_name": f"{number}.png", "height": 64, "width": 32})
+            for box in boxes if number else []:
+                annotations.append({"id": len(annotations), "image_id": number, "category_id": 1, "bbox": box})
+        annotations.append({"id": 99, "image_id": 0, "category_id": 2, "bbox": [0, 0, 32, 64], "iscrowd": 1})
+        categories = [{"id": 1, "name": "square"}, {"id": 2, "name": "disc"}]
+        document = {"images": images, "annotations": annotations, "categories": categories}
+        (tmp_path / "boxes" / split / "annotations.json").write_text(json.dumps(document))
+    config = {**CONFIG, "data": {**CONFIG["data"], "folder": "boxes", "image_size": [32, 32], "validation": 0}}
+    (tmp_path / "detect.yaml").write_text(yaml.safe_dump(config))
+    return tmp_path
+
+
+def test_inspect_holds_objects_against_the_receptive_field(folder: Path) -> None:
+    # Two convolutions of 3 with strides of 2, then one of 5: 3 + 2 * 2 + 4 * 4 = 23. Heights are halved.
+    table = said("inspect", folder / "detect.yaml")
+    assert "receptive field  23x23 of 32x32\n" in table
+    assert "objects          8x9 (median) to 25x20: 9 of 27 (33.3%) are larger than the receptive field\n" in table
+    facts = json.loads(said("inspect", folder / "detect.yaml", "--json"))["objects"]
+    assert facts == {"count": 27, "median": [8, 9], "largest": [25, 20], "beyond_receptive_field": 9}
+    wider = said("inspect", folder / "detect.yaml", "--set", "model.layers.2.Conv2D.kernel_size=7")
+    assert "8x9 (median) to 25x20: the receptive field holds all of them" in wider
+
+
+def test_data_info_counts_and_measures(folder: Path) -> None:
+    train = json.loads(said("data", "info", folder / "detect.yaml", "--json"))["splits"]["train"]
+    assert (train["objects"], train["crowds"], train["without_objects"]) == (27, 1, 0)
+    assert train["images_with_class"] == {"square": 9, "disc": 0}
+    assert train["median_size"] == {"width": 9, "height": 8}
+    assert train["share_of_image"]["height"]["largest"] == pytest.approx(50 / 64, abs=1e-3)
+    assert train["share_of_image"]["width"]["smallest"] == pytest.approx(8 / 32, abs=1e-3)
+    assert train["in_the_same_place"] == 0
+
+
+def test_a_folder_of_boxes_is_known_without_a_config(folder: Path) -> None:
+    summary = json.loads(said("data", "info", folder / "boxes", "--json"))
+    assert summary["class_names"] == ["square", "disc"]
+    assert summary["splits"]["train"]["share_of_image"]["width"]["largest"] == pytest.approx(20 / 32, abs=1e-3)
+
+
+def test_what_is_wrong_with_a_box_is_said_with_file_and_id(folder: Path) -> None:
+    file = folder / "boxes" / "train" / "annotations.json"
+    document = json.loads(file.read_text())
+    document["annotations"][3]["bbox"] = [30, 0, 20, 9]
+    file.write_text(json.dumps(document))
+    result = CliRunner().invoke(cli, ["data", "info", str(folder / "boxes")])
+    assert "annotation 3 of the image `train/images/2.png` lies outside of the image" in str(result.exception)
+
+
+def test_a_folder_of_classes_with_a_file_of_json_is_not_taken_for_boxes(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for number in range(8):
+            Image.new("L", (8, 8), number).save(tmp_path / "train" / name / f"{number}.png")
+    (tmp_path / "train" / "annotations.json").write_text('{"made": "by hand"}')
+    assert json.loads(said("data", "info", tmp_path, "--json"))["class_names"] == ["cat", "dog"]
