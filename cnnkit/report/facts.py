@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnkit.config.load import LoadedConfig
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.network.summary import Summary, summarize
 from cnnkit.report.page import Missing, attempt
 from cnnkit.runs.best import Monitor
@@ -77,6 +78,12 @@ class Facts:
         from cnnkit.training.checkpoint import ended_early
 
         return attempt(ended_early, self.run) is True
+
+    @property
+    def sample(self) -> Sample:
+        """What the network is given; an image, where the run does not say it any more."""
+        interface = attempt(lambda: self.trained.interface)
+        return IMAGES if isinstance(interface, Missing) else interface.sample
 
 
 def read_facts(trained: TrainedRun) -> Facts:

@@ -65,7 +65,7 @@ def outcome_of(facts: Facts) -> Outcome | Missing:
     evaluation = facts.evaluation
     if isinstance(evaluation, Missing):
         return evaluation
-    task, sample = facts.trained.task, facts.trained.interface.sample
+    task, sample = facts.trained.task, facts.sample
     return task.outcome(evaluation, sample) or Outcome(
         shown(task.headline, evaluation),
         f"{task.headline.title} {shown(task.headline, evaluation)} on {evaluation['images']:,} test {sample.plural}",

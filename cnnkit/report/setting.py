@@ -50,7 +50,7 @@ def environment_tables(facts: Facts) -> dict[str, dict[str, str]] | Missing:
             key: value for key, value in environment.get("variables", {}).items() if value is not None
         },
         "Data": {**data, "image_shape": format_shape(shape), facts.trained.task.target.plural: len(names)},
-        f"Chosen on the validation {facts.trained.interface.sample.plural}": environment.get(CONCLUDED) or {},
+        f"Chosen on the validation {facts.sample.plural}": environment.get(CONCLUDED) or {},
         "Input normalization": environment.get("model", {}).get("normalization") or {},
         **{
             f"Resumed after epoch {resumed.get('after_epoch')}": _changed(environment, resumed)

@@ -402,7 +402,7 @@ def test_the_server_tells_the_state_rows_and_test_metrics(client: Any, finished:
     assert [row["epoch"] for row in answer["rows"]] == [1, 2, 3]
     assert answer["rows"][0]["val_loss"] == pytest.approx(float(rows(finished)[0]["val_loss"]))
     metrics = finished.read_json(finished.evaluation)
-    assert answer["test"] == {name: metrics[name] for name in ("accuracy", "loss", "images")}
+    assert answer["test"] == {name: metrics[name] for name in ("accuracy", "loss", "images")} | {"samples": "images"}
     assert answer["figures"] == [
         {"name": "loss", "label": "loss", "is_share": False},
         {"name": "accuracy", "label": "accuracy", "is_share": True},

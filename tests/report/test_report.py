@@ -249,7 +249,7 @@ class TestMissing:
         # 2 filters of 3x3 weights and an offset.
         assert page.table("layer", "output")[1][2] == "20"
         # Only the images need it.
-        assert re.search(r"Most confused pairs b taken for a 1 image, 50.0 % of the class .*mistakes .*gone", page.text)
+        assert re.search(r"Most confused pairs b taken for a 1 time, 50.0 % of the class .*mistakes .*gone", page.text)
         assert re.search(r"Most confident mistakes .* predicted a .* true class b .* Network", page.text)
 
     def test_validation(self, tmp_path: Path) -> None:
