@@ -61,6 +61,13 @@ class BoxColumns(StrictModel):
         assert down is not None
         return self.left, self.top, across, down
 
+    def as_written(self) -> list[str] | dict[str, str]:
+        """As a person writes it: a list where that says all, else a mapping of what is not the default."""
+        stated = {name: value for name, value in self.to_plain().items() if value is not None}
+        if stated["unit"] == "pixels":
+            del stated["unit"]
+        return list(stated.values()) if list(stated) == ["left", "top", "right", "bottom"] else stated
+
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         columns = list_schema({"type": "string", "minLength": 1}, 4, 4)

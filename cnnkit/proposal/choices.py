@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cnnkit.config.target import Labels, OneClass
+from cnnkit.config.target import Labels, OneClass, Target
 from cnnkit.images.padding import padding_to
+from cnnkit.proposal.boxes import batch_with_boxes, size_for_boxes
 from cnnkit.proposal.look import Seen
 from cnnkit.proposal.meaning import Mirroring, mirroring
 from cnnkit.proposal.networks import levels
@@ -106,15 +107,19 @@ def choose(seen: Seen, backbone: str | None = None) -> Choices:
         backbone: The network of keras.applications to begin with; None for one from scratch.
     """
     per_pixel = seen.target.per_pixel
+    boxed = seen.target.boxed
     if backbone is not None:
         size, size_reason = _size_for_backbone(seen)
+    elif boxed:
+        size, size_reason = size_for_boxes(_median(seen), len(set(seen.sizes)) == 1, seen.objects)
     else:
         size, size_reason = _size_with_masks(seen) if per_pixel else _size(seen)
     resize, resize_reason = _resize(seen, size)
     pad_to = _pad_to(size) if per_pixel else None
     top, bottom, left, right = padding_to(*size, pad_to or 1)
     batch = _batch_with_masks(size) if per_pixel else _batch(seen)
-    epochs = _epochs(seen.train, per_pixel)
+    batch = batch_with_boxes(size, seen.train) if boxed else batch
+    epochs = _epochs(seen.train, seen.target)
     if backbone is not None:
         batch, epochs = min(batch, 64), max(_FEWEST_EPOCHS, min(_MOST_EPOCHS_OF_BACKBONE, epochs // 3))
     mirrored = mirroring(_names(seen), seen.source)
@@ -146,7 +151,8 @@ def choose(seen: Seen, backbone: str | None = None) -> Choices:
 
 def _names(seen: Seen) -> Sequence[str]:
     """The names that say what images show; none where numbers are learned."""
-    return seen.names if isinstance(seen.target, OneClass | Labels) or seen.target.per_pixel else ()
+    shown = isinstance(seen.target, OneClass | Labels) or seen.target.per_pixel or seen.target.boxed
+    return seen.names if shown else ()
 
 
 def _channels(seen: Seen, backbone: str | None) -> int | None:
@@ -225,8 +231,8 @@ def _batch_with_masks(size: tuple[int, int]) -> int:
     return int(min(16, 1 << (fitting.bit_length() - 1)))
 
 
-def _epochs(train: int, per_pixel: bool) -> int:
-    epochs, count = (_EPOCHS_OF_MASKS, _EPOCHS_OF_MASKS_AT) if per_pixel else (_EPOCHS, _EPOCHS_AT)
+def _epochs(train: int, target: Target) -> int:
+    epochs, count = (_EPOCHS_OF_MASKS, _EPOCHS_OF_MASKS_AT) if target.per_pixel else (_EPOCHS, _EPOCHS_AT)
     return max(_FEWEST_EPOCHS, min(_MOST_EPOCHS, round(epochs * (count / train) ** 0.5)))
 
 

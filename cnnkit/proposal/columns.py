@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from cnnkit.config.boxes.table import likely_columns
 from cnnkit.config.cells import cells_of
 from cnnkit.config.columns import SEPARATOR
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.split_folders import SPLIT_WORDS
-from cnnkit.config.target import Labels, Numbers, OneClass, Target
+from cnnkit.config.target import Boxes, Labels, Numbers, OneClass, Target
 from cnnkit.errors import UsageError
 from cnnkit.images.formats import IMAGE_SUFFIXES
 from cnnkit.task import Task
@@ -55,11 +57,16 @@ def table_section(
     others = {name: column for name, column in cells.items() if name != image}
     split = split_column(others)
     group = next((name for name in others if name.lower() in _GROUP_COLUMNS and _repeat(others[name])), None)
-    left = {name: column for name, column in others.items() if name not in (split, group)}
+    boxes = likely_columns(list(others)) if task is None or task.target.boxed else None
+    of_boxes = boxes.to_plain().values() if boxes is not None else ()
+    left = {name: column for name, column in others.items() if name not in (split, group, *of_boxes)}
     chosen = [name.strip() for name in target.split(",")] if target is not None else _target_columns(left)
     if not chosen:
         raise _which("--target", source, cells)
-    fields = {"table": source, "image": image, "target": chosen if len(chosen) > 1 else chosen[0]}
+    fields: dict[str, Any] = {"table": source, "image": image, "target": chosen if len(chosen) > 1 else chosen[0]}
+    if boxes is not None:
+        fields["boxes"] = boxes
+        task = task_of(Boxes)
     fields |= {"split": split} if split is not None else {}
     fields |= {"group": group} if group is not None else {}
     task = task or task_of(kind_of([cells.get(name, ()) for name in chosen]))

@@ -18,6 +18,7 @@ from cnnkit.format.schema import Schema
 from cnnkit.images.padding import padding_to
 from cnnkit.layers.backbone_graph import WeightFile, read_network
 from cnnkit.network.summary import Summary, summarize
+from cnnkit.proposal.boxes import network_of_boxes
 from cnnkit.proposal.choices import Choices, are_photographs, choose, range_text
 from cnnkit.proposal.look import Seen
 from cnnkit.proposal.networks import levels, network_of_backbone, network_of_masks, network_of_one_answer
@@ -64,9 +65,12 @@ def propose(seen: Seen, file: Path, backbone: str | None = None) -> Proposal:
     Raises:
         UsageError: if no network can be begun with for images with masks.
     """
-    if backbone is not None and seen.target.per_pixel:
-        raise UsageError("--backbone is for classes, labels or numbers of an image; leave it out for masks")
-    photographs = not seen.target.per_pixel and are_photographs(seen)
+    of_places = seen.target.per_pixel or seen.target.boxed
+    if backbone is not None and of_places:
+        raise UsageError("--backbone is for classes, labels or numbers of an image; leave it out for masks and boxes")
+    if seen.target.boxed and not seen.objects:
+        raise UsageError(f"no training image of `{seen.source}` has an object; there is nothing to learn of them")
+    photographs = not of_places and are_photographs(seen)
     if backbone is None and photographs and is_cached(_weights(seen)):
         backbone = BACKBONE
     chosen = choose(seen, backbone)
@@ -118,13 +122,16 @@ def _weights(seen: Seen) -> WeightFile:
 def _network(seen: Seen, chosen: Choices) -> str:
     if chosen.backbone is not None:
         return f"{chosen.backbone}, which has learned ImageNet"
-    return f"a {'U-Net' if seen.target.per_pixel else 'small network'} from scratch"
+    kind = "U-Net" if seen.target.per_pixel else "CenterNet" if seen.target.boxed else "small network"
+    return f"a {kind} from scratch"
 
 
 def _text(seen: Seen, chosen: Choices, file: Path) -> str:
     source = {name: _beside(path, file) if name in ("folder", "table") else path for name, path in seen.data.items()}
     if seen.target.per_pixel:
         model = network_of_masks(chosen.padded, levels(chosen.size))
+    elif seen.target.boxed:
+        model = network_of_boxes(chosen.size, chosen.shape[2])
     elif chosen.backbone is not None:
         model = network_of_backbone(chosen.backbone, seen.target)
     else:
@@ -179,6 +186,8 @@ def _found(seen: Seen) -> str:
     colour = "in colour" if seen.colour else "grey"
     nouns = f"{seen.target.size:,} {seen.target.singular if seen.target.size == 1 else seen.target.plural}"
     text = f"{count(seen.total, 'image')} of {range_text(seen.sizes)}, {colour}, {nouns}"
+    if seen.objects:
+        text += f", {count(len(seen.objects), 'object')} to learn from"
     each = ""
     if seen.counts:
         few, many = min(seen.counts), max(seen.counts)

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from cnnkit.config.boxes.listing import BoxListing, holds_boxes
+from cnnkit.config.boxes.sizes import sides_in
 from cnnkit.config.cells import is_table
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
 from cnnkit.config.image_folder import GRAYSCALE_MODES, ImageFolder
 from cnnkit.config.mask_folder import MaskFolder, holds_pairs
-from cnnkit.config.target import Labels, Mask, OneClass, Target
+from cnnkit.config.target import Boxes, Labels, Mask, OneClass, Target
 from cnnkit.data.catalog import undecoded
 from cnnkit.data.images import read_image
 from cnnkit.data.loading import SPLITS, load
@@ -71,6 +73,7 @@ class Seen:
         unreadable: Why files cannot be read.
         copies: How many images are copies of ones in another split; 0 where not all were compared.
         repeated: How many more are copies of ones in the same split, of which another is drawn; likewise.
+        objects: (height, width) as shares of its image for each object of the training images that has a box.
     """
 
     source: str
@@ -91,6 +94,7 @@ class Seen:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     copies: int = 0
     repeated: int = 0
+    objects: Sequence[tuple[float, float]] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,7 +103,7 @@ class Seen:
 
 
 def look(source: str, image: str | None = None, target: str | None = None, task: Task | None = None) -> Seen:
-    """Looks at a folder of class folders, of images and masks, or at a table; TensorFlow is not loaded.
+    """Looks at a folder of class folders, of images and masks or boxes, or at a table; TensorFlow is not loaded.
 
     Args:
         source: The folder or table.
@@ -134,7 +138,7 @@ def look(source: str, image: str | None = None, target: str | None = None, task:
     stored_in_colour = any(one.mode not in GRAYSCALE_MODES for one in readable)
     return Seen(
         source=source,
-        data={name: value for name, value in config.to_plain().items() if name in config.model_fields_set},
+        data=_written(config),
         task=task,
         target=info.target,
         splits={name: len(split) for name, split in files.items()},
@@ -151,6 +155,7 @@ def look(source: str, image: str | None = None, target: str | None = None, task:
         unreadable={one.file: one.error for one in facts if one.error is not None},
         copies=copies,
         repeated=0 if "test" in files and "validation" in files else repeated,
+        objects=sides_in(info.listing, (1, 1), "stretch") if isinstance(info.listing, BoxListing) else (),
     )
 
 
@@ -176,7 +181,7 @@ def _section(source: str, image: str | None, target: str | None, task: Task | No
             f"To go on with a run: cnnkit train --resume {source}",
         )
     if not holds_pairs(root):
-        task = task_of(OneClass)
+        task = task_of(Boxes if holds_boxes(root) else OneClass)
         assert task is not None
         return DataConfig(folder=source), task
     from cnnkit.proposal.masks import mask_numbers
@@ -191,6 +196,12 @@ def _section(source: str, image: str | None, target: str | None, task: Task | No
     fields |= {"class_names": list(numbers.class_names)} if numbers.class_names is not None else {}
     fields |= {"ignore": numbers.ignore} if numbers.ignore is not None else {}
     return DataConfig.model_validate(fields), task
+
+
+def _written(config: DataConfig) -> dict[str, Any]:
+    """The fields of a section that say something, as a person writes them."""
+    written = {name: value for name, value in config.to_plain().items() if name in config.model_fields_set}
+    return written if config.boxes is None else {**written, "boxes": config.boxes.as_written()}
 
 
 def _is_utf8(name: str) -> bool:
@@ -259,6 +270,8 @@ def _files(info: DataSetInfo) -> dict[str, list[str]]:
     """The image files of each split, relative to where they are listed."""
     if info.table is not None:
         files = {split: [image.file for image in images] for split, images in info.table.splits.items()}
+    elif isinstance(info.listing, BoxListing):
+        files = {split: [image.file for image in images] for split, images in info.listing.splits.items()}
     elif isinstance(info.listing, MaskFolder):
         files = {split: [image for image, _ in pairs] for split, pairs in info.listing.splits.items()}
     else:

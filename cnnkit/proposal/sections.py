@@ -8,6 +8,8 @@ from cnnkit.proposal.look import Seen
 from cnnkit.proposal.text import block, comment, count, value, with_reason
 from cnnkit.terminal.printable import printable
 
+_JITTER = "RandomColorJitter: {brightness_factor: 0.2, contrast_factor: [0.33, 0.5]}"
+
 #: Files of a kind that a comment names.
 _NAMED = 3
 
@@ -38,6 +40,13 @@ _STAGES = """\
   stages:
     - {{epochs: {first}, freeze: {name}}}
     - {{epochs: {second}, unfreeze: {name}, learning_rate: 1.0e-4}}
+"""
+
+#: Of boxes.
+_OPTIMIZER_OF_BOXES = """\
+  warmup_epochs: 1
+  optimizer: {Adam: {learning_rate: 2.0e-3}}
+  schedule: CosineDecay
 """
 
 #: Of masks.
@@ -96,7 +105,8 @@ def augmentation_section(seen: Seen, chosen: Choices) -> str:
     lines = ["augmentation:"]
     mirroring = chosen.mirroring
     if mirroring.allowed:
-        flip = "  - RandomFlip: " + ("horizontal" if seen.target.per_pixel else "{mode: horizontal, alternate: true}")
+        moves = seen.target.per_pixel or seen.target.boxed
+        flip = "  - RandomFlip: " + ("horizontal" if moves else "{mode: horizontal, alternate: true}")
         lines.append(with_reason(flip, f"{mirroring.reason}; if not, remove this line"))
     else:
         no = f"No mirror images: {mirroring.reason}. If they mean the same, add `- RandomFlip: horizontal`."
@@ -106,8 +116,13 @@ def augmentation_section(seen: Seen, chosen: Choices) -> str:
             with_reason("  - RandomZoom: {height_factor: [-0.3, 0.0]}", "nearer, never a border without a class")
         )
         if not chosen.grey:
-            lines.append("  - RandomColorJitter: {brightness_factor: 0.2, contrast_factor: [0.33, 0.5]}")
+            lines.append(f"  - {_JITTER}")
         return block(lines)
+    if seen.target.boxed:
+        lines.append(with_reason("  - RandomZoom: {height_factor: [-0.2, 0.2], fill_mode: constant}", "with the boxes"))
+        lines.append("  - RandomTranslation: {height_factor: 0.1, width_factor: 0.1, fill_mode: constant}")
+        jitter = "RandomBrightness: 0.1" if chosen.grey else _JITTER
+        return block([*lines, f"  - {jitter}"])
     shift = f"shifts by up to {count(chosen.shift, 'pixel')}"
     lines.append(with_reason(f"  - RandomCrop: {{padding: {chosen.shift}}}", shift))
     if chosen.turn:
@@ -133,6 +148,8 @@ def training_section(seen: Seen, chosen: Choices) -> str:
         lines.append(with_reason("  monitor: epoch", reason))
     if seen.target.per_pixel:
         return block(lines) + _OPTIMIZER_OF_MASKS
+    if seen.target.boxed:
+        return block(lines) + _OPTIMIZER_OF_BOXES
     if chosen.backbone is not None:
         lines.append(comment("First the new layers alone, then all with a small rate, which changes little.", "  "))
         first = max(1, chosen.epochs // 4)

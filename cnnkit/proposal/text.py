@@ -40,7 +40,7 @@ def value(plain: object) -> str:
 
 
 def _dumped(plain: object, **style: Any) -> str:
-    text: str = yaml.safe_dump(plain, default_flow_style=True, width=10**6, **style)
+    text: str = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=10**6, **style)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

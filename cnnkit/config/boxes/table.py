@@ -81,10 +81,10 @@ def likely_columns(columns: Sequence[str]) -> BoxColumns | None:
 
 def as_yaml(columns: BoxColumns) -> str:
     """Columns as a config writes them."""
-    stated = {name: value for name, value in columns.to_plain().items() if value is not None and name != "unit"}
-    if list(stated) == ["left", "top", "right", "bottom"]:
-        return f"[{', '.join(stated.values())}]"
-    return "{" + ", ".join(f"{name}: {value}" for name, value in stated.items()) + "}"
+    written = columns.as_written()
+    if isinstance(written, list):
+        return f"[{', '.join(written)}]"
+    return "{" + ", ".join(f"{name}: {value}" for name, value in written.items()) + "}"
 
 
 def read_box_table(config: DataConfig, names: Sequence[str] | None = None) -> BoxTable:
@@ -273,19 +273,15 @@ def _by_image(rows: Sequence[_Row], reader: _Reader, problems: dict[int, str]) -
         if size is not None:
             annotations.add(image, size, list(boxes.values()), str(reader.file))
     if reader.are_shares() and not problems:
+        shares = reader.columns.model_copy(update={"unit": "shares"})
         raise DataProblem(
             f"all boxes of `{reader.file}` lie between 0 and 1: as pixels, they hold nothing. If they are shares of "
-            f"the images' width and height, write `unit: shares` beside the columns: {_with_unit(reader.columns)}",
+            f"the images' width and height, write `unit: shares` beside the columns: `boxes: {as_yaml(shares)}`",
             "boxes",
         )
     for annotations in found.values():
         annotations.class_names = reader.classes
     return found
-
-
-def _with_unit(columns: BoxColumns) -> str:
-    stated = {name: value for name, value in columns.to_plain().items() if value is not None}
-    return "`{" + ", ".join(f"{name}: {value}" for name, value in {**stated, "unit": "shares"}.items()) + "}`"
 
 
 def _contradiction(row: _Row, first: _Row) -> str | None:
