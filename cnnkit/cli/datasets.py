@@ -175,14 +175,19 @@ class _Source(NamedTuple):
 
 
 def _table_source(source: str, image: str | None, target: str | None) -> _Source:
-    """A table that no config names: its target is a class, of an image or, where columns are called so, of a box."""
+    """A table that no config names, of texts, of images with a class or, where columns are called so, of boxes."""
     from cnnkit.config.boxes.table import likely_columns
     from cnnkit.config.cells import cells_of
     from cnnkit.config.data import DataConfig, DataProblem
     from cnnkit.config.target import Boxes
-    from cnnkit.proposal.columns import IMAGE_COLUMNS, TARGET_COLUMNS, split_column
+    from cnnkit.proposal.columns import IMAGE_COLUMNS, TARGET_COLUMNS, section_of_cells, split_column
+    from cnnkit.proposal.texts import texts_in
     from cnnkit.tasks import task_of
 
+    text = texts_in(source) if image is None else None
+    if text is not None:
+        config, task = section_of_cells(source, {"text": text}, target)
+        return _Source(config, 0, None, task)
     try:
         cells = cells_of(source)
     except DataProblem as problem:
@@ -211,7 +216,9 @@ def _folder_source(source: str, image: str | None, target: str | None) -> _Sourc
         return _table_source(source, image, target)
     _refuse_columns(source, image, target)
     if os.path.isdir(source) and not _is_config(source):
-        return _Source(DataConfig(folder=source), 0, None, _task_of(source))
+        from cnnkit.proposal.texts import texts_in
+
+        return _Source(DataConfig(folder=source, text=texts_in(source)), 0, None, _task_of(source))
     if not os.path.exists(source) and not _is_config(source):
         raise UsageError(
             f"there is neither a folder of images nor a table, a config or a run `{source}`",
@@ -300,6 +307,7 @@ def _data_source(source: str, image: str | None, target: str | None) -> tuple[Da
     from cnnkit.config.known_data_sets import KNOWN_BOXES
     from cnnkit.config.target import Boxes
     from cnnkit.config.texts import text_feature
+    from cnnkit.proposal.texts import texts_in
     from cnnkit.runs.config import load_named
     from cnnkit.tasks import task_of
 
@@ -312,7 +320,7 @@ def _data_source(source: str, image: str | None, target: str | None) -> tuple[Da
         return loaded.data, loaded.seed, loaded.task
     is_folder = Path(source).is_dir()
     try:
-        text = None if is_folder else text_feature(source)
+        text = texts_in(source) if is_folder else text_feature(source)
         config = DataConfig.model_validate({"folder" if is_folder else "name": source, "text": text})
         boxed = not is_folder and known_name(source) in KNOWN_BOXES
         task = _task_of(source) if is_folder else task_of(Boxes) if boxed else None

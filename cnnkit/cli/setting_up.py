@@ -28,7 +28,7 @@ def _complete_shipped(context: click.Context, parameter: click.Parameter, incomp
     "source",
     metavar="FOLDER|TABLE",
     type=click.Path(),
-    help="Write a config for one's own images, with the reason for each choice.",
+    help="Write a config for one's own images or texts, with the reason for each choice.",
 )
 @click.option("--image", metavar="COLUMN", help="Of a table, the column of the images' paths.")
 @click.option("--target", metavar="COLUMN,...", help="Of a table, what is to be learned: a column, or several.")
@@ -52,10 +52,10 @@ def new(
     backbone: str | None,
     output: str | None,
 ) -> None:
-    """Copy the shipped config NAME here, to edit; or write one for your own images."""
+    """Copy the shipped config NAME here, to edit; or write one for your own images or texts."""
     if source is not None:
         if name is not None or list_names:
-            raise UsageError("--from writes a config for images; leave out NAME and --list")
+            raise UsageError("--from writes a config for images or texts; leave out NAME and --list")
         _new_from(source, image, target, task, backbone, output)
         return
     if any(option is not None for option in (image, target, task, backbone)):
@@ -114,11 +114,10 @@ def _copy_shipped(name: str, output: str | None) -> None:
 def _new_from(
     source: str, image: str | None, target: str | None, task: str | None, backbone: str | None, output: str | None
 ) -> None:
-    """Writes a config for images."""
+    """Writes a config for images or texts."""
     from cnnkit.format.similar import suggestion
     from cnnkit.layers.backbone_graph import NETWORKS
-    from cnnkit.proposal.config import propose
-    from cnnkit.proposal.look import look
+    from cnnkit.proposal.config import proposer
     from cnnkit.tasks import TASKS, task_named
 
     learned = None if task is None else task_named(task)
@@ -130,7 +129,7 @@ def _new_from(
     file = Path(output) if output is not None and output != "-" else default_file(source)
     if output != "-":
         check_new(file)
-    proposal = propose(look(source, image, target, learned), file, backbone)
+    proposal = proposer(source, image, target, learned, backbone)(file)
     if output == "-":
         echo(proposal.text, nl=False)
         return

@@ -86,7 +86,7 @@ class Options:
 @click.option("--port", type=click.IntRange(0, 65535), help="The page's port; by default the first free one from 8017.")
 @common
 def train(config: str | None, overrides: tuple[str, ...], seeds: int | None, **options: Any) -> None:
-    """Train the network of CONFIG and write a run; for a FOLDER or TABLE of images, write a config for it first."""
+    """Train the network of CONFIG and write a run; for one's own FOLDER or TABLE, write a config for it first."""
     from cnnkit.training import heartbeat
 
     heartbeat.beat()
@@ -122,16 +122,15 @@ def _holds_images(path: str) -> bool:
 def _write_config(source: str, run_dir: str | None) -> str:
     """Writes the config that `cnnkit new --from` would write, under a name that is free, and says what it says."""
     from cnnkit.format.run_folders import check_outside
-    from cnnkit.proposal.config import propose
-    from cnnkit.proposal.look import look
+    from cnnkit.proposal.config import proposer
 
     # Nothing is written where nothing could be trained.
     check_outside(run_dir, source if os.path.isdir(source) else None)
-    seen = look(source)
+    propose = proposer(source)
     first = default_file(source)
     for number in itertools.count(1):
         file = first if number == 1 else first.with_stem(f"{first.stem}-{number}")
-        proposal = propose(seen, file)
+        proposal = propose(file)
         # Another worker may have written it, or the same command before.
         known = file.is_file() and file.read_bytes() == proposal.text.encode()
         if known or not os.path.lexists(file):

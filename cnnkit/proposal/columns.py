@@ -47,23 +47,34 @@ def table_section(
     Raises:
         UsageError: if the table cannot be read, or nothing says which column is meant.
     """
-    try:
-        cells = cells_of(source)
-    except DataProblem as problem:
-        raise UsageError(problem.message) from None
+    cells = _cells(source)
     image = image or _image_column(cells)
     if image is None:
         raise _which("--image", source, cells)
-    others = {name: column for name, column in cells.items() if name != image}
+    return section_of_cells(source, {"image": image}, target, task)
+
+
+def section_of_cells(
+    source: str, sample: Mapping[str, str], target: str | None, task: Task | None = None
+) -> tuple[DataConfig, Task]:
+    """The same, where it is known which column holds the images or texts.
+
+    Args:
+        sample: The field of `data` that names this column, and the column.
+        source, target, task: As for `table_section`.
+    """
+    cells = _cells(source)
+    others = {name: column for name, column in cells.items() if name not in sample.values()}
     split = split_column(others)
     group = next((name for name in others if name.lower() in _GROUP_COLUMNS and _repeat(others[name])), None)
-    boxes = likely_columns(list(others)) if task is None or task.target.boxed else None
+    may_have_boxes = "image" in sample and (task is None or task.target.boxed)
+    boxes = likely_columns(list(others)) if may_have_boxes else None
     of_boxes = boxes.to_plain().values() if boxes is not None else ()
     left = {name: column for name, column in others.items() if name not in (split, group, *of_boxes)}
     chosen = [name.strip() for name in target.split(",")] if target is not None else _target_columns(left)
     if not chosen:
         raise _which("--target", source, cells)
-    fields: dict[str, Any] = {"table": source, "image": image, "target": chosen if len(chosen) > 1 else chosen[0]}
+    fields: dict[str, Any] = {"table": source, **sample, "target": chosen if len(chosen) > 1 else chosen[0]}
     if boxes is not None:
         fields["boxes"] = boxes
         task = task_of(Boxes)
@@ -72,6 +83,13 @@ def table_section(
     task = task or task_of(kind_of([cells.get(name, ()) for name in chosen]))
     assert task is not None
     return DataConfig.model_validate(fields), task
+
+
+def _cells(source: str) -> Cells:
+    try:
+        return cells_of(source)
+    except DataProblem as problem:
+        raise UsageError(problem.message) from None
 
 
 def _which(option: str, source: str, cells: Cells) -> UsageError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from cnnkit.layers.backbone_graph import WeightFile, read_network
 from cnnkit.network.summary import Summary, summarize
 from cnnkit.proposal.boxes import network_of_boxes
 from cnnkit.proposal.choices import Choices, are_photographs, choose, range_text
-from cnnkit.proposal.look import Seen
+from cnnkit.proposal.look import Seen, look
 from cnnkit.proposal.networks import levels, network_of_backbone, network_of_masks, network_of_one_answer
 from cnnkit.proposal.sections import augmentation_section, data_section, training_section
 from cnnkit.proposal.text import block, comment, count, value
+from cnnkit.task import Task
 from cnnkit.tasks import task_of
 from cnnkit.terminal.printable import printable
 from cnnkit.training.imagenet import is_cached
@@ -52,6 +53,38 @@ class Proposal:
 
     text: str
     lines: tuple[str, ...]
+
+
+def proposer(
+    source: str,
+    image: str | None = None,
+    target: str | None = None,
+    task: Task | None = None,
+    backbone: str | None = None,
+) -> Callable[[Path], Proposal]:
+    """Looks at a folder or table of images or texts, and gives the config for a file that it is to be written to.
+
+    Args:
+        source, image, target, task: As for `look`.
+        backbone: As for `propose`.
+
+    Raises:
+        UsageError: if nothing can be learned of it.
+    """
+    from cnnkit.proposal.texts import propose_texts, texts_in
+
+    text = None if image is not None else texts_in(source)
+    if text is None:
+        seen = look(source, image, target, task)
+        return lambda file: propose(seen, file, backbone)
+    if backbone is not None:
+        raise UsageError("--backbone is for images, and these are texts; leave it out")
+
+    def of_texts(file: Path) -> Proposal:
+        written, lines = propose_texts(source, text, target, task, file)
+        return Proposal(written, tuple(lines))
+
+    return of_texts
 
 
 def propose(seen: Seen, file: Path, backbone: str | None = None) -> Proposal:
