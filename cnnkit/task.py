@@ -213,7 +213,7 @@ class Answers(ABC):
         Raises:
             UsageError: if what is said has no scores to choose by.
         """
-        raise UsageError("--threshold is for objects, each of which is said with a score; this network says no objects")
+        raise UsageError("a threshold is for objects, each of which is said with a score; this network says no objects")
 
     def as_coco(self, answered: Sequence[tuple[str, Answer]]) -> str:
         """Answers for image files, by the files' names, as a JSON file in COCO's format.

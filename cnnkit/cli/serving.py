@@ -18,9 +18,19 @@ from cnnkit.cli.options import ALLOW_HOST, HOST, common, complete_predictors, co
     metavar="N",
     help="Refuse images of more megapixels; by default 64.",
 )
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Of objects, say those with at least this score; by default one chosen on the validation images.",
+)
 @common
 def serve(
-    runs: tuple[str, ...], host: str, allowed_hosts: tuple[str, ...], port: int, max_megapixels: float | None
+    runs: tuple[str, ...],
+    host: str,
+    allowed_hosts: tuple[str, ...],
+    port: int,
+    max_megapixels: float | None,
+    threshold: float | None,
 ) -> None:
     """Serve a page and a JSON endpoint that ask the networks of runs about images.
 
@@ -31,7 +41,8 @@ def serve(
     from cnnkit.runs.opening import open_predictor
     from cnnkit.serve import serve as serve_networks
 
-    serve_networks([open_predictor(run, "serve") for run in runs], host, port, allowed_hosts, max_megapixels)
+    predictors = [open_predictor(run, "serve") for run in runs]
+    serve_networks(predictors, host, port, allowed_hosts, max_megapixels, threshold)
 
 
 @click.command()

@@ -22,6 +22,7 @@ def create_app(
     host: str = LOOPBACK,
     allowed_hosts: Sequence[str] = (),
     max_megapixels: float | None = None,
+    threshold: float | None = None,
 ) -> FastAPI:
     """The page and the endpoints as an ASGI application; loads the networks.
 
@@ -31,15 +32,16 @@ def create_app(
         host: The address or name that the application is bound to.
         allowed_hosts: Names that requests may call it by, besides `host`, the machine's own and any address.
         max_megapixels: Images with more are refused; by default 64.
+        threshold: What is said of an image has at least this score, 0..1; by default as each network has chosen it.
 
     Raises:
         CnnkitError: if the extra is missing, or a network cannot be used.
-        UsageError: if none is given, or one twice.
+        UsageError: if none is given, or one twice; or a threshold for one whose answers have no scores.
     """
     check_packages()
     from cnnkit.serve.app import create_app
 
-    return create_app(predictors, own_names(host, allowed_hosts), max_megapixels)
+    return create_app(predictors, own_names(host, allowed_hosts), max_megapixels, threshold)
 
 
 def serve(
@@ -48,6 +50,7 @@ def serve(
     port: int = 8000,
     allowed_hosts: Sequence[str] = (),
     max_megapixels: float | None = None,
+    threshold: float | None = None,
 ) -> None:
     """Serves until Ctrl-C, and prints the address once the page can be opened.
 
@@ -55,7 +58,7 @@ def serve(
         predictors: At least one run or exported file.
         host: The address or name to listen on.
         port: 0 takes any that is free.
-        allowed_hosts, max_megapixels: As for `create_app`.
+        allowed_hosts, max_megapixels, threshold: As for `create_app`.
 
     Raises:
         UsageError: if the address cannot be listened on.
@@ -64,4 +67,4 @@ def serve(
     check_packages()
     from cnnkit.serve.server import serve
 
-    serve(predictors, host, port, allowed_hosts, max_megapixels)
+    serve(predictors, host, port, allowed_hosts, max_megapixels, threshold)

@@ -44,13 +44,20 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 
+#: The parameter of a request for other than the threshold that the server was started with.
+Threshold = Annotated[
+    float | None, Query(ge=0, le=1, description="Of objects, say those with at least this score, 0 to 1.")
+]
+
 RunName = Annotated[str | None, Query(description="A run's name; by default the first.")]
 
 
-def create_app(predictors: Sequence[Predictor], names: frozenset[str], max_megapixels: float | None) -> FastAPI:
+def create_app(
+    predictors: Sequence[Predictor], names: frozenset[str], max_megapixels: float | None, threshold: float | None
+) -> FastAPI:
     """See `cnnkit.serve.create_app`."""
     most = decoding.MOST_MEGAPIXELS if max_megapixels is None else max_megapixels
-    service = Service(serve_networks(predictors), most)
+    service = Service(serve_networks(predictors, threshold), most)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -170,13 +177,14 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
         top: Annotated[
             int | None, Query(ge=1, description="List only so many of the likeliest classes or labels.")
         ] = None,
+        threshold: Threshold = None,
     ) -> answers.Predictions:
         """What the network says of each image, such as its class, and the probabilities of all classes.
 
         The body is an image file, a form with image files, or JSON with image files in base64. A broken image makes the
         whole request fail, with a message that says which one it is.
         """
-        return await service.predict(request, run, top)
+        return await service.predict(request, run, top, threshold)
 
     @app.post("/explain", summary="Look inside a network", responses=ERRORS, openapi_extra=uploads.request_body(False))
     async def explain(
@@ -186,6 +194,7 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
             str | None,
             Query(alias="class", description="What Grad-CAM explains, such as a class; by default what is predicted."),
         ] = None,
+        threshold: Threshold = None,
     ) -> answers.Explanation:
         """What the network says of one image, what in it speaks for that, and what each stage makes of the image."""
-        return await service.explain(request, run, wanted)
+        return await service.explain(request, run, wanted, threshold)

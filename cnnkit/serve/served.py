@@ -19,16 +19,19 @@ class Served:
     Args:
         predictor: A run with a model, or an exported file.
         name: What tells it from the others that are served.
+        threshold: What is said has at least this score, 0..1; None for what the network's own answers say.
 
     Raises:
         CnnkitError: if it cannot be used.
+        UsageError: if there is a threshold, and what it says has no scores.
     """
 
-    def __init__(self, predictor: Predictor, name: str) -> None:
+    def __init__(self, predictor: Predictor, name: str, threshold: float | None = None) -> None:
         self.predictor = predictor
         self.name = name
         self.interface = predictor.interface
-        self.answers = predictor.task.answers(predictor.interface)
+        answers = predictor.task.answers(predictor.interface)
+        self.answers = answers if threshold is None else answers.above(threshold)
         self.inside = inside_of(predictor, self.answers)
         self.network, self.batch_size = predictor.network()
         self.examples = read_examples(predictor, self.answers)
@@ -41,11 +44,14 @@ class Served:
         self.inside.look(image, None)
 
 
-def serve_networks(predictors: Sequence[Predictor]) -> list[Served]:
+def serve_networks(predictors: Sequence[Predictor], threshold: float | None = None) -> list[Served]:
     """The networks, loaded.
 
+    Args:
+        threshold: As for `Served`.
+
     Raises:
-        UsageError: if there is none, or one is named twice.
+        UsageError: if there is none, or one is named twice; or as `Served`.
         CnnkitError: if one cannot be used.
     """
     if not predictors:
@@ -53,4 +59,4 @@ def serve_networks(predictors: Sequence[Predictor]) -> list[Served]:
     names = distinct_names([predictor.path for predictor in predictors])
     for predictor in predictors:
         predictor.check_model()
-    return [Served(predictor, name) for name, predictor in zip(names, predictors, strict=True)]
+    return [Served(predictor, name, threshold) for name, predictor in zip(names, predictors, strict=True)]

@@ -24,7 +24,12 @@ SHUTDOWN_SECONDS = 3
 
 
 def serve(
-    predictors: Sequence[Predictor], host: str, port: int, allowed_hosts: Sequence[str], max_megapixels: float | None
+    predictors: Sequence[Predictor],
+    host: str,
+    port: int,
+    allowed_hosts: Sequence[str],
+    max_megapixels: float | None,
+    threshold: float | None,
 ) -> None:
     """See `cnnkit.serve.serve`."""
     from cnnkit.serve.app import create_app
@@ -36,7 +41,7 @@ def serve(
         shown = address(listener, host)
         if not is_loopback(listener):
             log.warning("whoever reaches this machine's %s can use this server; it asks for no password", host)
-        app = create_app(predictors, own_names(host, allowed_hosts), max_megapixels)
+        app = create_app(predictors, own_names(host, allowed_hosts), max_megapixels, threshold)
         server = server_of(app, lambda: echo(f"serving {shown}  (Ctrl-C ends it)"))
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])

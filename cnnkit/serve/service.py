@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import Request
 from numpy.typing import NDArray
 
+from cnnkit.errors import UsageError
 from cnnkit.images.pictures import data_url
 from cnnkit.machine.processor import usable_cores
 from cnnkit.serve import answers, pictures
@@ -23,6 +24,7 @@ from cnnkit.serve.refusals import NOT_FOUND, UNPROCESSABLE, Refused
 from cnnkit.serve.served import Served
 from cnnkit.serve.uploads import MOST_IMAGES, Upload, read_uploads, while_connected
 from cnnkit.serve.worker import Worker
+from cnnkit.task import Answers
 
 log = logging.getLogger("cnnkit")
 
@@ -77,16 +79,21 @@ class Service:
             raise Refused(NOT_FOUND, f"there is no run `{name}` here; there is {known}")
         return self.served[name]
 
-    async def predict(self, request: Request, run: str | None, top: int | None) -> answers.Predictions:
+    async def predict(
+        self, request: Request, run: str | None, top: int | None, threshold: float | None
+    ) -> answers.Predictions:
         """What a network says of the images that a request holds."""
         served = self.find(run)
+        said = _above(served, threshold)
         with self.load.request() as share:
             uploads = await read_uploads(request, share, MOST_IMAGES)
             outputs = await while_connected(request, self._outputs(served, uploads))
-        entries = [answer.entry(top) for answer in served.answers.read(outputs)]
+        entries = [answer.entry(top) for answer in said.read(outputs)]
         return answers.Predictions(run=served.name, kind=served.answers.kind, predictions=entries)
 
-    async def explain(self, request: Request, run: str | None, wanted: str | None) -> answers.Explanation:
+    async def explain(
+        self, request: Request, run: str | None, wanted: str | None, threshold: float | None
+    ) -> answers.Explanation:
         """What a network sees in the one image that a request holds.
 
         Args:
@@ -99,10 +106,11 @@ class Service:
         if wanted is not None and wanted not in names:
             raise Refused(NOT_FOUND, f"the run `{served.name}` knows no class `{wanted}`")
         index = None if wanted is None else names.index(wanted)
+        said = _above(served, threshold)
         with self.load.request() as share:
             uploads = await read_uploads(request, share, 1)
             start = time.perf_counter()
-            drawn = await while_connected(request, self._explained(served, uploads, index))
+            drawn = await while_connected(request, self._explained(served, said, uploads, index))
         return answers.Explanation(run=served.name, milliseconds=1000 * (time.perf_counter() - start), **drawn)
 
     async def _outputs(self, served: Served, uploads: Sequence[Upload]) -> Any:
@@ -110,17 +118,33 @@ class Service:
         images = await decode(uploads, served.interface, self.max_megapixels, self._threads)
         return await self._worker.compute(served.network, images, served.batch_size)
 
-    async def _explained(self, served: Served, uploads: Sequence[Upload], index: int | None) -> dict[str, Any]:
+    async def _explained(
+        self, served: Served, said: Answers, uploads: Sequence[Upload], index: int | None
+    ) -> dict[str, Any]:
         """The fields of `answers.Explanation` that come from the network, for one image and a subject."""
         image = await decode(uploads, served.interface, self.max_megapixels, self._threads)
         seen = await self._worker.call(lambda: served.inside.look(image, index))
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _drawn, served, image[0], seen)
+        return await loop.run_in_executor(self._threads, _drawn, served, said, image[0], seen)
 
 
-def _drawn(served: Served, image: NDArray[Any], seen: Seen) -> dict[str, Any]:
+def _above(served: Served, threshold: float | None) -> Answers:
+    """The answers of a network, where only what has at least a score is said.
+
+    Raises:
+        Refused: if what it says has no scores.
+    """
+    if threshold is None:
+        return served.answers
+    try:
+        return served.answers.above(threshold)
+    except UsageError as error:
+        raise Refused(UNPROCESSABLE, f"`{served.name}` takes no threshold: {error.message}") from None
+
+
+def _drawn(served: Served, said: Answers, image: NDArray[Any], seen: Seen) -> dict[str, Any]:
     """The fields of `answers.Explanation` that come from the network."""
-    said, inside = served.answers, served.inside
+    inside = served.inside
     fields: dict[str, Any] = said.read(seen.outputs)[0].entry()
     fields["kind"] = said.kind
     sample = served.interface.sample

@@ -608,6 +608,10 @@ class TestStarting:
         with pytest.raises(CnnkitError, match="has no model"):
             serve.create_app([open_run(Run(tmp_path))])
 
+    def test_a_threshold_for_what_has_no_objects(self, digits_run: Run) -> None:
+        with pytest.raises(UsageError, match="a threshold is for objects"):
+            serve.create_app([open_run(digits_run)], threshold=0.5)
+
     @pytest.mark.parametrize("package", PACKAGES)
     def test_without_the_extra(self, digits_run: Run, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
         monkeypatch.setitem(sys.modules, package, None)

@@ -70,7 +70,7 @@ async function askOne(column, imageFor, wanted) {
     if (isOld()) return null;
     column.image = image;
     const start = performance.now();
-    const found = await explain(column.run.name, image, wanted);
+    const found = await explain(column.run.name, image, wanted, column.view.parameters);
     return isOld() ? null : column.show(found, performance.now() - start);
   } catch (error) {
     if (isOld()) return null;

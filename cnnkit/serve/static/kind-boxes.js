@@ -27,11 +27,28 @@ function counted(names) {
 }
 
 export class View {
-  constructor(run) {
+  /** @param {() => void} again Asks anew about the image. */
+  constructor(run, number, again) {
     this.colours = run.facts.colours;
+    /** What is asked for beside the image. */
+    this.parameters = {};
+    const value = Math.round(100 * run.facts.threshold);
+    const slider = element("input", { type: "range", id: `threshold-${number}`, min: 1, max: 99, value });
+    this.threshold = element("output", { for: slider.id }, percent(run.facts.threshold, 0));
+    slider.addEventListener("input", () => {
+      this.threshold.textContent = percent(slider.value / 100, 0);
+    });
+    slider.addEventListener("change", () => {
+      this.parameters = { threshold: slider.value / 100 };
+      again();
+    });
     this.picture = element("img", { alt: "The image with a box around each object" });
     this.rows = element("tbody");
-    this.nodes = [element("table", { class: "legend", "aria-label": `Objects found by ${run.name}` }, this.rows)];
+    const label = element("label", { for: slider.id }, "At least as sure as");
+    this.nodes = [
+      element("div", { class: "controls" }, label, slider, this.threshold),
+      element("table", { class: "legend", "aria-label": `Objects found by ${run.name}` }, this.rows),
+    ];
     this.figures = [element("figure", {}, this.picture, element("figcaption", {}, "What it finds, and how sure it is"))];
   }
 

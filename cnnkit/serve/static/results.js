@@ -17,7 +17,7 @@ export class RunColumn {
     this.question = 0;
     /** The file that it was asked about last. */
     this.image = null;
-    this.view = new kind.View(run, number);
+    this.view = new kind.View(run, number, () => asked(this));
     const { label, text } = run.headline;
     const facts = [
       text === null ? "not evaluated" : (kind.measured(run) ?? `${label} ${text} on the test images`),

@@ -27,10 +27,10 @@ export async function getBlob(path) {
   return (await answerOf(fetch(path))).blob();
 }
 
-/** What a run makes of an image; `wanted` names the class that Grad-CAM explains. */
-export async function explain(run, image, wanted) {
+/** What a run makes of an image; `wanted` names the class that Grad-CAM explains, `further` has other parameters. */
+export async function explain(run, image, wanted, further = {}) {
   if (image.size > MOST_BYTES) throw new Error("The image is larger than 32 MB, which is the most that is accepted.");
-  const query = new URLSearchParams({ run });
+  const query = new URLSearchParams({ run, ...further });
   if (wanted !== undefined) query.set("class", wanted);
   const known = image.type.startsWith("image/") || image.type === "text/plain";
   const headers = { "Content-Type": known ? image.type : "application/octet-stream" };

@@ -89,7 +89,8 @@ class BoxAnswers(Answers):
         height, width, _ = interface.image_shape
         self.size = (height, width)
         self.threshold = threshold_of(interface)
-        self.facts = {"colours": {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(self.class_names)}}
+        colours = {name: COLOURS[at % len(COLOURS)] for at, name in enumerate(self.class_names)}
+        self.facts = {"colours": colours, "threshold": self.threshold}
 
     def read(self, outputs: Any) -> Sequence[BoxAnswer]:
         return [BoxAnswer(self.class_names, found, self.size) for found in self._said(outputs)]
@@ -97,6 +98,7 @@ class BoxAnswers(Answers):
     def above(self, threshold: float) -> BoxAnswers:
         chosen = copy(self)
         chosen.threshold = threshold
+        chosen.facts = {**self.facts, "threshold": threshold}
         return chosen
 
     def in_file(self, answer: Answer, size: tuple[int, int]) -> BoxAnswer:

@@ -91,3 +91,29 @@ def test_objects_in_one_place_are_counted() -> None:
     # The second shares the place of the first; another class, another image and a crowd do not count.
     assert collisions(targets, 4) == 1
     assert collisions(targets, 1) == 0
+
+
+@pytest.mark.long
+def test_serve_says_objects_above_a_threshold(run: Run, folder: Path) -> None:
+    pytest.importorskip("fastapi", reason='needs the extra: pip install "cnnkit[serve]"')
+    testclient = pytest.importorskip("starlette.testclient")
+    from cnnkit.runs.trained import open_run
+    from cnnkit.serve import create_app
+
+    image = (folder / "shapes" / "test" / "images" / "001.png").read_bytes()
+    headers = {"Content-Type": "image/png"}
+    app = create_app([open_run(run)], threshold=0.02)
+    with testclient.TestClient(app, base_url="http://127.0.0.1") as client:
+        assert client.get("/runs").json()["runs"][0]["facts"]["threshold"] == 0.02
+
+        def boxes(path: str) -> list[dict[str, object]]:
+            answer = client.post(path, content=image, headers=headers).json()
+            (said,) = answer.get("predictions", [answer])
+            return list(said["boxes"])
+
+        every = boxes("/predict")
+        sure = boxes("/predict?threshold=0.4")
+        assert len(every) > len(sure) > 0
+        assert sure == [box for box in every if float(str(box["score"])) >= 0.4]
+        assert boxes("/explain?threshold=0.4") == sure
+        assert client.post("/predict?threshold=2", content=image, headers=headers).status_code == 422
