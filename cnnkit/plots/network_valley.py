@@ -24,8 +24,10 @@ from cnnkit.plots.network_nodes import Level, Node, Valley, Volume
 
 _LINE = FONT * LINE_HEIGHT
 
-#: Points between levels, where lines run to the next one; and between these lines and what they run around.
+#: Points between levels, where lines run to the next one, and where none do; and between these lines and what they run
+#: around.
 _CHANNEL = 14.0
+_APART = 4.0
 _BESIDE = 9.0
 #: Between labels beside each other, and how far below a skip one begins.
 _SPACE = 8.0
@@ -98,6 +100,7 @@ class _Row:
         down: The label of the arrow to the next level.
         up: That of the arrow from there.
         radius: Of the merge's sign.
+        is_lowest: Whether no other is below it, so that all of it is between the sides of the others.
     """
 
     level: Level
@@ -107,6 +110,7 @@ class _Row:
     down: Box
     up: Box
     radius: float
+    is_lowest: bool
 
     @classmethod
     def of(cls, level: Level, below: Level | None, parts: Parts, goes_on: bool) -> _Row:
@@ -124,6 +128,7 @@ class _Row:
             parts.label(below.down) if below is not None and below.down else _NOTHING,
             parts.label(level.up) if level.up else _NOTHING,
             parts.radius,
+            below is None,
         )
 
     @property
@@ -133,16 +138,28 @@ class _Row:
         return [] if skip is None else [*skip.notes, skip.merge]
 
     @property
+    def heights(self) -> tuple[tuple[float, float], ...]:
+        """How far its left side, its centre and its right side reach above and below its axis; a part may be empty."""
+        words = self.across.up + 2 + len(self.words) * _LINE if self.words else 0
+        labels = [
+            one + gap for one, gap in ((self.down.height, _LABEL_BELOW), (self.up.height, self.radius + 2)) if one
+        ]
+        merge = self.radius if self.level.skip is not None else 0
+        left, right = self.left.whole, self.right.whole
+        middle = (max(words, self.across.up, merge), max([self.across.down, merge, *labels]))
+        if self.is_lowest:
+            return (0, 0), (max(left.up, middle[0]), max(left.down, middle[1])), (0, 0)
+        return (left.up, left.down), middle, (max(right.up, merge), max(right.down, merge))
+
+    @property
     def above(self) -> float:
         """How far it reaches above its axis."""
-        words = self.across.up + 2 + len(self.words) * _LINE if self.words else 0
-        return max(self.left.whole.up, self.right.whole.up, words, self.radius)
+        return max(above for above, _ in self.heights)
 
     @property
     def below(self) -> float:
         """How far it reaches below its axis."""
-        labels = [self.down.height + _LABEL_BELOW, self.up.height + self.radius + 2]
-        return max(self.left.whole.down, self.right.whole.down, self.across.down, *labels)
+        return max(below for _, below in self.heights)
 
     @property
     def centre(self) -> float:
@@ -169,7 +186,28 @@ def valley_box(valley: Valley, parts: Parts) -> Box:
         shapes.append(Line(((drawing.end, axis), (leave, axis), (leave, 0.0))))
     left = rows[0].left
     enter, arrow = (drawing.lefts[0] + left.whole.enter, left.whole.arrow) if left.nodes else (drawing.fork, False)
-    return Box(drawing.width, rows[0].above, drawing.depth, enter, leave, (*shapes, *drawing.boxes()), arrow)
+    return Box(drawing.width, drawing.up, drawing.depth, enter, leave, (*shapes, *drawing.boxes()), arrow)
+
+
+def _axes(rows: Sequence[_Row]) -> list[float]:
+    """The height of each row's axis, that of the first is 0: as close as left sides, centres and right sides allow.
+
+    Lines run between sides, and none between centres.
+    """
+    axes: list[float] = []
+    bottoms: list[float | None] = [None, None, None]
+    for row in rows:
+        reached = [
+            bottom - gap - above
+            for bottom, gap, (above, _) in zip(bottoms, (_CHANNEL, _APART, _CHANNEL), row.heights, strict=True)
+            if bottom is not None and above
+        ]
+        # No row is above another, whatever is in them.
+        axes.append(min([axes[-1] - row.radius, *reached]) if axes else 0.0)
+        for part, (above, below) in enumerate(row.heights):
+            if above or below:
+                bottoms[part] = min(axes[-1] - below, bottoms[part] or 0.0)
+    return axes
 
 
 class _Drawing:
@@ -183,15 +221,13 @@ class _Drawing:
         rights: Where each row's right side begins.
         last: The row on which the way up ends.
         end: Where the line leaves its last box.
-        width, depth: Of all, below the axis.
+        width, up, depth: Of all, above and below the first axis.
     """
 
     def __init__(self, rows: Sequence[_Row]) -> None:
         self.rows = rows
         *upper, bottom = rows
-        self.axes = [0.0]
-        for row, under in itertools.pairwise(rows):
-            self.axes.append(self.axes[-1] - row.below - _CHANNEL - under.above)
+        self.axes = _axes(rows)
         # The last boxes of all rows have one middle, so that what has but one is right below.
         widest = max(row.left.last.width for row in upper)
         begins = [-(row.left.whole.width - row.left.last.width / 2) for row in upper]
@@ -206,7 +242,8 @@ class _Drawing:
         self.last = self.climbed[-1]
         self.end = self.rights[self.last] + rows[self.last].right.whole.leave
         self.width = max(self.rights[n] + rows[n].right.whole.width for n in self.climbed)
-        self.depth = bottom.below - self.axes[-1]
+        self.up = max(row.above + axis for row, axis in zip(rows, self.axes, strict=True))
+        self.depth = max(row.below - axis for row, axis in zip(rows, self.axes, strict=True))
 
     def boxes(self) -> list[Placed]:
         """The boxes of all rows."""
@@ -218,9 +255,9 @@ class _Drawing:
             placed.append(Placed(row.up, self.merge - _SPACE / 2 - row.up.width, axis - row.radius - 2))
         return [part for part in placed if part.box.shapes]
 
-    def _channel(self, number: int) -> float:
-        """The height of the lines above a row."""
-        return self.axes[number] + self.rows[number].above + _CHANNEL / 2
+    def _channel(self, number: int, part: int) -> float:
+        """The height of the lines above a part of a row, see `_Row.heights`."""
+        return self.axes[number] + self.rows[number].heights[part][0] + _CHANNEL / 2
 
     def _is_below(self, number: int) -> bool:
         """Whether a row has a single box on its left, to which a line leads straight down from the row before it."""
@@ -247,7 +284,7 @@ class _Drawing:
                 enter = start + under.left.whole.enter
                 shapes.append(Line(((self.fork, axis), (self.fork, low), (enter, low)), under.left.whole.arrow))
             else:
-                channel = self._channel(number)
+                channel = self._channel(number, 0)
                 points = ((self.fork, axis), (self.fork, channel), (crown[0], channel), crown)
                 shapes.append(Line(points, arrow=True))
         return shapes
@@ -290,7 +327,7 @@ class _Drawing:
                 points: tuple[Point, ...] = ((self.lefts[here] + row.left.whole.leave, axis), (self.merge, axis))
             elif row.right.nodes:
                 x, y = self.rights[here] + row.right.crown[0], axis + row.right.crown[1]
-                channel = self._channel(here)
+                channel = self._channel(here, 2)
                 points = ((x, y), (x, channel), (self.merge, channel))
             else:
                 points = ((self.merge, axis + row.radius),)
