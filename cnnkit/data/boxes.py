@@ -17,6 +17,7 @@ from cnnkit.config.image_folder import image_header
 from cnnkit.data.division import at_random
 from cnnkit.data.images import FolderSource, listing_digest
 from cnnkit.data.splits import Array, ImageCollection
+from cnnkit.data.targets import group_numbers, none_in
 from cnnkit.errors import CnnkitError
 from cnnkit.images.boxes import AnnotatedImage, BadBox, frame_of
 from cnnkit.images.formats import CorruptImage
@@ -85,7 +86,7 @@ class BoxTargets:
         return at_random(self.size, share, seed, purpose=purpose)
 
     def count_in(self, groups: Array) -> Array:
-        return np.zeros((int(groups.max(initial=-1)) + 1, 0), np.int64)
+        return none_in(groups)
 
     def text(self, position: int) -> str:
         return ""
@@ -264,6 +265,6 @@ class AnnotatedImages(ImageCollection):
                 resize=None if self.config.image_size is None else self.config.resize,
                 skip_corrupt=self.config.skip_corrupt,
                 most_megapixels=self.config.max_megapixels,
-                groups=np.unique([groups[one.file] for one in annotated], return_inverse=True)[1] if groups else None,
+                groups=group_numbers([groups.get(one.file) for one in annotated]),
             )
         return self._opened[spec]

@@ -3,57 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnnkit.config.picture import picture_file
 from cnnkit.data.images import read_image
 from cnnkit.data.splits import Array, ArraySource, DataSets, Split
+from cnnkit.data.targets import NoTargets
 
 if TYPE_CHECKING:
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataSetInfo
-
-
-class NoTargets:
-    """Images that come with nothing to be learned.
-
-    Args:
-        size: How many.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.values = np.empty((size, 0), np.float32)
-
-    def take(self, positions: Array) -> NoTargets:
-        return NoTargets(len(positions))
-
-    def divide(self, share: float, seed: int, purpose: str) -> tuple[Array, Array]:
-        from cnnkit.data.division import at_random
-
-        return at_random(self.size, share, seed, purpose=purpose)
-
-    def count_in(self, groups: Array) -> Array:
-        return np.bincount(groups)[:, None]
-
-    def text(self, position: int) -> str:
-        return ""
-
-    def caption(self, position: int) -> str:
-        return ""
-
-    def summary(self, names: Sequence[str]) -> dict[str, Any]:
-        return {}
-
-    def check_learnable(self) -> None:
-        """There is nothing that could be missing."""
-
-    def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
-        return lambda stored, positions: {"images": stored}
 
 
 class PictureSource(ArraySource):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -129,7 +129,7 @@ class ClassNumbers:
         return batch
 
 
-def _none_in(groups: Array) -> Array:
+def none_in(groups: Array) -> Array:
     """`Targets.count_in` where no shares are kept."""
     return np.zeros((int(groups.max(initial=-1)) + 1, 0), np.int64)
 
@@ -175,7 +175,7 @@ class Vectors:
         return at_random(self.size, share, seed, purpose=purpose)
 
     def count_in(self, groups: Array) -> Array:
-        return _none_in(groups)
+        return none_in(groups)
 
     def text(self, position: int) -> str:
         return ""
@@ -258,28 +258,25 @@ def make_targets(target: Target, values: Sequence[Any]) -> Targets:
     return make(np.array(values), target.all_names)
 
 
-class StoredMasks:
-    """A mask per image, which its source stores as one more channel after those of the image.
+class NoTargets:
+    """Images that come with nothing to be learned.
 
     Args:
-        size: Number of images.
+        size: How many.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.values: Array = np.empty((size, 0), np.float32)
 
-    @property
-    def values(self) -> Array:
-        return np.empty((self.size, 0), np.uint8)
-
-    def take(self, positions: Array) -> StoredMasks:
-        return StoredMasks(len(positions))
+    def take(self, positions: Array) -> Self:
+        return type(self)(len(positions))
 
     def divide(self, share: float, seed: int, purpose: str) -> tuple[Array, Array]:
         return at_random(self.size, share, seed, purpose=purpose)
 
     def count_in(self, groups: Array) -> Array:
-        return _none_in(groups)
+        return none_in(groups)
 
     def text(self, position: int) -> str:
         return ""
@@ -291,7 +288,14 @@ class StoredMasks:
         return {}
 
     def check_learnable(self) -> None:
-        return None
+        """There is nothing that could be missing."""
+
+    def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
+        return lambda stored, positions: {"images": stored}
+
+
+class StoredMasks(NoTargets):
+    """A mask per image, which its source stores as one more channel after those of the image."""
 
     def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
         def batch(stored: Any, positions: Any) -> dict[str, Any]:
