@@ -16,7 +16,7 @@ from cnnkit.layers.other_initializers import Constant
 from cnnkit.layers.resolved import Part, Resolved
 from cnnkit.layers.spatial import channels
 from cnnkit.layers.stack import trace
-from cnnkit.layers.weights import ActivationName, InitializerField, refuse_seed
+from cnnkit.layers.weights import ActivationField, InitializerField, refuse_seed
 from cnnkit.layers.window import DATA_FORMAT
 
 
@@ -101,8 +101,8 @@ class SqueezeExcite(Layer):
         default=16, description="The inner layer has channels // ratio units, and 1 at least."
     )
     units: PositiveInteger | None = Field(default=None, description="Units of the inner layer, instead of `ratio`.")
-    activation: ActivationName = Field(default="relu", description="Activation of the inner layer.")
-    gate_activation: ActivationName = Field(default="sigmoid", description="Activation of the gate.")
+    activation: ActivationField = Field(default="relu", description="Activation of the inner layer.")
+    gate_activation: ActivationField = Field(default="sigmoid", description="Activation of the gate.")
     use_bias: bool = Field(default=True, description="Whether both layers add a bias.")
     kernel_initializer: InitializerField = Field(default=GLOROT_UNIFORM, description="How both layers' kernels start.")
     data_format: DataFormat | None = Field(default=None, description=DATA_FORMAT)

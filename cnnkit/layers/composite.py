@@ -12,6 +12,7 @@ from cnnkit.format.fields import LARGEST_COUNT, LARGEST_SIDE, is_whole, list_sch
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers import LAYERS, geometry
+from cnnkit.layers.activated import with_function
 from cnnkit.layers.axes import AXIS_SCHEMA, AxisField, check_axis
 from cnnkit.layers.base import MOST_LAYERS, Layer, Names, Scope, ShapeLayer
 from cnnkit.layers.convolution import PlainConvolution
@@ -22,7 +23,7 @@ from cnnkit.layers.stack import StackError, Step, trace
 from cnnkit.layers.submodel import functional
 from cnnkit.layers.substitution import KNOWN, knowing
 from cnnkit.layers.unresolved import LayerField
-from cnnkit.layers.weights import ActivationName
+from cnnkit.layers.weights import ActivationField
 from cnnkit.layers.window import compute_dtype
 
 #: A list of layers inside a layer; its JSON Schema is that of `model.layers`, by reference.
@@ -240,9 +241,11 @@ class Residual(Layer):
         "`pad`: without parameters, every stride-th pixel with channels of zeros appended (option A of the paper). "
         "Or a list of layers.",
     )
-    activation: ActivationName = Field(default="linear", description="Applied to the sum.")
+    activation: ActivationField = Field(default="linear", description="Applied to the sum; as in `Activation`.")
 
     def resolve(self, names: Names, input_shape: Shape) -> Layer:
+        if not isinstance(self.activation, str):
+            return with_function(self, names, input_shape)
         main = _path("layers", self.layers, names, input_shape, "layers")
         shape = main.output_shape(input_shape)
         if not isinstance(self.shortcut, str):

@@ -14,11 +14,13 @@ from cnnkit.format.fields import Dimension, PositiveInteger, Sizes2D
 from cnnkit.format.script import Call
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers import geometry
-from cnnkit.layers.base import Scope, Weight
+from cnnkit.layers.activated import with_function
+from cnnkit.layers.base import Layer, Names, Scope, Weight
 from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS
 from cnnkit.layers.receptive_field import Bounds
 from cnnkit.layers.weights import (
-    ActivationName,
+    ACTIVATION_OF_OUTPUT,
+    ActivationField,
     ConstraintField,
     InitializerField,
     RegularizerField,
@@ -42,7 +44,7 @@ class Convolution(WindowedLayer):
     kernel_size: Sizes2D = Field(description="The window's [height, width], from 1.")
     strides: Sizes2D = Field(default=(1, 1), description="The window's steps along [height, width], from 1.")
     dilation_rate: Sizes2D = Field(default=(1, 1), description=_DILATION)
-    activation: ActivationName | None = Field(default=None, description="Activation of the output, by Keras' name.")
+    activation: ActivationField | None = Field(default=None, description=ACTIVATION_OF_OUTPUT)
     use_bias: bool = Field(default=True, description="Whether each filter adds a bias.")
     bias_initializer: InitializerField = Field(default=ZEROS, description="How the bias starts.")
     bias_regularizer: RegularizerField | None = Field(default=None, description="Penalty on the bias.")
@@ -54,6 +56,9 @@ class Convolution(WindowedLayer):
         # A kernel has two axes of channels, an output one of channels and that of the batch.
         check_weight_objects(self, {"bias": 1} | dict.fromkeys((*self.kernels, "activity"), self.axes + 2))
         return self
+
+    def resolve(self, names: Names, input_shape: Shape) -> Layer:
+        return with_function(super().resolve(names, input_shape), names, input_shape)
 
     @property
     def output_activation(self) -> str | None:

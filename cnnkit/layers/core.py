@@ -8,11 +8,13 @@ from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 from cnnkit.format.base import describe, invalid
 from cnnkit.format.fields import MOST_AXES, DataFormat, Dimension, is_whole, list_schema, whole_schema
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
-from cnnkit.layers.base import MOST_VALUES, Layer, ShapeLayer, Weight
+from cnnkit.layers.activated import with_function
+from cnnkit.layers.base import MOST_VALUES, Layer, Names, ShapeLayer, Weight
 from cnnkit.layers.geometry import channels_last
 from cnnkit.layers.initializers import GLOROT_UNIFORM, ZEROS
 from cnnkit.layers.weights import (
-    ActivationName,
+    ACTIVATION_OF_OUTPUT,
+    ActivationField,
     ConstraintField,
     InitializerField,
     RegularizerField,
@@ -30,7 +32,7 @@ class Dense(Layer):
     leading: ClassVar[str | None] = "units"
 
     units: Dimension = Field(description="Number of outputs: a whole number from 1, or `classes`.")
-    activation: ActivationName | None = Field(default=None, description="Activation of the output, by Keras' name.")
+    activation: ActivationField | None = Field(default=None, description=ACTIVATION_OF_OUTPUT)
     use_bias: bool = Field(default=True, description="Whether each unit adds a bias.")
     kernel_initializer: InitializerField = Field(default=GLOROT_UNIFORM, description="How the kernel starts.")
     bias_initializer: InitializerField = Field(default=ZEROS, description="How the bias starts.")
@@ -54,6 +56,9 @@ class Dense(Layer):
     def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
         kernel = Weight("kernel", (input_shape[-1], int(self.units)))
         return (kernel, Weight("bias", (int(self.units),))) if self.use_bias else (kernel,)
+
+    def resolve(self, names: Names, input_shape: Shape) -> Layer:
+        return with_function(super().resolve(names, input_shape), names, input_shape)
 
     def macs(self, input_shape: Shape) -> int:
         """N K, once per position of the other axes; the bias is not counted."""

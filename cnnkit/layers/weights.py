@@ -8,7 +8,6 @@ from pydantic import GetJsonSchemaHandler, PlainValidator, WithJsonSchema
 from pydantic_core import core_schema
 
 from cnnkit.format.base import Choice, NamedObject, Table, describe, invalid, shorten
-from cnnkit.format.document import flow
 from cnnkit.format.fields import MOST_AXES, is_whole, list_schema, whole_schema
 from cnnkit.format.script import Argument, Call
 from cnnkit.format.similar import suggestion
@@ -185,11 +184,8 @@ ACTIVATION_FUNCTIONS = Table(
     },
 )
 
-_OWN_LAYER = "write `linear` here, and the layer `Activation: {example}` after this one"
 _NO_BARE_ACTIVATION = {
-    "glu": "it halves the channels; " + _OWN_LAYER.replace("{example}", "glu"),
-    "threshold": "it needs two arguments; "
-    + _OWN_LAYER.replace("{example}", "{threshold: {threshold: 0.1, default_value: 0}}"),
+    "threshold": "it needs two arguments; write `threshold: {threshold: 0.1, default_value: 0}`",
     "prelu": "it has weights; write the layer `PReLU` after this one",
     "maxout": "it changes the channels; write the layer `Maxout` after this one",
 }
@@ -205,8 +201,6 @@ def _activation(value: Any) -> str:
     if isinstance(value, str):
         raise invalid(f"unknown activation `{shorten(value)}`{suggestion(value, ACTIVATIONS)}")
     hint = "; for none, write `linear`" if value is None else ""
-    if isinstance(value, Mapping):
-        hint = "; one with arguments is a layer of its own: " + _OWN_LAYER.replace("{example}", flow(value))
     raise invalid(f"expected the name of an activation, such as `relu`, got {describe(value)}{hint}")
 
 
@@ -214,9 +208,19 @@ class ActivationChoice(Choice):
     """Marks a field as holding the name of an activation, or a function with its arguments."""
 
     def validate(self, value: Any) -> Any:
-        if isinstance(value, str) and value not in self.table.names():
+        if isinstance(value, str) and value in ACTIVATIONS:
+            return value
+        by_name = isinstance(value, str) and (value == "threshold" or value not in self.table.names())
+        if by_name or not isinstance(value, str | Mapping | NamedObject):
             return _activation(value)
-        return value if isinstance(value, str) and value in ACTIVATIONS else super().validate(value)
+        if isinstance(value, Mapping) and len(value) == 1:
+            (name,) = value
+            if name in ACTIVATIONS and name not in self.table.names():
+                raise invalid(f"the activation `{name}` takes no arguments; write its name alone: `{name}`")
+            elsewhere = (*_NO_BARE_ACTIVATION, *OTHER_ACTIVATIONS)
+            if isinstance(name, str) and name.lower() in elsewhere and name not in self.table.names():
+                return _activation(name)
+        return super().validate(value)
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
@@ -229,5 +233,5 @@ class ActivationChoice(Choice):
 #: The name of a Keras activation, or a function with its arguments.
 ActivationField = Annotated[Any, ActivationChoice(ACTIVATION_FUNCTIONS)]
 
-#: The name of a Keras activation, such as `relu`.
-ActivationName = Annotated[str, PlainValidator(_activation), WithJsonSchema({"enum": list(ACTIVATIONS)})]
+#: What layers with weights say of it.
+ACTIVATION_OF_OUTPUT = "Activation of the output: Keras' name, or a function with its arguments (see `Activation`)."
