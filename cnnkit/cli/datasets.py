@@ -142,7 +142,7 @@ def _annotated_section(source: str, image: str | None, target: str | None) -> Da
     if not is_table(source) and not _is_config(source):
         _refuse_columns(source, image, target)
         return DataConfig(folder=source)
-    found = _folder_source(source, image, target)
+    found = _folder_source(source, image, target, "data convert")
     if found.task is None or not found.task.target.boxed:
         raise UsageError(
             f"`{source}` has no boxes; `data convert` changes the format of annotated images",
@@ -207,7 +207,7 @@ def _table_source(source: str, image: str | None, target: str | None) -> _Source
     return _Source(DataConfig.model_validate(section), 0, None, None if boxes is None else task_of(Boxes))
 
 
-def _folder_source(source: str, image: str | None, target: str | None) -> _Source:
+def _folder_source(source: str, image: str | None, target: str | None, command: str = "data check") -> _Source:
     """The `data` section of a folder or table, or of a config or a run whose images are in one."""
     from cnnkit.config.cells import is_table
     from cnnkit.config.data import DataConfig
@@ -230,12 +230,12 @@ def _folder_source(source: str, image: str | None, target: str | None) -> _Sourc
     section = _written_section(config_file(source)) if run is None else _section_of(run)
     if section.config.picture is not None:
         raise UsageError(
-            f"`{source}` restores one picture; `data check` looks at folders and tables",
+            f"`{source}` restores one picture; `{command}` looks at folders and tables",
             f"The picture is looked at by: cnnkit data info {shlex.quote(source)}",
         )
     if not section.config.has_files:
         raise UsageError(
-            f"`{source}` takes the data set `{section.config.name}`; `data check` looks at folders and tables",
+            f"`{source}` takes the data set `{section.config.name}`; `{command}` looks at folders and tables",
             "Name a folder, or a config with `data.folder` or `data.table`.",
         )
     return section

@@ -19,6 +19,8 @@ from cnnkit.tasks import task_named
 
 HEIGHT, WIDTH = 40, 60
 
+CONFIGS = Path(__file__).parents[2] / "configs"
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -128,6 +130,19 @@ def test_a_row_that_is_there_twice_counts_once(folder: Path) -> None:
 def test_sides_in_the_place_of_edges_are_recognised(folder: Path) -> None:
     message = refused(section(folder, f"{HEADER}images/a.png,30,20,20,15,dog\nimages/b.png,1,2,9,9,dog\n"))
     assert "`boxes: {left: x1, top: y1, width: x2, height: y2}`" in message
+
+
+def test_one_box_of_no_width_is_no_hint_at_sides(folder: Path) -> None:
+    message = refused(section(folder, f"{HEADER}images/a.png,20,10,20,25,dog\nimages/b.png,1,2,9,9,dog\n"))
+    assert "has no area" in message
+    assert "width:" not in message
+
+
+def test_a_config_without_boxes_is_not_converted(folder: Path) -> None:
+    result = CliRunner().invoke(
+        cli, ["data", "convert", str(CONFIGS / "digits.yaml"), str(folder / "x"), "--to", "voc"]
+    )
+    assert "takes the data set `digits`; `data convert` looks at folders and tables" in str(result.exception)
 
 
 def test_shares_in_the_place_of_pixels_are_recognised(folder: Path) -> None:

@@ -162,7 +162,7 @@ class _Reader:
         self.repeated = 0
         self._images: dict[str, tuple[str, list[str]]] = {}
         self._numbers: list[tuple[float, ...]] = []
-        self._unfit = self._fit_as_sides = 0
+        self._reversed = self._fit_as_sides = 0
 
     def row(self, line: int, cells: Sequence[str]) -> _Row | None:
         wrong: list[str] = []
@@ -230,14 +230,14 @@ class _Reader:
         edges = self.in_pixels(box, size).edges
         problem = problem_of(edges, size)
         left, top, right, bottom = edges
-        self._unfit += problem is not None
+        self._reversed += right < left or bottom < top
         self._fit_as_sides += problem_of((left, top, left + right, top + bottom), size) is None
         self._numbers.append(box.edges)
         return problem
 
     def hints(self) -> list[str]:
         """What all boxes together suggest, where they cannot be used."""
-        if self._unfit and self.columns.right is not None and self._fit_as_sides == len(self._numbers):
+        if self._reversed and self.columns.right is not None and self._fit_as_sides == len(self._numbers):
             left, top, width, height = self.columns.names
             sides = f"{{left: {left}, top: {top}, width: {width}, height: {height}}}"
             return [f"all boxes would fit with width and height in the place of edges: `boxes: {sides}`"]
