@@ -95,10 +95,11 @@ model:
 ```
 
 `$name` stands for a parameter of the block; `$channels`, `$height` and `$width` for the sizes of what arrives at the
-layer where they are written (height and width where that is an image, and unless the block has parameters of these
-names). Where a number is valid, so is arithmetic with `+ - * / //`, `min(a, b)`, `max(a, b)`, parentheses, numbers,
-`$name` and `classes`. It is exact; `//` rounds down, and a whole number is one however it was computed: `6 / 2` is 3,
-where `7 / 2` is refused. Inside of `{ }` and `[ ]`, an expression with a comma is quoted.
+layer where they are written (height and width where that is an image, `$length` where it is a signal or the vectors
+of a text's words; unless the block has parameters of these names). Where a number is valid, so is arithmetic with
+`+ - * / //`, `min(a, b)`, `max(a, b)`, parentheses, numbers, `$name` and `classes`. It is exact; `//` rounds down,
+and a whole number is one however it was computed: `6 / 2` is 3, where `7 / 2` is refused. Inside of `{ }` and `[ ]`,
+an expression with a comma is quoted.
 
 In the layers of a `Repeat`, `$index` is the number of the repetition, from 0, and `$times` how many there are. A block
 sees only what its call hands on:

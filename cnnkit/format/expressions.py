@@ -35,11 +35,13 @@ _DATA_NAME = re.compile(rf"\b({'|'.join(DATA_NAMES)})\b")
 
 _EXPONENT = re.compile(r"(?<=[0-9.])[eE][-+]?[0-9]{1,2}\b")
 
-#: The names that stand for the sizes of what arrives at a layer; height and width where that is an image.
+#: The names that stand for the sizes of what arrives at a layer; height and width where that is an image, and length
+#: where it is a signal, or a text behind its `Embedding`.
 CHANNELS = "channels"
 HEIGHT = "height"
 WIDTH = "width"
-SIZES = frozenset({CHANNELS, HEIGHT, WIDTH})
+LENGTH = "length"
+SIZES = frozenset({CHANNELS, HEIGHT, WIDTH, LENGTH})
 #: In the layers of a `Repeat`: which repetition it is, from 0, and how many there are.
 INDEX = "index"
 TIMES = "times"
@@ -125,7 +127,8 @@ def evaluate(text: str, values: Mapping[str, Any]) -> Any:
 
 def _check_name(name: str, known: frozenset[str]) -> None:
     if name not in known and name in SIZES:
-        raise invalid(f"`${name}` is the {name} of an image, but no image arrives here")
+        thing = "a signal" if name == LENGTH else "an image"
+        raise invalid(f"`${name}` is the {name} of {thing}, but no {thing.split()[-1]} arrives here")
     if name not in known and name in REPETITION:
         raise invalid(f"`${name}` stands in the layers of a `Repeat`, but no `Repeat` is around this")
     if name not in known:

@@ -54,8 +54,8 @@ class BlockConfig(StrictModel):
         "in the place of a layer for a layer or a list of layers. A default may use the parameters before it.",
     )
     layers: Annotated[list[LayerField], Field(min_length=1)] = Field(
-        description="The layers. `$height`, `$width` and `$channels` are the sizes of what arrives at the layer where "
-        "they are written."
+        description="The layers. `$height`, `$width` (or `$length`) and `$channels` are the sizes of what arrives at "
+        "the layer where they are written."
     )
 
     @model_validator(mode="wrap")

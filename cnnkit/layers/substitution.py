@@ -12,6 +12,7 @@ from cnnkit.format.base import invalid
 from cnnkit.format.expressions import (
     CHANNELS,
     HEIGHT,
+    LENGTH,
     NAME,
     SIZES,
     WIDTH,
@@ -138,10 +139,12 @@ def values_for(names: Names, input_shape: Shape, order: tuple[int, ...] | None =
     sizes = {CHANNELS: input_shape[order.index(rank - 1)]}
     if rank == 3:
         sizes = {name: input_shape[order.index(axis)] for axis, name in enumerate((HEIGHT, WIDTH, CHANNELS))}
+    elif rank == 2:
+        sizes[LENGTH] = input_shape[order.index(0)]
     elif rank > 3:
         # Channels in groups, say; rows and columns come first.
         sizes |= {HEIGHT: input_shape[0], WIDTH: input_shape[1]}
-    # A block may have parameters called height, width, index and times.
+    # A block may have parameters called height, width, length, index and times.
     return {**sizes, **names.repetition, **names.parameters, CHANNELS: sizes[CHANNELS], **names.values}
 
 

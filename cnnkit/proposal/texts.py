@@ -156,7 +156,7 @@ def _sections(config: DataConfig, info: DataSetInfo, texts: Sequence[Sequence[st
             "model:",
             "  layers:",
             f"    - Embedding: {{input_dim: words, output_dim: {channels}, padding_idx: 0}}",
-            with_reason(f"    - Dropout: {{rate: 0.35, noise_shape: [null, {length}, 1]}}", "whole words at random"),
+            with_reason("    - Dropout: {rate: 0.35, noise_shape: [null, $length, 1]}", "whole words at random"),
             with_reason("    - ZeroPadding1D: 4", "each window sees the same, whatever the length is"),
             with_reason("    - Branches:", "windows of three, four and five words"),
             *(

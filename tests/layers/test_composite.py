@@ -215,6 +215,19 @@ def test_sizes_are_those_of_what_arrives_at_the_layer(tmp_path: Path) -> None:
     assert dropout.rate == 1 / 48
 
 
+def test_the_length_is_that_of_a_signal(tmp_path: Path) -> None:
+    """Half of a signal is kept, and whole positions are dropped, wherever the channels lie."""
+    first = {"Conv1D": {"filters": "$length", "kernel_size": 1, "data_format": "channels_first"}}
+    whole = {"Dropout": {"rate": 0.5, "noise_shape": [None, "$length", 1]}}
+    layers = [{"Reshape": [8, 3]}, whole, {"AveragePooling1D": "$length // 2"}, {"Permute": [2, 1]}, first]
+    loaded = load(
+        tmp_path, {"layers": [*layers, "Flatten", {"Dense": {"units": 5, "activation": "softmax"}}]}, (8, 1, 3)
+    )
+    resolved = [step.layer for step in loaded.steps]
+    assert resolved[1].noise_shape == [None, 8, 1]
+    assert [step.output_shape for step in loaded.steps][2:5] == [(2, 3), (3, 2), (2, 2)]
+
+
 def test_option_a_passes_every_second_pixel_on_and_appends_zeros(tmp_path: Path) -> None:
     written = [{"Residual": {"layers": [conv(7, "a", strides=2)], "shortcut": "pad"}}, *NAMED_HEAD]
 
@@ -623,6 +636,7 @@ def test_a_block_may_have_the_name_of_a_value_in_it(tmp_path: Path) -> None:
         ),
         ([{"Conv2D": {"filters": "$depth", "kernel_size": 3}}], ["Conv2D.filters", "there is no parameter `$depth`"]),
         (["Flatten", {"Reshape": ["$height", -1]}], ["`$height` is the height of an image, but no image arrives"]),
+        ([{"Reshape": ["$length", -1]}], ["`$length` is the length of a signal, but no signal arrives here"]),
         (
             [{"Conv2D": {"filters": "$channels / 2", "kernel_size": 3}}],
             ["a whole number from 1", "got 1.5 (a number) (from `$channels / 2`; `//` rounds down)"],

@@ -25,7 +25,8 @@ def written(source: Path, target: str | None = None) -> Path:
 def test_a_table_of_texts_gets_kims_network_sized_to_its_texts(tmp_path: Path) -> None:
     rows = reviews(60)
     rows[2]["text"] += " once"
-    config = load_config(str(written(write_table(tmp_path / "reviews.csv", rows)))).config
+    loaded = load_config(str(written(write_table(tmp_path / "reviews.csv", rows))))
+    config = loaded.config
     assert (config.task.name, config.data.text, config.data.target, config.data.split) == (
         *("classification", "text", "label", "split"),
     )
@@ -33,7 +34,7 @@ def test_a_table_of_texts_gets_kims_network_sized_to_its_texts(tmp_path: Path) -
     frequent = {word for text in texts for word in text if sum(other.count(word) for other in texts) > 1}
     assert config.data.words == len(frequent) + 2
     assert config.data.length == 16
-    kinds = [type(layer).__name__ for layer in config.model.layers]
+    kinds = [step.layer.kind for step in loaded.steps]
     assert kinds == ["Embedding", "Dropout", "ZeroPadding1D", "Branches", "GlobalMaxPooling1D", "Dropout", "Dense"]
 
 
