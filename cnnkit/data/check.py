@@ -24,6 +24,7 @@ from cnnkit.data.loading import load
 from cnnkit.data.splits import Array
 from cnnkit.data.survey import FileFacts, survey
 from cnnkit.errors import CnnkitError
+from cnnkit.images.boxes import BadBox
 from cnnkit.images.files import SYSTEM_FOLDERS, folders_in, image_files, is_passed_over, left_out_text
 from cnnkit.images.formats import IMAGE_SUFFIXES, CorruptImage
 from cnnkit.images.masks import BadMask
@@ -133,10 +134,10 @@ def check_folder(
     """Looks at every file of a folder or table, whatever is wrong with it.
 
     The findings are `layout` (what `train` would stop at), `taken_as` (what it says), `pairs` (images and masks that do
-    not fit), `unreadable_masks`, `unreadable_folders`, `empty_folders`, `unreadable`, `left_out`, `system_folders`,
-    `copies_across_classes`, `copies_across_splits`, `copies`, `sizes`, `modes`, `orientation`, `no_images`,
-    `few_images` and `spelling`. Copies are files with the same pixels as the network gets them, or, without
-    `data.image_size`, in their own size and in colour.
+    not fit), `boxes` (what is wrong with annotations), `unreadable_masks`, `unreadable_folders`, `empty_folders`,
+    `unreadable`, `left_out`, `system_folders`, `copies_across_classes`, `copies_across_splits`, `copies`, `sizes`,
+    `modes`, `orientation`, `no_images`, `few_images` and `spelling`. Copies are files with the same pixels as
+    the network gets them, or, without `data.image_size`, in their own size and in colour.
 
     Args:
         config: A `data` section with `folder` or `table`.
@@ -311,16 +312,23 @@ def _layout(
 def _pairs(
     config: DataConfig, errors: Sequence[CorruptImage], listed: _Listed, unreadable: Collection[str]
 ) -> Iterator[Finding]:
-    """Images and masks that are no pairs to learn from, without images that cannot be read."""
+    """Images and masks that are no pairs to learn from, and wrong boxes; without images that cannot be read."""
     unfit, damaged = {}, {}
+    boxes: dict[str, list[str]] = defaultdict(list)
     for error in errors:
         file = os.path.relpath(error.file or "", listed.root)
-        if isinstance(error, BadMask):
+        if isinstance(error, BadBox):
+            boxes[printable(file)].append(printable(error.reason))
+        elif isinstance(error, BadMask):
             unfit[printable(file)] = printable(error.reason)
         elif file not in unreadable:
             damaged[printable(file)] = printable(error.reason)
     if unfit:
         yield Finding("pairs", True, f"{_count(len(unfit), 'pair')} that cannot be learned from", unfit)
+    if boxes:
+        count = sum(map(len, boxes.values()))
+        reasons = {file: "; ".join(of_file) for file, of_file in boxes.items()}
+        yield Finding("boxes", True, f"{_count(count, 'mistake')} in boxes or annotations", reasons)
     if damaged:
         message = f"{_count(len(damaged), 'mask')} that cannot be read{_skipped(config)}"
         yield Finding("unreadable_masks", not config.skip_corrupt, message, damaged)

@@ -133,6 +133,14 @@ def test_voc_counts_from_one_and_its_last_pixel_is_inside(tmp_path: Path) -> Non
     assert list_boxes(folder, None, 200).class_names == ("cat", "dog")
 
 
+def test_classes_of_voc_are_sorted_whichever_splits_they_are_in(tmp_path: Path) -> None:
+    voc(tmp_path, voc_object("dog", 1, 1, 5, 5), "a")
+    voc(tmp_path, voc_object("cat", 1, 1, 5, 5), "b")
+    for split, name in (("train", "a"), ("test", "b")):
+        (tmp_path / "ImageSets" / "Main" / f"{split}.txt").write_text(f"{name}\n")
+    assert list_boxes(tmp_path, None, 200).class_names == ("cat", "dog")
+
+
 def test_voc_names_file_and_object(tmp_path: Path) -> None:
     (problem,) = problems(voc(tmp_path, voc_object("dog", 1, 1, 5, 5) + voc_object("dog", 30, 5, 20, 9)))
     assert "Annotations/a.xml`: object 2 (`dog`) of the image `JPEGImages/a.png` has no area" in problem

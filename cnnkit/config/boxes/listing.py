@@ -100,6 +100,9 @@ def list_boxes(folder: str | Path, class_names: Sequence[str] | None, most_megap
     if "train" not in found:
         splits = ", ".join(f"`{name}`" for name in found)
         raise DataProblem(f"`{root}` has no training split, only {splits}", "folder")
+    if kind == "VOC" and class_names is None:
+        # Its classes have no order of their own, in whichever split they occur.
+        class_names = sorted({name for annotations in found.values() for name in annotations.class_names})
     return combined(root, found, class_names, (f"read as {kind} annotations",))
 
 

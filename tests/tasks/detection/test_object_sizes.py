@@ -86,3 +86,18 @@ def test_a_folder_of_classes_with_a_file_of_json_is_not_taken_for_boxes(tmp_path
             Image.new("L", (8, 8), number).save(tmp_path / "train" / name / f"{number}.png")
     (tmp_path / "train" / "annotations.json").write_text('{"made": "by hand"}')
     assert json.loads(said("data", "info", tmp_path, "--json"))["class_names"] == ["cat", "dog"]
+
+
+def test_data_check_names_every_wrong_box(folder: Path) -> None:
+    file = folder / "boxes" / "train" / "annotations.json"
+    document = json.loads(file.read_text())
+    document["annotations"][3]["bbox"] = [30, 0, 20, 9]
+    document["annotations"][6]["bbox"] = [3, 3, 0, 9]
+    file.write_text(json.dumps(document))
+    result = CliRunner().invoke(cli, ["data", "check", str(folder / "boxes"), "--json"])
+    assert result.exit_code == 1
+    (finding,) = [one for one in json.loads(result.output)["findings"] if one["kind"] == "boxes"]
+    assert finding["message"] == "2 mistakes in boxes or annotations"
+    said = finding["files"]["train/annotations.json"]
+    assert "annotation 3 of the image `train/images/2.png` lies outside" in said
+    assert "annotation 6 of the image `train/images/3.png` has no area" in said
