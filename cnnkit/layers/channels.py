@@ -65,8 +65,6 @@ class ChannelShuffle(ChannelLayer):
 - ChannelShuffle: 3                       # each group of the next convolution sees all groups of this one
 - Conv2D: {filters: 24, kernel_size: 1, groups: 3}
 """
-    any_size: ClassVar[bool] = False
-
     groups: PositiveInteger = Field(description="Number of groups, which divides the channels.")
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -157,6 +159,19 @@ def test_channels_of_groups_are_interleaved(shape: Shape, groups: int) -> None:
     assert layer.output_shape(shape) == shape
     # As many groups as each had channels put them back.
     np.testing.assert_array_equal(run(make("ChannelShuffle", each), found), images)
+
+
+@pytest.mark.parametrize("arguments", [{"groups": 3}, {"groups": 4, "data_format": "channels_first"}], ids=str)
+def test_channels_of_images_of_any_size_are_interleaved_alike(arguments: dict[str, Any], tmp_path: Path) -> None:
+    layer, first = make("ChannelShuffle", arguments), "data_format" in arguments
+    built = layer.build(replace(scope((4, 5, 12)), fed=(12, None, None) if first else (None, None, 12)))
+    model = keras.Sequential([keras.Input((12, None, None) if first else (None, None, 12)), built])
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    for shape in ((4, 5), (7, 2)):
+        images = random_images(2, *((12, *shape) if first else (*shape, 12)))
+        np.testing.assert_array_equal(np.asarray(again(images)), run(layer, images))
+    assert layer.built_for((4, 5, 12)) == layer.built_for((7, 2, 12))
 
 
 @pytest.mark.parametrize("shape", [(12,), (3, 12), (4, 5, 12)])
