@@ -165,7 +165,7 @@ def _nearest(mistake: Mistake) -> str | None:
 
 
 #: Fields of `data` without which the images' shape, or the number of classes, is a guess.
-_DECIDES_SHAPE = ("name", "folder", "image_size", "channels", "shape", "classes", "splits")
+_DECIDES_SHAPE = ("name", "folder", "image_size", "channels", "shape", "classes", "splits", "boxes")
 #: Arguments of layers that do not change what leaves the layer, beside those with named objects or numbers that
 #: are not whole.
 _KEEPS_SHAPE = ("name", "trainable", "dtype", "activation", "use_bias", "seed", "center", "scale")

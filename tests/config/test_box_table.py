@@ -15,6 +15,7 @@ from cnnkit.config.boxes.listing import listing_of
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import describe_data_set
 from cnnkit.data import load
+from cnnkit.errors import ConfigError
 from cnnkit.tasks import task_named
 
 HEIGHT, WIDTH = 40, 60
@@ -235,3 +236,12 @@ def test_data_info_knows_the_usual_columns(folder: Path) -> None:
     assert result.exit_code == 0, result.output + str(result.exception)
     splits = json.loads(result.output)["splits"]
     assert sum(split["objects"] for split in splits.values()) == 6
+
+
+def test_broken_columns_are_one_mistake(folder: Path) -> None:
+    section(folder, f"{HEADER}images/a.png,0,0,60,40,cat\n")
+    text = "task: detection\ndata: {table: boxes.csv, target: class, boxes: [x1, y1, x2]}\nmodel: {layers: [Flatten]}\n"
+    (folder / "config.yaml").write_text(text)
+    result = CliRunner().invoke(cli, ["inspect", str(folder / "config.yaml")])
+    assert isinstance(result.exception, ConfigError)
+    assert [problem.path for problem in result.exception.problems] == ["data.boxes"]
