@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cnnkit.config.check import Parts
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataSetInfo
+    from cnnkit.config.optimization.optimizers import Optimizer
     from cnnkit.config.reports import Report
     from cnnkit.config.run import RunConfig
     from cnnkit.config.script_parts import ScriptParts
@@ -326,6 +327,12 @@ class Task(NamedObject):
     #: Whether its network takes images of the data set; else it makes what the network takes, such as noise.
     takes_images: ClassVar[bool] = True
 
+    #: The networks of a config's `model`: one stack of layers, or several with a name each, of which the first is kept.
+    networks: ClassVar[tuple[str, ...]] = ("",)
+
+    #: What holds for fields of `data` that a config does not write.
+    implied_data: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+
     #: The column of metrics.csv by which the best epoch is chosen where a config says nothing of it; None for the
     #: headline of the validation images.
     monitor: ClassVar[str | None] = None
@@ -366,7 +373,7 @@ class Task(NamedObject):
 
         Args:
             parts: The sections of the config, as far as they are valid.
-            steps: The network; None where it is not known.
+            steps: The network; None where it is not known. Of others, `parts.others` has them.
             report: Takes a path in the config, a message, and further what `check.check_parts` says.
         """
         raise NotImplementedError
@@ -374,6 +381,22 @@ class Task(NamedObject):
     def input_shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """What a network takes, where the images are (height, width, channels); by default these images."""
         return image_shape
+
+    def given(self, info: DataSetInfo) -> DataSetInfo:
+        """What is known of a data set, with the kind and the shape of what the network takes; by default the samples.
+
+        Args:
+            info: What is known of its samples.
+        """
+        return info
+
+    def other_input(self, network: str, info: DataSetInfo) -> tuple[int, ...]:
+        """What a network takes that is not the first of `networks`.
+
+        Args:
+            info: As `given` has returned it.
+        """
+        raise NotImplementedError
 
     def output_shape(self, input_shape: Sequence[int], size: int) -> tuple[int, ...]:
         """What a network outputs for one input.
@@ -423,7 +446,7 @@ class Task(NamedObject):
 
         return keras.Sequential(layers, name="model")
 
-    def make_trainer(self, network: Any, config: RunConfig, data: DataSets) -> Any:
+    def make_trainer(self, network: Any, config: RunConfig, data: DataSets, others: Mapping[str, Any]) -> Any:
         """The Keras model that is trained, around the network that is kept in model.keras; by default the network.
 
         `Loop` takes steps of its `train_step`, a checkpoint has all its variables, and an epoch's figures are those of
@@ -432,12 +455,30 @@ class Task(NamedObject):
         Args:
             network: What `make_model` made, with its initial weights.
             config: With the settings that run in place of every `auto`.
+            others: The Keras layers of each further network of `networks`, built: its input, the normalisation of
+                images before it, and its own.
         """
         return network
 
     def network(self, model: Any) -> Any:
-        """The network that is kept, of the model that `make_trainer` has made."""
+        """The network that the optimizer trains, of the model that `make_trainer` has made: the first of `networks`."""
         return model
+
+    def other_networks(self, model: Any) -> Mapping[str, Any]:
+        """The others of `networks` by name; each has an optimizer of its own, which a `train_step` finds in
+        `model.other_optimizers`."""
+        return {}
+
+    def optimizer_of(self, network: str, training: TrainingConfig) -> Optimizer:
+        """What trains one of those; by default the optimizer of the config."""
+        return training.optimizer
+
+    def kept(self, model: Any) -> Any:
+        """The network that model.keras gets, which is evaluated and used; by default the one that is trained."""
+        return self.network(model)
+
+    #: Whether an epoch ends with a look at the validation images, where there are any.
+    validates: ClassVar[bool] = True
 
     def steps_per_epoch(self) -> int | None:
         """How many steps an epoch has, where it is no pass over the training images; None where it is one."""

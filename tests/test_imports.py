@@ -314,6 +314,8 @@ MAY_IMPORT_KERAS = {
     "layers/shared_draws.py",
     "layers/keras_initializers.py",
     "tasks/detection/keras_objects.py",
+    "tasks/generation/keras_objects.py",
+    "tasks/generation/watching.py",
     "tasks/multilabel/keras_objects.py",
     "tasks/regression/keras_objects.py",
     "tasks/restoration/keras_objects.py",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from cnnkit.augmentation import Augmentation
 from cnnkit.config.check_augmentation import check_augmentation, check_crops
+from cnnkit.config.check_networks import check_networks, layers_of
 from cnnkit.config.check_stages import check_stages
 from cnnkit.config.check_training import check_training
 from cnnkit.config.check_weights import check_weight_names
@@ -40,15 +41,34 @@ _TAKEN_NAMES = ("image", "text", "normalization")
 
 
 @dataclass(frozen=True)
+class Stack:
+    """The layers of a network that a config writes, as far as they are valid.
+
+    Attributes:
+        layers: From the first on.
+        whole: Whether these are all of them, so that their output can be held against what it should be.
+        ending_known: Whether the last activation is what the user meant.
+        steps: The layers, resolved, with the shapes around them; None where they are not known.
+    """
+
+    layers: Sequence[Layer]
+    whole: bool = True
+    ending_known: bool = True
+    steps: Sequence[Step] | None = None
+
+
+@dataclass(frozen=True)
 class Parts:
     """The sections of a config, as far as they are valid.
 
     Attributes:
         blocks: The blocks of the model.
-        layers: The layers from the first on.
+        layers: The layers of the network, from the first on; of several networks, those of the one that is kept.
         whole: Whether these are all of them, so that their output can be held against what is to be learned.
         ending_known: Whether the last activation is what the user meant.
         augmentation: Each entry's place in the list, and the entry.
+        others: Further networks that the config writes, by name.
+        networks: The names of all that it writes; None where that is not known.
     """
 
     task: Task
@@ -59,6 +79,35 @@ class Parts:
     ending_known: bool
     augmentation: Sequence[tuple[int, Augmentation]]
     training: TrainingConfig | None
+    others: Mapping[str, Stack] = field(default_factory=dict)
+    networks: Collection[str] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        data: DataConfig,
+        blocks: Mapping[str, BlockConfig],
+        stacks: Mapping[str, Stack] | None,
+        augmentation: Sequence[tuple[int, Augmentation]],
+        training: TrainingConfig | None,
+    ) -> Parts:
+        """The sections of a config with these networks, by name; None where it is not known which it writes."""
+        known = stacks or {}
+        kept = known.get(task.networks[0]) or Stack((), False, False)
+        others = {name: stack for name, stack in known.items() if name != task.networks[0]}
+        return cls(
+            task,
+            data,
+            blocks,
+            kept.layers,
+            kept.whole,
+            kept.ending_known,
+            augmentation,
+            training,
+            others,
+            stacks,
+        )
 
 
 @dataclass(frozen=True)
@@ -68,18 +117,21 @@ class Checked:
     Attributes:
         info: What is known of the data set; None if nothing is.
         steps: The layers, resolved, with the shapes around them; None where they are unknown.
+        others: The same of each network that the task trains beside this one.
     """
 
     info: DataSetInfo | None
     steps: Sequence[Step] | None
     problems: list[Problem]
+    others: Mapping[str, Sequence[Step]] = field(default_factory=dict)
 
 
 def check_config(config: RunConfig, root: Node, known: RecordedImages | DescribedImages | None = None) -> Checked:
     """Finds what no single section of a valid config can see; see `check_parts`."""
     augmentation = list(enumerate(config.augmentation))
     model = config.model
-    parts = Parts(config.task, config.data, model.blocks, model.layers, True, True, augmentation, config.training)
+    stacks = {name: Stack(layers) for name, layers in model.stacks.items()}
+    parts = Parts.of(config.task, config.data, model.blocks, stacks, augmentation, config.training)
     return check_parts(parts, root, known)
 
 
@@ -105,7 +157,7 @@ def check_parts(parts: Parts, root: Node, known: RecordedImages | DescribedImage
     if info.missing is not None:
         source = "image" if data.picture is not None else "folder" if data.table is None else "table"
         report(("data", source), info.missing, of_key=False, of_training=True)
-    channels = info.shape[-1]
+    channels = info.data_shape[-1]
     if isinstance(data.normalization, ChannelStatistics) and len(data.normalization.mean) not in (1, channels):
         received = len(data.normalization.mean)
         report(("data", "normalization"), f"{received} channels are given, but the images have {channels}")
@@ -119,20 +171,30 @@ def check_parts(parts: Parts, root: Node, known: RecordedImages | DescribedImage
             message += f"\n  at {format_path(block)}, {locate(root, block)}"
         report(path, message, of_training=of_training)
 
-    if _check_blocks(parts.blocks, report) and parts.layers:
+    are_sound = _check_blocks(parts.blocks, report)
+    if parts.networks is not None:
+        check_networks(parts.task, parts.networks, report)
+    if are_sound and parts.layers:
         steps = _check_layers(parts, info, report_inside)
+    if are_sound:
+        others = {
+            name: _check_other(name, stack, parts, info, report_inside) if name in parts.task.networks else stack
+            for name, stack in parts.others.items()
+        }
+        parts = replace(parts, others=others)
     crop = check_augmentation(parts.augmentation, info, report)
-    if steps and parts.whole and crop is not None:
+    if parts.task.takes_images and steps and parts.whole and crop is not None:
         check_crops(parts.augmentation, steps, crop, partial(_traced, parts, info), report_inside)
     if parts.training is not None:
         check_training(parts.training, data, parts.task, report)
         if steps and parts.whole:
             check_weight_names(parts.training, list(weight_paths(steps)), report)
             check_stages(parts.training, steps, report)
-    if not parts.task.takes_images:
+    if parts.task.steps_per_epoch() is not None:
         _check_no_images(parts, report)
     parts.task.check(parts, info, steps, report)
-    return Checked(info, steps, problems)
+    others_known = {name: stack.steps for name, stack in parts.others.items() if stack.steps is not None}
+    return Checked(info, steps, problems, others_known)
 
 
 def _check_no_images(parts: Parts, report: Report) -> None:
@@ -180,24 +242,43 @@ def _circle(name: str, calls: Mapping[str, set[str]]) -> list[str]:
 
 def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) -> list[Step] | None:
     """Reports names, shapes and initial weights that do not fit; the resolved layers, None where they are unknown."""
-    layers = parts.layers
-    names: dict[str, int] = {}
-    automatic = {f"{index}.{layer.kind}" for index, layer in enumerate(layers) if layer.name is None}
-    for index, layer in enumerate(layers):
-        if layer.name in automatic or layer.name in _TAKEN_NAMES:
-            path: Path = ("model", "layers", index, layer.kind, "name")
-            report(path, f"the name `{layer.name}` is given to another part of the model already; choose another")
-        elif layer.name is not None and names.setdefault(layer.name, index) != index:
-            path = ("model", "layers", index, layer.kind, "name")
-            report(path, f"layer {names[layer.name]} has the name `{layer.name}` too; names must differ")
+    place = layers_of(parts.task.networks[0])
+    _check_names(parts.layers, place, report)
     try:
         steps = _traced(parts, info, info.shape)
     except StackError as error:
-        report(("model", "layers", *error.path), error.message + sizes_that_do(parts, info), error.inside)
+        report((*place, *error.path), error.message + sizes_that_do(parts, info), error.inside)
         return None
-    _check_kernels([step.layer for step in steps], info, report)
+    _check_kernels([step.layer for step in steps], place, info, report, measured=parts.task.takes_images)
     _check_normalization(parts, [step.layer for step in steps], report)
     return steps
+
+
+def _check_other(name: str, stack: Stack, parts: Parts, info: DataSetInfo, report: Callable[..., None]) -> Stack:
+    """The same of a network that is trained beside the one that is kept."""
+    place = layers_of(name)
+    _check_names(stack.layers, place, report)
+    if not stack.layers:
+        return stack
+    try:
+        steps = trace(stack.layers, parts.task.other_input(name, info), Names(info.values, parts.blocks))
+    except StackError as error:
+        report((*place, *error.path), error.message, error.inside)
+        return stack
+    _check_kernels([step.layer for step in steps], place, info, report, measured=False)
+    _check_normalization(parts, [step.layer for step in steps], report)
+    return replace(stack, steps=steps)
+
+
+def _check_names(layers: Sequence[Layer], place: Path, report: Callable[..., None]) -> None:
+    names: dict[str, int] = {}
+    automatic = {f"{index}.{layer.kind}" for index, layer in enumerate(layers) if layer.name is None}
+    for index, layer in enumerate(layers):
+        path: Path = (*place, index, layer.kind, "name")
+        if layer.name in automatic or layer.name in _TAKEN_NAMES:
+            report(path, f"the name `{layer.name}` is given to another part of the model already; choose another")
+        elif layer.name is not None and names.setdefault(layer.name, index) != index:
+            report(path, f"layer {names[layer.name]} has the name `{layer.name}` too; names must differ")
 
 
 def _check_normalization(parts: Parts, layers: Sequence[Layer], report: Callable[..., None]) -> None:
@@ -233,17 +314,21 @@ def _traced(parts: Parts, info: DataSetInfo, shape: Shape) -> list[Step]:
     return trace(parts.layers, shape, Names(info.values, parts.blocks))
 
 
-def _check_kernels(layers: Sequence[Layer], info: DataSetInfo, report: Report) -> None:
-    """Holds initializers that only some convolutions can have against their layer and its place."""
+def _check_kernels(layers: Sequence[Layer], place: Path, info: DataSetInfo, report: Report, *, measured: bool) -> None:
+    """Holds initializers that only some convolutions can have against their layer and its place.
+
+    Args:
+        measured: Whether the first layer may have one that is measured on the images.
+    """
     for index, outer in enumerate(layers):
         for layer in leaves([outer]):
             for name in type(layer).model_fields:
                 initializer = type(getattr(layer, name)).__name__
                 if initializer not in ("Dirac", "PatchWhitening"):
                     continue
-                message = _misplaced_kernel(initializer, layer, index == 0 and layer is outer, info)
+                message = _misplaced_kernel(initializer, layer, measured and index == 0 and layer is outer, info)
                 if message is not None:
-                    path: Path = ("model", "layers", index, outer.kind)
+                    path: Path = (*place, index, outer.kind)
                     report((*path, name) if layer is outer else path, message)
 
 
@@ -256,7 +341,7 @@ def _misplaced_kernel(initializer: str, layer: Layer, first: bool, info: DataSet
     if initializer == "Dirac":
         return None
     if not first:
-        return "`PatchWhitening` is measured on the images; only the first layer can have it"
+        return "`PatchWhitening` is measured on the images; only the first layer that sees them can have it"
     if layer.data_format == "channels_first" or layer.dilation_rate != (1, 1) or not isinstance(layer.padding, str):
         return "`PatchWhitening` needs a dense window, channels last, and `padding: valid` or `same`"
     height, width = layer.kernel_size

@@ -22,7 +22,7 @@ def check_augmentation(augmentations: Augmentations, info: DataSetInfo, report: 
     Returns:
         The shape of the images that training sees, (height, width, channels); None where it is not known.
     """
-    shape: Shape = info.shape
+    shape: Shape = info.data_shape
     known = True
     reason = info.sample.unchangeable
     if reason is not None:

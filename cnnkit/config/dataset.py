@@ -79,6 +79,11 @@ class DataSetInfo:
     sample: Sample = IMAGES
 
     @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Of the samples as they are read, where the network takes something else than these."""
+        return self.sample.made_shape or self.shape
+
+    @property
     def values(self) -> Mapping[str, int]:
         """What names in layers stand for."""
         return {**self.target.values, **self.sample.values}
@@ -99,7 +104,7 @@ class RecordedImages:
     """What a run has noted of the images that it learned from.
 
     Attributes:
-        shape: As they reach the network.
+        shape: As they are read, see `DataSetInfo.data_shape`.
         names: The classes, labels or numbers, in the order of the outputs.
         padding: The border that is a part of the shape.
     """
@@ -111,7 +116,7 @@ class RecordedImages:
     def info(self, config: DataConfig, task: Task) -> DataSetInfo:
         """What is known of the data set through them."""
         target = task.make_target(config, len(self.names), self.names)
-        return DataSetInfo(self.shape, target, "config", padding=self.padding, sample=config.sample)
+        return task.given(DataSetInfo(self.shape, target, "config", padding=self.padding, sample=config.sample))
 
 
 @dataclass(frozen=True)
@@ -214,7 +219,9 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
     target = task.make_target(config, classes, info.class_names)
     padding = _padding(config, target, height, width)
     shape = (height + padding[0] + padding[1], width + padding[2] + padding[3], channels)
-    return DataSetInfo(shape, target, info.source, note, info.missing, padding, listing=info.listing, table=info.table)
+    return task.given(
+        DataSetInfo(shape, target, info.source, note, info.missing, padding, listing=info.listing, table=info.table)
+    )
 
 
 def _describe_texts(config: DataConfig, task: Task) -> DataSetInfo:

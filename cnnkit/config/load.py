@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.config.check import Parts, check_config, check_parts
+from cnnkit.config.check import Parts, Stack, check_config, check_parts
+from cnnkit.config.check_networks import layers_of
 from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo, DescribedImages, RecordedImages
-from cnnkit.config.run import RunConfig
+from cnnkit.config.run import STACKS, RunConfig
 from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import ConfigError, Problem
 from cnnkit.format.base import Choice, Table
 from cnnkit.format.document import Node
-from cnnkit.format.explain import Mistake, explain, mistakes
+from cnnkit.format.explain import Mistake, Path, explain, mistakes
 from cnnkit.format.files import is_stream, read_file, shown_name
 from cnnkit.format.override import apply_override, read_tree
 from cnnkit.format.schema import Schema, schema_of
@@ -39,7 +41,9 @@ class LoadedConfig:
     """A valid config, what is known of its data set without loading it, and the file it came from.
 
     Attributes:
-        steps: The layers, every name in them replaced by what it stands for, with the shapes around them.
+        steps: The layers, every name in them replaced by what it stands for, with the shapes around them; of several
+            networks, those of the one that is kept.
+        others: The same of the others, by name.
         tree: The values as they were written, each with its place, `extends` and `--set` merged in.
         text: What the file holds.
         piped: Whether it came through a pipe and can be read no more.
@@ -56,6 +60,12 @@ class LoadedConfig:
     piped: bool = False
     notes: tuple[str, ...] = ()
     left_out: tuple[Problem, ...] = ()
+    others: Mapping[str, Sequence[Step]] = field(default_factory=dict)
+
+    @property
+    def all_steps(self) -> Sequence[Step]:
+        """The layers of all networks."""
+        return [*self.steps, *itertools.chain.from_iterable(self.others.values())]
 
     @property
     def name(self) -> str:
@@ -104,8 +114,28 @@ def load_config(
             apply_override(root, override, schema)
         except ConfigError as error:
             failed.extend(error.problems)
-    config, info, steps, notes = validate(root, failed, described, to_train=to_train)
-    return LoadedConfig(config, info, steps, shown_name(file), root, text, is_stream(file), notes)
+    valid = validate(root, failed, described, to_train=to_train)
+    return LoadedConfig(
+        valid.config,
+        valid.info,
+        valid.steps,
+        shown_name(file),
+        root,
+        text,
+        is_stream(file),
+        valid.notes,
+        others=valid.others,
+    )
+
+
+class Valid(NamedTuple):
+    """What a valid tree holds: the attributes of a `LoadedConfig` that follow from it."""
+
+    config: RunConfig
+    info: DataSetInfo
+    steps: Sequence[Step]
+    notes: tuple[str, ...]
+    others: Mapping[str, Sequence[Step]]
 
 
 def validate(
@@ -114,8 +144,8 @@ def validate(
     known: RecordedImages | DescribedImages | None = None,
     *,
     to_train: bool = True,
-) -> tuple[RunConfig, DataSetInfo, Sequence[Step], tuple[str, ...]]:
-    """What a tree holds: a valid config, what is known of its data set, its layers, and the notes of a `LoadedConfig`.
+) -> Valid:
+    """What a tree holds.
 
     Args:
         root: With `extends` and `--set` merged in.
@@ -139,7 +169,7 @@ def validate(
     problems = [problem for problem in problems if to_train or not problem.of_training]
     if failed or problems or checked.info is None or checked.steps is None:
         raise ConfigError([*failed, *problems])
-    return config, checked.info, checked.steps, notes
+    return Valid(config, checked.info, checked.steps, notes, checked.others)
 
 
 def _merged(mistakes_made: list[Mistake]) -> list[Mistake]:
@@ -196,22 +226,13 @@ def _further_problems(plain: dict[str, Any], mistakes_made: list[Mistake], root:
     with known_blocks(written):
         blocks = _valid_blocks(written)
         # A broken block may be any shape.
-        layers, whole = ([], False) if blocks is None else _valid_layers(mended, broken)
+        stacks = _valid_stacks(plain, mended, broken, is_known=blocks is not None)
     training = None
     if not any(mistake.path[:1] == ("training",) for mistake in broken):
         with contextlib.suppress(ValidationError):
             training = TrainingConfig.model_validate(mended.get("training", {}))
-    ending_known = not any("activation" in mistake.path for mistake in broken)
-    parts = Parts(
-        task,
-        data,
-        blocks or {},
-        layers,
-        whole,
-        ending_known,
-        _valid_entries(mended.get("augmentation"), AUGMENTATIONS),
-        training,
-    )
+    augmentation = _valid_entries(mended.get("augmentation"), AUGMENTATIONS)
+    parts = Parts.of(task, data, blocks or {}, stacks, augmentation, training)
     return check_parts(parts, root).problems
 
 
@@ -229,16 +250,38 @@ def _valid_blocks(written: Any) -> dict[str, BlockConfig] | None:
         return None
 
 
-def _valid_layers(mended: dict[str, Any], broken: list[Mistake]) -> tuple[list[Any], bool]:
+def _valid_stacks(
+    plain: dict[str, Any], mended: dict[str, Any], broken: list[Mistake], *, is_known: bool
+) -> dict[str, Stack] | None:
+    """The networks that a config writes, as far as they are valid; None if nobody knows which.
+
+    Args:
+        plain: As it is written.
+        is_known: Whether what stands for their layers is; a broken block may be any shape.
+    """
+    written_model, model = plain.get("model"), mended.get("model")
+    if not isinstance(model, dict) or not isinstance(written_model, dict):
+        return None
+    ending_known = not any("activation" in mistake.path for mistake in broken)
+    stacks = {}
+    for name in ("", *STACKS):
+        if (name or "layers") in {**written_model, **model}:
+            place = layers_of(name)
+            section = model.get(name) if name else model
+            written = section.get("layers") if isinstance(section, dict) else None
+            layers, whole = _valid_layers(written, place, broken) if is_known else ([], False)
+            stacks[name] = Stack(layers, whole, ending_known)
+    return stacks
+
+
+def _valid_layers(written: Any, place: Path, broken: list[Mistake]) -> tuple[list[Any], bool]:
     """The layers up to the first one whose output is unknown, and whether these are all."""
-    model = mended.get("model")
-    written = model.get("layers") if isinstance(model, dict) else None
     if not isinstance(written, list) or not written:
         return [], False
-    end = len(written)
+    end, depth = len(written), len(place)
     for mistake in broken:
-        if mistake.path[:2] == ("model", "layers") and len(mistake.path) > 2 and not keeps_shape(mistake.path):
-            end = min(end, int(mistake.path[2]))
+        if mistake.path[:depth] == place and len(mistake.path) > depth and not keeps_shape(mistake.path):
+            end = min(end, int(mistake.path[depth]))
     layers = []
     for value in written[:end]:
         try:
@@ -260,10 +303,11 @@ def _valid_entries(written: Any, table: Table) -> list[tuple[int, Any]]:
 
 def keeps_shape(path: tuple[str | int, ...]) -> bool:
     """Whether the output of the layer that a path leads into is known although the argument there is not."""
-    if len(path) <= 4:
+    inside = path[path.index("layers") + 1 :]
+    if len(inside) < 3:
         return False
-    argument = str(path[4])
-    cls = LAYERS.get(str(path[3]))
+    kind, argument = str(inside[1]), str(inside[2])
+    cls = LAYERS.get(kind)
     if cls is None or argument not in cls.model_fields:
         return False
     info = cls.model_fields[argument]

@@ -41,7 +41,7 @@ def load_recorded(file: str, recorded: RecordedImages | None = None) -> LoadedCo
     try:
         while True:
             try:
-                config, known, steps, notes = validate(root, known=recorded, to_train=False)
+                valid = validate(root, known=recorded, to_train=False)
             except ConfigError as error:
                 first = first or error
                 refused = list(_leave_out(root, error.problems))
@@ -49,9 +49,10 @@ def load_recorded(file: str, recorded: RecordedImages | None = None) -> LoadedCo
                     raise first from None
                 left_out += refused
             else:
-                notes += tuple(problem.message for problem in left_out)
+                notes = (*valid.notes, *(problem.message for problem in left_out))
                 left = tuple(left_out)
-                return LoadedConfig(config, known, steps, file, root, text, notes=notes, left_out=left)
+                config, known, steps, _, others = valid
+                return LoadedConfig(config, known, steps, file, root, text, False, notes, left, others)
     finally:
         any_name.reset(token)
 
@@ -72,7 +73,7 @@ def _leave_out(root: Node, problems: Sequence[Problem]) -> Iterator[Problem]:
 
 
 def _can_do_without(keys: Path) -> bool:
-    return keys[:1] != ("model",) or (keys[:2] == ("model", "layers") and keeps_shape(keys))
+    return keys[:1] != ("model",) or (keys[1:2] != ("blocks",) and "layers" in keys[:3] and keeps_shape(keys))
 
 
 def _written_at(root: Node, keys: Path) -> tuple[Node, Node] | None:

@@ -18,9 +18,23 @@ from cnnkit.layers.unresolved import LayerField
 from cnnkit.task import Task
 from cnnkit.tasks import TASKS, default_task
 
+#: The layers of a network, at least one.
+Layers = Annotated[list[LayerField], Field(min_length=1)]
+
+
+class StackConfig(StrictModel):
+    """One of several networks of a model: a stack of layers."""
+
+    model_config = ConfigDict(json_schema_extra=without_required)
+
+    layers: Layers = Field(description="Its layers from input to output, by Keras' names or those of blocks.")
+
 
 class ModelConfig(StrictModel):
-    """The network: a stack of layers. Normalisation comes before the first one by itself."""
+    """The network: a stack of layers. Normalisation comes before the first one by itself.
+
+    A task that trains several networks against each other has a stack for each, by the name that `Task.networks` gives.
+    """
 
     model_config = ConfigDict(json_schema_extra=without_required)
 
@@ -29,8 +43,14 @@ class ModelConfig(StrictModel):
         description="Layers under names of their own, to be used in `layers` and in other blocks. A name in lower case "
         "cannot be taken for a layer; the JSON Schema knows only such.",
     )
-    layers: Annotated[list[LayerField], Field(min_length=1)] = Field(
-        description="The layers from input to output, by Keras' names or those of blocks."
+    layers: Layers | None = Field(
+        default=None, description="The layers from input to output, by Keras' names or those of blocks."
+    )
+    generator: StackConfig | None = Field(
+        default=None, description="Of a model that makes images: the network that makes one of a latent vector."
+    )
+    discriminator: StackConfig | None = Field(
+        default=None, description="Of a model that makes images: the network that tells real images from made ones."
     )
 
     @model_validator(mode="wrap")
@@ -39,20 +59,36 @@ class ModelConfig(StrictModel):
         with known_blocks(data.get("blocks") if isinstance(data, Mapping) else None):
             return handler(data)
 
-    def trace(self, input_shape: Shape, values: Mapping[str, int]) -> list[Step]:
-        """The layers, every name in them replaced, with the shapes around them.
+    @property
+    def stacks(self) -> Mapping[str, Sequence[Layer]]:
+        """The layers of each network by its name; the only one has the name `""`."""
+        named = {name: getattr(self, name) for name in STACKS}
+        several = {name: stack.layers for name, stack in named.items() if stack is not None}
+        return several if self.layers is None else {"": self.layers, **several}
+
+    def trace(self, input_shape: Shape, values: Mapping[str, int], network: str = "") -> list[Step]:
+        """The layers of a network, every name in them replaced, with the shapes around them.
 
         Args:
-            values: What names such as `classes` stand for, see `Target.values`.
+            values: What names such as `classes` stand for, see `DataSetInfo.values`.
+            network: Which one, see `stacks`.
 
         Raises:
             StackError: at the first layer that cannot take what arrives.
         """
-        return trace(self.layers, input_shape, Names(values, self.blocks))
+        return trace(self.stacks[network], input_shape, Names(values, self.blocks))
 
-    def resolved(self, input_shape: Shape, values: Mapping[str, int]) -> list[Layer]:
-        """The layers, every name in them replaced by what it stands for."""
-        return [step.layer for step in self.trace(input_shape, values)]
+    def resolved(self, input_shape: Shape, values: Mapping[str, int], network: str = "") -> list[Layer]:
+        """The layers of a network, every name in them replaced by what it stands for."""
+        return [step.layer for step in self.trace(input_shape, values, network)]
+
+    def to_plain(self) -> dict[str, Any]:
+        written = ("layers", *STACKS)
+        return {name: value for name, value in super().to_plain().items() if name not in written or value is not None}
+
+
+#: The fields of `model` that are networks of their own.
+STACKS = tuple(name for name, field in ModelConfig.model_fields.items() if field.annotation == StackConfig | None)
 
 
 def _with_extends(schema: dict[str, Any]) -> None:
@@ -99,14 +135,17 @@ class RunConfig(StrictModel):
     @model_validator(mode="after")
     def _as_the_network_takes_them(self) -> Self:
         """What follows for the images, where nothing else is written, from what the network takes."""
-        lists = [self.model.layers, *(block.layers for block in self.model.blocks.values())]
-        implied: dict[str, Any] = {}
-        if not self.task.takes_images:
-            implied = {"normalization": "none", "batch_size": 1}
-        elif self.data.text is not None or any(map(takes_raw_images, lists)):
+        lists = [*self.model.stacks.values(), *(block.layers for block in self.model.blocks.values())]
+        implied = dict(self.task.implied_data)
+        if not implied and (self.data.text is not None or any(map(takes_raw_images, lists))):
             implied = {"normalization": "none"}
         update = {name: value for name, value in implied.items() if name not in self.data.model_fields_set}
         return self.model_copy(update={"data": self.data.model_copy(update=update)}) if update else self
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """The layers of the network, of several that of the one which is kept."""
+        return self.model.stacks[self.task.networks[0]]
 
     @property
     def mixes_labels(self) -> bool:
@@ -117,12 +156,14 @@ class RunConfig(StrictModel):
         """The network as the images of training go through it, which may be crops of the whole ones.
 
         Args:
-            steps: The network for whole images, see `ModelConfig.trace`.
+            steps: The network for whole images, see `LoadedConfig.steps`.
             values: What names in layers stand for.
         """
+        if not self.task.takes_images:
+            return steps
         shape = steps[0].input_shape
         crop = augmented_shape(self.augmentation, shape)
-        return steps if crop == shape else self.model.trace(crop, values)
+        return steps if crop == shape else self.model.trace(crop, values, self.task.networks[0])
 
     def steps_to_build(self, steps: Sequence[Step], values: Mapping[str, int]) -> Sequence[Step]:
         """The network for whole images and for crops alike; for the arguments see `steps_at_crops`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from cnnkit.texts.words import Vocabulary
 
 #: Under which name environment.json has how many numbers of words there are.
 VOCABULARY_SIZE = "vocabulary_size"
+
+
+#: All names under which a kind of sample notes something there.
+NOTED = (VOCABULARY_SIZE, "latent", "conditions")
 
 
 class Sample(ABC):
@@ -39,6 +44,9 @@ class Sample(ABC):
 
     #: What numbers of words mean; None of what is no text, and before it has been learned.
     vocabulary: Vocabulary | None = None
+
+    #: Of what a network makes images of, the shape of these, (height, width, channels); None of all else.
+    made_shape: tuple[int, int, int] | None = None
 
     @property
     def values(self) -> Mapping[str, int]:
@@ -90,6 +98,61 @@ class ImageSample(Sample):
 
     def marked(self, samples: Any, heats: Any) -> Sequence[tuple[Any, Any]]:
         return list(zip(samples, heats, strict=True))
+
+
+#: Under which names environment.json has how many numbers a latent vector has, and how many of these name a class.
+LATENT = "latent"
+CONDITIONS = "conditions"
+
+
+@dataclass(frozen=True)
+class LatentSample(Sample):
+    """What a network makes an image of: standard normal numbers, float32 [size], and the class as one-hot after them.
+
+    Attributes:
+        size: How many numbers are drawn.
+        conditions: How many classes an image can be asked for; 0 where it cannot.
+        made_shape: Of the images.
+    """
+
+    singular = "latent vector"
+    plural = "latent vectors"
+    input_name = LATENT
+    input_dtype = "float32"
+    dtype = "float32"
+    unchangeable = "the network takes none, but latent vectors"
+
+    size: int
+    conditions: int
+    made_shape: tuple[int, int, int]
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Of what the network takes."""
+        return (self.size + self.conditions,)
+
+    @property
+    def values(self) -> Mapping[str, int]:
+        return {LATENT: self.size}
+
+    @property
+    def largest(self) -> int:
+        raise ValueError("a normal number can be any")
+
+    @property
+    def noted(self) -> Mapping[str, Any]:
+        return {LATENT: self.size, CONDITIONS: self.conditions}
+
+    def pictures(self, samples: Any) -> Sequence[Any]:
+        """Cells that are the darker the smaller a number is: black at -3, white at 3."""
+        import numpy as np
+
+        side = math.isqrt(self.shape[0] - 1) + 1
+        cells = np.pad(samples, [(0, 0), (0, side * side - self.shape[0])]).reshape(-1, side, side, 1)
+        return list(np.rint(np.clip(cells / 6 + 0.5, 0, 1) * 255).astype(np.uint8))
+
+    def marked(self, samples: Any, heats: Any) -> Sequence[tuple[Any, Any]]:
+        raise ValueError("nothing in a latent vector has a place")
 
 
 #: Images, of which nothing more is to be known here.

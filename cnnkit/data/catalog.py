@@ -151,7 +151,7 @@ def data_set_summary(config: DataConfig, seed: int = 0, task: Task | None = None
     notes = [*data.notes, *_unlearned(counts, target)]
     return {
         "source": config.source,
-        **({"shape": list(data.info.shape if picture is None else picture.shape)} if sized else {}),
+        **({"shape": list(data.info.data_shape if picture is None else picture.shape)} if sized else {}),
         **(sizes_and_modes(files) if files else {}),
         target.plural: target.size,
         f"{target.singular}_names": list(target.all_names),

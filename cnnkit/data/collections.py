@@ -134,7 +134,7 @@ def _open_files(
         root,
         files,
         targets,
-        info.shape,
+        info.data_shape,
         resize=None if config.image_size is None else config.resize,
         skip_corrupt=config.skip_corrupt,
         most_megapixels=config.max_megapixels,
@@ -155,7 +155,7 @@ def _prepared_images(folder: Path, config: DataConfig, info: DataSetInfo) -> Pre
 
         known_boxes = KNOWN_BOXES.get(known_name(config.name))
         return Prepared(PreparedBoxes(folder, info, config.resize, 0 if known_boxes is None else known_boxes.first))
-    return Prepared(PreparedSet(folder, info.shape, info.target.all_names, config.resize))
+    return Prepared(PreparedSet(folder, info.data_shape, info.target.all_names, config.resize))
 
 
 def _open_texts(config: DataConfig, info: DataSetInfo) -> Collection:

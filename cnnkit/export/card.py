@@ -69,7 +69,7 @@ def _what(places: Places, trained: TrainedRun, description: dict[str, Any]) -> s
 def _use(places: Places, trained: TrainedRun) -> str:
     interface, task = trained.interface, trained.task
     given, sample = given_to(interface), interface.sample
-    output = task.output_shape(interface.image_shape, len(interface.class_names))
+    output = interface.output_shape(task)
     lines = [
         f"input `{sample.input_name}`: {sample.input_dtype} [{sample.plural}, "
         f"{', '.join(map(str, interface.image_shape))}], {given.values}; any number of {sample.plural}",

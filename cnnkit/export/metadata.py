@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cnnkit.config.sample import VOCABULARY_SIZE
+from cnnkit.config.sample import NOTED
 from cnnkit.export.formats import OUTPUT, Format
 from cnnkit.machine.tensorflow import load_tensorflow
 from cnnkit.runs.directory import LARGEST_JSON
@@ -19,7 +19,7 @@ from cnnkit.serve.examples import read_examples
 from cnnkit.task import LOSS
 
 #: Of environment.json, what using a network takes; where the images lay is nobody else's business.
-_OF_DATA = ("image_shape", "class_names", "resize", "max_megapixels", "padding", "fingerprint", VOCABULARY_SIZE)
+_OF_DATA = ("image_shape", "class_names", "resize", "max_megapixels", "padding", "fingerprint", *NOTED)
 
 
 def describe(trained: TrainedRun, format_: Format, quantized: str | None) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def describe(trained: TrainedRun, format_: Format, quantized: str | None) -> dic
     interface, noted, task = trained.interface, trained.environment, trained.task
     sample = interface.sample
     words = {} if sample.vocabulary is None else {WORDS: list(sample.vocabulary.words)}
-    output = task.output_shape(interface.image_shape, len(interface.class_names))
+    output = interface.output_shape(task)
     figures = {figure.name: trained.measured(figure) for figure in (LOSS, *task.figures)}
     return {
         "format": format_.name,

@@ -189,8 +189,8 @@ def _summary(seen: Seen, chosen: Choices, file: Path) -> Summary:
     text = _text(seen, chosen, file)
     tree = read_tree(str(file), Schema("model", model=RunConfig), text)
     known = RecordedImages(chosen.shape, seen.names, padding_to(*chosen.size, chosen.pad_to or 1))
-    config, info, steps, _ = validate(tree, known=known)
-    return summarize(LoadedConfig(config, info, steps, str(file), tree, text))
+    valid = validate(tree, known=known)
+    return summarize(LoadedConfig(valid.config, valid.info, valid.steps, str(file), tree, text))
 
 
 def minutes_of_training(summary: Summary, images: int, epochs: int) -> float:

@@ -51,7 +51,8 @@ ENVIRONMENT: Form = {
     "settings": {"device": str, "jit_compile": bool, "dtype_policy": str, "threads": int, "onednn": bool},
     "tuning": {},
     "data": {"source": str, "fingerprint": str, "image_shape": [int], "class_names": [str], "resize": str}
-    | {"max_megapixels": float, "padding": [int], "images": {}, "words": [str], "vocabulary_size": int},
+    | {"max_megapixels": float, "padding": [int], "images": {}, "words": [str], "vocabulary_size": int}
+    | {"latent": int, "conditions": int},
     "model": {"head": str, "parameters": int},
     "concluded": {},
     "initial_weights": {"run": str, "sha256": str, "taken": [str], "left": {}, "new": {}},
@@ -137,6 +138,15 @@ class Run:
     def iterations(self) -> Path:
         """A row of figures for each step."""
         return self.path / "iterations.csv"
+
+    @property
+    def samples(self) -> Path:
+        """The folder of what a network has made of the same noise after each epoch."""
+        return self.path / "samples"
+
+    def sheet(self, epoch: int) -> Path:
+        """The images that it made after an epoch, on one sheet."""
+        return self.samples / f"{epoch:05}.png"
 
     @property
     def curves(self) -> Path:

@@ -284,7 +284,7 @@ class ExportedNetwork(Predictor):
     def _check_shapes(self) -> None:
         """Whether the network is one of the images and classes that the file tells of."""
         interface, session = self.interface, self._session
-        output = self.task.output_shape(interface.image_shape, len(interface.class_names))
+        output = interface.output_shape(self.task)
         inputs, outputs = session.get_inputs(), session.get_outputs()
         shapes = [tuple(one.shape[1:]) for one in (*inputs, *outputs)]
         expected = {"float32": "tensor(float)"}.get(taken := interface.sample.input_dtype, f"tensor({taken})")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cnnkit.config.sample import IMAGES, VOCABULARY_SIZE, Sample, TextSample
+from cnnkit.config.sample import CONDITIONS, IMAGES, LATENT, VOCABULARY_SIZE, LatentSample, Sample, TextSample
 from cnnkit.errors import CnnkitError
 from cnnkit.images.formats import MOST_MEGAPIXELS, RESIZINGS
 from cnnkit.images.padding import NO_PADDING, Padding
 from cnnkit.terminal.printable import printable
 from cnnkit.texts.words import FIRST, Vocabulary
+
+if TYPE_CHECKING:
+    from cnnkit.task import Task
 
 #: What a network may end in.
 HEADS = ("softmax", "logits", "sigmoid")
@@ -59,6 +62,15 @@ class Interface:
     concluded: Mapping[str, Any] = field(default_factory=dict)
     sample: Sample = IMAGES
 
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Of the samples of the data set, where the network takes something else than these."""
+        return self.sample.made_shape or self.image_shape
+
+    def output_shape(self, task: Task) -> tuple[int, ...]:
+        """What the network outputs for one input."""
+        return self.sample.made_shape or task.output_shape(self.image_shape, len(self.class_names))
+
 
 def noted_interface(environment: Mapping[str, Any], place: str, hint: str) -> Interface:
     """What an environment.json says of a network's images and outputs.
@@ -88,7 +100,11 @@ def noted_interface(environment: Mapping[str, Any], place: str, hint: str) -> In
         if head not in HEADS or resize not in RESIZINGS:
             raise ValueError("there is no such head, or no such way to resize")
         padding = (top, bottom, left, right)
-        return Interface((height, width, channels), names, head, resize, max_megapixels, padding, concluded)
+        shape: tuple[int, int, int] = (height, width, channels)
+        if LATENT in data:
+            sample = _latent_sample(data, shape)
+            return Interface(sample.shape, names, head, resize, max_megapixels, concluded=concluded, sample=sample)
+        return Interface(shape, names, head, resize, max_megapixels, padding, concluded)
     except (KeyError, TypeError, ValueError):
         raise CnnkitError(
             f"{place} does not say what the images, the classes and the head of the model are", hint
@@ -102,6 +118,13 @@ def _of_texts(data: Mapping[str, Any], names: tuple[str, ...], head: str, conclu
     if not known or length < 1 or not names or head not in HEADS:
         raise ValueError("no text is like that")
     return Interface((length,), names, head, concluded=concluded, sample=TextSample(size, Vocabulary(tuple(words))))
+
+
+def _latent_sample(data: Mapping[str, Any], made_shape: tuple[int, int, int]) -> LatentSample:
+    sample = LatentSample(int(data[LATENT]), int(data.get(CONDITIONS) or 0), made_shape)
+    if sample.size < 1 or sample.conditions < 0 or sum(sample.shape) > LARGEST_IMAGE:
+        raise ValueError("no latent vector is like that")
+    return sample
 
 
 def initial_weights(environment: Mapping[str, Any]) -> str | None:

@@ -159,7 +159,7 @@ class TrainedRun(Predictor):
         if not section.has_files or section.text is not None or section.picture is not None:
             return section
         # Whatever the files would make of them today: these are the channels that the network takes.
-        return section.model_copy(update={"channels": self.loaded.info.shape[2]})
+        return section.model_copy(update={"channels": self.loaded.info.data_shape[2]})
 
     @cached_property
     def data_set(self) -> DataSetInfo:
@@ -299,7 +299,7 @@ class TrainedRun(Predictor):
                 f"`{run.model}` cannot be opened: {str(error) or type(error).__name__}",
                 "The file is damaged, or was written by another version of Keras; train the run again.",
             ) from None
-        output = self.task.output_shape(interface.image_shape, len(interface.class_names))
+        output = interface.output_shape(self.task)
         shapes = ((None, *interface.image_shape), (None, *output))
         if (model.input_shape, model.output_shape) != shapes:
             raise CnnkitError(
@@ -387,7 +387,7 @@ def read_recorded(trained: TrainedRun) -> LoadedConfig:
             if all(problem.path.startswith("data") for problem in refused.problems):
                 raise error from None
             raise
-    return load_recorded(file, RecordedImages(interface.image_shape, interface.class_names, interface.padding))
+    return load_recorded(file, RecordedImages(interface.data_shape, interface.class_names, interface.padding))
 
 
 def _decides_images(keys: tuple[str | int, ...]) -> bool:

@@ -16,6 +16,7 @@ TASKS = Table(
         "segmentation": ("Segmentation",),
         "restoration": ("Restoration",),
         "detection": ("Detection",),
+        "generation": ("Generation",),
     },
     aliases={
         "classification": "Classification",
@@ -24,6 +25,7 @@ TASKS = Table(
         "segmentation": "Segmentation",
         "restoration": "Restoration",
         "detection": "Detection",
+        "generation": "Generation",
     },
 )
 

@@ -57,8 +57,13 @@ _AUTOMATIC_NUMBER = re.compile(r"_\d+(?=/|$)")
 
 
 def _variables(model: Any) -> dict[str, Any]:
-    """Every variable of a model and its optimizer by a unique name, in a fixed order."""
-    return {**_named("model", model.variables), **_named("optimizer", model.optimizer.variables)}
+    """Every variable of a model and its optimizers by a unique name, in a fixed order."""
+    optimizers = {"optimizer": model.optimizer}
+    optimizers |= {f"{name}_optimizer": one for name, one in getattr(model, "other_optimizers", {}).items()}
+    variables = _named("model", model.variables)
+    for name, optimizer in optimizers.items():
+        variables |= _named(name, optimizer.variables)
+    return variables
 
 
 def _named(owner: str, variables: Sequence[Any]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def fit(
         checkpoint=checkpoint,
         checkpoint_seconds=None if minutes is None else 60.0 * minutes,
         image_shape=data.info.shape,
-        network=config.task.network,
+        network=config.task.kept,
     )
     progress = callbacks.Progress(
         console,

@@ -298,7 +298,8 @@ def _answering(loaded: LoadedConfig, layers: Sequence[WeightedLayer]) -> set[str
     """
     more = {**loaded.info.values, **{name: number + 1 for name, number in loaded.info.target.values.items()}}
     try:
-        others = {layer.path: layer for layer in weighted_layers(loaded.config.model.trace(loaded.info.shape, more))}
+        steps = loaded.config.model.trace(loaded.info.shape, more, loaded.config.task.networks[0])
+        others = {layer.path: layer for layer in weighted_layers(steps)}
     except StackError:
         others = {}
     depending = {layer.path for layer in layers if others.get(layer.path, layer).weights != layer.weights}

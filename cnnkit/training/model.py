@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnnkit.format.seeds import derive_seed
 from cnnkit.format.shapes import Shape
 from cnnkit.layers.base import ALONE, Seeds, Sharing
 from cnnkit.layers.resolved import scopes
@@ -15,6 +16,7 @@ from cnnkit.layers.weight_paths import SEPARATOR, name_in_layer
 
 if TYPE_CHECKING:
     from cnnkit.config.run import RunConfig
+    from cnnkit.config.sample import Sample
     from cnnkit.config.target import Target
     from cnnkit.data import Split
     from cnnkit.layers.stack import Step
@@ -49,6 +51,7 @@ def build_model(
     target: Target,
     constants: tuple[Sequence[float], Sequence[float]] | None,
     sharing: Sharing = ALONE,
+    sample: Sample | None = None,
 ) -> Any:
     """An uncompiled `keras.Sequential` that takes samples as they are stored: images [batch, height, width, channels],
     0..255, or numbers of words [batch, length].
@@ -60,13 +63,54 @@ def build_model(
         target: What is to be learned of the images.
         constants: Mean and variance per channel for the normalisation in front; None for none.
         sharing: What several devices need.
+        sample: What the network takes; by default a sample of the data set.
+    """
+    sample = sample or config.data.sample
+    steps = config.steps_to_build(steps, {**target.values, **sample.values})
+    built = build_layers(steps, sample, constants, Seeds(config.seed), config.training.dtype_policy, sharing)
+    return config.task.make_model(built, config.training, head([step.layer for step in steps]), target)
+
+
+def build_other(
+    config: RunConfig,
+    network: str,
+    steps: Sequence[Step],
+    constants: tuple[Sequence[float], Sequence[float]] | None,
+    sharing: Sharing = ALONE,
+) -> list[Any]:
+    """The Keras layers of a network that is trained beside the one that is kept, its input and the normalisation first.
+
+    Its initial weights have seeds of their own.
+
+    Args:
+        network: Its name.
+        steps: Its layers.
+        constants, sharing: As for `build_model`.
+    """
+    seeds = Seeds(derive_seed(config.seed, "network", network))
+    return build_layers(steps, config.data.sample, constants, seeds, config.training.dtype_policy, sharing)
+
+
+def build_layers(
+    steps: Sequence[Step],
+    sample: Sample,
+    constants: tuple[Sequence[float], Sequence[float]] | None,
+    seeds: Seeds,
+    policy: str,
+    sharing: Sharing = ALONE,
+) -> list[Any]:
+    """The Keras layers of a stack, its input and the normalisation before them.
+
+    Args:
+        steps: The stack.
+        sample: What it takes.
+        constants, sharing: As for `build_model`.
+        seeds: Of the initial weights.
+        policy: Keras' dtype policy.
     """
     import keras
 
-    input_shape, sample = steps[0].input_shape, config.data.sample
-    policy = config.training.dtype_policy
-    seeds = Seeds(config.seed)
-    steps = config.steps_to_build(steps, {**target.values, **sample.values})
+    input_shape = steps[0].input_shape
     built: list[Any] = [
         keras.Input(shape=steps[0].fed or input_shape, name=sample.input_name, dtype=sample.input_dtype)
     ]
@@ -85,8 +129,8 @@ def build_model(
         built.append(step.layer.build(scope))
     from cnnkit.layers.fused import postpone_activations
 
-    layers = [step.layer for step in steps]
-    return config.task.make_model(postpone_activations(built), config.training, head(layers), target)
+    layers: list[Any] = postpone_activations(built)
+    return layers
 
 
 def _per_channel(values: Sequence[float], input_shape: Shape) -> list[float]:

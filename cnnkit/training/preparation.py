@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cnnkit.config.staged import StagePlan, stage_plans
@@ -21,6 +22,7 @@ from cnnkit.runs.inference import inference_batch_size
 from cnnkit.training.course import Course
 from cnnkit.training.model import (
     build_model,
+    build_other,
     measure_initial_weights,
     normalization_constants,
     train_only,
@@ -31,6 +33,7 @@ from cnnkit.training.settings import Runtime, choose_settings
 if TYPE_CHECKING:
     from cnnkit.config.load import LoadedConfig
     from cnnkit.config.run import RunConfig
+    from cnnkit.config.sample import Sample
     from cnnkit.config.target import Target
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data import DataSets
@@ -130,7 +133,7 @@ def prepare(
         initial.check_vocabulary(data.info.sample.vocabulary)
     steps = steps_of(config, data)
     stack = loaded.steps
-    chosen = choose_settings(config.training, stack, steps)
+    chosen = choose_settings(config.training, loaded.all_steps, steps)
     _check_shares(config, data.train.size, chosen.devices)
     config = config.model_copy(update={"data": config.data.model_copy(update={"memory": data.memory})})
     config = resolved(config, chosen)
@@ -164,7 +167,9 @@ def prepare(
         steps,
         initialize,
         plan,
-        lambda network: config.task.make_trainer(network, config, data),
+        lambda network, others: config.task.make_trainer(network, config, data, others),
+        data.info.sample,
+        loaded.others,
     )
     head = head_of([step.layer for step in stack])
     names = data.info.target.all_names
@@ -217,7 +222,9 @@ def compile_model(
     steps_per_epoch: int,
     initialize: Callable[[Any], None] = lambda model: None,
     plan: StagePlan | None = None,
-    make_trainer: Callable[[Any], Any] = lambda network: network,
+    make_trainer: Callable[[Any, Mapping[str, Any]], Any] = lambda network, others: network,
+    sample: Sample | None = None,
+    others: Mapping[str, Sequence[Step]] = MappingProxyType({}),
 ) -> tuple[Any, Any]:
     """The compiled Keras model with a built optimizer, and the plateau callback (None without one).
 
@@ -229,6 +236,8 @@ def compile_model(
             with a copy of the weights.
         plan: The stage that it is compiled for; by default the first one.
         make_trainer: Makes the model that is trained of the network, see `Task.make_trainer`.
+        sample: As for `build_model`.
+        others: The layers of further networks.
     """
     import keras
 
@@ -238,9 +247,11 @@ def compile_model(
     with devices.scope():
         several = devices.replicas > 1
         sharing = Sharing(draws=several, statistics=several and chosen.synchronize_batch_norm)
-        network = build_model(config, stack, target, constants, sharing)
+        own = constants if config.task.takes_images else None
+        network = build_model(config, stack, target, own, sharing, sample)
         initialize(network)
-        model = make_trainer(network)
+        built = {name: build_other(config, name, steps, constants, sharing) for name, steps in others.items()}
+        model = make_trainer(network, built)
     plan = plan or stage_plans(config.training, stack)[0]
     head = head_of([step.layer for step in stack])
     return model, compile_for(plan, model, config, target, head, chosen, steps_per_epoch)
@@ -271,6 +282,10 @@ def compile_for(
     with devices.scope():
         rate, plateau = make_rate(training, steps_per_epoch)
         optimizer = make_optimizer(training, rate, network)
+        model.other_optimizers = {
+            name: _make_other_optimizer(name, other, training, config, steps_per_epoch)
+            for name, other in config.task.other_networks(model).items()
+        }
     if devices.replicas > 1:
         from cnnkit.training.replicas import add_up_gradients
 
@@ -312,6 +327,17 @@ def make_optimizer(training: TrainingConfig, rate: Any, model: Any) -> Any:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(model.trainable_variables)
     return optimizer
+
+
+def _make_other_optimizer(
+    name: str, network: Any, training: TrainingConfig, config: RunConfig, steps_per_epoch: int
+) -> Any:
+    """The optimizer of a network that is trained beside the one that is kept, with the same schedule."""
+    from cnnkit.training.schedules import make_rate
+
+    own = training.model_copy(update={"optimizer": config.task.optimizer_of(name, training)})
+    rate, _ = make_rate(own, steps_per_epoch)
+    return make_optimizer(own, rate, network)
 
 
 def resolved(config: RunConfig, chosen: Runtime) -> RunConfig:
@@ -360,7 +386,7 @@ def validation_batches(prepared: Preparation) -> Any:
     from cnnkit import data as data_module
 
     data = prepared.data
-    if data.validation is None:
+    if data.validation is None or not prepared.config.task.validates:
         return None
     batch_size = inference_batch_size(prepared.network, data.info.shape)
     devices = prepared.runtime.devices

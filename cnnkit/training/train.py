@@ -371,7 +371,7 @@ def _write_start(
         "data": {
             "source": data.info.source,
             "fingerprint": data.fingerprint,
-            "image_shape": list(data.info.shape),
+            "image_shape": list(data.info.data_shape),
             "resize": loaded.config.data.resize,
             "max_megapixels": loaded.config.data.max_megapixels,
             **({"padding": list(data.info.padding)} if any(data.info.padding) else {}),
@@ -427,17 +427,18 @@ def _describe(
     data, config = prepared.data, prepared.config
     assert data.train is not None
     validation = f", {data.validation.size:,} to validate" if data.validation is not None else ""
-    shape = "x".join(str(size) for size in data.info.shape)
-    streamed = f"; {data.info.sample.plural} are read as they are needed" if data.memory == "stream" else ""
+    shape = "x".join(str(size) for size in data.info.data_shape)
+    streamed = f"; {config.data.sample.plural} are read as they are needed" if data.memory == "stream" else ""
     console.line(f"run       {run.path}")
     console.line(
-        f"data      {config.data.source}: {data.train.size:,} {data.info.sample.plural} {shape} to train{validation}, "
+        f"data      {config.data.source}: {data.train.size:,} {config.data.sample.plural} {shape} to "
+        f"train{validation}, "
         f"{data.info.classes} {data.info.target.plural}{streamed}"
     )
     for note in data.notes:
         console.line(f"note: {note}")
     console.line(
-        f"model     {prepared.network.count_params():,} parameters, {len(config.model.layers)} layers, "
+        f"model     {prepared.network.count_params():,} parameters, {len(config.layers)} layers, "
         f"{prepared.steps_per_epoch:,} steps of {config.data.batch_size} per epoch"
     )
     if prepared.plan.rates_text and not config.training.stages:

@@ -331,7 +331,7 @@ def measure(loaded: LoadedConfig) -> dict[str, Any]:
     config, training = loaded.config, loaded.config.training
     data = load_data(loaded)
     steps = steps_of(config, data)
-    rule = choose_settings(training, loaded.steps, steps)
+    rule = choose_settings(training, loaded.all_steps, steps)
     jits = [rule.as_fields()["jit"]]
     if training.jit == "auto":
         jits.append(on_or_off(not rule.jit_compile))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnnkit.config.sample import IMAGES, Sample
@@ -44,6 +45,7 @@ class Restoration(Settings):
     )
     target: ClassVar[type[Target]] = Picture
     takes_images: ClassVar[bool] = False
+    implied_data: ClassVar[Mapping[str, Any]] = MappingProxyType({"normalization": "none", "batch_size": 1})
     monitor: ClassVar[str | None] = "variance"
 
     def make_target(self, data: DataConfig, size: int, names: Sequence[str] | None) -> Target:
@@ -65,7 +67,7 @@ class Restoration(Settings):
     def steps_per_epoch(self) -> int:
         return self.iterations
 
-    def make_trainer(self, network: Any, config: RunConfig, data: DataSets) -> Any:
+    def make_trainer(self, network: Any, config: RunConfig, data: DataSets, others: Mapping[str, Any]) -> Any:
         from cnnkit.tasks.restoration.training import make_trainer
 
         return make_trainer(self, network, config, data)

@@ -1,0 +1,177 @@
+"""Images like those of a data set, made of noise by a network that another one teaches (Goodfellow et al. 2014)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cnnkit.config.data import ChannelStatistics
+from cnnkit.config.sample import LatentSample
+from cnnkit.config.target import OneClass, Target
+from cnnkit.errors import UsageError
+from cnnkit.task import EPOCH, Answers, Evaluation, Figure, TaskPredictions, Watched
+from cnnkit.tasks.generation.settings import Settings
+
+if TYPE_CHECKING:
+    from cnnkit.config.check import Parts
+    from cnnkit.config.dataset import DataSetInfo
+    from cnnkit.config.optimization.optimizers import Optimizer
+    from cnnkit.config.reports import Report
+    from cnnkit.config.run import RunConfig
+    from cnnkit.config.script_parts import ScriptParts
+    from cnnkit.config.training import TrainingConfig
+    from cnnkit.data.splits import DataSets, Split
+    from cnnkit.layers.stack import Step
+    from cnnkit.runs.directory import Run
+    from cnnkit.runs.interface import Interface
+    from cnnkit.runs.trained import TrainedRun
+    from cnnkit.training.preparation import Preparation
+
+#: What brings images to -1..1, as R1 and the usual initial weights take them.
+_TO_ONE = ChannelStatistics(mean=[127.5], variance=[127.5**2])
+
+#: What `loss` is: that of the discriminator.
+_LOSS = Figure("loss", "discriminator loss", larger_is_better=False)
+
+
+class Generation(Settings):
+    """Images like those of the data set, made of noise: a generative adversarial network."""
+
+    figures: ClassVar[tuple[Figure, ...]] = (
+        Figure("spread", "spread of the samples"),
+        Figure("generator_loss", "generator loss", larger_is_better=False),
+        Figure("real_right", "real images told right", is_share=True),
+        Figure("generated_right", "made images told right", is_share=True),
+        Figure("r1", "R1", larger_is_better=False),
+    )
+    target: ClassVar[type[Target]] = OneClass
+    takes_images: ClassVar[bool] = False
+    validates: ClassVar[bool] = False
+    monitor: ClassVar[str | None] = EPOCH
+    implied_data: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {"normalization": _TO_ONE, "drop_remainder": True, "validation": 0.0}
+    )
+
+    @property
+    def columns(self) -> tuple[Figure, ...]:
+        return (_LOSS, *self.figures)
+
+    def given(self, info: DataSetInfo) -> DataSetInfo:
+        height, width, channels = info.shape
+        conditions = info.target.size if self.conditional else 0
+        sample = LatentSample(self.latent, conditions, (height, width, channels))
+        return replace(info, shape=sample.shape, sample=sample)
+
+    def other_input(self, network: str, info: DataSetInfo) -> tuple[int, ...]:
+        height, width, channels = info.data_shape
+        return (height, width, channels + (info.target.size if self.conditional else 0))
+
+    def check(self, parts: Parts, info: DataSetInfo, steps: Sequence[Step] | None, report: Report) -> None:
+        from cnnkit.tasks.generation.check import check
+
+        check(self, parts, info, steps, report)
+
+    def check_asked(self, verb: str) -> None:
+        raise UsageError(
+            f"`{verb}` is for networks that take images; that of a generation makes them of noise",
+            "Make some: cnnkit generate RUN -n 64 -o sheet.png",
+        )
+
+    # --- Training -------------------------------------------------------------------------------------
+
+    def make_model(self, layers: Sequence[Any], training: TrainingConfig, head: str, target: Target) -> Any:
+        from cnnkit.tasks.generation.training import make_model
+
+        return make_model(layers, head)
+
+    def make_trainer(self, network: Any, config: RunConfig, data: DataSets, others: Mapping[str, Any]) -> Any:
+        from cnnkit.tasks.generation.training import make_trainer
+
+        return make_trainer(self, network, config, data, others)
+
+    def network(self, model: Any) -> Any:
+        return model.generator
+
+    def other_networks(self, model: Any) -> Mapping[str, Any]:
+        return {self.networks[1]: model.discriminator}
+
+    def optimizer_of(self, network: str, training: TrainingConfig) -> Optimizer:
+        return self.discriminator_optimizer or training.optimizer
+
+    def kept(self, model: Any) -> Any:
+        return model.average
+
+    def callbacks(self, prepared: Preparation, run: Run) -> Sequence[Any]:
+        from cnnkit.tasks.generation.watching import SampleSheets
+
+        return [SampleSheets(prepared, run)]
+
+    def watched(self, prepared: Preparation) -> Watched:
+        from cnnkit.tasks.generation.training import watched
+
+        return watched(prepared)
+
+    def make_loss(self, training: TrainingConfig, head: str, target: Target) -> Any:
+        return None
+
+    def make_metrics(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> list[Any]:
+        return []
+
+    # --- After training -------------------------------------------------------------------------------
+
+    def evaluate(self, members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -> Evaluation:
+        from cnnkit.tasks.generation.evaluation import evaluate
+
+        return evaluate(members, images, tta)
+
+    def read_evaluation(self, run: Run) -> dict[str, Any]:
+        from cnnkit.tasks.generation.evaluation import read_evaluation
+
+        return read_evaluation(run)
+
+    def summary(self, metrics: dict[str, Any]) -> str:
+        from cnnkit.tasks.generation.evaluation import summary
+
+        return summary(metrics)
+
+    def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
+        raise self._no_mistakes()
+
+    def draw_predictions(self, predictions: TaskPredictions, title: str, count: int, path: Path) -> bool:
+        raise self._no_mistakes()
+
+    def _no_mistakes(self) -> UsageError:
+        return UsageError(
+            "a generator makes no mistakes that could be shown one by one",
+            "Look at what it makes: samples/ in the run, or cnnkit generate RUN -n 64 -o sheet.png",
+        )
+
+    def draw_gradcam(
+        self,
+        trained: TrainedRun,
+        image: str,
+        classes: Sequence[str],
+        path: Path,
+        max_megapixels: float | None = None,
+        layer: str | None = None,
+    ) -> None:
+        self.check_asked("show gradcam")
+
+    def draw_gradcam_mistakes(self, trained: TrainedRun, count: int, path: Path, layer: str | None = None) -> None:
+        self.check_asked("show gradcam")
+
+    def script(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> ScriptParts:
+        raise UsageError(
+            "no script can be written of a generation: its step, with two networks and two optimizers, is no part of "
+            "Keras' `fit`",
+            "Train it with cnnkit. The run's model.keras is plain Keras: it makes images of 0..255 of normal numbers "
+            "[images, numbers].",
+        )
+
+    def answers(self, interface: Interface) -> Answers:
+        from cnnkit.tasks.generation.answers import Made
+
+        return Made(interface)

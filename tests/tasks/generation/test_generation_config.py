@@ -1,0 +1,109 @@
+"""What a config says of two networks that are trained against each other, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_adversaries import config
+from trainings import write
+
+from cnnkit.config import shipped
+from cnnkit.config.load import load_config
+from cnnkit.errors import ConfigError
+
+
+def last(content: dict[str, Any], network: str, layer: Any) -> None:
+    content["model"][network]["layers"][-1] = layer
+
+
+def test_each_network_is_traced_by_what_it_takes(tmp_path: Path) -> None:
+    loaded = load_config(write(tmp_path, config()))
+    assert (loaded.info.shape, loaded.info.data_shape) == ((8,), (8, 8, 1))
+    assert loaded.steps[-1].output_shape == (8, 8, 1)
+    (discriminator,) = loaded.others.values()
+    assert (discriminator[0].input_shape, discriminator[-1].output_shape) == ((8, 8, 1), (1,))
+    told = load_config(write(tmp_path, config(conditional=True)))
+    assert told.info.shape == (18,)
+    assert told.others["discriminator"][0].input_shape == (8, 8, 11)
+
+
+CONVOLUTION = {"filters": 1, "kernel_size": 3, "padding": "same"}
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "said"),
+    [
+        (
+            lambda one: last(one, "generator", {"Conv2D": {**CONVOLUTION, "activation": "tanh"}}),
+            "model.generator.layers[4].Conv2D",
+            "the generator outputs 4x4x1, but the images are 8x8x1",
+        ),
+        (
+            lambda one: last(one, "generator", {"Conv2DTranspose": {**CONVOLUTION, "strides": 2}}),
+            "model.generator.layers[4].Conv2DTranspose",
+            "write one of them",
+        ),
+        (
+            lambda one: last(one, "discriminator", {"Dense": {"units": 1, "activation": "sigmoid"}}),
+            "model.discriminator.layers[4].Dense",
+            "leave out its last activation",
+        ),
+        (
+            lambda one: last(one, "discriminator", {"Dense": 10}),
+            "model.discriminator.layers[4].Dense",
+            "the discriminator outputs 10, but it says one number",
+        ),
+        (
+            lambda one: one["model"]["discriminator"]["layers"].insert(0, {"Dense": {"units": 3, "name": "a b"}}),
+            "model.discriminator.layers[0].Dense.name",
+            "expected",
+        ),
+        (
+            lambda one: one["model"]["discriminator"]["layers"].insert(0, {"MaxPooling2D": 9}),
+            "model.discriminator.layers[0].MaxPooling2D.pool_size",
+            "8x8",
+        ),
+        (lambda one: one["model"].pop("discriminator"), "model", "`discriminator` is missing"),
+        (lambda one: one["model"].pop("generator"), "model", "`generator` is missing"),
+        (
+            lambda one: one.update(model={"layers": ["Flatten", {"Dense": 1}]}),
+            "model.layers",
+            "trains two networks; write `generator: {layers: [...]}` and `discriminator: {layers: [...]}`",
+        ),
+        (lambda one: one.pop("task"), "model.generator", "trains one network; write its layers in `model.layers`"),
+        (lambda one: one["training"].update(label_smoothing=0.1), "training.label_smoothing", "does not heed"),
+        (lambda one: one["training"].update(loss="Dice"), "training.loss", "the losses are those of the task"),
+        (lambda one: one["training"].update(metrics=["AUC"]), "training.metrics", "does not heed"),
+        (lambda one: one["data"].update(validation=0.1), "data.validation", "leave `validation` out"),
+        (lambda one: one["data"].update(drop_remainder=False), "data.drop_remainder", "a whole batch"),
+        (lambda one: one.update(augmentation=[{"MixUp": 0.2}]), "augmentation[0].MixUp", "mixed images"),
+        (
+            lambda one: one.update(augmentation=[{"RandomCrop": {"height": 6, "width": 6}}]),
+            "augmentation[0].RandomCrop.height",
+            "leave out `height` and `width`",
+        ),
+        (lambda one: one["task"]["generation"].update(loss="wasserstein"), "task.generation.loss", "hinge"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_place(
+    change: Callable[[dict[str, Any]], Any], place: str, said: str, tmp_path: Path
+) -> None:
+    content = config()
+    change(content)
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, content))
+    found = {problem.path: problem.message for problem in caught.value.problems}
+    assert said in found[place], found
+
+
+def test_the_networks_survive_what_a_run_writes(tmp_path: Path) -> None:
+    loaded = load_config(str(shipped.find("dcgan_mnist")))
+    plain = loaded.config.to_plain()
+    assert list(plain["model"]) == ["blocks", "generator", "discriminator"]
+    again = load_config(write(tmp_path, plain))
+    assert again.config == loaded.config
+    digits = load_config(str(shipped.find("digits"))).config.to_plain()
+    assert list(digits["model"]) == ["blocks", "layers"]
