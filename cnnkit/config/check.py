@@ -341,7 +341,7 @@ def _misplaced_kernel(initializer: str, layer: Layer, first: bool, info: DataSet
     if initializer == "Dirac":
         return None
     if not first:
-        return "`PatchWhitening` is measured on the images; only the first layer that sees them can have it"
+        return "`PatchWhitening` is measured on the images; only the first layer can have it, where it sees them"
     if layer.data_format == "channels_first" or layer.dilation_rate != (1, 1) or not isinstance(layer.padding, str):
         return "`PatchWhitening` needs a dense window, channels last, and `padding: valid` or `same`"
     height, width = layer.kernel_size
