@@ -225,6 +225,8 @@ def describe_data_set(config: DataConfig, task: Task | None = None) -> DataSetIn
 
 
 def _describe_texts(config: DataConfig, task: Task) -> DataSetInfo:
+    if not task.takes_images:
+        raise DataProblem(f"the task {task.name} makes images, and learns from no texts; leave `text` out", "text")
     from cnnkit.config.texts import find_texts
 
     texts = find_texts(config, task.target)

@@ -114,7 +114,7 @@ def propose_texts(source: str, text: str, target: str | None, task: Task | None,
     )
     body = block(["seed: 0", f"task: {value(task.to_plain())}"]) + _sections(config, info, texts, file)
     tree = read_tree(str(file), Schema("model", model=RunConfig), body)
-    checked, described, steps, _ = validate(tree)
+    checked, described, steps, _, _ = validate(tree)
     summary = summarize(LoadedConfig(checked, described, steps, str(file), tree, body))
     network = (
         f"the network of Kim (2014) from scratch, {summary.parameters:,} parameters; "

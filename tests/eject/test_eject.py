@@ -26,9 +26,7 @@ NAMES = ("digits", "cifar10", "cifar10_resnet20", "cifar10_densenet_small")
 #: What begins with weights to be downloaded is in test_eject_backbone.py.
 #: Of these no script is written: two networks are trained against each other.
 WITHOUT_SCRIPT = ("dcgan_mnist",)
-OTHERS = [
-    name for name in shipped.with_known_data() if name not in (*NAMES, *WITHOUT_SCRIPT, "transfer_mobilenet")
-]
+OTHERS = [name for name in shipped.with_known_data() if name not in (*NAMES, *WITHOUT_SCRIPT, "transfer_mobilenet")]
 #: Drawing and running them twice takes minutes, and says nothing that smaller ones with the same layers do not say.
 HEAVY = {
     *("imagenet_vgg16", "imagenet_alexnet", "imagenet_alexnet_towers", "imagenet_mobilenetv2", "imagenet_convnexttiny"),

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cnnkit.config.data import ChannelStatistics
-from cnnkit.config.sample import LatentSample
+from cnnkit.config.sample import IMAGES, LatentSample, Sample
 from cnnkit.config.target import OneClass, Target
 from cnnkit.errors import UsageError
 from cnnkit.task import EPOCH, Answers, Evaluation, Figure, TaskPredictions, Watched
@@ -132,7 +132,7 @@ class Generation(Settings):
 
         return read_evaluation(run)
 
-    def summary(self, metrics: dict[str, Any]) -> str:
+    def summary(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
         from cnnkit.tasks.generation.evaluation import summary
 
         return summary(metrics)

@@ -80,11 +80,6 @@ CONVOLUTION = {"filters": 1, "kernel_size": 3, "padding": "same"}
         (lambda one: one["data"].update(validation=0.1), "data.validation", "leave `validation` out"),
         (lambda one: one["data"].update(drop_remainder=False), "data.drop_remainder", "a whole batch"),
         (lambda one: one.update(augmentation=[{"MixUp": 0.2}]), "augmentation[0].MixUp", "mixed images"),
-        (
-            lambda one: one.update(augmentation=[{"RandomCrop": {"height": 6, "width": 6}}]),
-            "augmentation[0].RandomCrop.height",
-            "leave out `height` and `width`",
-        ),
         (lambda one: one["task"]["generation"].update(loss="wasserstein"), "task.generation.loss", "hinge"),
     ],
 )
