@@ -158,6 +158,9 @@ _PATH_ARGUMENTS = {"Backbone": ("weights", ("imagenet",))}
 #: The fields of `data` that are paths.
 _PATHS = ("folder", "table", "reference")
 
+#: The arguments of tasks that are paths.
+_TASK_PATHS = ("classifier",)
+
 #: Pictures that come with scikit-learn: no files of the user's.
 BUNDLED = ("china", "flower")
 
@@ -186,6 +189,11 @@ def _resolve_paths(root: Node, directory: str) -> None:
         damage = data.value.get("damage")
         inside = damage.value if damage is not None and isinstance(damage.value, dict) else {}
         for path in (*map(data.value.get, _PATHS), inside.get("mask")):
+            if path is not None and isinstance(path.value, str) and path.value:
+                path.value = _absolute(path.value, directory)
+    task = root.value.get("task")
+    for arguments in task.value.values() if task is not None and isinstance(task.value, dict) else ():
+        for path in map(arguments.value.get, _TASK_PATHS) if isinstance(arguments.value, dict) else ():
             if path is not None and isinstance(path.value, str) and path.value:
                 path.value = _absolute(path.value, directory)
     model = root.value.get("model")

@@ -133,9 +133,19 @@ class Generation(Settings):
         return read_evaluation(run)
 
     def summary(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
-        from cnnkit.tasks.generation.evaluation import summary
+        from cnnkit.tasks.generation.tables import summary
 
         return summary(metrics)
+
+    def table(self, metrics: dict[str, Any], sample: Sample = IMAGES) -> str:
+        from cnnkit.tasks.generation.tables import evaluation_table
+
+        return evaluation_table(metrics)
+
+    def limits(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Sequence[str]:
+        from cnnkit.tasks.generation.tables import limits
+
+        return limits(evaluation)
 
     def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
         raise self._no_mistakes()

@@ -40,6 +40,12 @@ def check(task: Settings, parts: Parts, info: DataSetInfo, steps: Sequence[Step]
     if parts.training is not None:
         _check_training(parts.training, report)
     _check_data(task, parts.data, report)
+    if task.classifier is not None:
+        from cnnkit.tasks.generation.classifier import check_classifier
+
+        problem = check_classifier(task.classifier, info)
+        if problem is not None:
+            report(("task", type(task).__name__, "classifier"), problem, of_training=True)
     for index, augmentation in parts.augmentation:
         if augmentation.mixes_labels:
             report(

@@ -48,3 +48,9 @@ class Settings(Task):
     discriminator_optimizer: Annotated[Optimizer, Choice(OPTIMIZERS)] | None = Field(
         default=None, description="What trains the discriminator; by default an optimizer as `training.optimizer`."
     )
+    classifier: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="The run of a classifier of the same images and classes, trained with cnnkit, by which the made "
+        "images are measured; without one nobody knows how like real ones they are, nor whether all classes are made. "
+        "A relative path belongs to the config file.",
+    )
