@@ -299,6 +299,39 @@ class Answers(ABC):
         return [() for _ in images]
 
 
+class Maker(ABC):
+    """How a trained network that makes images is asked for some."""
+
+    @abstractmethod
+    def images(self, seed: int, count: int, of_class: str | None) -> tuple[Any, str]:
+        """Images, each of which follows from the seed and its own number.
+
+        Args:
+            of_class: The name of a class that all are to be of; None for any.
+
+        Returns:
+            uint8 [count, height, width, channels], and what a user should know of how they were found; empty for
+            nothing.
+
+        Raises:
+            UsageError: if there is no such class, or the network cannot be asked for one.
+            CnnkitError: if there is no network, or too few of the class are found.
+        """
+
+    @abstractmethod
+    def walk(self, seed: int, count: int, steps: int, of_class: str | None) -> tuple[Any, str]:
+        """Images on the way from each of `images` to the next, and from the last back to the first.
+
+        Args:
+            count: How many are walked to.
+            steps: Images from one of them, with it, to the next, without that.
+            seed, of_class: As for `images`, which has the same errors.
+
+        Returns:
+            uint8 [count, steps, height, width, channels], and a note as that of `images`.
+        """
+
+
 @dataclass(frozen=True)
 class Watched:
     """What the live page shows of a training.
@@ -416,6 +449,17 @@ class Task(NamedObject):
         Raises:
             UsageError: if not, with what to do instead.
         """
+
+    def maker(self, trained: TrainedRun) -> Maker:
+        """What makes images with a run's network.
+
+        Raises:
+            UsageError: if the network makes none.
+        """
+        raise UsageError(
+            f"the run `{trained.run.path}` makes no images: its task is {self.name}",
+            "Name a run whose network makes images of latent vectors; `cnnkit runs` lists runs with their configs.",
+        )
 
     # --- Training -------------------------------------------------------------------------------------
 

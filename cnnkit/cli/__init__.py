@@ -18,6 +18,7 @@ from cnnkit import __version__
 from cnnkit.cli.datasets import data
 from cnnkit.cli.examples import add_examples
 from cnnkit.cli.exporting import export
+from cnnkit.cli.generating import generate
 from cnnkit.cli.launching import launch
 from cnnkit.cli.measuring import evaluate, predict, runs
 from cnnkit.cli.networks import diff, eject, inspect
@@ -46,6 +47,7 @@ for _command in (
     train,
     launch,
     restore,
+    generate,
     evaluate,
     predict,
     inspect,

@@ -15,6 +15,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "cnnkit launch --hosts node1:2222,node2:2222 --rank 0 --restart 3 train digits.yaml",
     ),
     "launch train": ("cnnkit launch --workers 2 train --resume digits-1",),
+    "generate": (
+        "cnnkit generate runs/dcgan_mnist-1 -n 64 --seed 1 -o sheet.png",
+        "cnnkit generate runs/dcgan_mnist-1 --interpolate -o walk.gif",
+    ),
     "restore": (
         "cnnkit restore dip_denoise photo.png -o clean.png",
         "cnnkit restore dip_denoise photo.png --reference clean.png -o restored.png --set training.epochs=20",

@@ -12,7 +12,7 @@ from cnnkit.config.data import ChannelStatistics
 from cnnkit.config.sample import IMAGES, LatentSample, Sample
 from cnnkit.config.target import OneClass, Target
 from cnnkit.errors import UsageError
-from cnnkit.task import EPOCH, Answers, Evaluation, Figure, TaskPredictions, Watched
+from cnnkit.task import EPOCH, Answers, Evaluation, Figure, Maker, TaskPredictions, Watched
 from cnnkit.tasks.generation.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,6 +79,11 @@ class Generation(Settings):
             f"`{verb}` is for networks that take images; that of a generation makes them of noise",
             "Make some: cnnkit generate RUN -n 64 -o sheet.png",
         )
+
+    def maker(self, trained: TrainedRun) -> Maker:
+        from cnnkit.tasks.generation.making import ImageMaker
+
+        return ImageMaker(trained)
 
     # --- Training -------------------------------------------------------------------------------------
 

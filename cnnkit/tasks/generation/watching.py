@@ -12,8 +12,8 @@ import keras
 from cnnkit.config.sample import LatentSample
 from cnnkit.files import replacing
 from cnnkit.images.pictures import picture_of
+from cnnkit.images.tiles import tiled
 from cnnkit.tasks.generation.sampling import made_by
-from cnnkit.tasks.generation.sheets import tiled
 from cnnkit.tasks.generation.training import watched_latents
 
 if TYPE_CHECKING:
