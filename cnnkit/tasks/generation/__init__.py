@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import DataSets, Split
     from cnnkit.layers.stack import Step
+    from cnnkit.report.facts import Facts
+    from cnnkit.report.parts import Outcome, Section
+    from cnnkit.report.side_by_side import SideBySide
     from cnnkit.runs.directory import Run
     from cnnkit.runs.interface import Interface
     from cnnkit.runs.trained import TrainedRun
@@ -152,8 +155,25 @@ class Generation(Settings):
 
         return limits(evaluation)
 
+    def outcome(self, evaluation: dict[str, Any], sample: Sample = IMAGES) -> Outcome:
+        from cnnkit.tasks.generation.report import outcome
+
+        return outcome(evaluation, sample)
+
+    def sections(self, facts: Facts) -> Sequence[Section]:
+        from cnnkit.tasks.generation.report import sections
+
+        return sections(facts)
+
+    def compare(self, names: Sequence[str], facts: Sequence[Facts]) -> SideBySide | None:
+        from cnnkit.tasks.generation.report import compare
+
+        return compare(names, facts)
+
     def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
-        raise self._no_mistakes()
+        from cnnkit.tasks.generation.pictures import least_accepted
+
+        least_accepted(trained, count, path)
 
     def draw_predictions(self, predictions: TaskPredictions, title: str, count: int, path: Path) -> bool:
         raise self._no_mistakes()
@@ -161,7 +181,7 @@ class Generation(Settings):
     def _no_mistakes(self) -> UsageError:
         return UsageError(
             "a generator makes no mistakes that could be shown one by one",
-            "Look at what it makes: samples/ in the run, or cnnkit generate RUN -n 64 -o sheet.png",
+            "`cnnkit show mistakes RUN` draws those that a classifier accepts least; cnnkit generate RUN -n 64 -o sheet.png",
         )
 
     def draw_gradcam(

@@ -18,7 +18,7 @@ from cnnkit.runs.directory import Run
 from cnnkit.runs.json_forms import REQUIRED, Form
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.task import Evaluation
-from cnnkit.tasks.generation.classifier import ACCEPTED, Classifier, Seen, open_classifier
+from cnnkit.tasks.generation.classifier import ACCEPTED, HOW_TO, Classifier, Seen, open_classifier
 from cnnkit.tasks.generation.measures import NEIGHBOURS, halves, likeness, nearest, share_nearer
 from cnnkit.tasks.generation.sampling import latents, samples
 
@@ -136,8 +136,8 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
     says: Seen | None = None
     if classifier is None:
         log.warning(
-            "no classifier is named, so that nobody knows how like real images the made ones are, nor whether all "
-            "classes are made. Train one on these images and name its run: task: {generation: {classifier: runs/NAME}}"
+            "no classifier is named: nobody knows how like real images the made ones are, nor of which classes. %s",
+            HOW_TO,
         )
     else:
         assert real.seen is not None
@@ -295,7 +295,7 @@ def _against_training(trained: TrainedRun, images: Split, places: NDArray[np.int
     if images.name == "train":
         # Each of these would be the nearest to itself.
         return {}
-    training = _training(trained)
+    training = training_images(trained)
     count = min(COMPARED, len(places))
     chosen = places[np.arange(count) * len(places) // count]
     both = np.concatenate([made.make(np.arange(count)), images.read(chosen)])
@@ -319,12 +319,13 @@ def _against_training(trained: TrainedRun, images: Split, places: NDArray[np.int
     }
 
 
-def _training(trained: TrainedRun) -> Split:
+def training_images(trained: TrainedRun) -> Split:
     """The images that a run has learned from."""
     from cnnkit import data as data_module
 
     config = trained.loaded.config
     data = data_module.load(trained.data, config.seed, config.task, splits=("train",), info=trained.data_set)
+    trained.check_data(data.fingerprint)
     assert data.train is not None
     return data.train
 
