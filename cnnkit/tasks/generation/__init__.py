@@ -181,7 +181,7 @@ class Generation(Settings):
     def _no_mistakes(self) -> UsageError:
         return UsageError(
             "a generator makes no mistakes that could be shown one by one",
-            "`cnnkit show mistakes RUN` draws those that a classifier accepts least; cnnkit generate RUN -n 64 -o sheet.png",
+            "`cnnkit show mistakes RUN` draws those that a classifier accepts least.",
         )
 
     def draw_gradcam(

@@ -6,20 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.errors import CnnkitError
+from cnnkit.images.tiles import tiled
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, Picture, attempt, drawing, percent
-from cnnkit.report.page import picture as shown_image
 from cnnkit.report.parts import Outcome, Section, Tile
 from cnnkit.report.side_by_side import SideBySide, figure_rows
 from cnnkit.task import Figure
 from cnnkit.tasks.generation.classifier import ACCEPTED
 from cnnkit.tasks.generation.evaluation import Made, dead_classes, training_images
-from cnnkit.tasks.generation.tables import measure_rows, measured_by, notes, summary, training_text
+from cnnkit.tasks.generation.tables import measure_rows, measured_by, notes, times_floor, training_text
 
 #: Pairs of a made image and its nearest training image.
 PAIRS = 8
+
+#: Pixels on the page, at most, to which small ones are enlarged.
+_SHEET_WIDTH, _PAIRS_WIDTH = 480, 800
 
 #: More columns would be cut off on a phone.
 _COMPARED = (
@@ -49,7 +54,9 @@ def outcome(evaluation: dict[str, Any], sample: Sample = IMAGES) -> Outcome:
         Tile("Classes", f"{living} of {len(rows)}", "are made"),
         spread,
     ]
-    return Outcome(f"Fréchet distance {evaluation['frechet']:.3g}", summary(evaluation), tiles)
+    short = f"Fréchet distance {evaluation['frechet']:.3g}"
+    sentence = f"{short}, {times_floor(evaluation)} its floor, on {evaluation['samples']:,} made images"
+    return Outcome(short, sentence, tiles)
 
 
 def sections(facts: Facts) -> list[Section]:
@@ -94,7 +101,7 @@ def last_sheet(facts: Facts) -> Sheet | Missing:
             pixels = read_image(stream, None, facts.trained.interface.data_shape[-1])
     except FileNotFoundError:
         return Missing(f"The run has no sheet of epoch {epoch}.")
-    return Sheet(epoch, drawing(pixels, pixelated=True))
+    return Sheet(epoch, drawing(_enlarged(pixels, _SHEET_WIDTH), pixelated=True))
 
 
 @dataclass(frozen=True)
@@ -154,30 +161,44 @@ def _training_text(evaluation: dict[str, Any]) -> str | Missing:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A made image and the training image nearest to it."""
+class Pairs:
+    """Made images above the training image that is nearest to each.
 
-    made: Picture
-    nearest: Picture
-    identity: str
-    distance: float
+    Attributes:
+        identities: The names of the training images.
+        distances: How far they are.
+    """
+
+    picture: Picture
+    identities: list[str]
+    distances: list[float]
 
 
-def pairs(facts: Facts) -> list[Pair] | Missing:
+def pairs(facts: Facts) -> Pairs | Missing:
     """The made images that are nearest to a training image, with that one."""
     evaluation, trained = facts.evaluation, facts.trained
     if isinstance(evaluation, Missing):
         return evaluation
     named = evaluation.get("training", {}).get("nearest", [])[:PAIRS]
+    if not named:
+        return Missing("No training image was looked for.")
     training = training_images(trained)
     if any(not 0 <= one["place"] < training.size or not 0 <= one["sample"] < evaluation["samples"] for one in named):
         raise CnnkitError("evaluation.json names images that are not there.")
     images = Made(trained, evaluation["seed"], evaluation["samples"]).make([one["sample"] for one in named])
     others = training.read([one["place"] for one in named])
-    return [
-        Pair(shown_image(image), shown_image(other), one["image"], one["distance"])
-        for one, image, other in zip(named, images, others, strict=True)
-    ]
+    sheet = tiled(np.concatenate([images, others]), len(named))
+    return Pairs(
+        drawing(_enlarged(sheet, _PAIRS_WIDTH), pixelated=True),
+        [one["image"] for one in named],
+        [one["distance"] for one in named],
+    )
+
+
+def _enlarged(image: Any, width: int) -> Any:
+    """An image a whole number of times as large, as far as it is no wider than that."""
+    times = max(1, width // image.shape[1])
+    return image.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def compare(names: Sequence[str], facts: Sequence[Facts]) -> SideBySide:

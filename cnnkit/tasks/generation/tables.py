@@ -18,12 +18,13 @@ def summary(metrics: dict[str, Any]) -> str:
     if "frechet" not in metrics:
         return f"spread {metrics['spread']:.2f} of that of real images  {count}"
     return (
-        f"Fréchet distance {metrics['frechet']:.3g}, {_times(metrics)} its floor  "
+        f"Fréchet distance {metrics['frechet']:.3g}, {times_floor(metrics)} its floor  "
         f"accepted {metrics['accepted']:.1%}  {count}"
     )
 
 
-def _times(metrics: dict[str, Any]) -> str:
+def times_floor(metrics: dict[str, Any]) -> str:
+    """How many times its floor the Fréchet distance is."""
     floor = metrics["floor"]["frechet"]
     return f"{metrics['frechet'] / floor:.1f} times" if floor > 0 else "above"
 
@@ -67,8 +68,8 @@ def measured_by(metrics: dict[str, Any]) -> str:
     """How it was measured, in whole sentences."""
     classifier = metrics["classifier"]
     return (
-        f"Measured in the {classifier['features']:,} features of `{classifier['layer']}` of {classifier['run']}, which "
-        f"is right on {classifier['accuracy']:.2%} of the real images. Distances, density and coverage are between "
+        f"Measured in the {classifier['features']:,} features of the layer {classifier['layer']} of "
+        f"{classifier['run']}, which is right on {classifier['accuracy']:.2%} of the real images. Distances, density and coverage are between "
         f"{metrics['compared']:,} images and {metrics['compared']:,} others."
     )
 
