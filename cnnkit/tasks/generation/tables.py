@@ -67,9 +67,10 @@ def measure_rows(metrics: dict[str, Any]) -> list[tuple[str, str, str]]:
 def measured_by(metrics: dict[str, Any]) -> str:
     """How it was measured, in whole sentences."""
     classifier = metrics["classifier"]
+    place = f"the layer {classifier['layer']} of {classifier['run']}"
     return (
-        f"Measured in the {classifier['features']:,} features of the layer {classifier['layer']} of "
-        f"{classifier['run']}, which is right on {classifier['accuracy']:.2%} of the real images. Distances, density and coverage are between "
+        f"Measured in the {classifier['features']:,} features of {place}, which is right on "
+        f"{classifier['accuracy']:.2%} of the real images. Distances, density and coverage are between "
         f"{metrics['compared']:,} images and {metrics['compared']:,} others."
     )
 
