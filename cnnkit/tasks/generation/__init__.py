@@ -115,7 +115,12 @@ class Generation(Settings):
     def callbacks(self, prepared: Preparation, run: Run) -> Sequence[Any]:
         from cnnkit.tasks.generation.watching import SampleSheets
 
-        return [SampleSheets(prepared, run)]
+        keepers: list[Any] = [SampleSheets(prepared, run)]
+        if self.classifier is not None:
+            from cnnkit.tasks.generation.class_watch import ClassWatch
+
+            keepers.append(ClassWatch(prepared, self.classifier))
+        return keepers
 
     def watched(self, prepared: Preparation) -> Watched:
         from cnnkit.tasks.generation.training import watched

@@ -148,6 +148,8 @@ def test_a_generator_is_measured_asked_and_reported_on(
     # The floor says of real images what is to be expected of equal distributions.
     assert evaluation["floor"]["coverage"] == pytest.approx(1 - 2**-5, abs=0.06)
     assert evaluation["classifier"]["run"] == str(digits_run.path)
+    # After one epoch, classes are missing, which is said.
+    assert "of 1,000 made images hardly any is" in capsys.readouterr().err
     assert cnnkit(["eval", "run", "--json"], monkeypatch) == 0
     assert json.loads(Path("run/evaluation.json").read_text()) == evaluation
     for arguments in (
