@@ -39,6 +39,9 @@ _TO_ONE = ChannelStatistics(mean=[127.5], variance=[127.5**2])
 #: What `loss` is: that of the discriminator.
 _LOSS = Figure("loss", "discriminator loss", larger_is_better=False)
 
+#: What counts, where there is a classifier.
+_FRECHET = Figure("frechet", "Fréchet distance", larger_is_better=False)
+
 
 class Generation(Settings):
     """Images like those of the data set, made of noise: a generative adversarial network."""
@@ -61,6 +64,11 @@ class Generation(Settings):
     @property
     def columns(self) -> tuple[Figure, ...]:
         return (_LOSS, *self.figures)
+
+    @property
+    def headline(self) -> Figure:
+        """The distance from real images, where a classifier measures it."""
+        return self.figures[0] if self.classifier is None else _FRECHET
 
     def given(self, info: DataSetInfo) -> DataSetInfo:
         height, width, channels = info.shape
