@@ -157,10 +157,18 @@ def open_classifier(path: str) -> Classifier:
         UsageError: if there is no such run, or if it tells no classes of images apart.
         CnnkitError: if it has no model, or is damaged.
     """
-    from cnnkit.runs.finding import find_run
+    from cnnkit.runs.finding import run_of
     from cnnkit.runs.trained import open_run
 
-    trained = open_run(find_run(path))
+    run = run_of(path)
+    if run is None:
+        raise UsageError(
+            f"there is no run `{path}`, which should measure made images",
+            "Bring it back, or name another one of the same images as `classifier` in the config (config.yaml of a "
+            "run).",
+        )
+    run.check()
+    trained = open_run(run)
     trained.check_model()
     interface, task = trained.interface, trained.task
     is_classifier = issubclass(task.target, OneClass) and task.takes_images and interface.sample.axes == 3

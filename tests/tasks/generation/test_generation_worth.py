@@ -131,7 +131,7 @@ def test_a_classifier_belongs_to_the_config_file_and_has_to_fit(digits_run: Run,
     )
     others = replace(info, target=replace(info.target, names=tuple("abcdefghij")))
     assert "both need the same, in the same order" in str(check_classifier(str(digits_run.path), others))
-    with pytest.raises(ConfigError, match=r"`.*none` is no run: it has no config.yaml"):
+    with pytest.raises(ConfigError, match=r"there is no run `.*none`, which should measure made images; bring it back"):
         load_config(str(config(tmp_path, "none")))
 
 
