@@ -27,13 +27,13 @@ from cnnkit.terminal.printable import printable_json
 @common
 def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: bool, as_json: bool) -> None:
     """Show the layers of CONFIG: shapes, parameters, MACs, memory, receptive field."""
-    from cnnkit.network.summary import summarize
+    from cnnkit.network.summary import summarize, summarize_others
     from cnnkit.runs.config import load_named
 
     loaded = load_named(config, overrides)
     notes = [f"it cannot be trained as it is: {note}" for note in loaded.notes]
     notes += [loaded.info.note] if loaded.info.note else []
-    summary = summarize(loaded)
+    summary, others = summarize(loaded), summarize_others(loaded)
     advice = []
     if linted:
         from cnnkit.network.lint import lint
@@ -41,10 +41,14 @@ def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: 
         advice = lint(loaded)
     if as_json:
         listed = {"lint": [asdict(one) for one in advice]} if linted else {}
-        echo(printable_json(summary.as_json() | {"notes": notes} | listed))
+        beside = {"networks": {name: one.as_json() for name, one in others.items()}} if others else {}
+        echo(printable_json(summary.as_json() | beside | {"notes": notes} | listed))
         return
     # What the table warns of, the advice says with the fix.
     echo(summary.as_table(depth, warnings=not linted, width=line_width()))
+    for name, one in others.items():
+        echo(f"\n{name}")
+        echo(one.as_table(depth, warnings=not linted, width=line_width()))
     if notes:
         echo("\n" + "\n".join(f"note: {note}" for note in notes))
     if linted:

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +110,7 @@ class Summary:
         sample: What the network is given.
         objects: How large the objects are that are to be found in images; None where there are none, or they are not
             here.
+        network: The name of the network among several that are trained together; of the one that is kept, none.
     """
 
     config: str
@@ -120,6 +121,7 @@ class Summary:
     stages: tuple[StagePlan, ...] = ()
     sample: Sample = IMAGES
     objects: ObjectSizes | None = None
+    network: str = ""
 
     @property
     def parameters(self) -> int:
@@ -143,7 +145,8 @@ class Summary:
 
     @property
     def warnings(self) -> list[str]:
-        return [f"model.layers[{row.index}].{row.type}{text}" for row in self.rows for text in row.all_warnings()]
+        place = f"model.{self.network}.layers" if self.network else "model.layers"
+        return [f"{place}[{row.index}].{row.type}{text}" for row in self.rows for text in row.all_warnings()]
 
     def as_json(self) -> dict[str, Any]:
         """The summary as plain JSON values."""
@@ -305,6 +308,15 @@ def summarize(loaded: LoadedConfig) -> Summary:
     shown = plans if loaded.config.training.stages or plans[0].rates_text else ()
     objects = _objects(loaded, rows[-1].receptive_field) if rows else None
     return Summary(loaded.file, info.shape, info.classes, rows, training, shown, info.sample, objects)
+
+
+def summarize_others(loaded: LoadedConfig) -> dict[str, Summary]:
+    """The summaries of the networks that are trained beside the one that is kept, by name."""
+    found = {}
+    for name, steps in loaded.others.items():
+        info = replace(loaded.info, shape=steps[0].input_shape, sample=loaded.config.data.sample)
+        found[name] = replace(summarize(replace(loaded, info=info, steps=steps, others={})), network=name)
+    return found
 
 
 def _objects(loaded: LoadedConfig, field: Sequence[int]) -> ObjectSizes | None:

@@ -20,7 +20,7 @@ class Made(Answers):
         interface: The run's.
     """
 
-    kind: ClassVar[str] = "picture"
+    kind: ClassVar[str] = "samples"
     header: Sequence[str] = ()
     alignment = ""
     columns: Sequence[str] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from small_adversaries import config
 from trainings import write
 
+from cnnkit.cli import cli
 from cnnkit.config import shipped
 from cnnkit.config.load import load_config
 from cnnkit.errors import ConfigError
@@ -102,3 +104,15 @@ def test_the_networks_survive_what_a_run_writes(tmp_path: Path) -> None:
     assert again.config == loaded.config
     digits = load_config(str(shipped.find("digits"))).config.to_plain()
     assert list(digits["model"]) == ["blocks", "layers"]
+
+
+def test_inspect_shows_both_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path, config())
+    cli.main(["inspect", file], standalone_mode=False)
+    kept, beside = capsys.readouterr().out.split("\ndiscriminator\n")
+    assert "Conv2DTranspose" in kept
+    # 4 * 4 outputs of 8 channels, and a bias; and 3 * 3 * 8 weights with 8 biases.
+    assert f"parameters       {8 * 16 + 1 + 80:,}" in beside
+    assert "8x8x1" in beside
+    cli.main(["inspect", "--json", file], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["networks"]["discriminator"]["parameters"] == 8 * 16 + 1 + 80
