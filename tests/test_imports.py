@@ -314,6 +314,7 @@ MAY_IMPORT_KERAS = {
     "layers/shared_draws.py",
     "layers/keras_initializers.py",
     "tasks/detection/keras_objects.py",
+    "tasks/generation/class_watch.py",
     "tasks/generation/keras_objects.py",
     "tasks/generation/watching.py",
     "tasks/multilabel/keras_objects.py",
