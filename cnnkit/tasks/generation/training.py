@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.config.sample import LatentSample
+from cnnkit.errors import UsageError
 from cnnkit.format.seeds import derive_seed
 from cnnkit.task import Watched
 from cnnkit.tasks.generation.sampling import latents, made_by, with_classes
@@ -36,7 +37,13 @@ def make_model(layers: Sequence[Any], head: str) -> Any:
 def make_trainer(task: Settings, network: Any, config: RunConfig, data: DataSets, others: Mapping[str, Any]) -> Any:
     """See `Task.make_trainer`."""
     import keras
+    import tensorflow as tf
 
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        raise UsageError(
+            "two networks are trained against each other on one device, but several devices share each batch",
+            "Write `training.strategy: one_device`.",
+        )
     from cnnkit.tasks.generation.keras_objects import Adversaries
     from cnnkit.training.model import without_training_state
 

@@ -71,3 +71,21 @@ def test_a_resumed_training_makes_the_same_samples(tmp_path: Path) -> None:
     assert whole.sheet(3).read_bytes() == parts.sheet(3).read_bytes()
     vectors = latents(1, 20, 8)
     np.testing.assert_array_equal(samples(open_run(whole), vectors), samples(open_run(parts), vectors))
+
+
+@pytest.mark.long
+def test_a_discriminator_that_wins_and_samples_that_are_alike_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A generator that cannot learn makes the same black image of all noise, which is easily told."""
+    content = config(r1=0.0)
+    content["model"]["generator"]["layers"] = [
+        {"Dense": {"units": 64, "activation": "tanh", "kernel_initializer": "zeros", "trainable": False}},
+        {"Reshape": [8, 8, 1]},
+        {"Conv2D": {"filters": 1, "kernel_size": 1, "bias_initializer": {"Constant": -3}, "activation": "tanh"}},
+    ]
+    content["training"] |= {"epochs": 14, "optimizer": {"Adam": {"learning_rate": 0.003}}}
+    content["task"]["generation"]["average"] = 0.9
+    train(load_config(write(tmp_path, content)), Console(), str(tmp_path / "run"))
+    assert "the discriminator has won" in caplog.text
+    assert caplog.text.count("the samples have collapsed") == 1
