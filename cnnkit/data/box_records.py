@@ -17,6 +17,7 @@ from cnnkit.data.cache import entry_key, read_arrays, write_arrays
 from cnnkit.data.splits import Array
 from cnnkit.data.targets import Targets
 from cnnkit.data.tfds import RECORDS, PreparedSet, RecordSource, damaged
+from cnnkit.images.formats import open_image
 from cnnkit.machine.tensorflow import load_tensorflow
 
 #: What is kept of the objects of a slice: see `BoxRecordSource.objects`.
@@ -137,7 +138,5 @@ class BoxRecordSource(RecordSource):
 
 def _size(encoded: bytes) -> tuple[int, int]:
     """(height, width) of an encoded image, as TensorFlow decodes it: not turned, whatever its EXIF data say."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(encoded)) as image:
+    with open_image(io.BytesIO(encoded)) as image:
         return image.height, image.width

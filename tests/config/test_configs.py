@@ -34,7 +34,7 @@ LARGE = (
     *("imagenet_mobilenetv2", "imagenet_mobilenetv3small", "imagenet_efficientnetb0", "imagenet_convnexttiny"),
     *("imagenet_xception", "imagenet_seresnet50", "imagenet_shufflenet", "imagenet_mixer", "cifar10_wideresnet"),
     *("cifar10_mobilenetv2", "cifar10_mobilenetv2_small"),
-    *("unet_camvid", "unet_pet", "fcn_camvid", "transfer_mobilenet"),
+    *("unet_camvid", "unet_pet", "fcn_camvid", "transfer_mobilenet", "detect_digits", "detect_voc"),
 )
 
 

@@ -489,7 +489,7 @@ def test_a_class_with_too_few_images_is_named(tmp_path: Path) -> None:
         write_classes(tmp_path / part)
     for number in range(1, 5):
         (tmp_path / "train" / "b" / f"{number}.png").unlink()
-    with pytest.raises(CnnkitError, match="class `b` has 1 image "):
+    with pytest.raises(CnnkitError, match="class `b` there is 1 to train on"):
         load_folder(tmp_path, validation=0.2)
     assert load_folder(tmp_path, validation=0).train is not None
 

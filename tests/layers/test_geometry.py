@@ -254,7 +254,7 @@ def test_the_receptive_field_is_where_the_gradient_is(specs: list[tuple[str, Any
     assert field == seen(stack, positions=1)
 
 
-@settings(GRID, max_examples=40)
+@settings(GRID, max_examples=20)
 @given(
     st.lists(layer_specs(enlarge=False), max_size=2),
     layer_specs(enlarge=True),

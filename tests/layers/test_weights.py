@@ -159,8 +159,7 @@ def test_a_wrong_activation_is_explained(value: Any, expected: str) -> None:
     assert expected in str((caught.value.context or {})["errors"][0]["msg"])
 
 
-@pytest.mark.parametrize(("value", "expected"), [("glu", "halves the channels"), ("threshold", "two arguments")])
-def test_an_activation_that_is_a_layer_of_its_own_is_explained(value: str, expected: str) -> None:
+def test_an_activation_that_has_no_arguments_by_default_is_explained() -> None:
     with pytest.raises(PydanticCustomError) as caught:
-        make("Conv2D", {"filters": 2, "kernel_size": 3, "activation": value})
-    assert expected in str((caught.value.context or {})["errors"][0]["msg"])
+        make("Conv2D", {"filters": 2, "kernel_size": 3, "activation": "threshold"})
+    assert "two arguments" in str((caught.value.context or {})["errors"][0]["msg"])

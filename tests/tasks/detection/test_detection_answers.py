@@ -102,7 +102,7 @@ def test_coco_reads_what_is_written_for_it(tmp_path: Path) -> None:
 
 def test_networks_without_boxes_have_no_threshold_and_no_coco() -> None:
     digits = task_named("classification").answers(Interface((8, 8, 1), ("a", "b"), "softmax"))
-    with pytest.raises(UsageError, match="--threshold"):
+    with pytest.raises(UsageError, match="a threshold is for objects"):
         digits.above(0.5)
     with pytest.raises(UsageError, match="--coco"):
         digits.as_coco([])
