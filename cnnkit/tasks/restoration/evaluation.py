@@ -53,7 +53,9 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
     pictures = [restored_picture(trained.run, observation.shown.shape) for trained in members]
     picture = np.rint(np.mean(pictures, axis=0)).astype(np.uint8)
     seen = picture if observation.times == 1 else shrunk(picture, observation.times)
-    metrics: dict[str, Any] = {"images": 1, "fit": psnr(seen, observation.pixels, observation.known)}
+    metrics: dict[str, Any] = {"images": 1}
+    if not observation.stays.any():
+        metrics["fit"] = psnr(seen, observation.pixels, observation.known)
     reference, before = observation.reference, observation.simply_restored
     if reference is not None:
         metrics |= {"psnr": psnr(picture, reference), "ssim": ssim(picture, reference)}
@@ -65,7 +67,8 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
                 {"run": trained.run.name, "psnr": value} for trained, value in zip(members, each, strict=True)
             ]
     if len(members) == 1:
-        metrics |= _minimum(members[0].run)
+        # Where known pixels stay as they are, the fit is that of the network's own.
+        metrics = {**metrics, **_minimum(members[0].run), **metrics}
     plain = {name: value for name, value in metrics.items() if not _is_infinite(value)}
     return Evaluation(plain, RestoredPicture(images.ids[0], plain))
 
@@ -75,12 +78,12 @@ def _is_infinite(value: Any) -> bool:
 
 
 def _minimum(run: Run) -> dict[str, Any]:
-    """Where the variance was smallest, and how small."""
+    """Where the variance was smallest, how small, and how near an output came to what is known."""
     rows = read_iterations(run)
     if not rows:
         return {}
     least = min(rows, key=lambda row: row[2])
-    return {"iteration": int(least[0]), "iterations": int(rows[-1][0]), "variance": least[2]}
+    return {"iteration": int(least[0]), "iterations": int(rows[-1][0]), "fit": least[1], "variance": least[2]}
 
 
 def restored_picture(run: Run, shape: Sequence[int]) -> Any:
@@ -137,7 +140,8 @@ def read_evaluation(run: Run) -> dict[str, Any]:
 def summary(metrics: dict[str, Any]) -> str:
     """See `Task.summary`."""
     if "psnr" not in metrics:
-        return f"fit {metrics['fit']:.2f} dB (the undamaged picture is not known: no PSNR)"
+        fit = f"fit {metrics['fit']:.2f} dB " if "fit" in metrics else ""
+        return f"{fit}(the undamaged picture is not known: no PSNR)"
     before = f" (before {metrics['psnr_before']:.2f} dB)" if "psnr_before" in metrics else ""
     said = f"PSNR {metrics['psnr']:.2f} dB{before}"
     return f"{said}  SSIM {metrics['ssim']:.4f}" if "ssim" in metrics else said
