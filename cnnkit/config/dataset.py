@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from cnnkit.config.data import LENGTH, DataConfig, DataProblem, Splits
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
@@ -30,8 +30,11 @@ from cnnkit.task import Task
 from cnnkit.tasks import default_task
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     # Few configs have boxes, masks or a table.
     from cnnkit.config.boxes.listing import BoxListing
+    from cnnkit.config.known_data_sets import KnownBoxes, KnownMasks
     from cnnkit.config.mask_folder import MaskFolder
     from cnnkit.config.picture import PictureInfo
     from cnnkit.config.table import ImageTable
@@ -340,14 +343,19 @@ def _check_stated(config: DataConfig, info: _Found) -> None:
 
 # --- TFDS sets ---------------------------------------------------------------------------------------
 
+#: What is known of a set whose images come with more than a class.
+_Known = TypeVar("_Known")
+
 
 def _describe_name(config: DataConfig, task: Task) -> _Found:
     name = config.name
     assert name is not None
     if task.target.boxed:
-        return _describe_boxes(config, name)
+        instead = "a `folder:` or `table:` of annotated images"
+        return _describe_more(config, name, KNOWN_BOXES, "boxes", instead, _describe_boxes)
     if task.target.per_pixel:
-        return _describe_masks(config, name)
+        instead = "a `folder:` with `images` and `masks`"
+        return _describe_more(config, name, KNOWN_MASKS, "masks", instead, _describe_masks)
     known = KNOWN.get(known_name(name))
     prepared = prepared_folder(name) if name != "digits" else None
     if known is not None:
@@ -363,19 +371,37 @@ def _describe_name(config: DataConfig, task: Task) -> _Found:
     return _stated(config, name)
 
 
-def _describe_masks(config: DataConfig, name: str) -> _Found:
-    """A TFDS set as one of images with a mask each."""
-    known = KNOWN_MASKS.get(known_name(name))
+def _describe_more(
+    config: DataConfig,
+    name: str,
+    sets: Mapping[str, _Known],
+    what: str,
+    instead: str,
+    describe: Callable[[DataConfig, str, _Known | None, Path | None], _Found],
+) -> _Found:
+    """A TFDS set whose images come with more than a class.
+
+    Args:
+        sets: The common ones.
+        what: What they come with.
+        instead: What a user may give in the place of such a set.
+        describe: Takes what is known of the set, and where it is prepared; one of them is None at the most.
+    """
+    known = sets.get(known_name(name))
     prepared = prepared_folder(name) if name != "digits" else None
     if known is None and known_name(name) in KNOWN:
-        sets = ", ".join(f"`{other}`" for other in KNOWN_MASKS)
+        others = ", ".join(f"`{other}`" for other in sets)
         raise DataProblem(
-            f"`{name}` has a class for each image and no masks; take {sets}, or give a `folder:` with `images` and "
-            "`masks`",
+            f"`{name}` has a class for each image and no {what}; take {others}, or give {instead}",
             "name",
         )
     if known is None and prepared is None:
         return _stated(config, name)
+    return describe(config, name, known, prepared)
+
+
+def _describe_masks(config: DataConfig, name: str, known: KnownMasks | None, prepared: Path | None) -> _Found:
+    """A TFDS set as one of images with a mask each."""
     names = config.class_names or (None if known is None else known.class_names)
     if known is not None:
         shape, source = known.shape, "known"
@@ -391,21 +417,13 @@ def _describe_masks(config: DataConfig, name: str) -> _Found:
     return _Found(shape, None if names is None else len(names), None if names is None else tuple(names), source)
 
 
-def _describe_boxes(config: DataConfig, name: str) -> _Found:
+def _describe_boxes(config: DataConfig, name: str, known: KnownBoxes | None, prepared: Path | None) -> _Found:
     """A TFDS set as one of images with a box around each object."""
-    known = KNOWN_BOXES.get(known_name(name))
-    prepared = prepared_folder(name) if name != "digits" else None
-    if known is None and known_name(name) in KNOWN:
-        sets = ", ".join(f"`{other}`" for other in KNOWN_BOXES)
-        raise DataProblem(
-            f"`{name}` has a class for each image and no boxes; take {sets}, or give a `folder:` or `table:` of "
-            "annotated images",
-            "name",
-        )
     if prepared is not None:
         facts = read_prepared_boxes(prepared)
         return _Found(facts["shape"], facts["classes"], facts["class_names"], "prepared")
-    return _stated(config, name) if known is None else _Found(known.shape, known.classes, known.class_names, "known")
+    assert known is not None
+    return _Found(known.shape, known.classes, known.class_names, "known")
 
 
 def _stated(config: DataConfig, name: str) -> _Found:
