@@ -143,10 +143,9 @@ def _read_folder(root: Path, ending: str, names: Sequence[str] | None) -> ImageT
     if not re.fullmatch(r"\.[A-Za-z0-9]+", ending):
         raise DataProblem(f"of a folder, `text` is the ending of its files, such as `.txt`; got `{ending}`", "text")
     try:
-        splits = split_folders(root) or {"train": root}
         files = {
-            split: {same_for(path.name): _files(path, ending) for path in class_folders(folder)}
-            for split, folder in splits.items()
+            split: {name: text_files(path, ending) for name, path in folders.items()}
+            for split, folders in text_folders(root).items()
         }
     except OSError as error:
         raise DataProblem(f"cannot read the folder `{error.filename}`: {error.strerror}", "folder") from None
@@ -170,7 +169,18 @@ def _read_folder(root: Path, ending: str, names: Sequence[str] | None) -> ImageT
     return ImageTable(root, printable(root.name), tuple(map(printable, found)), ordered)
 
 
-def _files(folder: Path, ending: str) -> list[Path]:
+def text_folders(root: Path) -> dict[str, dict[str, Path]]:
+    """For each split of a folder of texts, the folder of each class by its name.
+
+    Raises:
+        DataProblem: as `split_folders`.
+        OSError: if a folder cannot be read.
+    """
+    splits = split_folders(root) or {"train": root}
+    return {split: {same_for(path.name): path for path in class_folders(folder)} for split, folder in splits.items()}
+
+
+def text_files(folder: Path, ending: str) -> list[Path]:
     """The files of a class: those of the ending, at any depth, sorted; hidden ones are passed over."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() == ending.lower() and path.is_file())
     return sorted(path for path in found if not any(map(is_passed_over, path.relative_to(folder).parts)))

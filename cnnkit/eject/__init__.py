@@ -1,8 +1,8 @@
 """A config as one plain Keras script: data, augmentation, network and training, without cnnkit.
 
-The script draws the same initial weights, visits the images in the same order and changes them in the same way, so that
+The script draws the same initial weights, visits the samples in the same order and changes them in the same way, so that
 it learns what `cnnkit train` learns, up to rounding: cnnkit computes with faster forms of some of Keras' layers. It
-differs in one thing: all images are held in memory.
+differs in one thing: all images or texts are held in memory.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 #: Names that a script may use beside those of its layers: what it defines itself, imports or copies.
 _RESERVED = {
     "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "COLUMNS", "DATA", "EPOCHS", "FORMATS", "IGNORE",
-    "IMAGE_SUFFIXES", "LEARNED", "MASK_SUFFIXES", "MOST_PIXELS", "NAMED", "PADDING", "SEED", "SPLIT_WORDS",
-    "SYSTEM_FOLDERS", "BadMask", "BestModel", "augment", "best_model", "build_model", "divide", "done", "draw_weights",
-    "image_pairs", "image_paths", "inside", "load", "load_test", "main", "marks", "mean", "measure_kernels", "moments",
-    "named_layers", "normal", "on_class_numbers", "open_image", "open_mask", "order", "read_image", "read_pair",
-    "resized", "seed_of", "seeded", "smooth_training", "train_only", "training_batches", "variance",
+    "IMAGE_SUFFIXES", "LEARNED", "LENGTH", "MASK_SUFFIXES", "MOST_PIXELS", "NAMED", "PADDING", "SEED", "SPLIT_WORDS",
+    "SYSTEM_FOLDERS", "WORDS", "BadMask", "BestModel", "as_numbers", "augment", "best_model", "build_model", "divide",
+    "done", "draw_weights", "image_pairs", "image_paths", "inside", "learn_words", "load", "load_test", "main", "marks",
+    "mean", "measure_kernels", "moments", "named_layers", "normal", "on_class_numbers", "open_image", "open_mask",
+    "order", "read_image", "read_pair", "read_texts", "resized", "seed_of", "seeded", "smooth_training", "text_files",
+    "train_only", "training_batches", "variance", "vocabulary",
     *IMPORTS,
 }  # fmt: skip
 _COPIED_FROM = (
@@ -47,6 +48,7 @@ _COPIED_FROM = (
     "cnnkit.data.images",
     "cnnkit.layers.functions",
     "cnnkit.layers.keras_initializers",
+    "cnnkit.texts.words",
     "cnnkit.config.optimization.muon",
     "cnnkit.training.schedules",
     "cnnkit.training.smoothing",
@@ -93,7 +95,7 @@ def draw_weights(model):
         if hasattr(layer, "seed_generator"):
             seed = seed_of("dropout", *key)
             layer.seed_generator.state.assign(keras.random.SeedGenerator(seed).state)
-%(parts)s
+%(padding)s%(parts)s
     counts = collections.Counter()
     for layer in sorted(model.layers, key=made):
         if not layer.weights and not hasattr(layer, "seed"):
@@ -103,6 +105,14 @@ def draw_weights(model):
 %(key)s
         draw(layer, key)
 %(inside)s'''
+
+#: For embeddings.
+_PADDING = """\
+        if hasattr(layer, "padding_idx"):
+            vectors = np.array(layer.embeddings)
+            vectors[layer.padding_idx] = 0
+            layer.embeddings.assign(vectors)
+"""
 
 #: For layers that are made of layers.
 _PARTS = """\
@@ -163,12 +173,6 @@ def eject(loaded: LoadedConfig) -> str:
     """
     config, info = loaded.config, loaded.info
     training = config.training
-    reason = info.sample.unchangeable
-    if reason is not None:
-        raise UsageError(
-            f"no script can be written of this config: {reason}, and a script reads pixels alone",
-            "Train it with cnnkit: cnnkit train CONFIG",
-        )
     _check_learned(loaded.steps)
     policy = "float32" if training.dtype_policy == "auto" else training.dtype_policy
     steps = config.steps_to_build(loaded.steps, info.values)
@@ -176,7 +180,7 @@ def eject(loaded: LoadedConfig) -> str:
     parts = config.task.script(training, head_of(resolved), info.target, config.mixes_labels)
     front, measured = _front(config, info.shape)
     reserved = _RESERVED | defined_names([*_COPIED_FROM, *parts.copied])
-    network = write_network(steps, info.shape, policy, front, reserved)
+    network = write_network(steps, info.shape, policy, front, reserved, config.data.sample.input_dtype)
     data = write_data(config.data, info)
     jit = _jit(training, steps, policy)
     plans: list[StagePlan | None] = [None]
@@ -240,10 +244,14 @@ def _plain_name(loaded: LoadedConfig) -> str:
 
 def _docstring(loaded: LoadedConfig) -> str:
     data = loaded.config.data
-    needs = "Pillow" if data.has_files else "scikit-learn" if data.name == "digits" else "tensorflow-datasets"
+    needs = ["tensorflow", "keras", "numpy"]
+    if not data.has_files:
+        needs.append("scikit-learn" if data.name == "digits" else "tensorflow-datasets")
+    elif data.text is None:
+        needs.append("Pillow")
     return (
         f'"""{_plain_name(loaded)}: a convolutional network in plain Keras, written by `cnnkit eject`.\n\n'
-        f"Needs tensorflow, keras, numpy and {needs}. All images are held in memory.\n"
+        f"Needs {', '.join(needs[:-1])} and {needs[-1]}. All {data.sample.plural} are held in memory.\n"
         '"""\n'
     )
 
@@ -251,7 +259,7 @@ def _docstring(loaded: LoadedConfig) -> str:
 def _front(config: RunConfig, input_shape: Shape) -> tuple[str | None, bool]:
     """The layer that normalizes images, and whether its constants are measured."""
     wanted = config.data.normalization
-    if wanted == "none":
+    if wanted == "none" or config.data.text is not None:
         return None, False
     dtype = "" if config.training.dtype_policy in ("auto", "float32") else ', dtype="float32"'
     if wanted == "scale":
@@ -287,7 +295,8 @@ def _model_functions(network: NetworkText, measured: bool) -> list[str]:
     if network.has_networks:
         parts.append(_LAYERS_INSIDE)
     key, inside = _KEY_WITH_NAMES if network.explicit else _KEY, _INSIDE if network.has_networks else ""
-    parts.append(_DRAW % {"key": key, "inside": inside, "parts": _PARTS if network.has_parts else ""})
+    drawn = {"padding": _PADDING if network.has_padding else "", "parts": _PARTS if network.has_parts else ""}
+    parts.append(_DRAW % {"key": key, "inside": inside, **drawn})
     if network.whitens:
         parts.append(_MEASURE)
     return parts

@@ -1,4 +1,4 @@
-"""The data of a config as Python: images in memory, the same splits, order and augmentation as in training."""
+"""The data of a config as Python: samples in memory, the same splits, order and augmentation as in training."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def seed_of(*path):
 
 _ORDER = '''\
 def order(epoch, size):
-    """The order of an epoch's images: a permutation that depends only on the seed and the epoch."""
+    """The order of an epoch's %(samples)s: a permutation that depends only on the seed and the epoch."""
     key = tf.stack([tf.constant(seed_of("order"), tf.int64), epoch])
     draws = tf.random.stateless_uniform([size], key, None, None, tf.int32, alg="philox")
     return tf.cast(tf.argsort(draws, stable=True), tf.int64)
@@ -38,13 +38,13 @@ def training_batches(%(arguments)s):
     """The batches of an epoch.
 
     Args:
-        images: uint8 [n, height, width, channels].
+        %(samples)s: %(samples_array)s.
         %(target)s: %(array)s.
         epoch: A variable with the epoch's number, which is read whenever an epoch begins.
 %(weights)s    """
-    size = len(images)
+    size = len(%(samples)s)
     steps = %(steps)s
-    images, %(target)s = tf.constant(images), %(targets)s
+    %(samples)s, %(target)s = tf.constant(%(samples)s), %(targets)s
 
     def batches(number):
         places = order(number, size)
@@ -61,15 +61,22 @@ def training_batches(%(arguments)s):
     options = tf.data.Options()
     # Nothing is left to tune, and the tuner can hold up the end of an epoch for seconds.
     options.autotune.enabled = False
-    # These would copy all images whenever an epoch begins.
+    # These would copy all %(samples)s whenever an epoch begins.
     options.experimental_optimization.apply_default_optimizations = False
     return data.with_options(options)
 '''
 
 
+#: For each kind of sample, what a script calls those of a batch, and what all are as an array.
+_BATCH_OF = {
+    "images": ("pictures", "uint8 [n, height, width, channels]"),
+    "texts": ("words", "Numbers of words, int32 [n, LENGTH]"),
+}
+
+
 @dataclass(frozen=True)
 class DataText:
-    """What a script needs to load its images.
+    """What a script needs to load its images or texts.
 
     Attributes:
         constants: Assignments.
@@ -85,7 +92,7 @@ class DataText:
 
 
 def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
-    """The text that loads images and divides them into splits, as `cnnkit.data.loading` does."""
+    """The text that loads samples and divides them into splits, as `cnnkit.data.loading` does."""
     source, target = write_source(config, info), target_text(info.target)
     stated = (config.splits.train, config.splits.validation)
     test = config.splits.test or test_split(source.splits - set(stated))
@@ -108,6 +115,8 @@ def write_data(config: DataConfig, info: DataSetInfo) -> DataText:
             lines.append(f"validation = {source.read_split(validation)}")
     if test is not None and not source.finds_test:
         lines.append(f"test = {source.read_split(test)}")
+    made = ["train", *(["validation"] if share or validation is not None else []), "test"]
+    lines += source.concluded(made)
     functions = [_SEEDS, *source.functions]
     if share or source.finds_test or test is None:
         functions.append(target.divide)
@@ -138,19 +147,23 @@ def write_batches(
     Args:
         parts: The task's, see `Task.script`.
     """
-    functions, weighted, text = [_ORDER], bool(parts.weights), target_text(target)
-    make = [f"targets = tf.gather({text.name}, places)", "pictures = tf.gather(images, places)"]
+    samples = config.sample.plural
+    one, array = _BATCH_OF[samples]
+    functions, weighted, text = [_ORDER % {"samples": samples}], bool(parts.weights), target_text(target)
+    make = [f"targets = tf.gather({text.name}, places)", f"{one} = tf.gather({samples}, places)"]
     if augmentation:
         functions += write_augmentation(augmentation, target)
         make.append("pictures, targets = augment(pictures, targets, number, step, places)")
-    result = "pictures, targets"
+    result = f"{one}, targets"
     if weighted:
         make += wrapped(f"weights = {parts.of_batch}")
         result += ", weights"
     weights = f"        class_weights: {text.weighed}\n" if weighted else ""
     values = {
         "steps": steps_text(config, "size"),
-        "arguments": f"images, {text.name}, epoch" + (", class_weights" if weighted else ""),
+        "samples": samples,
+        "samples_array": array,
+        "arguments": f"{samples}, {text.name}, epoch" + (", class_weights" if weighted else ""),
         "target": text.name,
         "array": text.array,
         "targets": parts.targets,
@@ -161,5 +174,5 @@ def write_batches(
 
 
 def steps_text(config: DataConfig, size: str) -> str:
-    """The batches of an epoch, as an expression of the number of images."""
+    """The batches of an epoch, as an expression of the number of samples."""
     return f"{size} // BATCH_SIZE" if config.drop_remainder else f"math.ceil({size} / BATCH_SIZE)"

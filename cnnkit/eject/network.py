@@ -249,13 +249,23 @@ class NetworkText:
         return not self.kinds.isdisjoint({"MultiHeadAttention", "SpectralNormalization"})
 
     @property
+    def has_padding(self) -> bool:
+        """Whether it embeds ids of which one is padding."""
+        return any("padded_embedding" in names for names in self.helpers.values())
+
+    @property
     def whitens(self) -> bool:
         """Whether a kernel is measured on the training images."""
         return "PatchWhitening" in self.initializers
 
 
 def write_network(
-    steps: Sequence[Step], input_shape: tuple[int, ...], policy: str, front: str | None, reserved: set[str]
+    steps: Sequence[Step],
+    input_shape: tuple[int, ...],
+    policy: str,
+    front: str | None,
+    reserved: set[str],
+    dtype: str = "float32",
 ) -> NetworkText:
     """The statements that build the model.
 
@@ -264,6 +274,7 @@ def write_network(
         policy: The run's dtype policy.
         front: The layer that normalizes the images, as Python; None for none.
         reserved: Names that the script uses itself.
+        dtype: Of what the network takes.
     """
     labels = [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
     inner = scopes(steps, labels, Seeds(0), policy, ending=True)
@@ -276,17 +287,17 @@ def write_network(
         if call.of_tensor and "." not in call.function:
             helpers.setdefault(call.module, set()).add(call.function)
     plain = [node for node in nodes if isinstance(node, Call) and not node.of_tensor]
-    taken = steps[0].fed or input_shape
+    taken = literal(steps[0].fed or input_shape) + ("" if dtype == "float32" else f", dtype={literal(dtype)}")
     if len(plain) == len(nodes):
         lines = ["return keras.Sequential(", "    ["]
-        layers = [f"keras.Input({literal(taken)})", *([front] if front else []), *map(call_text, plain)]
+        layers = [f"keras.Input({taken})", *([front] if front else []), *map(call_text, plain)]
         for text in layers:
             lines += wrapped(text + ",", 8)
         lines += ["    ],", '    name="model",', ")"]
         definitions = []
     else:
         writer = _Writer(nodes, reserved.union(*helpers.values()))
-        lines = [f"inputs = keras.Input({literal(taken)})"]
+        lines = [f"inputs = keras.Input({taken})"]
         source = "inputs"
         if front:
             lines.append(f"x = {front}(inputs)")
@@ -294,7 +305,7 @@ def write_network(
         shape = input_shape
         for step, group in zip(steps, groups, strict=True):
             written = writer.statements(group, itertools.repeat(None), source, "x", 0)
-            if written and len(step.output_shape) == 3 and step.output_shape != shape:
+            if written and len(step.output_shape) > 1 and step.output_shape != shape:
                 note = f"{written[-1]}  # {format_shape(step.output_shape)}"
                 written[-1] = note if len(note) <= 96 else written[-1]
             shape = step.output_shape

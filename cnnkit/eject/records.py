@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cnnkit.config.data import DataConfig
-from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read_prepared, split_name
+from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder, read_prepared
 from cnnkit.config.known_data_sets import KNOWN, KNOWN_MASKS
 from cnnkit.config.prepared import read_prepared_masks
 from cnnkit.eject.masks import BAD_MASK, check_and_pad, inner_size, mask_constants
+from cnnkit.eject.own_test import own_test, tfds_name
 from cnnkit.eject.source_text import SourceText
 from cnnkit.eject.text import copied, literal
 from cnnkit.errors import UsageError
@@ -18,17 +19,6 @@ def load(split):
     data = tfds.load(DATA, split=split, %(supervised)sread_config=config)
     images, labels = next(iter(data%(resize)s.batch(len(data))))
     return images.numpy(), labels.numpy()
-'''
-
-_OWN_TEST = '''\
-def load_test():
-    """The images and labels of the first split for tests that has labels; None in a set without one."""
-    for split in %(candidates)s:
-        if split in tfds.builder(DATA).info.splits:
-            images, labels = load(split)
-            if labels.min() >= 0:
-                return images, labels
-    return None
 '''
 
 _RESIZE = """\
@@ -89,19 +79,11 @@ def write_records(config: DataConfig, info: DataSetInfo) -> SourceText:
         resize = f".map(lambda row: (row[{literal(facts['image'])}], row[{literal(facts['label'])}]))" + resize
     names = {"shape": f"{height}, {width}, {channels}", "resize": resize, "supervised": supervised}
     functions.append(_TFDS % names)
-    splits = set(facts["splits"]) if facts else set()
-    stated = (config.splits.train, config.splits.validation)
-    # Of a set that is not here, nobody knows the splits.
-    tests = [name for name in ("test", "validation") if name not in stated and (facts is None or name in splits)]
-    # Where there are two, the first may have no labels; and so may that of a set that is hardly known.
-    is_sure = facts is not None and known is not None and len(tests) < 2
-    finds_test = bool(config.splits.test is None and tests and not is_sure)
-    if finds_test:
-        functions.append(_OWN_TEST % {"candidates": literal(tuple(tests))})
+    found, finds_test = own_test(config, facts, known is not None, "images")
     return SourceText(
-        [f"DATA = {literal(_tfds_name(config.name))}  # a data set of tensorflow-datasets"],
-        functions,
-        splits,
+        [f"DATA = {literal(tfds_name(config.name))}  # a data set of tensorflow-datasets"],
+        [*functions, *found],
+        set(facts["splits"]) if facts else set(),
         ("images", "labels"),
         lambda split: f"load({literal(split)})",
         finds_test,
@@ -146,16 +128,10 @@ def write_mask_records(config: DataConfig, info: DataSetInfo) -> SourceText:
         candidates = tuple(name for name in ("test", "validation") if name not in stated)
         functions.append(_OWN_TEST_MASKS % {"candidates": literal(candidates)})
     return SourceText(
-        [f"DATA = {literal(_tfds_name(config.name))}  # a data set of tensorflow-datasets", *mask_constants(info)],
+        [f"DATA = {literal(tfds_name(config.name))}  # a data set of tensorflow-datasets", *mask_constants(info)],
         functions,
         set(facts["splits"]) if facts else set(),
         ("images", "masks"),
         lambda split: f"load({literal(split)})",
         finds_test,
     )
-
-
-def _tfds_name(name: str) -> str:
-    """The name as TFDS wants it, with the configuration that is meant, and the version where it is stated."""
-    version = split_name(name)[2]
-    return known_name(name) + (f":{version}" if version else "")

@@ -1,4 +1,4 @@
-"""Where a script's images come from, as Python: a folder, a table, TensorFlow Datasets, or the digits."""
+"""Where a script's samples come from, as Python: a folder, a table, TensorFlow Datasets, or the digits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cnnkit.eject.records import write_mask_records, write_records
 from cnnkit.eject.source_text import SourceText
 from cnnkit.eject.tables import write_table
 from cnnkit.eject.text import copied, literal, wrapped
+from cnnkit.eject.texts import write_texts
 from cnnkit.images.formats import IMAGE_SUFFIXES
 
 _DIGITS = '''\
@@ -34,13 +35,15 @@ def image_paths(folder, class_folders=CLASS_NAMES):
 
 
 def write_source(config: DataConfig, info: DataSetInfo) -> SourceText:
-    """The text that reads the images of a config.
+    """The text that reads the images or texts of a config.
 
     Raises:
         UsageError: if it cannot.
     """
     if info.target.per_pixel:
         return write_mask_records(config, info) if config.folder is None else write_pairs(config, info)
+    if config.text is not None and config.table is None:
+        return write_texts(config, info)
     if config.folder is not None:
         listing = info.listing if isinstance(info.listing, ImageFolder) else None
         return _folder(config, listing or list_image_folder(config.folder), info)

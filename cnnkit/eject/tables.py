@@ -1,4 +1,4 @@
-"""Tables of images as Python: the files that rows name, and the class, the labels or the numbers of each."""
+"""Tables as Python: the files or texts of rows, and the class, the labels or the numbers of each."""
 
 from __future__ import annotations
 
@@ -16,23 +16,58 @@ from cnnkit.eject.image_files import image_constants, image_reader
 from cnnkit.eject.source_text import SourceText
 from cnnkit.eject.targets import target_text
 from cnnkit.eject.text import literal, wrapped
+from cnnkit.eject.texts import of_texts
 from cnnkit.errors import UsageError
 
-_PATHS = '''\
-def image_paths(%(argument)s):
-    """The image files of %(what)s, [n], and their %(name)s, %(array)s, sorted by %(order)s."""
+_ROWS = """\
     with open(DATA, encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file, delimiter=%(delimiter)s, skipinitialspace=True)
         header, *rows = [[cell.strip() for cell in cells] for cells in lines if any(map(str.strip, cells))]
     header = [normal(name) for name in header]
-%(before)s    found = {}
+%(before)s"""
+
+_PATHS = '''\
+def image_paths(%(argument)s):
+    """The image files of %(what)s, [n], and their %(name)s, %(array)s, sorted by %(order)s."""
+%(rows)s    found = {}
     for row in (dict(zip(header, cells)) for cells in rows):
-        %(condition)sfound[os.path.normpath(row[%(image)s])] = %(value)s
+        %(condition)sfound[os.path.normpath(row[%(sample)s])] = %(value)s
     paths = sorted(found%(key)s)
     files = np.array([os.path.join(os.path.dirname(DATA), path) for path in paths], object)
     return files, np.array([found[path] for path in paths], np.%(type)s)
 
 
+'''
+
+_TEXTS = '''\
+def read_texts(%(argument)s):
+    """The texts of %(what)s, [n], and their %(name)s, %(array)s, sorted by label and text."""
+%(rows)s    found = []
+    for row in (dict(zip(header, cells)) for cells in rows):
+        %(condition)sfound.append((%(value)s, row[%(sample)s]))
+    %(name)s, texts = zip(*sorted(found))
+    return np.array(texts, object), np.array(%(name)s, np.%(type)s)
+'''
+
+#: Where texts have no class, those that are alike are sorted by their lines, compared as texts.
+_ROWS_WITH_LINES = """\
+    with open(DATA, encoding="utf-8-sig", newline="") as file:
+        lines, table, line = csv.reader(file, delimiter=%(delimiter)s, skipinitialspace=True), [], 1
+        for cells in lines:
+            table.append((str(line), [cell.strip() for cell in cells]))
+            line = lines.line_num + 1
+    (_, header), *rows = [(line, cells) for line, cells in table if any(cells)]
+    header = [normal(name) for name in header]
+%(before)s"""
+
+_TEXTS_WITHOUT_CLASS = '''\
+def read_texts(%(argument)s):
+    """The texts of %(what)s, [n], and their %(name)s, %(array)s, sorted by text and line."""
+%(rows)s    found = []
+    for line, row in ((line, dict(zip(header, cells))) for line, cells in rows):
+        %(condition)sfound.append((row[%(sample)s], line, %(value)s))
+    texts, _, %(name)s = zip(*sorted(found))
+    return np.array(texts, object), np.array(%(name)s, np.%(type)s)
 '''
 
 _NORMAL = '''\
@@ -102,20 +137,21 @@ _READERS: Mapping[type[Target], tuple[Callable[[Sequence[str], str], _Cells], ..
 
 
 def write_table(config: DataConfig, table: ImageTable, info: DataSetInfo) -> SourceText:
-    """The text that reads a table of images.
+    """The text that reads a table of images or texts.
 
     Raises:
         UsageError: if it names groups.
     """
     if config.group is not None:
         raise UsageError(
-            f"no script keeps the groups of a table (`data.group: {config.group}`) together when it divides images",
+            f"no script keeps the groups of a table (`data.group: {config.group}`) together when it divides "
+            f"{config.sample.plural}",
             "Write what belongs to training, validation and test into a column, name it with `data.split`, and leave "
             "out `data.group`.",
         )
     text = target_text(info.target)
     constants, cells = _names_and_cells(config, table, info.target)
-    constants = [f"DATA = {literal(config.table)}  # a table of images", *constants]
+    constants = [f"DATA = {literal(config.table)}  # a table of {config.sample.plural}", *constants]
     names = {
         "argument": "",
         "what": "the table",
@@ -124,7 +160,7 @@ def write_table(config: DataConfig, table: ImageTable, info: DataSetInfo) -> Sou
         "order": "label and path" if cells.by_value else "path",
         "condition": "",
         "delimiter": literal(table.delimiter),
-        "image": literal(same_for(config.image or IMAGE_COLUMN)),
+        "sample": literal(same_for(config.text or config.image or IMAGE_COLUMN)),
         "before": cells.before,
         "value": cells.value,
         "key": ", key=lambda path: (found[path], path)" if cells.by_value else "",
@@ -134,13 +170,20 @@ def write_table(config: DataConfig, table: ImageTable, info: DataSetInfo) -> Sou
         constants += wrapped(f"SPLIT_WORDS = {literal(SPLIT_WORDS)}")
         condition = f"if SPLIT_WORDS[row[{literal(same_for(config.split))}].lower()] == split:\n            "
         names |= {"argument": "split", "what": "a split of the table", "condition": condition}
-    readers = image_reader(config, info.shape, text.name)
-    functions = [_NORMAL, *([cells.function] if cells.function else []), *readers[:-1], _PATHS % names + readers[-1]]
-    constants += image_constants(config)
+    functions = [_NORMAL, *([cells.function] if cells.function else [])]
 
     def listed(split: str) -> str:
-        return f"image_paths({literal(split) if config.split is not None else ''})"
+        return f"{reader}({literal(split) if config.split is not None else ''})"
 
+    if config.text is not None:
+        reader = "read_texts"
+        rows, template = (_ROWS, _TEXTS) if cells.by_value else (_ROWS_WITH_LINES, _TEXTS_WITHOUT_CLASS)
+        functions.append(template % (names | {"rows": rows % names}))
+        return of_texts(constants, functions, set(table.splits), listed, info, targets=text.name)
+    reader = "image_paths"
+    readers = image_reader(config, info.shape, text.name)
+    functions += [*readers[:-1], _PATHS % (names | {"rows": _ROWS % names}) + readers[-1]]
+    constants += image_constants(config)
     return SourceText(constants, functions, set(table.splits), ("paths", text.name), listed, reader="load")
 
 

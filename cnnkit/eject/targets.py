@@ -28,7 +28,7 @@ def divide(labels, share, seed):
 
 _AT_RANDOM = '''\
 def divide(size, share, seed):
-    """Places of as many images, at random by the seed: the rest, and a share of them."""
+    """Places of as many samples, at random by the seed: the rest, and a share of them."""
     part = np.sort(np.random.RandomState(seed).permutation(size)[: max(1, math.ceil(size * share - 1e-9))])
     return np.setdiff1d(np.arange(size), part), part
 '''
@@ -72,13 +72,13 @@ class TargetText:
 _BY_KIND: Mapping[type[Target], TargetText] = {
     OneClass: TargetText("labels", "int64 [n]", _STRATIFIED, "labels", "every class"),
     Labels: TargetText("labels", "float32 [n, CLASSES]", None, "labels", "every label"),
-    Numbers: TargetText("numbers", "float32 [n, columns]", _AT_RANDOM, "len(%s)", "the images", names="COLUMNS"),
+    Numbers: TargetText("numbers", "float32 [n, columns]", _AT_RANDOM, "len(%s)", "all", names="COLUMNS"),
     Mask: TargetText(
         "masks",
         "class numbers, uint8 [n, height, width, 1]",
         _AT_RANDOM,
         "len(%s)",
-        "the images",
+        "all",
         batch="BATCH_SIZE",
     ),
 }

@@ -4,7 +4,9 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from cnnkit.errors import UsageError
 from cnnkit.format.fields import LARGEST_COUNT, PositiveInteger, VocabularySize
+from cnnkit.format.script import Call
 from cnnkit.format.shapes import Shape, ShapeError
 from cnnkit.layers.base import Layer, Scope, Weight
 from cnnkit.layers.geometry import channels_last
@@ -64,6 +66,17 @@ class Embedding(Layer):
         # Keras has no such argument.
         del arguments["padding_idx"]
         return arguments
+
+    def calls(self) -> tuple[Call, ...]:
+        (call,) = super().calls()
+        if self.padding_idx is None:
+            return (call,)
+        if self.mask_zero and self.padding_idx != 0:
+            raise UsageError(
+                f"no script can be written of an Embedding that masks the id 0 and whose padding is {self.padding_idx}",
+                "Write `padding_idx: 0`, or leave out `mask_zero`.",
+            )
+        return (Call("padded_embedding", call.arguments, call.leading, of_tensor=True, makes_layer=True),)
 
     def build(self, scope: Scope) -> Any:
         if self.padding_idx is None:

@@ -27,6 +27,25 @@ def self_attention(x: Any, num_heads: int, **arguments: Any) -> Any:
     return keras.layers.MultiHeadAttention(num_heads, **arguments)(x, x)
 
 
+def padded_embedding(
+    x: Any, input_dim: int, output_dim: int, padding_idx: int, mask_zero: bool = False, **arguments: Any
+) -> Any:
+    """Keras' Embedding, in which the vector of padding is zeros and stays so: one more axis, of output_dim.
+
+    Args:
+        x: Ids, [batch, length].
+        padding_idx: The id of padding; 0 where `mask_zero` masks it.
+    """
+    layer = keras.layers.Embedding(input_dim, output_dim, **arguments)
+    # For whoever draws its weights.
+    layer.padding_idx = padding_idx
+    vectors = layer(x)
+    is_padding = keras.ops.expand_dims(keras.ops.equal(x, padding_idx), -1)
+    vectors = keras.ops.where(is_padding, keras.ops.zeros_like(vectors), vectors)
+    # An operation passes no mask on.
+    return keras.layers.Masking()(vectors) if mask_zero else vectors
+
+
 def adaptive_pooling(x: Any, kind: str, output_size: Any, data_format: Any = None, dtype: Any = None) -> Any:
     """The means or maxima of windows that share the input among a number of positions along each axis.
 

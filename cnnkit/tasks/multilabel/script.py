@@ -36,7 +36,7 @@ def script_parts(thresholds: Stated, training: TrainingConfig, head: str, target
         loss=objective_call(configured_loss(training), from_logits),
         metrics=metrics,
         copied=copied,
-        before_compiling=[f"thresholds = {_thresholds(thresholds, target)}  # from which an image has a label"],
+        before_compiling=[f"thresholds = {_thresholds(thresholds, target)}  # from which on a label is given"],
         concluded=_chosen_thresholds(from_logits) if chosen else [],
         result=_result(from_logits),
     )
