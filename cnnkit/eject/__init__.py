@@ -1,8 +1,8 @@
 """A config as one plain Keras script: data, augmentation, network and training, without cnnkit.
 
-The script draws the same initial weights, visits the samples in the same order and changes them in the same way, so that
-it learns what `cnnkit train` learns, up to rounding: cnnkit computes with faster forms of some of Keras' layers. It
-differs in one thing: all images or texts are held in memory.
+The script draws the same initial weights, visits the samples in the same order and changes them in the same way, so
+that it learns what `cnnkit train` learns, up to rounding: cnnkit computes with faster forms of some of Keras' layers.
+It differs in one thing: all images or texts are held in memory.
 """
 
 from __future__ import annotations
