@@ -331,6 +331,40 @@ class Maker(ABC):
             uint8 [count, steps, height, width, channels], and a note as that of `images`.
         """
 
+    #: Numbers of a latent vector.
+    latent: int
+
+    #: The classes that the network itself can be asked for; none where it has learned without.
+    class_names: Sequence[str] = ()
+
+    @abstractmethod
+    def directions(self, count: int) -> Any:
+        """Ways in which latent vectors are moved, the one that changes what is made most first.
+
+        Args:
+            count: How many, at most.
+
+        Returns:
+            float32 [count, latent], orthonormal; as many as a latent vector has numbers where these are fewer.
+        """
+
+    @abstractmethod
+    def vector(self, seed: int, of_class: str | None, shift: Any) -> Any:
+        """What the network takes to make the first of `images`, of a moved latent vector.
+
+        Args:
+            seed: As for `images`.
+            of_class: One of `class_names`; None for the first, where there are any.
+            shift: What the latent vector is moved by, [latent].
+
+        Returns:
+            float32 [numbers]; `read` says what the network makes of several of them.
+        """
+
+    @abstractmethod
+    def read(self, outputs: Any) -> Any:
+        """Images, uint8 [count, height, width, channels], from what the network outputs."""
+
 
 @dataclass(frozen=True)
 class Watched:
@@ -359,6 +393,9 @@ class Task(NamedObject):
 
     #: Whether its network takes images of the data set; else it makes what the network takes, such as noise.
     takes_images: ClassVar[bool] = True
+
+    #: Whether its network makes images of latent vectors, for which `maker` is asked.
+    makes_images: ClassVar[bool] = False
 
     #: The networks of a config's `model`: one stack of layers, or several with a name each, of which the first is kept.
     networks: ClassVar[tuple[str, ...]] = ("",)
@@ -442,6 +479,8 @@ class Task(NamedObject):
 
     def check_asked(self, verb: str) -> None:
         """Whether a trained network answers for images, as `predict`, `serve`, `export` and some of `show` want.
+
+        One that makes images is served too, see `makes_images`.
 
         Args:
             verb: The name of the command.

@@ -56,6 +56,16 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 @pytest.fixture(scope="session")
+def maker_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run of small_adversaries.config() that can be asked for classes, not evaluated; tests only read it."""
+    from small_adversaries import config
+    from trainings import run_training
+
+    content = config(conditional=True)
+    yield from shared_run(tmp_path_factory, "maker", lambda folder: run_training(folder, content, "maker"))
+
+
+@pytest.fixture(scope="session")
 def resumed_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """The run of report_runs.train_and_resume, which has been evaluated; tests only read it."""
     from report_runs import train_and_resume

@@ -32,11 +32,11 @@ def serve(
     max_megapixels: float | None,
     threshold: float | None,
 ) -> None:
-    """Serve a page and a JSON endpoint that ask the networks of runs about images.
+    """Serve a page and a JSON endpoint that ask the networks of runs about images, or for images that they make.
 
     RUN may be a file that `export` has written, such as model.onnx, which needs no TensorFlow.
 
-    POST /predict takes image files or JSON; /openapi.json describes it. Ctrl-C ends the server.
+    POST /predict takes image files or JSON, and /make JSON; /openapi.json describes them. Ctrl-C ends the server.
     """
     from cnnkit.runs.opening import open_predictor
     from cnnkit.serve import serve as serve_networks

@@ -56,8 +56,20 @@ class ServedRun(BaseModel):
     )
 
 
+class ServedMaker(BaseModel):
+    name: str
+    task: str = Field(description="What the network has learned, as configs write it.")
+    headline: Headline = Field(description="The figure that counts for the task.")
+    image_shape: tuple[int, ...] = Field(description="Height, width, channels of what it makes.")
+    class_names: list[str] = Field(description="Those that it can be asked for; none where it has learned without.")
+    latent: int = Field(description="How many numbers it makes an image of.")
+    directions: int = Field(description="How many `amounts` /make takes, at most.")
+    parameters: int
+
+
 class Runs(BaseModel):
-    runs: list[ServedRun]
+    runs: list[ServedRun] = Field(description="The networks that answer for images or texts.")
+    makers: list[ServedMaker] = Field(description="The networks that make images.")
 
 
 class Example(BaseModel):
@@ -71,7 +83,7 @@ class Example(BaseModel):
 
 
 class ExampleList(BaseModel):
-    examples: list[Example] = Field(description="Test images of the first run's data set.")
+    examples: list[Example] = Field(description="Test images of the first of `runs`.")
     note: str | None = Field(description="Why there are none; null where there are.")
 
 

@@ -14,15 +14,16 @@ from cnnkit.pages import style_sheet
 from cnnkit.pages.security import Protected
 from cnnkit.runs.predictor import Predictor
 from cnnkit.serve import answers, decoding, uploads
+from cnnkit.serve.examples import NO_EXAMPLES
 from cnnkit.serve.refusals import NOT_FOUND, Refused, add_handlers
-from cnnkit.serve.served import Served, serve_networks
+from cnnkit.serve.served import Served, ServedMaker, serve_networks
 from cnnkit.serve.service import Service, stage_fields
 
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 
 #: With a place for the megapixels.
 DESCRIPTION = f"""\
-Asks trained networks about images, or texts.
+Asks trained networks about images, or texts, or for images.
 
 An image is a {", ".join(decoding.FORMATS[:-1])} or {decoding.FORMATS[-1]} file of at most
 {uploads.MOST_IMAGE_BYTES >> 20} MB and {{:g}} megapixels; a request takes up to
@@ -49,7 +50,9 @@ Threshold = Annotated[
     float | None, Query(ge=0, le=1, description="Of objects, say those with at least this score, 0 to 1.")
 ]
 
-RunName = Annotated[str | None, Query(description="A run's name; by default the first.")]
+RunName = Annotated[
+    str | None, Query(description="A run's name; by default the first of those that can be asked this.")
+]
 
 
 def create_app(
@@ -77,8 +80,9 @@ def create_app(
     add_handlers(app)
     _add_page(app)
     _add_facts(app, service)
-    _add_examples(app, service.find(None))
+    _add_examples(app, next(iter(service.served.values()), None))
     _add_predictions(app, service)
+    _add_making(app, service)
     app.add_middleware(Protected, names=names)
     return app
 
@@ -113,28 +117,50 @@ def _add_page(app: FastAPI) -> None:
 def _add_facts(app: FastAPI, service: Service) -> None:
     @app.get("/healthz", summary="Whether the server answers")
     async def health() -> answers.Health:
-        return answers.Health(status="ok", runs=list(service.served))
+        return answers.Health(status="ok", runs=service.names)
 
     @app.get("/runs", summary="The networks that are served")
     async def runs() -> answers.Runs:
-        return answers.Runs(runs=[_described(one) for one in service.served.values()])
+        return answers.Runs(
+            runs=[_described(one) for one in service.served.values()],
+            makers=[_described_maker(one) for one in service.makers.values()],
+        )
+
+
+def _headline(network: Predictor) -> answers.Headline:
+    figure = network.task.headline
+    value = network.measured(figure)
+    text = None if value is None else figure.text(value)
+    return answers.Headline(name=figure.name, label=figure.label, value=value, text=text)
+
+
+def _described_maker(served: ServedMaker) -> answers.ServedMaker:
+    return answers.ServedMaker(
+        name=served.name,
+        task=served.predictor.task.name,
+        headline=_headline(served.predictor),
+        image_shape=served.interface.data_shape,
+        class_names=list(served.maker.class_names),
+        latent=served.maker.latent,
+        directions=len(served.directions),
+        parameters=served.parameters,
+    )
 
 
 def _described(served: Served) -> answers.ServedRun:
     interface, task, inside = served.interface, served.predictor.task, served.inside
-    figure, value = task.headline, served.predictor.measured(task.headline)
-    text = None if value is None else figure.text(value)
+    headline = _headline(served.predictor)
     return answers.ServedRun(
         name=served.name,
         task=task.name,
         kind=served.answers.kind,
         facts=dict(served.answers.facts),
-        headline=answers.Headline(name=figure.name, label=figure.label, value=value, text=text),
+        headline=headline,
         sample=interface.sample.singular,
         input_shape=interface.image_shape,
         class_names=list(interface.class_names),
         head=interface.head,
-        accuracy=value if figure.name == "accuracy" else None,
+        accuracy=headline.value if headline.name == "accuracy" else None,
         parameters=served.parameters,
         stages=[answers.Stage(**stage_fields(place)) for place in inside.stages],
         gradcam_layer=inside.gradcam_layer.name if inside.gradcam_layer else None,
@@ -144,8 +170,8 @@ def _described(served: Served) -> answers.ServedRun:
     )
 
 
-def _add_examples(app: FastAPI, served: Served) -> None:
-    examples = served.examples
+def _add_examples(app: FastAPI, served: Served | None) -> None:
+    examples = NO_EXAMPLES if served is None else served.examples
     listed = [
         answers.Example(index=index, url=f"/examples/{index}.png", text=text, **truth)
         for index, (text, truth) in enumerate(zip(examples.texts, examples.truths, strict=True))
@@ -198,3 +224,20 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
     ) -> answers.Explanation:
         """What the network says of one image, what in it speaks for that, and what each stage makes of the image."""
         return await service.explain(request, run, wanted, threshold)
+
+
+def _add_making(app: FastAPI, service: Service) -> None:
+    @app.post(
+        "/make",
+        summary="Ask a network for an image",
+        response_class=Response,
+        responses={**ERRORS, 200: {"content": {"image/png": {}}}},
+        openapi_extra=uploads.wanted_body(),
+    )
+    async def make(request: Request, run: RunName = None) -> Response:
+        """An image that a network makes, a PNG file.
+
+        It is the first one of `cnnkit generate RUN --seed N`, moved along directions of the latent space: those along
+        which the network's images change most.
+        """
+        return Response(await service.make(request, run), media_type="image/png")

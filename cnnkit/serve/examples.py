@@ -62,6 +62,10 @@ class Frame:
         return cls(share if 0 < share <= 1 else USUAL_SHARE, values.get("bright", True))
 
 
+#: Where no network takes any.
+NO_EXAMPLES = Examples([], [], [], "The networks here take no images.", Frame())
+
+
 def read_examples(network: Predictor, answers: Answers) -> Examples:
     """Some test images, see `Predictor.test_images`; none where there are none here."""
     try:

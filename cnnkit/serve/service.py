@@ -1,4 +1,4 @@
-"""What the endpoints do: read images, let the networks compute, and put the answers together."""
+"""What the endpoints do: read requests, let the networks compute, and put the answers together."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from numpy.typing import NDArray
 
 from cnnkit.errors import UsageError
-from cnnkit.images.pictures import data_url
+from cnnkit.images.pictures import data_url, encoded, picture_of
 from cnnkit.machine.processor import usable_cores
 from cnnkit.serve import answers, pictures
 from cnnkit.serve.decoding import decode
 from cnnkit.serve.inside import Seen, Stage
 from cnnkit.serve.load import Load
 from cnnkit.serve.refusals import NOT_FOUND, UNPROCESSABLE, Refused
-from cnnkit.serve.served import Served
-from cnnkit.serve.uploads import MOST_IMAGES, Upload, read_uploads, while_connected
+from cnnkit.serve.served import Served, ServedMaker
+from cnnkit.serve.uploads import MOST_IMAGES, Upload, Wanted, read_uploads, read_wanted, while_connected
 from cnnkit.serve.worker import Worker
 from cnnkit.task import Answers
 
 log = logging.getLogger("cnnkit")
+
+Found = TypeVar("Found", Served, ServedMaker)
 
 #: Threads that decode images and draw pictures; `open_image` lets no more be decoded at once than memory allows.
 MOST_THREADS = 4
@@ -40,9 +42,11 @@ class Service:
         max_megapixels: Images with more are refused.
     """
 
-    def __init__(self, served: Sequence[Served], max_megapixels: float) -> None:
+    def __init__(self, served: Sequence[Served | ServedMaker], max_megapixels: float) -> None:
         self.max_megapixels = max_megapixels
-        self.served = {one.name: one for one in served}
+        self.names = [one.name for one in served]
+        self.served = {one.name: one for one in served if isinstance(one, Served)}
+        self.makers = {one.name: one for one in served if isinstance(one, ServedMaker)}
         self.load = Load()
         self._worker = Worker()
         self._threads = ThreadPoolExecutor(min(usable_cores(), MOST_THREADS), "cnnkit-images")
@@ -60,24 +64,40 @@ class Service:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _warm_up(self) -> None:
-        for one in self.served.values():
+        networks: list[Served | ServedMaker] = [*self.served.values(), *self.makers.values()]
+        for one in networks:
             try:
                 await self._worker.call(one.warm_up)
             except Exception as error:  # the requests that need it will say so again
                 log.warning("the run `%s` cannot be prepared: %s", one.name, error)
 
     def find(self, name: str | None) -> Served:
-        """The run of a name; without one, the first.
+        """The run of a name that answers for images; without one, the first.
 
         Raises:
             Refused: if there is none.
         """
+        if name in self.makers or (name is None and not self.served):
+            raise Refused(UNPROCESSABLE, f"`{name or self.names[0]}` takes no images, it makes them: POST /make")
+        return self._named(name, self.served)
+
+    def find_maker(self, name: str | None) -> ServedMaker:
+        """The run of a name that makes images; without one, the first.
+
+        Raises:
+            Refused: if there is none.
+        """
+        if name in self.served or (name is None and not self.makers):
+            raise Refused(UNPROCESSABLE, f"`{name or self.names[0]}` makes no images, it takes them: POST /predict")
+        return self._named(name, self.makers)
+
+    def _named(self, name: str | None, networks: Mapping[str, Found]) -> Found:
         if name is None:
-            return next(iter(self.served.values()))
-        if name not in self.served:
-            known = ", ".join(f"`{one}`" for one in self.served)
+            return next(iter(networks.values()))
+        if name not in networks:
+            known = ", ".join(f"`{one}`" for one in self.names)
             raise Refused(NOT_FOUND, f"there is no run `{name}` here; there is {known}")
-        return self.served[name]
+        return networks[name]
 
     async def predict(
         self, request: Request, run: str | None, top: int | None, threshold: float | None
@@ -113,6 +133,19 @@ class Service:
             drawn = await while_connected(request, self._explained(served, said, uploads, index))
         return answers.Explanation(run=served.name, milliseconds=1000 * (time.perf_counter() - start), **drawn)
 
+    async def make(self, request: Request, run: str | None) -> bytes:
+        """The image that a request wants, as a PNG file."""
+        maker = self.find_maker(run)
+        with self.load.request() as share:
+            wanted = await read_wanted(request, share)
+            vector = _vector(maker, wanted)
+            return await while_connected(request, self._made(maker, vector))
+
+    async def _made(self, maker: ServedMaker, vector: NDArray[Any]) -> bytes:
+        outputs = await self._worker.compute(maker.network, vector[None], maker.batch_size)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _as_file, maker, outputs)
+
     async def _outputs(self, served: Served, uploads: Sequence[Upload]) -> Any:
         """The network's outputs for images, [images, ...]."""
         images = await decode(uploads, served.interface, self.max_megapixels, self._threads)
@@ -126,6 +159,29 @@ class Service:
         seen = await self._worker.call(lambda: served.inside.look(image, index))
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, _drawn, served, said, image[0], seen)
+
+
+def _vector(maker: ServedMaker, wanted: Wanted) -> NDArray[Any]:
+    """What a network takes to make what is wanted.
+
+    Raises:
+        Refused: if there is no such class, or no such direction.
+    """
+    names, most = maker.maker.class_names, len(maker.directions)
+    if wanted.of_class is not None and not names:
+        raise Refused(UNPROCESSABLE, f"`{maker.name}` cannot be asked for a class: it was trained without")
+    if wanted.of_class is not None and wanted.of_class not in names:
+        raise Refused(NOT_FOUND, f"the run `{maker.name}` knows no class `{wanted.of_class}`")
+    if len(wanted.amounts) > most:
+        raise Refused(
+            UNPROCESSABLE, f"`{maker.name}` has {most} directions, but there are {len(wanted.amounts)} amounts"
+        )
+    return maker.vector(wanted.seed, wanted.of_class, wanted.amounts)
+
+
+def _as_file(maker: ServedMaker, outputs: Any) -> bytes:
+    (image,) = maker.maker.read(outputs)
+    return encoded(picture_of(image), compress_level=pictures.COMPRESSION)
 
 
 def _above(served: Served, threshold: float | None) -> Answers:

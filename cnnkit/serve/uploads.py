@@ -1,4 +1,4 @@
-"""From a request's body to the bytes of images, with limits that hold while it is read."""
+"""From a request's body to the bytes of images, or to what is wanted, with limits that hold while it is read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import base64
 import binascii
 import contextlib
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,6 +25,8 @@ MEGABYTE = 1 << 20
 MOST_IMAGE_BYTES = 32 * MEGABYTE
 MOST_BODY_BYTES = 64 * MEGABYTE
 MOST_TEXT_BYTES = MEGABYTE
+#: What says of an image to be made what it should be.
+MOST_WANTED_BYTES = 1 << 16
 MOST_IMAGES = 256
 
 #: How long a body may take to arrive.
@@ -43,6 +45,10 @@ _HINT = (
 
 
 Answer = TypeVar("Answer")
+Received = TypeVar("Received")
+
+#: How far an image may be moved in a direction: standard deviations of what the network has learned from.
+MOST_AMOUNT = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +82,27 @@ class EncodedImages(BaseModel):
     )
 
 
+class Wanted(BaseModel):
+    """A request for an image that a network makes."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="Another one, another image: that of `generate`.")
+    of_class: str | None = Field(
+        default=None, alias="class", description="Of a network that knows classes; by default the first of them."
+    )
+    amounts: list[Annotated[float, Field(ge=-MOST_AMOUNT, le=MOST_AMOUNT, allow_inf_nan=False)]] = Field(
+        default=[],
+        description="How far the image is moved along the run's directions, in their order, in standard deviations of "
+        "the latent vectors; not at all along those that are left out.",
+    )
+
+
+def wanted_body() -> dict[str, Any]:
+    """The description of what `read_wanted` reads, for OpenAPI."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": Wanted.model_json_schema()}}}}
+
+
 def request_body(several: bool) -> dict[str, Any]:
     """The body's description for OpenAPI."""
     binary = {"type": "string", "format": "binary"}
@@ -101,20 +128,40 @@ async def read_uploads(request: Request, share: Share, most_images: int = MOST_I
     Raises:
         Refused: if the body is too large, too slow, of another type, or broken.
     """
-    body = _Body(request, share)
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            uploads = await _read(request, body)
-    except TimeoutError:
-        raise Refused(TIMEOUT, f"the request did not arrive within {READ_SECONDS:.0f} seconds") from None
-    except Refused:
-        await body.drop_the_rest()
-        raise
+    uploads = await _received(request, share, _read)
     if len(uploads) > most_images:
         limit = "one image" if most_images == 1 else f"at most {most_images} images"
         raise Refused(TOO_LARGE, f"expected {limit} in a request, got {len(uploads)}")
     share.add(images=len(uploads))
     return uploads
+
+
+async def read_wanted(request: Request, share: Share) -> Wanted:
+    """What a request wants to be made, which is one image more that waits.
+
+    Args:
+        request, share: As for `read_uploads`, which has the same errors.
+    """
+    wanted = await _received(request, share, _read_wanted)
+    share.add(images=1)
+    return wanted
+
+
+async def _received(request: Request, share: Share, read: Callable[[Request, _Body], Awaitable[Received]]) -> Received:
+    """What `read` makes of a body that arrives in time.
+
+    Raises:
+        Refused: if it does not, or `read` refuses it.
+    """
+    body = _Body(request, share)
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await read(request, body)
+    except TimeoutError:
+        raise Refused(TIMEOUT, f"the request did not arrive within {READ_SECONDS:.0f} seconds") from None
+    except Refused:
+        await body.drop_the_rest()
+        raise
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, Answer]) -> Answer:
@@ -159,7 +206,8 @@ class _Body:
         Raises:
             Refused: once it is larger than the limit, or says that it will be.
         """
-        most = f"{limit // MEGABYTE} MB, which is the most that is accepted"
+        shown = f"{limit // MEGABYTE} MB" if limit >= MEGABYTE else f"{limit // 1024} KB"
+        most = f"{shown}, which is the most that is accepted"
         too_large = Refused(TOO_LARGE, f"{what} is larger than {most}")
         announced = self.request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
@@ -192,8 +240,23 @@ class _Body:
                     dropped += len(await self._receive())
 
 
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _read_wanted(request: Request, body: _Body) -> Wanted:
+    media_type = _media_type(request)
+    if media_type != "application/json":
+        raise Refused(UNSUPPORTED, f'expected JSON (application/json) such as {{"seed": 1}}, got `{media_type}`')
+    content = await body.read(MOST_WANTED_BYTES, "the request")
+    try:
+        return Wanted.model_validate_json(content)
+    except ValidationError as error:
+        raise Refused(UNPROCESSABLE, f'expected JSON such as {{"seed": 1}}, but{_problem(error)}') from None
+
+
 async def _read(request: Request, body: _Body) -> list[Upload]:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _media_type(request)
     if media_type == "multipart/form-data":
         return await _read_form(request, body)
     if media_type == "application/json":
@@ -205,6 +268,13 @@ async def _read(request: Request, body: _Body) -> list[Upload]:
     raise Refused(UNSUPPORTED, f"the content type `{media_type}` is not one that can be read; {_HINT}")
 
 
+def _problem(error: ValidationError) -> str:
+    """Where the first of its problems is, and what."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, problem["loc"]))[:_MOST_QUOTED]
+    return (f" at `{place}`" if place else "") + f": {problem['msg']}"
+
+
 def _from_json(body: bytes) -> list[Upload]:
     if _is_of_texts(body):
         return _texts_of(body)
@@ -214,12 +284,7 @@ def _from_json(body: bytes) -> list[Upload]:
     try:
         encoded = EncodedImages.model_validate_json(body).images
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, problem["loc"]))[:_MOST_QUOTED]
-        where = f" at `{place}`" if place else ""
-        raise Refused(
-            UNPROCESSABLE, f'expected {{"images": ["<base64>", ...]}}, but{where}: {problem["msg"]}'
-        ) from None
+        raise Refused(UNPROCESSABLE, f'expected {{"images": ["<base64>", ...]}}, but{_problem(error)}') from None
     uploads = []
     for number, text in enumerate(encoded, 1):
         name = f"image {number}" if len(encoded) > 1 else ""

@@ -355,3 +355,68 @@ def test_test_images_of_cifar_10_are_dropped(page_at: PageAt, tfds_data: Path, t
             assert answer_of(page, lambda text=text: page.evaluate(GIVE, [text, "drop"])) == names[best]
         # No pad for digits where images have colours.
         assert not page.locator("#pad-section").is_visible()
+
+
+def made_by(page: Any, action: Callable[[], Any]) -> dict[str, Any]:
+    """What the page asks for in an action, once its image is shown."""
+    with page.expect_response("**/make?*") as response:
+        action()
+    page.locator("#runs[aria-busy=false]").wait_for()
+    assert page.locator(".made").evaluate("image => image.complete && image.naturalWidth") == 8
+    found: dict[str, Any] = response.value.request.post_data_json
+    return found
+
+
+@pytest.fixture(scope="module")
+def maker_address(maker_run: Run) -> Iterator[str]:
+    with served(serve.create_app([open_run(maker_run)])) as found:
+        yield found
+
+
+def test_sliders_move_what_is_made(page_at: PageAt, maker_address: str) -> None:
+    page = page_at(maker_address)
+    page.locator("#runs[aria-busy=false] .made[src]").wait_for()
+    picture = page.locator(".made")
+    before = picture.get_attribute("src")
+    assert page.locator("input[type=range]:visible").count() == 8
+    slider = page.get_by_label("Direction 2")
+    wanted = made_by(page, lambda: slider.fill("2.5"))
+    assert wanted == {"seed": 0, "class": "0", "amounts": [0, 2.5, 0, 0, 0, 0, 0, 0]}
+    assert picture.get_attribute("src") != before
+    assert page.locator(".direction output").nth(1).inner_text() == "2.5"
+    slider.focus()
+    assert made_by(page, lambda: page.keyboard.press("ArrowRight"))["amounts"][1] == 2.6
+    assert made_by(page, lambda: page.get_by_label("Class").select_option("7"))["class"] == "7"
+    wanted = made_by(page, page.get_by_role("button", name="New").click)
+    assert wanted["seed"] == int(page.get_by_label("Start").input_value()) > 0
+    assert wanted["amounts"][1] == 2.6
+    assert not any(made_by(page, page.get_by_role("button", name="Back to 0").click)["amounts"])
+    # What is wrong is said in words, and gone again with the next image.
+    page.get_by_label("Start").fill("-1")
+    page.get_by_label("Start").press("Enter")
+    page.get_by_role("alert").get_by_text("at `seed`").wait_for()
+    made_by(page, page.get_by_role("button", name="New").click)
+    assert page.get_by_role("alert").inner_text() == ""
+    page.reports = [report for report in page.reports if "status of 422" not in report]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
+def test_what_is_made_fits_and_can_be_used(page_at: PageAt, maker_address: str, width: int, scheme: str) -> None:
+    page = page_at(maker_address, width, color_scheme=scheme)
+    page.locator("#runs[aria-busy=false] .made[src]").wait_for()
+    assert overflow(page) <= 0
+    assert serious_findings(page) == []
+    assert not page.locator("#inputs").is_visible()
+
+
+@pytest.mark.long
+def test_a_network_that_makes_images_beside_one_that_takes_them(
+    page_at: PageAt, digits_run: Run, maker_run: Run
+) -> None:
+    with served(serve.create_app([open_run(digits_run), open_run(maker_run)])) as address:
+        page = page_at(address)
+        page.locator("#runs[aria-busy=false] .made[src]").wait_for()
+        assert answer_of(page, page.locator(".examples button").first.click) == "0"
+        assert page.locator(".card.run").count() == 2
+        assert overflow(page) <= 0

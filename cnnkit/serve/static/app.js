@@ -1,6 +1,7 @@
-/** The page: takes images in, asks every run about them, and shows the answers. */
+/** The page: takes images in, asks every run about them, and shows the answers; and what runs make that make images. */
 
 import { element, percent } from "./elements.js";
+import { MakerColumn } from "./maker.js";
 import { Pad } from "./pad.js";
 import { RunColumn } from "./results.js";
 import { explain, getBlob, getJson } from "./server.js";
@@ -173,11 +174,26 @@ function offerPad(runs) {
   find("undo").addEventListener("click", () => pad.undo());
 }
 
-async function showRuns({ runs }) {
+/** Runs that make images; where there are no others, nothing is given. */
+function offerMakers(makers, alone) {
+  const told = (error) => {
+    find("error").textContent = error?.message ?? "";
+  };
+  const columns = makers.map((maker, index) => new MakerColumn(maker, index, wait, told));
+  find("runs").append(...columns.map((column) => column.node));
+  for (const column of columns) column.update();
+  if (!alone) return;
+  find("inputs").hidden = true;
+  find("lead").textContent =
+    "See what a network makes of random numbers, and how the image changes on the way to others.";
+}
+
+async function showRuns({ runs, makers }) {
   const kinds = await Promise.all(runs.map((run) => import(`./kind-${run.kind}.js`)));
-  document.title = `${runs.map((run) => run.name).join(", ")} - cnnkit serve`;
+  document.title = `${[...runs, ...makers].map((run) => run.name).join(", ")} - cnnkit serve`;
   const columns = runs.map((run, index) => new RunColumn(run, kinds[index], index, askForClass));
   find("runs").append(...columns.map((column) => column.node));
+  offerMakers(makers, !runs.length);
   offerTexts(runs);
   offerPad(runs);
   return columns;
@@ -186,5 +202,5 @@ async function showRuns({ runs }) {
 takeFiles();
 // Images can be given before there are examples, which are of the first run.
 Promise.all([ready, getJson("/examples")])
-  .then(([columns, examples]) => showExamples(examples, columns[0].kind))
+  .then(([columns, examples]) => columns.length && showExamples(examples, columns[0].kind))
   .catch(fail);

@@ -22,3 +22,13 @@ export function opacityOf(picture, id, value) {
 export function percent(share, digits = 1) {
   return `${(100 * share).toFixed(digits)}\u00a0%`;
 }
+
+/** What stands below a run's name.
+ *
+ *  @param {string} measured How good it is, in words, where that is known.
+ *  @param {string} shapes What goes in, and what comes out.
+ */
+export function factsOf({ headline, parameters }, measured, shapes) {
+  const known = parameters === null ? "" : `${parameters.toLocaleString("en")} parameters`;
+  return [headline.text === null ? "not evaluated" : measured, known, shapes].filter(Boolean).join(" · ");
+}

@@ -1,6 +1,6 @@
 /** What one run says of the image. */
 
-import { element, opacityOf } from "./elements.js";
+import { element, factsOf, opacityOf } from "./elements.js";
 
 export class RunColumn {
   /**
@@ -19,11 +19,8 @@ export class RunColumn {
     this.image = null;
     this.view = new kind.View(run, number, () => asked(this));
     const { label, text } = run.headline;
-    const facts = [
-      text === null ? "not evaluated" : (kind.measured(run) ?? `${label} ${text} on the test images`),
-      run.parameters === null ? "" : `${run.parameters.toLocaleString("en")} parameters`,
-      `input ${run.input_shape.join("×")}`,
-    ].filter(Boolean);
+    const measured = text === null ? "" : (kind.measured(run) ?? `${label} ${text} on the test images`);
+    const facts = factsOf(run, measured, `input ${run.input_shape.join("×")}`);
     const isText = run.sample === "text";
     const none = isText
       ? "No text yet: write one, or click one of the test split."
@@ -73,7 +70,7 @@ export class RunColumn {
       "section",
       { class: "card run", "aria-labelledby": `run-${number}` },
       element("h2", { id: `run-${number}` }, run.name),
-      element("p", { class: "muted" }, facts.join(" · ")),
+      element("p", { class: "muted" }, facts),
       ...(run.note === null ? [] : [element("p", { class: "muted" }, run.note)]),
       this.hint,
       this.details,

@@ -36,3 +36,9 @@ export async function explain(run, image, wanted, further = {}) {
   const headers = { "Content-Type": known ? image.type : "application/octet-stream" };
   return (await answerOf(fetch(`/explain?${query}`, { method: "POST", headers, body: image }))).json();
 }
+
+/** The image that a run makes, a PNG file; `wanted` is what /make takes. */
+export async function make(run, wanted) {
+  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(wanted) };
+  return (await answerOf(fetch(`/make?${new URLSearchParams({ run })}`, options))).blob();
+}

@@ -55,6 +55,7 @@ class Generation(Settings):
     )
     target: ClassVar[type[Target]] = OneClass
     takes_images: ClassVar[bool] = False
+    makes_images: ClassVar[bool] = True
     validates: ClassVar[bool] = False
     monitor: ClassVar[str | None] = EPOCH
     implied_data: ClassVar[Mapping[str, Any]] = MappingProxyType(
@@ -86,6 +87,8 @@ class Generation(Settings):
         check(self, parts, info, steps, report)
 
     def check_asked(self, verb: str) -> None:
+        if verb == "serve":
+            return
         raise UsageError(
             f"`{verb}` is for networks that take images; that of a generation makes them of noise",
             "Make some: cnnkit generate RUN -n 64 -o sheet.png",

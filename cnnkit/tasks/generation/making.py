@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.format.seeds import derive_seed
 from cnnkit.format.similar import suggestion
 from cnnkit.task import Maker
 from cnnkit.tasks.generation.classifier import ACCEPTED, Classifier, open_classifier
 from cnnkit.tasks.generation.evaluation import settings_of
-from cnnkit.tasks.generation.sampling import latents, samples
+from cnnkit.tasks.generation.sampling import as_bytes, latents, samples, with_classes
 
 if TYPE_CHECKING:
     from cnnkit.runs.trained import TrainedRun
@@ -35,10 +36,9 @@ class ImageMaker(Maker):
     def __init__(self, trained: TrainedRun) -> None:
         self.trained = trained
         self.latent = settings_of(trained).latent
-
-    @property
-    def is_conditional(self) -> bool:
-        return bool(getattr(self.trained.interface.sample, "conditions", 0))
+        #: How many classes the generator can be asked for; 0 where it cannot.
+        self.conditions: int = getattr(trained.interface.sample, "conditions", 0)
+        self.class_names = trained.interface.class_names if self.conditions else ()
 
     def images(self, seed: int, count: int, of_class: str | None) -> tuple[NDArray[np.uint8], str]:
         vectors, number, note = self._begin(seed, count, of_class)
@@ -47,11 +47,27 @@ class ImageMaker(Maker):
     def walk(self, seed: int, count: int, steps: int, of_class: str | None) -> tuple[NDArray[np.uint8], str]:
         vectors, number, note = self._begin(seed, count, of_class)
         way = np.concatenate([between(one, other, steps) for one, other in _neighbours(vectors)])
-        if number is None and self.is_conditional:
+        if number is None and self.conditions:
             # What changes on the way is the latent vector alone.
             number = 0
         made = samples(self.trained, way, None if number is None else [number] * len(way))
         return made.reshape(count, steps, *made.shape[1:]), note
+
+    def directions(self, count: int) -> NDArray[np.float32]:
+        from cnnkit.tasks.generation.directions import first_layer, principal_directions
+
+        seed = derive_seed(self.trained.loaded.config.seed, "latents", "directions")
+        return principal_directions(first_layer(self.trained), self.latent, self.conditions, seed)[:count]
+
+    def vector(self, seed: int, of_class: str | None, shift: Any) -> NDArray[np.float32]:
+        vectors = latents(seed, 1, self.latent) + np.asarray(shift, np.float32)
+        if self.conditions:
+            number = 0 if of_class is None else self._number(of_class)
+            vectors = with_classes(vectors, [number], self.conditions)
+        return vectors[0]
+
+    def read(self, outputs: Any) -> NDArray[np.uint8]:
+        return as_bytes(outputs)
 
     def _begin(self, seed: int, count: int, of_class: str | None) -> tuple[NDArray[np.float32], int | None, str]:
         """Latent vectors, the number of the class that the generator is asked for, and what is to be said of them."""
@@ -59,7 +75,7 @@ class ImageMaker(Maker):
         if of_class is None:
             return latents(seed, count, self.latent), None, ""
         number = self._number(of_class)
-        if self.is_conditional:
+        if self.conditions:
             return latents(seed, count, self.latent), number, ""
         path = settings_of(self.trained).classifier
         if path is None:
