@@ -251,6 +251,7 @@ def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) 
         return None
     _check_kernels([step.layer for step in steps], place, info, report, measured=parts.task.takes_images)
     _check_normalization(parts, [step.layer for step in steps], report)
+    _check_mixing([step.layer for step in steps], place, report)
     return steps
 
 
@@ -290,6 +291,19 @@ def _check_normalization(parts: Parts, layers: Sequence[Layer], report: Callable
             f"{raw.name} takes raw images, 0..255, and does itself what it expects of them; write "
             "`normalization: none`",
         )
+
+
+def _check_mixing(layers: Sequence[Layer], place: Path, report: Callable[..., None]) -> None:
+    """Reports layers by which what the network that is kept says of an image depends on the images beside it."""
+    for index, outer in enumerate(layers):
+        mixing = next((layer for layer in leaves([outer]) if layer.mixes_images), None)
+        if mixing is not None:
+            report(
+                (*place, index, outer.kind),
+                f"{mixing.kind} looks at the other images of a batch, and what this network says of an image may not "
+                "depend on what comes with it; leave it out, it belongs in a discriminator",
+                of_training=True,
+            )
 
 
 def sizes_that_do(parts: Parts, info: DataSetInfo) -> str:

@@ -58,6 +58,7 @@ LAYERS = Table(
         "embedding": ("Embedding",),
         "assembled": ("StochasticDepth", "LayerScale", "SqueezeExcite"),
         "channels": ("ChannelShuffle", "ChannelSplit"),
+        "minibatch": ("MinibatchStandardDeviation",),
         "attention": ("MultiHeadAttention",),
         "adaptive": (
             "AdaptiveAveragePooling1D",

@@ -213,6 +213,8 @@ class Layer(NamedObject):
     takes_raw_images: ClassVar[bool] = False
     #: Whether what arrives is whole numbers that name something, which half precision would not tell apart.
     takes_ids: ClassVar[bool] = False
+    #: Whether what it computes of an image depends on the other images of the batch, not in training alone.
+    mixes_images: ClassVar[bool] = False
     #: Whether the layer only multiplies what arrives by learned factors.
     only_scales: ClassVar[bool] = False
     # TensorFlow refuses a scope that begins with another character, once the network is evaluated.

@@ -99,6 +99,41 @@ def channel_split(x: Any, part: int, parts: int, axis: int = -1) -> Any:
     return keras.ops.split(x, parts, axis=axis)[part]
 
 
+def minibatch_standard_deviation(x: Any, group_size: int = 4, axis: int = -1) -> Any:
+    """Appends a channel: the standard deviation over a group of images, averaged over all positions and channels.
+
+    Groups are consecutive images, as many as the largest number up to `group_size` that divides those of the batch. An
+    image alone gets 0.
+
+    Args:
+        x: [batch, ..., channels], or [batch, channels, ...].
+        axis: That of the channels.
+    """
+    # Squares overflow in half precision, and it has no small differences.
+    values = keras.ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    others = tuple(range(1, len(x.shape)))
+    # How many images there are is known only as these are computed.
+    ones = keras.ops.ones_like(keras.ops.sum(values, axis=others), dtype="int32")
+    place, count = keras.ops.cumsum(ones) - 1, keras.ops.sum(ones)
+    size = keras.ops.ones_like(count)
+    for number in range(2, group_size + 1):
+        size = keras.ops.where(keras.ops.equal(count % number, 0), number, size)
+    first = place - place % size
+    members = [keras.ops.take(values, first + (place + number) % size, axis=0) for number in range(group_size)]
+    scale = keras.ops.cast(size, values.dtype)
+
+    def mean(several: Any) -> Any:
+        return sum(keras.ops.where(number < size, one, 0.0) for number, one in enumerate(several)) / scale
+
+    center = mean(members)
+    variance = mean([keras.ops.square(one - center) for one in members])
+    # A root has no slope at 0, where all images are equal.
+    deviation = keras.ops.mean(keras.ops.sqrt(variance + 1e-8), axis=others, keepdims=True)
+    deviation = keras.ops.where(size > 1, deviation, 0.0)
+    channel = keras.ops.ones_like(keras.ops.max(values, axis=axis, keepdims=True)) * deviation
+    return keras.ops.concatenate([x, keras.ops.cast(channel, x.dtype)], axis=axis)
+
+
 def local_response_normalization(x: Any, depth_radius: int, bias: float, alpha: float, beta: float) -> Any:
     """x / (bias + alpha * sum of x^2 over the neighbouring channels)^beta, as in AlexNet.
 

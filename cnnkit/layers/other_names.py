@@ -67,6 +67,7 @@ _ALIASES = {
         *("SqueezeExcitation", "SqueezeAndExcitation", "SqueezeAndExcite2D", "SELayer", "SEBlock", "SEModule"),
     ),
     "ChannelShuffle": ("ShuffleChannels",),
+    "MinibatchStandardDeviation": ("MinibatchStdDev", "MinibatchStd", "MinibatchStddev", "MinibatchStdLayer"),
 }
 
 _TRANSFORMER = _write(

@@ -23,6 +23,7 @@ LEFT_OUT = {"self", "kwargs", "name", "dtype", "seed", "lora_rank", "lora_alpha"
 OWN = {
     *("Backbone", "LocalResponseNormalization", "Maxout", "Residual", "Branches", "Repeat"),
     *("StochasticDepth", "LayerScale", "SqueezeExcite", "ChannelShuffle", "ChannelSplit"),
+    "MinibatchStandardDeviation",
 }
 #: Arguments that the format leaves out: of attention another number of channels, for which there is `Dense` after it,
 #: and a choice among GPU kernels.

@@ -99,6 +99,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "SqueezeExcite": {"ratio": 2},
     "ChannelShuffle": {"groups": 2},
     "ChannelSplit": {"part": 1},
+    "MinibatchStandardDeviation": {"group_size": 3},
     "Repeat": {"times": 2, "layers": [{"Conv2D": {"filters": 3, "kernel_size": 3}}, "ReLU"]},
 }
 #: The example of a Backbone is for other images; `test_backbone.py` has its tests.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from cnnkit.config.check_networks import layers_of
 from cnnkit.format.shapes import format_shape
+from cnnkit.layers.minibatch import MinibatchStandardDeviation
+from cnnkit.layers.resolved import leaves
 from cnnkit.layers.stack import last_activation
 from cnnkit.tasks.generation.settings import DISCRIMINATOR, GENERATOR, Settings
 
@@ -37,6 +39,8 @@ def check(task: Settings, parts: Parts, info: DataSetInfo, steps: Sequence[Step]
     discriminator = parts.others.get(DISCRIMINATOR)
     if discriminator is not None and discriminator.steps and discriminator.whole:
         _check_discriminator(discriminator.steps, report, ending_known=discriminator.ending_known)
+    if discriminator is not None and discriminator.steps:
+        _check_groups(discriminator.steps, parts.data.batch_size, report)
     if parts.training is not None:
         _check_training(parts.training, report)
     _check_data(task, parts.data, report)
@@ -83,6 +87,22 @@ def _check_discriminator(steps: Sequence[Step], report: Report, *, ending_known:
         )
     elif ending_known and last_activation([step.layer for step in steps]) not in ("linear", "keep", None):
         report(place, "the discriminator ends in a logit, of which the losses are; leave out its last activation")
+
+
+def _check_groups(steps: Sequence[Step], batch_size: int, report: Report) -> None:
+    """Reports groups that would have real and made images: the discriminator sees these one after the other."""
+    for index, step in enumerate(steps):
+        for layer in leaves([step.layer]):
+            if not isinstance(layer, MinibatchStandardDeviation) or batch_size % layer.group_size == 0:
+                continue
+            size = layer.group_size
+            most = max((smaller for smaller in range(2, size) if batch_size % smaller == 0), default=None)
+            smaller = "" if most is None else f"`group_size: {most}`, or "
+            report(
+                (*layers_of(DISCRIMINATOR), index, step.layer.kind, *(("group_size",) if layer is step.layer else ())),
+                f"groups of {size} do not divide `data.batch_size`, {batch_size}, so that one would have real and made "
+                f"images; write {smaller}a multiple of {size} for the batches",
+            )
 
 
 def _check_training(training: TrainingConfig, report: Report) -> None:

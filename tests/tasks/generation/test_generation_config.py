@@ -68,6 +68,24 @@ CONVOLUTION = {"filters": 1, "kernel_size": 3, "padding": "same"}
             "model.discriminator.layers[0].MaxPooling2D.pool_size",
             "8x8",
         ),
+        (
+            lambda one: one["model"]["discriminator"]["layers"].insert(3, {"MinibatchStandardDeviation": 5}),
+            "model.discriminator.layers[3].MinibatchStandardDeviation.group_size",
+            "groups of 5 do not divide `data.batch_size`, 32, so that one would have real and made images; write "
+            "`group_size: 4`, or a multiple of 5",
+        ),
+        (
+            lambda one: one["model"]["discriminator"]["layers"].insert(
+                1, {"Branches": [[], [{"MinibatchStandardDeviation": {"group_size": 3}}]]}
+            ),
+            "model.discriminator.layers[1].Branches",
+            "groups of 3 do not divide",
+        ),
+        (
+            lambda one: one["model"]["generator"]["layers"].insert(2, "MinibatchStandardDeviation"),
+            "model.generator.layers[2].MinibatchStandardDeviation",
+            "it belongs in a discriminator",
+        ),
         (lambda one: one["model"].pop("discriminator"), "model", "`discriminator` is missing"),
         (lambda one: one["model"].pop("generator"), "model", "`generator` is missing"),
         (
