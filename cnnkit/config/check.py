@@ -182,7 +182,7 @@ def check_parts(parts: Parts, root: Node, known: RecordedImages | DescribedImage
             for name, stack in parts.others.items()
         }
         parts = replace(parts, others=others)
-    crop = check_augmentation(parts.augmentation, info, report)
+    crop = check_augmentation(parts.augmentation, data.sample, info, report)
     if parts.task.takes_images and steps and parts.whole and crop is not None:
         check_crops(parts.augmentation, steps, crop, partial(_traced, parts, info), report_inside)
     if parts.training is not None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from cnnkit.augmentation import Augmentation, TargetError
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.reports import Report
+from cnnkit.config.sample import Sample
 from cnnkit.format.explain import Path
 from cnnkit.format.shapes import Shape, ShapeError, format_shape
 from cnnkit.layers.sizes import dependence_on_size
@@ -16,15 +17,18 @@ from cnnkit.layers.stack import StackError, Step
 Augmentations = Sequence[tuple[int, Augmentation]]
 
 
-def check_augmentation(augmentations: Augmentations, info: DataSetInfo, report: Report) -> Shape | None:
+def check_augmentation(augmentations: Augmentations, sample: Sample, info: DataSetInfo, report: Report) -> Shape | None:
     """Reports what cannot be done to the images, their masks or their boxes.
+
+    Args:
+        sample: What the data set has of each; the network may be given something else.
 
     Returns:
         The shape of the images that training sees, (height, width, channels); None where it is not known.
     """
     shape: Shape = info.data_shape
     known = True
-    reason = info.sample.unchangeable
+    reason = sample.unchangeable
     if reason is not None:
         for index, augmentation in augmentations:
             path: Path = ("augmentation", index, type(augmentation).__name__)

@@ -11,6 +11,7 @@ from cnnkit.augmentation import AUGMENTATIONS
 from cnnkit.config.check_augmentation import check_augmentation, check_crops
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.run import ModelConfig, RunConfig
+from cnnkit.config.sample import IMAGES
 from cnnkit.config.target import Mask, OneClass, Target
 from cnnkit.format.base import Choice
 
@@ -30,7 +31,7 @@ def problems_of(
         problems.append((path, message))
 
     entries = [(index, Choice(AUGMENTATIONS).validate(one)) for index, one in enumerate(augmentation)]
-    crop = check_augmentation(entries, DataSetInfo(SHAPE, target, "config"), report)
+    crop = check_augmentation(entries, IMAGES, DataSetInfo(SHAPE, target, "config"), report)
     if layers is not None:
         assert crop is not None
         model = ModelConfig.model_validate({"layers": layers})

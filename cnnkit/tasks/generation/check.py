@@ -51,10 +51,14 @@ def check(task: Settings, parts: Parts, info: DataSetInfo, steps: Sequence[Step]
         if problem is not None:
             report(("task", type(task).__name__, "classifier"), problem, of_training=True)
     for index, augmentation in parts.augmentation:
+        place = ("augmentation", index, type(augmentation).__name__)
         if augmentation.mixes_labels:
+            report(place, "mixed images would be made, too, for the discriminator takes them for real; leave it out")
+        elif augmentation.resized(info.data_shape) != info.data_shape:
             report(
-                ("augmentation", index, type(augmentation).__name__),
-                "mixed images would be made, too, for the discriminator takes them for real; leave it out",
+                place,
+                "the discriminator would see real images of another size than made ones, which are "
+                f"{format_shape(info.data_shape)}; leave `height` and `width` out",
             )
 
 
