@@ -468,6 +468,10 @@ class Task(NamedObject):
         """
         raise NotImplementedError
 
+    def shown_together(self, network: str) -> int:
+        """How many batches a step shows one of `networks` at once, by default one; real and made images are two."""
+        return 1
+
     def output_shape(self, input_shape: Sequence[int], size: int) -> tuple[int, ...]:
         """What a network outputs for one input.
 

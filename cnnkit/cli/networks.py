@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,7 +28,7 @@ from cnnkit.terminal.printable import printable_json
 @common
 def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: bool, as_json: bool) -> None:
     """Show the layers of CONFIG: shapes, parameters, MACs, memory, receptive field."""
-    from cnnkit.network.summary import summarize, summarize_others
+    from cnnkit.network.summary import summarize, summarize_others, together
     from cnnkit.runs.config import load_named
 
     loaded = load_named(config, overrides)
@@ -41,14 +42,23 @@ def inspect(config: str, overrides: tuple[str, ...], depth: int | None, linted: 
         advice = lint(loaded)
     if as_json:
         listed = {"lint": [asdict(one) for one in advice]} if linted else {}
-        beside = {"networks": {name: one.as_json() for name, one in others.items()}} if others else {}
+        beside: dict[str, dict[str, Any]] = {}
+        if others:
+            parameters, training = together([summary, *others.values()])
+            beside["networks"] = {name: one.as_json() for name, one in others.items()}
+            beside["together"] = {"parameters": parameters, "training_bytes": training.total}
         echo(printable_json(summary.as_json() | beside | {"notes": notes} | listed))
         return
     # What the table warns of, the advice says with the fix.
+    if others:
+        echo(summary.network)
     echo(summary.as_table(depth, warnings=not linted, width=line_width()))
     for name, one in others.items():
         echo(f"\n{name}")
         echo(one.as_table(depth, warnings=not linted, width=line_width()))
+    if others:
+        parameters, training = together([summary, *others.values()])
+        echo(f"\ntogether\nparameters       {parameters:,}\ntraining memory  at least {training.as_text()}")
     if notes:
         echo("\n" + "\n".join(f"note: {note}" for note in notes))
     if linted:

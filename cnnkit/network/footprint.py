@@ -7,7 +7,7 @@ it is made. What needs less may still not fit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from cnnkit.layers.weight_paths import WeightedLayer, weighted_layers
 from cnnkit.machine.memory import reachable_memory
 
 if TYPE_CHECKING:
+    from cnnkit.config.run import RunConfig
     from cnnkit.config.training import TrainingConfig
     from cnnkit.layers.base import Operation, Weight
     from cnnkit.layers.stack import Step
@@ -34,7 +35,7 @@ class Footprint:
 
     Attributes:
         weights: All weights, once.
-        states: Variables that the optimizer has for each trainable weight.
+        states: Variables that the optimizer has for each trainable weight; 0 where several have not as many.
         state_bytes: All of these together.
         gradient: The largest gradient of one weight; others may be used up before it is made.
         activations: Values of a batch that wait until gradients are made of them.
@@ -55,11 +56,24 @@ class Footprint:
         # As gradients are made, activations go.
         return self.weights + self.state_bytes + max(self.gradient, self.activations) + self.images
 
+    def beside(self, other: Footprint) -> Footprint:
+        """What two networks need that learn in the same steps."""
+        return Footprint(
+            weights=self.weights + other.weights,
+            states=self.states if self.states == other.states else 0,
+            state_bytes=self.state_bytes + other.state_bytes,
+            gradient=max(self.gradient, other.gradient),
+            activations=self.activations + other.activations,
+            batch=self.batch,
+            images=self.images + other.images,
+        )
+
     def as_text(self) -> str:
         """The sum, such as `3.0 GiB = weights 1.0 GiB + ...`."""
         parts = [f"weights {format_bytes(self.weights)}"]
-        if self.states:
-            parts.append(f"optimizer {format_bytes(self.state_bytes)} ({self.states} for each weight)")
+        if self.state_bytes:
+            each = f" ({self.states} for each weight)" if self.states else ""
+            parts.append(f"optimizer {format_bytes(self.state_bytes)}{each}")
         if self.gradient > self.activations:
             parts.append(f"gradient {format_bytes(self.gradient)}")
         else:
@@ -99,6 +113,21 @@ def of_training(
         batch=batch,
         images=images,
     )
+
+
+def of_others(config: RunConfig, others: Mapping[str, Sequence[Step]], batch: int) -> dict[str, Footprint]:
+    """What each network needs that is trained beside the one that is kept.
+
+    Args:
+        others: Their layers, by name.
+        batch: Images in a batch.
+    """
+    task, training = config.task, config.training
+    found = {}
+    for name, steps in others.items():
+        own = training.model_copy(update={"optimizer": task.optimizer_of(name, training)})
+        found[name] = of_training(steps, own, batch * task.shown_together(name))
+    return found
 
 
 def of_inference(stack: Sequence[Step]) -> Footprint:

@@ -6,20 +6,22 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
+from cnnkit.config.check_networks import layers_of
 from cnnkit.config.load import LoadedConfig
 from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.config.staged import StagePlan, stage_plans
+from cnnkit.format.explain import format_path
 from cnnkit.format.shapes import format_shape
 from cnnkit.layers.base import Operation
 from cnnkit.layers.receptive_field import View
 from cnnkit.layers.resolved import Resolved
 from cnnkit.layers.stack import Step
 from cnnkit.layers.window import WindowedLayer
-from cnnkit.network.footprint import ACTIVATION_BYTES, Footprint, format_bytes, of_training
+from cnnkit.network.footprint import ACTIVATION_BYTES, Footprint, format_bytes, of_others, of_training
 from cnnkit.terminal.tables import aligned
 
 if TYPE_CHECKING:
@@ -110,7 +112,7 @@ class Summary:
         sample: What the network is given.
         objects: How large the objects are that are to be found in images; None where there are none, or they are not
             here.
-        network: The name of the network among several that are trained together; of the one that is kept, none.
+        network: The name of the network among several that are trained together; of one alone, none.
     """
 
     config: str
@@ -145,7 +147,7 @@ class Summary:
 
     @property
     def warnings(self) -> list[str]:
-        place = f"model.{self.network}.layers" if self.network else "model.layers"
+        place = format_path(layers_of(self.network))
         return [f"{place}[{row.index}].{row.type}{text}" for row in self.rows for text in row.all_warnings()]
 
     def as_json(self) -> dict[str, Any]:
@@ -291,7 +293,7 @@ def _cut(name: str, width: int) -> str:
 
 
 def summarize(loaded: LoadedConfig) -> Summary:
-    """The summary of a config's network.
+    """The summary of a config's network; of several, of the one that is kept.
 
     Example:
         >>> from cnnkit.config.load import load_config
@@ -300,23 +302,39 @@ def summarize(loaded: LoadedConfig) -> Summary:
         ['Conv2D', 'BatchNormalization']
     """
     info, steps = loaded.info, loaded.steps
-    rows = _rows(steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)], View.of(info.shape))
+    rows = _all_rows(steps, info.shape)
     plans = stage_plans(loaded.config.training, steps)
     batch = loaded.config.data.batch_size
     footprints = [of_training(plan.steps(steps), plan.training, batch, layers=plan.layers) for plan in plans]
     training = max(footprints, key=lambda footprint: footprint.total)
     shown = plans if loaded.config.training.stages or plans[0].rates_text else ()
     objects = _objects(loaded, rows[-1].receptive_field) if rows else None
-    return Summary(loaded.file, info.shape, info.classes, rows, training, shown, info.sample, objects)
+    kept = loaded.config.task.networks[0]
+    return Summary(loaded.file, info.shape, info.classes, rows, training, shown, info.sample, objects, kept)
 
 
 def summarize_others(loaded: LoadedConfig) -> dict[str, Summary]:
     """The summaries of the networks that are trained beside the one that is kept, by name."""
+    footprints = of_others(loaded.config, loaded.others, loaded.config.data.batch_size)
     found = {}
     for name, steps in loaded.others.items():
-        info = replace(loaded.info, shape=steps[0].input_shape, sample=loaded.config.data.sample)
-        found[name] = replace(summarize(replace(loaded, info=info, steps=steps, others={})), network=name)
+        shape = steps[0].input_shape
+        found[name] = Summary(
+            loaded.file,
+            shape,
+            loaded.info.classes,
+            _all_rows(steps, shape),
+            footprints[name],
+            sample=loaded.config.data.sample,
+            network=name,
+        )
     return found
+
+
+def together(summaries: Sequence[Summary]) -> tuple[int, Footprint]:
+    """The parameters of networks that are trained together, and what training them needs."""
+    parameters = sum(summary.parameters for summary in summaries)
+    return parameters, reduce(Footprint.beside, (summary.training for summary in summaries))
 
 
 def _objects(loaded: LoadedConfig, field: Sequence[int]) -> ObjectSizes | None:
@@ -329,6 +347,11 @@ def _objects(loaded: LoadedConfig, field: Sequence[int]) -> ObjectSizes | None:
     assert isinstance(loaded.info.listing, BoxListing)
     sides = sides_in(loaded.info.listing, loaded.info.shape, loaded.config.data.resize)
     return ObjectSizes(sides, (field[0], field[1])) if sides else None
+
+
+def _all_rows(steps: Sequence[Step], input_shape: tuple[int, ...]) -> tuple[LayerRow, ...]:
+    """The rows of a network."""
+    return _rows(steps, [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)], View.of(input_shape))
 
 
 def _rows(

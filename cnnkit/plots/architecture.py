@@ -5,15 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cnnkit.config.load import LoadedConfig
-from cnnkit.config.target import Target
 from cnnkit.format.base import shorten
 from cnnkit.format.shapes import format_shape
-from cnnkit.network.summary import Summary, summarize
+from cnnkit.network.summary import Summary, summarize, summarize_others
 from cnnkit.plots.drawing import (
     FONT,
     LINE_HEIGHT,
@@ -50,6 +49,7 @@ _ZOOM_OF_LEVELS = 0.75
 
 _MARGIN = 14.0
 _HEADING = 13.0
+_SUBHEADING = 10.0
 #: Between rows, and beside them, where the line to the next row runs.
 _CHANNEL = 16.0
 
@@ -67,7 +67,7 @@ def architecture(loaded: LoadedConfig, path: Path) -> None:
 
 
 def architecture_figure(loaded: LoadedConfig) -> Any:
-    """The network of a config as a matplotlib figure.
+    """The network of a config as a matplotlib figure; of several, one below the other.
 
     Feature maps are cuboids in oblique projection, vectors bars. Layers that keep the size are plates on the volume
     before. What goes down through smaller images and up again is drawn as a U, other composites as forks and outlines;
@@ -82,18 +82,40 @@ def architecture_figure(loaded: LoadedConfig) -> Any:
 
 def _page(loaded: LoadedConfig) -> _Page:
     """The most detailed drawing that is large enough on the page, else the one that is largest."""
-    summary = summarize(loaded)
-    steps = loaded.steps
-    most = _MOST_SHRINKING if has_merges(steps) else _MOST_SHRINKING_OF_A_CHAIN
+    merging = has_merges(loaded.steps) or any(map(has_merges, loaded.others.values()))
+    most = _MOST_SHRINKING if merging else _MOST_SHRINKING_OF_A_CHAIN
     tried = []
     for detail in (NOTHING, INNERMOST_MERGES, ALL_BLOCKS):
-        page = _Page.of(
-            shorten(loaded.name), _totals(summary, loaded.info.target), tree(steps, loaded.info.shape, detail)
-        )
+        page = _Page.of(shorten(loaded.name), list(_networks(loaded, detail)))
         if page.shrinking <= most:
             return page
         tried.append(page)
     return min(tried, key=lambda page: page.shrinking)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A network to draw.
+
+    Attributes:
+        name: That among several; of one alone, none.
+        totals: What is written below its name.
+    """
+
+    name: str
+    totals: Sequence[str]
+    tree: Tree
+
+
+def _networks(loaded: LoadedConfig, detail: int) -> Iterator[_Network]:
+    """A config's networks, the one that is kept first."""
+    target = loaded.info.target
+    learned = f"{target.size:,} {target.singular if target.size == 1 else target.plural}"
+    summary = summarize(loaded)
+    totals = [*_totals(summary), learned]
+    yield _Network(summary.network, totals, tree(loaded.steps, summary.input_shape, detail))
+    for name, other in summarize_others(loaded).items():
+        yield _Network(name, _totals(other), tree(loaded.others[name], other.input_shape, detail))
 
 
 @dataclass(frozen=True)
@@ -110,24 +132,55 @@ class _Page:
         return max(self.width / _PAGE_WIDTH, self.height / _PAGE_HEIGHT)
 
     @classmethod
-    def of(cls, name: str, totals: Sequence[str], tree: Tree) -> _Page:
-        """The arrangement of a network in rows that appears largest on the page, with totals below its name."""
-        inside = [node for panel in tree.panels.values() for node in panel.nodes]
-        scale = Scale.of(list(shapes_of([*tree.nodes, *inside])))
+    def of(cls, name: str, networks: Sequence[_Network]) -> _Page:
+        """The arrangement of networks, each in rows, that appears largest on the page."""
+        trees = [network.tree for network in networks]
+        inside = [node for one in trees for panel in one.panels.values() for node in panel.nodes]
+        outside = [node for one in trees for node in one.nodes]
+        scale = Scale.of(list(shapes_of([*outside, *inside])))
         zoom = scale.zoom(list(shapes_of(inside)))
-        has_levels = any(isinstance(node, Valley) for node in all_nodes([*tree.nodes, *inside]))
-        flow_zoom = _ZOOM_OF_LEVELS if any(isinstance(node, Valley) for node in tree.nodes) else 1.0
-        boxes, small = Boxes.of(scale, tree, flow_zoom), Boxes.of(scale, tree, zoom)
-        flow = [boxes.box(node) for node in tree.nodes]
-        panels = [panel_box(panel, small) for panel in tree.panels.values()]
-        used = set(families_of([*tree.nodes, *inside]))
+        has_levels = any(isinstance(node, Valley) for node in all_nodes([*outside, *inside]))
+        flow_zoom = _ZOOM_OF_LEVELS if any(isinstance(node, Valley) for node in outside) else 1.0
+        drawn = []
+        for one in trees:
+            boxes, small = Boxes.of(scale, one, flow_zoom), Boxes.of(scale, one, zoom)
+            flow = [boxes.box(node) for node in one.nodes]
+            drawn.append(list(_bodies(flow, [panel_box(panel, small) for panel in one.panels.values()])))
+        used = set(families_of([*outside, *inside]))
         candidates = []
-        for body in _bodies(flow, panels):
-            width = max(body.width, _NARROWEST, text_width(name, _HEADING, bold=True))
-            caption = _caption(scale, zoom / flow_zoom if panels else None, has_levels, width)
-            ending = (_legend(used, width), caption)
-            candidates.append(_stacked([_heading(name, totals, width), body, *ending], width))
+        for bodies in itertools.product(*drawn):
+            for content in _arranged(name, networks, bodies):
+                width = content.width
+                caption = _caption(scale, zoom / flow_zoom if inside else None, has_levels, width)
+                candidates.append(_stacked([content, _legend(used, width), caption], width))
         return min(candidates, key=lambda page: page.shrinking)
+
+
+def _arranged(name: str, networks: Sequence[_Network], bodies: Sequence[Box]) -> Iterator[Box]:
+    """The drawings of networks with what is written of each: several below each other, and beside each other."""
+    title = text_width(name, _HEADING, bold=True)
+    if len(networks) == 1:
+        width = max(bodies[0].width, _NARROWEST, title)
+        yield replace(_below(_heading(name, networks[0].totals, width), bodies[0]), width=width)
+        return
+    headline = _text_box([(name, _HEADING, True)], 4)
+    width = max(*(body.width for body in bodies), _NARROWEST, title)
+    parts = [
+        part
+        for network, body in zip(networks, bodies, strict=True)
+        for part in (_heading(network.name, network.totals, width, _SUBHEADING), body)
+    ]
+    yield replace(_below(headline, *parts), width=width)
+    columns: list[Placed] = []
+    left = lowest = 0.0
+    for network, body in zip(networks, bodies, strict=True):
+        wide = max(body.width, _NARROWEST)
+        column_box = _below(_heading(network.name, network.totals, wide, _SUBHEADING), body)
+        columns.append(Placed(column_box, left, 0))
+        left += wide + _CHANNEL
+        lowest = max(lowest, column_box.down)
+    beside = Box(left - _CHANNEL, 0, lowest, 0, 0, tuple(columns))
+    yield replace(_below(headline, beside), width=max(beside.width, title))
 
 
 def _bodies(flow: Sequence[Box], panels: Sequence[Box]) -> Iterator[Box]:
@@ -163,14 +216,13 @@ def _stacked(blocks: Sequence[Box], width: float) -> _Page:
     return _Page(width + 2 * _MARGIN, height, Placed(stack, _MARGIN, height - _MARGIN))
 
 
-def _totals(summary: Summary, target: Target) -> list[str]:
-    """Parameters, operations, input, and what is learned."""
+def _totals(summary: Summary) -> list[str]:
+    """Parameters, operations and input."""
     fixed = summary.parameters - summary.trainable_parameters
     return [
         f"{summary.parameters:,} parameters" + (f" ({fixed:,} not trainable)" if fixed else ""),
         f"{summary.macs:,} multiply-accumulates per {summary.sample.singular}",
         f"input {format_shape(summary.input_shape)}",
-        f"{target.size:,} {target.singular if target.size == 1 else target.plural}",
     ]
 
 
@@ -185,10 +237,10 @@ def _text_box(lines: Sequence[tuple[str, float, bool]], after: float) -> Box:
     return Box(0, 0, after - y, 0, 0, tuple(shapes))
 
 
-def _heading(name: str, totals: Sequence[str], width: float) -> Box:
+def _heading(name: str, totals: Sequence[str], width: float, name_size: float = _HEADING) -> Box:
     size = 8.5
     lines = wrapped(totals, "  ·  ", size, width)
-    return _text_box([(name, _HEADING, True), *((line.strip(" ·"), size, False) for line in lines)], 8)
+    return _text_box([(name, name_size, True), *((line.strip(" ·"), size, False) for line in lines)], 8)
 
 
 def _caption(scale: Scale, zoom: float | None, has_levels: bool, width: float) -> Box:

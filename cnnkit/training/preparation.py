@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from cnnkit.layers.stack import head as head_of
 from cnnkit.layers.weight_paths import SEPARATOR, meant
 from cnnkit.machine.devices import join_others
 from cnnkit.machine.tensorflow import request
-from cnnkit.network.footprint import Footprint, check_training, of_training
+from cnnkit.network.footprint import Footprint, check_training, of_others, of_training
 from cnnkit.runs.inference import inference_batch_size
 from cnnkit.training.course import Course
 from cnnkit.training.model import (
@@ -141,7 +142,7 @@ def prepare(
     if chosen.device == "CPU":
         at_crops = config.steps_at_crops(stack, data.info.values)
         for plan in plans:
-            check_training(_footprint(plan, config, data, at_crops, chosen.devices))
+            check_training(_footprint(plan, config, data, at_crops, chosen.devices, loaded.others))
     measured = None
     if config.data.normalization == "standardize":
         with data_module.naming_corrupt_files(data.train, data.validation):
@@ -204,13 +205,19 @@ def _check_shares(config: RunConfig, images: int, devices: Devices) -> None:
 
 
 def _footprint(
-    plan: StagePlan, config: RunConfig, data: DataSets, stack: Sequence[Step], devices: Devices
+    plan: StagePlan,
+    config: RunConfig,
+    data: DataSets,
+    stack: Sequence[Step],
+    devices: Devices,
+    others: Mapping[str, Sequence[Step]],
 ) -> Footprint:
     splits = [split for split in (data.train, data.validation) if split is not None and data.memory == "cache"]
     images = sum(split.size * math.prod(split.shape) for split in splits)
     batch = config.data.batch_size if data.train is None else min(config.data.batch_size, data.train.size)
     batch = -(-batch * devices.local // devices.replicas)
-    return of_training(plan.steps(stack), plan.training, batch, images, plan.layers)
+    kept = of_training(plan.steps(stack), plan.training, batch, images, plan.layers)
+    return reduce(Footprint.beside, of_others(config, others, batch).values(), kept)
 
 
 def compile_model(

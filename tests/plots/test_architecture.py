@@ -15,7 +15,7 @@ import pytest
 from cnnkit import plots
 from cnnkit.config.load import LoadedConfig, load_config
 from cnnkit.format.shapes import format_shape
-from cnnkit.network.summary import summarize
+from cnnkit.network.summary import Summary, summarize, summarize_others
 from cnnkit.plots.drawing import Polygon, flattened
 from cnnkit.plots.network_boxes import Boxes, Scale, shapes_of
 from cnnkit.plots.network_nodes import Fork, Group, Volume
@@ -106,18 +106,25 @@ def assert_readable(figure: Any) -> None:
 
 
 def assert_says_what_the_summary_says(figure: Any, loaded: LoadedConfig) -> None:
-    summary, found = summarize(loaded), texts(figure)
-    totals = " ".join(found[:3])
+    found = texts(figure)
     assert found[0] == loaded.name
-    for part in (
-        f"{summary.parameters:,} parameters",
-        f"{summary.macs:,} multiply-accumulates",
-        f"input {format_shape(summary.input_shape)}",
-        f"{summary.classes:,} {loaded.info.target.plural}",
-    ):
-        assert part in totals
+    assert f"{loaded.info.classes:,} {loaded.info.target.plural}" in " ".join(found[:4])
     numbers = {number for text in found for number in re.findall(r"[\d,]*\d", text)}
     labels = set(found) | {word for text in found for word in text.split()}
+    for summary in (summarize(loaded), *summarize_others(loaded).values()):
+        # Of several networks, each has its totals below its name.
+        start = found.index(summary.network) if summary.network else 0
+        totals = " ".join(found[start : start + 3])
+        for part in (
+            f"{summary.parameters:,} parameters",
+            f"{summary.macs:,} multiply-accumulates",
+            f"input {format_shape(summary.input_shape)}",
+        ):
+            assert part in totals
+        assert_says_what_layers_have(summary, numbers, labels)
+
+
+def assert_says_what_layers_have(summary: Summary, numbers: set[str], labels: set[str]) -> None:
     for row in summary.rows:
         assert format_shape(row.output_shape) in labels, row.label
         if row.parameters:

@@ -91,6 +91,16 @@ DROPOUT_BEFORE_NORMALIZATION = Rule(
     "Move it after the last BatchNormalization.",
     "Li et al. 2018, arXiv:1801.05134",
 )
+NORMALIZATION_OF_MIXED_BATCHES = Rule(
+    "normalization-of-mixed-batches",
+    "A BatchNormalization that is trained, in a network that a step shows several batches at once, as a discriminator "
+    "is shown real and made images.",
+    "It takes one mean and variance of both: what is said of an image depends on the others, and R1, which looks at "
+    "real images alone with the moving averages, is a penalty on another function than the one that learns.",
+    "Leave it out, or normalize each image by itself with LayerNormalization or GroupNormalization; against a "
+    "discriminator that is too steep, there are `r1` and SpectralNormalization.",
+    "Gulrajani et al. 2017, arXiv:1704.00028, section 4",
+)
 SKIPPED_ROWS = Rule(
     "skipped-rows",
     "A stride larger than the window, except in the shortcut of a residual connection whose main path reads all "
@@ -170,6 +180,7 @@ NARROW_DENSE = Rule(
 RULES = (
     BIAS_BEFORE_NORMALIZATION,
     DROPOUT_BEFORE_NORMALIZATION,
+    NORMALIZATION_OF_MIXED_BATCHES,
     SKIPPED_ROWS,
     DROPPED_ROWS,
     COLLAPSED_TOO_EARLY,

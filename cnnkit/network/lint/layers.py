@@ -142,6 +142,17 @@ def _drops_all_at_once(layer: Layer) -> bool:
     return isinstance(layer, Dropout) and layer.noise_shape is not None and set(layer.noise_shape[1:]) == {1}
 
 
+def normalization_of_mixed_batches(chain: Chain) -> Iterator[Advice]:
+    """Batch normalizations in a network that is shown several batches at once, such as real and made images."""
+    for item in leaves(chain):
+        if isinstance(item.layer, BatchNormalization) and item.layer.trainable:
+            yield advice.NORMALIZATION_OF_MIXED_BATCHES.at(
+                item.place,
+                "it takes one mean and variance of real and made images together: what is said of an image depends on "
+                "the others (Gulrajani et al. 2017, arXiv:1704.00028, section 4)",
+            )
+
+
 def warnings(chain: Chain) -> Iterator[Advice]:
     """What the table of `inspect` warns of."""
     for item in leaves(chain):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cnnkit.format.explain import Path, format_path
 from cnnkit.format.shapes import Shape
 from cnnkit.layers.geometry import channels_last
 from cnnkit.layers.pooling import GlobalPooling, Pooling
@@ -88,9 +89,13 @@ def _fitting(order: Order, shape: Shape) -> Order:
     return order if len(order) == len(shape) else channels_last(len(shape))
 
 
-def walk(steps: Sequence[Step]) -> Chain:
-    """The items of a network."""
-    labels = [f"model.layers[{index}].{step.layer.kind}" for index, step in enumerate(steps)]
+def walk(steps: Sequence[Step], place: Path = ("model", "layers")) -> Chain:
+    """The items of a network.
+
+    Args:
+        place: Where the config has its layers.
+    """
+    labels = [format_path((*place, index, step.layer.kind)) for index, step in enumerate(steps)]
     return tuple(_items(steps, labels, channels_last(3), written=True, read_beside=False))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate
 
 from cnnkit.config.target import Target
@@ -88,11 +88,15 @@ def _last_window(items: Sequence[Item]) -> Item | None:
     return next(reversed(windows or items), None)
 
 
-def bottlenecks(chain: Chain, classes: int) -> Iterator[Advice]:
-    """Layers through which all has to pass, and which leave too few values."""
+def bottlenecks(chain: Chain, scores: Collection[int]) -> Iterator[Advice]:
+    """Layers through which all has to pass, and which leave too few values.
+
+    Args:
+        scores: How many channels are those of an answer: a score for each class, or what the network outputs.
+    """
     for trunk in trunks(chain):
         images = list(_images(trunk))
-        sudden = [item for item in images if _is_bottleneck(item, classes)]
+        sudden = [item for item in images if _is_bottleneck(item, scores)]
         for item in sudden:
             share = math.prod(item.output_shape) / math.prod(item.input_shape)
             yield advice.BOTTLENECK.at(
@@ -112,11 +116,11 @@ def _images(trunk: Chain) -> Iterator[Item]:
         yield item
 
 
-def _is_bottleneck(item: Item, classes: int) -> bool:
-    """Whether a layer that computes features leaves too few; a pooling is to leave few, and so are class scores."""
+def _is_bottleneck(item: Item, scores: Collection[int]) -> bool:
+    """Whether a layer that computes features leaves too few; a pooling is to leave few, and so is an answer."""
     if (
         not isinstance(item.layer, Convolution | Dense)
-        or item.output_shape[item.after.index(len(item.output_shape) - 1)] == classes
+        or item.output_shape[item.after.index(len(item.output_shape) - 1)] in scores
     ):
         return False
     return math.prod(item.output_shape) < SMALLEST_REMAINDER * math.prod(item.input_shape)

@@ -81,6 +81,9 @@ class Generation(Settings):
         height, width, channels = info.data_shape
         return (height, width, channels + (info.target.size if self.conditional else 0))
 
+    def shown_together(self, network: str) -> int:
+        return 2 if network == self.networks[1] else 1
+
     def check(self, parts: Parts, info: DataSetInfo, steps: Sequence[Step] | None, report: Report) -> None:
         from cnnkit.tasks.generation.check import check
 

@@ -14,7 +14,9 @@ from trainings import write
 from cnnkit.cli import cli
 from cnnkit.config import shipped
 from cnnkit.config.load import load_config
-from cnnkit.errors import ConfigError
+from cnnkit.eject import eject
+from cnnkit.errors import ConfigError, UsageError
+from cnnkit.network.lint import lint
 
 
 def last(content: dict[str, Any], network: str, layer: Any) -> None:
@@ -100,6 +102,11 @@ CONVOLUTION = {"filters": 1, "kernel_size": 3, "padding": "same"}
         (lambda one: one["data"].update(validation=0.1), "data.validation", "leave `validation` out"),
         (lambda one: one["data"].update(drop_remainder=False), "data.drop_remainder", "a whole batch"),
         (lambda one: one.update(augmentation=[{"MixUp": 0.2}]), "augmentation[0].MixUp", "mixed images"),
+        (
+            lambda one: one.update(augmentation=[{"RandomCrop": {"height": 6, "width": 6}}]),
+            "augmentation[0].RandomCrop",
+            "real images of another size than made ones, which are 8x8x1",
+        ),
         (lambda one: one["task"]["generation"].update(loss="wasserstein"), "task.generation.loss", "hinge"),
     ],
 )
@@ -128,9 +135,68 @@ def test_inspect_shows_both_networks(tmp_path: Path, capsys: pytest.CaptureFixtu
     file = write(tmp_path, config())
     cli.main(["inspect", file], standalone_mode=False)
     kept, beside = capsys.readouterr().out.split("\ndiscriminator\n")
+    assert kept.startswith("generator\n")
     assert "Conv2DTranspose" in kept
-    # 4 * 4 outputs of 8 channels, and a bias; and 3 * 3 * 8 weights with 8 biases.
-    assert f"parameters       {8 * 16 + 1 + 80:,}" in beside
+    # 3 * 3 * 8 weights with 8 biases, and of 4 * 4 * 8 features one number.
+    assert f"parameters       {80 + 8 * 16 + 1:,}" in beside
     assert "8x8x1" in beside
     cli.main(["inspect", "--json", file], standalone_mode=False)
     assert json.loads(capsys.readouterr().out)["networks"]["discriminator"]["parameters"] == 8 * 16 + 1 + 80
+
+
+def test_inspect_says_what_both_networks_need_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The discriminator has real and made images at a time, and an optimizer of its own."""
+    content = config(discriminator_optimizer={"SGD": {"learning_rate": 0.01}})
+    cli.main(["inspect", "--json", write(tmp_path, content)], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    # Dense, BatchNormalization (half of it not trained), Conv2DTranspose.
+    generator = 8 * 128 + 4 * 8 + 16 * 8 + 1
+    discriminator = 80 + 8 * 16 + 1
+    assert found["together"]["parameters"] == generator + discriminator
+    weights, adam = generator + discriminator, 2 * (generator - 2 * 8)
+    # What kernels act on: latent vectors and 4x4x8; images and 4x4x8 features.
+    activations = 32 * (8 + 128) + 64 * (64 + 128)
+    assert found["together"]["training_bytes"] == 4 * (weights + adam + activations)
+    assert found["networks"]["discriminator"]["training_bytes"] == 4 * (discriminator + 64 * (64 + 128))
+    cli.main(["inspect", write(tmp_path, content)], standalone_mode=False)
+    said = capsys.readouterr().out.split("\ntogether\n")[1]
+    assert f"parameters       {generator + discriminator:,}" in said
+    assert "training memory  at least" in said
+
+
+def test_lint_reads_every_network_and_names_it(tmp_path: Path) -> None:
+    content = config()
+    content["model"]["discriminator"]["layers"][1:1] = ["BatchNormalization"]
+    content["model"]["generator"]["layers"][0] = {"Dense": "4 * 4 * 8"}
+    content["model"]["generator"]["layers"][1:2] = ["BatchNormalization", {"Reshape": [4, 4, 8]}]
+    found = {(one.rule, place) for one in lint(load_config(write(tmp_path, content))) for place in one.places}
+    assert found == {
+        ("normalization-of-mixed-batches", "model.discriminator.layers[1].BatchNormalization"),
+        ("bias-before-normalization", "model.discriminator.layers[0].Conv2D"),
+        ("bias-before-normalization", "model.generator.layers[0].Dense"),
+    }
+    assert lint(load_config(write(tmp_path, config()))) == []
+
+
+@pytest.mark.parametrize("name", ["dcgan_mnist"])
+def test_shipped_generations_are_sound(name: str) -> None:
+    for overrides in ((), ("task.generation.conditional=true",)):
+        assert lint(load_config(str(shipped.find(name)), overrides)) == []
+
+
+def test_the_drawing_has_both_networks(tmp_path: Path) -> None:
+    from cnnkit.plots import architecture_figure
+
+    loaded = load_config(write(tmp_path, config()))
+    texts = [text.get_text() for text in architecture_figure(loaded).texts]
+    assert texts[0] == "net"
+    generator, discriminator = texts.index("generator"), texts.index("discriminator")
+    assert 0 < generator < texts.index("Conv2DTranspose 4x4,") < discriminator
+    assert discriminator < texts.index("Conv2D 3x3, stride 2")
+    assert "input 8 " in f"{texts[generator + 1]} "
+    assert texts[discriminator + 1].startswith(f"{80 + 8 * 16 + 1:,} parameters")
+
+
+def test_no_script_is_written_and_why(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="two networks and two optimizers, is no part of Keras' `fit`"):
+        eject(load_config(write(tmp_path, config())))
