@@ -51,17 +51,24 @@ def _picture(output: str | None, default: Path, endings: tuple[str, ...] = (".pn
 @_OUTPUT
 @common
 def filters(run: str, layer: str | None, output: str | None) -> None:
-    """Draw the first layer's filters before and after training."""
+    """Draw the first layer's filters before and after training; of a text network, list the words that excite them."""
     from cnnkit.inside import show as pictures
     from cnnkit.runs.finding import find_run
     from cnnkit.runs.trained import open_run
 
     chosen = find_run(run)
-    if layer is None:
-        _write(lambda path: pictures.filters(open_run(chosen), path), _picture(output, chosen.filters))
+    trained = open_run(chosen)
+    if trained.interface.sample.vocabulary is not None:
+        from cnnkit.inside.windows import windows_of
+
+        if output is not None:
+            raise UsageError("--output is for pictures; what excites filters of texts is a table of words")
+        echo(windows_of(trained, layer).as_text())
+    elif layer is None:
+        _write(lambda path: pictures.filters(trained, path), _picture(output, chosen.filters))
     else:
         target = _picture(output, chosen.plot_at("filters", layer))
-        _write(lambda path: pictures.patches(open_run(chosen), layer, path), target)
+        _write(lambda path: pictures.patches(trained, layer, path), target)
 
 
 @show.command()

@@ -105,8 +105,14 @@ def way_to(loaded: LoadedConfig, name: str) -> list[LayerOutput]:
         raise UsageError(f"the network has no layer `{name}`", hint)
     way = _outputs(_passed(steps, labels, "", name), loaded.info.sample.axes)
     if not way[-1].is_image:
-        raise UsageError(f"the layer `{name}` outputs no image", "Name one before it, such as a convolution.")
+        what = "no places along a text" if way[-1].axes == 2 else "no image"
+        raise UsageError(f"the layer `{name}` outputs {what}", "Name one before it, such as a convolution.")
     return way
+
+
+def convolutions(loaded: LoadedConfig) -> list[str]:
+    """The names of the convolutions, at any depth, in their order."""
+    return [name for name, layer in _named(*_stack(loaded), "") if "Conv" in layer.kind]
 
 
 def _stack(loaded: LoadedConfig) -> tuple[Sequence[Step], Sequence[str]]:
@@ -153,12 +159,17 @@ def _part(layer: Layer, name: str, end: str | None) -> Part | None:
 
 
 def _names(steps: Sequence[Step], labels: Sequence[str], outer: str) -> Iterator[str]:
-    """The layers at any depth."""
+    """The names of the layers at any depth."""
+    return (name for name, _ in _named(steps, labels, outer))
+
+
+def _named(steps: Sequence[Step], labels: Sequence[str], outer: str) -> Iterator[tuple[str, Layer]]:
+    """The layers at any depth with their names."""
     for step, label in zip(steps, labels, strict=True):
         name = outer + (step.layer.name or label)
-        yield name
+        yield name, step.layer
         for part in step.layer.parts if isinstance(step.layer, Resolved) else ():
-            yield from _names(part.steps, part.labels, name + SEPARATOR)
+            yield from _named(part.steps, part.labels, name + SEPARATOR)
 
 
 def stages(outputs: Sequence[LayerOutput]) -> list[LayerOutput]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnkit.format.shapes import format_shape
 from cnnkit.network.summary import LayerRow, Summary
 from cnnkit.plots import style
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, Picture, drawing, figure, yaml_text
+
+if TYPE_CHECKING:
+    from cnnkit.inside.windows import Windows
 
 
 def architecture(facts: Facts) -> Any:
@@ -22,6 +25,10 @@ def architecture(facts: Facts) -> Any:
     named = replace(facts.loaded, file=f"{facts.run.name}.yaml")
     svg = style.as_svg(architecture_figure(named), tight=True)
     return figure(svg, "architecture", "Drawing of the network; the table of its layers says the same in words.")
+
+
+#: Windows of words beside each filter of a text network.
+_WINDOWS = 3
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,15 @@ class Filters:
     shown: int
     before: Picture
     after: Picture
+
+
+def windows(facts: Facts) -> Windows | None:
+    """The words that excite the first filters of a text network most; None of other networks."""
+    if facts.sample.vocabulary is None:
+        return None
+    from cnnkit.inside.windows import windows_of
+
+    return windows_of(facts.trained, count=_WINDOWS)
 
 
 def filters(facts: Facts) -> Filters | Missing:

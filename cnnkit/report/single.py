@@ -39,6 +39,7 @@ def _context(facts: Facts) -> dict[str, Any]:
         "parts": facts.trained.task.sections(facts),
         "architecture": attempt(network.architecture, facts),
         "layers": attempt(network.layer_table, facts),
+        "windows": attempt(network.windows, facts),
         "filters": attempt(network.filters, facts),
         "config": attempt(origins.config_table, facts),
         "environment": attempt(setting.environment_tables, facts),

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from review_texts import BAD, GOOD, text_config, write_reviews
 from serving import served
 from trainings import run_training
 
+from cnnkit.inside.windows import windows_of
 from cnnkit.runs.directory import Run
 from cnnkit.runs.trained import open_run
 from cnnkit.texts.words import UNKNOWN_SHOWN, Vocabulary, words_in
@@ -127,14 +129,59 @@ def test_a_text_without_words_is_told_of_and_the_others_are_answered(
 def test_pictures_of_pixels_are_refused_and_others_are_drawn(
     trained: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for command in (["features", str(trained.path), "0"], ["filters", str(trained.path)]):
-        assert run(["show", *command], monkeypatch) == 2
-        assert "texts have no pixels" in capsys.readouterr().err
+    assert run(["show", "features", str(trained.path), "0"], monkeypatch) == 2
+    assert "texts have no pixels" in capsys.readouterr().err
     for argument in ("0", "a superb film"):
         target = tmp_path / f"{len(argument)}.png"
         said(capsys, monkeypatch, "show", "gradcam", str(trained.path), argument, "-o", str(target))
         assert target.stat().st_size > 1000
     said(capsys, monkeypatch, "report", str(trained.path))
+
+
+def test_the_words_that_excite_a_filter_are_those_of_all_windows(trained: Run) -> None:
+    """Held against each window of each test text, by hand: kernel times vectors, summed up."""
+    import keras
+
+    vocabulary = Vocabulary(tuple(trained.words.read_text("utf-8").splitlines()))
+    model = keras.models.load_model(trained.model)
+    (vectors,) = next(layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)).get_weights()
+    with (trained.path.parent / "reviews.csv").open(encoding="utf-8") as stream:
+        texts = [row["text"] for row in csv.DictReader(stream) if row["split"] == "test"]
+    ids = np.pad([vocabulary.numbers(text, 12) for text in texts], [(0, 0), (3, 3)])
+    for path, width in enumerate((2, 3, 4)):
+        name = f"2.Branches/paths.{path}.0.Conv1D"
+        found = windows_of(open_run(trained), name)
+        assert (found.layer, found.width, found.filters, found.texts) == (name, width, 8, len(texts))
+        seen = {tuple(row[at : at + width].tolist()) for row in ids for at in range(18 - width + 1)}
+        seen = {window for window in seen if any(window)}
+        ((kernel, bias),) = (layer.get_weights() for layer in leaves(model) if layer.name.endswith(f"{path}.0.Conv1D"))
+        for number, windows in enumerate(found.found):
+            said = {w: float((vectors[list(w)] * kernel[..., number]).sum() + bias[number]) for w in seen}
+            best = sorted((max(value, 0) for value in said.values()), reverse=True)[:10]
+            assert [one.output for one in windows] == pytest.approx([value for value in best if value > 0], abs=1e-5)
+            for one in windows:
+                numbers = tuple(0 if word == "·" else vocabulary.numbers(word, 1)[0] for word in one.words)
+                assert said[numbers] == pytest.approx(one.output, abs=1e-5)
+
+
+def leaves(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        yield from leaves(layer) if hasattr(layer, "layers") else [layer]
+
+
+def test_show_filters_lists_words_and_so_does_the_report(
+    trained: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shown = said(capsys, monkeypatch, "show", "filters", str(trained.path))
+    first = windows_of(open_run(trained)).found[0][0]
+    assert shown.splitlines()[1].split()[:2] == ["0", f"{first.output:.3f}"]
+    assert "Others: --layer 2.Branches/paths.1.0.Conv1D, 2.Branches/paths.2.0.Conv1D" in shown
+    other = said(capsys, monkeypatch, "show", "filters", str(trained.path), "--layer", "2.Branches/paths.2.0.Conv1D")
+    assert "4 words each" in other
+    assert " ".join(first.words) in trained.report.read_text("utf-8")
+    for options, message in ((["--layer", "5.Dense"], "no places along a text"), (["-o", "x.png"], "a table of words")):
+        assert run(["show", "filters", str(trained.path), *options], monkeypatch) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_an_exported_file_answers_for_texts_with_cnnkit_and_without(
