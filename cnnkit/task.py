@@ -691,6 +691,21 @@ class Task(NamedObject):
     def _no_mistakes(self) -> UsageError:
         return UsageError(f"there is no picture of the mistakes of a network that learns {self.to_plain()}")
 
+    def draw_samples(self, trained: TrainedRun, path: Path) -> None:
+        """Writes what the network made after each epoch, one after the other, as an animation.
+
+        Args:
+            path: The file; its ending is one of `images.animation.ANIMATIONS`.
+
+        Raises:
+            UsageError: if the network makes nothing.
+            CnnkitError: if no epoch has ended.
+        """
+        raise UsageError(
+            f"the run `{trained.run.path}` has no samples of each epoch: its task is {self.name}",
+            "Name a run whose network makes images, or see how it has learned: cnnkit show curves RUN",
+        )
+
     def read_predictions(self, trained: TrainedRun) -> TaskPredictions:
         """What predictions.csv says of a run's test images.
 

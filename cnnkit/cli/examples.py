@@ -34,6 +34,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "show features": ("cnnkit show features digits-1 photo.jpg", "cnnkit show features digits-1 0 -o maps.png"),
     "show gradcam": ("cnnkit show gradcam digits-1 photo.jpg --class 3", "cnnkit show gradcam digits-1 --mistakes"),
     "show mistakes": ("cnnkit show mistakes digits-1 --count 50",),
+    "show samples": ("cnnkit show samples gan", "cnnkit show samples gan -o training.gif"),
     "show augmentation": ("cnnkit show augmentation cifar10.yaml --draws 3",),
     "show architecture": ("cnnkit show architecture digits.yaml -o network.svg",),
     "show curves": ("cnnkit show curves digits-1 digits-2 -o curves.svg",),

@@ -10,6 +10,7 @@ import click
 
 from cnnkit.cli.options import RUN, check_new, common, named_file, write_new_file
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.images.animation import ANIMATIONS, animated
 from cnnkit.terminal.console import echo
 
 #: Images, and images that are walked between, where `-n` says nothing.
@@ -23,8 +24,6 @@ _STEPS, _FRAMES = 10, 16
 
 #: Of an animation: milliseconds of each frame, and pixels of its shorter side, at least.
 _DURATION, _SIDE = 60, 192
-
-_ANIMATIONS = {".gif": "GIF", ".webp": "WEBP"}
 
 
 @click.command()
@@ -79,12 +78,12 @@ def generate(run: str, count: int | None, seed: int, of_class: str | None, inter
         _tell(note)
         _write(images, target)
         return
-    is_animation = target.suffix.lower() in _ANIMATIONS
+    is_animation = target.suffix.lower() in ANIMATIONS
     images, note = maker.walk(seed, count or _WALKED, _FRAMES if is_animation else _STEPS, of_class)
     _tell(note)
     flat = images.reshape(-1, *images.shape[2:])
     if is_animation:
-        write_new_file(target, _animation(flat, _ANIMATIONS[target.suffix.lower()]))
+        write_new_file(target, _animation(flat, ANIMATIONS[target.suffix.lower()]))
         echo(f"wrote {target}: {len(flat)} images, one after the other")
     else:
         _write(flat, target, columns=images.shape[1])
@@ -110,7 +109,7 @@ def _target(output: str, interpolate: bool) -> Path:
         if os.path.lexists(path) and not path.is_dir():
             raise UsageError(f"`{path}` is a file", "Name a folder, or a file that ends in .png, with --output.")
         return path
-    named_file(output, (".png", *(_ANIMATIONS if interpolate else ())), "--output")
+    named_file(output, (".png", *(ANIMATIONS if interpolate else ())), "--output")
     check_new(path)
     return path
 
@@ -138,9 +137,9 @@ def _animation(images: Any, kind: str) -> bytes:
     """Images one after the other, over and over; small ones are enlarged by whole numbers."""
     from PIL import Image
 
-    from cnnkit.images.pictures import encoded, picture_of
+    from cnnkit.images.pictures import picture_of
 
     times = max(1, -(-_SIDE // min(images.shape[1:3])))
     size = (images.shape[2] * times, images.shape[1] * times)
-    first, *others = (picture_of(image).resize(size, Image.Resampling.NEAREST) for image in images)
-    return encoded(first, kind, save_all=True, append_images=others, duration=_DURATION, loop=0)
+    frames = [picture_of(image).resize(size, Image.Resampling.NEAREST) for image in images]
+    return animated(frames, kind, _DURATION)

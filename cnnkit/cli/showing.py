@@ -24,7 +24,7 @@ _OUTPUT_HERE = click.option("--output", "-o", metavar="FILE", help="Where to wri
 @click.group()
 @common
 def show() -> None:
-    """Draw filters, feature maps, Grad-CAM, mistakes, augmentation, architecture, curves."""
+    """Draw filters, feature maps, Grad-CAM, mistakes, samples, augmentation, architecture, curves."""
 
 
 def _write(draw: Callable[[Path], Any], path: Path) -> None:
@@ -147,6 +147,27 @@ def mistakes(run: str, count: int, output: str | None) -> None:
     chosen = find_run(run)
     trained = open_run(chosen)
     _write(lambda path: trained.task.draw_mistakes(trained, count, path), _picture(output, chosen.mistakes))
+
+
+@show.command()
+@RUN
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    help="Where to write it, a .gif or .webp file; by default plots/samples.webp in the run.",
+)
+@common
+def samples(run: str, output: str | None) -> None:
+    """Show what a generator made of the same noise after each epoch, as an animation."""
+    from cnnkit.images.animation import ANIMATIONS
+    from cnnkit.runs.finding import find_run
+    from cnnkit.runs.trained import open_run
+
+    chosen = find_run(run)
+    trained = open_run(chosen)
+    target = _picture(output, chosen.film, tuple(ANIMATIONS))
+    _write(lambda path: trained.task.draw_samples(trained, path), target)
 
 
 @show.command()

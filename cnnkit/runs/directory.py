@@ -34,6 +34,7 @@ log = logging.getLogger("cnnkit")
 #: More bytes than cnnkit writes into such a file: an evaluation of some thousand classes, a million epochs, ...
 LARGEST_JSON = 1 << 28
 LARGEST_METRICS = 1 << 27
+LARGEST_SHEET = 1 << 27
 LARGEST_WORDS = 1 << 28
 LARGEST_PREDICTIONS = 1 << 32
 LARGEST_ARCHIVE = 1 << 40
@@ -147,6 +148,26 @@ class Run:
     def sheet(self, epoch: int) -> Path:
         """The images that it made after an epoch, on one sheet."""
         return self.samples / f"{epoch:05}.png"
+
+    def sheet_epochs(self) -> list[int]:
+        """The epochs of which there are such sheets, in order.
+
+        Raises:
+            CnnkitError: if the folder cannot be read.
+        """
+        try:
+            names = [Path(name).stem for name in os.listdir(self.samples)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CnnkitError(f"cannot read `{self.samples}`: {error.strerror}", _hint_for(error)) from None
+        epochs = sorted({int(name) for name in names if name.isdecimal() and name.isascii()})
+        return [epoch for epoch in epochs if os.path.lexists(self.sheet(epoch))]
+
+    @property
+    def film(self) -> Path:
+        """These sheets one after the other."""
+        return self.curves.with_name("samples.webp")
 
     @property
     def curves(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cnnkit.config.data import ChannelStatistics
 from cnnkit.config.sample import IMAGES, LatentSample, Sample
 from cnnkit.config.target import OneClass, Target
-from cnnkit.errors import UsageError
+from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.task import EPOCH, Answers, Evaluation, Figure, Maker, TaskPredictions, Watched
 from cnnkit.tasks.generation.settings import Settings
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from cnnkit.runs.interface import Interface
     from cnnkit.runs.trained import TrainedRun
     from cnnkit.training.preparation import Preparation
+
+log = logging.getLogger("cnnkit")
 
 #: What brings images to -1..1, as R1 and the usual initial weights take them.
 _TO_ONE = ChannelStatistics(mean=[127.5], variance=[127.5**2])
@@ -188,6 +191,23 @@ class Generation(Settings):
         from cnnkit.tasks.generation.report import compare
 
         return compare(names, facts)
+
+    def draw_evaluation(self, run: Run, evaluation: Evaluation) -> None:
+        from cnnkit.runs.trained import open_run
+
+        try:
+            self.draw_samples(open_run(run), run.film)
+        except CnnkitError as error:
+            # The measures are worth more than a picture.
+            log.warning("%s is not drawn: %s", run.film.name, error.message)
+
+    def draw_samples(self, trained: TrainedRun, path: Path) -> None:
+        from cnnkit.files import write_atomically
+        from cnnkit.images.animation import ANIMATIONS
+        from cnnkit.tasks.generation.film import film
+
+        content, _ = film(trained.run, trained.interface.data_shape[-1], ANIMATIONS[path.suffix.lower()])
+        write_atomically(path, content)
 
     def draw_mistakes(self, trained: TrainedRun, count: int, path: Path) -> None:
         from cnnkit.tasks.generation.pictures import least_accepted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from cnnkit.report.side_by_side import SideBySide, figure_rows
 from cnnkit.task import Figure
 from cnnkit.tasks.generation.classifier import ACCEPTED
 from cnnkit.tasks.generation.evaluation import Made, dead_classes, training_images
+from cnnkit.tasks.generation.film import film, read_sheet, shown_epochs
 from cnnkit.tasks.generation.tables import measure_rows, measured_by, notes, times_floor, training_text
 
 #: Pairs of a made image and its nearest training image.
@@ -67,9 +69,10 @@ def sections(facts: Facts) -> list[Section]:
     def measured(make: Any) -> Any:
         return attempt(make, evaluation) if known else evaluation
 
+    samples = {"sheet": attempt(last_sheet, facts), "course": attempt(course, facts)}
     values = {"pairs": attempt(pairs, facts), "text": measured(_training_text)}
     return [
-        Section("samples", "Samples", __package__, "samples.html", {"sheet": attempt(last_sheet, facts)}),
+        Section("samples", "Samples", __package__, "samples.html", samples),
         Section("measures", "How like real images", __package__, "measures.html", {"measures": measured(measures)}),
         Section("classes", "Classes", __package__, "shares.html", {"classes": measured(shares)}),
         Section("training_images", "Nearest training images", __package__, "nearest.html", values),
@@ -90,18 +93,38 @@ class Sheet:
 
 def last_sheet(facts: Facts) -> Sheet | Missing:
     """The images that were made after the last epoch."""
-    from cnnkit.data.images import read_image
-    from cnnkit.runs.directory import LARGEST_METRICS
-
-    epoch, run = len(facts.epochs), facts.run
+    epoch, run, channels = len(facts.epochs), facts.run, facts.trained.interface.data_shape[-1]
     if not epoch:
         return Missing("No epoch has ended.")
     try:
-        with run.open(run.sheet(epoch), LARGEST_METRICS) as stream:
-            pixels = read_image(stream, None, facts.trained.interface.data_shape[-1])
+        pixels = read_sheet(run, epoch, channels)
     except FileNotFoundError:
         return Missing(f"The run has no sheet of epoch {epoch}.")
     return Sheet(epoch, drawing(_enlarged(pixels, _SHEET_WIDTH), pixelated=True))
+
+
+@dataclass(frozen=True)
+class Course:
+    """The samples of all epochs, or of some of them.
+
+    Attributes:
+        epochs: Which.
+    """
+
+    epochs: list[int]
+    picture: Picture
+
+
+def course(facts: Facts) -> Course | Missing:
+    """The sheets of the epochs as an animation."""
+    run = facts.run
+    epochs = shown_epochs(run)
+    if len(epochs) < 2:
+        return Missing("Of one epoch, there is nothing to play.")
+    content, (width, height) = film(run, facts.trained.interface.data_shape[-1], "WEBP")
+    source = f"data:image/webp;base64,{base64.b64encode(content).decode()}"
+    times = max(1, _SHEET_WIDTH // width)
+    return Course(epochs, Picture(source, times * width, times * height, pixelated=True))
 
 
 @dataclass(frozen=True)
