@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from small_adversaries import config
-from trainings import write
+from trainings import assert_same, continued, killed_in, killed_in_epoch, run_training, state, write
 
 from cnnkit.config.load import load_config
 from cnnkit.runs.finding import find_run
@@ -71,6 +71,32 @@ def test_a_resumed_training_makes_the_same_samples(tmp_path: Path) -> None:
     assert whole.sheet(3).read_bytes() == parts.sheet(3).read_bytes()
     vectors = latents(1, 20, 8)
     np.testing.assert_array_equal(samples(open_run(whole), vectors), samples(open_run(parts), vectors))
+
+
+@pytest.mark.long
+def test_a_training_killed_within_an_epoch_makes_the_same_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in its first and again in its second epoch; the classes, dropout and the batch's deviation are on."""
+    content = config(conditional=True, r1_every=4)
+    content["model"]["discriminator"]["layers"].insert(2, "MinibatchStandardDeviation")
+    content["augmentation"] = [{"RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1}}]
+    content["training"] |= {"epochs": 2, "checkpoint_minutes": 1e-9}
+    whole = run_training(tmp_path, content, "whole")
+    run = killed_in_epoch(0, monkeypatch, tmp_path, content)
+    positions = [state(run)]
+    with killed_in(1, monkeypatch):
+        continued(run)
+    positions.append(state(run))
+    assert [position["epochs_done"] for position in positions] == [0, 1]
+    # Of 1,437 images, 44 batches of 32.
+    assert all(0 < position["step"] < 44 for position in positions)
+    continued(run)
+    assert_same(run, whole)
+    for epoch in (1, 2):
+        assert run.sheet(epoch).read_bytes() == whole.sheet(epoch).read_bytes()
+    vectors = latents(1, 20, 8)
+    np.testing.assert_array_equal(samples(open_run(run), vectors), samples(open_run(whole), vectors))
 
 
 @pytest.mark.long
