@@ -55,13 +55,27 @@ def filters(trained: TrainedRun, path: Path) -> None:
     try:
         before = read_array(run, run.initial_filters)
     except FileNotFoundError:
-        raise CnnkitError(
-            f"the run `{run.path}` has no convolution of images, so no filters that could be shown"
-        ) from None
-    after = first_kernel(trained.model)
+        raise CnnkitError(_why_no_filters(trained)) from None
+    after = first_kernel(trained.model, before.ndim)
     if after is None or after.shape != before.shape:
         raise damaged(run.initial_filters, "it does not hold the filters of the network's first layer")
     plots.filters(before, after, path)
+
+
+def _why_no_filters(trained: TrainedRun) -> str:
+    """Why a run has kept no filters."""
+    from cnnkit.training.model import MOST_ROWS, kernels
+
+    name, kernel = next(kernels(trained.model), ("", np.empty(0)))
+    if kernel.ndim == 3 and kernel.shape[1] > MOST_ROWS:
+        length, channels, _ = kernel.shape
+        return (
+            f"the first convolution of `{trained.run.path}`, `{name}`, has kernels of {length} positions and "
+            f"{channels:,} channels; with more than {MOST_ROWS}, there is nothing to see"
+        )
+    if kernel.size:
+        return f"the run `{trained.run.path}` was made before such filters as those of `{name}` were kept"
+    return f"the run `{trained.run.path}` has no convolution, so no filters that could be shown"
 
 
 def features(trained: TrainedRun, image: str, path: Path, max_megapixels: float | None = None) -> None:

@@ -193,7 +193,7 @@ def filters_png(run: Run, when: str) -> bytes | None:
     else:
         snapshot = _read(read_arrays, run, run.live_snapshot)
         kernel = None if snapshot is None else snapshot.get("kernel")
-    if kernel is None or kernel.ndim != 4 or kernel.dtype.kind != "f" or not kernel.size:
+    if kernel is None or kernel.ndim not in (3, 4, 5) or kernel.dtype.kind != "f" or not kernel.size:
         return None
     return _png(kernel_picture(kernel[..., :MOST_KERNELS]))
 

@@ -102,12 +102,14 @@ class Filters:
     """The kernels of the first layer.
 
     Attributes:
-        shape: (height, width, channels, number).
+        shape: (height, width, channels, number), or that of kernels of signals or volumes.
         shown: How many of them.
+        layout: How a kernel lies in the picture, where that is to be said; else empty.
     """
 
     shape: tuple[int, ...]
     shown: int
+    layout: str
     before: Picture
     after: Picture
 
@@ -123,17 +125,18 @@ def windows(facts: Facts) -> Windows | None:
 
 def filters(facts: Facts) -> Filters | Missing:
     """The kernels of the first layer before and after training."""
-    from cnnkit.plots.kernels import MOST_FILTERS, kernel_picture
+    from cnnkit.plots.kernels import MOST_FILTERS, kernel_picture, layout
     from cnnkit.runs.arrays import read_array
     from cnnkit.training.model import first_kernel
 
     if not facts.run.initial_filters.exists():
         return Missing(
-            "The network has no convolution of images, or the run was made before it kept the initial filters."
+            "The network has no convolution whose kernels could be seen, or the run was made before they were kept."
         )
-    before, after = read_array(facts.run, facts.run.initial_filters), first_kernel(facts.trained.model)
+    before = read_array(facts.run, facts.run.initial_filters)
+    after = first_kernel(facts.trained.model, before.ndim)
     if after is None or after.shape != before.shape:
         return Missing("The initial filters that the run has kept are not those of the network's first layer.")
     shown = min(after.shape[-1], MOST_FILTERS)
     pictures = (drawing(kernel_picture(one[..., :shown]), True) for one in (before, after))
-    return Filters(after.shape, shown, *pictures)
+    return Filters(after.shape, shown, layout(after.ndim), *pictures)

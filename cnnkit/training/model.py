@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 #: Training images whose patches `PatchWhitening` measures.
 WHITENING_IMAGES = 5000
 
+#: Channels of a signal whose kernels can be told apart in a picture, a row for each.
+MOST_ROWS = 128
+
 
 def normalization_constants(
     config: RunConfig, measured: tuple[Sequence[float], Sequence[float]] | None
@@ -157,25 +160,46 @@ def measure_initial_weights(model: Any, split: Split) -> None:
             layer.kernel.assign(kernel)
 
 
-def first_kernel(model: Any) -> np.ndarray | None:
-    """The kernel of the first convolution of images, float32 [height, width, channels, filters]; None without one.
+def first_kernel(model: Any, axes: int | None = None) -> np.ndarray | None:
+    """The kernel of the first convolution in which something can be seen; None without one.
 
-    A depthwise one counts as filters of one channel each.
+    A depthwise one counts as filters of one channel each. Networks that take ids have none: the vectors of ids have no
+    order that could be seen.
+
+    Args:
+        axes: How many the kernel has; by default as many as that of the first has.
+
+    Returns:
+        float32: of images [height, width, channels, filters], of signals [length, channels, filters] with at most
+        `MOST_ROWS` channels, of volumes [depth, height, width, channels, filters].
     """
+    if "int" in str(model.inputs[0].dtype):
+        return None
+    seen = (kernel for _, kernel in kernels(model) if kernel.ndim != 3 or kernel.shape[1] <= MOST_ROWS)
+    return next((kernel for kernel in seen if axes in (None, kernel.ndim)), None)
+
+
+def kernels(model: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The names and kernels of all convolutions in their order, as `first_kernel` has them, whatever can be seen."""
     import keras
 
-    for layer in _leaves(model):
-        kernel = next((weight for weight in layer.weights if len(weight.shape) == 4), None)
+    layers: Any = keras.layers
+    of_signals = (layers.Conv1D, layers.Conv1DTranspose, layers.DepthwiseConv1D, layers.SeparableConv1D)
+    turned = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+    depthwise = (layers.DepthwiseConv1D, layers.SeparableConv1D, layers.DepthwiseConv2D, layers.SeparableConv2D)
+    for outer in _leaves(model):
+        layer = outer.layer if isinstance(outer, layers.Wrapper) else outer
+        # Attention has weights of three axes, too.
+        ranks = (3,) if isinstance(layer, of_signals) else (4, 5)
+        kernel = next((weight for weight in outer.weights if len(weight.shape) in ranks), None)
         if kernel is None:
             continue
         values = np.asarray(kernel.numpy(), np.float32)
-        layer = layer.layer if isinstance(layer, keras.layers.Wrapper) else layer
-        if isinstance(layer, keras.layers.Conv2DTranspose):
-            return values.transpose(0, 1, 3, 2)
-        if isinstance(layer, keras.layers.DepthwiseConv2D | keras.layers.SeparableConv2D):
-            return values.reshape(*values.shape[:2], 1, -1)
-        return values
-    return None
+        if isinstance(layer, turned):
+            values = np.swapaxes(values, -1, -2)
+        elif isinstance(layer, depthwise):
+            values = values.reshape(*values.shape[:-2], 1, -1)
+        yield outer.name, values
 
 
 def _leaves(model: Any) -> Iterator[Any]:

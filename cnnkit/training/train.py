@@ -474,6 +474,7 @@ def _write_filters(run: Run, best_model: Any) -> None:
     from cnnkit import plots
     from cnnkit.runs.arrays import read_array
 
-    after = first_kernel(open_run(run).model if best_model is None else best_model)
+    before = read_array(run, run.initial_filters)
+    after = first_kernel(open_run(run).model if best_model is None else best_model, before.ndim)
     if after is not None:
-        plots.filters(read_array(run, run.initial_filters), after, run.filters)
+        plots.filters(before, after, run.filters)

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from sharing import copied
+from trainings import run_training
 
 from cnnkit.cli import cli
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.report.single import write_report
 from cnnkit.runs.directory import Run
 from cnnkit.runs.trained import open_run
 
@@ -251,6 +253,60 @@ def test_kernels_of_every_convolution_are_filters() -> None:
         if not isinstance(layer, keras.layers.Conv2DTranspose):
             expected = expected[::-1, ::-1]
         np.testing.assert_allclose(outputs[..., 2:] if depthwise else outputs, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_kernels_of_signals_and_volumes_are_filters() -> None:
+    """Likewise; an impulse in the middle."""
+    import keras
+
+    from cnnkit.training.model import first_kernel
+
+    draws = np.random.default_rng(0)
+    for layer, depthwise, turned in (
+        (keras.layers.Conv1D(4, 3, padding="same"), False, False),
+        (keras.layers.Conv1DTranspose(4, 3, padding="same"), False, True),
+        (keras.layers.DepthwiseConv1D(3, depth_multiplier=2, padding="same"), True, False),
+        (keras.layers.Conv3D(4, 3, padding="same"), False, False),
+        (keras.layers.Conv3DTranspose(4, 3, padding="same"), False, True),
+    ):
+        axes = 3 if "3D" in type(layer).__name__ else 1
+        model = keras.Sequential([keras.Input((*[5] * axes, 2)), layer])
+        model.set_weights([draws.normal(size=weight.shape) for weight in model.get_weights()])
+        kernel = first_kernel(model)
+        assert kernel is not None
+        assert kernel.shape == (*[3] * axes, 1 if depthwise else 2, 4)
+        assert first_kernel(model, 4) is None
+        impulse = np.zeros((1, *[5] * axes, 2), np.float32)
+        impulse[(0, *[2] * axes, 1)] = 1
+        middle = (0, *[slice(1, 4)] * axes)
+        outputs = (np.asarray(model(impulse)) - np.asarray(model(0 * impulse)))[middle]
+        expected = kernel[..., 0, 2:] if depthwise else kernel[..., 1, :]
+        expected = expected if turned else np.flip(expected, range(axes))
+        np.testing.assert_allclose(outputs[..., 2:] if depthwise else outputs, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.long
+def test_filters_of_signals_are_drawn_and_what_cannot_be_seen_is_said(show: Any, tmp_path: Path) -> None:
+    for channels, seen in ((4, True), (160, False)):
+        layers = [
+            {"Reshape": [64, 1]},
+            {"Dense": channels},
+            {"Conv1D": {"filters": 6, "kernel_size": 5}},
+            "GlobalMaxPooling1D",
+            {"Dense": "classes"},
+        ]
+        content = {
+            "data": {"name": "digits"},
+            "model": {"layers": layers},
+            "training": {"epochs": 1, "tensorboard": False},
+        }
+        run = run_training(tmp_path, content, f"signals-{channels}")
+        report = write_report(open_run(run)).read_text("utf-8")
+        shown = show("filters", run.path)
+        assert ("6 kernels of 5 × 4; a row for each channel." in report) == seen
+        assert (shown.exit_code == 0 and run.filters.exists()) == seen
+        if not seen:
+            assert "`2.Conv1D`, has kernels of 5 positions and 160 channels" in str(shown.exception)
 
 
 def test_curves_of_several_runs_share_a_plot(show: Any, digits_run: Run, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from cnnkit import plots
 from cnnkit.errors import CnnkitError
+from cnnkit.plots.kernels import kernel_picture
 from cnnkit.plots.learning_curves import curves_figure
 from cnnkit.plots.several_runs import curves_of_runs_figure
 from cnnkit.task import LOSS, Figure
@@ -148,14 +149,18 @@ class TestConfusionMatrix:
 
 class TestFilters:
     @pytest.mark.parametrize(
-        "shape", [(5, 5, 1, 30), (3, 3, 3, 32), (1, 1, 2, 1), (1, 7, 1, 2), (3, 3, 64, 300), (11, 11, 3, 96)]
+        "shape",
+        [
+            *[(5, 5, 1, 30), (3, 3, 3, 32), (1, 1, 2, 1), (1, 7, 1, 2), (3, 3, 64, 300), (11, 11, 3, 96)],
+            *[(9, 1, 16), (3, 128, 300), (5, 3, 2), (3, 3, 3, 1, 8), (2, 5, 4, 3, 30)],
+        ],
     )
     def test_kernels_of_any_shape(self, tmp_path: Path, shape: tuple[int, ...]) -> None:
         draws = np.random.default_rng(0)
         plots.filters(draws.normal(size=shape), draws.normal(size=shape), tmp_path / "filters.png")
         picture = pixels(tmp_path / "filters.png")
         assert picture.shape[1] >= 800
-        weights = shape[0] * shape[1] * shape[3]
+        weights = math.prod(shape) // (1 if len(shape) == 3 else shape[-2])
         for half in (picture[:, : picture.shape[1] // 2], picture[:, picture.shape[1] // 2 :]):
             below_the_title = half[half.shape[0] * 5 // 8 :]
             assert len(np.unique(below_the_title)) > min(weights, 15)
@@ -169,6 +174,21 @@ class TestFilters:
             middle = half[half.shape[0] * 5 // 8 :]
             assert contains(middle, "#000000")
             assert contains(middle, "#7f7f7f")
+
+    def test_a_signals_kernel_has_a_row_for_each_channel(self) -> None:
+        kernel = np.array([[-2.0, 0.0], [0.0, 1.0], [2.0, 0.0]])[..., None].repeat(3, axis=2)
+        picture = kernel_picture(kernel)
+        # 16 picture elements a weight, and 2 for the frame.
+        tile = picture[2 : 2 + 32 : 16, 2 : 2 + 48 : 16, 0]
+        np.testing.assert_array_equal(tile, [[0, 128, 255], [128, 191, 128]])
+
+    def test_a_volumes_kernel_is_its_slices_side_by_side(self) -> None:
+        kernel = np.zeros((2, 3, 3, 1, 5))
+        kernel[0, 0, 2], kernel[1, 2, 0] = 1, -4
+        picture = kernel_picture(kernel)
+        first, second = (picture[2 : 2 + 48 : 16, begin : begin + 48 : 16, 0] for begin in (2, 2 + 48 + 2))
+        np.testing.assert_array_equal(first, [[128, 128, 159], [128, 128, 128], [128, 128, 128]])
+        np.testing.assert_array_equal(second, [[128, 128, 128], [128, 128, 128], [0, 128, 128]])
 
     def test_colour_kernels_are_shown_in_colour(self, tmp_path: Path) -> None:
         red = np.zeros((3, 3, 3, 1))
