@@ -25,7 +25,7 @@ from cnnkit.training.model import build_model, measure_initial_weights, normaliz
 NAMES = ("digits", "cifar10", "cifar10_resnet20", "cifar10_densenet_small")
 #: What begins with weights to be downloaded is in test_eject_backbone.py.
 #: Of these no script is written: two networks are trained against each other.
-WITHOUT_SCRIPT = ("dcgan_mnist",)
+WITHOUT_SCRIPT = ("dcgan_cifar10", "dcgan_mnist")
 OTHERS = [name for name in shipped.with_known_data() if name not in (*NAMES, *WITHOUT_SCRIPT, "transfer_mobilenet")]
 #: Drawing and running them twice takes minutes, and says nothing that smaller ones with the same layers do not say.
 HEAVY = {

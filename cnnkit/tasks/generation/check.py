@@ -106,6 +106,7 @@ def _check_groups(steps: Sequence[Step], batch_size: int, report: Report) -> Non
                 (*layers_of(DISCRIMINATOR), index, step.layer.kind, *(("group_size",) if layer is step.layer else ())),
                 f"groups of {size} do not divide `data.batch_size`, {batch_size}, so that one would have real and made "
                 f"images; write {smaller}a multiple of {size} for the batches",
+                of_training=True,
             )
 
 

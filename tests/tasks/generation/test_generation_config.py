@@ -178,7 +178,7 @@ def test_lint_reads_every_network_and_names_it(tmp_path: Path) -> None:
     assert lint(load_config(write(tmp_path, config()))) == []
 
 
-@pytest.mark.parametrize("name", ["dcgan_mnist"])
+@pytest.mark.parametrize("name", ["dcgan_mnist", "dcgan_cifar10"])
 def test_shipped_generations_are_sound(name: str) -> None:
     for overrides in ((), ("task.generation.conditional=true",)):
         assert lint(load_config(str(shipped.find(name)), overrides)) == []
