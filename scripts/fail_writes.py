@@ -43,6 +43,7 @@ from kill_test import COMPLETE, differences
 
 from cnnkit import files
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.runs.directory import Run
 
 #: The steps of a file, in order.
 STEPS = ("open", "write", "fsync", "rename", "folder")
@@ -279,6 +280,9 @@ def broken(run: Path) -> list[str]:
         if path.is_file() and not path.name.startswith(files.TEMPORARY) and path.suffix in _READERS:
             try:
                 _READERS[path.suffix](path)
+                if path == Run(run).metrics:
+                    # Cut between two lines, it is whole by itself.
+                    Run(run).read_metrics()
             except Exception as error:
                 found.append(f"{path.relative_to(run)} is broken ({type(error).__name__}: {error})")
     return found

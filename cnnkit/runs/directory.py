@@ -488,8 +488,11 @@ class Run:
         """The rows of metrics.csv as numbers; none if no epoch has ended.
 
         Raises:
-            CnnkitError: if the file is broken, or may not be read.
+            CnnkitError: if the file is broken, lacks epochs at its end, or may not be read.
         """
+        # Read first, because a process that trains writes the rows first.
+        stated = self._stated_epochs()
+        hint = f"`cnnkit train --resume {shlex.quote(str(self.path))}` writes it again, if the run has a checkpoint."
         try:
             text = self.read(self.metrics, LARGEST_METRICS)
             rows = list(csv.DictReader(io.StringIO(text)))
@@ -501,8 +504,21 @@ class Run:
         # It is written when an epoch has ended, and whole lines of it.
         whole = bool(found) and text.endswith("\n")
         if not whole or not all("loss" in row and row.get("epoch", math.nan).is_integer() for row in found):
-            raise CnnkitError(f"`{self.metrics}` should hold one row of numbers per epoch")
+            raise CnnkitError(f"`{self.metrics}` should hold one row of numbers per epoch", hint)
+        if len(found) < stated:
+            raise CnnkitError(
+                f"`{self.metrics}` is cut off: it holds {len(found)} of the {stated} epochs that the run has trained",
+                hint,
+            )
         return found
+
+    def _stated_epochs(self) -> int:
+        """How many epochs the training says that it has kept; 0 where it does not say it any more."""
+        try:
+            stated = self.read_json(self.live_state).get("epochs_done")
+        except CnnkitError:
+            return 0
+        return stated if isinstance(stated, int) else 0
 
 
 def _digest(known_by: Sequence[str]) -> str:

@@ -229,7 +229,14 @@ def is_complete(run: Run) -> bool:
         trained, *followed = (path.stat().st_mtime_ns for path in (run.metrics, run.evaluation, run.report))
     except FileNotFoundError:
         return False
-    return status in ("finished", "stopped") and min(followed) >= trained
+    return status in ("finished", "stopped") and min(followed) >= trained and _has_all_metrics(run)
+
+
+def _has_all_metrics(run: Run) -> bool:
+    try:
+        return bool(run.read_metrics())
+    except CnnkitError:
+        return False
 
 
 def request_stop(run: Run) -> bool:

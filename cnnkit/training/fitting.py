@@ -85,6 +85,9 @@ def fit(
         own = config.task.callbacks(prepared, run)
         return [clock, progress, averaged, *stateful.values(), restoring, *own, tensorboard, keeper, live]
 
+    if until is not None and keeper.rows:
+        # It may be what is missing or broken, and no epoch follows that would write it.
+        run.write_metrics(keeper.rows)
     with _told(prepared, run, keeper):
         _run(prepared, in_order, clock, checkpoint, until)
     return keeper

@@ -24,8 +24,8 @@ from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.live import server
 from cnnkit.runs.directory import Run
 from cnnkit.runs.evaluation import evaluate_run
+from cnnkit.runs.progress import is_complete, request_stop
 from cnnkit.runs.progress import read_state as read_live_state
-from cnnkit.runs.progress import request_stop
 from cnnkit.runs.trained import open_run
 
 NAME = "a-1"
@@ -278,6 +278,16 @@ class TestStates:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] + (b"[" if name == "config.yaml" else b""))
         assert listed() == ("damaged", [path.name])
         assert f"damaged: {path.name}" in run_command("runs").stdout
+
+    def test_metrics_that_are_cut_between_two_lines_are_named(self, run: Run) -> None:
+        run.write_json(run.live_state, run.read_json(run.live_state) | {"epochs_done": 2})
+        assert listed() == ("evaluated", [])
+        run.metrics.write_text("".join(run.metrics.read_text().splitlines(keepends=True)[:-1]))
+        # By itself, it is a whole file of fewer epochs.
+        assert listed() == ("damaged", ["metrics.csv"])
+        with pytest.raises(CnnkitError, match=r"is cut off: it holds 1 of the 2 epochs that the run has trained"):
+            run.read_metrics()
+        assert not is_complete(run)
 
     def test_a_link_is_named(self, run: Run) -> None:
         shutil.rmtree(run.curves.parent)

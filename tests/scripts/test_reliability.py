@@ -88,10 +88,15 @@ def test_a_broken_file_is_noticed(scripts: tuple[Any, Any], digits_run: Run, tmp
     paths = [path for path in run.path.rglob("*") if path.suffix in fail_writes._READERS]
     assert {path.suffix for path in paths} == set(fail_writes._READERS)
     for path in paths:
-        os.truncate(path, path.stat().st_size // 2)
-    assert [text.split(" is broken")[0] for text in fail_writes.broken(run.path)] == [
-        str(path.relative_to(run.path)) for path in sorted(paths)
-    ]
+        whole = path.read_bytes()
+        os.truncate(path, len(whole) // 2)
+        broken = [text.split(" is broken")[0] for text in fail_writes.broken(run.path)]
+        assert broken == [str(path.relative_to(run.path))]
+        path.write_bytes(whole)
+    # Between two lines.
+    run.metrics.write_text("".join(run.metrics.read_text().splitlines(keepends=True)[:-1]))
+    (broken,) = fail_writes.broken(run.path)
+    assert broken.startswith("metrics.csv is broken")
 
 
 @pytest.mark.parametrize("way", ["ENOSPC", "EIO", "short", "killed"])

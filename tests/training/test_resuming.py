@@ -150,3 +150,15 @@ def test_a_run_does_not_forget_epochs(small_run: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"has trained 4 epochs; `training.epochs` is now 3") as caught:
         resume(str(run.path), None, ("training.epochs=3",), Console(stream=io.StringIO()))
     assert "training.epochs=8" in str(caught.value.hint)
+
+
+@pytest.mark.long
+def test_metrics_that_are_cut_are_written_again(digits_run: Run, tmp_path: Path) -> None:
+    """From the checkpoint, which has them; a run that has come to its end is trained no further."""
+    run = copied(digits_run, tmp_path)
+    whole = run.metrics.read_text()
+    run.metrics.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    model = run.model.read_bytes()
+    resume(str(run.path), None, (), Console(stream=io.StringIO()))
+    assert run.metrics.read_text() == whole
+    assert run.model.read_bytes() == model
