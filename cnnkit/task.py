@@ -397,6 +397,9 @@ class Task(NamedObject):
     #: Whether its network makes images of latent vectors, for which `maker` is asked.
     makes_images: ClassVar[bool] = False
 
+    #: The least and the largest value that its network outputs, where these are those of pixels; else None.
+    output_range: ClassVar[tuple[int, int] | None] = None
+
     #: The networks of a config's `model`: one stack of layers, or several with a name each, of which the first is kept.
     networks: ClassVar[tuple[str, ...]] = ("",)
 
@@ -484,7 +487,7 @@ class Task(NamedObject):
     def check_asked(self, verb: str) -> None:
         """Whether a trained network answers for images, as `predict`, `serve`, `export` and some of `show` want.
 
-        One that makes images is served too, see `makes_images`.
+        One that makes images is served and exported too, see `makes_images`.
 
         Args:
             verb: The name of the command.

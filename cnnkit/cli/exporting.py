@@ -81,6 +81,12 @@ def export(
         places.check_free()
     trained = open_run(chosen)
     trained.task.check_asked("export")
+    if quantize is not None and trained.task.makes_images:
+        raise UsageError(
+            "--quantize: what smaller numbers cost is seen by the headline figure of test images, of which there is "
+            f"none for what `{chosen.path}` makes",
+            "Leave it out.",
+        )
     trained.check_model()
     from cnnkit.export.exporting import ExportOptions, export_run
     from cnnkit.export.shown import as_text

@@ -37,6 +37,11 @@ class Sample(ABC):
     def largest(self) -> int:
         """The largest of their values, which begin with 0."""
 
+    @property
+    def value_range(self) -> tuple[int, int] | None:
+        """The least and the largest of their values; None where they are any numbers."""
+        return 0, self.largest
+
     #: How many axes the outputs of layers have in which a sample can still be seen, with that of the channels.
     axes: ClassVar[int] = 3
     #: Why what changes or draws pixels does not apply; None where it does.
@@ -138,6 +143,10 @@ class LatentSample(Sample):
     @property
     def largest(self) -> int:
         raise ValueError("a normal number can be any")
+
+    @property
+    def value_range(self) -> None:
+        return None
 
     @property
     def noted(self) -> Mapping[str, Any]:

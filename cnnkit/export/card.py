@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.errors import CnnkitError
 from cnnkit.export.formats import OUTPUT, Format
 from cnnkit.export.inputs import given_to
+from cnnkit.export.metadata import classes_of
 from cnnkit.export.parity import Parity
 from cnnkit.export.places import Places
 from cnnkit.export.quantize import TensorTypes
@@ -48,12 +50,12 @@ def card_for(
 
 
 def _what(places: Places, trained: TrainedRun, description: dict[str, Any]) -> str:
-    names = [_escaped(name) for name in trained.interface.class_names]
+    names = [_escaped(name) for name in classes_of(trained)]
     listed = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
     began = initial_weights(trained.environment)
     lines = [
         f"task: {trained.task.name}",
-        f"{len(names)} {trained.task.target.plural}: {listed}",
+        *([f"{len(names)} {trained.task.target.plural}: {listed}"] if names else []),
         f"{description['environment']['model']['parameters']:,} parameters",
         f"run `{printable(description['run']['name'])}`, SHA-256 of its model.keras `{description['run']['sha256']}`",
         f"made with cnnkit {description['cnnkit']}, Keras {description['keras']}, TensorFlow "
@@ -69,24 +71,25 @@ def _what(places: Places, trained: TrainedRun, description: dict[str, Any]) -> s
 def _use(places: Places, trained: TrainedRun) -> str:
     interface, task = trained.interface, trained.task
     given, sample = given_to(interface), interface.sample
-    output = interface.output_shape(task)
+    output, span = interface.output_shape(task), task.output_range
+    ending = f"the network ends in {interface.head}" if span is None else f"values from {span[0]} to {span[1]}"
     lines = [
         f"input `{sample.input_name}`: {sample.input_dtype} [{sample.plural}, "
         f"{', '.join(map(str, interface.image_shape))}], {given.values}; any number of {sample.plural}",
-        f"output `{OUTPUT}`: float32 [{sample.plural}, {', '.join(map(str, output))}]; the network ends in "
-        f"{interface.head}",
+        f"output `{OUTPUT}`: float32 [{sample.plural}, {', '.join(map(str, output))}]; {ending}",
         *given.card,
     ]
-    command = f"pip install {places.format_.installed}\npython {printable(places.script.name)} {given.argument}"
+    installed = f"{places.format_.installed} {given.further[1]}".strip()
+    command = f"pip install {installed}\npython {printable(places.script.name)} {given.argument}"
     return f"## Use\n\n```\n{command}\n```\n\n{_listed(lines)}"
 
 
 def _data(trained: TrainedRun) -> str:
     data = trained.environment.get("data") or {}
-    counts, kind = data.get("images") or {}, trained.interface.sample.plural
+    counts, kind = data.get("images") or {}, _tested(trained).plural
     lines = [
         f"data set: {_escaped(trained.fingerprint or 'unknown')}",
-        f"{kind} {format_shape(trained.interface.image_shape)}",
+        f"{kind} {format_shape(trained.interface.data_shape)}",
         *(f"{name}: {count:,} {kind}" for name, count in counts.items() if isinstance(count, int)),
     ]
     augmentations = [type(augmentation).__name__ for augmentation in trained.loaded.config.augmentation]
@@ -97,7 +100,7 @@ def _data(trained: TrainedRun) -> str:
 def _figures(
     format_: Format, trained: TrainedRun, parity: Parity | None, speeds: tuple[Speed, Speed], types: TensorTypes | None
 ) -> str:
-    parts, kind = ["## Figures"], trained.interface.sample
+    parts, kind, given = ["## Figures"], _tested(trained), trained.interface.sample
     try:
         evaluation = trained.evaluation
     except CnnkitError:
@@ -105,7 +108,7 @@ def _figures(
     else:
         rows = [
             [figure.label, figure.text(evaluation[figure.name])]
-            for figure in (*trained.task.figures, LOSS)
+            for figure in dict.fromkeys((trained.task.headline, *trained.task.figures, LOSS))
             if evaluation.get(figure.name) is not None
         ]
         parts.append(
@@ -113,18 +116,18 @@ def _figures(
         )
         parts.append(_table(["figure", "value"], rows))
     if parity is not None:
-        parts.append(f"Of this file beside Keras, on {parity.images:,} of the test {kind.plural}:")
+        asked = given.plural if trained.task.makes_images else f"of the test {kind.plural}"
+        parts.append(f"Of this file beside Keras, on {parity.images:,} {asked}:")
         rows = [
             [str(agreement.batch), f"{agreement.difference:.2g}", f"{agreement.equal:.3%} of {agreement.answers:,}"]
             for agreement in parity.agreements
         ]
-        parts.append(_table([f"{kind.plural} at a time", "largest difference of outputs", "equal answers"], rows))
-        figure = parity.figure
-        parts.append(
-            f"{figure.title}: {figure.text(parity.before)} in Keras, {figure.text(parity.after)} in {format_.title}."
-        )
+        parts.append(_table([f"{given.plural} at a time", "largest difference of outputs", "equal answers"], rows))
+        if parity.headline is not None:
+            figure, before, after = parity.headline.figure, parity.headline.before, parity.headline.after
+            parts.append(f"{figure.title}: {figure.text(before)} in Keras, {figure.text(after)} in {format_.title}.")
     parts.append("Measured in turn on the machine that exported it, with the same number of threads:")
-    header, *rows = table_rows(["Keras", format_.title], speeds, kind)
+    header, *rows = table_rows(["Keras", format_.title], speeds, given)
     parts.append(_table(header, rows))
     if types is not None:
         parts.append(f"{types}.".capitalize())
@@ -132,12 +135,12 @@ def _figures(
 
 
 def _limits(trained: TrainedRun, parity: Parity | None) -> str:
-    sample = trained.interface.sample
+    sample = _tested(trained)
     lines = [
-        f"The figures are those of one data set: of {sample.plural} from elsewhere ({sample.elsewhere}) they say "
-        "nothing.",
-        f"It answers for any {sample.singular}, also for one in which there is nothing that it has learned.",
+        "What its images show has never been, and some may be like single images that it has learned from.",
     ]
+    if not trained.task.makes_images:
+        lines = _limits_of_answers(sample)
     if parity is None:
         lines.insert(0, "**This file was not compared with Keras.**")
     try:
@@ -145,6 +148,19 @@ def _limits(trained: TrainedRun, parity: Parity | None) -> str:
     except CnnkitError:
         lines.append("It was not evaluated: nobody knows what it is worth.")
     return f"## Limits\n\n{_listed(lines)}"
+
+
+def _tested(trained: TrainedRun) -> Sample:
+    """The kind of sample that a network was tested on: what it takes, or the images that it should make."""
+    return IMAGES if trained.task.makes_images else trained.interface.sample
+
+
+def _limits_of_answers(sample: Sample) -> list[str]:
+    return [
+        f"The figures are those of one data set: of {sample.plural} from elsewhere ({sample.elsewhere}) they say "
+        "nothing.",
+        f"It answers for any {sample.singular}, also for one in which there is nothing that it has learned.",
+    ]
 
 
 def _escaped(text: str) -> str:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnkit.data.splits import Split
 from cnnkit.errors import CnnkitError
 from cnnkit.export import metadata, speed
 from cnnkit.export.card import card_for
 from cnnkit.export.network import convert, exportable
-from cnnkit.export.parity import Parity, compare, drawn, test_images
+from cnnkit.export.parity import Parity, compare, compare_made, drawn, latent_vectors, test_images
 from cnnkit.export.places import Places
 from cnnkit.export.quantize import TensorTypes, check_types, converter_settings, read_types
 from cnnkit.export.runtimes import Network, open_network
@@ -99,7 +100,9 @@ def export_run(trained: TrainedRun, places: Places, options: ExportOptions) -> O
     trained.check_model()
     # Loading the images may load TensorFlow, and one process has one setting of oneDNN and threads.
     trained.request_settings()
-    images = test_images(trained, options.images) if options.images else None
+    images = None
+    if options.images and not trained.task.makes_images:
+        images = test_images(trained, options.images)
     settings = _settings(trained, places, options)
     description = metadata.describe(trained, places.format_, options.quantize)
     model = exportable(trained.model)
@@ -114,7 +117,7 @@ def export_run(trained: TrainedRun, places: Places, options: ExportOptions) -> O
         text = metadata.as_text({**description, "stages": stages})
         metadata.embed(places.format_, made.main, text)
         write_atomically(made.description, text)
-        parity, speeds = _measure(trained, made, model, images)
+        parity, speeds = _measure(trained, made, model, images, options.images)
         failure = None if parity is None else _failure(parity, options)
         outcome = Outcome(places if failure is None else places.failed(), parity, speeds, failure, types)
         if failure is None:
@@ -139,10 +142,12 @@ def _settings(trained: TrainedRun, places: Places, options: ExportOptions) -> di
 def _failure(parity: Parity, options: ExportOptions) -> str | None:
     if options.quantize is not None:
         limit = TOLERANCE_QUANTIZED if options.tolerance is None else options.tolerance
-        if parity.loss <= limit and not math.isnan(parity.difference):
+        headline = parity.headline
+        assert headline is not None
+        if headline.loss <= limit and not math.isnan(parity.difference):
             return None
-        lost = f"{100 * parity.loss:.2f} {'points' if parity.figure.is_share else '%'}"
-        return f"its {parity.figure.label} lost {lost}, which is more than {100 * limit:g}"
+        lost = f"{100 * headline.loss:.2f} {'points' if headline.figure.is_share else '%'}"
+        return f"its {headline.figure.label} lost {lost}, which is more than {100 * limit:g}"
     tolerance = TOLERANCE if options.tolerance is None else options.tolerance
     if parity.difference <= tolerance:
         return None
@@ -150,21 +155,23 @@ def _failure(parity: Parity, options: ExportOptions) -> str | None:
 
 
 def _measure(
-    trained: TrainedRun, made: Places, model: Any, images: Split | None
+    trained: TrainedRun, made: Places, model: Any, images: Split | None, count: int
 ) -> tuple[Parity | None, tuple[Speed, Speed]]:
-    """The comparison with Keras on some images, and what Keras and the exported network take."""
+    """The comparison with Keras, and what Keras and the exported network take.
+
+    Args:
+        images: What they are compared on; None where they are not, and of networks that make images.
+        count: Of how many latent vectors these make some; 0 where they are not compared.
+    """
     threads = threads_in_use(load_tensorflow())
-    interface = trained.interface
-    if images is not None:
-        examples = images.read(np.arange(min(images.size, speed.MANY))).astype(interface.sample.input_dtype)
-        examples = np.resize(examples, (speed.MANY, *examples.shape[1:]))
-    else:
-        shape = (speed.MANY, *interface.image_shape)
-        values = np.random.default_rng(0).integers(0, interface.sample.largest + 1, shape)
-        examples = values.astype(interface.sample.input_dtype)
+    examples = _examples(trained, images)
     exported, load = speed.loaded_in(lambda: open_network(made.format_, made.main, threads), examples[:1])
     keras = _in_keras(model, trained.uses_xla)
-    parity = None if images is None else compare(trained, images, keras, exported)
+    parity = None
+    if images is not None:
+        parity = compare(trained, images, keras, exported)
+    elif trained.task.makes_images and count:
+        parity = compare_made(trained, latent_vectors(trained, count), keras, exported)
     # Keras' own time to load is that of the run's file, whatever has been loaded before.
     _, keras_load = speed.loaded_in(lambda: _in_keras(trained.load_model(), trained.uses_xla), examples[:1])
     one = speed.alternately([keras, exported], examples[:1])
@@ -172,6 +179,19 @@ def _measure(
     sizes = speed.size_of([trained.run.model]), speed.size_of(made.network)
     both = [Speed(*row) for row in zip(sizes, (keras_load, load), one, many, strict=True)]
     return parity, (both[0], both[1])
+
+
+def _examples(trained: TrainedRun, images: Split | None) -> NDArray[Any]:
+    """What both are timed with, as they take it [MANY, ...]: the first of some images, or what is like these."""
+    interface = trained.interface
+    if trained.task.makes_images:
+        return latent_vectors(trained, speed.MANY)
+    if images is not None:
+        examples = images.read(np.arange(min(images.size, speed.MANY))).astype(interface.sample.input_dtype)
+        return np.resize(examples, (speed.MANY, *examples.shape[1:]))
+    shape = (speed.MANY, *interface.image_shape)
+    values = np.random.default_rng(0).integers(0, interface.sample.largest + 1, shape)
+    return values.astype(interface.sample.input_dtype)
 
 
 def _in_keras(model: Any, jit_compile: bool) -> Network:

@@ -1,11 +1,11 @@
-"""What an exported network is given, as its card and its script tell people: images, or texts."""
+"""What an exported network is given, as its card and its script tell people: images, texts, or latent vectors."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from cnnkit.config.sample import ImageSample, Sample, TextSample
+from cnnkit.config.sample import ImageSample, LatentSample, Sample, TextSample
 from cnnkit.images.padding import NO_PADDING
 from cnnkit.runs.interface import Interface
 from cnnkit.texts.words import PATTERN
@@ -31,6 +31,11 @@ class Given(ABC):
         """What the values of the input are."""
 
     @property
+    def purpose(self) -> str:
+        """What the script does."""
+        return f"Asks the network beside this script about {self.interface.sample.plural}"
+
+    @property
     @abstractmethod
     def argument(self) -> str:
         """What the script is called with."""
@@ -42,6 +47,9 @@ class Given(ABC):
 
     #: The modules of the standard library that it imports, beside those of every script.
     imports: Sequence[str] = ()
+
+    #: A line that imports what else the script needs, and how `pip` calls that.
+    further: tuple[str, str] = ("", "")
 
     @property
     @abstractmethod
@@ -127,7 +135,45 @@ for row, text in zip(images, sys.argv[1:]):
     row[: len(words)] = [numbers.get(word.lower(), 1) for word in words]'''
 
 
-_KINDS: Mapping[type[Sample], type[Given]] = {ImageSample: Images, TextSample: Texts}
+class Latents(Given):
+    @property
+    def _sample(self) -> LatentSample:
+        sample = self.interface.sample
+        assert isinstance(sample, LatentSample)
+        return sample
+
+    @property
+    def values(self) -> str:
+        return "standard normal numbers" + (" and the class as one-hot after them" if self._sample.conditions else "")
+
+    @property
+    def card(self) -> Sequence[str]:
+        return ["what it outputs are pixels; they are rounded to whole numbers"]
+
+    purpose = "Makes images of latent vectors with the network beside this script"
+    argument = "16"
+    further = ("from PIL import Image", "pillow")
+
+    @property
+    def about(self) -> str:
+        classes = ", of the classes in turn" if self._sample.conditions else ""
+        return f"That is how many images it makes{classes}; they are written here: made-0000.png, ..."
+
+    @property
+    def reading(self) -> str:
+        line = (
+            "count = int(sys.argv[1])\n"
+            f'images = np.random.default_rng(0).standard_normal((count, {self._sample.size})).astype("float32")'
+        )
+        if not self._sample.conditions:
+            return line
+        return (
+            f'{line}\nof_class = np.eye(len(classes), dtype="float32")[np.arange(count) % len(classes)]\n'
+            "images = np.concatenate([images, of_class], axis=1)"
+        )
+
+
+_KINDS: Mapping[type[Sample], type[Given]] = {ImageSample: Images, TextSample: Texts, LatentSample: Latents}
 
 
 def given_to(interface: Interface) -> Given:

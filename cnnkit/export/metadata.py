@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,12 @@ def describe(trained: TrainedRun, format_: Format, quantized: str | None) -> dic
 
     Returns:
         `format`; `version`, of this description; `cnnkit`, `keras`, `tensorflow`: versions; `task`: its name; `run`:
-        {name, sha256 of model.keras}; `quantize`: None, or how; `input`: {name, shape, dtype, range}; `output`: {name,
-        shape}; `classes`: the names of the outputs; `config`: the text of the run's config; `environment`: what using
-        the network takes of environment.json; `batch`: how many images it is given at a time; `figures`: {name: value
-        on the test split}; `drawing`: how images fill their frame, as `serve.examples.Frame` has it.
+        {name, sha256 of model.keras}; `quantize`: None, or how; `input`: {name, shape, dtype, range}, the range null
+        where values can be any; `output`: {name, shape}, with a range where it is pixels; `classes`: the names of the
+        outputs or, of a network that makes images, of the classes that it is told, one-hot after the latent vector;
+        `config`: the text of the run's config; `environment`: what using the network takes of environment.json;
+        `batch`: how many images it is given at a time; `figures`: {name: value on the test split}; `drawing`: how
+        images fill their frame, as `serve.examples.Frame` has it, empty where it takes none.
 
     Raises:
         CnnkitError: if the run has no model, or is damaged.
@@ -59,10 +62,14 @@ def describe(trained: TrainedRun, format_: Format, quantized: str | None) -> dic
             "name": sample.input_name,
             "shape": [None, *interface.image_shape],
             "dtype": sample.input_dtype,
-            "range": [0, sample.largest],
+            "range": sample.value_range,
         },
-        "output": {"name": OUTPUT, "shape": [None, *output]},
-        "classes": list(interface.class_names),
+        "output": {
+            "name": OUTPUT,
+            "shape": [None, *output],
+            **({} if task.output_range is None else {"range": task.output_range}),
+        },
+        "classes": list(classes_of(trained)),
         "config": trained.run.read(trained.run.config, LARGEST_JSON),
         "environment": {
             "data": {name: noted["data"][name] for name in _OF_DATA if name in noted["data"]} | words,
@@ -71,8 +78,14 @@ def describe(trained: TrainedRun, format_: Format, quantized: str | None) -> dic
         },
         "batch": inference_batch_size(trained.model),
         "figures": {name: value for name, value in figures.items() if value is not None},
-        "drawing": asdict(read_examples(trained, task.answers(interface)).frame),
+        "drawing": {} if task.makes_images else asdict(read_examples(trained, task.answers(interface)).frame),
     }
+
+
+def classes_of(trained: TrainedRun) -> Sequence[str]:
+    """The classes that a network tells apart, or that one which makes images can be asked for."""
+    task = trained.task
+    return task.maker(trained).class_names if task.makes_images else trained.interface.class_names
 
 
 def as_text(description: dict[str, Any]) -> str:

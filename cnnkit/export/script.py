@@ -45,11 +45,14 @@ def script_for(places: Places, trained: TrainedRun) -> str:
     given = given_to(trained.interface)
     imported, run = (text.replace(_INPUT, sample.input_name) for text in _RUN[format_.name])
     code = "\n".join([run, *trained.task.answers(trained.interface).script_lines])
+    further, package = given.further
+    imported = "\n".join(line for line in (imported, further) if line)
+    installed = f"{format_.installed} {package}".strip()
     modules = "\n".join(f"import {name}" for name in sorted(("json", "pathlib", "sys", *given.imports)))
     return f'''\
-"""Asks the network beside this script about {sample.plural}, {given.values}: python SCRIPT {given.argument}
+"""{given.purpose}, {given.values}: python SCRIPT {given.argument}
 
-It needs `pip install {format_.installed}`. {given.about}
+It needs `pip install {installed}`. {given.about}
 """
 {modules}
 

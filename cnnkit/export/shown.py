@@ -19,14 +19,16 @@ def as_text(outcome: Outcome, sample: Sample) -> str:
 
 
 def parity_text(parity: Parity, format_: Format, sample: Sample) -> str:
-    """Differences and equal answers for each batch size, then the headline before and after."""
+    """Differences and equal answers for each batch size, then the headline before and after, where there is one."""
     rows = [[f"{sample.plural} at a time", "largest difference", "equal answers"]]
     for agreement in parity.agreements:
         equal = f"{agreement.equal:.2%} of {agreement.answers:,}"
         rows.append([str(agreement.batch), f"{agreement.difference:.2g}", equal])
-    figure = parity.figure
-    headline = (
-        f"{figure.label} of {parity.images:,} test {sample.plural}: {figure.text(parity.before)} with Keras, "
-        f"{figure.text(parity.after)} with {format_.title} ({figure.difference(parity.after - parity.before)})"
+    shown, headline = aligned(rows, ">>>"), parity.headline
+    if headline is None:
+        return shown
+    figure, before, after = headline.figure, headline.before, headline.after
+    return (
+        f"{shown}\n{figure.label} of {parity.images:,} test {sample.plural}: {figure.text(before)} with Keras, "
+        f"{figure.text(after)} with {format_.title} ({figure.difference(after - before)})"
     )
-    return f"{aligned(rows, '>>>')}\n{headline}"

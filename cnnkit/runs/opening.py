@@ -25,6 +25,13 @@ def open_predictor(name: str, verb: str) -> Predictor:
 
         exported = ExportedNetwork(Path(name))
         exported.check_model()
+        exported.task.check_asked(verb)
+        if exported.task.makes_images:
+            raise UsageError(
+                f"`{name}` makes images, and `{verb}` looks into its network for what changes them, which a file does "
+                "not show",
+                "Name the run that it was exported from. The script beside the file makes images with it.",
+            )
         return exported
     _check_no_folder_of_exports(name)
     run = find_run(name)

@@ -53,7 +53,7 @@ def test_kernels_have_the_type_that_was_asked_for(
     assert outcome.types.weights == kernels_by_interpreter(places.main) == kernels
     assert outcome.parity is not None
     assert outcome.parity.difference > 1e-4
-    assert abs(outcome.parity.loss) <= 0.01
+    assert abs(outcome.parity.headline.loss) <= 0.01
     assert outcome.speeds[1].size < outcome.speeds[0].size / 2
     assert json.loads(places.description.read_text())["quantize"] == kind
 

@@ -184,7 +184,7 @@ def test_every_task_is_exported_compared_and_described(make: Any, check: Any, li
     outcome = exported(run, tmp_path / "exported")
     parity = outcome.parity
     assert parity is not None
-    assert parity.before == pytest.approx(evaluation[parity.figure.name], rel=1e-5)
+    assert parity.headline.before == pytest.approx(evaluation[parity.headline.figure.name], rel=1e-5)
     assert (parity.difference < 1e-4, parity.agreements[0].equal > 0.999) == (True, True)
     given = images
     if images.shape[1] == 30:

@@ -59,6 +59,7 @@ class Generation(Settings):
     target: ClassVar[type[Target]] = OneClass
     takes_images: ClassVar[bool] = False
     makes_images: ClassVar[bool] = True
+    output_range: ClassVar[tuple[int, int] | None] = (0, 255)
     validates: ClassVar[bool] = False
     monitor: ClassVar[str | None] = EPOCH
     implied_data: ClassVar[Mapping[str, Any]] = MappingProxyType(
@@ -93,7 +94,7 @@ class Generation(Settings):
         check(self, parts, info, steps, report)
 
     def check_asked(self, verb: str) -> None:
-        if verb == "serve":
+        if verb in ("serve", "export"):
             return
         raise UsageError(
             f"`{verb}` is for networks that take images; that of a generation makes them of noise",

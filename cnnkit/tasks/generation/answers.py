@@ -11,6 +11,7 @@ from cnnkit.errors import CnnkitError
 from cnnkit.images.pictures import data_url, picture_of
 from cnnkit.runs.interface import Interface
 from cnnkit.task import Answer, Answers
+from cnnkit.tasks.generation.sampling import as_bytes
 
 
 class Made(Answers):
@@ -28,6 +29,18 @@ class Made(Answers):
 
     def __init__(self, interface: Interface) -> None:
         self.shape = interface.data_shape
+        # Pillow takes grey images without an axis for their one channel.
+        pixels = "image[..., 0]" if self.shape[-1] == 1 else "image"
+        self.script_lines = (
+            'for number, image in enumerate(np.rint(outputs).clip(0, 255).astype("uint8")):',
+            f'    Image.fromarray({pixels}).save(f"made-{{number:04}}.png")',
+        )
+
+    def keep(self, outputs: Any) -> Any:
+        return as_bytes(outputs)
+
+    def same(self, kept: Any, others: Any) -> Any:
+        return kept == others
 
     def read(self, outputs: Any) -> Sequence[Answer]:
         raise CnnkitError("a generator answers for no images")
