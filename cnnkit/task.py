@@ -204,6 +204,15 @@ class Answers(ABC):
         """
         return answer
 
+    def draw_in_file(self, answer: Answer, image: Any) -> Sequence[AnswerPicture]:
+        """The pictures of an answer that has places, on the image file itself.
+
+        Args:
+            answer: As `in_file` gives it.
+            image: The file's, uint8 [height, width, 3].
+        """
+        raise NotImplementedError
+
     def rows(self, answer: Answer) -> Sequence[Sequence[str]]:
         """The rows of an answer in CSV, at least one."""
         return [answer.fields()]
@@ -289,8 +298,8 @@ class Answers(ABC):
     def draw(self, images: Any, outputs: Any) -> Sequence[Sequence[AnswerPicture]]:
         """The pictures of each answer, those of `pictures` in their order.
 
-        They have the border of the network's images, if these have one: `predict` takes it off, and `serve` shows them
-        above the image as the network sees it.
+        They have the border of the network's images, if these have one: `predict` takes it off, or draws what has
+        places on the file instead, and `serve` shows them above the image as the network sees it.
 
         Args:
             images: As the network takes them, uint8 [images, height, width, channels].

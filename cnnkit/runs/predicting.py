@@ -109,9 +109,21 @@ def predict_images(
                     answer, strengths = next(answered)
                     if answers.has_places:
                         answer = answers.in_file(answer, _size_of(file))
+                        _draw_in_file(answers, answer, file, paths)
                     marks = None if strengths is None else tuple(inputs.marks(file, strengths))
                     predictions.append(Prediction(file, answer, pictures=tuple(paths), marks=marks))
     return predictions
+
+
+def _draw_in_file(answers: Answers, answer: Answer, file: Path, paths: Sequence[Path]) -> None:
+    """Writes the pictures of an answer that has places: on the file as it is, whatever the network takes."""
+    if not paths:
+        return
+    from cnnkit.data.images import read_image
+
+    image = read_image(file, None, 3, most_megapixels=math.inf)
+    for path, picture in zip(paths, answers.draw_in_file(answer, image), strict=True):
+        _write(picture, path)
 
 
 def _size_of(file: Path) -> tuple[int, int]:
@@ -135,7 +147,8 @@ def _ask(
     targets: Sequence[Sequence[Path]],
     explain: Callable[[Any, Any], Any] | None,
 ) -> Sequence[tuple[Answer, Any]]:
-    """The answers for the images that could be read, their pictures written, without the border of the images.
+    """The answers for the images that could be read, their pictures written, without the border of the images; those
+    of answers with places are not.
 
     With each comes what `explain` says of it; None without it.
     """
@@ -145,7 +158,7 @@ def _ask(
     stacked = np.stack([image for image, _ in readable])
     outputs = network(stacked)
     answered = answers.read(outputs)
-    if any(paths for _, paths in readable):
+    if not answers.has_places and any(paths for _, paths in readable):
         for (_, paths), drawn in zip(readable, answers.draw(stacked, outputs), strict=True):
             for path, picture in zip(paths, drawn, strict=True):
                 _write(picture.without(padding), path)

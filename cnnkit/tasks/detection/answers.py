@@ -106,6 +106,10 @@ class BoxAnswers(Answers):
         boxes = placed_back(answer.found.boxes, size, self.size, self.resize)
         return BoxAnswer(self.class_names, replace(answer.found, boxes=boxes), size)
 
+    def draw_in_file(self, answer: Answer, image: Any) -> Sequence[AnswerPicture]:
+        assert isinstance(answer, BoxAnswer)
+        return (AnswerPicture("boxes", with_detections(image, answer.found, self.class_names)),)
+
     def rows(self, answer: Answer) -> Sequence[Sequence[str]]:
         assert isinstance(answer, BoxAnswer)
         return answer.rows()

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.images.colours import COLOURS, rgb
 from cnnkit.runs import predicting
 from cnnkit.runs.interface import Interface
 from cnnkit.tasks import task_named
@@ -43,10 +44,14 @@ def outputs(*boxes: tuple[int, float, float, float, float, float]) -> np.ndarray
 TWO = outputs((0, 0.9, 4, 8, 20, 24), (1, 0.4, 30, 2, 46, 10))
 
 
-def predicted(answers: BoxAnswers, file: Path, said: np.ndarray = TWO) -> list[predicting.Prediction]:
+def predicted(
+    answers: BoxAnswers, file: Path, said: np.ndarray = TWO, pictures: Any = None
+) -> list[predicting.Prediction]:
     interface = Interface((32, 48, 3), answers.class_names, "logits", answers.resize)
     network = lambda images: np.repeat(said, len(images), axis=0)  # noqa: E731
-    return predicting.predict_images(network, [file], interface=interface, answers=answers, batch_size=4)
+    return predicting.predict_images(
+        network, [file], interface=interface, answers=answers, batch_size=4, pictures=pictures
+    )
 
 
 def test_boxes_are_in_the_pixels_of_the_file(tmp_path: Path) -> None:
@@ -66,6 +71,27 @@ def test_a_border_of_resizing_is_taken_off(tmp_path: Path) -> None:
     (entry,) = json.loads(predicting.as_json(predicted(answers_of("pad"), file)))
     box = entry["boxes"][0]
     assert [box[name] for name in ("left", "top", "right", "bottom")] == pytest.approx([0, 16, 24, 48], abs=0.01)
+
+
+@pytest.mark.parametrize(("side", "enlarged"), [(64, 6), (1600, 1)])
+def test_pictures_are_the_file_with_boxes_where_they_are_in_it(tmp_path: Path, side: int, enlarged: int) -> None:
+    """Whatever border the network's image has; on a large file, a line is as thick as can be seen."""
+    file, drawn = tmp_path / "square.png", tmp_path / "drawn.png"
+    grey = np.full((side, side, 3), 90, np.uint8)
+    Image.fromarray(grey).save(file)
+    answers = answers_of("pad")
+    (prediction,) = predicted(answers, file, pictures=[[drawn]])
+    assert prediction.answer is not None
+    assert prediction.pictures == (drawn,)
+    picture = np.asarray(Image.open(drawn)).astype(int)
+    assert picture.shape == (side * enlarged, side * enlarged, 3)
+    assert (picture[[0, -1, -1], [-1, 0, -1]] == 90).all()
+    (box, _) = prediction.answer.entry()["boxes"]
+    colour = rgb(COLOURS[0])
+    left, right, bottom = (round(box[name] * enlarged) for name in ("left", "right", "bottom"))
+    assert (picture[bottom - 1, left:right] == colour).all()
+    is_line = (picture[: bottom + 20, (left + right) // 2] == colour).all(axis=-1)
+    assert is_line[bottom - 12 : bottom + 12].sum() == (2 if side < 768 else 4)
 
 
 def test_csv_has_a_row_for_each_box_and_one_for_an_image_without(tmp_path: Path) -> None:
