@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from cnnkit.task import Evaluation
 from cnnkit.tasks.generation.classifier import ACCEPTED, HOW_TO, Classifier, Seen, open_classifier
 from cnnkit.tasks.generation.measures import NEIGHBOURS, halves, likeness, nearest, share_nearer
 from cnnkit.tasks.generation.sampling import latents, samples
+from cnnkit.terminal.printable import printable
 
 if TYPE_CHECKING:
     from cnnkit.tasks.generation.settings import Settings
@@ -54,7 +56,8 @@ EVALUATION: Form = {
     "samples": int,
     "seed": int,
     "spread": float,
-    "classifier": {"run": str, "sha256": str, "layer": str, "features": int, "accuracy": float},
+    "classifier": {"run": str, "sha256": str, "layer": str, "features": int, "accuracy": float}
+    | {REQUIRED: ("run", "sha256", "layer", "features", "accuracy")},
     "compared": int,
     **_LIKENESS,
     "floor": {**_LIKENESS, REQUIRED: ("frechet", "kernel", "density", "coverage")},
@@ -145,6 +148,7 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
         says = own.seen
         labels = np.asarray(images.labels)[places]
         metrics |= by_classifier(classifier, real.seen, says, labels, seed, made.asked)
+        tell_of_another(trained.run, metrics["classifier"])
     metrics |= _against_training(trained, images, places, made)
     names = trained.interface.class_names
     return Evaluation(
@@ -283,6 +287,30 @@ def class_rows(names: Sequence[str], real: NDArray[np.int64], made: Seen) -> lis
             | {"accepted": accepted}
         )
     return rows
+
+
+def tell_of_another(run: Run, measured_by: dict[str, Any]) -> None:
+    """Warns where the run's evaluation so far is by a classifier with other weights.
+
+    Args:
+        measured_by: What an evaluation says of the classifier that measures now.
+    """
+    try:
+        before = read_evaluation(run).get("classifier")
+    except CnnkitError:
+        return
+    if before is None or before["sha256"] == measured_by["sha256"]:
+        return
+    same = os.path.realpath(before["run"]) == os.path.realpath(measured_by["run"])
+    what = "was trained again since" if same else f"is another one than `{printable(before['run'])}`, which measured it"
+    log.warning(
+        "the classifier `%s` %s (model.keras %s then, %s now): distances, density and coverage of the two evaluations "
+        "cannot be compared, nor what it accepts. Measure anew, with `cnnkit eval`, whatever is compared with this run",
+        measured_by["run"],
+        what,
+        printable(before["sha256"])[:8],
+        measured_by["sha256"][:8],
+    )
 
 
 def dead_classes(rows: Sequence[dict[str, Any]]) -> list[str]:

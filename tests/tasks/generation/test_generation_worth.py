@@ -17,7 +17,7 @@ from cnnkit.config.load import load_config
 from cnnkit.errors import ConfigError
 from cnnkit.runs.directory import Run
 from cnnkit.tasks.generation.classifier import Classifier, Seen, check_classifier, open_classifier
-from cnnkit.tasks.generation.evaluation import by_classifier, class_rows, dead_classes
+from cnnkit.tasks.generation.evaluation import by_classifier, class_rows, dead_classes, tell_of_another
 from cnnkit.tasks.generation.making import between
 
 NAMES = ("cat", "dog", "owl")
@@ -82,6 +82,20 @@ def test_the_way_between_vectors_is_an_arc_in_even_steps() -> None:
     assert np.linalg.norm(way, axis=1) == pytest.approx([3, 3, 3])
     assert angles == pytest.approx([0, 30, 60], abs=1e-4)
     assert between(first, first, 2) == pytest.approx(np.stack([first, first]))
+
+
+def test_a_classifier_that_was_trained_again_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = Run(tmp_path)
+    before = {"run": "runs/one", "sha256": "a" * 64, "layer": "3.Dense", "features": 9, "accuracy": 0.9}
+    # There is nothing to compare with yet.
+    tell_of_another(run, before)
+    run.write_json(run.evaluation, {"images": 9, "samples": 9, "seed": 1, "spread": 1.0, "classifier": before})
+    tell_of_another(run, before)
+    assert caplog.text == ""
+    tell_of_another(run, {**before, "sha256": "b" * 64})
+    assert "the classifier `runs/one` was trained again since (model.keras aaaaaaaa then, bbbbbbbb now)" in caplog.text
+    tell_of_another(run, {**before, "run": "runs/two", "sha256": "b" * 64})
+    assert "the classifier `runs/two` is another one than `runs/one`, which measured it" in caplog.text
 
 
 def test_features_are_what_the_last_layer_takes(digits_run: Run) -> None:
