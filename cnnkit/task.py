@@ -415,9 +415,13 @@ class Task(NamedObject):
     #: What holds for fields of `data` that a config does not write.
     implied_data: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
-    #: The column of metrics.csv by which the best epoch is chosen where a config says nothing of it; None for the
-    #: headline of the validation images.
-    monitor: ClassVar[str | None] = None
+    @property
+    def monitor(self) -> str | None:
+        """The column of metrics.csv by which the best epoch is chosen where a config says nothing of it.
+
+        None is for the headline of the validation images.
+        """
+        return None
 
     @property
     def name(self) -> str:

@@ -27,8 +27,9 @@ SIDE = 256
 #: The config for each damage, and what is done to the picture.
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "noise": ("dip_denoise", {"noise": 25}),
-    "missing": ("dip_inpaint", {"missing": 0.5}),
+    "missing": ("fill_in", {"missing": 0.5}),
     "scale": ("dip_superres", {"scale": 4}),
+    "prior": ("dip_inpaint", {"missing": 0.5}),
     "decoder": ("deep_decoder", {"noise": 25}),
 }
 
@@ -73,9 +74,9 @@ def baseline(task: str, observation: Any) -> float:
     from skimage.restoration import denoise_tv_chambolle, inpaint_biharmonic
 
     truth, pixels = observation.reference / 255.0, observation.pixels / 255.0
-    if task == "missing":
+    if "missing" in TASKS[task][1]:
         return psnr(inpaint_biharmonic(pixels, ~observation.known, channel_axis=-1), truth)
-    if task == "scale":
+    if "scale" in TASKS[task][1]:
         return psnr(observation.simply_restored / 255.0, truth)
     return max(psnr(denoise_tv_chambolle(pixels, weight=weight, channel_axis=-1), truth) for weight in TV_WEIGHTS)
 

@@ -20,7 +20,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 # Whichever test loads TensorFlow first, and however: it runs as cnnkit runs it.
 runtime.set_environment()
 
-# A shell gives what it runs in the background no Ctrl-C, and the processes that tests start and interrupt would inherit that.
+# A shell gives what it runs in the background no Ctrl-C, and the processes that tests interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -61,7 +61,6 @@ class Generation(Settings):
     makes_images: ClassVar[bool] = True
     output_range: ClassVar[tuple[int, int] | None] = (0, 255)
     validates: ClassVar[bool] = False
-    monitor: ClassVar[str | None] = EPOCH
     implied_data: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"normalization": _TO_ONE, "drop_remainder": True, "validation": 0.0}
     )
@@ -69,6 +68,10 @@ class Generation(Settings):
     @property
     def columns(self) -> tuple[Figure, ...]:
         return (_LOSS, *self.figures)
+
+    @property
+    def monitor(self) -> str | None:
+        return EPOCH
 
     @property
     def headline(self) -> Figure:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cnnkit.config.sample import IMAGES, Sample
 from cnnkit.config.target import Picture, Target
 from cnnkit.errors import UsageError
-from cnnkit.task import Answers, Evaluation, Figure, TaskPredictions, Watched
+from cnnkit.task import EPOCH, Answers, Evaluation, Figure, TaskPredictions, Watched
 from cnnkit.tasks.restoration.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ class Restoration(Settings):
     target: ClassVar[type[Target]] = Picture
     takes_images: ClassVar[bool] = False
     implied_data: ClassVar[Mapping[str, Any]] = MappingProxyType({"normalization": "none", "batch_size": 1})
-    monitor: ClassVar[str | None] = "variance"
+
+    @property
+    def monitor(self) -> str | None:
+        return EPOCH if self.takes_last else "variance"
 
     def make_target(self, data: DataConfig, size: int, names: Sequence[str] | None) -> Target:
         return Picture(size, _CHANNELS.get(size))
@@ -58,7 +61,7 @@ class Restoration(Settings):
 
     def check_asked(self, verb: str) -> None:
         raise UsageError(
-            f"`{verb}` is for networks that take images; that of a restoration makes one picture of noise",
+            f"`{verb}` is for networks that take images; that of a restoration makes one picture",
             "The picture is restored.png in the run. To restore another: cnnkit restore CONFIG IMAGE -o FILE",
         )
 
@@ -155,10 +158,13 @@ class Restoration(Settings):
         self.check_asked("show gradcam")
 
     def script(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> ScriptParts:
+        makes = "corrects the picture that was filled in smoothly"
+        if self.hidden is None:
+            noise = "numpy.random.default_rng(SEED).uniform(0, 0.1, (1, HEIGHT, WIDTH, CHANNELS))"
+            makes = f"makes the picture of the noise `{noise}`"
         raise UsageError(
             "no script can be written of a restoration: its step, its average and its stop are no part of Keras' `fit`",
-            "Train it with cnnkit. The run's model.keras is plain Keras and makes the picture of the noise "
-            "`numpy.random.default_rng(SEED).uniform(0, 0.1, (1, HEIGHT, WIDTH, CHANNELS))`.",
+            f"Train it with cnnkit. The run's model.keras is plain Keras and {makes}.",
         )
 
     def answers(self, interface: Interface) -> Answers:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cnnkit.layers.stack import head
+from cnnkit.layers.stack import head, last_activation
 
 if TYPE_CHECKING:
     from cnnkit.config.check import Parts
+    from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataSetInfo
     from cnnkit.config.reports import Report
     from cnnkit.layers.stack import Step
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 #: What is not heeded: settings of `training` for classes and labels, and of `data` for many images.
 _REFUSED = ("loss", "metrics", "label_smoothing", "class_weights", "early_stopping")
+
+#: Arguments of the task that say how a picture is made of noise, and when that ends.
+_OF_NOISE = ("input_channels", "input_scale", "input_noise", "forgetting", "patience", "fall")
 
 
 def check(task: Settings, parts: Parts, info: DataSetInfo, steps: Sequence[Step] | None, report: Report) -> None:
@@ -26,12 +30,17 @@ def check(task: Settings, parts: Parts, info: DataSetInfo, steps: Sequence[Step]
         given = tuple(steps[-1].output_shape)
         if given != expected:
             wanted, got = ("x".join(map(str, shape)) for shape in (expected, given))
+            last = "kernel_size: 1" if task.hidden is not None else "kernel_size: 1, activation: sigmoid"
             report(
                 place,
                 f"the network outputs {got}, but the picture is {wanted}; end with `Conv2D: {{filters: image_channels, "
-                "kernel_size: 1, activation: sigmoid}` at the picture's size",
+                f"{last}}}` at the picture's size",
                 of_training=True,
             )
+        elif task.hidden is not None:
+            if parts.ending_known and last_activation([step.layer for step in steps]) not in (None, "keep", "linear"):
+                message = "what is added to a filled picture is of either sign; leave out the last activation"
+                report(place, message, of_training=True)
         elif parts.ending_known and head([step.layer for step in steps]) != "sigmoid":
             report(place, "a picture's values lie between 0 and 1; write `activation: sigmoid`", of_training=True)
     training = parts.training
@@ -39,7 +48,34 @@ def check(task: Settings, parts: Parts, info: DataSetInfo, steps: Sequence[Step]
         if training is not None and getattr(training, setting):
             why = "; `patience` of the task says when it stops" if setting == "early_stopping" else ""
             report(("training", setting), f"a restoration does not heed `{setting}`{why}; leave it out")
-    _check_sides(task, info, report)
+    if task.hidden is None:
+        _check_sides(task, info, report)
+    else:
+        _check_hidden(task, parts.data, report)
+
+
+def _check_hidden(task: Settings, data: DataConfig, report: Report) -> None:
+    """Reports what does not go with hidden pixels: other damages than missing ones, and arguments for noise."""
+    place = ("task", type(task).__name__)
+    for setting in _OF_NOISE:
+        if setting in task.model_fields_set and getattr(task, setting) is not None:
+            report(
+                (*place, setting), f"`{setting}` is of a picture that is made of noise; leave it out beside `hidden`"
+            )
+    damage = data.damage
+    if damage is None or (damage.missing is None and damage.mask is None):
+        report(
+            (*place, "hidden"),
+            "pixels are hidden to learn how to fill in missing ones, but none are missing; write `data: {damage: "
+            "{missing: 0.5}}` or `{mask: FILE}`",
+            of_training=True,
+        )
+    elif damage.noise is not None or damage.scale is not None or data.enlarge is not None:
+        report(
+            (*place, "hidden"),
+            "hidden pixels are learned as they are, so that neither noise nor another size goes with them; leave out "
+            "`noise`, `scale` and `enlarge`, or `hidden`",
+        )
 
 
 def _check_sides(task: Settings, info: DataSetInfo, report: Report) -> None:

@@ -20,6 +20,7 @@ from cnnkit.runs.json_forms import REQUIRED
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.task import Evaluation
 from cnnkit.tasks.restoration.observation import observe, psnr, shrunk
+from cnnkit.tasks.restoration.settings import Settings
 from cnnkit.terminal.tables import aligned
 
 #: Of iterations.csv; the last one only where the undamaged picture is known.
@@ -68,7 +69,7 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
             ]
     if len(members) == 1:
         # Where known pixels stay as they are, the fit is that of the network's own.
-        metrics = {**metrics, **_minimum(members[0].run), **metrics}
+        metrics = {**metrics, **_taken(members[0]), **metrics}
     plain = {name: value for name, value in metrics.items() if not _is_infinite(value)}
     return Evaluation(plain, RestoredPicture(images.ids[0], plain))
 
@@ -77,13 +78,22 @@ def _is_infinite(value: Any) -> bool:
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
-def _minimum(run: Run) -> dict[str, Any]:
-    """Where the variance was smallest, how small, and how near an output came to what is known."""
-    rows = read_iterations(run)
+def _taken(trained: TrainedRun) -> dict[str, Any]:
+    """After which iteration the picture was taken, and what the variance and the fit were then."""
+    rows = read_iterations(trained.run)
     if not rows:
         return {}
-    least = min(rows, key=lambda row: row[2])
-    return {"iteration": int(least[0]), "iterations": int(rows[-1][0]), "fit": least[1], "variance": least[2]}
+    taken = rows[place_taken(rows, trained)]
+    return {"iteration": int(taken[0]), "iterations": int(rows[-1][0]), "fit": taken[1], "variance": taken[2]}
+
+
+def place_taken(rows: Sequence[Sequence[float]], trained: TrainedRun) -> int:
+    """Which row of a run's iterations.csv, one at least, is that at which the picture was taken."""
+    task = trained.loaded.config.task
+    assert isinstance(task, Settings)
+    if task.takes_last:
+        return len(rows) - 1
+    return min(range(len(rows)), key=lambda place: rows[place][COLUMNS.index("variance")])
 
 
 def restored_picture(run: Run, shape: Sequence[int]) -> Any:

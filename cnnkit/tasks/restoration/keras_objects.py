@@ -15,12 +15,14 @@ import tensorflow as tf
 from cnnkit.errors import CnnkitError
 from cnnkit.files import replacing, to_csv, write_atomically
 from cnnkit.images.pictures import picture_of
+from cnnkit.tasks.restoration.hiding import CHOICES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnkit.images.padding import Padding
     from cnnkit.runs.directory import Run
+    from cnnkit.tasks.restoration.hiding import Lessons
     from cnnkit.tasks.restoration.observation import Observation
     from cnnkit.tasks.restoration.settings import Settings
 
@@ -55,7 +57,7 @@ class Restorer(keras.Model):
         observation: What is known of the picture.
         shrinking: What `times` does along rows and columns, see `observation.shrinking_matrix`; None for 1.
         padding: The border of the network's outputs.
-        seed: Draws what is added to the noise.
+        seed: Draws what a step draws, such as what is added to the noise.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Restorer(keras.Model):
         self.reference = None if reference is None else tf.constant(reference, tf.float32) / 255
         self.shrinking = shrinking
         self.padding = padding
-        self.noise_seed = seed
+        self.step_seed = seed
         height, width, channels = observation.shown.shape
         self.averaged = self._kept((height, width, channels), "averaged")
         self.restored = self._kept((height, width, channels), "restored")
@@ -110,11 +112,27 @@ class Restorer(keras.Model):
         """A picture with the known pixels around what was missing."""
         return picture if self.stays is None else tf.where(self.stays, self.observed, picture)
 
-    def picture(self, outputs: Any) -> Any:
-        """The picture inside the border of outputs [1, height, width, channels]."""
+    def inside(self, outputs: Any) -> Any:
+        """What is inside the border of outputs [pictures, height, width, channels]."""
         top, bottom, left, right = self.padding
         _, height, width, _ = outputs.shape
-        return tf.cast(outputs[0, top : height - bottom, left : width - right], tf.float32)
+        return tf.cast(outputs[:, top : height - bottom, left : width - right], tf.float32)
+
+    def judged(self, number: Any) -> tuple[Any, Any]:
+        """The picture that the network makes in a step, and the mean squared error that it learns of.
+
+        Args:
+            number: Of the step.
+
+        Returns:
+            float32 [height, width, channels] of 0..1, and a number.
+        """
+        noise = self.noise
+        if self.task.input_noise:
+            seed = tf.stack([tf.constant(self.step_seed, tf.int64), number])
+            noise += self.task.input_noise * tf.random.stateless_normal(noise.shape, seed)
+        picture = self.inside(self.network(noise, training=True))[0]
+        return picture, tf.reduce_sum(self.weights_of_known * tf.square(self._seen(picture) - self.observed))
 
     def train_step(self, number: Any) -> dict[str, Any]:
         """One step.
@@ -122,13 +140,8 @@ class Restorer(keras.Model):
         Args:
             number: How many were taken before, int64.
         """
-        noise = self.noise
-        if self.task.input_noise:
-            seed = tf.stack([tf.constant(self.noise_seed, tf.int64), number])
-            noise += self.task.input_noise * tf.random.stateless_normal(noise.shape, seed)
         with tf.GradientTape() as tape:
-            picture = self.picture(self.network(noise, training=True))
-            error = tf.reduce_sum(self.weights_of_known * tf.square(self._seen(picture) - self.observed))
+            picture, error = self.judged(number)
             loss = error + sum(self.network.losses)
             scaled = self.optimizer.scale_loss(loss)
         variables = self.network.trainable_variables
@@ -161,7 +174,7 @@ class Restorer(keras.Model):
         difference = picture - self.moving_mean
         self.variance.assign((1 - share) * (self.variance + share * tf.reduce_mean(tf.square(difference))))
         self.moving_mean.assign_add(share * difference)
-        is_least = self.variance < self.least
+        is_least = tf.constant(True) if self.task.takes_last else self.variance < self.least
         self.least.assign(tf.where(is_least, self.variance, self.least))
         self.least_at.assign(tf.where(is_least, number, self.least_at))
         self.restored.assign(tf.where(is_least, self.averaged, self.restored))
@@ -176,6 +189,62 @@ class Restorer(keras.Model):
             weight.assign(tf.cast(tf.where(has_fallen, before, now), weight.dtype))
             before.assign(tf.where(has_fallen, before, now))
         return has_fallen
+
+
+class Filler(Restorer):
+    """Teaches a network to correct a smooth filling of one picture, by known pixels that are hidden from it.
+
+    A step gives it the picture as it is, and with one choice of hidden pixels, both turned or mirrored in one of the
+    ways that leave a rectangle, or a square, in its place. It learns of the hidden pixels alone. The restored picture
+    is the average of what it makes of the picture as it is, and so one over all ways of turning.
+
+    Args:
+        lessons: What it is given and learns.
+        others: As for `Restorer`.
+    """
+
+    def __init__(
+        self,
+        task: Settings,
+        network: Any,
+        lessons: Lessons,
+        observation: Observation,
+        padding: Padding,
+        seed: int,
+    ) -> None:
+        super().__init__(task, network, lessons.given[:1], observation, None, padding, seed)
+        self.given = tf.constant(lessons.given)
+        self.filled = tf.constant(lessons.filled)
+        self.hidden = tf.constant(lessons.hidden[..., None], tf.float32)
+        self.spread = lessons.spread
+        height, width, _ = observation.pixels.shape
+        self.is_square = height == width
+
+    def judged(self, number: Any) -> tuple[Any, Any]:
+        """See `Restorer.judged`; the error is that of the hidden pixels."""
+        seed = tf.stack([tf.constant(self.step_seed, tf.int64), number])
+        drawn = tf.random.stateless_uniform((4,), seed)
+        ways = drawn[:3] < 0.5
+        choice = 1 + tf.cast(drawn[3] * CHOICES, tf.int32)
+        both = tf.stack([0, choice])
+        top, bottom, left, right = self.padding
+        given = tf.pad(self._turned(tf.gather(self.given, both), ways), ((0, 0), (top, bottom), (left, right), (0, 0)))
+        outputs = self._turned_back(self.inside(self.network(given, training=True)), ways)
+        pictures = tf.gather(self.filled, both) + self.spread * outputs
+        hidden = self.hidden[choice]
+        squares = hidden * tf.square(pictures[1] - self.observed)
+        return pictures[0], tf.reduce_sum(squares) / (tf.reduce_sum(hidden) * squares.shape[-1])
+
+    def _turned(self, batch: Any, ways: Any) -> Any:
+        batch = tf.where(ways[0], tf.reverse(batch, [1]), batch)
+        batch = tf.where(ways[1], tf.reverse(batch, [2]), batch)
+        return tf.where(ways[2], tf.transpose(batch, (0, 2, 1, 3)), batch) if self.is_square else batch
+
+    def _turned_back(self, batch: Any, ways: Any) -> Any:
+        if self.is_square:
+            batch = tf.where(ways[2], tf.transpose(batch, (0, 2, 1, 3)), batch)
+        batch = tf.where(ways[1], tf.reverse(batch, [2]), batch)
+        return tf.where(ways[0], tf.reverse(batch, [1]), batch)
 
 
 def decibels(error: Any) -> Any:

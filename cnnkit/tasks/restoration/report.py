@@ -12,7 +12,7 @@ from cnnkit.plots import style
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, Picture, attempt, drawing, figure
 from cnnkit.report.parts import Outcome, Section, Tile
-from cnnkit.tasks.restoration.evaluation import COLUMNS, read_iterations, restored_picture, summary
+from cnnkit.tasks.restoration.evaluation import COLUMNS, place_taken, read_iterations, restored_picture, summary
 from cnnkit.tasks.restoration.observation import observe
 
 #: A report is to be mailed: longer sides of its pictures have at most so many pixels.
@@ -88,10 +88,11 @@ def _drawn(pixels: Any) -> Picture:
 
 def course(facts: Facts) -> list[Any] | Missing:
     """The curves over the iterations, with that marked at which the picture was taken."""
-    rows = np.asarray(read_iterations(facts.run))
-    if not len(rows):
+    of_iterations = read_iterations(facts.run)
+    if not of_iterations:
         return Missing("No epoch has ended.")
-    at = int(rows[:, COLUMNS.index("variance")].argmin())
+    at = place_taken(of_iterations, facts.trained)
+    rows = np.asarray(of_iterations)
     names = COLUMNS[: rows.shape[1]]
     return [_curve(rows[:, 0], rows[:, names.index(name)], name, at) for name in _CURVES if name in names]
 

@@ -45,9 +45,25 @@ class Settings(Task):
         "back; `null` for never.",
     )
 
+    hidden: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="Share of the known pixels that are hidden in a step, from which the network learns to fill in. It "
+        "is then given the picture, filled in smoothly, in the place of noise, and its outputs are what is added to "
+        "that, in standard deviations of the picture's details. `null`: it makes the whole picture of noise.",
+    )
+
+    @property
+    def takes_last(self) -> bool:
+        """Whether the last average is the restored picture: what is learned of hidden pixels has no noise in it."""
+        return self.hidden is not None
+
     def input_shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        height, width, _ = image_shape
+        height, width, channels = image_shape
+        if self.hidden is not None:
+            return (height, width, 2 * channels + 1)
         return (-(-height // self.input_scale), -(-width // self.input_scale), self.input_channels)
 
     def output_shape(self, input_shape: Sequence[int], size: int) -> tuple[int, ...]:
+        if self.hidden is not None:
+            return (*input_shape[:2], size)
         return (input_shape[0] * self.input_scale, input_shape[1] * self.input_scale, size)

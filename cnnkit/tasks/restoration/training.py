@@ -9,6 +9,7 @@ import numpy as np
 from cnnkit.format.seeds import derive_seed
 from cnnkit.images.padding import padded_image
 from cnnkit.task import Watched
+from cnnkit.tasks.restoration.hiding import make_lessons
 from cnnkit.tasks.restoration.observation import Observation, observe, shrinking_matrix
 
 if TYPE_CHECKING:
@@ -42,9 +43,13 @@ def observation_of(config: RunConfig, data: DataSets) -> Observation:
 
 def make_trainer(task: Settings, network: Any, config: RunConfig, data: DataSets) -> Any:
     """See `Task.make_trainer`."""
-    from cnnkit.tasks.restoration.keras_objects import Restorer
+    from cnnkit.tasks.restoration.keras_objects import Filler, Restorer
 
     observation = observation_of(config, data)
+    if task.hidden is not None:
+        of_choices, of_steps = derive_seed(config.seed, "hidden"), derive_seed(config.seed, "hidden", "step")
+        lessons = make_lessons(observation.pixels, observation.known, task.hidden, of_choices)
+        return Filler(task, network, lessons, observation, data.info.padding, of_steps)
     height, width, _ = observation.shown.shape
     times = observation.times
     shrinking = (shrinking_matrix(height, times), shrinking_matrix(width, times)) if times > 1 else None
