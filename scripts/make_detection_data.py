@@ -165,7 +165,7 @@ def mnist() -> dict[str, Kind]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="where to write; must not be there")
-    parser.add_argument("--train", type=int, default=20000, help="training canvases (default: %(default)s)")
+    parser.add_argument("--train", type=int, default=30000, help="training canvases (default: %(default)s)")
     parser.add_argument("--val", type=int, default=500, help="validation canvases (default: %(default)s)")
     parser.add_argument("--test", type=int, default=1000, help="test canvases (default: %(default)s)")
     parser.add_argument("--size", type=int, default=128, help="height and width in pixels (default: %(default)s)")
