@@ -109,6 +109,10 @@ def _target(output: str, interpolate: bool) -> Path:
         if os.path.lexists(path) and not path.is_dir():
             raise UsageError(f"`{path}` is a file", "Name a folder, or a file that ends in .png, with --output.")
         return path
+    if path.suffix.lower() in ANIMATIONS and not interpolate:
+        raise UsageError(
+            f"--output: expected a name that ends in .png, got `{output}`", "An animation takes --interpolate."
+        )
     named_file(output, (".png", *(ANIMATIONS if interpolate else ())), "--output")
     check_new(path)
     return path

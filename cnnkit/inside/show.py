@@ -50,7 +50,7 @@ def filters(trained: TrainedRun, path: Path) -> None:
     """
     from cnnkit.training.model import first_kernel
 
-    _check_pixels(trained, "no filters that could be drawn")
+    _check_pixels(trained, "show filters", "no filters that could be drawn")
     run = trained.run
     try:
         before = read_array(run, run.initial_filters)
@@ -92,7 +92,7 @@ def features(trained: TrainedRun, image: str, path: Path, max_megapixels: float 
     from cnnkit.inside.feature_maps import compile_stages, most_active, normalised
 
     trained.task.check_asked("show features")
-    _check_pixels(trained, "no feature maps that could be drawn")
+    _check_pixels(trained, "show features", "no feature maps that could be drawn")
     stages_shown = stages(layer_outputs(trained.loaded))
     if not stages_shown:
         raise CnnkitError(f"no layer of `{trained.run.path}` outputs an image; there are no feature maps to show")
@@ -129,7 +129,7 @@ def patches(trained: TrainedRun, layer: str, path: Path) -> None:
     trained.task.check_asked("show filters --layer")
     from cnnkit.inside.feature_maps import compile_stages
 
-    _check_pixels(trained, "no patches")
+    _check_pixels(trained, "show filters --layer", "no patches")
     way = way_to(trained.loaded, layer)
     place = way[-1]
     trained.request_settings()
@@ -151,14 +151,16 @@ def patches(trained: TrainedRun, layer: str, path: Path) -> None:
     sheet(f"What {place.name} of {trained.run.name} responds to", rows, path, columns=_PATCHES, note=note, cell=0.9)
 
 
-def _check_pixels(trained: TrainedRun, what: str) -> None:
+def _check_pixels(trained: TrainedRun, verb: str, what: str) -> None:
     """Raises UsageError where a run's samples cannot be looked at as pictures.
 
     Args:
+        verb: The name of the command.
         what: What there is not.
     """
     reason = trained.interface.sample.unchangeable
     if reason is not None:
+        trained.task.check_asked(verb)
         raise UsageError(
             f"`{trained.run.path}` has {what}: {reason}",
             f"What its network looks at: cnnkit predict {trained.run.name} --explain TEXT",

@@ -164,7 +164,7 @@ def first_kernel(model: Any, axes: int | None = None) -> np.ndarray | None:
     """The kernel of the first convolution in which something can be seen; None without one.
 
     A depthwise one counts as filters of one channel each. Networks that take ids have none: the vectors of ids have no
-    order that could be seen.
+    order that could be seen. Nor have those that make images of vectors: their kernels look at no image.
 
     Args:
         axes: How many the kernel has; by default as many as that of the first has.
@@ -173,7 +173,7 @@ def first_kernel(model: Any, axes: int | None = None) -> np.ndarray | None:
         float32: of images [height, width, channels, filters], of signals [length, channels, filters] with at most
         `MOST_ROWS` channels, of volumes [depth, height, width, channels, filters].
     """
-    if "int" in str(model.inputs[0].dtype):
+    if "int" in str(model.inputs[0].dtype) or len(model.input_shape) == 2:
         return None
     seen = (kernel for _, kernel in kernels(model) if kernel.ndim != 3 or kernel.shape[1] <= MOST_ROWS)
     return next((kernel for kernel in seen if axes in (None, kernel.ndim)), None)

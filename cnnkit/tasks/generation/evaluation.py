@@ -15,6 +15,7 @@ from cnnkit.data.splits import Split, chunk_size
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import to_csv
 from cnnkit.format.seeds import derive_seed
+from cnnkit.machine.tensorflow import load_tensorflow
 from cnnkit.runs.directory import Run
 from cnnkit.runs.json_forms import REQUIRED, Form
 from cnnkit.runs.trained import TrainedRun
@@ -126,6 +127,8 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
     if len(members) > 1:
         raise UsageError("the images of several generators have no mean", "Measure each run by itself.")
     (trained,) = members
+    # With its settings, before reading images would load it without.
+    load_tensorflow()
     task, seed = settings_of(trained), trained.loaded.config.seed
     classifier = None if task.classifier is None else open_classifier(task.classifier)
     if images.size <= 2 * NEIGHBOURS:

@@ -28,6 +28,8 @@ PAIRS = 8
 #: Pixels on the page, at most, to which small ones are enlarged.
 _SHEET_WIDTH, _PAIRS_WIDTH = 480, 800
 
+_SPREAD = Figure("spread", "spread of the samples")
+
 #: More columns would be cut off on a phone.
 _COMPARED = (
     Figure("frechet", "Fréchet distance", larger_is_better=False),
@@ -227,6 +229,12 @@ def _enlarged(image: Any, width: int) -> Any:
 def compare(names: Sequence[str], facts: Sequence[Facts]) -> SideBySide:
     """See `Task.compare`; distances can be compared where one classifier has measured them."""
     known = [one.evaluation for one in facts if not isinstance(one.evaluation, Missing)]
-    measured_with = {one["classifier"]["sha256"] for one in known if "classifier" in one}
-    note = "" if len(measured_with) <= 1 else "Several classifiers have measured them: the distances say nothing."
-    return SideBySide([figure.label for figure in _COMPARED], figure_rows(facts, _COMPARED), note)
+    measured_with = {one["classifier"]["sha256"] if "classifier" in one else None for one in known}
+    if None in measured_with:
+        # What no classifier has measured has the spread alone.
+        figures: Sequence[Figure] = [_SPREAD]
+        note = "" if len(measured_with) == 1 else "Not all were measured by a classifier: what all have is compared."
+    else:
+        figures = _COMPARED
+        note = "" if len(measured_with) <= 1 else "Several classifiers have measured them: the distances say nothing."
+    return SideBySide([figure.label for figure in figures], figure_rows(facts, figures), note)
