@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cnnkit.config.check import Parts
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataSetInfo
+    from cnnkit.config.load import LoadedConfig
     from cnnkit.config.optimization.optimizers import Optimizer
     from cnnkit.config.reports import Report
     from cnnkit.config.run import RunConfig
@@ -595,6 +596,10 @@ class Task(NamedObject):
             epochs: How many epochs, the one begun included; None for no end.
         """
         return None
+
+    def warnings(self, loaded: LoadedConfig) -> Sequence[str]:
+        """What a user should know before a training on a processor begins, such as that it takes days."""
+        return ()
 
     def callbacks(self, prepared: Preparation, run: Run) -> Sequence[Any]:
         """Keras callbacks of its own, called after those that change the model and before what is kept of an epoch."""

@@ -17,6 +17,7 @@ from cnnkit.format.override import read_tree
 from cnnkit.format.schema import Schema
 from cnnkit.images.padding import padding_to
 from cnnkit.layers.backbone_graph import WeightFile, read_network
+from cnnkit.network.duration import minutes_of_training
 from cnnkit.network.summary import Summary, summarize
 from cnnkit.proposal.boxes import network_of_boxes
 from cnnkit.proposal.choices import Choices, are_photographs, choose, range_text
@@ -31,11 +32,6 @@ from cnnkit.training.imagenet import is_cached
 
 #: What photographs are begun with: small, quick on a processor, and good enough to tell whether more is needed.
 BACKBONE = "MobileNetV3Small"
-
-#: Seconds of training on two cores for a multiply-accumulate and for a byte of activations of an image, fitted to what
-#: configs/cifar10.yaml, mnist_fast.yaml and unet_camvid.yaml take (docs/results.md): within a quarter of all three.
-_SECONDS_PER_MAC = 15e-12
-_SECONDS_PER_BYTE = 0.75e-9
 
 #: A training takes no longer than this, if it can see its images a few times meanwhile.
 _MINUTES = 30
@@ -191,16 +187,6 @@ def _summary(seen: Seen, chosen: Choices, file: Path) -> Summary:
     known = RecordedImages(chosen.shape, seen.names, padding_to(*chosen.size, chosen.pad_to or 1))
     valid = validate(tree, known=known)
     return summarize(LoadedConfig(valid.config, valid.info, valid.steps, str(file), tree, text))
-
-
-def minutes_of_training(summary: Summary, images: int, epochs: int) -> float:
-    """About how long a training takes on two cores.
-
-    Args:
-        images: Those of an epoch.
-    """
-    each = summary.macs * _SECONDS_PER_MAC + summary.activation_bytes * _SECONDS_PER_BYTE
-    return each * images * epochs / 60
 
 
 def _duration(minutes: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from cnnkit.training.initial_weights import InitialWeights
     from cnnkit.training.learned_weights import LearnedWeights
     from cnnkit.training.loop import Loop, Position
+
+log = logging.getLogger("cnnkit")
 
 
 @dataclass
@@ -127,6 +130,8 @@ def prepare(
     from cnnkit import data as data_module
 
     config = loaded.config
+    # Neither a run that goes on, nor what is measured to choose its settings.
+    is_new = data is None and course is None
     if data is None:
         data = load_data(loaded)
     assert data.train is not None
@@ -143,6 +148,9 @@ def prepare(
         at_crops = config.steps_at_crops(stack, data.info.values)
         for plan in plans:
             check_training(_footprint(plan, config, data, at_crops, chosen.devices, loaded.others))
+        if is_new and chosen.devices.is_chief:
+            for warning in config.task.warnings(loaded):
+                log.warning("%s", warning)
     measured = None
     if config.data.normalization == "standardize":
         with data_module.naming_corrupt_files(data.train, data.validation):

@@ -10,8 +10,9 @@ from image_folders import write_images
 
 from cnnkit.config import shipped
 from cnnkit.config.load import load_config
+from cnnkit.network.duration import minutes_of_training
 from cnnkit.network.summary import summarize
-from cnnkit.proposal.config import minutes_of_training, propose
+from cnnkit.proposal.config import propose
 from cnnkit.proposal.look import look
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cnnkit.config.check import Parts
     from cnnkit.config.data import DataConfig
     from cnnkit.config.dataset import DataSetInfo
+    from cnnkit.config.load import LoadedConfig
     from cnnkit.config.reports import Report
     from cnnkit.config.run import RunConfig
     from cnnkit.config.script_parts import ScriptParts
@@ -82,6 +83,11 @@ class Restoration(Settings):
         from cnnkit.tasks.restoration.training import step_numbers
 
         return step_numbers(self, position, epochs)
+
+    def warnings(self, loaded: LoadedConfig) -> Sequence[str]:
+        from cnnkit.tasks.restoration.expectation import warnings
+
+        return warnings(self, loaded)
 
     def callbacks(self, prepared: Preparation, run: Run) -> Sequence[Any]:
         from cnnkit.tasks.restoration.keras_objects import PictureKeeper
