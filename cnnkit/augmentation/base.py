@@ -52,6 +52,8 @@ class Augmentation(NamedObject):
     of_masks: ClassVar[str] = "Masks stay as they are."
     #: What happens to boxes, likewise.
     of_boxes: ClassVar[str] = "Boxes stay as they are."
+    #: The function of `box_layers` that moves boxes with their images; None where they stay as they are.
+    box_mover: ClassVar[str | None] = None
 
     def for_masks(self, ignore: int | None) -> "Augmentation | None":
         """What moves masks as this moves their images, given the same draws; None where masks stay as they are.
@@ -67,13 +69,12 @@ class Augmentation(NamedObject):
         """
         return None
 
-    def moves_boxes(self) -> bool:
-        """Whether boxes are moved with their images, by `box_layers`; where not, they stay as they are.
+    def check_boxes(self) -> None:
+        """Holds it against boxes around objects.
 
         Raises:
             BoxError: if nothing keeps boxes as tight as they were.
         """
-        return False
 
     def resized(self, input_shape: Shape) -> Shape:
         """The shape of images (height, width, channels) of a given shape afterwards."""
@@ -158,7 +159,7 @@ class MovingAugmentation(Augmentation):
     of_masks: ClassVar[str] = "Masks move along."
     of_boxes: ClassVar[str] = "Refused where there are boxes."
 
-    def moves_boxes(self) -> bool:
+    def check_boxes(self) -> None:
         raise BoxError(
             f"`{type(self).__name__}` moves objects such that no box around them is known: a box that holds the old "
             "one is too large; write `RandomFlip`, `RandomCrop`, `RandomTranslation` or `RandomZoom`, or leave it out"
@@ -194,7 +195,7 @@ class ShiftingAugmentation(MovingAugmentation):
         "learned. `fill_mode` has to be `constant`, or objects would be mirrored into the border, without boxes."
     )
 
-    def moves_boxes(self) -> bool:
+    def check_boxes(self) -> None:
         mode = getattr(self, "fill_mode", "constant")
         if mode != "constant":
             raise BoxError(
@@ -202,7 +203,6 @@ class ShiftingAugmentation(MovingAugmentation):
                 "`fill_mode: constant`",
                 "fill_mode" if "fill_mode" in self.model_fields_set else None,
             )
-        return True
 
 
 def _interval(low: float, high: float, *, above: bool = False, whole: bool = False) -> Callable[[Any], Any]:

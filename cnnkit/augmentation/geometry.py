@@ -35,6 +35,7 @@ class RandomFlip(ShiftingAugmentation):
     leading: ClassVar[str | None] = "mode"
     own_layer: ClassVar[bool] = True
     of_boxes: ClassVar[str] = "Boxes move along."
+    box_mover: ClassVar[str | None] = "flipped"
 
     mode: Literal["horizontal", "vertical", "horizontal_and_vertical"] = Field(
         default="horizontal_and_vertical",
@@ -83,6 +84,7 @@ class RandomCrop(ShiftingAugmentation):
     needs_one_of: ClassVar[tuple[str, ...]] = ("height", "width", "padding")
 
     own_layer: ClassVar[bool] = True
+    box_mover: ClassVar[str | None] = "cropped"
 
     height: Side | None = Field(
         default=None,
@@ -136,8 +138,9 @@ class RandomCrop(ShiftingAugmentation):
                 )
         return output
 
-    def moves_boxes(self) -> bool:
-        return self.padding == (0, 0) or super().moves_boxes()
+    def check_boxes(self) -> None:
+        if self.padding != (0, 0):
+            super().check_boxes()
 
     def leaves_bytes(self) -> bool:
         return self.fill_value in range(256)
@@ -169,6 +172,8 @@ class RandomRotation(MovingAugmentation):
 class RandomTranslation(ShiftingAugmentation):
     """Shifts each image by its own random amount along both axes."""
 
+    box_mover: ClassVar[str | None] = "translated"
+
     height_factor: SignedFactor = Field(
         description="Shift as a share of the height, -1 to 1, positive = down; a number f draws from [-f, f]."
     )
@@ -184,6 +189,7 @@ class RandomZoom(ShiftingAugmentation):
     """Zooms each image about its centre by its own random factor."""
 
     leading: ClassVar[str | None] = "height_factor"
+    box_mover: ClassVar[str | None] = "zoomed"
 
     height_factor: ZoomFactor = Field(
         description="Zoom of the height, above -1 and up to 1: 0.2 shows 20% more than the image (zooms "

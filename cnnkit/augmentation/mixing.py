@@ -96,7 +96,7 @@ class MixUp(Augmentation):
         "likely.",
     )
 
-    def moves_boxes(self) -> bool:
+    def check_boxes(self) -> None:
         raise BoxError(
             "`MixUp` averages two images, and a box around something half there is neither one nor none; leave it out"
         )
@@ -125,7 +125,7 @@ class CutMix(MovingAugmentation):
         "[low, high]; [1, 1] is the paper's CIFAR setting.",
     )
 
-    def moves_boxes(self) -> bool:
+    def check_boxes(self) -> None:
         raise BoxError(
             "`CutMix` pastes parts of objects, around which there are no boxes; write `RandomErasing`, which hides "
             "parts of them, or leave it out"
@@ -155,7 +155,7 @@ class RandAugment(Augmentation):
     )
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
 
-    def moves_boxes(self) -> bool:
+    def check_boxes(self) -> None:
         raise BoxError(
             "`RandAugment` shears and turns images, and a box that holds the old one is too large; write the changes "
             "of colour one by one, such as `RandomColorJitter`"
@@ -199,7 +199,7 @@ class AugMix(Augmentation):
     def allowed_channels(self) -> tuple[int, ...] | None:
         return (1, 3) if self.all_ops else None
 
-    def moves_boxes(self) -> bool:
+    def check_boxes(self) -> None:
         raise BoxError(
             "`AugMix` averages copies of an image that are moved differently, and no box fits them all; leave it out"
         )

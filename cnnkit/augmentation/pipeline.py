@@ -60,8 +60,10 @@ class Pipeline:
             stream = ShareStream((derive_seed(seed, *path, 0), derive_seed(seed, *path, 1)))
             of_masks = augmentation.for_masks(ignore) if masks else None
             change_masks = None if of_masks is None else _Change.made(of_masks, stream)
-            moves_boxes = boxes and augmentation.moves_boxes()
-            self._parts.append(_Part(_Change.made(augmentation, stream), change_masks, moves_boxes, stream))
+            if boxes:
+                augmentation.check_boxes()
+            mover = augmentation.box_mover if boxes else None
+            self._parts.append(_Part(_Change.made(augmentation, stream), change_masks, mover, stream))
 
     def __call__(
         self, batch: Mapping[str, Any], epoch: Any, step: Any, places: Any, rows: Rows | None = None
@@ -150,11 +152,12 @@ class Pipeline:
                 part.stream.start(epoch, step, places, given)
                 masks = part.masks.apply(changed["segmentation_masks"])
                 changed["segmentation_masks"] = tf.cast(masks, tf.uint8)
-            if part.moves_boxes:
-                from cnnkit.augmentation.box_layers import moved_boxes
+            if part.box_mover is not None:
+                from cnnkit.augmentation import box_layers
 
                 part.stream.start(epoch, step, places, given)
-                changed["bounding_boxes"] = moved_boxes(part.images.layer, before, changed["bounding_boxes"])
+                mover, boxes = getattr(box_layers, part.box_mover), changed["bounding_boxes"]
+                changed["bounding_boxes"] = box_layers.moved_boxes(mover, part.images.layer, before, boxes)
             if wanted is not None and wanted is not given:
                 # Partners come last, and have been mixed into the others.
                 changed = {name: _first(values, wanted) for name, values in changed.items()}
@@ -207,7 +210,7 @@ class _Part:
 
     images: _Change
     masks: _Change | None
-    moves_boxes: bool
+    box_mover: str | None
     stream: ShareStream
 
     def permutation(self, count: Any) -> Any:

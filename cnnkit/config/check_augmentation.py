@@ -45,7 +45,7 @@ def check_augmentation(augmentations: Augmentations, sample: Sample, info: DataS
             if info.target.per_pixel:
                 augmentation.for_masks(info.target.ignore)
             if info.target.boxed:
-                augmentation.moves_boxes()
+                augmentation.check_boxes()
         except TargetError as error:
             report((*path, error.argument) if error.argument else path, error.message, of_training=True)
     return shape if known else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cnnkit.format.script import Argument, Call
+from cnnkit.format.script import Argument, Call, Raw
 
 _SMOOTH_TRAINING = '''\
 def smooth_training(model):
@@ -44,7 +44,7 @@ class ScriptParts:
     targets: str
     validation: str
     loss: Call
-    metrics: Sequence[Call]
+    metrics: Sequence[Call | Raw]
     result: Sequence[str]
     functions: Sequence[str] = ()
     copied: Mapping[str, Sequence[str]] = field(default_factory=dict)

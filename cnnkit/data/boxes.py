@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnnkit.config.boxes.listing import BoxListing, listing_of
 from cnnkit.config.data import DataConfig
@@ -137,8 +138,8 @@ class BoxTargets:
         return batch
 
 
-def placed(edges: Array, size: tuple[int, int], shape: Sequence[int], resize: str) -> Array:
-    """Where boxes lie in an image that was brought to another size, see `images.RESIZERS`.
+def placed(edges: NDArray[Any], size: tuple[int, int], shape: Sequence[int], resize: str) -> NDArray[np.float64]:
+    """Where boxes lie in an image that was brought to another size.
 
     Args:
         edges: Left, top, right, bottom in pixels of the image as it was, float64 [boxes, 4].

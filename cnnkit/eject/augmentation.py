@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from cnnkit.augmentation.base import Augmentation
 from cnnkit.config.target import Target
 from cnnkit.eject.text import call_text, copied, wrapped
+from cnnkit.format.script import Call
 
 _SEEDED = '''\
 def seeded(layer, number=0):
@@ -63,34 +64,78 @@ def augment(images, masks, epoch, step, places):
     return images, tf.cast(masks, tf.uint8)
 '''
 
+_SEEDED_WITH_BOXES = '''\
+def seeded(layer, move=None, number=0):
+    """A layer whose draws follow only from the seed, the epoch and the step, what moves boxes as it moves images, and
+    the stream that both draw from.
+    """
+    path = "augmentation", type(layer).__name__, number
+    stream = SeedStream((seed_of(*path, 0), seed_of(*path, 1)))
+    drive(layer, stream)
+    return layer, move, stream
+'''
+
+_AUGMENT_WITH_BOXES = '''\
+@tf.autograph.experimental.do_not_convert
+def augment(images, boxes, epoch, step, places):
+    """Changes each image of a batch in its own way, and moves its boxes with it; the draws depend only on the seed,
+    the epoch and the step.
+
+    Args:
+        images: [batch, height, width, channels].
+        boxes: [batch, most, 6].
+    """
+    shape = images.shape
+    images = tf.cast(images, tf.float32)
+    for layer, move, stream in AUGMENTATION:
+        stream.start(epoch, step, places)
+        changed = tf.ensure_shape(layer(images, training=True), shape)
+        if move is not None:
+            # The same draws over again.
+            stream.start(epoch, step, places)
+            boxes = moved_boxes(move, layer, images, boxes)
+        images = changed
+    return images, boxes
+'''
+
 
 def write_augmentation(augmentation: Sequence[Augmentation], target: Target) -> list[str]:
     """The functions and constants that augment a batch; the last one is `augment`.
 
     Args:
-        target: What is to be learned. Where there is one for each pixel, `augment` takes masks in place of labels.
+        target: What is to be learned. Where it moves with images, `augment` takes masks or boxes in place of labels.
     """
     calls = [one.call() for one in augmentation]
-    movers = [one.for_masks(target.ignore) if target.per_pixel else None for one in augmentation]
-    mask_calls = [None if mover is None else mover.call() for mover in movers]
-    own = {call.function for call in (*calls, *mask_calls) if call is not None and "." not in call.function}
-    layers = _layers({"drive", *own, "SeedStream"})
-    seeded = _SEEDED_WITH_MASKS if target.per_pixel else _SEEDED
+    movers: list[Call | str | None] = [None] * len(calls)
+    seeded, augment = _SEEDED, _AUGMENT % {"apply": _apply(augmentation)}
+    if target.per_pixel:
+        of_masks = [one.for_masks(target.ignore) for one in augmentation]
+        movers = [None if one is None else one.call() for one in of_masks]
+        seeded, augment = _SEEDED_WITH_MASKS, _AUGMENT_WITH_MASKS
+    box_movers = {one.box_mover for one in augmentation if target.boxed and one.box_mover is not None}
+    if box_movers:
+        movers = [one.box_mover for one in augmentation]
+        seeded, augment = _SEEDED_WITH_BOXES, _AUGMENT_WITH_BOXES
+    made = [call for call in (*calls, *movers) if isinstance(call, Call)]
+    layers = _layers({"drive", *(call.function for call in made if "." not in call.function), "SeedStream"})
     functions = [layers + "\n", seeded]
+    if box_movers:
+        functions.insert(1, copied("cnnkit.augmentation.box_layers", ["moved_boxes", *box_movers]) + "\n")
     counts: Counter[str] = Counter()
     items = []
-    for one, call, mask_call in zip(augmentation, calls, mask_calls, strict=True):
+    for one, call, mover in zip(augmentation, calls, movers, strict=True):
         kind = type(one).__name__
-        arguments = [call_text(call)] + ([] if mask_call is None else [call_text(mask_call)])
+        arguments = [call_text(call)]
+        if mover is not None:
+            arguments.append(call_text(mover) if isinstance(mover, Call) else mover)
         if counts[kind]:
-            arguments.append(f"number={counts[kind]}" if target.per_pixel else f"{counts[kind]}")
+            arguments.append(f"{counts[kind]}" if seeded is _SEEDED else f"number={counts[kind]}")
         items.append(f"seeded({', '.join(arguments)}),")
         counts[kind] += 1
     comment = "# Layers of Keras, or made of them, that give each image draws of its own."
     lines = [line for item in items for line in wrapped(item, 4)]
     functions.append("\n".join([comment, "AUGMENTATION = [", *lines, "]"]) + "\n")
-    functions.append(_AUGMENT_WITH_MASKS if target.per_pixel else _AUGMENT % {"apply": _apply(augmentation)})
-    return functions
+    return [*functions, augment]
 
 
 def _layers(names: set[str]) -> str:

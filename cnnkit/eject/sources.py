@@ -6,6 +6,7 @@ from cnnkit.config.data import DataConfig
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.image_folder import ImageFolder, list_image_folder
 from cnnkit.config.table import read_image_table
+from cnnkit.eject.boxes import write_boxes
 from cnnkit.eject.image_files import image_constants, image_reader
 from cnnkit.eject.masks import write_pairs
 from cnnkit.eject.records import write_mask_records, write_records
@@ -42,6 +43,8 @@ def write_source(config: DataConfig, info: DataSetInfo) -> SourceText:
     """
     if info.target.per_pixel:
         return write_mask_records(config, info) if config.folder is None else write_pairs(config, info)
+    if info.target.boxed:
+        return write_boxes(config, info)
     if config.text is not None and config.table is None:
         return write_texts(config, info)
     if config.folder is not None:

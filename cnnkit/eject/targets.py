@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cnnkit.config.target import Labels, Mask, Numbers, OneClass, Target
+from cnnkit.config.target import Boxes, Labels, Mask, Numbers, OneClass, Target
 from cnnkit.eject.text import copied
 
 _STRATIFIED = '''\
@@ -76,6 +76,14 @@ _BY_KIND: Mapping[type[Target], TargetText] = {
     Mask: TargetText(
         "masks",
         "class numbers, uint8 [n, height, width, 1]",
+        _AT_RANDOM,
+        "len(%s)",
+        "all",
+        batch="BATCH_SIZE",
+    ),
+    Boxes: TargetText(
+        "boxes",
+        "float32 [n, most, 6]: left, top, right, bottom in pixels, the class (-1 for none), 1 for a crowd",
         _AT_RANDOM,
         "len(%s)",
         "all",

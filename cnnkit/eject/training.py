@@ -111,7 +111,7 @@ def write_training(
     steps = training.steps_per_execution
     text.compiled = [
         f"loss={call_text(parts.loss)}",
-        f"metrics=[{', '.join(map(call_text, parts.metrics))}]",
+        f"metrics=[{', '.join(map(literal, parts.metrics))}]",
         f"steps_per_execution={'min(8, steps)' if steps == 'auto' else steps}",
         f"jit_compile={jit}",
     ]

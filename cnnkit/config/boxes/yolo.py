@@ -27,7 +27,7 @@ def read_yolo(place: Place) -> Annotations:
         DataProblem: if nothing says what the classes are.
         OSError: if a folder cannot be read.
     """
-    found = Annotations(_class_names(place))
+    found = Annotations(yolo_names(place))
     images = images_in(place)
     for name, path in images.items():
         file = os.path.relpath(path, place.root)
@@ -42,7 +42,7 @@ def read_yolo(place: Place) -> Annotations:
     return found
 
 
-def _class_names(place: Place) -> tuple[str, ...]:
+def yolo_names(place: Place) -> tuple[str, ...]:
     """The names of the classes, from `data.yaml`, `classes.txt` or `obj.names`."""
     for folder in dict.fromkeys((place.root, place.annotations, place.annotations.parent, place.images.parent)):
         for name in _LISTS:

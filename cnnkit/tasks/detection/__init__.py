@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cnnkit.config.check import Parts
     from cnnkit.config.dataset import DataSetInfo
     from cnnkit.config.reports import Report
+    from cnnkit.config.script_parts import ScriptParts
     from cnnkit.config.training import TrainingConfig
     from cnnkit.data.splits import Split
     from cnnkit.layers.stack import Step
@@ -145,6 +146,11 @@ class Detection(Task):
         from cnnkit.tasks.detection.predictions import read_predictions
 
         return read_predictions(self.settings, trained)
+
+    def script(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> ScriptParts:
+        from cnnkit.tasks.detection.script import script_parts
+
+        return script_parts(self.settings)
 
     def answers(self, interface: Interface) -> Answers:
         from cnnkit.tasks.detection.answers import BoxAnswers

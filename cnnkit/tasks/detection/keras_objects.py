@@ -54,7 +54,8 @@ def maps_of(boxes: Any, rows: int, columns: int, classes: int, stride: int) -> M
     """What a network should output.
 
     Args:
-        boxes: float [batch, most, 6], see `data.boxes.BoxTargets`.
+        boxes: Left, top, right, bottom in pixels, the class (below 0 for none), and 1 for a crowd: float
+            [batch, most, 6].
         rows, columns: Of the network's map.
         stride: Pixels from one of its places to the next.
     """
@@ -160,7 +161,7 @@ def _focal(logits: Any, maps: Maps) -> Any:
 
 
 class MeanAveragePrecision(keras.metrics.Metric):
-    """Mean AP over overlaps of 0.5 to 0.95, of all images that it has seen; see `precision`.
+    """Mean average precision over overlaps of 0.5 to 0.95, of all images that it has seen, as COCO measures it.
 
     What it keeps are numbers that add up, so that it is right on any number of devices: of each class and overlap, how
     many detections of each score were right, and how many were not. Scores are counted in steps of 0.02 of their
@@ -243,7 +244,13 @@ class AveragePrecisionAtHalf(keras.metrics.Metric):
 
 
 def peaks(outputs: Any, classes: int, stride: int, most: int) -> tuple[Any, Any, Any]:
-    """What `peaks.detections_of` does, as TensorFlow operations.
+    """The surest objects that outputs, [batch, rows, columns, classes + 4], say of each image.
+
+    A place is a peak of a class where none of its eight neighbours has a larger logit of that class.
+
+    Args:
+        stride: Pixels from one place to the next.
+        most: Objects of an image, at most.
 
     Returns:
         Boxes [batch, most, 4], their logits [batch, most], -inf for none, and classes, int32 [batch, most].
@@ -292,7 +299,7 @@ def _matched(boxes: Any, numbers: Any, truths: Any) -> tuple[Any, Any]:
 
 
 def _overlaps(boxes: Any, truths: Any) -> Any:
-    """See `precision.overlaps`: [batch, most, truths]."""
+    """Intersection over union of boxes with the true ones, [batch, most, truths]; for a crowd, over the box alone."""
     ours, theirs = boxes[:, :, tf.newaxis], truths[:, tf.newaxis]
     shared = tf.reduce_prod(
         tf.maximum(tf.minimum(ours[..., 2:], theirs[..., 2:4]) - tf.maximum(ours[..., :2], theirs[..., :2]), 0.0), -1

@@ -14,15 +14,13 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[3]
 
+_ONE_EPOCH = ["--set", "training.epochs=1", "--set", "training.warmup_epochs=0"]
+
 #: What makes commands of the page short.
 SHORTER = {
     "python scripts/make_detection_data.py digits_boxes": ["--train", "24", "--val", "8", "--test", "6"],
-    "cnnkit train detect_digits.yaml --run-dir runs/digits": [
-        "--set",
-        "training.epochs=1",
-        "--set",
-        "training.warmup_epochs=0",
-    ],
+    "cnnkit train detect_digits.yaml --run-dir runs/digits": _ONE_EPOCH,
+    "cnnkit eject detect_digits.yaml": _ONE_EPOCH,
 }
 
 
@@ -41,7 +39,7 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path, tfds_data: Pat
         line, _, output = command.partition(" > ")
         program, *arguments = shlex.split(line)
         start = [sys.executable, "-m", "cnnkit"] if program == "cnnkit" else [sys.executable]
-        if program == "python":
+        if arguments[0].startswith("scripts/"):
             arguments[0] = str(ROOT / arguments[0])
         done = subprocess.run(
             [*start, *arguments, *SHORTER.get(command, [])], cwd=tmp_path, capture_output=True, text=True, timeout=300
