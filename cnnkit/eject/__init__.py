@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 _RESERVED = {
     "AUGMENTATION", "BATCH_SIZE", "BEST", "CLASSES", "CLASS_NAMES", "COLUMNS", "DATA", "EPOCHS", "FORMATS", "IGNORE",
     "IMAGE_SUFFIXES", "LEARNED", "LENGTH", "MASK_SUFFIXES", "MOST_PIXELS", "NAMED", "PADDING", "SEED", "SPLIT_WORDS",
-    "SYSTEM_FOLDERS", "WORDS", "BadBox", "BadMask", "BestModel", "annotated_images", "as_numbers", "augment",
-    "best_model", "build_model", "divide", "done", "draw_weights", "image_pairs", "image_paths", "images_in", "inside",
-    "learn_words", "load", "load_test", "main", "marks", "mean", "mean_ap", "measure_kernels", "moments",
+    "SYSTEM_FOLDERS", "WORDS", "BadBox", "BadMask", "BestModel", "annotated_images", "as_array", "as_numbers",
+    "augment", "best_model", "build_model", "divide", "done", "draw_weights", "image_pairs", "image_paths", "images_in",
+    "inside", "learn_words", "load", "load_test", "main", "marks", "mean", "mean_ap", "measure_kernels", "moments",
     "named_layers", "normal", "on_class_numbers", "open_image", "open_mask", "order", "print_objects", "read_annotated",
     "read_image", "read_pair", "read_texts", "resized", "seed_of", "seeded", "smooth_training", "sorted_arrays",
     "text_files", "train_only", "training_batches", "variance", "vocabulary",

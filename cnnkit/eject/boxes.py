@@ -1,20 +1,29 @@
-"""Images with a box around each object as Python: folders in the formats of COCO, Pascal VOC and YOLO."""
+"""Images with a box around each object as Python: folders as COCO, Pascal VOC and YOLO have them, tables, TFDS sets."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from cnnkit.config.boxes.layouts import find_places
 from cnnkit.config.boxes.listing import BoxListing, listing_of
 from cnnkit.config.boxes.parts import Place
 from cnnkit.config.boxes.yolo import yolo_names
+from cnnkit.config.cells import read_cells
+from cnnkit.config.class_names import same_for
 from cnnkit.config.data import DataConfig
-from cnnkit.config.dataset import DataSetInfo
+from cnnkit.config.dataset import DataSetInfo, known_name, prepared_folder
+from cnnkit.config.known_data_sets import KNOWN_BOXES
+from cnnkit.config.prepared import read_prepared_boxes
+from cnnkit.config.split_folders import SPLIT_WORDS
+from cnnkit.config.table import IMAGE_COLUMN
 from cnnkit.data.images import CorruptFiles
 from cnnkit.eject.image_files import image_constants, image_opener, resizer_name
+from cnnkit.eject.own_test import own_test, tfds_name
 from cnnkit.eject.source_text import SourceText
+from cnnkit.eject.tables import NORMAL, ROWS, refuse_groups
 from cnnkit.eject.text import copied, literal, wrapped
 from cnnkit.errors import UsageError
 from cnnkit.images.formats import IMAGE_SUFFIXES
@@ -84,6 +93,38 @@ def annotated_images(folder, labels, names=CLASS_NAMES):
     return sorted_arrays(found)
 '''
 
+_TABLE = '''\
+def annotated_images(%(argument)s):
+    """The images of %(what)s, and their boxes; see `sorted_arrays`.%(note)s"""
+%(rows)s    names, found = [normal(name) for name in CLASS_NAMES], {}
+    for row in (dict(zip(header, cells)) for cells in rows):
+%(condition)s        of_image = found.setdefault(os.path.normpath(row[%(image)s]), [])
+        numbers = [row[name] for name in %(columns)s]
+        # An image without objects has a row without a box.
+        if any(numbers):
+            left, top, %(far)s = map(float, numbers)
+            number = names.index(normal(row[%(target)s]))
+            box = left, top, %(edges)s, number, %(crowd)s
+            # A row that is there twice counts once.
+            if box not in of_image:
+                of_image.append(box)
+    folder = os.path.dirname(DATA)
+    return sorted_arrays([(os.path.join(folder, image), boxes) for image, boxes in found.items()])
+'''
+
+_OTHER_SPLIT = """\
+        if SPLIT_WORDS[row[%(split)s].lower()] != split:
+            continue
+"""
+
+#: As keras-retinanet writes tables.
+_ROWS_WITHOUT_HEADER = """\
+    with open(DATA, encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file, delimiter=%(delimiter)s, skipinitialspace=True)
+        rows = [[cell.strip() for cell in cells] for cells in lines if any(map(str.strip, cells))]
+    header = %(header)s
+"""
+
 _ARRAYS = '''\
 def sorted_arrays(found):
     """Image files, [n], sorted by their paths, and the boxes of each, float64 [n, most, 6].
@@ -92,12 +133,18 @@ def sorted_arrays(found):
     which nothing is learned.
     """
     found = sorted(found, key=lambda one: os.path.relpath(one[0], DATA))
-    boxes = np.zeros((len(found), max([1, *(len(of_image) for _, of_image in found)]), 6))
+    return np.array([str(file) for file, _ in found], object), as_array([boxes for _, boxes in found])
+'''
+
+_ARRAY = '''\
+def as_array(each):
+    """The boxes of each image as one array, float64 [n, most, 6]; what fills it up is of class -1."""
+    boxes = np.zeros((len(each), max([1, *map(len, each)]), 6))
     boxes[..., 4] = -1
-    for row, (_, of_image) in zip(boxes, found):
+    for row, of_image in zip(boxes, each):
         for place, box in enumerate(of_image):
             row[place] = box
-    return np.array([str(file) for file, _ in found], object), boxes
+    return boxes
 '''
 
 _READ = '''\
@@ -150,26 +197,86 @@ _READ_READABLE = """\
             print(f"left out {path!a}: {error!a}")"""
 
 
+_LOAD_RECORDS = '''\
+def load(split):
+    """The images of a slice in the order of its files, uint8 [n, %(shape)s], and boxes, float32 [n, most, 6].
+
+    Of each box: left, top, right, bottom in pixels, the number of its class (-1 where there is no box), and 1 for a
+    crowd, or what is hard to see, of which nothing is learned. Boxes of no area are left out.
+    """
+    config = tfds.ReadConfig(interleave_cycle_length=1)
+    images, found = [], []
+    for row in tfds.load(DATA, split=split, read_config=config):
+        image, objects = row[%(image)s], row[%(objects)s]
+        height, width = image.shape[:2]
+        # TFDS has shares of the image, the upper edge first.
+        edges = np.asarray(objects[%(box)s], float)[:, [1, 0, 3, 2]] * [width, height, width, height]
+%(first)s        numbers = np.asarray(objects[%(label)s])
+        crowd = %(crowd)s
+        boxes = np.column_stack([edges, numbers, crowd])
+        boxes = boxes[(boxes[:, 2:4] > boxes[:, :2]).all(axis=1)]
+        boxes[:, :4] = placed(boxes[:, :4], (height, width), (%(size)s), %(resize)s)
+        images.append(resized(image, %(size)s, %(resize)s).numpy())
+        found.append(boxes[(boxes[:, 2:4] > boxes[:, :2]).all(axis=1)])
+    return np.stack(images), as_array(found).astype(np.float32)
+'''
+
+_FROM_ONE = """\
+        edges[:, :2] = np.maximum(edges[:, :2] - 1, 0)  # The set counts pixels from 1.
+"""
+
+
 def write_boxes(config: DataConfig, info: DataSetInfo) -> SourceText:
-    """The text that reads a folder of annotated images.
+    """The text that reads a folder, a table or a TFDS set of annotated images.
 
     Raises:
         CnnkitError: if boxes or images cannot be used.
-        UsageError: if they are in no folder.
+        UsageError: if a set is not here, or a table names groups.
     """
-    _check_is_folder(config)
+    if config.folder is None and config.table is None:
+        return _write_records(config, info)
+    if config.table is not None:
+        refuse_groups(config)
     listing = info.listing if isinstance(info.listing, BoxListing) else listing_of(config)
     if listing.problems:
         # Also where corrupt images are to be left out: it would be divided otherwise with those that are not listed.
         raise CorruptFiles(listing.problems)
+    source = _of_folder(config, listing) if config.table is None else _of_table(config)
+    names = [*wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}"), "CLASSES = len(CLASS_NAMES)"]
+    return SourceText(
+        [source.constants[0], *names, *source.constants[1:], *image_constants(config)],
+        [_BAD_BOX, *source.functions, _ARRAYS, _ARRAY, *_readers(config, info, source.has_shares)],
+        set(listing.splits),
+        ("paths", "boxes"),
+        source.listed,
+        reader="load",
+    )
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """What a script needs to list images and boxes.
+
+    Attributes:
+        constants: The first says where the data are.
+        functions: The last is `annotated_images`.
+        listed: An expression that calls it, for a split.
+        has_shares: Whether edges are shares of their images, in place of pixels.
+    """
+
+    constants: list[str]
+    functions: list[str]
+    listed: Callable[[str], str]
+    has_shares: bool
+
+
+def _of_folder(config: DataConfig, listing: BoxListing) -> _Listed:
+    """Of one of the usual formats."""
     kind, places = find_places(listing.root, config.max_megapixels)
-    constants = [f"DATA = {literal(str(listing.root))}  # a folder of annotated images"]
-    constants += [*wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}"), "CLASSES = len(CLASS_NAMES)"]
-    functions = [_BAD_BOX]
+    constants, functions = [f"DATA = {literal(str(listing.root))}  # a folder of annotated images"], []
     if kind != "COCO":
         constants += wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")
         functions += [copied("cnnkit.images.files", ["image_files"]) + "\n", _IMAGES_IN]
-    functions += [_lister(kind, places), _ARRAYS, *_readers(config, info, kind)]
 
     def listed(split: str) -> str:
         place = places[split]
@@ -180,24 +287,85 @@ def write_boxes(config: DataConfig, info: DataSetInfo) -> SourceText:
             arguments.append(literal(list(yolo_names(place))))
         return f"annotated_images({', '.join(arguments)})"
 
-    constants += image_constants(config)
-    return SourceText(constants, functions, set(listing.splits), ("paths", "boxes"), listed, reader="load")
+    return _Listed(constants, [*functions, _lister(kind, places)], listed, kind == "YOLO")
 
 
-def _check_is_folder(config: DataConfig) -> None:
-    if config.table is not None:
+def _of_table(config: DataConfig) -> _Listed:
+    assert config.table is not None
+    assert config.boxes is not None
+    assert config.target is not None
+    columns, split = config.boxes, config.split
+    header, cells, delimiter = read_cells(Path(config.table).expanduser(), {})
+    has_header = cells[0][0] > 1
+    rows = {"delimiter": literal(delimiter), "before": "", "header": literal(header)}
+    across, down = columns.right is None, columns.bottom is None
+    crowd = "0" if columns.crowd is None else f'row[{literal(same_for(columns.crowd))}].lower() in ("1", "true")'
+    target = config.target if isinstance(config.target, str) else config.target[0]
+    names = {
+        "argument": "" if split is None else "split",
+        "what": "the table" if split is None else "a split of the table",
+        "note": " The edges of boxes are shares of their images." if columns.unit == "shares" else "",
+        "rows": (ROWS if has_header else _ROWS_WITHOUT_HEADER) % rows,
+        "condition": "" if split is None else _OTHER_SPLIT % {"split": literal(same_for(split))},
+        "image": literal(same_for(config.image or IMAGE_COLUMN)),
+        "columns": literal([same_for(name) for name in columns.names]),
+        "far": f"{'width' if across else 'right'}, {'height' if down else 'bottom'}",
+        "target": literal(same_for(target)),
+        "edges": f"{'left + width' if across else 'right'}, {'top + height' if down else 'bottom'}",
+        "crowd": crowd,
+    }
+    constants = [f"DATA = {literal(config.table)}  # a table of annotated images"]
+    constants += [] if split is None else wrapped(f"SPLIT_WORDS = {literal(SPLIT_WORDS)}")
+
+    def listed(part: str) -> str:
+        return f"annotated_images({literal(part) if split is not None else ''})"
+
+    return _Listed(constants, [NORMAL, _TABLE % names], listed, columns.unit == "shares")
+
+
+def _write_records(config: DataConfig, info: DataSetInfo) -> SourceText:
+    """The text that reads a prepared TFDS set."""
+    assert config.name is not None
+    folder, known = prepared_folder(config.name), KNOWN_BOXES.get(known_name(config.name))
+    if folder is None:
         raise UsageError(
-            f"no script reads boxes from a table (`data.table: {config.table}`), only from folders in the format of "
-            "COCO, Pascal VOC or YOLO",
-            "Write them as such a folder, `cnnkit data convert CONFIG NEW_FOLDER --to coco`, and name it with "
-            "`data.folder`.",
+            f"nothing here says what `{config.name}` calls its boxes and classes, which the script is to read",
+            f"Fetch the data set first: cnnkit data prepare {config.name}",
         )
-    if config.folder is None:
-        raise UsageError(
-            f"no script reads boxes from a set of TFDS (`data.name: {config.name}`), only from folders in the format "
-            "of COCO, Pascal VOC or YOLO",
-            "Get the set in its own format, and name its folder with `data.folder`; or train with cnnkit.",
-        )
+    facts = read_prepared_boxes(folder)
+    height, width, channels = info.shape
+    objects, label = facts["label"].split("/")
+    crowd = None if facts["crowd"] is None else facts["crowd"].split("/")[1]
+    names = {
+        "shape": f"{height}, {width}, {channels}",
+        "image": literal(facts["image"]),
+        "objects": literal(objects),
+        "label": literal(label),
+        "box": literal(facts["box"].split("/")[1]),
+        "crowd": "np.zeros(len(numbers))" if crowd is None else f"np.asarray(objects[{literal(crowd)}])",
+        "first": _FROM_ONE if known is not None and known.first else "",
+        "size": f"{height}, {width}",
+        "resize": literal("stretch" if config.image_size is None else config.resize),
+    }
+    found, finds_test = own_test(config, facts, known is not None, "images", "boxes", "(boxes[..., 4] >= 0).any()")
+    return SourceText(
+        [
+            f"DATA = {literal(tfds_name(config.name))}  # a data set of tensorflow-datasets",
+            *wrapped(f"CLASS_NAMES = {literal(list(info.target.all_names))}"),
+        ],
+        [
+            copied("cnnkit.data.tfds", ["resized"]) + "\n",
+            copied("cnnkit.images.boxes", ["frame_of"]) + "\n",
+            copied("cnnkit.data.boxes", ["placed"]) + "\n",
+            _ARRAY,
+            _LOAD_RECORDS % names,
+            *found,
+        ],
+        set(facts["splits"]),
+        ("images", "boxes"),
+        lambda split: f"load({literal(split)})",
+        finds_test,
+    )
 
 
 def _relative(path: Path, root: Path) -> str:
@@ -215,7 +383,7 @@ def _lister(kind: str, places: Mapping[str, Place]) -> str:
     return _VOC % {"argument": "", "what": "a folder", "listed": "    names = files\n"}
 
 
-def _readers(config: DataConfig, info: DataSetInfo, kind: str) -> list[str]:
+def _readers(config: DataConfig, info: DataSetInfo, has_shares: bool) -> list[str]:
     """The functions that read an image with its boxes, and many."""
     height, width, channels = info.shape
     resizer, resize, functions = resizer_name(config), "", []
@@ -226,7 +394,7 @@ def _readers(config: DataConfig, info: DataSetInfo, kind: str) -> list[str]:
         functions.append(copied("cnnkit.data.boxes", ["placed"]) + "\n")
     names = {
         "shape": f"{height}, {width}, {channels}",
-        "shares": "    edges = edges * [width, height, width, height]\n" if kind == "YOLO" else "",
+        "shares": "    edges = edges * [width, height, width, height]\n" if has_shares else "",
         "resize": resize,
         "gone": _GONE if resizer is not None and config.resize == "crop" else "",
         "grey": "[..., None]" if channels == 1 else "",

@@ -19,7 +19,8 @@ from cnnkit.eject.text import literal, wrapped
 from cnnkit.eject.texts import of_texts
 from cnnkit.errors import UsageError
 
-_ROWS = """\
+#: The lines that read the header and the rows of a table.
+ROWS = """\
     with open(DATA, encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file, delimiter=%(delimiter)s, skipinitialspace=True)
         header, *rows = [[cell.strip() for cell in cells] for cells in lines if any(map(str.strip, cells))]
@@ -70,7 +71,8 @@ def read_texts(%(argument)s):
     return np.array(texts, object), np.array(%(name)s, np.%(type)s)
 '''
 
-_NORMAL = '''\
+#: The function by which names are compared.
+NORMAL = '''\
 def normal(name):
     """A name as it is compared: accented letters may be one character or two."""
     return unicodedata.normalize("NFC", name)
@@ -136,12 +138,8 @@ _READERS: Mapping[type[Target], tuple[Callable[[Sequence[str], str], _Cells], ..
 }
 
 
-def write_table(config: DataConfig, table: ImageTable, info: DataSetInfo) -> SourceText:
-    """The text that reads a table of images or texts.
-
-    Raises:
-        UsageError: if it names groups.
-    """
+def refuse_groups(config: DataConfig) -> None:
+    """Raises UsageError for a table that names groups."""
     if config.group is not None:
         raise UsageError(
             f"no script keeps the groups of a table (`data.group: {config.group}`) together when it divides "
@@ -149,6 +147,15 @@ def write_table(config: DataConfig, table: ImageTable, info: DataSetInfo) -> Sou
             "Write what belongs to training, validation and test into a column, name it with `data.split`, and leave "
             "out `data.group`.",
         )
+
+
+def write_table(config: DataConfig, table: ImageTable, info: DataSetInfo) -> SourceText:
+    """The text that reads a table of images or texts.
+
+    Raises:
+        UsageError: if it names groups.
+    """
+    refuse_groups(config)
     text = target_text(info.target)
     constants, cells = _names_and_cells(config, table, info.target)
     constants = [f"DATA = {literal(config.table)}  # a table of {config.sample.plural}", *constants]
@@ -170,19 +177,19 @@ def write_table(config: DataConfig, table: ImageTable, info: DataSetInfo) -> Sou
         constants += wrapped(f"SPLIT_WORDS = {literal(SPLIT_WORDS)}")
         condition = f"if SPLIT_WORDS[row[{literal(same_for(config.split))}].lower()] == split:\n            "
         names |= {"argument": "split", "what": "a split of the table", "condition": condition}
-    functions = [_NORMAL, *([cells.function] if cells.function else [])]
+    functions = [NORMAL, *([cells.function] if cells.function else [])]
 
     def listed(split: str) -> str:
         return f"{reader}({literal(split) if config.split is not None else ''})"
 
     if config.text is not None:
         reader = "read_texts"
-        rows, template = (_ROWS, _TEXTS) if cells.by_value else (_ROWS_WITH_LINES, _TEXTS_WITHOUT_CLASS)
+        rows, template = (ROWS, _TEXTS) if cells.by_value else (_ROWS_WITH_LINES, _TEXTS_WITHOUT_CLASS)
         functions.append(template % (names | {"rows": rows % names}))
         return of_texts(constants, functions, set(table.splits), listed, info, targets=text.name)
     reader = "image_paths"
     readers = image_reader(config, info.shape, text.name)
-    functions += [*readers[:-1], _PATHS % (names | {"rows": _ROWS % names}) + readers[-1]]
+    functions += [*readers[:-1], _PATHS % (names | {"rows": ROWS % names}) + readers[-1]]
     constants += image_constants(config)
     return SourceText(constants, functions, set(table.splits), ("paths", text.name), listed, reader="load")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from ejected import figures, run_script, splits_of
+from ejected import as_module, figures, run_script, splits_of
+from made_sets import store_boxes
 from PIL import Image
 
 from cnnkit.augmentation import AUGMENTATIONS
@@ -48,11 +50,10 @@ MOVING: list[Any] = [
 
 def written(folder: Path, place: str = "shapes", **sections: Any) -> LoadedConfig:
     """The network of the shapes with other sections, for a folder of images."""
+    base = {**CONFIG, "seed": 2, "data": {**CONFIG["data"], "folder": str(folder / place)}}
     content = {
-        name: {**value, **sections.pop(name, {})} if isinstance(value, dict) else value
-        for name, value in {**CONFIG, "seed": 2}.items()
+        name: {**value, **sections.pop(name, {})} if isinstance(value, dict) else value for name, value in base.items()
     }
-    content["data"] = {**content["data"], "folder": str(folder / place)}
     (folder / "net.yaml").write_text(yaml.safe_dump(content | sections))
     return load_config(str(folder / "net.yaml"))
 
@@ -78,7 +79,7 @@ def test_the_first_epochs_are_those_of_training(folder: Path, monkeypatch: pytes
     run = open_run(Run(folder / "run"))
     # Scores are counted in steps.
     assert float(mean) == pytest.approx(evaluate_run(run)["map"], abs=0.02)
-    assert "test image 2:" in shown
+    assert "test image 2, objects" in shown
     weights = keras.models.load_model(folder / "net.keras", compile=False).get_weights()
     for mine, theirs in zip(weights, run.model.get_weights(), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=2e-4)
@@ -125,6 +126,106 @@ def test_one_folder_is_divided_the_same(tmp_path: Path) -> None:
     assert_same_data(written(tmp_path, "shapes/train", data=data | {"skip_corrupt": True}))
 
 
+def of_table(folder: Path, **columns: Any) -> LoadedConfig:
+    """The network of the shapes for a table `table/boxes.csv`."""
+    data = {"folder": None, "table": str(folder / "table" / "boxes.csv"), "target": "class", "validation": 0.25}
+    return written(folder, data={**data, **columns})
+
+
+@pytest.fixture
+def rows(folder: Path) -> list[dict[str, str]]:
+    """The shapes in a table with their splits, one of them marked as a crowd; a row is there twice."""
+    convert(DataConfig(folder=str(folder / "shapes")), folder / "table", "table")
+    with open(folder / "table" / "boxes.csv", encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    crowd = next(row for row in found if row["class"])
+    crowd["crowd"] = "1"
+    return [*found, crowd]
+
+
+def write_rows(folder: Path, rows: list[dict[str, Any]], delimiter: str = ",", *, header: bool = True) -> None:
+    with open(folder / "table" / "boxes.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_tables_of_edges_are_read_the_same(folder: Path, rows: list[dict[str, str]]) -> None:
+    write_rows(folder, rows, ";")
+    boxes = {"left": "left", "top": "top", "right": "right", "bottom": "bottom", "crowd": "crowd"}
+    assert_same_data(loaded := of_table(folder, boxes=boxes, split="split"))
+    assert_is_sound({"table": loaded}, folder)
+    write_rows(folder, [{**row, "group": row["image"]} for row in rows])
+    with pytest.raises(UsageError, match="keeps the groups of a table"):
+        eject(of_table(folder, boxes=boxes, group="group"))
+
+
+def test_tables_of_shares_and_sides_are_read_the_same(folder: Path, rows: list[dict[str, str]]) -> None:
+    changed = []
+    for row in rows:
+        left, top, right, bottom = (float(row[edge] or 0) / 32 for edge in ("left", "top", "right", "bottom"))
+        numbers = {"x": left, "y": top, "w": right - left, "h": bottom - top}
+        if not row["class"]:
+            numbers = dict.fromkeys(numbers, "")
+        changed.append({"file": row["image"], **numbers, "class": row["class"]})
+    write_rows(folder, changed)
+    boxes = {"left": "x", "top": "y", "width": "w", "height": "h", "unit": "shares"}
+    assert_same_data(loaded := of_table(folder, boxes=boxes, image="file"))
+    assert_is_sound({"table": loaded}, folder)
+
+
+def test_tables_without_a_header_are_read_the_same(folder: Path, rows: list[dict[str, str]]) -> None:
+    changed = [{name: row[name] for name in ("image", "left", "top", "right", "bottom", "class")} for row in rows]
+    write_rows(folder, changed, header=False)
+    assert_same_data(loaded := of_table(folder, boxes=["x1", "y1", "x2", "y2"]))
+    assert_is_sound({"table": loaded}, folder)
+
+
+def stored_set(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, crowd: str, first: int) -> None:
+    """A TFDS set of images of several sizes, a few boxes of no area, and a split without objects."""
+    import tensorflow_datasets as tfds
+
+    random = np.random.default_rng(0)
+
+    def examples(count: int, most: int = 4) -> list[tuple[Any, ...]]:
+        found = []
+        for size in random.integers(20, 50, (count, 2)):
+            several = int(random.integers(0, most))
+            corners = np.sort(random.integers(first, 20, (several, 2, 2)), axis=1).reshape(-1, 4)
+            image = random.integers(0, 256, (*size, 3)).astype(np.uint8)
+            numbers = random.integers(0, 20, several)
+            found.append((image, corners / [*size, *size], numbers, random.random(several) < 0.3))
+        return found
+
+    base, _, configuration = name.partition("/")
+    splits = {"train": examples(9), "validation": examples(4), "test": examples(2, most=1)}
+    store_boxes(folder, base, configuration, splits, crowd, [f"class {number}" for number in range(20)])
+    monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
+    # The real set of that name has another version.
+    builder = tfds.builder_from_directory(folder / base / configuration / "1.0.0")
+    monkeypatch.setattr(tfds, "load", lambda _, **options: builder.as_dataset(**options))
+    monkeypatch.setattr(tfds, "builder", lambda _: builder)
+
+
+@pytest.mark.parametrize(
+    ("name", "crowd", "first", "resize"),
+    [("voc/2007", "is_difficult", 1, "pad"), ("streets/all", "is_crowd", 0, "crop")],
+)
+def test_sets_of_tfds_are_read_the_same(
+    name: str, crowd: str, first: int, resize: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has objects is the split to test on."""
+    stored_set(tmp_path, monkeypatch, name, crowd, first)
+    data = {"folder": None, "name": name, "image_size": [32, 48], "resize": resize, "validation": 0.3}
+    loaded = written(tmp_path, data=data, augmentation=MOVING)
+    assert_same_data(loaded)
+    if name.startswith("voc"):
+        monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "none"))
+        with pytest.raises(UsageError, match="nothing here says what `voc/2007` calls its boxes"):
+            eject(written(tmp_path, data=data))
+
+
 def test_a_script_moves_boxes_as_the_pipeline_does() -> None:
     augmentation = [Choice(AUGMENTATIONS).validate(one) for one in MOVING]
     body = "\n\n".join(write_augmentation(augmentation, Boxes(3)))
@@ -164,18 +265,20 @@ def test_a_script_says_what_is_wrong_with_boxes(folder: Path) -> None:
         eject(written(folder))
 
 
-def test_a_table_of_boxes_is_refused(folder: Path) -> None:
-    convert(DataConfig(folder=str(folder / "shapes")), folder / "table", "table")
-    table = {"table": str(folder / "table" / "boxes.csv"), "target": "class", "split": "split"}
-    data = {**CONFIG["data"], **table, "boxes": ["left", "top", "right", "bottom"], "crowd": None}
-    del data["folder"], data["crowd"]
-    (folder / "net.yaml").write_text(yaml.safe_dump({**CONFIG, "data": data}))
-    with pytest.raises(UsageError, match="no script reads boxes from a table") as refused:
-        eject(load_config(str(folder / "net.yaml")))
-    assert "cnnkit data convert CONFIG NEW_FOLDER --to coco" in str(refused.value.hint)
+def test_a_script_prints_what_is_found(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    module = as_module(eject(written(folder)))
+    outputs = np.full((2, 8, 8, 6), -5, np.float32)
+    # A disc of 12x8 pixels, whose centre is half a place right of that place.
+    outputs[1, 3, 2] = [-5, 2, 0.5, 0, 3, 2]
+    module.print_objects(outputs)
+    assert capsys.readouterr().out.splitlines() == [
+        "test image 0, objects with a score of 0.3 or more: 0",
+        "test image 1, objects with a score of 0.3 or more: 1",
+        "  disc from (4.0, 8.0) to (16.0, 16.0), score 0.88",
+    ]
 
 
-def test_scripts_are_sound_python(tmp_path: Path) -> None:
+def test_scripts_are_sound_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the shipped configs and of each format, ruff finds no name that is not defined and none that is not used."""
     write_voc(tmp_path / "VOC2007", {"train": 40, "val": 4})
     write_shapes(tmp_path / "shapes", {"train": 8, "test": 4})
@@ -184,8 +287,14 @@ def test_scripts_are_sound_python(tmp_path: Path) -> None:
     sized = ("data.shape=null", "data.classes=null", "data.image_size=128")
     digits = load_config(str(shipped.find("detect_digits")), (f"data.folder={tmp_path / 'shapes'}", *sized))
     yolo = written(tmp_path, "yolo", augmentation=MOVING, data={"skip_corrupt": True, "image_size": 48})
-    for name, loaded in {"voc": voc, "digits": digits, "yolo": yolo}.items():
-        (tmp_path / f"{name}.py").write_text(eject(loaded))
+    stored_set(tmp_path, monkeypatch, "coco/2017", "is_crowd", 0)
+    coco = written(tmp_path, data={"folder": None, "name": "coco/2017", "image_size": 48})
+    assert_is_sound({"voc": voc, "digits": digits, "yolo": yolo, "coco": coco}, tmp_path)
+
+
+def assert_is_sound(configs: dict[str, LoadedConfig], folder: Path) -> None:
+    for name, loaded in configs.items():
+        (folder / f"{name}.py").write_text(eject(loaded))
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "E5,E7,E9,F"]
-    done = subprocess.run([*command, "--line-length", "120", str(tmp_path)], capture_output=True, text=True)
+    done = subprocess.run([*command, "--line-length", "120", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

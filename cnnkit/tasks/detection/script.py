@@ -15,15 +15,16 @@ _COPIED = {
 _PRINT_OBJECTS = '''\
 def print_objects(outputs, least=%(least)s):
     """Prints the objects with a score of at least so much in outputs of the network, [images, rows, columns, ...]."""
-    boxes, logits, numbers = peaks(outputs, CLASSES, stride=%(stride)s, most=%(most)s)
-    scores = tf.sigmoid(logits)
-    for place in range(len(outputs)):
-        print(f"test image {place}:")
-        for box, score, number in zip(boxes[place].numpy(), scores[place], numbers[place]):
-            if score >= least:
-                left, top, right, bottom = box
-                where = f"from ({left:.1f}, {top:.1f}) to ({right:.1f}, {bottom:.1f})"
-                print(f"  {CLASS_NAMES[int(number)]} {where}, score {float(score):.2f}")
+    found = peaks(outputs, CLASSES, stride=%(stride)s, most=%(most)s)
+    boxes, logits, numbers = (part.numpy() for part in found)
+    scores = tf.sigmoid(logits).numpy()
+    for image in range(len(outputs)):
+        places = np.flatnonzero(scores[image] >= least)
+        print(f"test image {image}, objects with a score of {least} or more: {len(places)}")
+        for place in places:
+            left, top, right, bottom = boxes[image, place]
+            where = f"from ({left:.1f}, {top:.1f}) to ({right:.1f}, {bottom:.1f})"
+            print(f"  {CLASS_NAMES[numbers[image, place]]} {where}, score {scores[image, place]:.2f}")
 '''
 
 #: Images whose objects a script prints.
