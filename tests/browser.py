@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,9 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 #: axe's names for findings that keep people from using a page.
 SERIOUS = ("serious", "critical")
+
+#: How long a test waits for what a page should come to, on a busy machine too.
+PATIENCE_SECONDS = 180
 
 PageAt = Callable[..., Any]
 
@@ -50,7 +54,7 @@ def page_at(browser: Any) -> Iterator[PageAt]:
         page.on("pageerror", lambda error: page.reports.append(f"exception: {error}"))
         page.on("requestfailed", lambda request: page.reports.append(f"failed: {request.url}"))
         # A network that compiles with XLA takes its time for the first answer, on a busy machine most of all.
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(1000 * PATIENCE_SECONDS)
         opened.append(page)
         page.goto(url)
         return page
@@ -60,6 +64,18 @@ def page_at(browser: Any) -> Iterator[PageAt]:
     for page in opened:
         page.context.close()
     assert not reports, reports
+
+
+def wait_until(page: Any, expression: str, argument: Any = None) -> None:
+    """Waits until a JavaScript expression, or function of an argument, is true in the page.
+
+    Playwright's own wait_for_function evaluates text inside the page where the first look is not the last, which the
+    pages' policy forbids.
+    """
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not page.evaluate(expression, argument):
+        assert time.monotonic() < end, f"in vain: {expression}"
+        page.wait_for_timeout(50)
 
 
 def overflow(page: Any) -> int:

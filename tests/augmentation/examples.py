@@ -45,6 +45,8 @@ ARGUMENTS: dict[str, Any] = {
     "RandAugment": None,
     "AugMix": None,
 }
+#: These are traced in a second or more, once for each case.
+SLOW = {"RandAugment", "AugMix", "RandomElasticTransform", "ContrastLimitedAdaptiveHistogramEqualization"}
 DETERMINISTIC = {"AutoContrast", "Equalization", "ContrastLimitedAdaptiveHistogramEqualization"}
 MIXING = {"MixUp", "CutMix"}
 RANDOM = sorted(set(ARGUMENTS) - DETERMINISTIC)

@@ -9,7 +9,21 @@ import pytest
 
 from cnnkit.augmentation.pipeline import Pipeline
 
-from .examples import ARGUMENTS, DETERMINISTIC, MIXING, RANDOM, augmented, example, make, one_hot, random_images
+from .examples import (
+    ARGUMENTS,
+    DETERMINISTIC,
+    MIXING,
+    RANDOM,
+    SLOW,
+    augmented,
+    example,
+    make,
+    one_hot,
+    random_images,
+)
+
+#: All of them, those that are slow in the second stage.
+SLOW_LATER = [pytest.param(name, marks=pytest.mark.long if name in SLOW else ()) for name in ARGUMENTS]
 
 #: Layers that can only do a few things to an image, with how many different results 16 copies must show.
 FEW_RESULTS = {
@@ -42,7 +56,7 @@ def run(name: str, seed: int = 1, epoch: int = 2, step: int = 3) -> np.ndarray:
     return changed
 
 
-@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize("name", SLOW_LATER)
 def test_the_same_seed_epoch_and_step_give_the_same_pixels(name: str) -> None:
     pipeline = Pipeline([example(name)], seed=1)
     images = random_images(6)
@@ -108,7 +122,7 @@ def test_a_second_augmentation_of_the_same_kind_draws_for_itself() -> None:
     assert not np.array_equal(once, twice)
 
 
-@pytest.mark.parametrize("name", ARGUMENTS)
+@pytest.mark.parametrize("name", SLOW_LATER)
 def test_a_parallel_data_pipeline_gives_the_pixels_of_eager_calls(name: str) -> None:
     import tensorflow as tf
 

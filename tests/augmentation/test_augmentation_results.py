@@ -230,6 +230,7 @@ def deterministic_operations(images: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+@pytest.mark.long
 def test_rand_augment_applies_one_of_its_operations_to_each_image() -> None:
     images = random_images(60)
     changed = apply("RandAugment", {"num_ops": 1, "factor": [0, 0]}, images)
@@ -244,6 +245,7 @@ def test_rand_augment_applies_one_of_its_operations_to_each_image() -> None:
     assert 20 < chosen.count("none") < 45
 
 
+@pytest.mark.long
 def test_aug_mix_mixes_the_image_with_one_operation_on_it() -> None:
     images = random_images(40)
     arguments = {"num_chains": 1, "chain_depth": 1, "factor": [0, 0], "alpha": 1.0}

@@ -12,18 +12,27 @@ from cnnkit.augmentation import Augmentation, MaskError
 from cnnkit.augmentation.pipeline import Pipeline
 from cnnkit.augmentation.rows import Rows
 
-from .examples import ARGUMENTS, example, make, one_hot, random_images
+from .examples import ARGUMENTS, SLOW, example, make, one_hot, random_images
 
 #: More than a processor's vector of numbers, and no multiple of one: TensorFlow computes the rest with other formulas.
 COUNT = 19
 EPOCH, STEP = 2, 5
 IGNORE = 255
-#: These are traced in a second or more, once for each case.
-SLOW = {"RandAugment", "AugMix", "RandomElasticTransform", "ContrastLimitedAdaptiveHistogramEqualization"}
 CHAIN = (
     *(make("RandomCrop", {"padding": 4}), make("RandAugment"), make("MixUp", 0.5), make("CutMix", [1, 1])),
     *(make("RandomFlip", {"mode": "horizontal", "alternate": True}), make("RandomErasing", [1, 1])),
 )
+#: One of each kind in the first stage: moved, turned, of colours, erased, and mixed.
+QUICK = {
+    "RandomFlip",
+    "RandomCrop",
+    "RandomRotation",
+    "RandomBrightness",
+    "RandomHue",
+    "RandomErasing",
+    "MixUp",
+    "CutMix",
+}
 #: Chosen so that a constant meets another one, which TensorFlow's optimizer makes one.
 FROM_ZERO: dict[str, Any] = {
     "RandomRotation": [0, 0.3],
@@ -95,16 +104,17 @@ def parts(count: int, number: int) -> list[list[int]]:
     return [list(map(int, part)) for part in np.array_split(np.arange(count), number)]
 
 
-def marked(names: Any) -> list[Any]:
-    return [pytest.param(name, marks=[pytest.mark.long] if name in SLOW else []) for name in names]
-
-
-@pytest.mark.parametrize("name", marked(ARGUMENTS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in ARGUMENTS]
+)
 def test_a_share_of_a_batch_becomes_what_it_becomes_in_the_batch(name: str) -> None:
     check([example(name)], [list(range(1, COUNT, 2))[::-1]])
 
 
-@pytest.mark.parametrize("name", sorted(FROM_ZERO))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "RandomRotation" else pytest.mark.long) for name in sorted(FROM_ZERO)],
+)
 def test_so_it_does_where_arithmetic_is_joined_with_the_draws(name: str) -> None:
     check([make(name, FROM_ZERO[name])], [parts(COUNT, 2)[1]])
 
@@ -135,6 +145,7 @@ def test_so_does_every_share_with_masks(name: str) -> None:
     check([example(name)], [*parts(COUNT, 2), [3], []], masks=True)
 
 
+@pytest.mark.long
 def test_so_it_does_where_images_are_mixed_twice() -> None:
     check([make("MixUp", 0.5), make("CutMix", [1, 1]), make("RandomBrightness", 0.2)], [[4, 11, 2]])
 
@@ -144,6 +155,7 @@ def test_so_it_does_in_a_chain_of_everything() -> None:
     check([*CHAIN], [parts(COUNT, 2)[1], parts(COUNT, 3)[1], [4], []])
 
 
+@pytest.mark.long
 def test_images_that_are_not_mixed_in_need_not_be_there() -> None:
     pipeline = Pipeline([make("MixUp", 0.5), make("RandomFlip"), make("CutMix", [1, 1])], seed=3)
     batch = batch_of(32, False)

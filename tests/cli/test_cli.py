@@ -938,6 +938,7 @@ def lines_until(process: subprocess.Popen[str], word: str, seconds: float) -> It
 
 
 class TestProcesses:
+    @pytest.mark.long
     def test_ctrl_c_keeps_what_was_learned_and_resume_finishes(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cnnkit: Cnnkit
     ) -> None:

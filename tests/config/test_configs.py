@@ -33,7 +33,8 @@ LARGE = (
     *("cifar10_resnet20", "cifar10_vgg_small", "cifar10_allconv_small", "cifar10_maxout_small"),
     *("imagenet_mobilenetv2", "imagenet_mobilenetv3small", "imagenet_efficientnetb0", "imagenet_convnexttiny"),
     *("imagenet_xception", "imagenet_seresnet50", "imagenet_shufflenet", "imagenet_mixer", "cifar10_wideresnet"),
-    *("cifar10_mobilenetv2", "cifar10_mobilenetv2_small"),
+    *("cifar10_mobilenetv2", "cifar10_mobilenetv2_small", "cifar10_alexnet_small", "cifar10_convnetjs_small"),
+    *("mnist", "mnist_fast", "mnist_lecture", "fashion_mnist", "lenet5_mnist"),
     *("unet_camvid", "unet_pet", "fcn_camvid", "transfer_mobilenet", "detect_digits", "detect_voc"),
 )
 

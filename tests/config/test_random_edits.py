@@ -117,6 +117,7 @@ def edited_lines(draw: st.DrawFn) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(edited_lines())
 def test_edits_of_the_lines(text: str) -> None:
@@ -151,6 +152,7 @@ def edited_values(draw: st.DrawFn) -> str:
     return dump(value)
 
 
+@pytest.mark.long
 @settings(max_examples=250, deadline=None)
 @given(edited_values())
 @example(edited(("one: required", "one: .nan"), text=shipped.find("imagenet_googlenet").read_text("utf-8")))

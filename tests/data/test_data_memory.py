@@ -130,6 +130,7 @@ print(*(name for name in ("tensorflow", "tensorflow_datasets") if name in sys.mo
 """
 
 
+@pytest.mark.long
 def test_a_cached_start_needs_neither_tensorflow_nor_tensorflow_datasets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

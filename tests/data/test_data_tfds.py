@@ -205,6 +205,7 @@ def test_the_validation_share_of_mnist_is_stratified_and_seeded() -> None:
     assert data.validation.ids != other.validation.ids
 
 
+@pytest.mark.long
 @needs("cifar10")
 def test_cifar10_is_cifar10() -> None:
     data = load_named("cifar10:3.0.2")

@@ -65,7 +65,7 @@ def nearest(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     return mask[rows][:, columns]
 
 
-@pytest.mark.parametrize("memory", ["cache", "stream"])
+@pytest.mark.parametrize("memory", ["cache", pytest.param("stream", marks=pytest.mark.long)])
 def test_masks_of_pets_are_those_of_tensorflow_datasets_from_zero(made: Path, memory: str) -> None:
     data = load_named("oxford_iiit_pet", image_size=[8, 6], memory=memory)
     assert data.info.class_names == ("pet", "background", "outline")
@@ -90,7 +90,7 @@ def test_images_are_resized_as_without_masks(made: Path) -> None:
     assert np.abs(split.read(range(split.size)) - np.stack(expected)).max() <= 0.501
 
 
-@pytest.mark.parametrize("memory", ["cache", "stream"])
+@pytest.mark.parametrize("memory", [pytest.param("cache", marks=pytest.mark.long), "stream"])
 def test_borders_are_of_outermost_pixels_and_ignored(memory: str) -> None:
     fields: dict[str, Any] = {"image_size": [8, 6], "memory": memory, "ignore": 200}
     plain = load_named("oxford_iiit_pet", **fields).train

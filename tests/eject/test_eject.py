@@ -22,7 +22,7 @@ from cnnkit.errors import UsageError
 from cnnkit.training.model import build_model, measure_initial_weights, normalization_constants
 
 #: Composites, residuals with and without projections, branches, loops, dropout, whitening, LRN.
-NAMES = ("digits", "cifar10", "cifar10_resnet20", "cifar10_densenet_small")
+NAMES = ("digits", "cifar10", "cifar10_resnet20")
 #: What begins with weights to be downloaded is in test_eject_backbone.py.
 #: Of these no script is written: two networks are trained against each other.
 WITHOUT_SCRIPT = ("dcgan_cifar10", "dcgan_mnist")

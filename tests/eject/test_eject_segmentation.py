@@ -133,7 +133,16 @@ def compiled(script: str) -> dict[str, str]:
     return {str(keyword.arg): ast.unparse(keyword.value) for keyword in call.keywords}
 
 
-@pytest.mark.parametrize("rule", ["balanced", "median_frequency", {"disc": 4}, [0.5, 1, 2]], ids=str)
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "balanced",
+        pytest.param("median_frequency", marks=pytest.mark.long),
+        {"disc": 4},
+        pytest.param([0.5, 1, 2], marks=pytest.mark.long),
+    ],
+    ids=str,
+)
 def test_weights_of_pixels_are_those_of_training(rule: Any, folder: Path) -> None:
     loaded = written(folder, training={"class_weights": rule})
     config = loaded.config
@@ -224,7 +233,9 @@ def stored_set(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, mask: s
     monkeypatch.setattr(tfds, "builder", lambda _: builder)
 
 
-@pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])
+@pytest.mark.parametrize(
+    "resize", [pytest.param("stretch", marks=pytest.mark.long), "pad", pytest.param("crop", marks=pytest.mark.long)]
+)
 def test_masks_of_a_set_that_counts_from_one_are_read_the_same(
     resize: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +250,7 @@ def test_masks_of_a_set_that_counts_from_one_are_read_the_same(
     assert_same_data(loaded, script)
 
 
+@pytest.mark.long
 def test_masks_of_a_set_that_is_not_known_are_read_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stored_set(tmp_path, monkeypatch, "streets", "labels", 0)
     data = {"folder": None, "name": "streets", "image_size": 6, "class_names": ["a", "b", "c"], "ignore": None}

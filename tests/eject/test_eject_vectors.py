@@ -73,6 +73,7 @@ def test_labels_are_learned_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(map(float, chosen)) == pytest.approx([row["threshold"] for row in evaluation["per_label"]], rel=1e-3)
 
 
+@pytest.mark.long
 def test_numbers_are_learned_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of columns whose units differ by far, and with splits that a column names."""
     data = {"table": str(write_digits(tmp_path, 200)), "target": ["lit", "thousandth"], "split": "split"}

@@ -59,7 +59,9 @@ def residual_maps(model: Any, images: np.ndarray) -> Any:
     return features
 
 
-@pytest.mark.parametrize("head", ["softmax", "sigmoid", "linear"])
+@pytest.mark.parametrize(
+    "head", ["softmax", pytest.param("sigmoid", marks=pytest.mark.long), pytest.param("linear", marks=pytest.mark.long)]
+)
 def test_maps_are_those_of_the_paper(head: str, images: np.ndarray, tmp_path: Path) -> None:
     """Written out with TensorFlow's tape; the score is what enters the last activation, whatever the head."""
     import tensorflow as tf
@@ -109,6 +111,7 @@ def test_the_network_is_as_it_was_afterwards(images: np.ndarray, tmp_path: Path)
     np.testing.assert_array_equal(before, np.asarray(model(images, training=False)))
 
 
+@pytest.mark.long
 def test_a_softmax_layer_of_its_own_changes_nothing(images: np.ndarray, tmp_path: Path) -> None:
     """Written apart, at the network's end or at that of a block: the scores are what enters it."""
     expected = maps_of(config(tmp_path, "Flatten"), built(config(tmp_path, "Flatten")), images, "softmax")
@@ -123,6 +126,7 @@ def test_a_softmax_layer_of_its_own_changes_nothing(images: np.ndarray, tmp_path
         np.testing.assert_allclose(maps, expected[1], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_a_mean_of_softmaxes_hides_the_scores_up_to_what_all_classes_share(images: np.ndarray, tmp_path: Path) -> None:
     """A shift of all logits is no evidence for a class: the scores are the logarithms around their mean."""
     import tensorflow as tf

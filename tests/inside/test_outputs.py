@@ -95,7 +95,15 @@ def test_gradcam_of_pixels_looks_at_the_bottom(layers: str, name: str, tmp_path:
     assert place.name == name
 
 
-@pytest.mark.parametrize("name", ["cifar10_resnet20", "cifar10_densenet_small", "cifar10_googlenet_small", "unet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cifar10_resnet20",
+        pytest.param("cifar10_densenet_small", marks=pytest.mark.long),
+        pytest.param("cifar10_googlenet_small", marks=pytest.mark.long),
+        "unet",
+    ],
+)
 def test_taps_read_what_the_network_computes(name: str, tmp_path: Path) -> None:
     """The last image of the network, put through Keras' own rest of it, gives the network's output."""
     import keras

@@ -121,11 +121,11 @@ def test_feature_maps_are_normalised_and_sorted_by_activity() -> None:
     ("arguments", "name"),
     [
         (["filters"], "filters.png"),
-        (["filters", "--layer", "3.Conv2D"], "filters-3.Conv2D.png"),
+        pytest.param(["filters", "--layer", "3.Conv2D"], "filters-3.Conv2D.png", marks=pytest.mark.long),
         (["features", "5"], "features-5.png"),
         (["gradcam", "5"], "gradcam-5.png"),
-        (["gradcam", "--mistakes"], "gradcam-mistakes.png"),
-        (["mistakes"], "mistakes.png"),
+        pytest.param(["gradcam", "--mistakes"], "gradcam-mistakes.png", marks=pytest.mark.long),
+        pytest.param(["mistakes"], "mistakes.png", marks=pytest.mark.long),
         (["curves"], "curves.png"),
     ],
 )
@@ -206,6 +206,7 @@ def test_augmentation_shows_what_the_pipeline_makes(show: Any, tmp_path: Path) -
     assert "has no augmentation" in str(result.exception)
 
 
+@pytest.mark.long
 def test_augmentation_in_a_process_of_its_own_is_quiet(tmp_path: Path) -> None:
     """TensorFlow greets on standard error where it is loaded past `runtime`, and then without cnnkit's settings."""
     config = tmp_path / "net.yaml"

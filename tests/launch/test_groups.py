@@ -120,6 +120,7 @@ def test_a_stopped_worker_is_noticed_by_its_silence() -> None:
     assert is_gone(1)
 
 
+@pytest.mark.long
 def test_a_stopped_worker_is_named_though_another_fails_of_it_first() -> None:
     codes = {0: "wait_for('stopped'); time.sleep(1.5); sys.exit(1)"}
     codes[1] = "wait_for('pid-0'); time.sleep(0.2); Path('stopped').touch(); send('SIGSTOP', os.getpid())"
@@ -162,6 +163,7 @@ if failed < 2:
     assert said.count("cnnkit: worker 1 ended with exit code 3") == 2
 
 
+@pytest.mark.long
 def test_restarts_are_used_up(capfd: pytest.CaptureFixture[str]) -> None:
     codes = {0: "Path('begun').open('a').write('.'); time.sleep(0.1); sys.exit(1)", 1: FOREVER}
     with pytest.raises(CnnkitError, match=r"^worker 0 ended with exit code 1$") as caught:
@@ -325,6 +327,7 @@ def test_workers_leave_when_their_launcher_is_killed() -> None:
     assert [Path(f"left-{rank}").read_text() for rank in (0, 1)] == ["SIGTERM", "SIGTERM"]
 
 
+@pytest.mark.long
 def test_workers_that_do_not_leave_then_are_killed() -> None:
     stay = "heartbeat.SECONDS_TO_LEAVE = 0.2; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     with start_launcher(f"{stay}Path(f'ready-{{rank}}').touch(); {FOREVER}") as launcher:
@@ -373,6 +376,7 @@ def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_ctrl_z_stops_the_workers_and_fg_continues_them() -> None:
     with start_launcher("Path(f'ready-{rank}').touch(); wait_for('go')") as launcher:

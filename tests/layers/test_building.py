@@ -146,7 +146,14 @@ def test_sub_models_carry_the_layers_name_and_parameters() -> None:
     assert tuple(model.output_shape[1:]) == shape
 
 
-@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16", "float64"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        "mixed_float16",
+        pytest.param("mixed_bfloat16", marks=pytest.mark.long),
+        pytest.param("float64", marks=pytest.mark.long),
+    ],
+)
 def test_sub_models_follow_the_dtype_policy(dtype: str) -> None:
     model = build(OWN, (12, 11, 4), dtype=dtype)
     policies = {weight.dtype for layer in model.layers for weight in layer.weights if weight.name in ("kernel", "bias")}

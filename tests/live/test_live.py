@@ -117,6 +117,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Run:
         return run_training(tmp_path_factory.mktemp("watched"))
 
 
+@pytest.mark.long
 def test_a_watched_training_learns_the_same_bit_for_bit(unwatched: Run, watched: Run) -> None:
     assert not unwatched.live_snapshot.exists()
     assert watched.live_snapshot.exists()
@@ -170,6 +171,7 @@ def test_the_state_follows_a_training_from_start_to_end(tmp_path: Path, monkeypa
     np.testing.assert_allclose(snapshot["probabilities"], expected, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("eager")
 def test_test_images_that_cannot_be_read_do_not_disturb_the_training(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -242,6 +244,7 @@ def test_a_run_stopped_in_its_first_epoch_keeps_its_weights(tmp_path: Path, monk
     assert "no checkpoint to resume" in last["message"]
 
 
+@pytest.mark.long
 def test_a_failed_and_an_interrupted_run_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CnnkitError, match=r"became (nan|inf|non-finite)"):
         run_training(tmp_path, ("training.optimizer.Adam.learning_rate=1e30",), "failed")
@@ -258,6 +261,7 @@ def test_a_failed_and_an_interrupted_run_say_so(tmp_path: Path, monkeypatch: pyt
     assert read_state(Run(tmp_path / "interrupted"))["status"] == "interrupted"
 
 
+@pytest.mark.long
 def test_a_run_killed_after_its_last_checkpoint_shows_its_last_epoch(
     watched: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,14 +7,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from browser import PageAt, browser, overflow, page_at, serious_findings
+from browser import PageAt, browser, overflow, page_at, serious_findings, wait_until
 
 from cnnkit.runs.directory import Run
 from cnnkit.runs.progress import Reporter, read_state
@@ -22,9 +21,6 @@ from cnnkit.runs.progress import Reporter, read_state
 pytest.importorskip("uvicorn", reason="needs the extra `serve`: pip install cnnkit[serve]")
 
 __all__ = ["browser", "page_at"]
-
-#: What never comes is given up after so long; a busy machine is slow.
-PATIENCE_SECONDS = 180
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,14 +58,9 @@ class LivePage:
 
     def __init__(self, page: Any) -> None:
         self.page = page
-        page.set_default_timeout(1000 * PATIENCE_SECONDS)
 
     def wait(self, expression: str) -> None:
-        # Not wait_for_function: it evaluates text inside the page, which the page's policy forbids.
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not self.page.evaluate(expression):
-            assert time.monotonic() < deadline, f"in vain: {expression}"
-            self.page.wait_for_timeout(50)
+        wait_until(self.page, expression)
 
     def status(self, text: str) -> None:
         """Waits for a text in the status."""

@@ -225,6 +225,7 @@ def test_a_new_process_has_onednn_and_a_thread_per_core(unasked: dict[str, Any])
         assert found["set"] == 0  # left to TensorFlow, whose own default it is
 
 
+@pytest.mark.long
 @needs_avx2
 def test_a_config_turns_onednn_off_and_sets_the_threads(unasked: dict[str, Any]) -> None:
     threads = unasked["threads"] + 3
@@ -235,11 +236,13 @@ def test_a_config_turns_onednn_off_and_sets_the_threads(unasked: dict[str, Any])
     assert found["workers"] - unasked["workers"] == 3
 
 
+@pytest.mark.long
 def test_where_the_usable_cores_are_not_tensorflows_default_they_are_set() -> None:
     cores = processor.schedulable_cores() + 1
     assert load(cores=cores)["set"] == cores
 
 
+@pytest.mark.long
 @needs_avx2
 def test_variables_that_the_user_has_set_win() -> None:
     found = load("on", 2, TF_ENABLE_ONEDNN_OPTS="0", TF_NUM_INTRAOP_THREADS="3")

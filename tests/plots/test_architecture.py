@@ -135,7 +135,13 @@ def assert_says_what_layers_have(summary: Summary, numbers: set[str], labels: se
             assert told, row.label
 
 
-@pytest.mark.parametrize("file", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(path, id=path.stem, marks=pytest.mark.long if path.stem.startswith("imagenet") else ())
+        for path in CONFIGS
+    ],
+)
 def test_every_shipped_config_is_readable_and_true(file: Path) -> None:
     loaded = load_config(str(file), to_train=False)
     figure = plots.architecture_figure(loaded)

@@ -263,6 +263,7 @@ class TestMissing:
 
 
 class TestClasses:
+    @pytest.mark.long
     def test_of_many_the_worst_are_shown_first(self, tmp_path: Path) -> None:
         from sklearn.metrics import f1_score
 

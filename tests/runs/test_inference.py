@@ -67,8 +67,15 @@ def averaged_logits(logits_of: Any, images: np.ndarray, tta: str) -> np.ndarray:
     return 0.5 * mirrored(images) + 0.5 * np.mean(moved, axis=0)
 
 
-@pytest.mark.parametrize("activation", [None, "softmax", "sigmoid"])
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("jit_compile", "activation"),
+    [
+        (False, None),
+        (True, "softmax"),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in ((False, "softmax"), (False, "sigmoid"))),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in ((True, None), (True, "sigmoid"))),
+    ],
+)
 def test_agrees_with_keras_predict(images: np.ndarray, activation: str | None, jit_compile: bool) -> None:
     model = network(activation)
     compiled = compile_network(model, head=activation or "logits", jit_compile=jit_compile)

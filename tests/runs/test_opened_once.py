@@ -185,6 +185,7 @@ def test_a_training_looks_once_at_its_images_and_its_network(trained: Trained) -
     assert trained.looks.noted == 1
 
 
+@pytest.mark.long
 def test_a_resumed_training_looks_once_at_its_images(trained: Trained, without_images: Path) -> None:
     """With `--set`, which makes another config of the run's."""
     # The run has noted where its images were.
@@ -229,7 +230,9 @@ def test_a_run_is_opened_once(trained: Trained, without_images: Path, name: str)
     assert set(found.headers.values()) <= {1}
 
 
-@pytest.mark.parametrize("name", ["predict", "features", "gradcam", "filters"])
+@pytest.mark.parametrize(
+    "name", ["predict", *(pytest.param(name, marks=pytest.mark.long) for name in ("features", "gradcam", "filters"))]
+)
 def test_what_needs_no_images_of_the_training_does_not_look_for_them(
     trained: Trained, without_images: Path, name: str
 ) -> None:

@@ -620,6 +620,7 @@ class TestStarting:
         assert package in failure.value.message
         assert failure.value.hint == 'pip install "cnnkit[serve]"'
 
+    @pytest.mark.long
     def test_it_prints_its_address_and_ends_with_ctrl_c(self, digits_run: Run) -> None:
         code = (
             "import sys; from cnnkit.runs.opening import open_predictor\n"

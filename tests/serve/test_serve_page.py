@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import PageAt, browser, overflow, page_at, serious_findings
+from browser import PageAt, browser, overflow, page_at, serious_findings, wait_until
 from serving import served
 
 from cnnkit import serve
@@ -22,8 +22,6 @@ from cnnkit.runs.trained import open_run
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 __all__ = ["browser", "page_at"]
-
-WIDTHS = [390, 1440]
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +116,7 @@ def test_a_drawing_can_be_taken_back(page_at: PageAt, address: str) -> None:
     assert len(set(pictures)) == 3
 
 
+@pytest.mark.long
 def test_the_keyboard_draws_too(page_at: PageAt, address: str) -> None:
     page = page_at(address)
     pad = page.locator("#pad")
@@ -175,7 +174,7 @@ GIVE = """([text, kind]) => {
 }"""
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [pytest.param(390, marks=pytest.mark.long), 1440])
 def test_ways_to_give_an_image(
     page_at: PageAt, address: str, example: tuple[bytes, str], tmp_path: Path, width: int
 ) -> None:
@@ -251,8 +250,8 @@ def test_what_it_shows(page_at: PageAt, address: str) -> None:
     assert heat.evaluate("element => getComputedStyle(element).opacity") == "0.2"
     with page.expect_response("**/explain?*class=2") as response:
         page.get_by_label("Explain").select_option("2")
-    page.wait_for_function(
-        "source => document.querySelector('.overlay').src === source", arg=response.value.json()["gradcam"]["overlay"]
+    wait_until(
+        page, "source => document.querySelector('.overlay').src === source", response.value.json()["gradcam"]["overlay"]
     )
     assert page.get_by_label("Explain").input_value() == "2"
 
@@ -289,6 +288,7 @@ def test_errors_are_shown_in_words(page_at: PageAt, address: str, tmp_path: Path
     page.reports = [report for report in page.reports if "status of 422" not in report]
 
 
+@pytest.mark.long
 def test_runs_side_by_side(page_at: PageAt, digits_run: Run, tmp_path: Path) -> None:
     import shutil
 
@@ -298,7 +298,7 @@ def test_runs_side_by_side(page_at: PageAt, digits_run: Run, tmp_path: Path) -> 
         page.locator(".examples button").nth(3).click()
         page.locator(".run .answer").nth(1).wait_for()
         first, second = page.locator(".run").all()
-        page.wait_for_function("document.querySelectorAll('.stage img').length === 6")
+        wait_until(page, "document.querySelectorAll('.stage img').length === 6")
         assert first.locator(".answer").inner_text() == second.locator(".answer").inner_text()
         one, other = first.bounding_box(), second.bounding_box()
         assert one["y"] == other["y"]

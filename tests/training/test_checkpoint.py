@@ -17,6 +17,9 @@ from cnnkit.runs.directory import Run
 from cnnkit.training.checkpoint import read_checkpoint, save_checkpoint
 from cnnkit.training.preparation import make_optimizer
 
+#: Those whose variables the first stage looks for: the common ones, and those that are not Keras' own.
+QUICK = ("SGD", "Adam", "AdamW", "Muon", "ScheduleFreeAdamW")
+
 WITH_EXTRAS = {"gradient_accumulation_steps": 2, "use_ema": True, "ema_momentum": 0.5, "clipnorm": 1.0}
 
 
@@ -86,7 +89,10 @@ def update(model: Trained, gradients: list[list[np.ndarray]]) -> None:
 )
 @pytest.mark.parametrize(
     ("optimizer", "further"),
-    [*((name, {}) for name in OPTIMIZERS.names()), ("Muon", {"convolutions": True, "normalize_kernels": True})],
+    [
+        *(pytest.param(name, {}, marks=() if name in QUICK else pytest.mark.long) for name in OPTIMIZERS.names()),
+        ("Muon", {"convolutions": True, "normalize_kernels": True}),
+    ],
 )
 def test_every_variable_of_an_optimizer_is_in_the_checkpoint(
     optimizer: str, further: dict[str, Any], arguments: dict[str, Any], policy: str, tmp_path: Path

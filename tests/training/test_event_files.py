@@ -61,6 +61,7 @@ def test_event_files_are_those_of_keras(tmp_path: Path) -> None:
     assert len(expected) == 2 * (3 + 2 + 2)
 
 
+@pytest.mark.long
 def test_the_rate_is_that_of_the_epochs_first_update(tmp_path: Path) -> None:
     """As in metrics.csv; Keras' own callback writes the one behind the epoch's three updates."""
     runtime.load_tensorflow()
@@ -72,6 +73,7 @@ def test_the_rate_is_that_of_the_epochs_first_update(tmp_path: Path) -> None:
     assert rates == pytest.approx({0: 0.1, 1: 0.05})
 
 
+@pytest.mark.long
 def test_event_files_without_validation(tmp_path: Path) -> None:
     assert {name for name, _, _ in compare(tmp_path, validate=False)} == {"train"}
 

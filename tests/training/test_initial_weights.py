@@ -203,6 +203,7 @@ def test_weights_are_those_that_keras_reads(small_run: Run, tmp_path: Path) -> N
     assert float(np.squeeze(model.get_layer("normalization").input_mean)) == 10.0
 
 
+@pytest.mark.long
 def test_weights_deep_inside_layers_are_taken(tmp_path: Path) -> None:
     """Also those of a layer that is built as two, its padding before it."""
     content = composites()
@@ -282,6 +283,7 @@ def test_a_run_says_whose_weights_it_began_with(
     assert f"initial_weights: (default) -> {small_run.path} (model.keras" in difference
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("epoch", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_a_killed_run_goes_on_without_the_one_that_it_began_from(
     epoch: int, small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -297,6 +299,7 @@ def test_a_killed_run_goes_on_without_the_one_that_it_began_from(
     assert_same(run, whole)
 
 
+@pytest.mark.long
 def test_without_its_checkpoint_it_does_not_begin_with_other_weights(
     small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

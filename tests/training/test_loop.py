@@ -122,7 +122,10 @@ def assert_equal(one: Any, other: Any) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "Adam with an average" else pytest.mark.long) for name in OPTIMIZERS],
+)
 def test_it_trains_as_keras_fit_to_the_last_bit(name: str) -> None:
     plain, ours = compiled(OPTIMIZERS[name]), compiled(OPTIMIZERS[name])
     recorded, of_loop = Recorder(), Recorder()
@@ -159,7 +162,7 @@ def test_several_steps_between_two_returns_to_python_are_the_same_steps() -> Non
 @pytest.mark.parametrize(
     ("name", "after"),
     [
-        ("SGD", 1),
+        pytest.param("SGD", 1, marks=pytest.mark.long),
         pytest.param("Adam with an average", STEPS - 1, marks=pytest.mark.long),
         ("loss scaling", STEPS),
         pytest.param("accumulation", STEPS + 1, marks=pytest.mark.long),

@@ -109,6 +109,7 @@ def test_a_run_killed_again_and_again_comes_to_the_same_end(
     assert_same(run, small_run)
 
 
+@pytest.mark.long
 def test_early_stopping_counts_on_where_the_process_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has waited for one epoch of two; one that forgot would stop an epoch later."""
     stopping = {"monitor": "val_loss", "patience": 2, "min_delta": 100}
@@ -132,6 +133,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert_same(run, small_run)
 
 
+@pytest.mark.long
 def test_a_run_killed_before_its_first_checkpoint_begins_again(
     small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +204,7 @@ def test_a_resumed_run_with_other_options_equals_the_uninterrupted_one(
     assert state(run) | {"rows": []} == state(whole) | {"rows": []}
 
 
+@pytest.mark.long
 def test_a_changed_data_set_is_neither_resumed_nor_evaluated(tmp_path: Path) -> None:
     from PIL import Image
 
@@ -233,12 +236,14 @@ def test_the_plateau_was_at_work(small_run: Run) -> None:
     assert rates[-1] < 0.01
 
 
+@pytest.mark.long
 def test_the_resolved_config_gives_the_same_figures(small_run: Run, tmp_path: Path) -> None:
     loaded = load_config(str(small_run.config))
     again = train(loaded, Console(stream=io.StringIO()), str(tmp_path / "again")).run
     assert rows(again) == rows(small_run)
 
 
+@pytest.mark.long
 def test_another_seed_gives_other_figures(small_run: Run, tmp_path: Path) -> None:
     other = run_training(tmp_path, config(), "other", ("seed=4", "training.epochs=1"))
     assert rows(other)[0] != rows(small_run)[0]
@@ -269,6 +274,7 @@ def test_resolved_config_records_what_ran(small_run: Run) -> None:
     assert environment["data"]["images"]["train"] + environment["data"]["images"]["validation"] == 1437
 
 
+@pytest.mark.long
 def test_a_resumed_run_keeps_the_settings_that_it_ran_with(tmp_path: Path) -> None:
     content = config(training={"epochs": 1, "steps_per_execution": 5})
     run = run_training(tmp_path, content, "run")
@@ -281,6 +287,7 @@ def test_a_resumed_run_keeps_the_settings_that_it_ran_with(tmp_path: Path) -> No
         resume(str(run.path), other, (), Console(stream=io.StringIO()))
 
 
+@pytest.mark.long
 def test_early_stopping_stops_and_cannot_be_resumed(tmp_path: Path) -> None:
     stopping = {"monitor": "val_loss", "patience": 1, "min_delta": 100}
     run = run_training(tmp_path, config(training={"early_stopping": stopping, "schedule": None}), "run")

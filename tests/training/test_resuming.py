@@ -111,6 +111,7 @@ def test_a_default_means_the_same_written_or_not(tmp_path: Path) -> None:
     assert changes(first, load_config(write(tmp_path, CONTENT), texts).config) == []
 
 
+@pytest.mark.long
 def test_each_change_is_told_and_recorded(
     small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

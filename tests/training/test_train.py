@@ -74,6 +74,7 @@ def test_added_layers_and_augmentation_leave_the_data_order(tmp_path: Path) -> N
             np.testing.assert_array_equal(labels, others)
 
 
+@pytest.mark.long
 def test_model_keras_holds_the_averaged_weights(tmp_path: Path) -> None:
     """Without validation the last epoch is kept, so that the checkpoint's average must be the model's kernel."""
     run = run_training(tmp_path, config(data={"validation": 0}, training={"schedule": None, "epochs": 2}), "run")
@@ -122,6 +123,7 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_epoch(tmp_path:
     assert all(np.isfinite(w).all() for w in weights(run))
 
 
+@pytest.mark.long
 def test_without_validation_the_last_epoch_is_kept(tmp_path: Path) -> None:
     content = config(data={"validation": 0}, training={"schedule": None, "optimizer": "Adam", "epochs": 2})
     run = run_training(tmp_path, content, "run")
@@ -238,7 +240,7 @@ def test_label_smoothing_is_keras_own_in_training_and_absent_elsewhere(tmp_path:
     assert trained["auc"] == pytest.approx(measured["auc"], rel=1e-5)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.long), "mixed_float16"])
 def test_mixed_precision_trains_with_a_float32_head(tmp_path: Path, policy: str) -> None:
     run = run_training(tmp_path, config(training={"dtype_policy": policy, "epochs": 2}), "run")
     import keras
@@ -249,6 +251,7 @@ def test_mixed_precision_trains_with_a_float32_head(tmp_path: Path, policy: str)
     assert float(rows(run)[-1]["loss"]) < float(rows(run)[0]["loss"])
 
 
+@pytest.mark.long
 def test_every_kind_of_training_option_trains(tmp_path: Path) -> None:
     training = {
         "epochs": 2,

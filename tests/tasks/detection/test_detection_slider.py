@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from browser import PageAt, browser, page_at
+from browser import PageAt, browser, page_at, wait_until
 from serving import served
 from shapes import CONFIG, write_shapes
 
@@ -38,6 +38,6 @@ def test_the_slider_asks_for_surer_objects(page_at: PageAt, tmp_path: Path) -> N
         assert slider.input_value() == "1"
         surest = float(rows.first.locator("td").text_content().rstrip("%").strip())
         slider.fill(str(min(99, int(surest) + 1)))
-        page.wait_for_function("count => document.querySelectorAll('.legend tbody tr').length < count", arg=many)
+        wait_until(page, "count => document.querySelectorAll('.legend tbody tr').length < count", many)
         assert rows.count() == 0
         assert "no object" in page.locator(".answer").text_content()

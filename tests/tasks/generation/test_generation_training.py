@@ -27,7 +27,9 @@ def test_a_latent_vector_follows_from_its_number_alone() -> None:
     assert abs(many.std() - 1) < 0.02
 
 
-@pytest.mark.parametrize("task", [{}, {"loss": "hinge", "conditional": True, "r1_every": 1}])
+@pytest.mark.parametrize(
+    "task", [{}, pytest.param({"loss": "hinge", "conditional": True, "r1_every": 1}, marks=pytest.mark.long)]
+)
 def test_a_run_keeps_the_averaged_generator_and_its_samples(task: dict[str, object], tmp_path: Path) -> None:
     trained = train(load_config(write(tmp_path, config(**task))), Console(), str(tmp_path / "run"))
     run = find_run(str(tmp_path / "run"))

@@ -153,6 +153,7 @@ def test_a_small_network_does_better_than_logistic_regression(tmp_path: Path) ->
     assert reached["micro_f1"] >= f1_score(truth, logistic.predict(flat), average="micro")
 
 
+@pytest.mark.long
 def test_a_run_of_one_label_list_and_logits(tmp_path: Path) -> None:
     table = write_digits(tmp_path, 200)
     task = {"multilabel": {"thresholds": [0.4, 0.6]}}

@@ -78,6 +78,7 @@ def test_what_is_learned_is_kept(run: Run) -> None:
     assert psnr(picture, restored) > psnr(grey, restored) + 3
 
 
+@pytest.mark.long
 def test_killed_and_resumed_it_is_the_same(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "killed").mkdir()
     killed = killed_in_epoch(1, monkeypatch, folder / "killed", config(str(folder / "photo.png")))
@@ -87,6 +88,7 @@ def test_killed_and_resumed_it_is_the_same(run: Run, folder: Path, monkeypatch: 
     assert killed.iterations.read_bytes() == run.iterations.read_bytes()
 
 
+@pytest.mark.long
 def test_the_variance_ends_it(folder: Path) -> None:
     """At the first epoch's end that is `patience` steps after the minimum."""
     content = config(str(folder / "photo.png"), training={"epochs": 40, "tensorboard": False})
@@ -104,6 +106,7 @@ def test_the_variance_ends_it(folder: Path) -> None:
     assert result.finished
 
 
+@pytest.mark.long
 def test_several_runs_are_the_mean_of_their_pictures(run: Run, folder: Path) -> None:
     other = run_training(folder, config(str(folder / "photo.png")) | {"seed": 2}, "other")
     metrics = evaluate_ensemble([open_run(run), open_run(other)])
@@ -152,6 +155,7 @@ def _in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_in_folder")
 def test_restore_takes_the_picture_as_it_is(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

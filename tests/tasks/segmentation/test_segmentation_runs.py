@@ -217,6 +217,7 @@ def test_gradcam_of_mistakes_is_that_of_the_pixels_that_are_confused_most(traine
             np.testing.assert_allclose(one.overlay, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 def test_gradcam_looks_at_any_layer(trained: Run, tmp_path: Path) -> None:
     name = "1.Branches/paths.1.2.Conv2DTranspose"
     pictures = []
@@ -233,6 +234,7 @@ def test_gradcam_looks_at_any_layer(trained: Run, tmp_path: Path) -> None:
         assert (code, message in output) == (2, True), output
 
 
+@pytest.mark.long
 def test_the_report_shows_grad_cam_beside_the_worst_masks(trained: Run, tmp_path: Path) -> None:
     text = write_report(open_run(trained), path=tmp_path / "report.html").read_text()
     assert f"<code>{BOTTOM}</code>" in text
