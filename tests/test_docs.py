@@ -72,6 +72,7 @@ def test_documents_link_to_files_that_exist() -> None:
 #: The modules that docs/adding_a_layer.md and docs/adding_a_task.md have their readers write.
 INVENTED = {
     "cnnkit/layers/squared_relu.py",
+    "detect_digits.py",
     *(f"cnnkit/tasks/grades/{name}.py" for name in ("__init__", "learning", "answers")),
 }
 

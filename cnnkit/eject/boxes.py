@@ -24,7 +24,7 @@ from cnnkit.eject.image_files import image_constants, image_opener, resizer_name
 from cnnkit.eject.own_test import own_test, tfds_name
 from cnnkit.eject.source_text import SourceText
 from cnnkit.eject.tables import NORMAL, ROWS, refuse_groups
-from cnnkit.eject.text import copied, literal, wrapped
+from cnnkit.eject.text import commented, copied, literal, wrapped
 from cnnkit.errors import UsageError
 from cnnkit.images.formats import IMAGE_SUFFIXES
 
@@ -273,7 +273,7 @@ class _Listed:
 def _of_folder(config: DataConfig, listing: BoxListing) -> _Listed:
     """Of one of the usual formats."""
     kind, places = find_places(listing.root, config.max_megapixels)
-    constants, functions = [f"DATA = {literal(str(listing.root))}  # a folder of annotated images"], []
+    constants, functions = commented(f"DATA = {literal(str(listing.root))}", "a folder of annotated images"), []
     if kind != "COCO":
         constants += wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")
         functions += [copied("cnnkit.images.files", ["image_files"]) + "\n", _IMAGES_IN]
@@ -314,7 +314,7 @@ def _of_table(config: DataConfig) -> _Listed:
         "edges": f"{'left + width' if across else 'right'}, {'top + height' if down else 'bottom'}",
         "crowd": crowd,
     }
-    constants = [f"DATA = {literal(config.table)}  # a table of annotated images"]
+    constants = commented(f"DATA = {literal(config.table)}", "a table of annotated images")
     constants += [] if split is None else wrapped(f"SPLIT_WORDS = {literal(SPLIT_WORDS)}")
 
     def listed(part: str) -> str:
@@ -350,7 +350,7 @@ def _write_records(config: DataConfig, info: DataSetInfo) -> SourceText:
     found, finds_test = own_test(config, facts, known is not None, "images", "boxes", "(boxes[..., 4] >= 0).any()")
     return SourceText(
         [
-            f"DATA = {literal(tfds_name(config.name))}  # a data set of tensorflow-datasets",
+            *commented(f"DATA = {literal(tfds_name(config.name))}", "a data set of tensorflow-datasets"),
             *wrapped(f"CLASS_NAMES = {literal(list(info.target.all_names))}"),
         ],
         [

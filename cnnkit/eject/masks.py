@@ -12,7 +12,7 @@ from cnnkit.config.mask_pairs import MASK_SUFFIXES
 from cnnkit.data.images import CorruptFiles
 from cnnkit.eject.image_files import image_constants, image_opener, resizer_name
 from cnnkit.eject.source_text import SourceText
-from cnnkit.eject.text import copied, literal, wrapped
+from cnnkit.eject.text import commented, copied, literal, wrapped
 from cnnkit.images.formats import IMAGE_SUFFIXES
 from cnnkit.images.padding import NO_PADDING
 
@@ -107,7 +107,7 @@ def write_pairs(config: DataConfig, info: DataSetInfo) -> SourceText:
     listing = listing or list_mask_folder(config.folder, config.class_names)
     if listing.unpaired:
         raise CorruptFiles(listing.unpaired)
-    constants = [f"DATA = {literal(str(listing.root))}  # a folder of images and masks"]
+    constants = commented(f"DATA = {literal(str(listing.root))}", "a folder of images and masks")
     constants += [*wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}"), "CLASSES = len(CLASS_NAMES)"]
     constants += mask_constants(info)
     constants += wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")

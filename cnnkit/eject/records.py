@@ -9,7 +9,7 @@ from cnnkit.config.prepared import read_prepared_masks
 from cnnkit.eject.masks import BAD_MASK, check_and_pad, inner_size, mask_constants
 from cnnkit.eject.own_test import own_test, tfds_name
 from cnnkit.eject.source_text import SourceText
-from cnnkit.eject.text import copied, literal
+from cnnkit.eject.text import commented, copied, literal
 from cnnkit.errors import UsageError
 
 _TFDS = '''\
@@ -81,7 +81,7 @@ def write_records(config: DataConfig, info: DataSetInfo) -> SourceText:
     functions.append(_TFDS % names)
     found, finds_test = own_test(config, facts, known is not None, "images")
     return SourceText(
-        [f"DATA = {literal(tfds_name(config.name))}  # a data set of tensorflow-datasets"],
+        commented(f"DATA = {literal(tfds_name(config.name))}", "a data set of tensorflow-datasets"),
         [*functions, *found],
         set(facts["splits"]) if facts else set(),
         ("images", "labels"),
@@ -128,7 +128,10 @@ def write_mask_records(config: DataConfig, info: DataSetInfo) -> SourceText:
         candidates = tuple(name for name in ("test", "validation") if name not in stated)
         functions.append(_OWN_TEST_MASKS % {"candidates": literal(candidates)})
     return SourceText(
-        [f"DATA = {literal(tfds_name(config.name))}  # a data set of tensorflow-datasets", *mask_constants(info)],
+        [
+            *commented(f"DATA = {literal(tfds_name(config.name))}", "a data set of tensorflow-datasets"),
+            *mask_constants(info),
+        ],
         functions,
         set(facts["splits"]) if facts else set(),
         ("images", "masks"),

@@ -12,7 +12,7 @@ from cnnkit.eject.masks import write_pairs
 from cnnkit.eject.records import write_mask_records, write_records
 from cnnkit.eject.source_text import SourceText
 from cnnkit.eject.tables import write_table
-from cnnkit.eject.text import copied, literal, wrapped
+from cnnkit.eject.text import commented, copied, literal, wrapped
 from cnnkit.eject.texts import write_texts
 from cnnkit.images.formats import IMAGE_SUFFIXES
 
@@ -58,7 +58,7 @@ def write_source(config: DataConfig, info: DataSetInfo) -> SourceText:
 
 
 def _folder(config: DataConfig, listing: ImageFolder, info: DataSetInfo) -> SourceText:
-    constants = [f"DATA = {literal(str(listing.root))}  # a folder of class folders"]
+    constants = commented(f"DATA = {literal(str(listing.root))}", "a folder of class folders")
     constants += wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}")
     constants += ["CLASSES = len(CLASS_NAMES)", *wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")]
     readers = image_reader(config, info.shape)

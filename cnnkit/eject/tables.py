@@ -15,7 +15,7 @@ from cnnkit.config.target import Labels, Numbers, OneClass, Target
 from cnnkit.eject.image_files import image_constants, image_reader
 from cnnkit.eject.source_text import SourceText
 from cnnkit.eject.targets import target_text
-from cnnkit.eject.text import literal, wrapped
+from cnnkit.eject.text import commented, literal, wrapped
 from cnnkit.eject.texts import of_texts
 from cnnkit.errors import UsageError
 
@@ -158,7 +158,7 @@ def write_table(config: DataConfig, table: ImageTable, info: DataSetInfo) -> Sou
     refuse_groups(config)
     text = target_text(info.target)
     constants, cells = _names_and_cells(config, table, info.target)
-    constants = [f"DATA = {literal(config.table)}  # a table of {config.sample.plural}", *constants]
+    constants = [*commented(f"DATA = {literal(config.table)}", f"a table of {config.sample.plural}"), *constants]
     names = {
         "argument": "",
         "what": "the table",

@@ -114,6 +114,12 @@ def _by_name(call: Call) -> str | None:
     return literal(keras_name(call.function.rpartition(".")[2]))
 
 
+def commented(statement: str, comment: str) -> list[str]:
+    """A statement with a comment behind it, or above it where the line would be too long."""
+    line = f"{statement}  # {comment}"
+    return [line] if len(line) <= WIDTH else [f"# {comment}", statement]
+
+
 def wrapped(text: str, indent: int = 0) -> list[str]:
     """A statement as lines: where it is too long, broken inside its outermost brackets, one item to a line."""
     pad = " " * indent

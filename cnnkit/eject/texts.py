@@ -11,7 +11,7 @@ from cnnkit.config.prepared import read_prepared_texts
 from cnnkit.config.texts import read_texts, text_folders, text_label
 from cnnkit.eject.own_test import own_test, tfds_name
 from cnnkit.eject.source_text import SourceText
-from cnnkit.eject.text import copied, literal, wrapped
+from cnnkit.eject.text import commented, copied, literal, wrapped
 from cnnkit.errors import UsageError
 
 _NUMBERED = '''\
@@ -109,7 +109,7 @@ def of_texts(
 def _folder(config: DataConfig, info: DataSetInfo) -> SourceText:
     table = info.table or read_texts(config, type(info.target))
     folders = text_folders(table.root)
-    constants = [f"DATA = {literal(str(table.root))}  # a folder of class folders"]
+    constants = commented(f"DATA = {literal(str(table.root))}", "a folder of class folders")
     constants += [*wrapped(f"CLASS_NAMES = {literal(list(table.names))}"), "CLASSES = len(CLASS_NAMES)"]
     functions = [
         copied("cnnkit.images.files", ["is_passed_over"]) + "\n",
@@ -143,7 +143,7 @@ def _records(config: DataConfig, info: DataSetInfo) -> SourceText:
     functions = [_TFDS % {"text": literal(config.text), "label": literal(label)}]
     found, finds_test = own_test(config, facts, known is not None, "texts")
     return of_texts(
-        [f"DATA = {literal(tfds_name(config.name))}  # a data set of tensorflow-datasets"],
+        commented(f"DATA = {literal(tfds_name(config.name))}", "a data set of tensorflow-datasets"),
         [*functions, *found],
         set(facts["splits"]) if facts else set(),
         lambda split: f"load({literal(split)})",

@@ -29,7 +29,7 @@ class MinibatchStandardDeviation(ChannelLayer):
     mixes_images: ClassVar[bool] = True
     example: ClassVar[str] = """\
 - LeakyReLU: 0.2
-- MinibatchStandardDeviation              # before the head of a discriminator
+- MinibatchStandardDeviation: 4           # before the head of a discriminator
 - Flatten
 - Dense: 1
 """
