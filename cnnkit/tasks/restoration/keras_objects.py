@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from cnnkit.tasks.restoration.observation import Observation
     from cnnkit.tasks.restoration.settings import Settings
 
+#: Beyond any value: what is not finite counts as a training that has gone wrong.
+LARGEST = float(np.finfo(np.float32).max)
+
 log = logging.getLogger("cnnkit")
 
 
@@ -88,10 +91,10 @@ class Restorer(keras.Model):
         self.restored = self._kept((height, width, channels), "restored")
         self.moving_mean = self._kept((height, width, channels), "moving_mean")
         self.variance = self._kept((), "variance")
-        self.least = self._kept((), "least_variance", np.inf)
+        self.least = self._kept((), "least_variance", LARGEST)
         self.least_at = self._kept((), "least_at", dtype="int64")
         self.before = [self._kept(one.shape, f"before_{n}") for n, one in enumerate(network.weights)]
-        self.fit_before = self._kept((), "fit_before", -np.inf)
+        self.fit_before = self._kept((), "fit_before", -LARGEST)
         self.history = self._kept((task.iterations, 3), "history")
         self.loss_tracker = keras.metrics.Mean(name="loss")
         self.figures = {name: Latest(name) for name in ("fit", "variance", *(["psnr"] * (reference is not None)))}

@@ -172,6 +172,7 @@ def test_the_last_average_is_the_picture(run: Run) -> None:
     np.testing.assert_array_equal(restored[known], truth[known])
 
 
+@pytest.mark.long
 def test_killed_and_resumed_it_is_the_same(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     killed = killed_in_epoch(1, monkeypatch, tmp_path, hiding(str(run.path.parent / "photo.png")))
     continued(killed)

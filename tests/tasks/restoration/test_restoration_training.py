@@ -89,6 +89,20 @@ def test_killed_and_resumed_it_is_the_same(run: Run, folder: Path, monkeypatch: 
 
 
 @pytest.mark.long
+def test_killed_within_its_first_epoch_it_is_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint is due after some minutes, and an epoch of a large picture takes longer."""
+    content = config(str(folder / "photo.png"))
+    content["task"]["restoration"]["iterations"] = 20
+    content["training"] |= {"epochs": 1, "checkpoint_minutes": 1e-9}
+    (folder / "early").mkdir()
+    killed = killed_in_epoch(0, monkeypatch, folder / "early", content)
+    assert "step" in continued(killed)
+    whole = run_training(folder, content, "whole")
+    assert_same(killed, whole)
+    assert killed.restored.read_bytes() == whole.restored.read_bytes()
+
+
+@pytest.mark.long
 def test_the_variance_ends_it(folder: Path) -> None:
     """At the first epoch's end that is `patience` steps after the minimum."""
     content = config(str(folder / "photo.png"), training={"epochs": 40, "tensorboard": False})
