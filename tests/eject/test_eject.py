@@ -249,7 +249,8 @@ def test_everything_at_once_learns_the_same(tmp_path: Path, monkeypatch: pytest.
         "learning_rate",
     ):
         assert found[name][0] == pytest.approx(expected[name][0], rel=1e-3), name
-    assert found["loss"][0] == pytest.approx(expected["loss"][0], rel=1e-4)
+    # Up to the rounding of an epoch: processors differ, and one with AMX has 1.02e-4.
+    assert found["loss"][0] == pytest.approx(expected["loss"][0], rel=2e-4)
     assert found["loss"][1] == pytest.approx(expected["loss"][1], rel=1e-3)
 
 

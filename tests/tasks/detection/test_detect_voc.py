@@ -94,4 +94,4 @@ def test_the_shipped_config_trains_on_a_sample_and_answers(tmp_path: Path) -> No
         assert 0 <= box["left"] <= box["right"] <= width
         assert 0 <= box["top"] <= box["bottom"] <= height
     with Image.open(tmp_path / "out" / "000029.boxes.png") as drawn:
-        assert drawn.size == (512, 512)  # the network's image, twice as large, with room for texts
+        assert drawn.size == (2 * width, 2 * height)  # the image of the file, twice as large, with room for texts
