@@ -140,6 +140,8 @@ _LOOKALIKES = re.compile(
     "[\u0085\u2028\u2029]|(?m:^ *|(?<=[:-])|(?<=[:-] ))[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff]"
 )
 
+_ODD_SPACES = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff]")
+
 
 def _check_characters(text: str, file: str, override: str | None) -> None:
     """Refuses what looks like a space or a new line but is not."""
@@ -356,9 +358,15 @@ _Dumper.add_representer(str, _represent_string)
 def flow(value: Any) -> str:
     """Plain values as YAML on one line."""
     text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=10**9, allow_unicode=True)
-    return text.removesuffix("...\n").rstrip("\n")
+    return _with_escapes(text).removesuffix("...\n").rstrip("\n")
 
 
 def dump(value: Any) -> str:
     """Plain values as YAML text; innermost lists and mappings on one line."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
+    return _with_escapes(text)
+
+
+def _with_escapes(text: str) -> str:
+    """YAML in which odd spaces, which stand in double quotes alone, are escaped: as they are, they are refused."""
+    return _ODD_SPACES.sub(lambda space: f"\\u{ord(space[0]):04x}", text)

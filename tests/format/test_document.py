@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cnnkit.errors import ConfigError, Problem
@@ -182,6 +182,7 @@ PLAIN = st.recursive(
 
 @settings(max_examples=400, deadline=None)
 @given(PLAIN)
+@example({"-\u00a0": ["\u3000", "a: \u200b"]})
 def test_what_dump_writes_is_read_back_the_same(value: Any) -> None:
     again = value_of(dump(value))
     assert again == value
