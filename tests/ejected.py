@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,14 @@ from typing import Any
 import pytest
 from trainings import TIMING
 
+from cnnkit.augmentation import AUGMENTATIONS
 from cnnkit.config.load import LoadedConfig
+from cnnkit.config.target import Target
+from cnnkit.data.splits import DataSets, Split
+from cnnkit.eject.augmentation import write_augmentation
+from cnnkit.eject.text import import_lines
+from cnnkit.format.base import Choice
+from cnnkit.format.seeds import derive_seed
 from cnnkit.terminal.console import Console
 from cnnkit.training.train import train
 
@@ -69,3 +77,24 @@ def splits_of(script: str) -> dict[str, Any]:
         module.main()
     (here,) = (entry for entry in stopped.traceback if entry.name == "main")
     return here.frame.f_locals
+
+
+def each_split(found: dict[str, Any], expected: DataSets) -> Iterator[tuple[str, Any, Split]]:
+    """Of each split: its name, what a script has of it (`splits_of`), and what cnnkit has; neither may have others."""
+    for name in ("train", "validation", "test"):
+        split = getattr(expected, name)
+        assert (split is None) == (name not in found), name
+        if split is not None:
+            yield name, found[name], split
+
+
+def augmentation_of(written: Sequence[Any], target: Target, seed: int) -> tuple[list[Any], ModuleType]:
+    """An `augmentation` section as cnnkit has it, and as a script of a run with a seed does."""
+    augmentation = [Choice(AUGMENTATIONS).validate(one) for one in written]
+    body = "\n\n".join(write_augmentation(augmentation, target))
+    standard, others = import_lines(body)
+    module = ModuleType("ejected")
+    module.__dict__["seed_of"] = lambda *path: derive_seed(seed, *path)
+    text = "\n".join(["from __future__ import annotations", *standard, *others, body])
+    exec(compile(text, "ejected.py", "exec"), module.__dict__)
+    return augmentation, module

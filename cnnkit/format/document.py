@@ -134,13 +134,12 @@ def parse(text: str, file: str, override: str | None = None) -> Node:
     return node
 
 
+#: Characters that look like a space and are none to YAML.
+_SPACES = "[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff]"
+
 #: Characters that look like a new line, or like a space where one is needed, and are none. PyYAML ends lines at some
 #: where editors do not, so that a comment would go on as YAML, and all later places be wrong.
-_LOOKALIKES = re.compile(
-    "[\u0085\u2028\u2029]|(?m:^ *|(?<=[:-])|(?<=[:-] ))[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff]"
-)
-
-_ODD_SPACES = re.compile("[\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff]")
+_LOOKALIKES = re.compile("[\u0085\u2028\u2029]|(?m:^ *|(?<=[:-])|(?<=[:-] ))" + _SPACES)
 
 
 def _check_characters(text: str, file: str, override: str | None) -> None:
@@ -369,4 +368,4 @@ def dump(value: Any) -> str:
 
 def _with_escapes(text: str) -> str:
     """YAML in which odd spaces, which stand in double quotes alone, are escaped: as they are, they are refused."""
-    return _ODD_SPACES.sub(lambda space: f"\\u{ord(space[0]):04x}", text)
+    return re.sub(_SPACES, lambda space: f"\\u{ord(space[0]):04x}", text)

@@ -8,17 +8,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from ejected import as_module, figures, run_script, splits_of
+from ejected import as_module, augmentation_of, each_split, figures, run_script, splits_of
 from made_sets import store_boxes
 from PIL import Image
 
-from cnnkit.augmentation import AUGMENTATIONS
 from cnnkit.augmentation.pipeline import Pipeline
 from cnnkit.config import shipped
 from cnnkit.config.data import DataConfig
@@ -27,11 +25,7 @@ from cnnkit.config.target import Boxes
 from cnnkit.data import load
 from cnnkit.data.box_formats import convert
 from cnnkit.eject import eject
-from cnnkit.eject.augmentation import write_augmentation
-from cnnkit.eject.text import import_lines
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.format.base import Choice
-from cnnkit.format.seeds import derive_seed
 from cnnkit.runs.directory import Run
 from cnnkit.runs.evaluation import evaluate_run
 from cnnkit.runs.trained import open_run
@@ -90,15 +84,12 @@ def assert_same_data(loaded: LoadedConfig) -> None:
     config = loaded.config
     expected = load(config.data, config.seed, config.task)
     found = splits_of(eject(loaded))
-    for name in ("train", "validation", "test"):
-        split = getattr(expected, name)
-        assert (split is None) == (name not in found), name
-        if split is not None:
-            images, boxes = found[name]
-            np.testing.assert_array_equal(images, split.read_batch(range(split.size))["images"], err_msg=name)
-            assert boxes.dtype == np.float32
-            for mine, theirs in zip(boxes, split.targets.each(), strict=True):
-                np.testing.assert_allclose(mine[mine[:, 4] >= 0], theirs, rtol=1e-6, atol=1e-5, err_msg=name)
+    for name, read, split in each_split(found, expected):
+        images, boxes = read
+        np.testing.assert_array_equal(images, split.read_batch(range(split.size))["images"], err_msg=name)
+        assert boxes.dtype == np.float32
+        for mine, theirs in zip(boxes, split.targets.each(), strict=True):
+            np.testing.assert_allclose(mine[mine[:, 4] >= 0], theirs, rtol=1e-6, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["coco", "voc", "yolo"])
@@ -227,13 +218,7 @@ def test_sets_of_tfds_are_read_the_same(
 
 
 def test_a_script_moves_boxes_as_the_pipeline_does() -> None:
-    augmentation = [Choice(AUGMENTATIONS).validate(one) for one in MOVING]
-    body = "\n\n".join(write_augmentation(augmentation, Boxes(3)))
-    standard, others = import_lines(body)
-    script = ModuleType("ejected")
-    text = "\n".join(["from __future__ import annotations", *standard, *others, body])
-    script.__dict__["seed_of"] = lambda *path: derive_seed(3, *path)
-    exec(compile(text, "ejected.py", "exec"), script.__dict__)
+    augmentation, script = augmentation_of(MOVING, Boxes(3), 3)
 
     draws = np.random.default_rng(0)
     images = draws.integers(0, 256, (4, 24, 32, 3)).astype(np.uint8)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from ejected import splits_of
+from ejected import each_split, splits_of
 from PIL import Image
 from tables import write_classes, write_table
 
@@ -42,13 +42,10 @@ def assert_same(file: Path, data: dict[str, Any], seed: int = 0, script: str | N
     loaded = load_config(str(file))
     expected = load(loaded.config.data, seed)
     found = splits_of(script or eject(loaded))
-    for name in ("train", "validation", "test"):
-        split = getattr(expected, name)
-        assert (split is None) == (name not in found), (name, data)
-        if split is not None:
-            images, labels = found[name]
-            np.testing.assert_array_equal(labels, split.labels, err_msg=f"{name} of {data}")
-            np.testing.assert_array_equal(images, split.read(np.arange(split.size)), err_msg=f"{name} of {data}")
+    for name, read, split in each_split(found, expected):
+        images, labels = read
+        np.testing.assert_array_equal(labels, split.labels, err_msg=f"{name} of {data}")
+        np.testing.assert_array_equal(images, split.read(np.arange(split.size)), err_msg=f"{name} of {data}")
 
 
 def make_folder(root: Path, layout: tuple[str, ...], *, sizes: bool, corrupt: bool) -> None:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+from ejected import augmentation_of
 
-from cnnkit.augmentation import AUGMENTATIONS
 from cnnkit.augmentation.pipeline import Pipeline
 from cnnkit.config.target import Mask
-from cnnkit.eject.augmentation import write_augmentation
-from cnnkit.eject.text import import_lines
-from cnnkit.format.base import Choice
-from cnnkit.format.seeds import derive_seed
 
 AUGMENTATION: list[Any] = [
     "RandomFlip",
@@ -28,13 +23,7 @@ AUGMENTATION: list[Any] = [
 
 
 def test_a_script_moves_masks_as_the_pipeline_does() -> None:
-    augmentation = [Choice(AUGMENTATIONS).validate(one) for one in AUGMENTATION]
-    body = "\n\n".join(write_augmentation(augmentation, Mask(11, ignore=255)))
-    standard, others = import_lines(body)
-    script = ModuleType("ejected")
-    text = "\n".join(["from __future__ import annotations", *standard, *others, body])
-    script.__dict__["seed_of"] = lambda *path: derive_seed(3, *path)
-    exec(compile(text, "ejected.py", "exec"), script.__dict__)
+    augmentation, script = augmentation_of(AUGMENTATION, Mask(11, ignore=255), 3)
 
     draws = np.random.default_rng(0)
     masks = draws.integers(0, 11, (4, 3, 4, 1)).astype(np.uint8).repeat(4, axis=1).repeat(4, axis=2)

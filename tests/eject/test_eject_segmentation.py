@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from ejected import as_module, figures, run_script, splits_of
+from ejected import as_module, each_split, figures, run_script, splits_of
 from made_sets import store_masks
 from PIL import Image
 
@@ -167,13 +167,10 @@ def assert_same_data(loaded: LoadedConfig, script: str | None = None) -> None:
     config = loaded.config
     expected = load(config.data, config.seed, config.task)
     found = splits_of(script or eject(loaded))
-    for name in ("train", "validation", "test"):
-        split = getattr(expected, name)
-        assert (split is None) == (name not in found), name
-        if split is not None:
-            batch = split.read_batch(range(split.size))
-            np.testing.assert_array_equal(found[name][0], batch["images"], err_msg=name)
-            np.testing.assert_array_equal(found[name][1], batch["segmentation_masks"], err_msg=name)
+    for name, read, split in each_split(found, expected):
+        batch = split.read_batch(range(split.size))
+        np.testing.assert_array_equal(read[0], batch["images"], err_msg=name)
+        np.testing.assert_array_equal(read[1], batch["segmentation_masks"], err_msg=name)
 
 
 @pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from ejected import as_module, figures, run_script, splits_of
+from ejected import as_module, each_split, figures, run_script, splits_of
 from made_sets import store_texts
 from review_texts import reviews, text_config, write_reviews
 from tables import write_table
@@ -35,12 +35,9 @@ def assert_same(loaded: LoadedConfig, script: str | None = None) -> DataSets:
     config = loaded.config
     expected = load(config.data, config.seed, config.task)
     found = splits_of(script or eject(loaded))
-    for name in ("train", "validation", "test"):
-        split = getattr(expected, name)
-        assert (split is None) == (name not in found), name
-        if split is not None:
-            np.testing.assert_array_equal(found[name][0], split.read(np.arange(split.size)), err_msg=name)
-            np.testing.assert_array_equal(found[name][1], split.targets.values, err_msg=name)
+    for name, read, split in each_split(found, expected):
+        np.testing.assert_array_equal(read[0], split.read(np.arange(split.size)), err_msg=name)
+        np.testing.assert_array_equal(read[1], split.targets.values, err_msg=name)
     assert expected.info.sample.vocabulary is not None
     assert tuple(found["vocabulary"]) == expected.info.sample.vocabulary.words
     return expected

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from digit_tables import write_digits
-from ejected import figures, run_script, splits_of
+from ejected import each_split, figures, run_script, splits_of
 from tables import write_pictures, write_table
 
 from cnnkit.config.load import LoadedConfig, load_config
@@ -127,12 +127,9 @@ def test_tables_are_divided_and_read_the_same(
     expected = load(config.data, config.seed, config.task)
     script = eject(loaded)
     found = splits_of(script)
-    for name in ("train", "validation", "test"):
-        split = getattr(expected, name)
-        assert (split is None) == (name not in found), name
-        if split is not None:
-            np.testing.assert_array_equal(found[name][0], split.read(np.arange(split.size)), err_msg=name)
-            np.testing.assert_array_equal(found[name][1], split.targets.values, err_msg=name)
+    for name, read, split in each_split(found, expected):
+        np.testing.assert_array_equal(read[0], split.read(np.arange(split.size)), err_msg=name)
+        np.testing.assert_array_equal(read[1], split.targets.values, err_msg=name)
     (tmp_path / "script.py").write_text(script)
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--select", "E5,E7,E9,F"]
     done = subprocess.run([*command, "--line-length", "120", "script.py"], cwd=tmp_path, capture_output=True, text=True)
