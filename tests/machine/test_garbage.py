@@ -13,6 +13,8 @@ from cnnkit.machine import garbage
 @pytest.fixture(autouse=True)
 def thresholds() -> Iterator[None]:
     before = gc.get_threshold()
+    garbage.look_as_usual()  # a command that another test ran in this process may have left them high
+    gc.unfreeze()
     yield
     gc.set_threshold(*before)
     gc.unfreeze()
