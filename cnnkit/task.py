@@ -668,6 +668,19 @@ class Task(NamedObject):
         """
         raise NotImplementedError
 
+    def measured_with(self, classifier: str) -> Task:
+        """This task with another classifier to measure what a network makes, as `eval --classifier` names it.
+
+        Args:
+            classifier: The directory of its run.
+
+        Raises:
+            UsageError: for a task that is measured without one.
+        """
+        raise UsageError(
+            f"--classifier is for generators, whose images it measures; this network learns {self.to_plain()}"
+        )
+
     def draw_evaluation(self, run: Run, evaluation: Evaluation) -> None:
         """Writes the pictures that a run keeps of the evaluation on its test split; by default none."""
 

@@ -46,7 +46,7 @@ _DURATION, _SIDE = 60, 192
     "--class",
     "of_class",
     metavar="NAME",
-    help="Only images of this class. Of a generator that knows no classes, the config's classifier chooses them.",
+    help="Only images of this class. Of a generator that knows no classes, its classifier chooses them.",
 )
 @click.option(
     "--interpolate",

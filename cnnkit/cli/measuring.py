@@ -46,6 +46,12 @@ log = logging.getLogger("cnnkit")
 )
 @click.option("--mistakes", metavar="FILE", help="Draw the worst mistakes, as `show mistakes` does.")
 @TTA
+@click.option(
+    "--classifier",
+    metavar="RUN",
+    shell_complete=complete_runs,
+    help="Of a generator: the classifier's run that measures its images, in place of the config's.",
+)
 @JSON
 @common
 def evaluate(
@@ -57,6 +63,7 @@ def evaluate(
     csv_file: str | None,
     mistakes: str | None,
     tta: str | None,
+    classifier: str | None,
     as_json: bool,
 ) -> None:
     """Measure a run on its test split (the latest run by default).
@@ -88,7 +95,7 @@ def evaluate(
     from cnnkit.runs.trained import open_run
 
     opened = [open_run(run) for run in chosen]
-    options = EvaluationOptions(split, folder, views, keep, skip_corrupt, max_megapixels)
+    options = EvaluationOptions(split, folder, views, keep, skip_corrupt, max_megapixels, classifier)
     metrics = evaluate_run(opened[0], options) if len(opened) == 1 else evaluate_ensemble(opened, options)
     if as_json:
         echo(printable_json(metrics))

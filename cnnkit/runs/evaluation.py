@@ -34,6 +34,7 @@ class EvaluationOptions:
         skip_corrupt: Whether files of the folder that cannot be read are left out, as they are where the run's config
             says so.
         max_megapixels: Images of the folder with more cannot be read; by default as the run's config says.
+        classifier: The run that measures what a generator makes; by default as `Task.evaluate` finds it.
     """
 
     split: str = "test"
@@ -42,6 +43,7 @@ class EvaluationOptions:
     keep: Callable[[TaskPredictions], None] | None = None
     skip_corrupt: bool = False
     max_megapixels: float | None = None
+    classifier: str | None = None
 
 
 #: A run's own test images, as they are.
@@ -107,13 +109,14 @@ def evaluate_ensemble(members: Sequence[TrainedRun], options: EvaluationOptions 
 def _evaluate(members: Sequence[TrainedRun], options: EvaluationOptions) -> tuple[Evaluation, Any]:
     """The evaluation, and the images that it was made on, as a `data.Split`."""
     first = members[0]
+    task = first.task if options.classifier is None else first.task.measured_with(options.classifier)
     for trained in members:
         trained.check_model()
     # Loading the images may load TensorFlow, and one process has one setting of oneDNN and threads.
     first.request_settings()
     if options.folder is None and len(members) > 1:
         ensemble.check_same_split(members, options.split)
-    target = first.task.target
+    target = task.target
     inference.check_views(options.tta, first.interface, per_pixel=target.per_pixel, boxed=target.boxed)
     images = labelled_images(first, options)
     if options.folder is not None:
@@ -121,7 +124,7 @@ def _evaluate(members: Sequence[TrainedRun], options: EvaluationOptions) -> tupl
     else:
         for trained in members[1:]:
             trained.check_data(first.fingerprint)
-    return first.task.evaluate(members, images, options.tta), images
+    return task.evaluate(members, images, options.tta), images
 
 
 def _measured_on(options: EvaluationOptions) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -159,7 +160,12 @@ class Generation(Settings):
     def evaluate(self, members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -> Evaluation:
         from cnnkit.tasks.generation.evaluation import evaluate
 
-        return evaluate(members, images, tta)
+        return evaluate(self, members, images, tta)
+
+    def measured_with(self, classifier: str) -> Generation:
+        from cnnkit.tasks.generation.classifier import open_classifier
+
+        return self.model_copy(update={"classifier": os.path.abspath(open_classifier(classifier).trained.path)})
 
     def read_evaluation(self, run: Run) -> dict[str, Any]:
         from cnnkit.tasks.generation.evaluation import read_evaluation

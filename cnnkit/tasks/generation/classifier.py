@@ -27,7 +27,7 @@ ACCEPTED = 0.9
 #: How to get one, for whoever has none.
 HOW_TO = (
     "Train a classifier on the same images (`task: classification`), and name its run: "
-    "`task: {generation: {classifier: runs/NAME}}`."
+    "`task: {generation: {classifier: runs/NAME}}`, or `cnnkit eval RUN --classifier runs/NAME`."
 )
 
 

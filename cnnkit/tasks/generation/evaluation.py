@@ -20,7 +20,14 @@ from cnnkit.runs.directory import Run
 from cnnkit.runs.json_forms import REQUIRED, Form
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.task import Evaluation
-from cnnkit.tasks.generation.classifier import ACCEPTED, HOW_TO, Classifier, Seen, open_classifier
+from cnnkit.tasks.generation.classifier import (
+    ACCEPTED,
+    HOW_TO,
+    Classifier,
+    Seen,
+    check_classifier,
+    open_classifier,
+)
 from cnnkit.tasks.generation.measures import NEIGHBOURS, halves, likeness, nearest, share_nearer
 from cnnkit.tasks.generation.sampling import latents, samples
 from cnnkit.terminal.printable import printable
@@ -115,12 +122,26 @@ def settings_of(trained: TrainedRun) -> Settings:
     return task
 
 
-def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -> Evaluation:
+def classifier_of(trained: TrainedRun) -> str | None:
+    """The run of the classifier that a run's config names, or else of that which last measured it; None without one."""
+    named = settings_of(trained).classifier
+    if named is not None:
+        return named
+    try:
+        return (trained.evaluation.get("classifier") or {}).get("run")
+    except CnnkitError:
+        return None
+
+
+def evaluate(task: Settings, members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -> Evaluation:
     """See `Task.evaluate`: the images of one generator against those of a split.
 
+    Args:
+        task: Whose classifier measures them; without one, that which did so last.
+
     Raises:
-        UsageError: for several runs, or with augmentations.
-        CnnkitError: if the classifier that the config names is not there.
+        UsageError: for several runs, with augmentations, or if the classifier tells other images or classes apart.
+        CnnkitError: if the classifier is not there.
     """
     if tta:
         raise UsageError("--tta is for networks that look at images; a generator makes them of latent vectors")
@@ -129,8 +150,8 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
     (trained,) = members
     # With its settings, before reading images would load it without.
     load_tensorflow()
-    task, seed = settings_of(trained), trained.loaded.config.seed
-    classifier = None if task.classifier is None else open_classifier(task.classifier)
+    seed = trained.loaded.config.seed
+    classifier = _classifier(task.classifier or classifier_of(trained), trained)
     if images.size <= 2 * NEIGHBOURS:
         raise CnnkitError(f"the split has {images.size} images; a generation is measured on more than {2 * NEIGHBOURS}")
     places = _places(images.size, derive_seed(seed, "measured", images.name))
@@ -163,6 +184,16 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
             None if says is None else says.largest,
         ),
     )
+
+
+def _classifier(path: str | None, trained: TrainedRun) -> Classifier | None:
+    """That of a run, once it is known to tell the generator's images apart."""
+    if path is None:
+        return None
+    problem = check_classifier(path, trained.loaded.info)
+    if problem is not None:
+        raise UsageError(problem)
+    return open_classifier(path)
 
 
 class Made:

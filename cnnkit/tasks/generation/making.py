@@ -13,7 +13,7 @@ from cnnkit.format.seeds import derive_seed
 from cnnkit.format.similar import suggestion
 from cnnkit.task import Maker
 from cnnkit.tasks.generation.classifier import ACCEPTED, Classifier, open_classifier
-from cnnkit.tasks.generation.evaluation import settings_of
+from cnnkit.tasks.generation.evaluation import classifier_of, settings_of
 from cnnkit.tasks.generation.sampling import as_bytes, latents, samples, with_classes
 
 if TYPE_CHECKING:
@@ -77,13 +77,13 @@ class ImageMaker(Maker):
         number = self._number(of_class)
         if self.conditions:
             return latents(seed, count, self.latent), number, ""
-        path = settings_of(self.trained).classifier
+        path = classifier_of(self.trained)
         if path is None:
             raise UsageError(
                 f"the run `{self.trained.run.path}` cannot be asked for a class: its generator was trained without, "
                 "and no classifier is named that could choose among its images",
-                "Train one with `task: {generation: {conditional: true}}`; or name the run of a classifier in the "
-                "run's config.yaml: `task: {generation: {classifier: runs/NAME}}`.",
+                "Train one with `task: {generation: {conditional: true}}`; or name the run of a classifier once, with "
+                "`cnnkit eval RUN --classifier NAME`.",
             )
         return self._chosen(open_classifier(path), seed, count, number)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +42,37 @@ def test_what_is_for_other_networks_is_refused_by_name(
     named = [str(maker_run.path) if argument == "RUN" else argument for argument in arguments]
     assert cnnkit(named, monkeypatch) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.long
+def test_another_classifier_than_the_configs_can_measure_and_is_remembered(
+    maker_run: Run, digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(maker_run.path, "made")
+    Path("classifier").symlink_to(digits_run.path)
+    # Trained without one; then measured with one; then with the same, which nobody has to name again.
+    for arguments, classifier in (
+        ([], None),
+        (["--classifier", "classifier"], str(tmp_path / "classifier")),
+        ([], str(tmp_path / "classifier")),
+    ):
+        assert cnnkit(["eval", "made", "--json", *arguments], monkeypatch) == 0
+        metrics = json.loads(capsys.readouterr().out)
+        assert metrics.get("classifier", {}).get("run") == classifier
+    assert cnnkit(["show", "mistakes", "made"], monkeypatch) == 0
+
+
+def test_a_classifier_measures_generators_alone_and_has_to_be_one(
+    maker_run: Run, digits_run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run, classifier, said in (
+        (digits_run, digits_run.path, "--classifier is for generators"),
+        (maker_run, "nowhere", "there is no run `nowhere`"),
+        (maker_run, maker_run.path, "tells no classes of images apart: its task is generation"),
+    ):
+        assert cnnkit(["eval", str(run.path), "--classifier", str(classifier)], monkeypatch) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_a_generator_has_no_filters_that_look_at_images(maker_run: Run) -> None:
