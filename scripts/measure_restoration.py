@@ -104,11 +104,12 @@ def measure(task: str, picture: Path, seed: int, overrides: list[str]) -> dict[s
             [*command, "--no-report", *itertools.chain(*(("--set", change) for change in changes))], check=True
         )
         after = os.times()
-        evaluation, rows = read_evaluation(run), read_iterations(run)
+        evaluation, columns = read_evaluation(run), read_iterations(run)
+    of_averages = columns["psnr"]
     return {
         **{name: evaluation[name] for name in ("psnr", "ssim", "iteration", "iterations")},
-        "best_psnr": max(row[3] for row in rows),
-        "best_iteration": int(max(rows, key=lambda row: row[3])[0]),
+        "best_psnr": max(of_averages),
+        "best_iteration": 1 + of_averages.index(max(of_averages)),
         "psnr_before": evaluation.get("psnr_before"),
         "baseline": baseline(task, observation),
         "seconds": round(time.perf_counter() - begin, 1),

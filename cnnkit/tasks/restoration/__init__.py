@@ -42,6 +42,7 @@ class Restoration(Settings):
     figures: ClassVar[tuple[Figure, ...]] = (
         Figure("psnr", "PSNR (dB)"),
         Figure("fit", "fit (dB)"),
+        Figure("held_out", "fit to the pixels held out (dB)"),
         Figure("variance", "variance of the outputs", larger_is_better=False),
     )
     target: ClassVar[type[Target]] = Picture
@@ -50,7 +51,7 @@ class Restoration(Settings):
 
     @property
     def monitor(self) -> str | None:
-        return EPOCH if self.takes_last else "variance"
+        return self.decided_by or EPOCH
 
     def make_target(self, data: DataConfig, size: int, names: Sequence[str] | None) -> Target:
         return Picture(size, _CHANNELS.get(size))

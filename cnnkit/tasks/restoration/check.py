@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _REFUSED = ("loss", "metrics", "label_smoothing", "class_weights", "early_stopping")
 
 #: Arguments of the task that say how a picture is made of noise, and when that ends.
-_OF_NOISE = ("input_channels", "input_scale", "input_noise", "forgetting", "patience", "fall")
+_OF_NOISE = ("input_channels", "input_scale", "input_noise", "forgetting", "held_out", "patience", "fall")
 
 
 def check(task: Settings, parts: Parts, info: DataSetInfo, steps: Sequence[Step] | None, report: Report) -> None:

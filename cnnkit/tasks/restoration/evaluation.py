@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +23,18 @@ from cnnkit.tasks.restoration.observation import observe, psnr, shrunk
 from cnnkit.tasks.restoration.settings import Settings
 from cnnkit.terminal.tables import aligned
 
-#: Of iterations.csv; the last one only where the undamaged picture is known.
-COLUMNS = ("iteration", "fit", "variance", "psnr")
+#: The number of a step, in iterations.csv.
+ITERATION = "iteration"
+
+#: Of iterations.csv; `held_out` only where pixels are, `psnr` only where the undamaged picture is known.
+COLUMNS = (ITERATION, "fit", "variance", "held_out", "psnr")
+_OPTIONAL = {"held_out", "psnr"}
 
 #: The side of the window of SSIM (Wang et al. 2004).
 _SSIM_WINDOW = 11
 
 #: What evaluation.json has where it is known.
-_FIGURES = ("psnr", "ssim", "psnr_before", "ssim_before", "fit", "variance")
+_FIGURES = ("psnr", "ssim", "psnr_before", "ssim_before", "fit", "variance", "held_out")
 
 
 @dataclass(frozen=True)
@@ -79,21 +83,29 @@ def _is_infinite(value: Any) -> bool:
 
 
 def _taken(trained: TrainedRun) -> dict[str, Any]:
-    """After which iteration the picture was taken, and what the variance and the fit were then."""
-    rows = read_iterations(trained.run)
-    if not rows:
+    """After which iteration the picture was taken, and what was known of it then beside its PSNR."""
+    columns = read_iterations(trained.run)
+    if not columns:
         return {}
-    taken = rows[place_taken(rows, trained)]
-    return {"iteration": int(taken[0]), "iterations": int(rows[-1][0]), "fit": taken[1], "variance": taken[2]}
+    place = place_taken(columns, trained)
+    said: dict[str, Any] = {name: columns[name][place] for name in ("fit", "variance", "held_out") if name in columns}
+    return {"iteration": int(columns[ITERATION][place]), "iterations": int(columns[ITERATION][-1]), **said}
 
 
-def place_taken(rows: Sequence[Sequence[float]], trained: TrainedRun) -> int:
-    """Which row of a run's iterations.csv, one at least, is that at which the picture was taken."""
+def place_taken(columns: Mapping[str, Sequence[float]], trained: TrainedRun) -> int:
+    """Which row of a run's iterations.csv is that at which the picture was taken.
+
+    Args:
+        columns: See `read_iterations`; one row at least.
+    """
     task = trained.loaded.config.task
     assert isinstance(task, Settings)
-    if task.takes_last:
-        return len(rows) - 1
-    return min(range(len(rows)), key=lambda place: rows[place][COLUMNS.index("variance")])
+    if task.decided_by is None:
+        return len(columns[ITERATION]) - 1
+    if task.decided_by not in columns:
+        raise damaged(trained.run.iterations, f"it has no column `{task.decided_by}`")
+    values = columns[task.decided_by]
+    return int(np.argmin(values) if task.decided_by == "variance" else np.argmax(values))
 
 
 def restored_picture(run: Run, shape: Sequence[int]) -> Any:
@@ -123,8 +135,8 @@ def ssim(picture: Any, reference: Any) -> float | None:
     return float(tf.image.ssim(tf.constant(picture), tf.constant(reference), 255, filter_size=_SSIM_WINDOW))
 
 
-def read_iterations(run: Run) -> list[list[float]]:
-    """The rows of iterations.csv; none where there is no such file.
+def read_iterations(run: Run) -> dict[str, list[float]]:
+    """The columns of iterations.csv, each by its name; none where there is no such file, or no row in it.
 
     Raises:
         CnnkitError: if the file is broken.
@@ -133,12 +145,13 @@ def read_iterations(run: Run) -> list[list[float]]:
         header, *rows = csv.reader(io.StringIO(run.read(run.iterations, LARGEST_METRICS)))
         values = [[float(cell) for cell in row] for row in rows]
     except FileNotFoundError:
-        return []
+        return {}
     except ValueError:
         header, values = [], []
-    if tuple(header) not in (COLUMNS, COLUMNS[:-1]) or any(len(row) != len(header) for row in values):
+    expected = [name for name in COLUMNS if name in header or name not in _OPTIONAL]
+    if header != expected or any(len(row) != len(header) for row in values):
         raise damaged(run.iterations, "it should hold a row of numbers for each step")
-    return values
+    return dict(zip(header, map(list, zip(*values, strict=True)), strict=True)) if values else {}
 
 
 def read_evaluation(run: Run) -> dict[str, Any]:

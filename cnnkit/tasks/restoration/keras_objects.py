@@ -20,6 +20,8 @@ from cnnkit.tasks.restoration.hiding import CHOICES
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from cnnkit.images.padding import Padding
     from cnnkit.runs.directory import Run
     from cnnkit.tasks.restoration.hiding import Lessons
@@ -50,8 +52,9 @@ class Restorer(keras.Model):
     """Teaches a network to make the known part of one picture of noise that stays the same.
 
     The restored picture is the exponential average of its outputs where their exponential variance is smallest (Wang et
-    al. 2023, algorithm 2). Where the fit has fallen by `fall` dB since the last epoch's end, the weights of then are
-    brought back, as by Ulyanov et al. 2018. All of this is in variables of the model, and so in a checkpoint.
+    al. 2023, algorithm 2), or, with pixels held out, where it is nearest to these. Where
+    the fit has fallen by `fall` dB since the last epoch's end, the weights of then are brought back, as by Ulyanov et
+    al. 2018. All of this is in variables of the model, and so in a checkpoint.
 
     Args:
         task: Its arguments.
@@ -61,6 +64,7 @@ class Restorer(keras.Model):
         shrinking: What `times` does along rows and columns, see `observation.shrinking_matrix`; None for 1.
         padding: The border of the network's outputs.
         seed: Draws what a step draws, such as what is added to the noise.
+        held_out: Which known pixels judge the picture, [height, width]; None where none are held out.
     """
 
     def __init__(
@@ -72,14 +76,16 @@ class Restorer(keras.Model):
         shrinking: tuple[Any, Any] | None,
         padding: Padding,
         seed: int,
+        held_out: NDArray[np.bool_] | None = None,
     ) -> None:
         super().__init__(name="restorer")
         self.task = task
         self.network = network
         self.noise = tf.constant(noise)
         self.observed = tf.constant(observation.pixels, tf.float32) / 255
-        known = np.broadcast_to(observation.known[..., None], observation.pixels.shape)
-        self.weights_of_known = tf.constant(known / known.sum(), tf.float32)
+        learned = observation.known if held_out is None else observation.known & ~held_out
+        self.weights_of_learned = self._even_weights(learned)
+        self.weights_of_held_out = None if held_out is None else self._even_weights(held_out)
         reference = observation.reference
         self.stays = tf.constant(observation.stays[..., None]) if observation.stays.any() else None
         self.reference = None if reference is None else tf.constant(reference, tf.float32) / 255
@@ -91,13 +97,30 @@ class Restorer(keras.Model):
         self.restored = self._kept((height, width, channels), "restored")
         self.moving_mean = self._kept((height, width, channels), "moving_mean")
         self.variance = self._kept((), "variance")
-        self.least = self._kept((), "least_variance", LARGEST)
+        #: Of what decides which picture is taken.
+        self.least = self._kept((), "least", LARGEST)
         self.least_at = self._kept((), "least_at", dtype="int64")
         self.before = [self._kept(one.shape, f"before_{n}") for n, one in enumerate(network.weights)]
         self.fit_before = self._kept((), "fit_before", -LARGEST)
-        self.history = self._kept((task.iterations, 3), "history")
+        #: What iterations.csv has of each step beside its number.
+        self.columns = tuple(
+            name
+            for name, is_known in (
+                ("fit", True),
+                ("variance", True),
+                ("held_out", held_out is not None),
+                ("psnr", reference is not None),
+            )
+            if is_known
+        )
+        self.history = self._kept((task.iterations, len(self.columns)), "history")
         self.loss_tracker = keras.metrics.Mean(name="loss")
-        self.figures = {name: Latest(name) for name in ("fit", "variance", *(["psnr"] * (reference is not None)))}
+        self.figures = {name: Latest(name) for name in self.columns}
+
+    def _even_weights(self, pixels: NDArray[np.bool_]) -> Any:
+        """Weights of the values of a mean over some pixels [height, width], float32 [height, width, channels]."""
+        chosen = np.broadcast_to(pixels[..., None], self.observed.shape)
+        return tf.constant(chosen / chosen.sum(), tf.float32)
 
     def _kept(self, shape: tuple[int, ...], name: str, value: float = 0.0, dtype: str = "float32") -> Any:
         """A variable that no gradient changes."""
@@ -135,7 +158,11 @@ class Restorer(keras.Model):
             seed = tf.stack([tf.constant(self.step_seed, tf.int64), number])
             noise += self.task.input_noise * tf.random.stateless_normal(noise.shape, seed)
         picture = self.inside(self.network(noise, training=True))[0]
-        return picture, tf.reduce_sum(self.weights_of_known * tf.square(self._seen(picture) - self.observed))
+        return picture, self._error(picture, self.weights_of_learned)
+
+    def _error(self, picture: Any, weights: Any) -> Any:
+        """How far what is seen of a picture is from what was observed, as a weighted mean of squares."""
+        return tf.reduce_sum(weights * tf.square(self._seen(picture) - self.observed))
 
     def train_step(self, number: Any) -> dict[str, Any]:
         """One step.
@@ -151,17 +178,22 @@ class Restorer(keras.Model):
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
         fit = decibels(error)
         self._average(picture, number)
-        row = [fit, tf.convert_to_tensor(self.variance), tf.constant(0.0)]
+        values = {"fit": fit, "variance": tf.convert_to_tensor(self.variance)}
+        decides = values["variance"]
+        if self.weights_of_held_out is not None:
+            decides = self._error(self.averaged, self.weights_of_held_out)
+            values["held_out"] = decibels(decides)
         if self.reference is not None:
-            row[2] = decibels(tf.reduce_mean(tf.square(self.finished(self.averaged) - self.reference)))
-            self.figures["psnr"].update_state(row[2])
+            values["psnr"] = decibels(tf.reduce_mean(tf.square(self.finished(self.averaged) - self.reference)))
+        self._take(decides, number)
+        for name, value in values.items():
+            self.figures[name].update_state(value)
+        row = tf.stack([values[name] for name in self.columns])
         place = number % self.task.iterations
-        self.history.assign(tf.tensor_scatter_nd_update(self.history.value, [[place]], [tf.stack(row)]))
+        self.history.assign(tf.tensor_scatter_nd_update(self.history.value, [[place]], [row]))
         if self.task.fall is not None:
             tf.cond(place == self.task.iterations - 1, lambda: self._look_back(fit), lambda: False)
         self.loss_tracker.update_state(loss)
-        self.figures["fit"].update_state(fit)
-        self.figures["variance"].update_state(self.variance)
         return {metric.name: metric.result() for metric in self.metrics}
 
     def _seen(self, picture: Any) -> Any:
@@ -172,13 +204,17 @@ class Restorer(keras.Model):
         return tf.einsum("ih,hwc,jw->ijc", rows, picture, columns)
 
     def _average(self, picture: Any, number: Any) -> None:
+        """Takes an output into the average of all and into their variance."""
         decay, share = self.task.average, self.task.forgetting
         self.averaged.assign(tf.where(number == 0, picture, decay * self.averaged + (1 - decay) * picture))
         difference = picture - self.moving_mean
         self.variance.assign((1 - share) * (self.variance + share * tf.reduce_mean(tf.square(difference))))
         self.moving_mean.assign_add(share * difference)
-        is_least = tf.constant(True) if self.task.takes_last else self.variance < self.least
-        self.least.assign(tf.where(is_least, self.variance, self.least))
+
+    def _take(self, decides: Any, number: Any) -> None:
+        """Keeps the average as the restored picture where what decides is the least so far."""
+        is_least = tf.constant(True) if self.task.takes_last else decides < self.least
+        self.least.assign(tf.where(is_least, decides, self.least))
         self.least_at.assign(tf.where(is_least, number, self.least_at))
         self.restored.assign(tf.where(is_least, self.averaged, self.restored))
 
@@ -256,7 +292,7 @@ def decibels(error: Any) -> Any:
 
 
 class PictureKeeper(keras.callbacks.Callback):
-    """Writes what is restored so far after each epoch, and ends the training where its variance has had its minimum.
+    """Writes what is restored so far after each epoch, and ends the training once what decides has had its minimum.
 
     Args:
         task: Its arguments.
@@ -281,16 +317,18 @@ class PictureKeeper(keras.callbacks.Callback):
             model.stop_training = True
 
     def _write_iterations(self, before: int, history: np.ndarray) -> None:
-        from cnnkit.tasks.restoration.evaluation import COLUMNS, read_iterations
+        from cnnkit.tasks.restoration.evaluation import ITERATION, read_iterations
 
+        columns = (ITERATION, *self.model.columns)
         try:
-            rows = [row for row in read_iterations(self.run) if row[0] <= before]
-        except CnnkitError as error:
-            log.warning("%s; the curves begin anew", error.message)
+            known = read_iterations(self.run)
+            rows = [row for row in zip(*(known[name] for name in columns), strict=True) if row[0] <= before]
+        except (CnnkitError, KeyError) as error:
+            why = error.message if isinstance(error, CnnkitError) else f"`{self.run.iterations}` has no column {error}"
+            log.warning("%s; the curves begin anew", why)
             rows = []
-        columns = COLUMNS if self.model.reference is not None else COLUMNS[:-1]
         for number, values in enumerate(history.tolist(), before + 1):
-            rows.append([number, *(float(f"{value:.6g}") for value in values[: len(columns) - 1])])
+            rows.append((number, *(float(f"{value:.6g}") for value in values)))
         write_atomically(self.run.iterations, to_csv(columns, [[int(row[0]), *row[1:]] for row in rows]))
 
 

@@ -12,7 +12,7 @@ from cnnkit.plots import style
 from cnnkit.report.facts import Facts
 from cnnkit.report.page import Missing, Picture, attempt, drawing, figure
 from cnnkit.report.parts import Outcome, Section, Tile
-from cnnkit.tasks.restoration.evaluation import COLUMNS, place_taken, read_iterations, restored_picture, summary
+from cnnkit.tasks.restoration.evaluation import ITERATION, place_taken, read_iterations, restored_picture, summary
 from cnnkit.tasks.restoration.observation import observe
 
 #: A report is to be mailed: longer sides of its pictures have at most so many pixels.
@@ -20,6 +20,7 @@ _LARGEST_SIDE = 512
 
 #: The title and the axis of each column of iterations.csv that is drawn, by its name.
 _CURVES = {
+    "held_out": ("The average of the outputs against the pixels held out", "fit (dB)"),
     "variance": ("Variance of the outputs", "variance (values of 0 to 1)"),
     "psnr": ("The average of the outputs against the undamaged picture", "PSNR (dB)"),
     "fit": ("Each output against the damaged picture", "fit (dB)"),
@@ -88,13 +89,11 @@ def _drawn(pixels: Any) -> Picture:
 
 def course(facts: Facts) -> list[Any] | Missing:
     """The curves over the iterations, with that marked at which the picture was taken."""
-    of_iterations = read_iterations(facts.run)
-    if not of_iterations:
+    columns = read_iterations(facts.run)
+    if not columns:
         return Missing("No epoch has ended.")
-    at = place_taken(of_iterations, facts.trained)
-    rows = np.asarray(of_iterations)
-    names = COLUMNS[: rows.shape[1]]
-    return [_curve(rows[:, 0], rows[:, names.index(name)], name, at) for name in _CURVES if name in names]
+    at = place_taken(columns, facts.trained)
+    return [_curve(columns[ITERATION], columns[name], name, at) for name in _CURVES if name in columns]
 
 
 def _curve(iterations: Any, values: Any, name: str, at: int) -> Any:

@@ -34,10 +34,16 @@ class Settings(Task):
         description="Share of a step in the exponential variance of the outputs, at whose minimum the picture is "
         "taken (Wang et al. 2023, arXiv:2112.06074).",
     )
+    held_out: Annotated[float, Field(gt=0, le=0.5)] | None = Field(
+        default=None,
+        description="Share of the known pixels that the network does not learn of, but is judged by: the picture is "
+        "taken where the average is nearest to them, whatever the variance (as Yaman et al. 2022, arXiv:2102.07737, "
+        "keep measurements of one scan). Each pixel's noise must be its own. `null`: the variance decides.",
+    )
     patience: PositiveInteger | None = Field(
         default=1000,
-        description="Steps without a new minimum of that variance after which an epoch is the last; `null` for all "
-        "epochs.",
+        description="Steps in which that variance, or the error on the pixels held out, has had no new minimum, after "
+        "which an epoch is the last; `null` for all epochs.",
     )
     fall: PositiveNumber | None = Field(
         default=5.0,
@@ -51,6 +57,13 @@ class Settings(Task):
         "is then given the picture, filled in smoothly, in the place of noise, and its outputs are what is added to "
         "that, in standard deviations of the picture's details. `null`: it makes the whole picture of noise.",
     )
+
+    @property
+    def decided_by(self) -> str | None:
+        """The column of iterations.csv by which the picture is taken; None where the last average is the picture."""
+        if self.takes_last:
+            return None
+        return "variance" if self.held_out is None else "held_out"
 
     @property
     def takes_last(self) -> bool:

@@ -13,6 +13,8 @@ from cnnkit.tasks.restoration.hiding import make_lessons
 from cnnkit.tasks.restoration.observation import Observation, observe, shrinking_matrix
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cnnkit.config.run import RunConfig
     from cnnkit.data.splits import DataSets
     from cnnkit.tasks.restoration.settings import Settings
@@ -35,6 +37,21 @@ def make_noise(seed: int, shape: tuple[int, ...]) -> Any:
     return np.random.default_rng(seed).uniform(0, LARGEST_NOISE, (1, *shape)).astype(np.float32)
 
 
+def hold_out(known: NDArray[np.bool_], share: float, seed: int) -> NDArray[np.bool_]:
+    """Which pixels judge what is learned of the others: a share of the known ones, drawn, at least one.
+
+    Args:
+        known: [height, width].
+        share: Between 0 and 1.
+        seed: Draws them.
+    """
+    places = np.flatnonzero(known)
+    drawn = np.random.default_rng(seed).choice(places, max(1, round(share * len(places))), replace=False)
+    held_out = np.zeros(known.shape, bool)
+    held_out.flat[drawn] = True
+    return held_out
+
+
 def observation_of(config: RunConfig, data: DataSets) -> Observation:
     """What is known of the picture of a data set."""
     assert data.train is not None
@@ -55,7 +72,10 @@ def make_trainer(task: Settings, network: Any, config: RunConfig, data: DataSets
     shrinking = (shrinking_matrix(height, times), shrinking_matrix(width, times)) if times > 1 else None
     noise = make_noise(config.seed, data.info.shape)
     seed = derive_seed(config.seed, "noise", "step")
-    return Restorer(task, network, noise, observation, shrinking, data.info.padding, seed)
+    held_out = None
+    if task.held_out is not None:
+        held_out = hold_out(observation.known, task.held_out, derive_seed(config.seed, "held out"))
+    return Restorer(task, network, noise, observation, shrinking, data.info.padding, seed, held_out)
 
 
 def step_numbers(task: Settings, position: Position, epochs: int | None) -> Any:

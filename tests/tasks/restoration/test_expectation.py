@@ -37,7 +37,7 @@ def test_nothing_is_said_of_what_takes_minutes(tmp_path: Path) -> None:
 
 def test_hours_are_told_and_the_size_that_is_advised_takes_less(tmp_path: Path) -> None:
     text = said(photograph(tmp_path, 3000, 4000))
-    assert text.startswith("4,000 iterations at 3000x4000 take about 20 hours on two cores. A smaller picture")
+    assert text.startswith("2,500 iterations at 3000x4000 take about 12 hours on two cores. A smaller picture")
     assert "memory" not in text
     (advice,) = re.findall(r"--set (data\.image_size=\[\d+,\d+\])", text)
     smaller = photograph(tmp_path, 3000, 4000, advice)

@@ -121,6 +121,23 @@ def test_the_variance_ends_it(folder: Path) -> None:
 
 
 @pytest.mark.long
+def test_pixels_held_out_say_when_the_picture_is_taken(folder: Path) -> None:
+    """Of a picture whose noise it learns in the end; with these, the curves have another column."""
+    content = config(str(folder / "photo.png"), training={"epochs": 3, "tensorboard": False})
+    content["task"]["restoration"]["held_out"] = 0.1
+    judged = run_training(folder, content, "judged")
+    evaluate_run(open_run(judged))
+    rows = iterations(judged)
+    nearest = max(rows, key=lambda row: row["held_out"])
+    evaluation = json.loads(judged.evaluation.read_text())
+    assert (evaluation["iteration"], evaluation["held_out"]) == (nearest["iteration"], nearest["held_out"])
+    assert nearest["psnr"] == pytest.approx(evaluation["psnr"], abs=0.02)
+    assert "held_out" in judged.metrics.read_text().splitlines()[0]
+    page = write_report(open_run(judged), folder / "judged.html").read_text()
+    assert "The average of the outputs against the pixels held out" in page
+
+
+@pytest.mark.long
 def test_several_runs_are_the_mean_of_their_pictures(run: Run, folder: Path) -> None:
     other = run_training(folder, config(str(folder / "photo.png")) | {"seed": 2}, "other")
     metrics = evaluate_ensemble([open_run(run), open_run(other)])

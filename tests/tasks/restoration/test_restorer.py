@@ -14,6 +14,7 @@ from cnnkit.config.data import DataConfig
 from cnnkit.tasks import task_named
 from cnnkit.tasks.restoration.evaluation import ssim
 from cnnkit.tasks.restoration.observation import observe, psnr, shrinking_matrix
+from cnnkit.tasks.restoration.training import hold_out
 
 HEIGHT, WIDTH = 16, 24
 
@@ -34,7 +35,8 @@ def restorer(settings: dict[str, Any], **data: Any) -> Any:
     sides = observation.shown.shape[:2]
     shrinking = tuple(shrinking_matrix(side, times) for side in sides) if times > 1 else None
     noise = np.random.default_rng(0).random((1, HEIGHT, WIDTH, 2)).astype(np.float32)
-    made = Restorer(task, network, noise, observation, shrinking, (0, 0, 0, 0), 7)
+    held_out = None if task.held_out is None else hold_out(observation.known, task.held_out, 5)
+    made = Restorer(task, network, noise, observation, shrinking, (0, 0, 0, 0), 7, held_out)
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build(network.trainable_variables)
     made.compile(optimizer=optimizer)
@@ -53,6 +55,7 @@ def test_the_picture_is_the_average_at_the_minimum_of_the_variance() -> None:
     average, mean, variance, least, taken, best = outputs[0], np.zeros_like(outputs[0]), 0.0, np.inf, -1, outputs[0]
     for number, output in enumerate(outputs):
         model._average(tf.constant(output, tf.float32), tf.constant(number, tf.int64))
+        model._take(model.variance.value, tf.constant(number, tf.int64))
         average = 0.9 * average + 0.1 * output
         variance = 0.8 * variance + 0.2 * 0.8 * np.mean((output - mean) ** 2)
         mean = 0.8 * mean + 0.2 * output
@@ -63,6 +66,39 @@ def test_the_picture_is_the_average_at_the_minimum_of_the_variance() -> None:
     assert float(model.least) == pytest.approx(least, rel=1e-4)
     np.testing.assert_allclose(model.restored.numpy(), best, atol=1e-5)
     np.testing.assert_allclose(model.averaged.numpy(), average, atol=1e-5)
+
+
+def test_pixels_held_out_judge_the_average_and_are_not_learned() -> None:
+    """Gradients and errors are those of NumPy over the two kinds of pixels."""
+    import tensorflow as tf
+
+    model = restorer({"input_noise": 0, "average": 0.5, "held_out": 0.25}, damage={"noise": 25})
+    observed = model.observed.numpy()
+    held_out = hold_out(np.ones((HEIGHT, WIDTH), bool), 0.25, 5)
+    assert held_out.sum() == HEIGHT * WIDTH / 4
+    outputs, errors = [], []
+    for number in range(6):
+        outputs.append(model.network(model.noise).numpy()[0])
+        logs = model.train_step(tf.constant(number, tf.int64))
+        average = outputs[0]
+        for output in outputs[1:]:
+            average = (average + output) / 2
+        errors.append(np.mean((average - observed)[held_out] ** 2))
+        learned = np.mean((outputs[-1] - observed)[~held_out] ** 2)
+        assert float(logs["fit"]) == pytest.approx(-10 * np.log10(learned), abs=1e-3)
+        assert float(logs["held_out"]) == pytest.approx(-10 * np.log10(errors[-1]), abs=1e-3)
+    assert int(model.least_at) == int(np.argmin(errors))
+    assert float(model.least) == pytest.approx(min(errors), rel=1e-4)
+
+
+def test_only_known_pixels_are_held_out() -> None:
+    known = np.random.default_rng(1).random((30, 40)) < 0.3
+    held_out = hold_out(known, 0.1, 3)
+    assert held_out.sum() == round(0.1 * known.sum())
+    assert not (held_out & ~known).any()
+    np.testing.assert_array_equal(held_out, hold_out(known, 0.1, 3))
+    assert (held_out != hold_out(known, 0.1, 4)).any()
+    assert hold_out(known, 1e-9, 3).sum() == 1
 
 
 def test_a_step_learns_the_known_pixels_alone(tmp_path: Path) -> None:
