@@ -59,7 +59,7 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
     picture = np.rint(np.mean(pictures, axis=0)).astype(np.uint8)
     seen = picture if observation.times == 1 else shrunk(picture, observation.times)
     metrics: dict[str, Any] = {"images": 1}
-    if not observation.stays.any():
+    if not observation.is_exact:
         metrics["fit"] = psnr(seen, observation.pixels, observation.known)
     reference, before = observation.reference, observation.simply_restored
     if reference is not None:
@@ -72,7 +72,7 @@ def evaluate(members: Sequence[TrainedRun], images: Split, tta: Sequence[str]) -
                 {"run": trained.run.name, "psnr": value} for trained, value in zip(members, each, strict=True)
             ]
     if len(members) == 1:
-        # Where known pixels stay as they are, the fit is that of the network's own.
+        # Where the picture was made to fit, what is told is the fit of the network's own.
         metrics = {**metrics, **_taken(members[0]), **metrics}
     plain = {name: value for name, value in metrics.items() if not _is_infinite(value)}
     return Evaluation(plain, RestoredPicture(images.ids[0], plain))

@@ -90,6 +90,11 @@ class Restorer(keras.Model):
         self.stays = tf.constant(observation.stays[..., None]) if observation.stays.any() else None
         self.reference = None if reference is None else tf.constant(reference, tf.float32) / 255
         self.shrinking = shrinking
+        self.enlarging = None
+        if shrinking is not None and observation.is_exact:
+            # From differences of the smaller picture to the smallest changes of the larger one that make up for them.
+            self.enlarging = [tf.constant(np.linalg.pinv(matrix), tf.float32) for matrix in shrinking]
+            self.known = tf.constant(observation.known[..., None], tf.float32)
         self.padding = padding
         self.step_seed = seed
         height, width, channels = observation.shown.shape
@@ -135,8 +140,14 @@ class Restorer(keras.Model):
         return self.network(noise, training=training)
 
     def finished(self, picture: Any) -> Any:
-        """A picture with the known pixels around what was missing."""
-        return picture if self.stays is None else tf.where(self.stays, self.observed, picture)
+        """A picture with what is known of it exactly: the pixels around what was missing, or how it looks smaller."""
+        if self.stays is not None:
+            return tf.where(self.stays, self.observed, picture)
+        if self.enlarging is None:
+            return picture
+        rows, columns = self.enlarging
+        missed = self.known * (self.observed - self._seen(picture))
+        return tf.clip_by_value(picture + tf.einsum("hi,ijc,wj->hwc", rows, missed, columns), 0.0, 1.0)
 
     def inside(self, outputs: Any) -> Any:
         """What is inside the border of outputs [pictures, height, width, channels]."""

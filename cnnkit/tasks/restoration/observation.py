@@ -35,13 +35,18 @@ class Observation:
     is_noisy: bool = False
 
     @property
+    def is_exact(self) -> bool:
+        """Whether what is known has to be found again in the restored picture, which has more pixels than it."""
+        return not self.is_noisy and (self.times > 1 or not self.known.all())
+
+    @property
     def stays(self) -> NDArray[np.bool_]:
         """Which pixels of the restored picture are the known ones, bool [times * height, times * width].
 
         They are those around what is missing, which is filled in. Where nothing is missing, or the known pixels have
         noise or are of a smaller picture, everything is restored.
         """
-        if self.is_noisy or self.times > 1 or self.known.all():
+        if self.times > 1 or not self.is_exact:
             return np.zeros(self.shown.shape[:2], bool)
         return self.known
 

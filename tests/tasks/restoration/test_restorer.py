@@ -133,6 +133,34 @@ def test_known_pixels_stay_as_they_are() -> None:
     assert float(figures["psnr"]) == pytest.approx(-10 * np.log10(error), rel=1e-4)
 
 
+def test_an_enlarged_picture_is_the_given_one_made_smaller() -> None:
+    """By Pillow's own filter; and it is the nearest such picture: what the filter ignores has not changed."""
+    import tensorflow as tf
+
+    model = restorer({"input_noise": 0}, damage={"scale": 4})
+    # Far from black and white, where nothing is cut off.
+    output = 0.4 + 0.2 * model.network(model.noise).numpy()[0]
+    model.observed = 0.35 + 0.3 * model.observed
+    finished = np.asarray(model.finished(tf.constant(output)))
+    observed = model.observed.numpy()
+    for channel in range(3):
+        smaller = Image.fromarray(finished[..., channel]).resize((WIDTH // 4, HEIGHT // 4), Image.Resampling.BICUBIC)
+        np.testing.assert_allclose(np.asarray(smaller), observed[..., channel], atol=1e-4)
+    rows, columns = (shrinking_matrix(side, 4).astype(np.float64) for side in (HEIGHT, WIDTH))
+    ignored = np.random.default_rng(2).standard_normal((HEIGHT, WIDTH))
+    ignored -= np.linalg.pinv(rows) @ (rows @ ignored @ columns.T) @ np.linalg.pinv(columns).T
+    for channel in range(3):
+        assert np.sum(ignored * (finished - output)[..., channel]) == pytest.approx(0, abs=1e-3)
+
+
+def test_a_smaller_picture_with_noise_is_not_to_be_found_again() -> None:
+    import tensorflow as tf
+
+    model = restorer({"input_noise": 0}, damage={"scale": 4, "noise": 25})
+    output = model.network(model.noise)[0]
+    np.testing.assert_array_equal(np.asarray(model.finished(tf.constant(output))), np.asarray(output))
+
+
 def test_a_fall_of_the_fit_brings_the_weights_back() -> None:
     import tensorflow as tf
 
