@@ -43,6 +43,9 @@ _TO_ONE = ChannelStatistics(mean=[127.5], variance=[127.5**2])
 #: What `loss` is: that of the discriminator.
 _LOSS = Figure("loss", "discriminator loss", larger_is_better=False)
 
+#: What a classifier, where there is one, says of the averaged generator after each epoch.
+_ACCEPTED = Figure("accepted", "accepted by the classifier", is_share=True)
+
 #: What counts, where there is a classifier.
 _FRECHET = Figure("frechet", "Fréchet distance", larger_is_better=False)
 
@@ -68,7 +71,7 @@ class Generation(Settings):
 
     @property
     def columns(self) -> tuple[Figure, ...]:
-        return (_LOSS, *self.figures)
+        return (_LOSS, *self.figures) if self.classifier is None else (_LOSS, *self.figures, _ACCEPTED)
 
     @property
     def monitor(self) -> str | None:

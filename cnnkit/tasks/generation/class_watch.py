@@ -27,7 +27,9 @@ log = logging.getLogger("cnnkit")
 
 
 class ClassWatch(keras.callbacks.Callback):
-    """Says which classes the averaged generator hardly makes, and how many of its images the classifier accepts.
+    """How many images of the averaged generator the classifier accepts, as `accepted` for the callbacks after this one.
+
+    It says which classes are hardly made.
 
     Args:
         prepared: The training.
@@ -44,8 +46,10 @@ class ClassWatch(keras.callbacks.Callback):
         classes = len(self.classifier.names)
         self.real_shares = np.bincount(np.asarray(train.labels), minlength=classes) / train.size
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any) -> None:
         seen = self.classifier.see(made_by(self.model.average, self.vectors))
+        accepted = float((seen.largest >= ACCEPTED).mean())
+        logs["accepted"] = accepted
         shares = np.bincount(seen.classes, minlength=len(self.classifier.names)) / len(self.vectors)
         dead = [
             name
@@ -53,7 +57,6 @@ class ClassWatch(keras.callbacks.Callback):
             if share < DEAD * real
         ]
         if dead:
-            accepted = (seen.largest >= ACCEPTED).mean()
             log.warning(
                 "epoch %d: of %s made images hardly any is %s; the classifier accepts %.0f %% of all at %.0f %%",
                 epoch + 1,

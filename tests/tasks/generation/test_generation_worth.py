@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -159,6 +160,10 @@ def test_a_generator_is_measured_asked_and_reported_on(
     evaluation = json.loads(Path("run/evaluation.json").read_text())
     assert evaluation["samples"] == evaluation["images"] == 2 * evaluation["compared"]
     assert sum(row["share"] for row in evaluation["per_class"]) == pytest.approx(1)
+    # After its only epoch, as many are accepted of other latent vectors.
+    with Path("run/metrics.csv").open() as rows:
+        (row,) = csv.DictReader(rows)
+    assert float(row["accepted"]) == pytest.approx(evaluation["accepted"], abs=0.1)
     # The floor says of real images what is to be expected of equal distributions.
     assert evaluation["floor"]["coverage"] == pytest.approx(1 - 2**-5, abs=0.06)
     assert evaluation["classifier"]["run"] == str(digits_run.path)
