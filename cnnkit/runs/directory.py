@@ -470,8 +470,12 @@ class Run:
         return digest.hexdigest()
 
     def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
-        """One row per epoch; the columns are those of the first row."""
-        write_atomically(self.metrics, to_csv(list(rows[0]), [list(row.values()) for row in rows]))
+        """One row per epoch; the columns are those of the first row.
+
+        Later ones have more where another version of cnnkit, which measures more, goes on with a run.
+        """
+        names = list(rows[0])
+        write_atomically(self.metrics, to_csv(names, [[row[name] for name in names] for row in rows]))
 
     def read_words(self) -> list[str] | None:
         """The vocabulary in the order of the words' numbers; None where there is none, as of images.

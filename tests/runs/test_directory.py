@@ -236,6 +236,11 @@ class TestMetrics:
         run.write_metrics([{**row, "epoch": int(row["epoch"])} for row in run.read_metrics()])
         assert run.metrics.read_text() == first
 
+    def test_later_epochs_may_have_been_measured_by_more(self) -> None:
+        run = Run(Path())
+        run.write_metrics([{"epoch": 1, "loss": 1.0}, {"epoch": 2, "accepted": 0.5, "loss": 0.25}])
+        assert run.read_metrics() == [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.25}]
+
     def test_no_epoch_yet_is_no_row(self) -> None:
         assert Run(Path()).read_metrics() == []
 
