@@ -108,16 +108,9 @@ class Restorer(keras.Model):
         self.before = [self._kept(one.shape, f"before_{n}") for n, one in enumerate(network.weights)]
         self.fit_before = self._kept((), "fit_before", -LARGEST)
         #: What iterations.csv has of each step beside its number.
-        self.columns = tuple(
-            name
-            for name, is_known in (
-                ("fit", True),
-                ("variance", True),
-                ("held_out", held_out is not None),
-                ("psnr", reference is not None),
-            )
-            if is_known
-        )
+        self.columns = ["fit", "variance"]
+        self.columns += [] if held_out is None else ["held_out"]
+        self.columns += [] if reference is None else ["psnr"]
         self.history = self._kept((task.iterations, len(self.columns)), "history")
         self.loss_tracker = keras.metrics.Mean(name="loss")
         self.figures = {name: Latest(name) for name in self.columns}
@@ -332,7 +325,8 @@ class PictureKeeper(keras.callbacks.Callback):
 
         columns = (ITERATION, *self.model.columns)
         try:
-            known = read_iterations(self.run)
+            # In the first epoch there are none.
+            known = read_iterations(self.run) or {name: [] for name in columns}
             rows = [row for row in zip(*(known[name] for name in columns), strict=True) if row[0] <= before]
         except (CnnkitError, KeyError) as error:
             why = error.message if isinstance(error, CnnkitError) else f"`{self.run.iterations}` has no column {error}"

@@ -121,11 +121,12 @@ def test_the_variance_ends_it(folder: Path) -> None:
 
 
 @pytest.mark.long
-def test_pixels_held_out_say_when_the_picture_is_taken(folder: Path) -> None:
+def test_pixels_held_out_say_when_the_picture_is_taken(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Of a picture whose noise it learns in the end; with these, the curves have another column."""
     content = config(str(folder / "photo.png"), training={"epochs": 3, "tensorboard": False})
     content["task"]["restoration"]["held_out"] = 0.1
     judged = run_training(folder, content, "judged")
+    assert "begin anew" not in caplog.text
     evaluate_run(open_run(judged))
     rows = iterations(judged)
     nearest = max(rows, key=lambda row: row["held_out"])
