@@ -14,6 +14,7 @@ from cnnkit.report.page import Missing, Picture, attempt, drawing, figure
 from cnnkit.report.parts import Outcome, Section, Tile
 from cnnkit.tasks.restoration.evaluation import ITERATION, place_taken, read_iterations, restored_picture, summary
 from cnnkit.tasks.restoration.observation import observe
+from cnnkit.tasks.restoration.settings import Settings
 
 #: A report is to be mailed: longer sides of its pictures have at most so many pixels.
 _LARGEST_SIDE = 512
@@ -57,9 +58,12 @@ def _before(evaluation: dict[str, Any], name: str, form: str) -> str:
 
 def sections(facts: Facts) -> list[Section]:
     """The pictures, and where in the course of the training the restored one was taken."""
+    task = facts.trained.task
+    assert isinstance(task, Settings)
+    taken = {"course": attempt(course, facts), "decided_by": task.decided_by}
     return [
         Section("pictures", "Pictures", __package__, "pictures.html", {"pictures": attempt(pictures, facts)}),
-        Section("course", "When it was taken", __package__, "course.html", {"course": attempt(course, facts)}),
+        Section("course", "When it was taken", __package__, "course.html", taken),
     ]
 
 

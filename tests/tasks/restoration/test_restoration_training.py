@@ -136,6 +136,8 @@ def test_pixels_held_out_say_when_the_picture_is_taken(folder: Path, caplog: pyt
     assert "held_out" in judged.metrics.read_text().splitlines()[0]
     page = write_report(open_run(judged), folder / "judged.html").read_text()
     assert "The average of the outputs against the pixels held out" in page
+    assert "nearest to known pixels that the network does not learn" in page
+    assert "the minimum of their variance" not in page
 
 
 @pytest.mark.long
