@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
+from cnnkit.tasks.restoration.lessons import Lessons, details, spread_of
 
 #: How many choices of hidden pixels there are, of which a step has one.
 CHOICES = 16
 
-#: What is smoother than a Gaussian of that standard deviation, in pixels, is none of a picture's details.
-_DETAILS = 2.0
-
 #: The share of known pixels from which on what is missing counts as spots.
 _SPOTS = 0.75
 
-Picture = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class Lessons:
-    """What a network is given and what it learns.
-
-    Attributes:
-        filled: The picture with all that is missing filled in smoothly, and with each choice of hidden pixels
-            besides, float32 [1 + choices, height, width, channels] of 0..1.
-        given: What the network is given of each: the details of `filled` in standard deviations, which pixels are
-            known, and the details of these alone; float32 [1 + choices, height, width, 2 * channels + 1].
-        hidden: The pixels to learn from, bool [1 + choices, height, width]; none in the first.
-        spread: The standard deviation of the picture's details, of values 0..1.
-    """
-
-    filled: Picture
-    given: Picture
-    hidden: NDArray[np.bool_]
-    spread: float
-
-
-def make_lessons(pixels: NDArray[np.uint8], known: NDArray[np.bool_], share: float, seed: int) -> Lessons:
+def hiding_lessons(pixels: NDArray[np.uint8], known: NDArray[np.bool_], share: float, seed: int) -> Lessons:
     """What can be learned of a picture's known pixels, as in Self2Self (Quan et al. 2020) by hiding some of them.
 
     Args:
@@ -65,11 +40,12 @@ def make_lessons(pixels: NDArray[np.uint8], known: NDArray[np.bool_], share: flo
         random = np.random.default_rng((seed, choice))
         left.append(known & ~_hidden(known, share, random))
     filled = np.stack([filled_in(picture, rest) for rest in left]).astype(np.float32)
-    details = np.stack([_details(one) for one in filled])
-    spread = max(float(details[0].std()), 1 / 255)
+    of_filled = np.stack([details(one) for one in filled])
+    spread = spread_of(of_filled[0])
     are_known = np.stack(left)[..., None].astype(np.float32)
-    given = np.concatenate([details / spread, are_known, details / spread * are_known], axis=-1)
-    return Lessons(filled, given.astype(np.float32), known & ~np.stack(left), spread)
+    given = np.concatenate([of_filled / spread, are_known, of_filled / spread * are_known], axis=-1)
+    truth = pixels.astype(np.float32) / 255
+    return Lessons(filled, given.astype(np.float32), truth, known & ~np.stack(left), spread)
 
 
 def _hidden(known: NDArray[np.bool_], share: float, random: np.random.Generator) -> NDArray[np.bool_]:
@@ -122,10 +98,3 @@ def _second_differences(size: int) -> Any:
     centre = np.full(size, -2.0)
     centre[[0, -1]] = -1.0
     return diags_array([np.ones(size - 1), centre, np.ones(size - 1)], offsets=[-1, 0, 1])
-
-
-def _details(picture: Picture) -> Picture:
-    from scipy.ndimage import gaussian_filter
-
-    details: Picture = picture - gaussian_filter(picture, (_DETAILS, _DETAILS, 0))
-    return details

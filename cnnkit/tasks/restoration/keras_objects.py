@@ -15,7 +15,6 @@ import tensorflow as tf
 from cnnkit.errors import CnnkitError
 from cnnkit.files import replacing, to_csv, write_atomically
 from cnnkit.images.pictures import picture_of
-from cnnkit.tasks.restoration.hiding import CHOICES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from cnnkit.images.padding import Padding
     from cnnkit.runs.directory import Run
-    from cnnkit.tasks.restoration.hiding import Lessons
+    from cnnkit.tasks.restoration.lessons import Lessons
     from cnnkit.tasks.restoration.observation import Observation
     from cnnkit.tasks.restoration.settings import Settings
 
@@ -234,11 +233,11 @@ class Restorer(keras.Model):
         return has_fallen
 
 
-class Filler(Restorer):
-    """Teaches a network to correct a smooth filling of one picture, by known pixels that are hidden from it.
+class Corrector(Restorer):
+    """Teaches a network to correct a smooth picture, by lessons of which the truth is known.
 
-    A step gives it the picture as it is, and with one choice of hidden pixels, both turned or mirrored in one of the
-    ways that leave a rectangle, or a square, in its place. It learns of the hidden pixels alone. The restored picture
+    A step gives it the picture as it is, and one choice of lessons, both turned or mirrored in one of the
+    ways that leave a rectangle, or a square, in its place. It learns of the lessons alone. The restored picture
     is the average of what it makes of the picture as it is, and so one over all ways of turning.
 
     Args:
@@ -257,26 +256,28 @@ class Filler(Restorer):
     ) -> None:
         super().__init__(task, network, lessons.given[:1], observation, None, padding, seed)
         self.given = tf.constant(lessons.given)
-        self.filled = tf.constant(lessons.filled)
-        self.hidden = tf.constant(lessons.hidden[..., None], tf.float32)
+        self.smooth = tf.constant(lessons.smooth)
+        self.truth = tf.constant(lessons.truth)
+        self.counts = tf.constant(lessons.counts[..., None], tf.float32)
         self.spread = lessons.spread
-        height, width, _ = observation.pixels.shape
+        self.choices = len(lessons.counts) - 1
+        _, height, width, _ = lessons.smooth.shape
         self.is_square = height == width
 
     def judged(self, number: Any) -> tuple[Any, Any]:
-        """See `Restorer.judged`; the error is that of the hidden pixels."""
+        """See `Restorer.judged`; the error is that of the lessons."""
         seed = tf.stack([tf.constant(self.step_seed, tf.int64), number])
         drawn = tf.random.stateless_uniform((4,), seed)
         ways = drawn[:3] < 0.5
-        choice = 1 + tf.cast(drawn[3] * CHOICES, tf.int32)
+        choice = 1 + tf.cast(drawn[3] * self.choices, tf.int32)
         both = tf.stack([0, choice])
         top, bottom, left, right = self.padding
         given = tf.pad(self._turned(tf.gather(self.given, both), ways), ((0, 0), (top, bottom), (left, right), (0, 0)))
         outputs = self._turned_back(self.inside(self.network(given, training=True)), ways)
-        pictures = tf.gather(self.filled, both) + self.spread * outputs
-        hidden = self.hidden[choice]
-        squares = hidden * tf.square(pictures[1] - self.observed)
-        return pictures[0], tf.reduce_sum(squares) / (tf.reduce_sum(hidden) * squares.shape[-1])
+        pictures = tf.gather(self.smooth, both) + self.spread * outputs
+        counts = self.counts[choice]
+        squares = counts * tf.square(pictures[1] - self.truth)
+        return pictures[0], tf.reduce_sum(squares) / (tf.reduce_sum(counts) * squares.shape[-1])
 
     def _turned(self, batch: Any, ways: Any) -> Any:
         batch = tf.where(ways[0], tf.reverse(batch, [1]), batch)

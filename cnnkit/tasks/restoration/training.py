@@ -9,7 +9,7 @@ import numpy as np
 from cnnkit.format.seeds import derive_seed
 from cnnkit.images.padding import padded_image
 from cnnkit.task import Watched
-from cnnkit.tasks.restoration.hiding import make_lessons
+from cnnkit.tasks.restoration.hiding import hiding_lessons
 from cnnkit.tasks.restoration.observation import Observation, observe, shrinking_matrix
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ def observation_of(config: RunConfig, data: DataSets) -> Observation:
 
 def make_trainer(task: Settings, network: Any, config: RunConfig, data: DataSets) -> Any:
     """See `Task.make_trainer`."""
-    from cnnkit.tasks.restoration.keras_objects import Filler, Restorer
+    from cnnkit.tasks.restoration.keras_objects import Corrector, Restorer
 
     observation = observation_of(config, data)
     if task.hidden is not None:
         of_choices, of_steps = derive_seed(config.seed, "hidden"), derive_seed(config.seed, "hidden", "step")
-        lessons = make_lessons(observation.pixels, observation.known, task.hidden, of_choices)
-        return Filler(task, network, lessons, observation, data.info.padding, of_steps)
+        lessons = hiding_lessons(observation.pixels, observation.known, task.hidden, of_choices)
+        return Corrector(task, network, lessons, observation, data.info.padding, of_steps)
     height, width, _ = observation.shown.shape
     times = observation.times
     shrinking = (shrinking_matrix(height, times), shrinking_matrix(width, times)) if times > 1 else None

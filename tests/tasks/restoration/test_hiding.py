@@ -21,7 +21,7 @@ from cnnkit.runs.evaluation import evaluate_run
 from cnnkit.runs.trained import open_run
 from cnnkit.tasks import task_named
 from cnnkit.tasks.restoration.evaluation import read_evaluation, read_iterations
-from cnnkit.tasks.restoration.hiding import CHOICES, filled_in, make_lessons
+from cnnkit.tasks.restoration.hiding import CHOICES, filled_in, hiding_lessons
 from cnnkit.tasks.restoration.observation import Observation, observe
 
 #: Half the pixels are known, or all but two spots.
@@ -52,20 +52,20 @@ def test_a_plane_is_filled_exactly() -> None:
 
 def test_hidden_pixels_are_a_share_of_the_known_ones() -> None:
     picture = np.where(HALF[..., None], smooth_picture(32, 32), 0).astype(np.uint8)
-    lessons = make_lessons(picture, HALF, 0.2, seed=3)
-    assert not lessons.hidden[0].any()
-    assert not (lessons.hidden & ~HALF).any()
-    shares = lessons.hidden[1:].sum(axis=(1, 2)) / HALF.sum()
+    lessons = hiding_lessons(picture, HALF, 0.2, seed=3)
+    assert not lessons.counts[0].any()
+    assert not (lessons.counts & ~HALF).any()
+    shares = lessons.counts[1:].sum(axis=(1, 2)) / HALF.sum()
     # 512 draws of 0.2: within 4.5 standard deviations.
     assert len(shares) == CHOICES
     assert np.abs(shares - 0.2).max() < 4.5 * np.sqrt(0.2 * 0.8 / HALF.sum())
-    assert len({hidden.tobytes() for hidden in lessons.hidden}) == CHOICES + 1
+    assert len({hidden.tobytes() for hidden in lessons.counts}) == CHOICES + 1
 
 
 def test_of_spots_others_like_them_are_hidden() -> None:
     picture = np.where(SPOTTED[..., None], smooth_picture(32, 32), 0).astype(np.uint8)
-    lessons = make_lessons(picture, SPOTTED, 0.01, seed=3)
-    for hidden in lessons.hidden[1:]:
+    lessons = hiding_lessons(picture, SPOTTED, 0.01, seed=3)
+    for hidden in lessons.counts[1:]:
         # One of the two, moved to any place around the edges; a part of it may be missing there already.
         assert hidden.any()
         moved = [np.roll(hidden, (down, right), (0, 1)) for down in range(32) for right in range(32)]
@@ -76,12 +76,12 @@ def test_of_spots_others_like_them_are_hidden() -> None:
 def test_what_the_network_is_given_is_none_of_what_is_hidden() -> None:
     truth = smooth_picture(32, 32)
     picture = np.where(HALF[..., None], truth, 0).astype(np.uint8)
-    lessons = make_lessons(picture, HALF, 0.2, seed=3)
-    hidden = lessons.hidden[5]
+    lessons = hiding_lessons(picture, HALF, 0.2, seed=3)
+    hidden = lessons.counts[5]
     other = picture.copy()
     other[hidden] = 255 - other[hidden]
-    again = make_lessons(other, HALF, 0.2, seed=3)
-    np.testing.assert_array_equal(again.filled[5], lessons.filled[5])
+    again = hiding_lessons(other, HALF, 0.2, seed=3)
+    np.testing.assert_array_equal(again.smooth[5], lessons.smooth[5])
     np.testing.assert_allclose(again.given[5] * again.spread, lessons.given[5] * lessons.spread, atol=0.5)
     np.testing.assert_array_equal(lessons.given[5][..., 3], (HALF & ~hidden).astype(np.float32))
 
@@ -89,14 +89,14 @@ def test_what_the_network_is_given_is_none_of_what_is_hidden() -> None:
 @pytest.mark.parametrize("known", [np.ones((8, 8), bool), np.zeros((8, 8), bool)])
 def test_there_must_be_something_to_learn(known: np.ndarray) -> None:
     with pytest.raises(CnnkitError, match=r"nothing is missing|of 64 pixels 0 are known"):
-        make_lessons(smooth_picture(8, 8), known, 0.2, seed=0)
+        hiding_lessons(smooth_picture(8, 8), known, 0.2, seed=0)
 
 
-def filler(height: int, width: int, network: Any = None) -> tuple[Any, Observation, Any]:
+def corrector(height: int, width: int, network: Any = None) -> tuple[Any, Observation, Any]:
     """A trainer whose network is one convolution of 1x1, which any turning leaves as it is."""
     import keras
 
-    from cnnkit.tasks.restoration.keras_objects import Filler
+    from cnnkit.tasks.restoration.keras_objects import Corrector
 
     named = task_named("restoration")
     assert named is not None
@@ -104,8 +104,8 @@ def filler(height: int, width: int, network: Any = None) -> tuple[Any, Observati
     section = DataConfig.model_validate({"image": "any.png", "damage": {"missing": 0.4}})
     observation = observe(section, smooth_picture(height, width))
     network = network or keras.Sequential([keras.Input((None, None, 7)), keras.layers.Conv2D(3, 1)])
-    lessons = make_lessons(observation.pixels, observation.known, 0.2, seed=3)
-    made = Filler(task, network, lessons, observation, (1, 2, 1, 2), 7)
+    lessons = hiding_lessons(observation.pixels, observation.known, 0.2, seed=3)
+    made = Corrector(task, network, lessons, observation, (1, 2, 1, 2), 7)
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build(network.trainable_variables)
     made.compile(optimizer=optimizer)
@@ -116,11 +116,11 @@ def filler(height: int, width: int, network: Any = None) -> tuple[Any, Observati
 def test_a_step_learns_the_hidden_pixels_alone(height: int, width: int) -> None:
     import tensorflow as tf
 
-    model, observation, lessons = filler(height, width)
+    model, observation, lessons = corrector(height, width)
     kernel, bias = (weight.numpy() for weight in model.network.weights)
-    corrected = lessons.filled + lessons.spread * (lessons.given @ kernel[0, 0] + bias)
+    corrected = lessons.smooth + lessons.spread * (lessons.given @ kernel[0, 0] + bias)
     errors = []
-    for one, hidden in zip(corrected[1:], lessons.hidden[1:], strict=True):
+    for one, hidden in zip(corrected[1:], lessons.counts[1:], strict=True):
         errors.append(np.square(one - observation.pixels / 255)[hidden].mean())
     drawn = set()
     for number in range(20):
@@ -136,7 +136,7 @@ def test_a_network_that_is_not_the_same_both_ways_is_turned() -> None:
     import tensorflow as tf
 
     network = keras.Sequential([keras.Input((None, None, 7)), keras.layers.Conv2D(3, 3, padding="same")])
-    model, _, _ = filler(16, 16, network)
+    model, _, _ = corrector(16, 16, network)
     pictures = {model.judged(tf.constant(number, tf.int64))[0].numpy().tobytes() for number in range(80)}
     assert len(pictures) == 8
 
