@@ -465,8 +465,13 @@ class Task(NamedObject):
         """
         raise NotImplementedError
 
-    def input_shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """What a network takes, where the images are (height, width, channels); by default these images."""
+    def input_shape(self, image_shape: tuple[int, int, int], times: int = 1) -> tuple[int, int, int]:
+        """What a network takes, where the images are (height, width, channels); by default these images.
+
+        Args:
+            image_shape: Of what is restored, where the data are one picture.
+            times: How many times higher and wider that is than the picture.
+        """
         return image_shape
 
     def given(self, info: DataSetInfo) -> DataSetInfo:

@@ -28,8 +28,9 @@ SIDE = 256
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "noise": ("dip_denoise", {"noise": 25}),
     "missing": ("fill_in", {"missing": 0.5}),
-    "scale": ("dip_superres", {"scale": 4}),
+    "scale": ("enlarge", {"scale": 4}),
     "prior": ("dip_inpaint", {"missing": 0.5}),
+    "scale_prior": ("dip_superres", {"scale": 4}),
     "decoder": ("deep_decoder", {"noise": 25}),
 }
 

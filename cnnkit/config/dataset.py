@@ -273,7 +273,7 @@ def _describe_picture(config: DataConfig, task: Task) -> DataSetInfo:
     height, width, channels = found.shape
     top, bottom, left, right = found.padding
     target = task.make_target(config, channels, None)
-    shape = task.input_shape((height + top + bottom, width + left + right, channels))
+    shape = task.input_shape((height + top + bottom, width + left + right, channels), found.times)
     return DataSetInfo(shape, target, "picture", missing=found.missing, padding=found.padding, picture=found)
 
 

@@ -20,11 +20,13 @@ class PictureInfo:
 
     Attributes:
         shape: (height, width, channels) of what is restored, without a border.
+        times: How many times higher and wider that is than the picture that it is made of.
         padding: The border that the network's output has around it.
         missing: Why the picture itself cannot be read, where only the config says what it is.
     """
 
     shape: tuple[int, int, int]
+    times: int = 1
     padding: Padding = NO_PADDING
     missing: str | None = None
 
@@ -77,7 +79,8 @@ def describe_picture(config: DataConfig) -> PictureInfo:
     if config.reference is not None:
         _check_size("reference", config.reference, (height, width), config, "the undamaged picture")
     padding = NO_PADDING if config.pad_to is None else padding_to(height, width, config.pad_to)
-    return PictureInfo((height, width, channels), padding, missing)
+    times = damage.scale if damage is not None and damage.scale is not None else times
+    return PictureInfo((height, width, channels), times, padding, missing)
 
 
 def _check_size(argument: str, file: str, size: Sequence[int], config: DataConfig, what: str) -> None:

@@ -37,7 +37,7 @@ _CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 
 
 class Restoration(Settings):
-    """One picture, which the network makes of noise that stays the same (deep image prior)."""
+    """One picture, which the network makes of noise that stays the same (deep image prior), or corrects."""
 
     figures: ClassVar[tuple[Figure, ...]] = (
         Figure("psnr", "PSNR (dB)"),
@@ -98,7 +98,7 @@ class Restoration(Settings):
     def watched(self, prepared: Preparation) -> Watched:
         from cnnkit.tasks.restoration.training import watched
 
-        return watched(prepared)
+        return watched(self, prepared)
 
     def make_loss(self, training: TrainingConfig, head: str, target: Target) -> Any:
         return None
@@ -165,8 +165,8 @@ class Restoration(Settings):
         self.check_asked("show gradcam")
 
     def script(self, training: TrainingConfig, head: str, target: Target, mixed: bool) -> ScriptParts:
-        makes = "corrects the picture that was filled in smoothly"
-        if self.hidden is None:
+        makes = "corrects a smooth picture"
+        if not self.corrects:
             noise = "numpy.random.default_rng(SEED).uniform(0, 0.1, (1, HEIGHT, WIDTH, CHANNELS))"
             makes = f"makes the picture of the noise `{noise}`"
         raise UsageError(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
 from cnnkit.tasks.restoration.lessons import Lessons, details, spread_of
+from cnnkit.tasks.restoration.smooth import filled_in
 
 #: How many choices of hidden pixels there are, of which a step has one.
 CHOICES = 16
 
 #: The share of known pixels from which on what is missing counts as spots.
 _SPOTS = 0.75
+
 
 def hiding_lessons(pixels: NDArray[np.uint8], known: NDArray[np.bool_], share: float, seed: int) -> Lessons:
     """What can be learned of a picture's known pixels, as in Self2Self (Quan et al. 2020) by hiding some of them.
@@ -44,7 +44,7 @@ def hiding_lessons(pixels: NDArray[np.uint8], known: NDArray[np.bool_], share: f
     spread = spread_of(of_filled[0])
     are_known = np.stack(left)[..., None].astype(np.float32)
     given = np.concatenate([of_filled / spread, are_known, of_filled / spread * are_known], axis=-1)
-    truth = pixels.astype(np.float32) / 255
+    truth = (pixels / np.float32(255)).astype(np.float32)
     return Lessons(filled, given.astype(np.float32), truth, known & ~np.stack(left), spread)
 
 
@@ -65,36 +65,3 @@ def _hidden(known: NDArray[np.bool_], share: float, random: np.random.Generator)
     # One at least: a single spot may be more than the share.
     chosen = spots[: max(1, np.searchsorted(pixels.cumsum(), share * known.sum(), side="right"))]
     return np.isin(moved, chosen)
-
-
-def filled_in(picture: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """A picture whose missing pixels continue the known ones smoothly: with the least sum of squares of its Laplacian.
-
-    That is the biharmonic equation (Chui and Mhaskar 2010), one sparse system for all channels.
-
-    Args:
-        picture: float64 [height, width, channels] of 0..1.
-        known: bool [height, width], one at least.
-    """
-    from scipy.sparse import eye_array, kron
-    from scipy.sparse.linalg import splu
-
-    height, width, channels = picture.shape
-    down, across = _second_differences(height), _second_differences(width)
-    laplacian = kron(down, eye_array(width)) + kron(eye_array(height), across)
-    squared = (laplacian @ laplacian).tocsr()
-    is_known = known.ravel()
-    filled = picture.reshape(-1, channels).copy()
-    rows = squared[~is_known]
-    among_missing = splu(rows[:, ~is_known].tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
-    filled[~is_known] = among_missing.solve(-(rows[:, is_known] @ filled[is_known]))
-    return filled.reshape(picture.shape).clip(0, 1)
-
-
-def _second_differences(size: int) -> Any:
-    """Along one axis, [size, size], with the outermost value repeated beyond the border."""
-    from scipy.sparse import diags_array
-
-    centre = np.full(size, -2.0)
-    centre[[0, -1]] = -1.0
-    return diags_array([np.ones(size - 1), centre, np.ones(size - 1)], offsets=[-1, 0, 1])

@@ -15,6 +15,7 @@ import tensorflow as tf
 from cnnkit.errors import CnnkitError
 from cnnkit.files import replacing, to_csv, write_atomically
 from cnnkit.images.pictures import picture_of
+from cnnkit.tasks.restoration.smooth import enlarging_matrix
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,18 +86,19 @@ class Restorer(keras.Model):
         learned = observation.known if held_out is None else observation.known & ~held_out
         self.weights_of_learned = self._even_weights(learned)
         self.weights_of_held_out = None if held_out is None else self._even_weights(held_out)
+        height, width, channels = observation.shown.shape
         reference = observation.reference
         self.stays = tf.constant(observation.stays[..., None]) if observation.stays.any() else None
         self.reference = None if reference is None else tf.constant(reference, tf.float32) / 255
         self.shrinking = shrinking
         self.enlarging = None
         if shrinking is not None and observation.is_exact:
-            # From differences of the smaller picture to the smallest changes of the larger one that make up for them.
-            self.enlarging = [tf.constant(np.linalg.pinv(matrix), tf.float32) for matrix in shrinking]
+            # From differences of the smaller picture to the smoothest changes of the larger one that make up for them.
+            sides = (height, width)
+            self.enlarging = [tf.constant(enlarging_matrix(side, observation.times), tf.float32) for side in sides]
             self.known = tf.constant(observation.known[..., None], tf.float32)
         self.padding = padding
         self.step_seed = seed
-        height, width, channels = observation.shown.shape
         self.averaged = self._kept((height, width, channels), "averaged")
         self.restored = self._kept((height, width, channels), "restored")
         self.moving_mean = self._kept((height, width, channels), "moving_mean")
@@ -236,9 +238,10 @@ class Restorer(keras.Model):
 class Corrector(Restorer):
     """Teaches a network to correct a smooth picture, by lessons of which the truth is known.
 
-    A step gives it the picture as it is, and one choice of lessons, both turned or mirrored in one of the
-    ways that leave a rectangle, or a square, in its place. It learns of the lessons alone. The restored picture
-    is the average of what it makes of the picture as it is, and so one over all ways of turning.
+    A step gives it the picture as it is, and one choice of lessons, both turned or mirrored in one of the ways that
+    leave a rectangle, or a square, in its place. It learns of the lessons alone. The restored picture is the average of
+    what it makes of the picture as it is, and so one over all ways of turning; where the network enlarges less than is
+    wanted, the rest is done smoothly.
 
     Args:
         lessons: What it is given and learns.
@@ -251,10 +254,11 @@ class Corrector(Restorer):
         network: Any,
         lessons: Lessons,
         observation: Observation,
+        shrinking: tuple[Any, Any] | None,
         padding: Padding,
         seed: int,
     ) -> None:
-        super().__init__(task, network, lessons.given[:1], observation, None, padding, seed)
+        super().__init__(task, network, lessons.given[:1], observation, shrinking, padding, seed)
         self.given = tf.constant(lessons.given)
         self.smooth = tf.constant(lessons.smooth)
         self.truth = tf.constant(lessons.truth)
@@ -263,6 +267,14 @@ class Corrector(Restorer):
         self.choices = len(lessons.counts) - 1
         _, height, width, _ = lessons.smooth.shape
         self.is_square = height == width
+        #: The share of the corrections that counts in the restored picture.
+        self.share = 1.0 if task.from_copies is None else task.from_copies
+        # What is left of the enlargement, after the one that is learned.
+        sides = observation.shown.shape[:2]
+        left = sides[0] // height
+        self.further = None
+        if left > 1:
+            self.further = [tf.constant(enlarging_matrix(side, left), tf.float32) for side in sides]
 
     def judged(self, number: Any) -> tuple[Any, Any]:
         """See `Restorer.judged`; the error is that of the lessons."""
@@ -274,10 +286,14 @@ class Corrector(Restorer):
         top, bottom, left, right = self.padding
         given = tf.pad(self._turned(tf.gather(self.given, both), ways), ((0, 0), (top, bottom), (left, right), (0, 0)))
         outputs = self._turned_back(self.inside(self.network(given, training=True)), ways)
-        pictures = tf.gather(self.smooth, both) + self.spread * outputs
+        smooth, corrections = tf.gather(self.smooth, both), self.spread * outputs
         counts = self.counts[choice]
-        squares = counts * tf.square(pictures[1] - self.truth)
-        return pictures[0], tf.reduce_sum(squares) / (tf.reduce_sum(counts) * squares.shape[-1])
+        squares = counts * tf.square(smooth[1] + corrections[1] - self.truth)
+        picture = smooth[0] + self.share * corrections[0]
+        if self.further is not None:
+            rows, columns = self.further
+            picture = tf.einsum("hi,ijc,wj->hwc", rows, picture, columns)
+        return picture, tf.reduce_sum(squares) / (tf.reduce_sum(counts) * squares.shape[-1])
 
     def _turned(self, batch: Any, ways: Any) -> Any:
         batch = tf.where(ways[0], tf.reverse(batch, [1]), batch)

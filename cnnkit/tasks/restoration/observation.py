@@ -53,7 +53,7 @@ class Observation:
     @property
     def shown(self) -> Pixels:
         """The damaged picture at the size of the restored one, each pixel as a square."""
-        return self.pixels.repeat(self.times, axis=0).repeat(self.times, axis=1)
+        return larger(self.pixels, self.times)
 
     @property
     def simply_restored(self) -> Pixels | None:
@@ -96,6 +96,11 @@ def _mask(config: DataConfig, file: str, times: int) -> NDArray[np.bool_]:
     mask = read_pixels(file, config, 1)
     known: NDArray[np.bool_] = (mask if times == 1 else shrunk(mask, times))[..., 0] >= 128
     return known
+
+
+def larger(pixels: Pixels, times: int) -> Pixels:
+    """A picture so many times higher and wider, each pixel as a square."""
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def shrunk(pixels: Pixels, times: int) -> Pixels:

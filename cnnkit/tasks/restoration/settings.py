@@ -57,6 +57,29 @@ class Settings(Task):
         "is then given the picture, filled in smoothly, in the place of noise, and its outputs are what is added to "
         "that, in standard deviations of the picture's details. `null`: it makes the whole picture of noise.",
     )
+    from_copies: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="The network learns to enlarge the picture from smaller copies of it (as Shocher et al. 2018, "
+        "arXiv:1712.06087). It is given the smoothest enlargement in the place of noise, and its outputs are what is "
+        "added to that, in standard deviations of the picture's details. This is the share of them that is added: what "
+        "copies teach holds only in part of finer details. `null`: the picture is made of noise.",
+    )
+
+    @property
+    def corrects(self) -> bool:
+        """Whether the network corrects a smooth picture in the place of making all of it of noise."""
+        return self.hidden is not None or self.from_copies is not None
+
+    def network_times(self, times: int) -> int:
+        """How many times higher and wider than the damaged picture those are that the network outputs.
+
+        Args:
+            times: The same of the restored picture. Its smallest prime factor is what smaller copies teach; the rest of
+                the enlargement is smooth.
+        """
+        if self.from_copies is None:
+            return times
+        return next((factor for factor in range(2, times + 1) if times % factor == 0), 1)
 
     @property
     def decided_by(self) -> str | None:
@@ -67,16 +90,19 @@ class Settings(Task):
 
     @property
     def takes_last(self) -> bool:
-        """Whether the last average is the restored picture: what is learned of hidden pixels has no noise in it."""
-        return self.hidden is not None
+        """Whether the last average is the restored picture: what a correction learns of has no noise in it."""
+        return self.corrects
 
-    def input_shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    def input_shape(self, image_shape: tuple[int, int, int], times: int = 1) -> tuple[int, int, int]:
         height, width, channels = image_shape
         if self.hidden is not None:
             return (height, width, 2 * channels + 1)
+        if self.from_copies is not None and times > 1:
+            left = times // self.network_times(times)
+            return (height // left, width // left, channels)
         return (-(-height // self.input_scale), -(-width // self.input_scale), self.input_channels)
 
     def output_shape(self, input_shape: Sequence[int], size: int) -> tuple[int, ...]:
-        if self.hidden is not None:
+        if self.corrects:
             return (*input_shape[:2], size)
         return (input_shape[0] * self.input_scale, input_shape[1] * self.input_scale, size)

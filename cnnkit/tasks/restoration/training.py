@@ -9,8 +9,9 @@ import numpy as np
 from cnnkit.format.seeds import derive_seed
 from cnnkit.images.padding import padded_image
 from cnnkit.task import Watched
+from cnnkit.tasks.restoration.copies import lessons_of_copies
 from cnnkit.tasks.restoration.hiding import hiding_lessons
-from cnnkit.tasks.restoration.observation import Observation, observe, shrinking_matrix
+from cnnkit.tasks.restoration.observation import Observation, larger, observe, shrinking_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,13 +64,17 @@ def make_trainer(task: Settings, network: Any, config: RunConfig, data: DataSets
     from cnnkit.tasks.restoration.keras_objects import Corrector, Restorer
 
     observation = observation_of(config, data)
-    if task.hidden is not None:
-        of_choices, of_steps = derive_seed(config.seed, "hidden"), derive_seed(config.seed, "hidden", "step")
-        lessons = hiding_lessons(observation.pixels, observation.known, task.hidden, of_choices)
-        return Corrector(task, network, lessons, observation, data.info.padding, of_steps)
     height, width, _ = observation.shown.shape
     times = observation.times
     shrinking = (shrinking_matrix(height, times), shrinking_matrix(width, times)) if times > 1 else None
+    if task.corrects:
+        if task.hidden is not None:
+            of_choices, of_steps = derive_seed(config.seed, "hidden"), derive_seed(config.seed, "hidden", "step")
+            lessons = hiding_lessons(observation.pixels, observation.known, task.hidden, of_choices)
+        else:
+            of_steps = derive_seed(config.seed, "copies", "step")
+            lessons = lessons_of_copies(observation.pixels, task.network_times(times))
+        return Corrector(task, network, lessons, observation, shrinking, data.info.padding, of_steps)
     noise = make_noise(config.seed, data.info.shape)
     seed = derive_seed(config.seed, "noise", "step")
     held_out = None
@@ -87,13 +92,13 @@ def step_numbers(task: Settings, position: Position, epochs: int | None) -> Any:
     return tf.data.Dataset.range(first + position.step, last)
 
 
-def watched(prepared: Preparation) -> Watched:
+def watched(task: Settings, prepared: Preparation) -> Watched:
     """See `Task.watched`: the damaged picture, and what it is restored to."""
     from cnnkit.tasks.restoration.keras_objects import as_bytes
 
     observation, model = observation_of(prepared.config, prepared.data), prepared.model
-    padding = prepared.data.info.padding
-    images = padded_image(observation.shown, padding)[None]
+    shown = larger(observation.pixels, task.network_times(observation.times))
+    images = padded_image(shown, prepared.data.info.padding)[None]
 
     def outputs() -> Any:
         return as_bytes(model.finished(model.averaged))[None]
