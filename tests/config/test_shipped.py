@@ -16,7 +16,7 @@ def test_every_config_is_shipped_with_its_purpose() -> None:
     assert shipped.names() == sorted(file.stem for file in CONFIGS.glob("*.yaml"))
     assert set(shipped.names()) - set(shipped.with_known_data()) == {
         *("detect_digits", "detect_voc", "fcn_camvid", "unet_camvid", "text_cnn"),
-        *("deep_decoder", "dip_denoise", "dip_inpaint", "dip_superres", "fill_in"),
+        *("deep_decoder", "dip_denoise", "dip_inpaint", "dip_superres", "enlarge", "fill_in"),
     }
     for name in shipped.names():
         first = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]

@@ -53,4 +53,4 @@ def lessons_of_copies(pixels: NDArray[np.uint8], times: int) -> Lessons:
         finer[1][tile] = details(smooth[1][tile])
         counts[1, top + _MARGIN : top + rows - _MARGIN, left + _MARGIN : left + columns - _MARGIN] = True
     spread = spread_of(finer[0])
-    return Lessons(smooth, finer / np.float32(spread), truth.astype(np.float32), counts, spread)
+    return Lessons(smooth, (finer / spread).astype(np.float32), truth, counts, spread)

@@ -60,7 +60,8 @@ def sections(facts: Facts) -> list[Section]:
     """The pictures, and where in the course of the training the restored one was taken."""
     task = facts.trained.task
     assert isinstance(task, Settings)
-    taken = {"course": attempt(course, facts), "decided_by": task.decided_by}
+    learned = "copies" if task.from_copies is not None else "hidden"
+    taken = {"course": attempt(course, facts), "decided_by": task.decided_by or learned}
     return [
         Section("pictures", "Pictures", __package__, "pictures.html", {"pictures": attempt(pictures, facts)}),
         Section("course", "When it was taken", __package__, "course.html", taken),
