@@ -15,11 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import augmentation, configs, evaluation, figures, networks, scaling, throughput, unet
+from benchmarks import augmentation, configs, evaluation, figures, networks, recipe, scaling, throughput, unet
 from benchmarks.pool import CONTESTANT, BenchmarkError, Measured
 
 from cnnkit.config import shipped
 from cnnkit.errors import CnnkitError
+from cnnkit.machine import processor
 
 SERIES = ("images", "size", "batch")
 
@@ -67,6 +68,21 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="as on a processor without AVX-512: oneDNN, PyTorch and OpenBLAS use AVX2, and plain Keras has no oneDNN, "
         "as TensorFlow decides there",
     )
+    one.add_argument(
+        "--precision",
+        choices=list(throughput.POLICIES),
+        default="float32",
+        help="what all compute in (default: float32); beside bfloat16, cnnkit in float32 runs, too",
+    )
+    one = command("recipe", "cifar10_best's training steps in cnnkit and in PyTorch (where it is installed).", 4000)
+    one.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=list(throughput.POLICIES),
+        default=list(throughput.POLICIES) if processor.multiplies_bfloat16() else ["float32"],
+        help="what both sides compute in (default: float32, and bfloat16 where the processor can); where it cannot, "
+        "bfloat16 takes minutes for what float32 does in seconds",
+    )
     one = command("configs", "Every shipped config in cnnkit and in plain Keras.", 3200)
     known = shipped.with_known_data()
     one.add_argument("--configs", nargs="+", choices=known, default=known, metavar="NAME")
@@ -85,9 +101,14 @@ def run(arguments: argparse.Namespace) -> str:
     if arguments.command == "throughput":
         chosen = arguments.augmentation
         found = throughput.measure(
-            arguments.networks, chosen, images, repeats, arguments.against, as_avx2=arguments.as_avx2
+            *(arguments.networks, chosen, images, repeats, arguments.against),
+            as_avx2=arguments.as_avx2,
+            precision=arguments.precision,
         )
         text = throughput.markdown(found)
+    elif arguments.command == "recipe":
+        found = recipe.measure(arguments.precisions, images, repeats)
+        text = recipe.markdown(found)
     elif arguments.command == "configs":
         found = configs.measure(arguments.configs, images, repeats)
         text = configs.markdown(found)

@@ -118,7 +118,8 @@ def _threads_reason(threads: int, problems: list[str]) -> str:
 
 def _dtype_reason(chosen: Runtime) -> str:
     if chosen.device == "CPU":
-        return "the rule for a CPU"
+        has = {None: "may have", True: "has", False: "has no"}[processor.multiplies_bfloat16()]
+        return f"the rule for a CPU; the processor {has} instructions for bfloat16"
     return "no tensor cores" if chosen.dtype_policy == "float32" else "tensor cores"
 
 

@@ -8,8 +8,14 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Processor flags that decide how fast convolutions run, as /proc/cpuinfo writes them.
-VECTOR_FLAGS = ("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
+#: Processor flags that decide how fast convolutions run, as /proc/cpuinfo writes them: of x86, then of Arm.
+VECTOR_FLAGS = (
+    *("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16"),
+    *("asimd", "sve", "bf16", "svebf16"),
+)
+
+#: Those by which a processor multiplies bfloat16.
+_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
 
 #: More threads than any machine has cores for; TensorFlow dies where it cannot start as many as it is told to.
 MOST_THREADS = 1024
@@ -29,8 +35,14 @@ def processor() -> str:
 
 def vector_flags() -> tuple[str, ...] | None:
     """Those of VECTOR_FLAGS that the processor has; None where the system does not say."""
-    flags = _from_cpuinfo("flags")
+    flags = _from_cpuinfo("flags") or _from_cpuinfo("Features")
     return None if flags is None else tuple(flag for flag in VECTOR_FLAGS if flag in flags.split())
+
+
+def multiplies_bfloat16() -> bool | None:
+    """Whether the processor has instructions for bfloat16; without, it is slower than float32. None if unknown."""
+    flags = vector_flags()
+    return None if flags is None else not _BFLOAT16.isdisjoint(flags)
 
 
 def is_x86() -> bool:

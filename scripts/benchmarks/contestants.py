@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def _kinds() -> dict[str, Any]:
-    from benchmarks import cnnkit_side, keras_side, keras_unet, products, torch_side
+    from benchmarks import cnnkit_side, keras_side, keras_unet, products, torch_recipe, torch_side
 
     return {
         "images": cnnkit_side.images,
@@ -34,6 +34,8 @@ def _kinds() -> dict[str, Any]:
         "keras-unet": keras_unet.script,
         "keras-predict": keras_side.predict_script,
         "torch": torch_side.training_loop,
+        "torch-recipe": torch_recipe.training_loop,
         "numpy-product": products.numpy_products,
         "tensorflow-product": products.tensorflow_products,
+        "torch-product": products.torch_products,
     }

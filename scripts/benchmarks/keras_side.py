@@ -14,18 +14,26 @@ EPOCHS = 1_000_000
 
 
 def tutorial_script(
-    gate: Gate, network: str, augmentation: str, arrays: str, jit: bool | str = "auto", onednn: bool | None = None
+    gate: Gate,
+    network: str,
+    augmentation: str,
+    arrays: str,
+    jit: bool | str = "auto",
+    onednn: bool | None = None,
+    policy: str = "float32",
 ) -> None:
     """One of the networks of `throughput`; the augmentation consists of layers in the model, as the tutorials do it.
 
     Args:
         jit: What `compile` gets for `jit_compile`; Keras' default is `auto`.
         onednn: Whether oneDNN computes; TensorFlow decides by default.
+        policy: Keras' dtype policy.
     """
     if onednn is not None:
         os.environ["TF_ENABLE_ONEDNN_OPTS"] = str(int(onednn))
     import keras
 
+    keras.config.set_dtype_policy(policy)
     images, labels = read_images(arrays)
     # As in the tutorial: NumPy makes float64 of it.
     train_images = images / 255.0

@@ -1,4 +1,4 @@
-"""Products of two large float32 matrices: the rate that everything else is a share of."""
+"""Products of two large matrices: the rate that everything else is a share of."""
 
 from __future__ import annotations
 
@@ -33,14 +33,34 @@ def numpy_products(gate: Gate, count: int) -> None:
         gate.leave()
 
 
-def tensorflow_products(gate: Gate, count: int) -> None:
-    """With TensorFlow and oneDNN, as cnnkit sets it up."""
+def tensorflow_products(gate: Gate, count: int, precision: str = "float32") -> None:
+    """With TensorFlow and oneDNN, as cnnkit sets it up.
+
+    Args:
+        precision: The matrices' dtype.
+    """
     from cnnkit.machine.tensorflow import load_tensorflow
 
     tensorflow = load_tensorflow()
-    left, right = map(tensorflow.constant, _matrices())
+    left, right = (tensorflow.cast(matrix, precision) for matrix in _matrices())
     while True:
         gate.enter()
         for _ in range(count):
             tensorflow.linalg.matmul(left, right)
+        gate.leave()
+
+
+def torch_products(gate: Gate, count: int, precision: str) -> None:
+    """With PyTorch and oneDNN.
+
+    Args:
+        precision: The matrices' dtype.
+    """
+    import torch
+
+    left, right = (torch.from_numpy(matrix).to(getattr(torch, precision)) for matrix in _matrices())
+    while True:
+        gate.enter()
+        for _ in range(count):
+            torch.matmul(left, right)
         gate.leave()

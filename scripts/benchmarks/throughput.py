@@ -24,7 +24,14 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "keras-xla": ("plain Keras with XLA", {"kind": "keras", "jit": True}),
     "torch": ("PyTorch eager", {"kind": "torch"}),
 }
-PRODUCTS = {"numpy-product": "NumPy's BLAS", "tensorflow-product": "TensorFlow with oneDNN"}
+#: What makes the matrix product in each precision.
+PRODUCTS: dict[str, dict[str, str]] = {
+    "float32": {"numpy-product": "NumPy's BLAS", "tensorflow-product": "TensorFlow with oneDNN"},
+    "bfloat16": {"tensorflow-product": "TensorFlow with oneDNN", "torch-product": "PyTorch with oneDNN"},
+}
+
+#: Keras' dtype policy for each precision.
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 #: Matrix products per repeat.
 PRODUCT_COUNT = 8
@@ -46,6 +53,7 @@ def measure(
     contestants: list[str],
     *,
     as_avx2: bool = False,
+    precision: str = "float32",
 ) -> dict[str, Any]:
     """All figures, as JSON holds them.
 
@@ -55,46 +63,79 @@ def measure(
         images: Images in a repeat.
         contestants: Names of `OTHERS` to run beside cnnkit; `torch` is left out where it is not installed.
         as_avx2: Whether to measure as on a processor without AVX-512.
+        precision: Of `POLICIES`: what all compute in; beside bfloat16, cnnkit also runs in float32.
     """
-    found: dict[str, Any] = {"images": images, "repeats": repeats, "skipped": [], "networks": {}}
+    found: dict[str, Any] = {
+        "images": images,
+        "repeats": repeats,
+        "precision": precision,
+        "skipped": [],
+        "networks": {},
+    }
     if as_avx2:
         os.environ.update(AVX2)
         found["skipped"].append("AVX-512 was left unused, and plain Keras had no oneDNN, as with AVX2 only.")
-    if "torch" in contestants and importlib.util.find_spec("torch") is None:
-        contestants = [name for name in contestants if name != "torch"]
-        found["skipped"].append("PyTorch is not installed: its columns are left out.")
+    products = dict(PRODUCTS[precision])
+    if importlib.util.find_spec("torch") is None:
+        products.pop("torch-product", None)
+        if "torch" in contestants:
+            contestants = [name for name in contestants if name != "torch"]
+            found["skipped"].append("PyTorch is not installed: its columns are left out.")
     for name in names:
         used = augmentation or networks.USUAL_AUGMENTATION[name]
         say(f"{networks.TITLES[name]}, augmentation: {used}")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder)
-            found["networks"][name] = _measure_network(name, used, images, repeats, contestants, path, as_avx2)
+            found["networks"][name] = _measure_network(
+                name, used, images, repeats, contestants, products, path, as_avx2, precision
+            )
     return found
 
 
 def _measure_network(
-    name: str, augmentation: str, images: int, repeats: int, contestants: list[str], folder: Path, as_avx2: bool
+    name: str,
+    augmentation: str,
+    images: int,
+    repeats: int,
+    contestants: list[str],
+    products: dict[str, str],
+    folder: Path,
+    as_avx2: bool,
+    precision: str,
 ) -> dict[str, Any]:
     config = networks.write_config(name, augmentation, folder)
     overrides = [f"data.splits.train=train[:{images}]"]
     found = write_images(config, overrides, images, folder)
     plain = {"network": name, "augmentation": augmentation, "arrays": found.path}
     entries: list[tuple[str, dict[str, Any]]] = [
-        (CNNKIT, {"kind": "cnnkit", "config": str(config), "overrides": overrides, "arrays": found.stand_in})
+        (title, {"kind": "cnnkit", "config": str(config), "overrides": changes, "arrays": found.stand_in})
+        for title, changes in _own(overrides, precision)
     ]
     for other in contestants:
         title, spec = OTHERS[other]
         onednn = {"onednn": False} if as_avx2 and spec["kind"] == "keras" else {}
-        entries.append((title, {**spec, **plain, **onednn}))
-    entries += [(title, {"kind": kind, "count": PRODUCT_COUNT}) for kind, title in PRODUCTS.items()]
+        computes = {"precision": precision} if spec["kind"] == "torch" else {"policy": POLICIES[precision]}
+        entries.append((title, {**spec, **plain, **onednn, **computes}))
+    for kind, title in products.items():
+        # NumPy has no bfloat16.
+        computes = {} if kind == "numpy-product" else {"precision": precision}
+        entries.append((title, {"kind": kind, "count": PRODUCT_COUNT, **computes}))
     measured = race(entries, repeats)
     return {
         "augmentation": augmentation,
         "images": found.described(),
         "training_flop": networks.training_flop(config),
-        "contestants": [one for one in measured if one.title not in PRODUCTS.values()],
-        "products": [one for one in measured if one.title in PRODUCTS.values()],
+        "contestants": [one for one in measured if one.title not in products.values()],
+        "products": [one for one in measured if one.title in products.values()],
     }
+
+
+def _own(overrides: list[str], precision: str) -> list[tuple[str, list[str]]]:
+    """cnnkit's contestants, each with its changes of the config; what the others are compared with comes first."""
+    if precision == "float32":
+        return [(CNNKIT, [*overrides, "training.dtype_policy=float32"])]
+    computing = [(CNNKIT, precision), (f"{CNNKIT} in float32", "float32")]
+    return [(title, [*overrides, f"training.dtype_policy={POLICIES[name]}"]) for title, name in computing]
 
 
 def markdown(found: dict[str, Any]) -> str:
@@ -102,7 +143,8 @@ def markdown(found: dict[str, Any]) -> str:
     parts = [
         f"{found['repeats']} interleaved repeats of {found['images']:,} images in batches of {networks.BATCH_SIZE}, "
         "each contestant a process of its own; one epoch before them is not counted. Where a range is given, the "
-        "first figure is the median.",
+        "first figure is the median."
+        + (" All compute in bfloat16 but for cnnkit in float32." if found.get("precision") == "bfloat16" else ""),
         *found["skipped"],
     ]
     for name, network in found["networks"].items():

@@ -9,11 +9,21 @@ from benchmarks.images import read_images
 from benchmarks.networks import BATCH_SIZE
 
 
-def training_loop(gate: Gate, network: str, augmentation: str, arrays: str) -> None:
+def computing_in(precision: str) -> Any:
+    """A context in which PyTorch computes in `float32`, or by autocast in `bfloat16`."""
+    import torch
+
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def training_loop(gate: Gate, network: str, augmentation: str, arrays: str, precision: str = "float32") -> None:
     """One of the networks of `throughput`.
 
     The images are float32 tensors in memory and batches are taken by index: a DataLoader, which collates images one
     by one, would be slower.
+
+    Args:
+        precision: See `computing_in`.
     """
     import torch
 
@@ -41,8 +51,9 @@ def training_loop(gate: Gate, network: str, augmentation: str, arrays: str) -> N
                 inputs = flip_and_shift(inputs, 4)
             inputs = inputs.contiguous(memory_format=torch.channels_last)
             optimizer.zero_grad()
-            outputs = model(inputs)
-            loss = criterion(outputs, expected)
+            with computing_in(precision):
+                outputs = model(inputs)
+                loss = criterion(outputs, expected)
             loss.backward()
             optimizer.step()
             total += loss.item() * len(chosen)

@@ -47,6 +47,16 @@ def test_a_healthy_machine_has_no_problems(tmp_path: Path) -> None:
     assert {"device", "xla", "onednn", "threads", "steps_per_execution", "dtype_policy"} <= set(report["settings"])
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"), [(("avx2",), "has no instructions"), (("avx512_bf16",), "has instructions"), (None, "may have")]
+)
+def test_it_says_whether_the_processor_has_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...] | None, said: str
+) -> None:
+    monkeypatch.setattr(processor, "vector_flags", lambda: flags)
+    assert said in diagnosis.examine()["settings"]["dtype_policy"]
+
+
 def test_the_cache_is_shown_with_its_size_and_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNNKIT_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("CNNKIT_CACHE_BYTES", str(2**30))

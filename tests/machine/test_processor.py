@@ -89,6 +89,22 @@ def test_flags_of_the_processor(system: Path) -> None:
     assert processor.vector_flags() == ("avx512f",)
 
 
+@pytest.mark.parametrize(
+    ("line", "can"),
+    [
+        ("flags : fpu avx2 avx512f", False),
+        ("flags : avx512f avx512_bf16", True),
+        ("flags : amx_tile amx_bf16", True),
+        ("Features : fp asimd bf16 i8mm", True),
+        ("Features : fp asimd", False),
+        ("bogomips : 50", None),
+    ],
+)
+def test_whether_the_processor_multiplies_bfloat16(system: Path, line: str, can: bool | None) -> None:
+    write(system / "cpuinfo", f"{line}\n")
+    assert processor.multiplies_bfloat16() is can
+
+
 @pytest.mark.parametrize(("workers", "cores"), [("", 7), ("1", 7), ("2", 3), ("7", 1), ("20", 1), ("0", 7), ("x", 7)])
 def test_workers_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch, workers: str, cores: int) -> None:
     monkeypatch.setattr(processor, "schedulable_cores", lambda: 7)

@@ -145,6 +145,59 @@ def test_the_operations_of_the_vgg(tmp_path: Path) -> None:
     assert networks.training_flop(networks.write_config("vgg", "flip-shift", tmp_path)) == by_hand
 
 
+def test_the_recipe_is_the_same_network_in_pytorch() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from benchmarks import torch_recipe
+
+    from cnnkit.config import shipped
+    from cnnkit.config.load import load_config
+    from cnnkit.network.summary import summarize
+
+    images = torch.rand(50, 3, 32, 32)
+    network = torch_recipe.network(images)
+    assert network(images[:2]).shape == (2, 10)
+    summary = summarize(load_config(str(shipped.find("cifar10_best"))))
+    buffers = sum(one.numel() for name, one in network.named_buffers() if "running" in name)
+    scales = sum(one.weight.numel() for one in network if isinstance(one, torch.nn.BatchNorm2d))
+    # PyTorch's batch norm has a scale of ones, which is not trained; Keras counts the moving statistics.
+    assert sum(one.numel() for one in network.parameters()) + buffers - scales == summary.parameters
+    trained = sum(one.numel() for one in network.parameters() if one.requires_grad)
+    assert trained == summary.trainable_parameters
+
+
+def test_the_recipe_whitens_patches_in_pytorch() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from benchmarks.torch_recipe import whitening
+
+    smooth = torch.nn.functional.avg_pool2d(torch.rand(40, 3, 18, 18), 3, 1) * 8
+    outputs = torch.nn.functional.conv2d(smooth, whitening(smooth)[:12]).transpose(0, 1).reshape(12, -1)
+    np.testing.assert_allclose(torch.cov(outputs), np.eye(12), atol=0.05)
+
+
+def test_muon_is_the_same_in_pytorch() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    import keras
+    from benchmarks.torch_recipe import Muon
+
+    from cnnkit.config.optimization.muon import ConvolutionMuon
+
+    random = np.random.default_rng(0)
+    kernel = random.normal(size=(3, 3, 4, 6)).astype(np.float32)
+    gradients = random.normal(size=(2, 3, 3, 4, 6)).astype(np.float32)
+    variable = keras.Variable(kernel)
+    ours = ConvolutionMuon(
+        learning_rate=0.2, normalize_kernels=True, momentum=0.6, ns_steps=3, rms_rate=None, weight_decay=None
+    )
+    ours.build([variable])
+    weight = torch.nn.Parameter(torch.from_numpy(kernel).permute(3, 2, 0, 1).contiguous())
+    theirs = Muon([weight], torch.float32)
+    for gradient in gradients:
+        ours.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        weight.grad = torch.from_numpy(gradient).permute(3, 2, 0, 1).contiguous()
+        theirs.step(0.2)
+    np.testing.assert_allclose(weight.detach().permute(2, 3, 1, 0), variable.numpy(), atol=2e-5)
+
+
 def test_pytorch_flips_and_shifts_each_image_by_itself() -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     from benchmarks.torch_side import flip_and_shift
@@ -331,6 +384,7 @@ def test_a_wrong_command_line_is_an_error(arguments: list[str]) -> None:
     [
         ["throughput", "--networks", "tutorial", "--against", "keras", "--images", "256"],
         ["configs", "--configs", "mnist", "--images", "256"],
+        ["recipe", "--images", "1000", "--precisions", "float32"],
         ["scaling", "--series", "batch", "--images", "256"],
         ["evaluation", "--images", "512"],
         ["augmentation", "--images", "256"],
@@ -348,7 +402,8 @@ def test_a_command_runs_without_data(arguments: list[str], tmp_path: Path) -> No
     assert found["command"] == arguments[0]
     assert found["environment"]["versions"]["keras"]
     contestants = [one for one in walk(found) if "warm_up" in one]
-    assert len(contestants) >= 2
+    # PyTorch may be missing.
+    assert len(contestants) >= (1 if arguments[0] == "recipe" else 2)
     for one in contestants:
         assert len(one["repeats"]) == 2
         assert all(repeat["cpu_seconds"] > 0 for repeat in one["repeats"])

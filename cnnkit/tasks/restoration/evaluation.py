@@ -182,7 +182,7 @@ def table(metrics: dict[str, Any]) -> str:
             ]
             rows.append([label, text[0] + (f" (before: {text[1]})" if len(text) > 1 else "")])
     if "fit" in metrics:
-        rows.append(["fit", f"{metrics['fit']:.2f} dB to the damaged picture"])
+        rows.append(["fit", f"{metrics['fit']:.2f} dB to what was learned of"])
     if "iteration" in metrics:
         rows.append(["taken", f"after {metrics['iteration']:,} of {metrics['iterations']:,} iterations"])
     return aligned(rows, "<<")

@@ -24,7 +24,7 @@ _CURVES = {
     "held_out": ("The average of the outputs against the pixels held out", "fit (dB)"),
     "variance": ("Variance of the outputs", "variance (values of 0 to 1)"),
     "psnr": ("The average of the outputs against the undamaged picture", "PSNR (dB)"),
-    "fit": ("Each output against the damaged picture", "fit (dB)"),
+    "fit": ("Each output against what is learned of", "fit (dB)"),
 }
 
 
@@ -40,7 +40,7 @@ def outcome(evaluation: dict[str, Any]) -> Outcome:
     if "ssim" in evaluation:
         tiles.append(Tile("SSIM", f"{evaluation['ssim']:.4f}", _before(evaluation, "ssim", "{:.4f}")))
     if "fit" in evaluation:
-        tiles.append(Tile("Fit", _decibels(evaluation["fit"]), "PSNR to the damaged picture"))
+        tiles.append(Tile("Fit", _decibels(evaluation["fit"]), "PSNR to what was learned of"))
     if "iteration" in evaluation:
         tiles.append(Tile("Taken after", f"{evaluation['iteration']:,}", f"of {evaluation['iterations']:,} iterations"))
     short = _decibels(evaluation["psnr"]) if "psnr" in evaluation else "restored"
