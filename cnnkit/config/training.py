@@ -192,6 +192,12 @@ class TrainingConfig(StrictModel):
         description="Whether oneDNN computes on the CPU: `auto` is on where the processor has AVX2, else as TensorFlow "
         "decides. The environment variable TF_ENABLE_ONEDNN_OPTS, where set, decides instead.",
     )
+    fused_activations: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether `gelu` and `silu` are computed in one pass each way, where Keras has several; equal up to "
+        "rounding. `auto` is on on a CPU with instructions for bfloat16, for one device without XLA, whose own loops "
+        "do the same.",
+    )
     strategy: Literal["auto", "one_device", "mirrored", "multi_worker"] = Field(
         default="auto",
         description="The devices that share each batch: `one_device`; `mirrored`, all GPUs of the machine; "

@@ -46,6 +46,67 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return tf.cast(outputs, self.compute_dtype)
 
 
+@tf.function(jit_compile=True)
+def _gelu_forward(x: Any) -> Any:
+    wide = tf.cast(x, tf.float32)
+    return tf.cast(wide * _normal_share(wide), x.dtype)
+
+
+@tf.function(jit_compile=True)
+def _gelu_backward(x: Any, gradients: Any) -> Any:
+    wide = tf.cast(x, tf.float32)
+    density = tf.exp(-0.5 * wide * wide) / np.float32(np.sqrt(2 * np.pi))
+    return tf.cast(tf.cast(gradients, tf.float32) * (_normal_share(wide) + wide * density), x.dtype)
+
+
+def _normal_share(x: Any) -> Any:
+    """The share of a standard normal distribution below x."""
+    return 0.5 * tf.math.erfc(-x / np.float32(np.sqrt(2)))
+
+
+@tf.function(jit_compile=True)
+def _silu_forward(x: Any) -> Any:
+    wide = tf.cast(x, tf.float32)
+    return tf.cast(wide * tf.sigmoid(wide), x.dtype)
+
+
+@tf.function(jit_compile=True)
+def _silu_backward(x: Any, gradients: Any) -> Any:
+    wide = tf.cast(x, tf.float32)
+    share = tf.sigmoid(wide)
+    return tf.cast(tf.cast(gradients, tf.float32) * share * (1.0 + wide * (1.0 - share)), x.dtype)
+
+
+# Keras writes down an activation by the name of its function: what is saved has Keras' own.
+
+
+def gelu(x: Any) -> Any:
+    """Keras' `gelu` in one pass over the values each way, of which only x is kept for the gradient.
+
+    XLA makes one loop of all its operations. They are computed in float32 whatever the values are.
+    """
+    return tf.custom_gradient(lambda x: (_gelu_forward(x), lambda gradients: _gelu_backward(x, gradients)))(x)
+
+
+def silu(x: Any) -> Any:
+    """Keras' `silu` in one pass over the values each way, see `gelu`."""
+    return tf.custom_gradient(lambda x: (_silu_forward(x), lambda gradients: _silu_backward(x, gradients)))(x)
+
+
+def fuse_activations(layers: Sequence[Any]) -> None:
+    """Lets layers, and those inside of them, compute GELU and SiLU in one pass each way.
+
+    Outputs and gradients are the same up to rounding.
+    """
+    fused = {keras.activations.gelu: gelu, keras.activations.silu: silu}
+    for layer in layers:
+        function = getattr(layer, "activation", None)
+        if callable(function) and function in fused:
+            layer.activation = fused[function]
+        inner = getattr(layer, "layer", None)
+        fuse_activations([*getattr(layer, "layers", []), *([] if inner is None else [inner])])
+
+
 class FusedLocalResponseNormalization(keras.layers.Layer):
     """AlexNet's normalization across channels with a gradient in closed form.
 

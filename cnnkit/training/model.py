@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cnnkit.config.run import RunConfig
     from cnnkit.config.sample import Sample
     from cnnkit.config.target import Target
+    from cnnkit.config.training import TrainingConfig
     from cnnkit.data import Split
     from cnnkit.layers.stack import Step
 
@@ -70,7 +71,7 @@ def build_model(
     """
     sample = sample or config.data.sample
     steps = config.steps_to_build(steps, {**target.values, **sample.values})
-    built = build_layers(steps, sample, constants, Seeds(config.seed), config.training.dtype_policy, sharing)
+    built = build_layers(steps, sample, constants, Seeds(config.seed), config.training, sharing)
     return config.task.make_model(built, config.training, head([step.layer for step in steps]), target)
 
 
@@ -91,7 +92,7 @@ def build_other(
         constants, sharing: As for `build_model`.
     """
     seeds = Seeds(derive_seed(config.seed, "network", network))
-    return build_layers(steps, config.data.sample, constants, seeds, config.training.dtype_policy, sharing)
+    return build_layers(steps, config.data.sample, constants, seeds, config.training, sharing)
 
 
 def build_layers(
@@ -99,7 +100,7 @@ def build_layers(
     sample: Sample,
     constants: tuple[Sequence[float], Sequence[float]] | None,
     seeds: Seeds,
-    policy: str,
+    training: TrainingConfig,
     sharing: Sharing = ALONE,
 ) -> list[Any]:
     """The Keras layers of a stack, its input and the normalisation before them.
@@ -109,7 +110,7 @@ def build_layers(
         sample: What it takes.
         constants, sharing: As for `build_model`.
         seeds: Of the initial weights.
-        policy: Keras' dtype policy.
+        training: With the settings that run in place of every `auto`.
     """
     import keras
 
@@ -128,11 +129,15 @@ def build_layers(
             )
         )
     labels = [f"{index}.{step.layer.kind}" for index, step in enumerate(steps)]
-    for step, scope in zip(steps, scopes(steps, labels, seeds, policy, ending=True, sharing=sharing), strict=True):
+    for step, scope in zip(
+        steps, scopes(steps, labels, seeds, training.dtype_policy, ending=True, sharing=sharing), strict=True
+    ):
         built.append(step.layer.build(scope))
-    from cnnkit.layers.fused import postpone_activations
+    from cnnkit.layers.fused import fuse_activations, postpone_activations
 
     layers: list[Any] = postpone_activations(built)
+    if training.fused_activations == "on":
+        fuse_activations(layers)
     return layers
 
 

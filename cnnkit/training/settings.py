@@ -10,6 +10,7 @@ from cnnkit.config.training import TrainingConfig
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.layers.stack import Step
 from cnnkit.machine.devices import ONE_DEVICE, Devices, open_devices
+from cnnkit.machine.processor import multiplies_bfloat16
 from cnnkit.machine.tensorflow import (
     ONEDNN,
     load_tensorflow,
@@ -27,10 +28,13 @@ STEPS_PER_EXECUTION = {"CPU": 8, "GPU": 32}
 
 
 #: Fields of the `training` section that say how to compute, not what.
-SETTINGS = ("strategy", "synchronize_batch_norm", "jit", "steps_per_execution", "dtype_policy", "threads", "onednn")
+SETTINGS = (
+    *("strategy", "synchronize_batch_norm", "fused_activations"),
+    *("jit", "steps_per_execution", "dtype_policy", "threads", "onednn"),
+)
 
-#: Those that change nothing but how long a step takes, on the same devices.
-TIMED = SETTINGS[2:]
+#: Those that `--tune` times: they change nothing but how long a step takes, on the same devices.
+TIMED = SETTINGS[3:]
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Runtime:
         onednn: Whether oneDNN computes.
         devices: The devices that share each batch.
         synchronize_batch_norm: Whether batch normalization takes the statistics of the whole batch, as one device does.
+        fused_activations: Whether GELU and SiLU are computed in one pass each way.
     """
 
     device: str
@@ -58,12 +63,14 @@ class Runtime:
     onednn: bool = True
     devices: Devices = ONE_DEVICE
     synchronize_batch_norm: bool = True
+    fused_activations: bool = False
 
     def as_fields(self) -> dict[str, Any]:
         """The values of SETTINGS that stand for these settings."""
         return {
             "strategy": self.devices.name,
             "synchronize_batch_norm": on_or_off(self.synchronize_batch_norm),
+            "fused_activations": on_or_off(self.fused_activations),
             "jit": on_or_off(self.jit_compile),
             "steps_per_execution": self.steps_per_execution,
             "dtype_policy": self.dtype_policy,
@@ -85,6 +92,7 @@ class Runtime:
             "workers": self.devices.workers,
             "replicas": self.devices.replicas,
             "synchronize_batch_norm": self.synchronize_batch_norm,
+            "fused_activations": self.fused_activations,
         }
 
     def as_text(self) -> str:
@@ -148,7 +156,18 @@ def choose_settings(training: TrainingConfig, stack: Sequence[Step], steps_per_e
     if steps == "auto":
         steps = max(1, min(STEPS_PER_EXECUTION[device], steps_per_epoch))
     synchronize = training.synchronize_batch_norm != "off"
-    return Runtime(device, jit_compile, int(steps), reason, dtype_policy, threads, onednn, devices, synchronize)
+    fused = training.fused_activations == "on"
+    if training.fused_activations == "auto":
+        # Where there are none, the numbers stay those of Keras' own operations, to the last bit.
+        fused = device == "CPU" and not jit_compile and not several and bool(multiplies_bfloat16())
+    elif fused and several:
+        raise UsageError(
+            f"{devices.replicas} devices train together without XLA, but training.fused_activations is on",
+            "Leave it at `auto`, or write `training.strategy: one_device`.",
+        )
+    return Runtime(
+        *(device, jit_compile, int(steps), reason, dtype_policy, threads, onednn, devices, synchronize, fused)
+    )
 
 
 def _policy_for(tensorflow: Any, gpus: Sequence[Any], scaled: bool) -> str:

@@ -1,4 +1,4 @@
-"""Bias and ReLU behind the max pooling, against Keras' layers in their order."""
+"""Layers that are faster in training, against Keras' own: bias and ReLU behind the max pooling, GELU and SiLU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnkit.config.load import load_config
-from cnnkit.layers.fused import ActivatingMaxPooling2D, PooledConv2D, postpone_activations
+from cnnkit.layers import fused
+from cnnkit.layers.fused import ActivatingMaxPooling2D, PooledConv2D, fuse_activations, postpone_activations
 from cnnkit.training.model import build_model, without_training_state
 
 from .truth import GRID, random_images
@@ -123,3 +124,71 @@ def test_a_built_model_is_saved_as_keras_own_layers(tmp_path: Path) -> None:
     plain = without_training_state(model)
     assert all(type(layer).__module__.startswith("keras.") for layer in plain.layers)
     np.testing.assert_allclose(plain(images), model(images), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["gelu", "silu"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("bfloat16", 0.04), ("float16", 0.01)])
+def test_activations_in_one_pass_are_those_of_keras(name: str, dtype: str, tolerance: float) -> None:
+    """In value, gradient and second derivative; in half precision Keras rounds after each of its operations."""
+    x = tf.cast(np.linspace(-12, 12, 20_001), dtype)
+
+    def derivatives(function: Any) -> list[np.ndarray]:
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = function(x)
+            first = inner.gradient(y, x)
+        assert y.dtype == first.dtype == x.dtype
+        return [np.asarray(tf.cast(one, tf.float64)) for one in (y, first, outer.gradient(first, x))]
+
+    expected = derivatives(getattr(keras.activations, name))
+    for mine, theirs in zip(derivatives(getattr(fused, name)), expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=tolerance)
+
+
+def test_activations_are_fused_at_any_depth_and_saved_as_keras_own(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        """
+data: {name: digits}
+model:
+  layers:
+    - Conv2D: {filters: 8, kernel_size: 3, padding: same, activation: gelu}
+    - Residual:
+        layers:
+          - SpectralNormalization: {layer: {Conv2D: {filters: 8, kernel_size: 3, padding: same, activation: silu}}}
+          - Activation: swish
+    - Activation: gelu
+    - Flatten
+    - Dense: {units: classes, activation: softmax}
+training: {epochs: 1, dtype_policy: float32}
+"""
+    )
+    outputs = []
+    images = None
+    for setting in ("on", "off"):
+        loaded = load_config(str(file), [f"training.fused_activations={setting}"])
+        model = build_model(loaded.config, loaded.steps, loaded.info.target, None)
+        used = [
+            layer.activation
+            for layer in model._flatten_layers(include_self=False)
+            if getattr(layer, "activation", None) not in (None, keras.activations.softmax, keras.activations.linear)
+        ]
+        assert len(used) == 4
+        assert all((function in (fused.gelu, fused.silu)) is (setting == "on") for function in used)
+        images = random_images(3, *loaded.info.shape)
+        outputs.append(np.asarray(model(images)))
+        plain = without_training_state(model)
+        plain.save(tmp_path / "model.keras")
+        opened = keras.models.load_model(tmp_path / "model.keras")
+        assert "cnnkit" not in opened.to_json()
+        np.testing.assert_allclose(opened(images), outputs[-1], atol=1e-5)
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+
+
+def test_other_activations_stay_as_they_are() -> None:
+    layers = [keras.layers.ReLU(), keras.layers.Activation("relu"), keras.layers.Dense(3)]
+    before = [getattr(layer, "activation", None) for layer in layers]
+    fuse_activations(layers)
+    assert [getattr(layer, "activation", None) for layer in layers] == before

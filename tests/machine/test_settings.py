@@ -41,6 +41,7 @@ class Machine:
         patch.setattr(settings, "load_tensorflow", lambda: SimpleNamespace(config=config))
         patch.setattr(settings, "onednn_in_use", lambda: onednn)
         patch.setattr(processor, "schedulable_cores", lambda: 6)
+        patch.setattr(processor, "vector_flags", lambda: ("avx2",))
         patch.setattr(runtime._Process, "onednn_when_loaded", onednn)
         for name in (runtime.ONEDNN, runtime.THREADS):
             patch.delenv(name, raising=False)
@@ -89,6 +90,21 @@ def test_half_precision_where_there_are_tensor_cores(
     Machine(monkeypatch, capabilities)
     assert chosen().dtype_policy == policy
     assert chosen(dtype_policy="float32").dtype_policy == "float32"
+
+
+def test_activations_are_fused_where_the_processor_has_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    Machine(monkeypatch)
+    assert chosen().fused_activations is False
+    assert chosen(fused_activations="on").fused_activations is True
+    for flags in (("avx2", "avx512_bf16"), ("asimd", "bf16")):
+        monkeypatch.setattr(processor, "vector_flags", lambda flags=flags: flags)
+        assert chosen().fused_activations is True
+        assert chosen().as_fields()["fused_activations"] == "on"
+        assert chosen(fused_activations="off").fused_activations is False
+        # XLA fuses them by itself.
+        assert chosen(jit="on").fused_activations is False
+    Machine(monkeypatch, [(8, 0)])
+    assert chosen().fused_activations is False
 
 
 def test_a_loss_is_not_scaled_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from cnnkit.training.tune import Measurement, Tuning
 RULE = {
     "strategy": "one_device",
     "synchronize_batch_norm": "on",
+    "fused_activations": "off",
     "jit": "off",
     "steps_per_execution": 8,
     "dtype_policy": "float32",

@@ -16,7 +16,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "restoration.md").read_text(encodin
 
 #: What makes a training short.
 SHORT = ("--set", "training.epochs=1", "--set", "task.restoration.iterations=2")
-SMALL = ("--set", "data.image_size=[32,32]")
+SMALL = ("--set", "data.image_size=[64,64]")
 
 
 @pytest.mark.long
