@@ -33,7 +33,7 @@ def lessons_of_copies(pixels: NDArray[np.uint8], times: int) -> Lessons:
     # Wherever the grid lies, the copies are of the same size.
     rows, columns = ((side - times + 1) // times * times for side in (height, width))
     if min(rows, columns) <= 2 * _MARGIN:
-        least = 2 * _MARGIN + 2 * times
+        least = (2 * _MARGIN // times + 1) * times + times - 1
         raise CnnkitError(
             f"the picture is {height}x{width}, and nothing could be learned of smaller copies of it",
             f"It takes {least}x{least} pixels at least. `dip_superres` enlarges smaller ones.",

@@ -16,7 +16,7 @@ CHOICES = 16
 _SPOTS = 0.75
 
 
-def hiding_lessons(pixels: NDArray[np.uint8], known: NDArray[np.bool_], share: float, seed: int) -> Lessons:
+def lessons_of_hidden(pixels: NDArray[np.uint8], known: NDArray[np.bool_], share: float, seed: int) -> Lessons:
     """What can be learned of a picture's known pixels, as in Self2Self (Quan et al. 2020) by hiding some of them.
 
     Args:

@@ -10,7 +10,7 @@ from cnnkit.format.seeds import derive_seed
 from cnnkit.images.padding import padded_image
 from cnnkit.task import Watched
 from cnnkit.tasks.restoration.copies import lessons_of_copies
-from cnnkit.tasks.restoration.hiding import hiding_lessons
+from cnnkit.tasks.restoration.hiding import lessons_of_hidden
 from cnnkit.tasks.restoration.observation import Observation, larger, observe, shrinking_matrix
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def make_trainer(task: Settings, network: Any, config: RunConfig, data: DataSets
     if task.corrects:
         if task.hidden is not None:
             of_choices, of_steps = derive_seed(config.seed, "hidden"), derive_seed(config.seed, "hidden", "step")
-            lessons = hiding_lessons(observation.pixels, observation.known, task.hidden, of_choices)
+            lessons = lessons_of_hidden(observation.pixels, observation.known, task.hidden, of_choices)
         else:
             of_steps = derive_seed(config.seed, "copies", "step")
             lessons = lessons_of_copies(observation.pixels, task.network_times(times))

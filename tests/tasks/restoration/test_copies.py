@@ -71,10 +71,13 @@ def test_the_picture_is_the_truth_of_its_copies(times: int) -> None:
     assert np.std(lessons.given[0]) == pytest.approx(1, rel=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(8, 40), (9, 12), (1, 1)])
-def test_a_picture_may_be_too_small_for_copies(shape: tuple[int, int]) -> None:
-    with pytest.raises(CnnkitError, match=f"{shape[0]}x{shape[1]}, and nothing could be learned"):
-        lessons_of_copies(smooth_picture(*shape), 2)
+@pytest.mark.parametrize(("times", "least"), [(2, 11), (3, 11), (5, 14)])
+def test_a_picture_may_be_too_small_for_copies(times: int, least: int) -> None:
+    assert lessons_of_copies(smooth_picture(least, 40), times).counts.any()
+    for shape in ((least - 1, 40), (40, least - 1), (1, 1)):
+        with pytest.raises(CnnkitError, match=f"{shape[0]}x{shape[1]}, and nothing could be learned") as raised:
+            lessons_of_copies(smooth_picture(*shape), times)
+        assert f"{least}x{least} pixels at least" in str(raised.value.hint)
 
 
 @pytest.mark.parametrize(("scale", "factor"), [(2, 2), (4, 2), (3, 3)])

@@ -21,7 +21,7 @@ from cnnkit.runs.evaluation import evaluate_run
 from cnnkit.runs.trained import open_run
 from cnnkit.tasks import task_named
 from cnnkit.tasks.restoration.evaluation import read_evaluation, read_iterations
-from cnnkit.tasks.restoration.hiding import CHOICES, filled_in, hiding_lessons
+from cnnkit.tasks.restoration.hiding import CHOICES, filled_in, lessons_of_hidden
 from cnnkit.tasks.restoration.observation import Observation, observe
 
 #: Half the pixels are known, or all but two spots.
@@ -52,7 +52,7 @@ def test_a_plane_is_filled_exactly() -> None:
 
 def test_hidden_pixels_are_a_share_of_the_known_ones() -> None:
     picture = np.where(HALF[..., None], smooth_picture(32, 32), 0).astype(np.uint8)
-    lessons = hiding_lessons(picture, HALF, 0.2, seed=3)
+    lessons = lessons_of_hidden(picture, HALF, 0.2, seed=3)
     assert not lessons.counts[0].any()
     assert not (lessons.counts & ~HALF).any()
     shares = lessons.counts[1:].sum(axis=(1, 2)) / HALF.sum()
@@ -64,7 +64,7 @@ def test_hidden_pixels_are_a_share_of_the_known_ones() -> None:
 
 def test_of_spots_others_like_them_are_hidden() -> None:
     picture = np.where(SPOTTED[..., None], smooth_picture(32, 32), 0).astype(np.uint8)
-    lessons = hiding_lessons(picture, SPOTTED, 0.01, seed=3)
+    lessons = lessons_of_hidden(picture, SPOTTED, 0.01, seed=3)
     for hidden in lessons.counts[1:]:
         # One of the two, moved to any place around the edges; a part of it may be missing there already.
         assert hidden.any()
@@ -76,11 +76,11 @@ def test_of_spots_others_like_them_are_hidden() -> None:
 def test_what_the_network_is_given_is_none_of_what_is_hidden() -> None:
     truth = smooth_picture(32, 32)
     picture = np.where(HALF[..., None], truth, 0).astype(np.uint8)
-    lessons = hiding_lessons(picture, HALF, 0.2, seed=3)
+    lessons = lessons_of_hidden(picture, HALF, 0.2, seed=3)
     hidden = lessons.counts[5]
     other = picture.copy()
     other[hidden] = 255 - other[hidden]
-    again = hiding_lessons(other, HALF, 0.2, seed=3)
+    again = lessons_of_hidden(other, HALF, 0.2, seed=3)
     np.testing.assert_array_equal(again.smooth[5], lessons.smooth[5])
     np.testing.assert_allclose(again.given[5] * again.spread, lessons.given[5] * lessons.spread, atol=0.5)
     np.testing.assert_array_equal(lessons.given[5][..., 3], (HALF & ~hidden).astype(np.float32))
@@ -89,7 +89,7 @@ def test_what_the_network_is_given_is_none_of_what_is_hidden() -> None:
 @pytest.mark.parametrize("known", [np.ones((8, 8), bool), np.zeros((8, 8), bool)])
 def test_there_must_be_something_to_learn(known: np.ndarray) -> None:
     with pytest.raises(CnnkitError, match=r"nothing is missing|of 64 pixels 0 are known"):
-        hiding_lessons(smooth_picture(8, 8), known, 0.2, seed=0)
+        lessons_of_hidden(smooth_picture(8, 8), known, 0.2, seed=0)
 
 
 def corrector(height: int, width: int, network: Any = None) -> tuple[Any, Observation, Any]:
@@ -104,7 +104,7 @@ def corrector(height: int, width: int, network: Any = None) -> tuple[Any, Observ
     section = DataConfig.model_validate({"image": "any.png", "damage": {"missing": 0.4}})
     observation = observe(section, smooth_picture(height, width))
     network = network or keras.Sequential([keras.Input((None, None, 7)), keras.layers.Conv2D(3, 1)])
-    lessons = hiding_lessons(observation.pixels, observation.known, 0.2, seed=3)
+    lessons = lessons_of_hidden(observation.pixels, observation.known, 0.2, seed=3)
     made = Corrector(task, network, lessons, observation, None, (1, 2, 1, 2), 7)
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build(network.trainable_variables)
