@@ -90,8 +90,8 @@ def _check_copies(place: tuple[str, str], data: DataConfig, report: Report) -> N
     if data.enlarge is None and (damage is None or damage.scale is None):
         report(
             (*place, "from_copies"),
-            "smaller copies teach how to enlarge, but the picture keeps its size; write `data: {enlarge: 4}`, or "
-            "`{damage: {scale: 4}}` to make it smaller first",
+            "smaller copies teach how to enlarge, but the picture keeps its size; write `data: {enlarge: 4}` (with "
+            "`cnnkit restore`: `--scale 4`), or `{damage: {scale: 4}}` to make it smaller first",
             of_training=True,
         )
     elif damage is not None and any(one is not None for one in (damage.noise, damage.missing, damage.mask)):
