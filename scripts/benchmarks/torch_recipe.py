@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.gate import Gate
 from benchmarks.images import read_images
-from benchmarks.torch_side import computing_in
+from benchmarks.torch_side import computing_in, shifted
 
 BATCH_SIZE = 1000
 
@@ -112,13 +112,8 @@ def augmented(images: Any, mirrored: Any) -> Any:
     """
     import torch
 
-    count, _, height, width = images.shape
     images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-    padded = torch.nn.functional.pad(images, (_PADDING,) * 4, mode="reflect").permute(0, 2, 3, 1)
-    offsets = torch.randint(0, 2 * _PADDING + 1, (2, count, 1))
-    rows, columns = offsets[0] + torch.arange(height), offsets[1] + torch.arange(width)
-    cut = padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return cut.permute(0, 3, 1, 2)
+    return shifted(torch.nn.functional.pad(images, (_PADDING,) * 4, mode="reflect"), _PADDING)
 
 
 class Muon:

@@ -70,14 +70,24 @@ def flip_and_shift(images: Any, padding: int) -> Any:
     """
     import torch
 
-    count, _, height, width = images.shape
-    mirrored = torch.rand(count) < 0.5
+    mirrored = torch.rand(len(images)) < 0.5
     images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-    padded = torch.nn.functional.pad(images, (padding,) * 4).permute(0, 2, 3, 1)
+    return shifted(torch.nn.functional.pad(images, (padding,) * 4), padding)
+
+
+def shifted(padded: Any, padding: int) -> Any:
+    """Each image cut at a place of its own from itself with a border.
+
+    Args:
+        padded: [batch, channels, height + 2 * padding, width + 2 * padding].
+    """
+    import torch
+
+    count, _, height, width = padded.shape
     offsets = torch.randint(0, 2 * padding + 1, (2, count, 1))
-    rows = offsets[0] + torch.arange(height)
-    columns = offsets[1] + torch.arange(width)
-    cut = padded[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    rows = offsets[0] + torch.arange(height - 2 * padding)
+    columns = offsets[1] + torch.arange(width - 2 * padding)
+    cut = padded.permute(0, 2, 3, 1)[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return cut.permute(0, 3, 1, 2)
 
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from cnnkit.errors import CnnkitError
 from cnnkit.files import replacing, to_csv, write_atomically
 from cnnkit.images.pictures import picture_of
+from cnnkit.tasks.restoration.observation import shrinking_matrix
 from cnnkit.tasks.restoration.smooth import enlarging_matrix
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ class Restorer(keras.Model):
         network: From noise [1, height, width, channels] to the picture, 0..1.
         noise: What it makes the picture of, float32 [1, height, width, channels].
         observation: What is known of the picture.
-        shrinking: What `times` does along rows and columns, see `observation.shrinking_matrix`; None for 1.
         padding: The border of the network's outputs.
         seed: Draws what a step draws, such as what is added to the noise.
         held_out: Which known pixels judge the picture, [height, width]; None where none are held out.
@@ -73,7 +73,6 @@ class Restorer(keras.Model):
         network: Any,
         noise: Any,
         observation: Observation,
-        shrinking: tuple[Any, Any] | None,
         padding: Padding,
         seed: int,
         held_out: NDArray[np.bool_] | None = None,
@@ -90,12 +89,13 @@ class Restorer(keras.Model):
         reference = observation.reference
         self.stays = tf.constant(observation.stays[..., None]) if observation.stays.any() else None
         self.reference = None if reference is None else tf.constant(reference, tf.float32) / 255
-        self.shrinking = shrinking
+        sides, times = (height, width), observation.times
+        #: What the enlargement is undone by along rows and columns.
+        self.shrinking = [shrinking_matrix(side, times) for side in sides] if times > 1 else None
         self.enlarging = None
-        if shrinking is not None and observation.is_exact:
+        if times > 1 and observation.is_exact:
             # From differences of the smaller picture to the smoothest changes of the larger one that make up for them.
-            sides = (height, width)
-            self.enlarging = [tf.constant(enlarging_matrix(side, observation.times), tf.float32) for side in sides]
+            self.enlarging = [tf.constant(enlarging_matrix(side, times), tf.float32) for side in sides]
             self.known = tf.constant(observation.known[..., None], tf.float32)
         self.padding = padding
         self.step_seed = seed
@@ -254,11 +254,10 @@ class Corrector(Restorer):
         network: Any,
         lessons: Lessons,
         observation: Observation,
-        shrinking: tuple[Any, Any] | None,
         padding: Padding,
         seed: int,
     ) -> None:
-        super().__init__(task, network, lessons.given[:1], observation, shrinking, padding, seed)
+        super().__init__(task, network, lessons.given[:1], observation, padding, seed)
         self.given = tf.constant(lessons.given)
         self.smooth = tf.constant(lessons.smooth)
         self.truth = tf.constant(lessons.truth)

@@ -11,7 +11,7 @@ from cnnkit.images.padding import padded_image
 from cnnkit.task import Watched
 from cnnkit.tasks.restoration.copies import lessons_of_copies
 from cnnkit.tasks.restoration.hiding import lessons_of_hidden
-from cnnkit.tasks.restoration.observation import Observation, larger, observe, shrinking_matrix
+from cnnkit.tasks.restoration.observation import Observation, larger, observe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,23 +64,20 @@ def make_trainer(task: Settings, network: Any, config: RunConfig, data: DataSets
     from cnnkit.tasks.restoration.keras_objects import Corrector, Restorer
 
     observation = observation_of(config, data)
-    height, width, _ = observation.shown.shape
-    times = observation.times
-    shrinking = (shrinking_matrix(height, times), shrinking_matrix(width, times)) if times > 1 else None
     if task.corrects:
         if task.hidden is not None:
             of_choices, of_steps = derive_seed(config.seed, "hidden"), derive_seed(config.seed, "hidden", "step")
             lessons = lessons_of_hidden(observation.pixels, observation.known, task.hidden, of_choices)
         else:
             of_steps = derive_seed(config.seed, "copies", "step")
-            lessons = lessons_of_copies(observation.pixels, task.network_times(times))
-        return Corrector(task, network, lessons, observation, shrinking, data.info.padding, of_steps)
+            lessons = lessons_of_copies(observation.pixels, task.network_times(observation.times))
+        return Corrector(task, network, lessons, observation, data.info.padding, of_steps)
     noise = make_noise(config.seed, data.info.shape)
     seed = derive_seed(config.seed, "noise", "step")
     held_out = None
     if task.held_out is not None:
         held_out = hold_out(observation.known, task.held_out, derive_seed(config.seed, "held out"))
-    return Restorer(task, network, noise, observation, shrinking, data.info.padding, seed, held_out)
+    return Restorer(task, network, noise, observation, data.info.padding, seed, held_out)
 
 
 def step_numbers(task: Settings, position: Position, epochs: int | None) -> Any:

@@ -105,7 +105,7 @@ def corrector(height: int, width: int, network: Any = None) -> tuple[Any, Observ
     observation = observe(section, smooth_picture(height, width))
     network = network or keras.Sequential([keras.Input((None, None, 7)), keras.layers.Conv2D(3, 1)])
     lessons = lessons_of_hidden(observation.pixels, observation.known, 0.2, seed=3)
-    made = Corrector(task, network, lessons, observation, None, (1, 2, 1, 2), 7)
+    made = Corrector(task, network, lessons, observation, (1, 2, 1, 2), 7)
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build(network.trainable_variables)
     made.compile(optimizer=optimizer)

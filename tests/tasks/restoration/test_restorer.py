@@ -32,12 +32,9 @@ def restorer(settings: dict[str, Any], **data: Any) -> Any:
     network = keras.Sequential([keras.Input((HEIGHT, WIDTH, 2)), keras.layers.Conv2D(3, 1, activation="sigmoid")])
     section = DataConfig.model_validate({"image": "any.png", **data})
     observation = observe(section, smooth_picture(HEIGHT, WIDTH))
-    times = observation.times
-    sides = observation.shown.shape[:2]
-    shrinking = tuple(shrinking_matrix(side, times) for side in sides) if times > 1 else None
     noise = np.random.default_rng(0).random((1, HEIGHT, WIDTH, 2)).astype(np.float32)
     held_out = None if task.held_out is None else hold_out(observation.known, task.held_out, 5)
-    made = Restorer(task, network, noise, observation, shrinking, (0, 0, 0, 0), 7, held_out)
+    made = Restorer(task, network, noise, observation, (0, 0, 0, 0), 7, held_out)
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build(network.trainable_variables)
     made.compile(optimizer=optimizer)
