@@ -1,13 +1,13 @@
 """Random changes to training images; `AUGMENTATIONS` maps the YAML names to their classes.
 
-Left out on purpose: layers that change the image's size or scale for every split alike (`CenterCrop`,
+Left out on purpose: layers that change the size or the scale of images of every split alike (`CenterCrop`,
 `Resizing`, `Rescaling`, `Normalization`) belong to `data` or `model`, and `MaxNumBoundingBoxes` is not needed.
 """
 
-from cnnkit.augmentation.base import Augmentation, BoxError, MaskError, TargetError, augmented_shape
+from cnnkit.augmentation.base import Augmentation, BoxError, MaskError, TargetError, shapes_in_training
 from cnnkit.format.base import Table
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "BoxError", "MaskError", "TargetError", "augmented_shape"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "BoxError", "MaskError", "TargetError", "shapes_in_training"]
 
 _SIZE_HINT = (
     "it would change training images only; write `data.image_size: [height, width]` (and `data.resize`) instead"
@@ -47,6 +47,7 @@ AUGMENTATIONS = Table(
             "ContrastLimitedAdaptiveHistogramEqualization",
         ),
         "mixing": ("RandomErasing", "MixUp", "CutMix", "RandAugment", "AugMix"),
+        "resizing": ("ProgressiveResizing",),
     },
     aliases={"CLAHE": "ContrastLimitedAdaptiveHistogramEqualization"},
     unavailable={

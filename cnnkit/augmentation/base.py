@@ -52,6 +52,9 @@ class Augmentation(NamedObject):
     of_masks: ClassVar[str] = "Masks stay as they are."
     #: What happens to boxes, likewise.
     of_boxes: ClassVar[str] = "Boxes stay as they are."
+    #: How messages begin to name a size that it gives images, and what to write to keep theirs.
+    resized_to: ClassVar[str] = "crops of"
+    to_keep_size: ClassVar[str] = "leave out `height` and `width`"
     #: The function of `box_layers` that moves boxes with their images; None where they stay as they are.
     box_mover: ClassVar[str | None] = None
 
@@ -77,8 +80,17 @@ class Augmentation(NamedObject):
         """
 
     def resized(self, input_shape: Shape) -> Shape:
-        """The shape of images (height, width, channels) of a given shape afterwards."""
+        """The shape of images (height, width, channels) of a given shape afterwards, in the last epoch."""
         return input_shape
+
+    def shapes(self, input_shape: Shape) -> tuple[Shape, ...]:
+        """The shapes that they have in the course of a training, no epoch's larger than the last one's."""
+        return (self.resized(input_shape),)
+
+    @property
+    def least_epochs(self) -> int:
+        """The epochs that a training with it has at least."""
+        return 1
 
     def output_shape(self, input_shape: Shape, *, per_pixel: bool = False) -> Shape:
         """The same, where the layer can take such images.
@@ -146,11 +158,12 @@ class Augmentation(NamedObject):
         return cls(**self.keras_arguments(), data_format="channels_last", dtype="float32")
 
 
-def augmented_shape(augmentations: Iterable[Augmentation], shape: Shape) -> Shape:
-    """The shape of images (height, width, channels) after augmentations, one after another."""
+def shapes_in_training(augmentations: Iterable[Augmentation], shape: Shape) -> tuple[Shape, ...]:
+    """The shapes that images (height, width, channels) have in the course of a training, the last epoch's last."""
+    shapes: tuple[Shape, ...] = (shape,)
     for augmentation in augmentations:
-        shape = augmentation.resized(shape)
-    return shape
+        shapes = tuple(dict.fromkeys(changed for one in shapes for changed in augmentation.shapes(one)))
+    return shapes
 
 
 class MovingAugmentation(Augmentation):

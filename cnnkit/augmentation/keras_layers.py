@@ -228,6 +228,36 @@ class RandomCrop(keras.layers.Layer):
         return tf.where(positions < size, positions, 2 * size - 2 + edge - positions)
 
 
+class ProgressiveResizing(keras.layers.Layer):
+    """Makes images smaller, to a size that depends on the epoch, by means over areas.
+
+    Args:
+        sizes: (height, width), the first epochs' first.
+        epochs: How many epochs have each; the epochs after them have whole images.
+    """
+
+    def __init__(
+        self, sizes: Sequence[tuple[int, int]], epochs: Sequence[int], data_format: str, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sizes = sizes
+        self.epochs = epochs
+        self.data_format = data_format
+        self.generator: Any = None
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        _, height, width, channels = _sizes(images)
+        ends = tf.constant(np.cumsum(self.epochs), tf.int64)
+        part = tf.searchsorted(ends, tf.cast([self.generator.epoch], tf.int64), side="right")[0]
+        size = tf.constant([*self.sizes, (height, width)])[part]
+
+        def resized() -> Any:
+            return tf.image.resize(images, size, method="area")
+
+        changed = tf.cond(part < len(self.sizes), resized, lambda: images)
+        return tf.ensure_shape(changed, (images.shape[0], None, None, channels))
+
+
 class RandomElasticTransform(keras.layers.RandomElasticTransform):
     """Applied image by image: Keras' own takes an unknown batch size for 1."""
 

@@ -195,13 +195,15 @@ class _Change:
         """Images, or masks, [batch, height, width, channels]; as float32, or as bytes where they may stay such."""
         import tensorflow as tf
 
-        shape = self.augmentation.resized(tuple(images.shape[1:]))
+        shapes = self.augmentation.shapes(tuple(images.shape[1:]))
+        # One size is known when the graph is made; of several, the epoch decides.
+        shape = [sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True)]
         if self.augmentation.leaves_bytes():
             # Not `layer(...)`, which makes numbers of bytes.
             changed = self.layer.call(images, training=True)
         else:
             changed = self.layer(tf.cast(images, tf.float32), training=True)
-        return tf.ensure_shape(changed, (images.shape[0], *shape))
+        return tf.ensure_shape(changed, [images.shape[0], *shape])
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from cnnkit.augmentation import Augmentation
-from cnnkit.config.check_augmentation import check_augmentation, check_crops
+from cnnkit.config.check_augmentation import check_augmentation, check_epochs, check_sizes
 from cnnkit.config.check_networks import check_networks, layers_of
 from cnnkit.config.check_stages import check_stages
 from cnnkit.config.check_training import check_training
@@ -182,11 +182,12 @@ def check_parts(parts: Parts, root: Node, known: RecordedImages | DescribedImage
             for name, stack in parts.others.items()
         }
         parts = replace(parts, others=others)
-    crop = check_augmentation(parts.augmentation, data.sample, info, report)
-    if parts.task.takes_images and steps and parts.whole and crop is not None:
-        check_crops(parts.augmentation, steps, crop, partial(_traced, parts, info), report_inside)
+    sizes_known = check_augmentation(parts.augmentation, data.sample, info, report)
+    if parts.task.takes_images and steps and parts.whole and sizes_known:
+        check_sizes(parts.augmentation, steps, partial(_traced, parts, info), report_inside)
     if parts.training is not None:
         check_training(parts.training, data, parts.task, report)
+        check_epochs(parts.augmentation, parts.training.epochs, report)
         if steps and parts.whole:
             check_weight_names(parts.training, list(weight_paths(steps)), report)
             check_stages(parts.training, steps, report)

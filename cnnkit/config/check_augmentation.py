@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cnnkit.augmentation import Augmentation, TargetError
+from cnnkit.augmentation import Augmentation, TargetError, shapes_in_training
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.reports import Report
 from cnnkit.config.sample import Sample
@@ -17,14 +17,14 @@ from cnnkit.layers.stack import StackError, Step
 Augmentations = Sequence[tuple[int, Augmentation]]
 
 
-def check_augmentation(augmentations: Augmentations, sample: Sample, info: DataSetInfo, report: Report) -> Shape | None:
+def check_augmentation(augmentations: Augmentations, sample: Sample, info: DataSetInfo, report: Report) -> bool:
     """Reports what cannot be done to the images, their masks or their boxes.
 
     Args:
         sample: What the data set has of each; the network may be given something else.
 
     Returns:
-        The shape of the images that training sees, (height, width, channels); None where it is not known.
+        Whether the sizes of the images that training sees are known.
     """
     shape: Shape = info.data_shape
     known = True
@@ -33,13 +33,16 @@ def check_augmentation(augmentations: Augmentations, sample: Sample, info: DataS
         for index, augmentation in augmentations:
             path: Path = ("augmentation", index, type(augmentation).__name__)
             report(path, f"`{path[-1]}` changes images, and {reason}; remove it")
-        return shape
-    for index, augmentation in augmentations:
+        return not augmentations
+    for place, (index, augmentation) in enumerate(augmentations, 1):
         path = ("augmentation", index, type(augmentation).__name__)
+        if place < len(augmentations) and len(set(augmentation.shapes(shape))) > 1:
+            report(path, f"`{path[-1]}` has to be the last of the list: the others take images of one size; move it")
+            known = False
         try:
             shape = augmentation.output_shape(shape, per_pixel=info.target.per_pixel)
         except ShapeError as error:
-            report((*path, error.argument) if error.argument else path, error.message)
+            report((*path, *error.path), error.message)
             known = False
         try:
             if info.target.per_pixel:
@@ -48,32 +51,57 @@ def check_augmentation(augmentations: Augmentations, sample: Sample, info: DataS
                 augmentation.check_boxes()
         except TargetError as error:
             report((*path, error.argument) if error.argument else path, error.message, of_training=True)
-    return shape if known else None
+    return known
 
 
-def check_crops(
+def check_epochs(augmentations: Augmentations, epochs: int, report: Report) -> None:
+    """Reports an augmentation that a training of so many epochs is too short for."""
+    for index, augmentation in augmentations:
+        least = augmentation.least_epochs
+        if epochs < least:
+            path: Path = ("augmentation", index, type(augmentation).__name__)
+            message = (
+                f"leaves no epoch for whole images, on which the network is evaluated: it takes {least - 1} of "
+                f"{epochs}; write fewer, or `training.epochs: {least}` or more"
+            )
+            report(path, message, of_training=True)
+
+
+def check_sizes(
     augmentations: Augmentations,
     whole: Sequence[Step],
-    crop: Shape,
     trace: Callable[[Shape], Sequence[Step]],
     report: Callable[..., None],
 ) -> None:
-    """Reports a network that cannot be trained on crops and evaluated on whole images.
+    """Reports a network that cannot be trained on images of another size and evaluated on whole ones.
 
     Args:
         whole: The network for whole images.
-        crop: The shape of what it is trained on, (height, width, channels).
         trace: Gives the network for images of a shape; a StackError where there is none.
         report: As `Report`, with the blocks that an error lies in as third argument, see `StackError.inside`.
     """
     shape = whole[0].input_shape
-    if crop == shape:
+    others = [one for one in shapes_in_training([one for _, one in augmentations], shape) if one != shape]
+    if not others:
         return
-    place, kind = next((index, type(one).__name__) for index, one in augmentations if one.resized(shape) != shape)
-    at_crop: Path = ("augmentation", place, kind)
-    sizes = f"crops of {format_shape(crop[:2])}"
+    place, resizing = next((index, one) for index, one in augmentations if one.shapes(shape) != (shape,))
+    for other in others:
+        _check_size(other, whole, ("augmentation", place, type(resizing).__name__), resizing, trace, report)
+
+
+def _check_size(
+    shape: Shape,
+    whole: Sequence[Step],
+    place: Path,
+    resizing: Augmentation,
+    trace: Callable[[Shape], Sequence[Step]],
+    report: Callable[..., None],
+) -> None:
+    """The same for images of one shape that `resizing`, which stands at `place`, makes of whole ones."""
+    size, whole_size = shape[:2], whole[0].input_shape[:2]
+    sizes = f"{resizing.resized_to} {format_shape(size)}"
     try:
-        steps = trace(crop)
+        steps = trace(shape)
     except StackError as error:
         message = f"for {sizes}, which it is trained on: {error.message}"
         report(("model", "layers", *error.path), message, error.inside, of_training=True)
@@ -81,13 +109,14 @@ def check_crops(
     index = dependence_on_size(whole, steps)
     if index is not None:
         message = (
-            f"the network is trained on {sizes} and evaluated on whole images of {format_shape(shape[:2])}, but its "
-            f"layer {index} ({whole[index].layer.kind}) depends on the size; leave out `height` and `width`, or use "
-            "layers that go over images of any size, such as convolutions of 1x1 in place of `Dense`"
+            f"the network is trained on {sizes} and evaluated on whole images of {format_shape(whole_size)}, but its "
+            f"layer {index} ({whole[index].layer.kind}) depends on the size; {resizing.to_keep_size}, or use "
+            "layers that go over images of any size, such as a global pooling in place of `Flatten`, and convolutions "
+            "of 1x1 in place of `Dense`"
         )
-        report(at_crop, message, of_training=True)
+        report(place, message, of_training=True)
         return
-    output, expected = steps[-1].output_shape[:2], crop[:2]
-    if whole[-1].output_shape[:2] == shape[:2] and output != expected:
+    output = steps[-1].output_shape[:2]
+    if whole[-1].output_shape[:2] == whole_size and output != size:
         message = f"for {sizes}, the network outputs {format_shape(output)}; write a height and width that come back"
-        report(at_crop, message, of_training=True)
+        report(place, message, of_training=True)

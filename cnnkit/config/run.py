@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from cnnkit.augmentation import AUGMENTATIONS, Augmentation, augmented_shape
+from cnnkit.augmentation import AUGMENTATIONS, Augmentation, shapes_in_training
 from cnnkit.config.data import DataConfig
 from cnnkit.config.training import TrainingConfig
 from cnnkit.format.base import Choice, StrictModel
@@ -152,20 +152,24 @@ class RunConfig(StrictModel):
         """Whether training images are mixed, and their labels with them; masks are pasted, and their ids not mixed."""
         return not self.task.target.per_pixel and any(one.mixes_labels for one in self.augmentation)
 
-    def steps_at_crops(self, steps: Sequence[Step], values: Mapping[str, int]) -> Sequence[Step]:
-        """The network as the images of training go through it, which may be crops of the whole ones.
+    def steps_in_training(self, steps: Sequence[Step], values: Mapping[str, int]) -> list[Sequence[Step]]:
+        """The network as the images of training go through it, for each of their sizes, that of the last epoch last.
 
         Args:
             steps: The network for whole images, see `LoadedConfig.steps`.
             values: What names in layers stand for.
         """
         if not self.task.takes_images:
-            return steps
-        shape = steps[0].input_shape
-        crop = augmented_shape(self.augmentation, shape)
-        return steps if crop == shape else self.model.trace(crop, values, self.task.networks[0])
+            return [steps]
+        whole = steps[0].input_shape
+        return [
+            steps if shape == whole else self.model.trace(shape, values, self.task.networks[0])
+            for shape in shapes_in_training(self.augmentation, whole)
+        ]
 
     def steps_to_build(self, steps: Sequence[Step], values: Mapping[str, int]) -> Sequence[Step]:
-        """The network for whole images and for crops alike; for the arguments see `steps_at_crops`."""
-        at_crops = self.steps_at_crops(steps, values)
-        return steps if at_crops is steps else for_both(steps, at_crops)
+        """The network for whole images and for those of training alike; for the arguments see `steps_in_training`."""
+        for others in self.steps_in_training(steps, values):
+            if others[0].input_shape != steps[0].input_shape:
+                steps = for_both(steps, others)
+        return steps

@@ -23,7 +23,7 @@ _AUGMENT = '''\
 @tf.autograph.experimental.do_not_convert
 def augment(images, labels, epoch, step, places):
     """Changes each image of a batch in its own way; the draws depend only on the seed, the epoch and the step."""
-    shape = images.shape
+    shape = %(shape)s
     images = tf.cast(images, tf.float32)
     for layer, stream in AUGMENTATION:
         stream.start(epoch, step, places)
@@ -107,7 +107,9 @@ def write_augmentation(augmentation: Sequence[Augmentation], target: Target) -> 
     """
     calls = [one.call() for one in augmentation]
     movers: list[Call | str | None] = [None] * len(calls)
-    seeded, augment = _SEEDED, _AUGMENT % {"apply": _apply(augmentation)}
+    several = any(len(one.shapes((1, 1, 1))) > 1 for one in augmentation)
+    shape = "(images.shape[0], None, None, images.shape[3])" if several else "images.shape"
+    seeded, augment = _SEEDED, _AUGMENT % {"shape": shape, "apply": _apply(augmentation)}
     if target.per_pixel:
         of_masks = [one.for_masks(target.ignore) for one in augmentation]
         movers = [None if one is None else one.call() for one in of_masks]

@@ -34,13 +34,13 @@ def for_both(steps: Sequence[Step], others: Sequence[Step]) -> list[Step]:
         others: That for the other size, without `dependence_on_size`.
 
     Returns:
-        The steps of the first, each fed with None along the axes that differ.
+        The steps of the first, each fed with None along the axes that differ, or did so before.
     """
     return [_for_both(step, other) for step, other in zip(steps, others, strict=True)]
 
 
 def _for_both(step: Step, other: Step) -> Step:
-    pairs = zip(step.input_shape, other.input_shape, strict=True)
+    pairs = zip(step.fed or step.input_shape, other.input_shape, strict=True)
     fed = tuple(size if size == another else None for size, another in pairs)
     layer = step.layer
     if isinstance(layer, Resolved):

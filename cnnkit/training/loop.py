@@ -293,6 +293,7 @@ def build_metrics(model: Any, element_spec: Any) -> None:
             lambda spec: tf.zeros([size or 1 for size in spec.shape.as_list()], spec.dtype), element_spec
         )
     )
-    outputs = tf.zeros([len(inputs), *model.compute_output_shape(inputs.shape)[1:]])
+    taken = keras.utils.unpack_x_y_sample_weight(element_spec)[0].shape
+    outputs = tf.zeros([len(inputs), *model.compute_output_shape((len(inputs), *taken[1:]))[1:]])
     model.compute_loss(inputs, targets, outputs, weights)
     model.compute_metrics(inputs, targets, outputs, weights)

@@ -145,9 +145,9 @@ def prepare(
     config = resolved(config, chosen)
     plans, course = stage_plans(config.training, stack), course or Course.of(config.training, None)
     if chosen.device == "CPU":
-        at_crops = config.steps_at_crops(stack, data.info.values)
+        largest = config.steps_in_training(stack, data.info.values)[-1]
         for plan in plans:
-            check_training(_footprint(plan, config, data, at_crops, chosen.devices, loaded.others))
+            check_training(_footprint(plan, config, data, largest, chosen.devices, loaded.others))
         if is_new and chosen.devices.is_chief:
             for warning in config.task.warnings(loaded):
                 log.warning("%s", warning)

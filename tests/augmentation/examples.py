@@ -44,10 +44,11 @@ ARGUMENTS: dict[str, Any] = {
     "CutMix": [1, 1],
     "RandAugment": None,
     "AugMix": None,
+    "ProgressiveResizing": [{"size": 8, "epochs": 3}],
 }
 #: These are traced in a second or more, once for each case.
 SLOW = {"RandAugment", "AugMix", "RandomElasticTransform", "ContrastLimitedAdaptiveHistogramEqualization"}
-DETERMINISTIC = {"AutoContrast", "Equalization", "ContrastLimitedAdaptiveHistogramEqualization"}
+DETERMINISTIC = {"AutoContrast", "Equalization", "ContrastLimitedAdaptiveHistogramEqualization", "ProgressiveResizing"}
 MIXING = {"MixUp", "CutMix"}
 RANDOM = sorted(set(ARGUMENTS) - DETERMINISTIC)
 

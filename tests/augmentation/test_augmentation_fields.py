@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic_core import PydanticCustomError, PydanticUndefined
 
-from cnnkit.augmentation import AUGMENTATIONS, Augmentation, augmented_shape
+from cnnkit.augmentation import AUGMENTATIONS, Augmentation, shapes_in_training
 from cnnkit.augmentation.pipeline import Pipeline
 from cnnkit.format.shapes import ShapeError
 
@@ -50,7 +50,7 @@ def test_every_image_layer_of_keras_is_there_or_has_a_reason() -> None:
     assert set(ARGUMENTS) == set(AUGMENTATIONS.names())
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS.names())
+@pytest.mark.parametrize("name", sorted({*AUGMENTATIONS.names()} - {"ProgressiveResizing"}))
 def test_arguments_and_defaults_are_those_of_keras(name: str) -> None:
     ours = our_arguments(name)
     if name == "RandomCrop":
@@ -158,7 +158,7 @@ def test_an_augmentation_takes_the_channels_that_its_layer_can_compute(name: str
         assert f"{channels} (here: 16x16x{channels})" in refusal.message
     else:
         assert refusal is None
-        assert changed.shape == images.shape
+        assert changed.shape[1:] == augmentation.shapes(images.shape[1:])[0]
 
 
 @pytest.mark.parametrize(
@@ -199,9 +199,8 @@ def test_images_may_be_cropped_where_each_pixel_has_a_class() -> None:
     assert padded.output_shape((180, 240, 3), per_pixel=True) == (190, 240, 3)
     with pytest.raises(ShapeError, match="validation images are never cropped"):
         crop.output_shape((180, 240, 3))
-    assert augmented_shape([example("RandomFlip"), crop, make("RandomCrop", {"height": 96})], (180, 240, 3)) == (
-        *(96, 200, 3),
-    )
+    crops = [example("RandomFlip"), crop, make("RandomCrop", {"height": 96})]
+    assert shapes_in_training(crops, (180, 240, 3)) == ((96, 200, 3),)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_another_epoch_step_or_seed_gives_other_pixels(name: str) -> None:
             assert np.abs(first - second.astype(np.float32)).max() > 1
 
 
-@pytest.mark.parametrize("name", sorted(DETERMINISTIC))
+@pytest.mark.parametrize("name", sorted(DETERMINISTIC - {"ProgressiveResizing"}))
 def test_a_layer_without_draws_always_gives_the_same_pixels(name: str) -> None:
     np.testing.assert_array_equal(run(name), run(name, seed=2, epoch=7, step=9))
     assert np.abs(run(name) - random_images(6)).max() > 1
@@ -159,7 +159,7 @@ def test_a_mixed_policy_leaves_the_pixels_as_they_are(name: str, request: pytest
 def test_pixels_stay_between_0_and_255_and_labels_are_shares(name: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 3)).astype(np.uint8)
     changed, labels = augmented(Pipeline([example(name)], seed=0), images, one_hot(32))
-    assert changed.shape == images.shape
+    assert changed.shape == (32, *example(name).shapes((16, 16, 3))[0])
     assert changed.min() >= -1e-3
     assert changed.max() <= 255 + 1e-3
     assert labels.dtype == np.float32

@@ -25,7 +25,7 @@ MOVING: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 REFUSED = {
     *("RandomRotation", "RandomShear", "RandomPerspective", "RandomElasticTransform"),
-    *("MixUp", "CutMix", "AugMix", "RandAugment"),
+    *("MixUp", "CutMix", "AugMix", "RandAugment", "ProgressiveResizing"),
 }
 STAYING = sorted(set(ARGUMENTS) - set(MOVING) - REFUSED)
 

@@ -18,7 +18,7 @@ from cnnkit.format.seeds import derive_seed
 from .examples import ARGUMENTS, augmented, example, make, one_hot, random_images
 
 IGNORE = 255
-REFUSED = {"MixUp", "AugMix"}
+REFUSED = {"MixUp", "AugMix", "ProgressiveResizing"}
 FLIPS_AND_CROPS = {"RandomFlip", "RandomCrop"}
 INTERPOLATING = {
     *("RandomRotation", "RandomTranslation", "RandomZoom", "RandomShear"),
@@ -361,6 +361,7 @@ def test_an_ignored_id_is_not_needed_where_nothing_is_filled() -> None:
     ("name", "arguments", "ignore", "argument", "expected"),
     [
         ("MixUp", 0.2, IGNORE, None, "write `CutMix`"),
+        ("ProgressiveResizing", [{"size": 8, "epochs": 1}], IGNORE, None, "train on crops"),
         ("AugMix", None, IGNORE, None, "write `RandAugment`"),
         ("RandomPerspective", None, None, None, "data.ignore: 255"),
         ("RandomCrop", {"padding": 4}, None, "padding", "fill_mode: reflect"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cnnkit.augmentation import AUGMENTATIONS
-from cnnkit.config.check_augmentation import check_augmentation, check_crops
+from cnnkit.config.check_augmentation import check_augmentation, check_epochs, check_sizes
 from cnnkit.config.dataset import DataSetInfo
 from cnnkit.config.run import ModelConfig, RunConfig
 from cnnkit.config.sample import IMAGES
@@ -31,12 +31,12 @@ def problems_of(
         problems.append((path, message))
 
     entries = [(index, Choice(AUGMENTATIONS).validate(one)) for index, one in enumerate(augmentation)]
-    crop = check_augmentation(entries, IMAGES, DataSetInfo(SHAPE, target, "config"), report)
+    sizes_known = check_augmentation(entries, IMAGES, DataSetInfo(SHAPE, target, "config"), report)
     if layers is not None:
-        assert crop is not None
+        assert sizes_known
         model = ModelConfig.model_validate({"layers": layers})
         whole = model.trace(SHAPE, target.values)
-        check_crops(entries, whole, crop, lambda shape: model.trace(shape, target.values), report)
+        check_sizes(entries, whole, lambda shape: model.trace(shape, target.values), report)
     return problems
 
 
@@ -124,3 +124,53 @@ def test_cut_mix_mixes_labels_and_pastes_masks(task: str, mixes: bool) -> None:
         {"task": task, "data": {"folder": "f"}, "augmentation": ["CutMix"], "model": {"layers": [OUTPUT]}}
     )
     assert config.mixes_labels is mixes
+
+
+GROWING = {"ProgressiveResizing": [{"size": 60, "epochs": 2}, {"size": [120, 160], "epochs": 3}]}
+
+
+def test_images_may_grow_where_the_network_takes_any_size() -> None:
+    layers = [POOLED, "GlobalAveragePooling2D", {"Dense": "classes"}]
+    assert problems_of(["RandomFlip", GROWING], OneClass(10), layers) == []
+
+
+def test_images_do_not_grow_in_front_of_a_flatten() -> None:
+    problems = problems_of([GROWING], OneClass(10), [POOLED, "Flatten", {"Dense": "classes"}])
+    # One for each size.
+    assert [path for path, _ in problems] == [("augmentation", 0, "ProgressiveResizing")] * 2
+    for (_, message), size in zip(problems, ("60x60", "120x160"), strict=True):
+        assert f"images of {size}" in message
+        assert "layer 2 (Dense)" in message
+        assert "global pooling" in message
+
+
+def test_a_size_that_the_network_cannot_take_is_named_at_the_layer() -> None:
+    ((path, message),) = problems_of(
+        [GROWING], OneClass(10), [{"MaxPooling2D": 100}, "GlobalMaxPooling2D", {"Dense": 3}]
+    )
+    assert path == ("model", "layers", 0, "MaxPooling2D", "pool_size")
+    assert "for images of 60x60" in message
+
+
+@pytest.mark.parametrize("size", [[180, 240], [181, 10], [10, 241]])
+def test_sizes_of_the_first_epochs_are_smaller(size: list[int]) -> None:
+    ((path, message),) = problems_of([{"ProgressiveResizing": [{"size": size, "epochs": 1}]}], OneClass(10))
+    assert path == ("augmentation", 0, "ProgressiveResizing", "sizes", 0, "size")
+    assert "180x240" in message
+
+
+def test_nothing_follows_what_makes_images_grow() -> None:
+    ((path, message),) = problems_of([GROWING, "RandomFlip"], OneClass(10))
+    assert path == ("augmentation", 0, "ProgressiveResizing")
+    assert "the last" in message
+
+
+def test_an_epoch_is_left_for_whole_images() -> None:
+    reported: list[Any] = []
+    entries = [(0, Choice(AUGMENTATIONS).validate("RandomFlip")), (1, Choice(AUGMENTATIONS).validate(GROWING))]
+    check_epochs(entries, 6, lambda *arguments, **_: reported.append(arguments))
+    assert reported == []
+    check_epochs(entries, 5, lambda *arguments, **_: reported.append(arguments))
+    ((path, message),) = reported
+    assert path == ("augmentation", 1, "ProgressiveResizing")
+    assert "`training.epochs: 6`" in message

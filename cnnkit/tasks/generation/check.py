@@ -54,11 +54,11 @@ def check(task: Settings, parts: Parts, info: DataSetInfo, steps: Sequence[Step]
         place = ("augmentation", index, type(augmentation).__name__)
         if augmentation.mixes_labels:
             report(place, "mixed images would be made, too, for the discriminator takes them for real; leave it out")
-        elif augmentation.resized(info.data_shape) != info.data_shape:
+        elif augmentation.shapes(info.data_shape) != (info.data_shape,):
             report(
                 place,
                 "the discriminator would see real images of another size than made ones, which are "
-                f"{format_shape(info.data_shape)}; leave `height` and `width` out",
+                f"{format_shape(info.data_shape)}; {augmentation.to_keep_size}",
             )
 
 
