@@ -31,7 +31,9 @@ OTHERS = [name for name in shipped.with_known_data() if name not in (*NAMES, *WI
 HEAVY = {
     *("imagenet_vgg16", "imagenet_alexnet", "imagenet_alexnet_towers", "imagenet_mobilenetv2", "imagenet_convnexttiny"),
     *("imagenet_xception", "imagenet_seresnet50", "imagenet_mixer", "imagenet_efficientnetb0", "cifar10_wideresnet"),
-    "cifar10_mobilenetv2",
+    *("cifar10_mobilenetv2", "cifar10_densenet", "cifar10_googlenet", "cifar10_resnet18", "cifar10_vgg"),
+    *("cifar10_alexnet", "cifar10_allconv", "cifar10_maxout"),
+    *("imagenet_densenet121", "imagenet_googlenet", "imagenet_resnet50"),
 }
 OTHERS = [name for name in OTHERS if name not in HEAVY]
 
