@@ -136,7 +136,7 @@ def test_a_fault_is_at_each_step_of_a_file_and_what_is_written_is_whole(
     [
         ("kill_test.py", ["--kills", "3", "--configs", "Adam, EMA"]),
         # Some faults of each way.
-        ("fail_writes.py", ["--stride", "17"]),
+        ("fail_writes.py", ["--stride", "43"]),
     ],
 )
 def test_trainings_come_to_the_same_end(script: str, options: list[str]) -> None:
