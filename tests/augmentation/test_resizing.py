@@ -95,6 +95,7 @@ def test_training_takes_the_steps_that_keras_takes_with_images_made_smaller(tmp_
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_a_run_killed_at_one_size_goes_on_as_it_would_have(
     epoch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
