@@ -246,7 +246,7 @@ class ProgressiveResizing(keras.layers.Layer):
         self.generator: Any = None
 
     def call(self, images: Any, training: bool = True) -> Any:
-        _, height, width, channels = _sizes(images)
+        _, height, width, _ = _sizes(images)
         ends = tf.constant(np.cumsum(self.epochs), tf.int64)
         part = tf.searchsorted(ends, tf.cast([self.generator.epoch], tf.int64), side="right")[0]
         size = tf.constant([*self.sizes, (height, width)])[part]
@@ -254,8 +254,7 @@ class ProgressiveResizing(keras.layers.Layer):
         def resized() -> Any:
             return tf.image.resize(images, size, method="area")
 
-        changed = tf.cond(part < len(self.sizes), resized, lambda: images)
-        return tf.ensure_shape(changed, (images.shape[0], None, None, channels))
+        return tf.cond(part < len(self.sizes), resized, lambda: images)
 
 
 class RandomElasticTransform(keras.layers.RandomElasticTransform):

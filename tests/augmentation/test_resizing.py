@@ -53,7 +53,7 @@ def test_the_script_of_a_config_makes_the_same_images() -> None:
         np.testing.assert_array_equal(changed, expected)
 
 
-def growing(**training: Any) -> dict[str, Any]:
+def growing() -> dict[str, Any]:
     """A config for the digits, 8x8, whose first two epochs have images of 4x4 and 6x6."""
     layers: list[Any] = [
         {"Conv2D": {"filters": 8, "kernel_size": 3, "padding": "same"}},
@@ -67,7 +67,7 @@ def growing(**training: Any) -> dict[str, Any]:
             {"ProgressiveResizing": [{"size": 4, "epochs": 1}, {"size": 6, "epochs": 1}]},
         ],
         model={"layers": layers},
-        training={"epochs": 3, "optimizer": {"SGD": 0.1}, "schedule": None, "label_smoothing": 0.0, **training},
+        training={"epochs": 3, "optimizer": {"SGD": 0.1}, "schedule": None, "label_smoothing": 0.0},
     )
 
 
