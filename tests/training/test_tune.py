@@ -220,6 +220,26 @@ def test_xla_and_steps_are_measured_side_by_side(file: str, monkeypatch: pytest.
         assert one["start_seconds"] >= 0
 
 
+def test_images_that_grow_are_timed_at_their_whole_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnnkit.training import preparation
+
+    quick(monkeypatch)
+    path = tmp_path / "net.yaml"
+    layers = ["GlobalAveragePooling2D", *NETWORK["model"]["layers"][1:]]
+    augmentation = [{"ProgressiveResizing": [{"size": 4, "epochs": 1}]}]
+    path.write_text(yaml.safe_dump({**NETWORK, "model": {"layers": layers}, "augmentation": augmentation}))
+    original, shapes = preparation.training_batches, []
+
+    def noted(*arguments: Any) -> Any:
+        batches = original(*arguments)
+        shapes.append(next(iter(batches))[0].shape[1:])
+        return batches
+
+    monkeypatch.setattr(preparation, "training_batches", noted)
+    tune.measure(load_config(str(path), ["training.jit=off", "training.steps_per_execution=1"]))
+    assert set(shapes) == {(8, 8, 1)}
+
+
 def test_a_setting_that_fails_is_reported_beside_those_that_work(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from cnnkit.training import preparation
 
