@@ -267,10 +267,19 @@ def test_deep_networks_fit_on_one_screen(name: str) -> None:
 NORMALIZED = ("cifar10_allconv_small",)
 
 
-def without_normalization(layers: list[Any]) -> list[str]:
-    """The kinds of a block's layers, but for a batch normalization and the activation after it."""
-    kinds = [layer if isinstance(layer, str) else next(iter(layer)) for layer in layers]
-    return [kind for kind in kinds if kind not in ("BatchNormalization", "ReLU")]
+#: What a batch normalization after a layer takes over from it.
+TAKEN_OVER = ("activation", "use_bias", "kernel_regularizer")
+
+
+def without_normalization(layers: list[Any]) -> list[Any]:
+    """A block's layers, but for a batch normalization, the activation after it, and what it takes over."""
+    left = []
+    for layer in layers:
+        [(kind, arguments)] = layer.items() if isinstance(layer, dict) else [(layer, {})]
+        if kind not in ("BatchNormalization", "ReLU"):
+            own = {name: value for name, value in arguments.items() if name not in TAKEN_OVER}
+            left.append({kind: own})
+    return left
 
 
 @pytest.mark.parametrize("name", [name for name in shipped.names() if name.endswith("_small")])

@@ -61,7 +61,7 @@ assert not [name for name in sys.modules if name.startswith("cnnkit.")]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["MobileNetV2", "VGG16", "DenseNet121", "EfficientNetV2B0"])
+@pytest.mark.parametrize("name", ["MobileNetV2", "VGG16", "DenseNet121", "EfficientNetV2B0", "ConvNeXtTiny"])
 def test_a_trained_backbone_opens_in_plain_keras(name: str, tmp_path: Path) -> None:
     """The first layers of one of each preprocessing: they train, are saved, and compute in a process without cnnkit
     what Keras' own do.
