@@ -92,6 +92,10 @@ class Augmentation(NamedObject):
         """The epochs that a training with it has at least."""
         return 1
 
+    def over(self, epochs: int) -> "Augmentation":
+        """The same for a training of so many epochs, where something in it is a share of them."""
+        return self
+
     def output_shape(self, input_shape: Shape, *, per_pixel: bool = False) -> Shape:
         """The same, where the layer can take such images.
 

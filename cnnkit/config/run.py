@@ -152,6 +152,11 @@ class RunConfig(StrictModel):
         """Whether training images are mixed, and their labels with them; masks are pasted, and their ids not mixed."""
         return not self.task.target.per_pixel and any(one.mixes_labels for one in self.augmentation)
 
+    @property
+    def augmentation_in_training(self) -> list[Augmentation]:
+        """The changes to training images, what is a share of all epochs as their number."""
+        return [one.over(self.training.epochs) for one in self.augmentation]
+
     def steps_in_training(self, steps: Sequence[Step], values: Mapping[str, int]) -> list[Sequence[Step]]:
         """The network as the images of training go through it, for each of their sizes, that of the last epoch last.
 
@@ -164,7 +169,7 @@ class RunConfig(StrictModel):
         whole = steps[0].input_shape
         return [
             steps if shape == whole else self.model.trace(shape, values, self.task.networks[0])
-            for shape in shapes_in_training(self.augmentation, whole)
+            for shape in shapes_in_training(self.augmentation_in_training, whole)
         ]
 
     def steps_to_build(self, steps: Sequence[Step], values: Mapping[str, int]) -> Sequence[Step]:

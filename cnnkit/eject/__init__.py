@@ -200,7 +200,7 @@ def eject(loaded: LoadedConfig) -> str:
         if plan is not None and training.stages:
             write_trained(plan, stage, network.leaves)
     functions = dict.fromkeys(function for stage in written for function in stage.functions)
-    batches = write_batches(config.data, config.augmentation, info.target, parts)
+    batches = write_batches(config.data, config.augmentation_in_training, info.target, parts)
     model = _model_functions(network, measured)
     main = _main(config, network, written, data, parts, measured, target_text(info.target).batch)
     texts = [*data.functions, *batches, *model, *functions, main, 'if __name__ == "__main__":\n    main()\n']

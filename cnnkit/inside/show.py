@@ -240,11 +240,12 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
         others = [config.task.sample(one, index, target) for one in changed]
         return [Picture(image, caption), *(Picture(one, "" if text == caption else text) for one, text in others)]
 
-    kinds = [type(augmentation).__name__ for augmentation in config.augmentation]
-    together = drawn(config.augmentation)
+    augmentations = config.augmentation_in_training
+    kinds = [type(augmentation).__name__ for augmentation in augmentations]
+    together = drawn(augmentations)
     rows = [Row(" → ".join(kinds) if index == 0 else "", pictures(together, index)) for index in range(images)]
     if len(kinds) > 1:
-        for kind, alone in zip(kinds, config.augmentation, strict=True):
+        for kind, alone in zip(kinds, augmentations, strict=True):
             rows.append(Row(f"{kind} alone", pictures(drawn([alone]), 0)))
     note = f"Left, the image as it is; then {draws} draws of it as the network receives it."
     sheet(f"Augmentation of {loaded.name}", rows, path, columns=draws + 1, note=note)

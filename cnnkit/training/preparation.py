@@ -380,7 +380,11 @@ def training_batches(prepared: Preparation, position: Position, epochs: int | No
 
         target = data.info.target
         transform = Pipeline(
-            config.augmentation, config.seed, masks=target.per_pixel, ignore=target.ignore, boxes=target.boxed
+            config.augmentation_in_training,
+            config.seed,
+            masks=target.per_pixel,
+            ignore=target.ignore,
+            boxes=target.boxed,
         )
     return data_module.training_batches(
         data.train,

@@ -7,16 +7,89 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from ejected import augmentation_of
+from hypothesis import given
+from hypothesis import strategies as st
 from trainings import assert_same, config, continued, killed_in_epoch, run_training, write
 
 from cnnkit.augmentation.pipeline import Pipeline
+from cnnkit.cli import cli
 from cnnkit.config.load import load_config
 from cnnkit.config.target import OneClass
+from cnnkit.errors import ConfigError
 
 from .examples import augmented, make, one_hot, random_images
 
 SIZES = [{"size": 8, "epochs": 2}, {"size": [4, 8], "epochs": 1}]
+
+
+SHARES = [{"size": 20, "share": 0.4}, {"size": 26, "share": 0.25}]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "lengths"),
+    [
+        (20, [(20, 8), (26, 5)]),
+        (16, [(20, 6), (26, 4)]),
+        (5, [(20, 2), (26, 1)]),
+        (2, [(26, 1)]),
+        (1, []),
+    ],
+)
+def test_a_share_of_all_epochs_takes_whole_epochs(epochs: int, lengths: list[tuple[int, int]]) -> None:
+    resizing = make("ProgressiveResizing", SHARES).over(epochs)
+    assert [(part.size[0], part.epochs) for part in resizing.sizes] == lengths
+    assert resizing.least_epochs <= epochs
+    # Ends, and not lengths, are rounded: 0.1 + 0.2 is three tenths, though not for a computer.
+    tenths = make("ProgressiveResizing", [{"size": 8, "share": 0.1}, {"size": 10, "share": 0.2}]).over(10)
+    assert [part.epochs for part in tenths.sizes] == [1, 2]
+
+
+@given(
+    shares=st.lists(st.floats(0.01, 0.33), min_size=1, max_size=3).filter(lambda shares: sum(shares) < 1),
+    epochs=st.integers(1, 200),
+)
+def test_a_share_is_met_within_an_epoch_and_leaves_one_whole(shares: list[float], epochs: int) -> None:
+    sizes = [{"size": 8 + place, "share": share} for place, share in enumerate(shares)]
+    lengths = {part.size[0]: part.epochs for part in make("ProgressiveResizing", sizes).over(epochs).sizes}
+    assert sum(lengths.values()) < epochs
+    for place, share in enumerate(shares):
+        assert abs(lengths.get(8 + place, 0) - share * epochs) < 1 + 1e-5
+
+
+def test_a_training_gets_its_shares(tmp_path: Path) -> None:
+    """The same weights as with the numbers of epochs that they come to, and a script with these numbers."""
+    by_share = growing()
+    by_share["augmentation"][1]["ProgressiveResizing"] = [{"size": 4, "share": 0.34}, {"size": 6, "share": 0.34}]
+    runs = [run_training(tmp_path, content, name) for name, content in (("shares", by_share), ("epochs", growing()))]
+    assert_same(*runs)
+    assert load_config(str(runs[0].path / "config.yaml")).config.augmentation[1].to_plain() == {
+        "ProgressiveResizing": {
+            "sizes": [{"size": [size, size], "epochs": None, "share": 0.34} for size in (4, 6)],
+        }
+    }
+    done = CliRunner().invoke(cli, ["eject", "-o", "-", write(tmp_path, by_share)])
+    assert "epochs=[1, 1]" in done.output
+    done = CliRunner().invoke(cli, ["eject", "-o", "-", "--set", "training.epochs=1", write(tmp_path, by_share)])
+    assert "epochs=[]" in done.output
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ([{"size": 8}], "needs `epochs:`"),
+        ([{"size": 8, "epochs": 2, "share": 0.2}], "keep one of them"),
+        ([{"size": 8, "epochs": 2}, {"size": 10, "share": 0.2}], "write the same for all"),
+        ([{"size": 8, "share": 0.5}, {"size": 10, "share": 0.5}], "come to 1; expected less than 1"),
+    ],
+)
+def test_a_size_has_epochs_or_a_share(sizes: list[dict[str, Any]], message: str, tmp_path: Path) -> None:
+    content = {**growing(), "augmentation": [{"ProgressiveResizing": sizes}]}
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, content))
+    assert message in str(caught.value)
+    assert "augmentation[0].ProgressiveResizing" in str(caught.value)
 
 
 @pytest.mark.parametrize(("epoch", "blocks"), [(0, (2, 2)), (1, (2, 2)), (2, (4, 2))])
