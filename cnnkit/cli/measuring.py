@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cnnkit.cli.options import JSON, MAX_MEGAPIXELS, PREDICTOR, TTA, common, complete_runs, named_file
+from cnnkit.cli.options import JSON, MAX_MEGAPIXELS, PRECISION, PREDICTOR, TTA, common, complete_runs, named_file
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.terminal.console import echo
 from cnnkit.terminal.printable import printable_json
 
 if TYPE_CHECKING:
     from cnnkit.runs.directory import Run
+    from cnnkit.runs.precision import Precision
     from cnnkit.runs.predictor import Predictor
     from cnnkit.task import Answers, Figure, Task, TaskPredictions
 
@@ -46,6 +47,7 @@ log = logging.getLogger("cnnkit")
 )
 @click.option("--mistakes", metavar="FILE", help="Draw the worst mistakes, as `show mistakes` does.")
 @TTA
+@PRECISION
 @click.option(
     "--classifier",
     metavar="RUN",
@@ -63,6 +65,7 @@ def evaluate(
     csv_file: str | None,
     mistakes: str | None,
     tta: str | None,
+    precision: Precision | None,
     classifier: str | None,
     as_json: bool,
 ) -> None:
@@ -94,7 +97,7 @@ def evaluate(
     from cnnkit.runs.evaluation import EvaluationOptions, evaluate_ensemble, evaluate_run
     from cnnkit.runs.trained import open_run
 
-    opened = [open_run(run) for run in chosen]
+    opened = [open_run(run, precision=precision) for run in chosen]
     options = EvaluationOptions(split, folder, views, keep, skip_corrupt, max_megapixels, classifier)
     metrics = evaluate_run(opened[0], options) if len(opened) == 1 else evaluate_ensemble(opened, options)
     if as_json:
@@ -102,7 +105,8 @@ def evaluate(
         return
     augmented = f", test-time augmentation: {', '.join(views)}" if views else ""
     table_text = opened[0].task.table(metrics, opened[0].interface.sample)
-    echo(f"{title}, {folder or split + ' split'}{augmented}\n\n{table_text}")
+    multiplied = f", in {precision}" if precision is not None else ""
+    echo(f"{title}, {folder or split + ' split'}{augmented}{multiplied}\n\n{table_text}")
     if len(chosen) > 1:
         echo(_members_text(opened[0].task.headline, metrics))
     for path in written:
@@ -168,6 +172,7 @@ def _write_predictions(
 @click.option("--csv", "as_csv", is_flag=True, help="Print only CSV.")
 @MAX_MEGAPIXELS
 @TTA
+@PRECISION
 @JSON
 @common
 def predict(
@@ -182,6 +187,7 @@ def predict(
     as_csv: bool,
     max_megapixels: float | None,
     tta: str | None,
+    precision: Precision | None,
     as_json: bool,
 ) -> None:
     """Show what a run's model says of image files and folders of them, or of texts.
@@ -196,7 +202,7 @@ def predict(
     from cnnkit.runs.opening import open_predictor
 
     views = parse_tta(tta)
-    predictor = open_predictor(run, "predict")
+    predictor = open_predictor(run, "predict", precision)
     from cnnkit.runs import predicting
     from cnnkit.runs.inputs import inputs_of
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from cnnkit.cli.options import ALLOW_HOST, HOST, common, complete_predictors, complete_runs
+from cnnkit.cli.options import ALLOW_HOST, HOST, PRECISION, common, complete_predictors, complete_runs
+
+if TYPE_CHECKING:
+    from cnnkit.runs.precision import Precision
 
 
 @click.command()
@@ -23,6 +28,7 @@ from cnnkit.cli.options import ALLOW_HOST, HOST, common, complete_predictors, co
     type=click.FloatRange(0, 1),
     help="Of objects, say those with at least this score; by default one chosen on the validation images.",
 )
+@PRECISION
 @common
 def serve(
     runs: tuple[str, ...],
@@ -31,6 +37,7 @@ def serve(
     port: int,
     max_megapixels: float | None,
     threshold: float | None,
+    precision: Precision | None,
 ) -> None:
     """Serve a page and a JSON endpoint that ask the networks of runs about images, or for images that they make.
 
@@ -41,7 +48,7 @@ def serve(
     from cnnkit.runs.opening import open_predictor
     from cnnkit.serve import serve as serve_networks
 
-    predictors = [open_predictor(run, "serve") for run in runs]
+    predictors = [open_predictor(run, "serve", precision) for run in runs]
     serve_networks(predictors, host, port, allowed_hosts, max_megapixels, threshold)
 
 

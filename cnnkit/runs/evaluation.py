@@ -54,7 +54,8 @@ def evaluate_run(trained: TrainedRun, options: EvaluationOptions = TEST_SPLIT) -
     """The metrics of a run on one split, or on other images with targets.
 
     For the test split, evaluation.json, predictions.csv and the task's pictures are written to the run; with test-time
-    augmentation, evaluation.tta.json alone. Where the run may not be written, a warning says so.
+    augmentation, evaluation.tta.json alone; in a precision that was asked for, nothing. Where the run may not be
+    written, a warning says so.
 
     Example:
         >>> evaluate_run(open_run(run), EvaluationOptions(split="validation"))["accuracy"]
@@ -66,8 +67,8 @@ def evaluate_run(trained: TrainedRun, options: EvaluationOptions = TEST_SPLIT) -
     # The workers that have trained the run together measure it together.
     with together(joined() if options is TEST_SPLIT else ONE_DEVICE):
         evaluation, images = _evaluate([trained], options)
-    metrics = {**_measured_on(options), **evaluation.metrics}
-    if options.folder is None and options.split == "test":
+    metrics = {**_measured_on(options, trained), **evaluation.metrics}
+    if options.folder is None and options.split == "test" and trained.precision is None:
         try:
             _write(trained, metrics, evaluation, images)
         except OSError as error:
@@ -103,7 +104,7 @@ def evaluate_ensemble(members: Sequence[TrainedRun], options: EvaluationOptions 
     evaluation, _ = _evaluate(members, options)
     if options.keep is not None:
         options.keep(evaluation.predictions)
-    return {**_measured_on(options), **evaluation.metrics}
+    return {**_measured_on(options, members[0]), **evaluation.metrics}
 
 
 def _evaluate(members: Sequence[TrainedRun], options: EvaluationOptions) -> tuple[Evaluation, Any]:
@@ -127,9 +128,14 @@ def _evaluate(members: Sequence[TrainedRun], options: EvaluationOptions) -> tupl
     return task.evaluate(members, images, options.tta), images
 
 
-def _measured_on(options: EvaluationOptions) -> dict[str, Any]:
-    """What the metrics say first: of which images, and how they were looked at."""
-    return {"split": options.folder or options.split, **({"tta": list(options.tta)} if options.tta else {})}
+def _measured_on(options: EvaluationOptions, trained: TrainedRun) -> dict[str, Any]:
+    """What the metrics say first: of which images, how they were looked at, and the precision that was asked for."""
+    measured: dict[str, Any] = {"split": options.folder or options.split}
+    if options.tta:
+        measured["tta"] = list(options.tta)
+    if trained.precision is not None:
+        measured["precision"] = trained.precision
+    return measured
 
 
 def _tell_copies(members: Sequence[TrainedRun], images: Any, folder: str) -> None:

@@ -24,6 +24,7 @@ from cnnkit.runs.best import Monitor
 from cnnkit.runs.directory import Run
 from cnnkit.runs.interface import WORDS, Interface, noted_interface
 from cnnkit.runs.listing import number_in, task_of
+from cnnkit.runs.precision import Precision, compute_in
 from cnnkit.runs.predictor import Predictor
 from cnnkit.runs.samples import SAMPLES, read_samples
 from cnnkit.task import Answers, Figure, Task
@@ -38,12 +39,13 @@ _BYTES_BESIDE = 1 << 26
 _DECIDES_NOTHING = {"batch_size", "drop_remainder", "normalization", "memory", "download"}
 
 
-def open_run(run: Run, loaded: LoadedConfig | None = None) -> TrainedRun:
+def open_run(run: Run, loaded: LoadedConfig | None = None, precision: Precision | None = None) -> TrainedRun:
     """The run, ready to be evaluated, drawn, reported on or served.
 
     Args:
         run: Its directory.
         loaded: Its config with what is known of its data set, in the process that has trained it; else these are read.
+        precision: What its network multiplies, see `precision.compute_in`; None for what it did in training.
 
     Nothing is read yet: a run of which one part is damaged or missing can be used for what does not need that part.
 
@@ -53,7 +55,7 @@ def open_run(run: Run, loaded: LoadedConfig | None = None) -> TrainedRun:
         (8, 8, 1)
         >>> network, batch_size = trained.network()
     """
-    return TrainedRun(run, loaded)
+    return TrainedRun(run, loaded, precision)
 
 
 class TrainedRun(Predictor):
@@ -63,11 +65,12 @@ class TrainedRun(Predictor):
     run was trained on, but for `data` and `data_set`.
 
     Args:
-        run, loaded: As for `open_run`.
+        run, loaded, precision: As for `open_run`.
     """
 
-    def __init__(self, run: Run, loaded: LoadedConfig | None = None) -> None:
+    def __init__(self, run: Run, loaded: LoadedConfig | None = None, precision: Precision | None = None) -> None:
         self.run = run
+        self.precision = precision
         if loaded is not None:
             self.loaded = loaded
             self.data_set = loaded.info
@@ -257,7 +260,7 @@ class TrainedRun(Predictor):
 
     @cached_property
     def model(self) -> Any:
-        """The run's best model, uncompiled.
+        """The run's best model, uncompiled, in the precision that was asked for.
 
         Raises:
             CnnkitError: if the run has none yet, if the file is damaged or may not be read, or if it holds a network
@@ -265,7 +268,12 @@ class TrainedRun(Predictor):
         """
         self.check_model()
         self.request_settings()
-        return self.load_model()
+        model = self.load_model()
+        if self.precision is not None:
+            compute_in(model, self.precision)
+            if self.precision == "bfloat16" and not has_gpu() and processor.multiplies_bfloat16() is False:
+                log.warning("this processor has no instructions for bfloat16, which takes longer here than float32")
+        return model
 
     def _check_archive(self) -> None:
         most_bytes = _BYTES_PER_PARAMETER * summarize(self.loaded).parameters + _BYTES_BESIDE
@@ -320,7 +328,8 @@ class TrainedRun(Predictor):
         if device == "GPU":
             return settings.get("device") != "GPU"
         # The run may have been trained where oneDNN, or a GPU, could do without.
-        policy = settings.get("dtype_policy") or "float32"
+        trained_in = settings.get("dtype_policy") or "float32"
+        policy = {None: trained_in, "float32": "float32", "bfloat16": "mixed_bfloat16"}[self.precision]
         return needing_xla(self.loaded.steps, policy, onednn_in_use()) is not None
 
     def network(self, tta: Sequence[str] = ()) -> tuple[Callable[[Any], Any], int]:
