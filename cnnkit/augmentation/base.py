@@ -92,8 +92,8 @@ class Augmentation(NamedObject):
         """The epochs that a training with it has at least."""
         return 1
 
-    def over(self, epochs: int) -> "Augmentation":
-        """The same for a training of so many epochs, where something in it is a share of them."""
+    def over(self, epochs: int) -> "Augmentation | None":
+        """The same for a training of so many epochs, where something in it is a share of them; None if none is left."""
         return self
 
     def output_shape(self, input_shape: Shape, *, per_pixel: bool = False) -> Shape:

@@ -71,7 +71,7 @@ class ProgressiveResizing(Augmentation):
     def least_epochs(self) -> int:
         return sum(part.epochs or 0 for part in self.sizes) + 1
 
-    def over(self, epochs: int) -> Augmentation:
+    def over(self, epochs: int) -> Augmentation | None:
         if self.sizes[0].share is None:
             return self
         ends, until = [], 0.0
@@ -86,7 +86,7 @@ class ProgressiveResizing(Augmentation):
             for part, length in zip(self.sizes, lengths, strict=True)
             if length
         ]
-        return self.model_copy(update={"sizes": sizes})
+        return self.model_copy(update={"sizes": sizes}) if sizes else None
 
     def shapes(self, input_shape: Shape) -> tuple[Shape, ...]:
         return (*((*part.size, *input_shape[2:]) for part in self.sizes), input_shape)

@@ -155,7 +155,8 @@ class RunConfig(StrictModel):
     @property
     def augmentation_in_training(self) -> list[Augmentation]:
         """The changes to training images, what is a share of all epochs as their number."""
-        return [one.over(self.training.epochs) for one in self.augmentation]
+        taken = (one.over(self.training.epochs) for one in self.augmentation)
+        return [one for one in taken if one is not None]
 
     def steps_in_training(self, steps: Sequence[Step], values: Mapping[str, int]) -> list[Sequence[Step]]:
         """The network as the images of training go through it, for each of their sizes, that of the last epoch last.

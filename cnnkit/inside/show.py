@@ -211,7 +211,8 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
     from cnnkit.machine.tensorflow import load_tensorflow, request
 
     config = loaded.config
-    if not config.augmentation:
+    augmentations = config.augmentation_in_training
+    if not augmentations:
         raise UsageError(
             f"`{loaded.file}` has no augmentation", f"Its network receives the {config.data.sample.plural} as they are."
         )
@@ -240,7 +241,6 @@ def augmentation(loaded: LoadedConfig, images: int, draws: int, path: Path) -> N
         others = [config.task.sample(one, index, target) for one in changed]
         return [Picture(image, caption), *(Picture(one, "" if text == caption else text) for one, text in others)]
 
-    augmentations = config.augmentation_in_training
     kinds = [type(augmentation).__name__ for augmentation in augmentations]
     together = drawn(augmentations)
     rows = [Row(" → ".join(kinds) if index == 0 else "", pictures(together, index)) for index in range(images)]

@@ -375,12 +375,13 @@ def training_batches(prepared: Preparation, position: Position, epochs: int | No
         return own
     assert data.train is not None
     transform = None
-    if config.augmentation:
+    augmentation = config.augmentation_in_training
+    if augmentation:
         from cnnkit.augmentation.pipeline import Pipeline
 
         target = data.info.target
         transform = Pipeline(
-            config.augmentation_in_training,
+            augmentation,
             config.seed,
             masks=target.per_pixel,
             ignore=target.ignore,

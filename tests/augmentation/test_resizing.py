@@ -24,6 +24,15 @@ from .examples import augmented, make, one_hot, random_images
 SIZES = [{"size": 8, "epochs": 2}, {"size": [4, 8], "epochs": 1}]
 
 
+def lengths_of(sizes: list[dict[str, Any]], epochs: int) -> list[tuple[int, int]]:
+    """The sides in a training of so many epochs, and how many of them each has."""
+    resizing = make("ProgressiveResizing", sizes).over(epochs)
+    if resizing is None:
+        return []
+    assert resizing.least_epochs <= epochs
+    return [(part.size[0], part.epochs) for part in resizing.sizes]
+
+
 SHARES = [{"size": 20, "share": 0.4}, {"size": 26, "share": 0.25}]
 
 
@@ -38,12 +47,9 @@ SHARES = [{"size": 20, "share": 0.4}, {"size": 26, "share": 0.25}]
     ],
 )
 def test_a_share_of_all_epochs_takes_whole_epochs(epochs: int, lengths: list[tuple[int, int]]) -> None:
-    resizing = make("ProgressiveResizing", SHARES).over(epochs)
-    assert [(part.size[0], part.epochs) for part in resizing.sizes] == lengths
-    assert resizing.least_epochs <= epochs
+    assert lengths_of(SHARES, epochs) == lengths
     # Ends, and not lengths, are rounded: 0.1 + 0.2 is three tenths, though not for a computer.
-    tenths = make("ProgressiveResizing", [{"size": 8, "share": 0.1}, {"size": 10, "share": 0.2}]).over(10)
-    assert [part.epochs for part in tenths.sizes] == [1, 2]
+    assert lengths_of([{"size": 8, "share": 0.1}, {"size": 10, "share": 0.2}], 10) == [(8, 1), (10, 2)]
 
 
 @given(
@@ -52,7 +58,7 @@ def test_a_share_of_all_epochs_takes_whole_epochs(epochs: int, lengths: list[tup
 )
 def test_a_share_is_met_within_an_epoch_and_leaves_one_whole(shares: list[float], epochs: int) -> None:
     sizes = [{"size": 8 + place, "share": share} for place, share in enumerate(shares)]
-    lengths = {part.size[0]: part.epochs for part in make("ProgressiveResizing", sizes).over(epochs).sizes}
+    lengths = dict(lengths_of(sizes, epochs))
     assert sum(lengths.values()) < epochs
     for place, share in enumerate(shares):
         assert abs(lengths.get(8 + place, 0) - share * epochs) < 1 + 1e-5
@@ -72,7 +78,8 @@ def test_a_training_gets_its_shares(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["eject", "-o", "-", write(tmp_path, by_share)])
     assert "epochs=[1, 1]" in done.output
     done = CliRunner().invoke(cli, ["eject", "-o", "-", "--set", "training.epochs=1", write(tmp_path, by_share)])
-    assert "epochs=[]" in done.output
+    assert "RandomFlip" in done.output
+    assert "ProgressiveResizing" not in done.output
 
 
 @pytest.mark.parametrize(
