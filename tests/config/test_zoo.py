@@ -264,11 +264,11 @@ def test_deep_networks_fit_on_one_screen(name: str) -> None:
 
 
 #: Small variants that do not learn well without batch normalization, which their papers have not.
-NORMALIZED = ("cifar10_allconv_small",)
+NORMALIZED = ("cifar10_allconv_small", "cifar10_maxout_small")
 
 
 #: What a batch normalization after a layer takes over from it.
-TAKEN_OVER = ("activation", "use_bias", "kernel_regularizer")
+TAKEN_OVER = ("activation", "use_bias", "kernel_regularizer", "kernel_constraint")
 
 
 def without_normalization(layers: list[Any]) -> list[Any]:
