@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from cnnkit.network.summary import Summary
 
 #: Seconds of training on two cores for a multiply-accumulate and for a byte of activations of an image, fitted to what
-#: configs/cifar10.yaml, mnist_fast.yaml and unet_camvid.yaml take (docs/results.md): within a quarter of all three.
+#: the networks of configs/cifar10.yaml (narrower), mnist_fast.yaml and unet_camvid.yaml took with whole images in all
+#: epochs (docs/results.md): within a quarter of all three.
 _SECONDS_PER_MAC = 15e-12
 _SECONDS_PER_BYTE = 0.75e-9
 

@@ -45,8 +45,8 @@ def test_a_shortened_training_is_nearly_there(name: str, epochs: int, accuracy: 
 
 
 @pytest.mark.whole
-# 86.5 % of cifar10 on three seeds; another processor's rounding is another draw.
-@pytest.mark.parametrize(("name", "accuracy"), [("mnist", 0.989), ("mnist_fast", 0.995), ("cifar10", 0.85)])
+# 88.2 % of cifar10 on three seeds; another processor's rounding is another draw.
+@pytest.mark.parametrize(("name", "accuracy"), [("mnist", 0.989), ("mnist_fast", 0.995), ("cifar10", 0.87)])
 @pytest.mark.usefixtures("tfds_data")
 def test_a_whole_training_reaches_what_it_is_shipped_for(name: str, accuracy: float, tmp_path: Path) -> None:
     assert accuracy_of(tmp_path, name) >= accuracy
