@@ -1,6 +1,7 @@
 """Training images that are small at first and grow from epoch to epoch."""
 
 import math
+from itertools import accumulate, pairwise
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -74,17 +75,13 @@ class ProgressiveResizing(Augmentation):
     def over(self, epochs: int) -> Augmentation | None:
         if self.sizes[0].share is None:
             return self
-        ends, until = [], 0.0
-        for part in self.sizes:
-            assert part.share is not None
-            until += part.share
-            # 0.1 + 0.2 of ten epochs are three.
-            ends.append(min(math.floor(until * epochs + 1e-6), epochs - 1))
-        lengths = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        shares = accumulate(part.share or 0.0 for part in self.sizes)
+        # 0.1 + 0.2 of ten epochs are three.
+        ends = [min(math.floor(share * epochs + 1e-6), epochs - 1) for share in shares]
         sizes = [
-            part.model_copy(update={"epochs": length, "share": None})
-            for part, length in zip(self.sizes, lengths, strict=True)
-            if length
+            part.model_copy(update={"epochs": end - start, "share": None})
+            for part, (start, end) in zip(self.sizes, pairwise([0, *ends]), strict=True)
+            if end > start
         ]
         return self.model_copy(update={"sizes": sizes}) if sizes else None
 

@@ -5,7 +5,7 @@ Such a model's `.keras` file needs no custom class, so that it opens without cnn
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -21,3 +21,14 @@ def functional(name: str, input_shape: tuple[int | None, ...], dtype: str, body:
 
     inputs = keras.Input(input_shape, dtype=dtype)
     return keras.Model(inputs, body(inputs), name=name)
+
+
+def leaves_of(model: Any) -> Iterator[Any]:
+    """The layers of a model, those of sub-models instead of these, from input to output."""
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from leaves_of(layer)
+        else:
+            yield layer

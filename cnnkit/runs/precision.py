@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
+
+from cnnkit.layers.submodel import leaves_of
 
 #: What `--precision` may say.
 Precision = Literal["float32", "bfloat16"]
@@ -20,19 +21,10 @@ def compute_in(model: Any, precision: Precision) -> None:
     Args:
         model: An uncompiled Keras model that nothing has traced yet.
     """
-    leaves = list(_leaves(model))
+    leaves = list(leaves_of(model))
     kernels = [place for place, layer in enumerate(leaves) if any(len(weight.shape) > 1 for weight in layer.weights)]
     inner = range(kernels[0] + 1, kernels[-1]) if precision == "bfloat16" and kernels else range(0)
     for place, layer in enumerate(leaves):
         # A layer may be made of others, such as the projections of attention.
         for part in layer._flatten_layers():
             part.dtype_policy = "mixed_bfloat16" if place in inner else "float32"
-
-
-def _leaves(model: Any) -> Iterator[Any]:
-    """The layers of a model and of the models in it, from input to output."""
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _leaves(layer)
-        else:
-            yield layer

@@ -12,6 +12,7 @@ from cnnkit.format.shapes import Shape
 from cnnkit.layers.base import ALONE, Seeds, Sharing
 from cnnkit.layers.resolved import scopes
 from cnnkit.layers.stack import Step, head
+from cnnkit.layers.submodel import leaves_of
 from cnnkit.layers.weight_paths import SEPARATOR, name_in_layer
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def kernels(model: Any) -> Iterator[tuple[str, np.ndarray]]:
     of_signals = (layers.Conv1D, layers.Conv1DTranspose, layers.DepthwiseConv1D, layers.SeparableConv1D)
     turned = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
     depthwise = (layers.DepthwiseConv1D, layers.SeparableConv1D, layers.DepthwiseConv2D, layers.SeparableConv2D)
-    for outer in _leaves(model):
+    for outer in leaves_of(model):
         layer = outer.layer if isinstance(outer, layers.Wrapper) else outer
         # Attention has weights of three axes, too.
         ranks = (3,) if isinstance(layer, of_signals) else (4, 5)
@@ -205,17 +206,6 @@ def kernels(model: Any) -> Iterator[tuple[str, np.ndarray]]:
         elif isinstance(layer, depthwise):
             values = values.reshape(*values.shape[:-2], 1, -1)
         yield outer.name, values
-
-
-def _leaves(model: Any) -> Iterator[Any]:
-    """The layers of a model, those of sub-models instead of these."""
-    import keras
-
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _leaves(layer)
-        else:
-            yield layer
 
 
 def weights_by_path(model: Any, outer: str = "") -> dict[str, Any]:
