@@ -5,7 +5,7 @@ This module imports Keras and TensorFlow; only building a model imports it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -93,18 +93,26 @@ def silu(x: Any) -> Any:
     return tf.custom_gradient(lambda x: (_silu_forward(x), lambda gradients: _silu_backward(x, gradients)))(x)
 
 
+_FUSED = {keras.activations.gelu: gelu, keras.activations.silu: silu}
+
+
 def fuse_activations(layers: Sequence[Any]) -> None:
     """Lets layers, and those inside of them, compute GELU and SiLU in one pass each way.
 
     Outputs and gradients are the same up to rounding.
     """
-    fused = {keras.activations.gelu: gelu, keras.activations.silu: silu}
+    for layer in fusible(layers):
+        layer.activation = _FUSED[layer.activation]
+
+
+def fusible(layers: Sequence[Any]) -> Iterator[Any]:
+    """The layers, and those inside of them, that `fuse_activations` changes."""
     for layer in layers:
         function = getattr(layer, "activation", None)
-        if callable(function) and function in fused:
-            layer.activation = fused[function]
+        if callable(function) and function in _FUSED:
+            yield layer
         inner = getattr(layer, "layer", None)
-        fuse_activations([*getattr(layer, "layers", []), *([] if inner is None else [inner])])
+        yield from fusible([*getattr(layer, "layers", []), *([] if inner is None else [inner])])
 
 
 class FusedLocalResponseNormalization(keras.layers.Layer):

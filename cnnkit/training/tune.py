@@ -119,19 +119,20 @@ class Tuning:
 
     def as_text(self) -> str:
         """A table of the measurements."""
-        lines = [f"{'oneDNN':8}{'threads':>7}  {'XLA':5}{'steps/execution':>15}  {'dtype policy':16}{'ms/step':>9}"]
-        lines[0] += f"{'start':>10}{'whole run':>13}"
+        lines = [f"{'oneDNN':8}{'threads':>7}  {'XLA':5}{'steps/execution':>15}  {'dtype policy':16}{'fused':5}"]
+        lines[0] += f"{'ms/step':>10}{'start':>10}{'whole run':>13}"
         best = self.best
         for one in self.measurements:
             settings = one.settings
             row = (
                 f"{settings['onednn']:8}{settings['threads']:>7}  {settings['jit']:5}"
                 f"{settings['steps_per_execution']:>15}  {settings['dtype_policy']:16}"
+                f"{settings['fused_activations']:5}"
             )
             if one.seconds_per_step is None or one.start_seconds is None:
                 row += f"  failed: {one.error}"
             else:
-                row += f"{1000 * one.seconds_per_step:>9.2f}{one.start_seconds:>8.1f} s"
+                row += f"{1000 * one.seconds_per_step:>10.2f}{one.start_seconds:>8.1f} s"
                 row += f"{format_duration(one.run_seconds(self.steps)):>13}"
             row += "  chosen" if one is best else ""
             row += "  the rule's choice" if one.settings == self.rule and one is not best else ""
@@ -277,13 +278,18 @@ class _Candidate:
     """
 
     def __init__(self, loaded: LoadedConfig, data: DataSets, changes: dict[str, Any]) -> None:
+        from cnnkit.layers.fused import fusible
         from cnnkit.training.loop import Position
         from cnnkit.training.preparation import make_loop, prepare
 
         training = loaded.config.training.model_copy(update=changes)
         config = loaded.config.model_copy(update={"training": training})
         prepared = prepare(replace(loaded, config=config), data)
-        self.settings = prepared.runtime.as_fields()
+        used = prepared.runtime
+        self.settings = used.as_fields()
+        # XLA makes one loop of an activation as it is.
+        alone_without_xla = used.device == "CPU" and used.devices.replicas == 1 and not used.jit_compile
+        self.may_fuse = alone_without_xla and next(fusible(prepared.model.layers), None) is not None
         self.loop = make_loop(prepared)
         self.size = prepared.runtime.steps_per_execution
         self.times: list[float] = []
@@ -322,7 +328,8 @@ class _Candidate:
 
 
 def measure(loaded: LoadedConfig) -> dict[str, Any]:
-    """Times what can be changed within this process: XLA, steps per execution and, on a GPU, the dtype policy.
+    """Times what can be changed within this process: XLA, the dtype policy, activations in one pass, and steps per
+    execution. Which dtype policies there are to choose from depends on the device.
 
     Returns:
         device, steps (of the run), rule (what the fixed rule chooses here) and measurements, as `Tuning` has them.
@@ -336,9 +343,11 @@ def measure(loaded: LoadedConfig) -> dict[str, Any]:
     jits = [rule.as_fields()["jit"]]
     if training.jit == "auto":
         jits.append(on_or_off(not rule.jit_compile))
-    policies = list(
-        dict.fromkeys([rule.dtype_policy, "float32" if training.dtype_policy == "auto" else rule.dtype_policy])
-    )
+    policies = [rule.dtype_policy]
+    if training.dtype_policy == "auto":
+        policies.append("float32")
+        if rule.device == "CPU" and processor.multiplies_bfloat16():
+            policies.append("mixed_bfloat16")
     open_steps = training.steps_per_execution == "auto"
     sizes = sorted({min(size, steps) for size in STEPS_PER_EXECUTION} if open_steps else {rule.steps_per_execution})
 
@@ -352,12 +361,20 @@ def measure(loaded: LoadedConfig) -> dict[str, Any]:
             settings = rule.as_fields() | changes
             failed.append(Measurement(settings, error=_in_one_line(error)))
 
-    for jit, policy in itertools.product(jits, policies):
+    for jit, policy in itertools.product(jits, dict.fromkeys(policies)):
         add({"jit": jit, "dtype_policy": policy, "steps_per_execution": sizes[0]})
     total = config.training.epochs * steps
+
+    def leading() -> _Candidate:
+        return min(candidates, key=lambda one: one.measurement().run_seconds(total))
+
     if candidates:
-        fastest = min(candidates, key=lambda one: one.measurement().run_seconds(total))
+        fastest = leading()
         kept = {name: fastest.settings[name] for name in ("jit", "dtype_policy")}
+        if training.fused_activations == "auto" and fastest.may_fuse:
+            add({**kept, "fused_activations": "on", "steps_per_execution": sizes[0]})
+            fastest = leading()
+        kept["fused_activations"] = fastest.settings["fused_activations"]
         for size in sizes[1:]:
             if size * fastest.seconds_per_step <= LONGEST_EXECUTION_SECONDS:
                 add({**kept, "steps_per_execution": size})

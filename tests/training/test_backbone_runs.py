@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from image_folders import write_images
 from trainings import rows, run_training
 
 from cnnkit.config.load import load_config
@@ -30,15 +31,19 @@ MOST_LAYERS = 40
 UNTIL = "expanded_conv_project_bn"
 
 
-def config(name: str = "MobileNetV3Small", epochs: int = 1, side: int = 32, **arguments: Any) -> dict[str, Any]:
-    """Digits in three channels through a backbone."""
+@pytest.fixture(autouse=True)
+def _photos(tmp_path: Path) -> None:
+    """Few images: of some networks, the gradients of the first layers take minutes for those of a small data set."""
+    write_images(tmp_path / "photos", "ab", count=30, size=(32, 32), mode="RGB")
+
+
+def config(name: str = "MobileNetV3Small", epochs: int = 1, **arguments: Any) -> dict[str, Any]:
+    """Photos through a backbone."""
     return {
         "seed": 1,
-        "data": {"name": "digits", "batch_size": 512},
+        "data": {"folder": "photos", "batch_size": 16},
         "model": {
             "layers": [
-                {"Branches": {"paths": [[], [], []]}},
-                {"UpSampling2D": side // 8},
                 {"Backbone": {"name": name, **arguments}},
                 "GlobalAveragePooling2D",
                 {"Dense": {"units": "classes", "activation": "softmax"}},
@@ -76,7 +81,7 @@ def test_a_trained_backbone_opens_in_plain_keras(name: str, tmp_path: Path) -> N
     )
     truth = keras.Model(network.inputs[0], operations[last].output)
     run = run_training(tmp_path, config(name, weights=None, until=read_network(name).nodes[last].name), "run")
-    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1)).astype("float32")
+    images = np.random.default_rng(0).integers(0, 256, (4, *shape)).astype("float32")
     np.save(tmp_path / "images.npy", images)
     arguments = [str(run.model), str(tmp_path / "images.npy"), str(tmp_path / "outputs.npy")]
     subprocess.run([sys.executable, "-c", PLAIN, *arguments], check=True, timeout=600)
@@ -86,9 +91,8 @@ def test_a_trained_backbone_opens_in_plain_keras(name: str, tmp_path: Path) -> N
     inner = model.get_layer(name)
     # Both have the layers in one order, and the preprocessing has no weights.
     truth.set_weights(inner.get_weights())
-    pixels = np.repeat(np.repeat(np.repeat(images, 3, axis=-1), 4, axis=1), 4, axis=2)
     preprocess = getattr(keras.applications, NETWORKS[name]).preprocess_input
-    features = np.asarray(truth(preprocess(pixels.copy()), training=False)).mean((1, 2))
+    features = np.asarray(truth(preprocess(images.copy()), training=False)).mean((1, 2))
     kernel, bias = model.layers[-1].get_weights()
     logits = features @ kernel + bias
     wanted = np.exp(logits - logits.max(-1, keepdims=True))
@@ -169,7 +173,7 @@ def test_what_comes_from_a_run_needs_no_file(learned: Path, tmp_path: Path) -> N
 
 def test_a_file_that_is_not_there_is_refused_before_the_data_are_read(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"net\.yaml:\d+:\d+  model\.layers\[2\]\.Backbone\.weights\n  there is no file"
+        ConfigError, match=r"net\.yaml:\d+:\d+  model\.layers\[0\]\.Backbone\.weights\n  there is no file"
     ):
         run_training(tmp_path, config(weights="gone.weights.h5"), "run")
     (tmp_path / "photo.jpg").write_bytes(b"")

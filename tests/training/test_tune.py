@@ -23,7 +23,7 @@ from cnnkit.machine import processor
 from cnnkit.machine import tensorflow as runtime
 from cnnkit.runs.directory import Run
 from cnnkit.terminal.console import Console
-from cnnkit.training import tune
+from cnnkit.training import settings, tune
 from cnnkit.training.settings import SETTINGS, TIMED
 from cnnkit.training.tune import Measurement, Tuning
 
@@ -238,6 +238,34 @@ def test_images_that_grow_are_timed_at_their_whole_size(tmp_path: Path, monkeypa
     monkeypatch.setattr(preparation, "training_batches", noted)
     tune.measure(load_config(str(path), ["training.jit=off", "training.steps_per_execution=1"]))
     assert set(shapes) == {(8, 8, 1)}
+
+
+def measured_settings(tmp_path: Path, *layers: Any) -> list[dict[str, Any]]:
+    path = tmp_path / "net.yaml"
+    path.write_text(yaml.safe_dump({**NETWORK, "model": {"layers": [*layers, *NETWORK["model"]["layers"]]}}))
+    found = tune.measure(load_config(str(path), ["training.jit=off", "training.steps_per_execution=1"]))
+    assert [one["error"] for one in found["measurements"]] == [None] * len(found["measurements"])
+    return [one["settings"] for one in found["measurements"]]
+
+
+@pytest.mark.parametrize("can", [True, False])
+def test_bfloat16_is_tried_where_a_processor_has_it(can: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick(monkeypatch)
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: can)
+    policies = [one["dtype_policy"] for one in measured_settings(tmp_path)]
+    assert policies == (["float32", "mixed_bfloat16"] if can else ["float32"])
+
+
+@pytest.mark.parametrize(("activation", "tried"), [("gelu", {"off", "on"}), ("silu", {"off", "on"}), ("relu", {"off"})])
+def test_activations_in_one_pass_are_tried_where_there_are_any(
+    activation: str, tried: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch)
+    monkeypatch.setattr(settings, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: False)
+    inner = {"Residual": ["Flatten", {"Dense": {"units": 64, "activation": activation}}, {"Reshape": [8, 8, 1]}]}
+    found = measured_settings(tmp_path, inner)
+    assert {one["fused_activations"] for one in found} == tried
 
 
 def test_a_setting_that_fails_is_reported_beside_those_that_work(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
