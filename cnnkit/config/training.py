@@ -198,6 +198,12 @@ class TrainingConfig(StrictModel):
         "rounding. `auto` is on on a CPU with instructions for bfloat16, for one device without XLA, whose own loops "
         "do the same.",
     )
+    forward_filter_gradients: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether the gradients of a convolution's filters are computed by the kernels of the forward pass, "
+        "for layers of stride 1 with at least 64 channels and 128 filters; equal up to rounding. `auto` is off; "
+        "`train --tune` tries it.",
+    )
     strategy: Literal["auto", "one_device", "mirrored", "multi_worker"] = Field(
         default="auto",
         description="The devices that share each batch: `one_device`; `mirrored`, all GPUs of the machine; "

@@ -134,11 +134,14 @@ def build_layers(
         steps, scopes(steps, labels, seeds, training.dtype_policy, ending=True, sharing=sharing), strict=True
     ):
         built.append(step.layer.build(scope))
+    from cnnkit.layers.filter_gradient import use_forward_filter_gradients
     from cnnkit.layers.fused import fuse_activations, postpone_activations
 
     layers: list[Any] = postpone_activations(built)
     if training.fused_activations == "on":
         fuse_activations(layers)
+    if training.forward_filter_gradients == "on":
+        use_forward_filter_gradients(layers)
     return layers
 
 

@@ -30,7 +30,8 @@ STEPS_PER_EXECUTION = {"CPU": 8, "GPU": 32}
 #: Fields of the `training` section that say how to compute, not what.
 SETTINGS = (
     *("strategy", "synchronize_batch_norm"),
-    *("fused_activations", "jit", "steps_per_execution", "dtype_policy", "threads", "onednn"),
+    *("fused_activations", "forward_filter_gradients"),
+    *("jit", "steps_per_execution", "dtype_policy", "threads", "onednn"),
 )
 
 #: Those that `--tune` times: they change nothing but how a step is computed, on the same devices.
@@ -52,6 +53,7 @@ class Runtime:
         devices: The devices that share each batch.
         synchronize_batch_norm: Whether batch normalization takes the statistics of the whole batch, as one device does.
         fused_activations: Whether GELU and SiLU are computed in one pass each way.
+        forward_filter_gradients: Whether wide convolutions compute the gradients of their filters forward.
     """
 
     device: str
@@ -64,6 +66,7 @@ class Runtime:
     devices: Devices = ONE_DEVICE
     synchronize_batch_norm: bool = True
     fused_activations: bool = False
+    forward_filter_gradients: bool = False
 
     def as_fields(self) -> dict[str, Any]:
         """The values of SETTINGS that stand for these settings."""
@@ -71,6 +74,7 @@ class Runtime:
             "strategy": self.devices.name,
             "synchronize_batch_norm": on_or_off(self.synchronize_batch_norm),
             "fused_activations": on_or_off(self.fused_activations),
+            "forward_filter_gradients": on_or_off(self.forward_filter_gradients),
             "jit": on_or_off(self.jit_compile),
             "steps_per_execution": self.steps_per_execution,
             "dtype_policy": self.dtype_policy,
@@ -93,6 +97,7 @@ class Runtime:
             "replicas": self.devices.replicas,
             "synchronize_batch_norm": self.synchronize_batch_norm,
             "fused_activations": self.fused_activations,
+            "forward_filter_gradients": self.forward_filter_gradients,
         }
 
     def as_text(self) -> str:
@@ -165,8 +170,14 @@ def choose_settings(training: TrainingConfig, stack: Sequence[Step], steps_per_e
             f"{devices.replicas} devices train together without XLA, but training.fused_activations is on",
             "Leave it at `auto`, or write `training.strategy: one_device`.",
         )
+    forward = training.forward_filter_gradients == "on"
+    if forward and jit_compile:
+        raise UsageError(
+            f"training.forward_filter_gradients is on, but XLA compiles the training step ({reason})",
+            "Leave it at `auto`, or write `training.jit: off`.",
+        )
     return Runtime(
-        *(device, jit_compile, int(steps), reason, dtype_policy, threads, onednn, devices, synchronize, fused)
+        *(device, jit_compile, int(steps), reason, dtype_policy, threads, onednn, devices, synchronize, fused, forward)
     )
 
 

@@ -119,7 +119,9 @@ class Tuning:
 
     def as_text(self) -> str:
         """A table of the measurements."""
-        lines = [f"{'oneDNN':8}{'threads':>7}  {'XLA':5}{'steps/execution':>15}  {'dtype policy':16}{'fused':5}"]
+        lines = [
+            f"{'oneDNN':8}{'threads':>7}  {'XLA':5}{'steps/execution':>15}  {'dtype policy':16}{'fused':7}{'forward':7}"
+        ]
         lines[0] += f"{'ms/step':>10}{'start':>10}{'whole run':>13}"
         best = self.best
         for one in self.measurements:
@@ -127,7 +129,7 @@ class Tuning:
             row = (
                 f"{settings['onednn']:8}{settings['threads']:>7}  {settings['jit']:5}"
                 f"{settings['steps_per_execution']:>15}  {settings['dtype_policy']:16}"
-                f"{settings['fused_activations']:5}"
+                f"{settings['fused_activations']:7}{settings['forward_filter_gradients']:7}"
             )
             if one.seconds_per_step is None or one.start_seconds is None:
                 row += f"  failed: {one.error}"
@@ -278,6 +280,7 @@ class _Candidate:
     """
 
     def __init__(self, loaded: LoadedConfig, data: DataSets, changes: dict[str, Any]) -> None:
+        from cnnkit.layers.filter_gradient import wide_convolutions
         from cnnkit.layers.fused import fusible
         from cnnkit.training.loop import Position
         from cnnkit.training.preparation import make_loop, prepare
@@ -287,9 +290,14 @@ class _Candidate:
         prepared = prepare(replace(loaded, config=config), data)
         used = prepared.runtime
         self.settings = used.as_fields()
-        # XLA makes one loop of an activation as it is.
-        alone_without_xla = used.device == "CPU" and used.devices.replicas == 1 and not used.jit_compile
-        self.may_fuse = alone_without_xla and next(fusible(prepared.model.layers), None) is not None
+        #: What else is worth a try: XLA makes one loop of an activation as it is, and has no oneDNN.
+        self.further: list[str] = []
+        if used.device == "CPU" and used.devices.replicas == 1 and not used.jit_compile:
+            layers = prepared.model.layers
+            if next(fusible(layers), None) is not None:
+                self.further.append("fused_activations")
+            if used.onednn and next(wide_convolutions(layers), None) is not None:
+                self.further.append("forward_filter_gradients")
         self.loop = make_loop(prepared)
         self.size = prepared.runtime.steps_per_execution
         self.times: list[float] = []
@@ -323,13 +331,18 @@ class _Candidate:
             stamps.append(time.perf_counter())
         return stamps
 
+    def chosen(self) -> dict[str, Any]:
+        """Its settings without those of whole processes and the steps per execution."""
+        names = ("jit", "dtype_policy", "fused_activations", "forward_filter_gradients")
+        return {name: self.settings[name] for name in names}
+
     def measurement(self) -> Measurement:
         return Measurement(self.settings, self.seconds_per_step, self.start_seconds)
 
 
 def measure(loaded: LoadedConfig) -> dict[str, Any]:
-    """Times what can be changed within this process: XLA, the dtype policy, activations in one pass, and steps per
-    execution. Which dtype policies there are to choose from depends on the device.
+    """Times what can be changed within this process: XLA, the dtype policy, activations in one pass, gradients of
+    filters forward, and steps per execution. Which dtype policies there are to choose from depends on the device.
 
     Returns:
         device, steps (of the run), rule (what the fixed rule chooses here) and measurements, as `Tuning` has them.
@@ -370,11 +383,11 @@ def measure(loaded: LoadedConfig) -> dict[str, Any]:
 
     if candidates:
         fastest = leading()
-        kept = {name: fastest.settings[name] for name in ("jit", "dtype_policy")}
-        if training.fused_activations == "auto" and fastest.may_fuse:
-            add({**kept, "fused_activations": "on", "steps_per_execution": sizes[0]})
-            fastest = leading()
-        kept["fused_activations"] = fastest.settings["fused_activations"]
+        for name in fastest.further:
+            if getattr(training, name) == "auto" and fastest.settings[name] == "off":
+                add({**fastest.chosen(), name: "on", "steps_per_execution": sizes[0]})
+                fastest = leading()
+        kept = fastest.chosen()
         for size in sizes[1:]:
             if size * fastest.seconds_per_step <= LONGEST_EXECUTION_SECONDS:
                 add({**kept, "steps_per_execution": size})

@@ -31,6 +31,7 @@ RULE = {
     "strategy": "one_device",
     "synchronize_batch_norm": "on",
     "fused_activations": "off",
+    "forward_filter_gradients": "off",
     "jit": "off",
     "steps_per_execution": 8,
     "dtype_policy": "float32",
@@ -266,6 +267,16 @@ def test_activations_in_one_pass_are_tried_where_there_are_any(
     inner = {"Residual": ["Flatten", {"Dense": {"units": 64, "activation": activation}}, {"Reshape": [8, 8, 1]}]}
     found = measured_settings(tmp_path, inner)
     assert {one["fused_activations"] for one in found} == tried
+
+
+@pytest.mark.parametrize(("filters", "tried"), [(128, {"off", "on"}), (127, {"off"})])
+def test_gradients_of_filters_are_tried_forward_where_a_convolution_is_wide(
+    filters: int, tried: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick(monkeypatch)
+    layers = [{"Conv2D": {"filters": 64, "kernel_size": 1}}, {"Conv2D": {"filters": filters, "kernel_size": 3}}]
+    found = measured_settings(tmp_path, *layers)
+    assert {one["forward_filter_gradients"] for one in found} == tried
 
 
 def test_a_setting_that_fails_is_reported_beside_those_that_work(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
