@@ -46,7 +46,9 @@ def filter_gradient(images: Any, gradients: Any, kernel_size: Sequence[int], pad
     ends = [size - 1 - margin if padding == "same" else 0 for size, margin in zip(kernel_size, margins, strict=True)]
     count, height = tf.shape(images)[0], tf.shape(images)[1]
     new_height, new_width = tf.shape(gradients)[1], tf.shape(gradients)[2]
-    together = tf.maximum(1, CACHED_BYTES // (columns * height * new_width * channels * images.dtype.size))
+    fitting = tf.maximum(1, CACHED_BYTES // (columns * height * new_width * channels * images.dtype.size))
+    # As many each time, so that none of the convolutions is a small one.
+    together = tf.maximum(1, -(-count // -(-count // fitting)))
     wide = tf.float32 if images.dtype.size < 4 else images.dtype
     shape = [columns, rows, channels, filters]
 
