@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gate import Gate, epoch_gate
-from benchmarks.images import RANDOM, random_images, read_aligned, save_images
+from benchmarks.images import RANDOM, load_with_whole_images, random_images, read_aligned, save_images
 
 #: The training does not end by itself; the parent ends the process.
 EPOCHS = 1_000_000
@@ -47,11 +47,10 @@ def training(gate: Gate, config: str, overrides: list[str], arrays: str | None =
     Args:
         arrays: Random images that stand in for the config's data set.
     """
-    from cnnkit.config.load import load_config
     from cnnkit.terminal.console import Console
     from cnnkit.training import train as train_module
 
-    loaded = load_config(config, [*overrides, f"training.epochs={EPOCHS}"])
+    loaded = load_with_whole_images(config, [*overrides, f"training.epochs={EPOCHS}"])
     if arrays is not None:
         stand_in(arrays)
     _wait_in_loop(gate)
@@ -63,11 +62,10 @@ def pipeline(gate: Gate, config: str, overrides: list[str], arrays: str | None =
     """The training batches alone, nothing learned from them; each epoch is a repeat."""
     from cnnkit import data as data_module
     from cnnkit.augmentation.pipeline import Pipeline
-    from cnnkit.config.load import load_config
     from cnnkit.machine.tensorflow import load_tensorflow
 
     load_tensorflow()
-    loaded = load_config(config, overrides).config
+    loaded = load_with_whole_images(config, overrides).config
     if arrays is not None:
         stand_in(arrays)
     data = data_module.load(loaded.data, loaded.seed, splits=("train",))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.pool import ask
+from cnnkit.config.load import LoadedConfig, load_config
 
 RANDOM = "random images"
 
@@ -33,6 +34,15 @@ class Images:
     def described(self) -> str:
         """What the images are, as a sentence begins with it."""
         return "Random images" if self.source == RANDOM else f"Images of {self.source}"
+
+
+def load_with_whole_images(config: str, overrides: list[str]) -> LoadedConfig:
+    """A config without images that grow from epoch to epoch: a repeat is one of the last epochs, which take longest."""
+    from cnnkit.augmentation.resizing import ProgressiveResizing
+
+    loaded = load_config(config, overrides)
+    whole = [one for one in loaded.config.augmentation if not isinstance(one, ProgressiveResizing)]
+    return replace(loaded, config=loaded.config.model_copy(update={"augmentation": whole}))
 
 
 def write_images(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.gate import Gate, epoch_gate
-from benchmarks.images import read_images
+from benchmarks.images import load_with_whole_images, read_images
 from benchmarks.networks import BATCH_SIZE
 
 EPOCHS = 1_000_000
@@ -145,12 +145,11 @@ def config_script(gate: Gate, config: str, overrides: list[str], arrays: str) ->
     """
     import keras
 
-    from cnnkit.config.load import load_config
     from cnnkit.layers.stack import head
     from cnnkit.tasks.classification.training import make_loss
     from cnnkit.training.model import normalization_constants
 
-    loaded = load_config(config, overrides)
+    loaded = load_with_whole_images(config, overrides)
     shape, classes = loaded.info.shape, loaded.info.classes
     images, labels = read_images(arrays)
     measured = images.mean((0, 1, 2)).tolist(), images.var((0, 1, 2)).tolist()

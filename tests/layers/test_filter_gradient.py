@@ -66,15 +66,22 @@ def results(layers: list[Any], shape: tuple[int | None, ...], images: Any) -> li
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 64), (None, None, 64)])
-@pytest.mark.parametrize("padding", ["same", "valid"])
-def test_a_layer_learns_what_that_of_keras_does(shape: tuple[int | None, ...], padding: str) -> None:
+@pytest.mark.parametrize(
+    ("padding", "policy", "rounding"),
+    [("same", "float32", 1e-4), ("valid", "float32", 1e-4), ("same", "mixed_bfloat16", 0.02)],
+)
+def test_a_layer_learns_what_that_of_keras_does(
+    shape: tuple[int | None, ...], padding: str, policy: str, rounding: float
+) -> None:
     images = tf.constant(random_images(9, 6, 5, 64))
-    ours, theirs = ([keras.layers.Conv2D(**WIDE, padding=padding, activation="relu")] for _ in range(2))
+    arguments = {**WIDE, "padding": padding, "activation": "relu", "dtype": policy}
+    ours, theirs = ([keras.layers.Conv2D(**arguments)] for _ in range(2))
     use_forward_filter_gradients(ours)
     found, expected = results(ours, shape, images), results(theirs, shape, images)
     np.testing.assert_array_equal(found[0], expected[0])
     for one, other in zip(found[1:], expected[1:], strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
+        assert one.dtype == np.float32
+        np.testing.assert_allclose(one, other, rtol=rounding, atol=rounding * np.abs(other).max())
     assert not np.array_equal(found[2], expected[2]), "they are computed in another way"
 
 

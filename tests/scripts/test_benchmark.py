@@ -239,6 +239,15 @@ def test_every_shipped_config_can_be_measured(asked: int) -> None:
         assert changed.training.schedule is None
 
 
+def test_images_that_grow_are_measured_at_their_whole_size() -> None:
+    from benchmarks.images import load_with_whole_images
+
+    from cnnkit.config import shipped
+
+    loaded = load_with_whole_images(str(shipped.find("cifar10")), ["training.epochs=1000000"])
+    assert [type(one).__name__ for one in loaded.config.augmentation] == ["RandomFlip", "RandomCrop"]
+
+
 def test_plain_keras_augments_with_its_own_layers() -> None:
     from benchmarks.keras_side import keras_augmentation
 
