@@ -201,8 +201,8 @@ class TrainingConfig(StrictModel):
     forward_filter_gradients: Literal["auto", "on", "off"] = Field(
         default="auto",
         description="Whether the gradients of a convolution's filters are computed by the kernels of the forward pass, "
-        "for layers of stride 1 with at least 64 channels and 128 filters; equal up to rounding. `auto` is off; "
-        "`train --tune` tries it.",
+        "for layers of stride 1 with at least 64 channels and 128 filters; equal up to rounding. It is for CPUs without "
+        "XLA, and changes nothing elsewhere. `auto` is off; `train --tune` tries it.",
     )
     strategy: Literal["auto", "one_device", "mirrored", "multi_worker"] = Field(
         default="auto",

@@ -170,12 +170,8 @@ def choose_settings(training: TrainingConfig, stack: Sequence[Step], steps_per_e
             f"{devices.replicas} devices train together without XLA, but training.fused_activations is on",
             "Leave it at `auto`, or write `training.strategy: one_device`.",
         )
-    forward = training.forward_filter_gradients == "on"
-    if forward and jit_compile:
-        raise UsageError(
-            f"training.forward_filter_gradients is on, but XLA compiles the training step ({reason})",
-            "Leave it at `auto`, or write `training.jit: off`.",
-        )
+    # XLA and GPUs have kernels of their own, so that a config that says so for CPUs trains there as well.
+    forward = training.forward_filter_gradients == "on" and device == "CPU" and not jit_compile
     return Runtime(
         *(device, jit_compile, int(steps), reason, dtype_policy, threads, onednn, devices, synchronize, fused, forward)
     )
