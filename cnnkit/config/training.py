@@ -195,14 +195,14 @@ class TrainingConfig(StrictModel):
     fused_activations: Literal["auto", "on", "off"] = Field(
         default="auto",
         description="Whether `gelu` and `silu` are computed in one pass each way, where Keras has several; equal up to "
-        "rounding. `auto` is on on a CPU with instructions for bfloat16, for one device without XLA, whose own loops "
-        "do the same.",
+        "rounding. It is for one device, and changes nothing for several. `auto` is on on a CPU with instructions for "
+        "bfloat16, without XLA, whose own loops do the same.",
     )
     forward_filter_gradients: Literal["auto", "on", "off"] = Field(
         default="auto",
-        description="Whether the gradients of a convolution's filters are computed by the kernels of the forward pass, "
-        "for layers of stride 1 with at least 64 channels and 128 filters; equal up to rounding. It is for CPUs without "
-        "XLA, and changes nothing elsewhere. `auto` is off; `train --tune` tries it.",
+        description="Whether the gradients of a convolution's filters are computed by the kernels of the forward "
+        "pass, for layers of stride 1 with at least 64 channels and 128 filters; equal up to rounding. It is for CPUs "
+        "without XLA, and changes nothing elsewhere. `auto` is off; `train --tune` tries it.",
     )
     strategy: Literal["auto", "one_device", "mirrored", "multi_worker"] = Field(
         default="auto",

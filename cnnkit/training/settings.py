@@ -164,12 +164,9 @@ def choose_settings(training: TrainingConfig, stack: Sequence[Step], steps_per_e
     fused = training.fused_activations == "on"
     if training.fused_activations == "auto":
         # Where there are none, the numbers stay those of Keras' own operations, to the last bit.
-        fused = device == "CPU" and not jit_compile and not several and bool(multiplies_bfloat16())
-    elif fused and several:
-        raise UsageError(
-            f"{devices.replicas} devices train together without XLA, but training.fused_activations is on",
-            "Leave it at `auto`, or write `training.strategy: one_device`.",
-        )
+        fused = device == "CPU" and not jit_compile and bool(multiplies_bfloat16())
+    # XLA makes that pass, and several devices train without it.
+    fused = fused and not several
     # XLA and GPUs have kernels of their own, so that a config that says so for CPUs trains there as well.
     forward = training.forward_filter_gradients == "on" and device == "CPU" and not jit_compile
     return Runtime(

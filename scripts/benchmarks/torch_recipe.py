@@ -80,8 +80,8 @@ def network(images: Any) -> Any:
     first.requires_grad_(requires_grad=False)
     layers: list[Any] = [first, nn.GELU()]
     channels = 24
-    for filters in (64, 256, 256):
-        for place in range(2):
+    for pair in ((64, 64), (256, 256), (256, 512)):
+        for place, filters in enumerate(pair):
             kernel = nn.Conv2d(channels, filters, 3, padding=1, bias=False)
             nn.init.dirac_(kernel.weight[: min(channels, filters)])
             norm = nn.BatchNorm2d(filters, eps=1e-5, momentum=0.4)

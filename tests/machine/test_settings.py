@@ -19,6 +19,7 @@ from cnnkit.layers.convolution import Conv2D, DepthwiseConv2D
 from cnnkit.layers.stack import Step
 from cnnkit.machine import processor
 from cnnkit.machine import tensorflow as runtime
+from cnnkit.machine.devices import Devices
 from cnnkit.training import settings
 from cnnkit.training.settings import SETTINGS, Runtime, choose_settings
 
@@ -105,6 +106,9 @@ def test_activations_are_fused_where_the_processor_has_bfloat16(monkeypatch: pyt
         assert chosen(jit="on").fused_activations is False
     Machine(monkeypatch, [(8, 0)])
     assert chosen().fused_activations is False
+    # XLA makes the pass, without which several devices train together.
+    monkeypatch.setattr(settings, "open_devices", lambda _: Devices("mirrored", local=2))
+    assert chosen(fused_activations="on").fused_activations is False
 
 
 def test_gradients_of_filters_go_forward_on_a_cpu_that_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +193,7 @@ LOAD = """
 import json, os, sys
 from cnnkit.machine import processor
 from cnnkit.machine import tensorflow as runtime
+from cnnkit.machine.devices import Devices
 onednn, threads, cores = json.loads(sys.argv[1])
 if cores:
     processor.usable_cores = lambda: cores
