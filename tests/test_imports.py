@@ -309,6 +309,7 @@ MAY_IMPORT_KERAS = {
     "config/optimization/muon.py",
     "layers/backbone_model.py",
     "layers/functions.py",
+    "layers/filter_gradient.py",
     "layers/fused.py",
     "layers/padded_embedding.py",
     "layers/shared_draws.py",
