@@ -13,6 +13,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from cnnkit.layers.submodel import with_inner
+
 #: Bytes of the images that each of the convolutions reads: what a core's cache holds.
 CACHED_BYTES = 2 << 20
 #: With fewer channels or filters, oneDNN's own gradient is the faster one.
@@ -42,8 +44,9 @@ def filter_gradient(images: Any, gradients: Any, kernel_size: Sequence[int], pad
     """
     rows, columns = kernel_size
     channels, filters = images.shape[-1], gradients.shape[-1]
-    margins = [(size - 1) // 2 if padding == "same" else 0 for size in kernel_size]
-    ends = [size - 1 - margin if padding == "same" else 0 for size, margin in zip(kernel_size, margins, strict=True)]
+    above_and_below, left_and_right = (
+        [(size - 1) // 2, size // 2] if padding == "same" else [0, 0] for size in kernel_size
+    )
     count, height = tf.shape(images)[0], tf.shape(images)[1]
     new_height, new_width = tf.shape(gradients)[1], tf.shape(gradients)[2]
     fitting = tf.maximum(1, CACHED_BYTES // (columns * height * new_width * channels * images.dtype.size))
@@ -54,14 +57,14 @@ def filter_gradient(images: Any, gradients: Any, kernel_size: Sequence[int], pad
 
     def of_some(some: Any, their_gradients: Any) -> Any:
         number = tf.shape(some)[0]
-        turned = tf.pad(tf.transpose(some, [1, 3, 2, 0]), [[0, 0], [0, 0], [margins[1], ends[1]], [0, 0]])
+        turned = tf.pad(tf.transpose(some, [1, 3, 2, 0]), [[0, 0], [0, 0], left_and_right, [0, 0]])
         moved = [
             tf.reshape(turned[:, :, column : column + new_width], [height, channels, new_width * number])
             for column in range(columns)
         ]
         turned_gradients = tf.transpose(their_gradients, [1, 2, 0, 3])
         kernel = tf.reshape(turned_gradients, [new_height, 1, new_width * number, filters])
-        part = tf.nn.conv2d(tf.stack(moved), kernel, 1, [[0, 0], [margins[0], ends[0]], [0, 0], [0, 0]])
+        part = tf.nn.conv2d(tf.stack(moved), kernel, 1, [[0, 0], above_and_below, [0, 0], [0, 0]])
         return tf.ensure_shape(tf.cast(part, wide), shape)
 
     def add(begin: Any, total: Any) -> tuple[Any, Any]:
@@ -88,7 +91,7 @@ def wide_convolutions(layers: Sequence[Any]) -> Iterator[Any]:
 
     One that is not built yet may turn out to have too few channels.
     """
-    for layer in layers:
+    for layer in with_inner(layers):
         if (
             isinstance(layer, keras.layers.Conv2D)
             and layer.filters >= LEAST_FILTERS
@@ -99,8 +102,6 @@ def wide_convolutions(layers: Sequence[Any]) -> Iterator[Any]:
             and layer.data_format == "channels_last"
         ):
             yield layer
-        inner = getattr(layer, "layer", None)
-        yield from wide_convolutions([*getattr(layer, "layers", []), *([] if inner is None else [inner])])
 
 
 def _convolve(images: Any, kernel: Any, *, padding: str) -> Any:

@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cnnkit.layers.submodel import with_inner
+
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras' BatchNormalization of images in one operation each way, where Keras has several.
@@ -107,12 +109,10 @@ def fuse_activations(layers: Sequence[Any]) -> None:
 
 def fusible(layers: Sequence[Any]) -> Iterator[Any]:
     """The layers, and those inside of them, that `fuse_activations` changes."""
-    for layer in layers:
+    for layer in with_inner(layers):
         function = getattr(layer, "activation", None)
         if callable(function) and function in _FUSED:
             yield layer
-        inner = getattr(layer, "layer", None)
-        yield from fusible([*getattr(layer, "layers", []), *([] if inner is None else [inner])])
 
 
 class FusedLocalResponseNormalization(keras.layers.Layer):

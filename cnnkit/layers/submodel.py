@@ -5,7 +5,7 @@ Such a model's `.keras` file needs no custom class, so that it opens without cnn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
@@ -32,3 +32,11 @@ def leaves_of(model: Any) -> Iterator[Any]:
             yield from leaves_of(layer)
         else:
             yield layer
+
+
+def with_inner(layers: Sequence[Any]) -> Iterator[Any]:
+    """Each of the layers, and after it those inside of it: a sub-model's, and what a wrapper wraps."""
+    for layer in layers:
+        yield layer
+        wrapped = getattr(layer, "layer", None)
+        yield from with_inner([*getattr(layer, "layers", []), *([] if wrapped is None else [wrapped])])

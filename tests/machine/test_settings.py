@@ -193,7 +193,6 @@ LOAD = """
 import json, os, sys
 from cnnkit.machine import processor
 from cnnkit.machine import tensorflow as runtime
-from cnnkit.machine.devices import Devices
 onednn, threads, cores = json.loads(sys.argv[1])
 if cores:
     processor.usable_cores = lambda: cores
