@@ -25,9 +25,9 @@ NEIGHBOURS = 5
 def frechet_distance(first: Features, second: Features) -> float:
     """The squared Fréchet distance between the normal distributions of two sets' means and covariances.
 
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), as in FID (Heusel et al. 2017, arXiv:1706.08500). The trace of the root
-    is the sum of the singular values of C1^(1/2) C2^(1/2), of symmetric roots, which unlike that of the product are
-    always real.
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), as in FID (Heusel et al. 2017, arXiv:1706.08500). With C1 = A'A and
+    C2 = B'B, the trace of the root is the sum of the singular values of A B', which unlike that of the product's root
+    is always real. A may be any such factor: of few images, their own deviations from the mean are the smallest.
 
     Args:
         first, second: [images, features], at least two images each.
@@ -35,22 +35,20 @@ def frechet_distance(first: Features, second: Features) -> float:
     Returns:
         From 0, in squared units of the features. The fewer images, the larger it is, also between equal distributions.
     """
-    means, covariances = zip(*(_moments(features) for features in (first, second)), strict=True)
-    roots = [_symmetric_root(covariance) for covariance in covariances]
-    shared = np.linalg.svd(roots[0] @ roots[1], compute_uv=False).sum()
+    means, factors = zip(*(_moments(features) for features in (first, second)), strict=True)
+    shared = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
     moved = np.square(means[0] - means[1]).sum()
-    return float(max(0.0, moved + sum(np.trace(covariance) for covariance in covariances) - 2 * shared))
+    return float(max(0.0, moved + sum(np.square(factor).sum() for factor in factors) - 2 * shared))
 
 
 def _moments(features: Features) -> tuple[Any, Any]:
-    """Mean and covariance, [features] and [features, features]."""
+    """Mean, [features], and a factor of the covariance, [rows, features] of no more rows than images or features."""
     values = np.asarray(features, np.float64)
-    return values.mean(axis=0), np.atleast_2d(np.cov(values, rowvar=False))
-
-
-def _symmetric_root(covariance: Any) -> Any:
-    values, vectors = np.linalg.eigh(covariance)
-    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    mean = values.mean(axis=0)
+    if len(values) <= values.shape[1]:
+        return mean, (values - mean) / np.sqrt(len(values) - 1)
+    squares, vectors = np.linalg.eigh(np.atleast_2d(np.cov(values, rowvar=False)))
+    return mean, (vectors * np.sqrt(np.maximum(squares, 0))).T
 
 
 @dataclass(frozen=True)
