@@ -216,7 +216,7 @@ def test_a_server_that_does_not_tell_of_its_runs(page_at: PageAt, address: str, 
     page.reports.clear()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), pytest.param(1440, "light", marks=pytest.mark.long)])
 def test_everything_fits_and_can_be_used(page_at: PageAt, address: str, width: int, scheme: str) -> None:
     page = page_at(address, width, color_scheme=scheme)
     page.locator(".examples button").first.wait_for()
@@ -320,17 +320,17 @@ def test_runs_side_by_side(page_at: PageAt, digits_run: Run, tmp_path: Path) -> 
         page.reports.clear()
 
 
-def trained(folder: Path, name: str, epochs: int) -> Run:
+def trained(folder: Path, name: str, *overrides: str) -> Run:
     from cnnkit.config.load import load_config
     from cnnkit.terminal.console import Console
     from cnnkit.training.train import train
 
-    return train(load_config(str(CONFIGS / name), [f"training.epochs={epochs}"]), Console(), str(folder / "run")).run
+    return train(load_config(str(CONFIGS / name), overrides), Console(), str(folder / "run")).run
 
 
 @pytest.mark.long
 def test_all_digits_on_mnist(page_at: PageAt, tfds_data: Path, tmp_path: Path) -> None:
-    with served(serve.create_app([open_run(trained(tmp_path, "mnist.yaml", 2))])) as address:
+    with served(serve.create_app([open_run(trained(tmp_path, "mnist.yaml", "training.epochs=2"))])) as address:
         page = page_at(address)
         assert [draw(page, digit) for digit in DRAWINGS] == list(DRAWINGS)
 
@@ -342,7 +342,7 @@ def test_test_images_of_cifar_10_are_dropped(page_at: PageAt, tfds_data: Path, t
 
     from cnnkit.runs.evaluation import labelled_images
 
-    run = trained(tmp_path, "cifar10_convnetjs_small.yaml", 1)
+    run = trained(tmp_path, "cifar10_convnetjs_small.yaml", "training.epochs=1", "data.splits.train=train[:5%]")
     images = labelled_images(open_run(run)).read([3, 5, 8])
     expected = keras.models.load_model(run.model).predict(images, verbose=0).argmax(axis=1)
     names = open_run(run).interface.class_names

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import run as cnnkit
 from PIL import Image
 
 ROOT = Path(__file__).parents[3]
@@ -34,19 +35,24 @@ def test_the_page_has_the_commands_that_are_made_shorter() -> None:
 
 
 @pytest.mark.long
-def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path, tfds_data: Path) -> None:
+@pytest.mark.usefixtures("tfds_data")
+def test_the_commands_of_the_page_do_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for command in commands():
         line, _, output = command.partition(" > ")
-        program, *arguments = shlex.split(line)
-        start = [sys.executable, "-m", "cnnkit"] if program == "cnnkit" else [sys.executable]
-        if arguments[0].startswith("scripts/"):
-            arguments[0] = str(ROOT / arguments[0])
-        done = subprocess.run(
-            [*start, *arguments, *SHORTER.get(command, [])], cwd=tmp_path, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        program, *arguments = [*shlex.split(line), *SHORTER.get(command, [])]
+        if program == "cnnkit":
+            assert cnnkit(arguments, monkeypatch) == 0, f"{command}\n{capsys.readouterr()}"
+            written = capsys.readouterr().out
+        else:
+            script = str(ROOT / arguments[0]) if arguments[0].startswith("scripts/") else arguments[0]
+            done = subprocess.run([sys.executable, script, *arguments[1:]], capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+            written = done.stdout
         if output:
-            (tmp_path / output).write_text(done.stdout, "utf-8")
+            Path(output).write_text(written, "utf-8")
     for picture in ("boxes.png", "mistakes.png", "drawn/00000.boxes.png"):
         with Image.open(tmp_path / picture) as image:
             assert min(image.size) >= 128
