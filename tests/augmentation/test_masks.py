@@ -54,7 +54,7 @@ def exactly(name: str, **arguments: Any) -> Augmentation:
 
 @pytest.mark.parametrize("name", MOVING)
 def test_an_image_stays_its_own_mask(name: str) -> None:
-    masks = patches(16)
+    masks = patches(8)
     images, changed = moved(exactly(name), masks)
     assert changed.dtype == np.uint8
     assert (changed != masks).mean() > 0.02
@@ -273,16 +273,16 @@ def test_of_rand_augments_operations_those_that_move_an_image_move_its_mask() ->
 
 @pytest.mark.parametrize("name", sorted(set(ARGUMENTS) - REFUSED))
 def test_an_image_changes_as_it_does_without_a_mask(name: str) -> None:
-    images = random_images(8)
-    with_masks, _ = moved(example(name), patches(8, 16, 16), images, seed=4, epoch=2, step=3)
-    without, _ = augmented(Pipeline([example(name)], 4), images, one_hot(8), 2, 3)
+    images = random_images(4)
+    with_masks, _ = moved(example(name), patches(4, 16, 16), images, seed=4, epoch=2, step=3)
+    without, _ = augmented(Pipeline([example(name)], 4), images, one_hot(4), 2, 3)
     np.testing.assert_array_equal(with_masks, without)
 
 
 @pytest.mark.parametrize("name", [*MOVING, "RandAugment"])
 def test_masks_depend_on_seed_epoch_and_step_alone(name: str) -> None:
     def masks_of(**numbers: int) -> np.ndarray:
-        return moved(example(name), patches(3 if name == "RandomElasticTransform" else 12), **numbers)[1]
+        return moved(example(name), patches(3 if name == "RandomElasticTransform" else 6), **numbers)[1]
 
     first = masks_of(seed=1, epoch=2, step=3)
     np.testing.assert_array_equal(first, masks_of(seed=1, epoch=2, step=3))
@@ -297,10 +297,11 @@ def test_a_mask_does_not_depend_on_the_others_of_its_batch(name: str) -> None:
     np.testing.assert_array_equal(moved(example(name), masks)[1][0], moved(example(name), others)[1][0])
 
 
-def test_one_augmentation_after_another_moves_both_in_parallel_batches() -> None:
+@pytest.mark.parametrize("second", ["RandomRotation", pytest.param("RandomElasticTransform", marks=pytest.mark.long)])
+def test_one_augmentation_after_another_moves_both_in_parallel_batches(second: str) -> None:
     import tensorflow as tf
 
-    names = ("RandomFlip", "RandomRotation", "RandomElasticTransform", "RandomErasing", "CutMix")
+    names = ("RandomFlip", second, "RandomErasing", "CutMix")
     augmentations = [*map(example, names), make("RandomCrop", {"height": 8, "width": 10})]
     pipeline = Pipeline(augmentations, 1, masks=True, ignore=IGNORE)
     batch = {"images": random_images(6), "segmentation_masks": patches(6, 16, 16)}

@@ -18,6 +18,7 @@ from cnnkit.cli import cli
 from cnnkit.config.load import load_config
 from cnnkit.config.target import OneClass
 from cnnkit.errors import ConfigError
+from cnnkit.runs.directory import Run
 
 from .examples import augmented, make, one_hot, random_images
 
@@ -64,13 +65,20 @@ def test_a_share_is_met_within_an_epoch_and_leaves_one_whole(shares: list[float]
         assert abs(lengths.get(8 + place, 0) - share * epochs) < 1 + 1e-5
 
 
-def test_a_training_gets_its_shares(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of `growing`, trained to its end; tests only read it."""
+    return run_training(tmp_path_factory.mktemp("growing"), growing(), "whole")
+
+
+@pytest.mark.long
+def test_a_training_gets_its_shares(whole: Run, tmp_path: Path) -> None:
     """The same weights as with the numbers of epochs that they come to, and a script with these numbers."""
     by_share = growing()
     by_share["augmentation"][1]["ProgressiveResizing"] = [{"size": 4, "share": 0.34}, {"size": 6, "share": 0.34}]
-    runs = [run_training(tmp_path, content, name) for name, content in (("shares", by_share), ("epochs", growing()))]
-    assert_same(*runs)
-    assert load_config(str(runs[0].path / "config.yaml")).config.augmentation[1].to_plain() == {
+    run = run_training(tmp_path, by_share, "shares")
+    assert_same(run, whole)
+    assert load_config(str(run.config)).config.augmentation[1].to_plain() == {
         "ProgressiveResizing": {
             "sizes": [{"size": [size, size], "epochs": None, "share": 0.34} for size in (4, 6)],
         }
@@ -151,6 +159,7 @@ def growing() -> dict[str, Any]:
     )
 
 
+@pytest.mark.long
 def test_training_takes_the_steps_that_keras_takes_with_images_made_smaller(tmp_path: Path) -> None:
     """Of the same batches, in the same order, through a network of Keras' own that takes images of any size."""
     import keras
@@ -164,7 +173,8 @@ def test_training_takes_the_steps_that_keras_takes_with_images_made_smaller(tmp_
     plain = keras.models.clone_model(prepared.model)
     plain.set_weights(prepared.model.get_weights())
     assert plain.input_shape == (None, None, None, 1)
-    plain.compile(keras.optimizers.SGD(0.1), keras.losses.CategoricalCrossentropy())
+    # Eagerly, since a graph for each size would be traced for a few steps.
+    plain.compile(keras.optimizers.SGD(0.1), keras.losses.CategoricalCrossentropy(), run_eagerly=True)
     flipped = prepare(load_config(write(tmp_path, {**growing(), "augmentation": ["RandomFlip"]})))
     for size, epoch in ((4, 0), (6, 1), (8, 2)):
         for images, labels in training_batches(flipped, Position(epoch), 1):
@@ -178,9 +188,8 @@ def test_training_takes_the_steps_that_keras_takes_with_images_made_smaller(tmp_
 @pytest.mark.long
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_a_run_killed_at_one_size_goes_on_as_it_would_have(
-    epoch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    epoch: int, whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run_training(tmp_path, growing(), "whole")
     killed = killed_in_epoch(epoch, monkeypatch, tmp_path, growing())
     continued(killed)
     assert_same(killed, whole)

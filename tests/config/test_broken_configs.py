@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -521,7 +522,7 @@ OVERRIDES = [
 
 CASES = [*MISSPELT, *TYPES, *RANGES, *SHAPES, *KERNELS, *SEVERAL, *HINTS, *YAML, *EXTENDS, *OVERRIDES]
 
-#: These run through a process of their own, one of each kind.
+#: These run through another process, one of each kind.
 IN_A_PROCESS = [
     "layer argument",
     "quoted number",
@@ -608,34 +609,51 @@ def test_broken_config(
     assert sorted(in_a_folder.rglob("*")) == files
 
 
+#: Runs commands, each in a folder of its own; writes the exit code and what was printed into it.
 _NO_TENSORFLOW = """
-import sys
+import contextlib, json, os, sys
 from cnnkit.cli import main
-try:
-    main()
-finally:
+for folder, arguments in json.loads(sys.argv[1]):
+    os.chdir(folder)
+    sys.argv = ["cnnkit", *arguments]
+    with (
+        open("../stdout-" + os.path.basename(folder), "w") as out,
+        open("../stderr-" + os.path.basename(folder), "w") as err,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            assert end.code == 2, (arguments, end.code)
     heavy = [name for name in ("tensorflow", "keras", "sklearn", "PIL", "matplotlib", "rich") if name in sys.modules]
-    assert not heavy, heavy
+    assert not heavy, (arguments, heavy)
 """
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case.name in IN_A_PROCESS], ids=lambda case: case.name.replace(" ", "-")
-)
-def test_broken_config_in_a_process_of_its_own(case: Case, in_a_folder: Path) -> None:
-    """As a user runs it; TensorFlow has not been imported when the process ends."""
+def test_broken_configs_in_another_process(in_a_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow has not been imported when a command ends; one process answers all, since only it must be new."""
+    commands = []
+    for number, case in enumerate(cases := [case for case in CASES if case.name in IN_A_PROCESS]):
+        folder = in_a_folder / str(number)
+        folder.mkdir()
+        with monkeypatch.context() as patch:
+            patch.chdir(folder)
+            commands.append((str(folder), write(case)))
+    assert len(cases) == len(IN_A_PROCESS)
     root = Path(cli.__file__).parents[1]
     ended = subprocess.run(
-        [sys.executable, "-c", _NO_TENSORFLOW, *write(case)],
+        [sys.executable, "-c", _NO_TENSORFLOW, json.dumps(commands)],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(root)},
         check=False,
     )
-    assert ended.returncode == 2, ended.stderr
-    assert ended.stdout == ""
-    check_report(case, ended.stderr)
-    assert not (in_a_folder / "runs").exists()
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    for number, case in enumerate(cases):
+        assert (in_a_folder / f"stdout-{number}").read_text() == ""
+        check_report(case, (in_a_folder / f"stderr-{number}").read_text())
+        assert not (in_a_folder / str(number) / "runs").exists()
 
 
 def test_as_a_module_the_same_happens(in_a_folder: Path) -> None:

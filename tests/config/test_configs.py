@@ -41,16 +41,27 @@ LARGE = (
 )
 
 
+#: Sides of images that are enough for each layer of a network for ImageNet, whose own sizes test_zoo.py holds against
+#: papers and against Keras.
+SIDE, SIDES = 96, {"imagenet_alexnet": 99, "imagenet_alexnet_towers": 99, "imagenet_mixer": 224}
+
+
+def of_smaller_images(name: str) -> list[str]:
+    """Overrides that have a network for ImageNet take images that it computes in a fraction of the time."""
+    side = SIDES.get(name, SIDE)
+    return [f"data.image_size={side}", f"data.shape=[{side},{side},3]"] if name.startswith("imagenet_") else []
+
+
 @pytest.mark.usefixtures("freed_networks")
 @pytest.mark.parametrize(
     "file",
     [pytest.param(path, id=path.stem, marks=pytest.mark.long if path.stem in LARGE else ()) for path in CONFIGS],
 )
 def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
-    """On random images of the declared shape; layer by layer, Keras agrees with what `inspect` says."""
+    """On random images of the declared shape, or smaller; layer by layer, Keras agrees with what `inspect` says."""
     import keras
 
-    loaded = load_config(str(file), to_train=False)
+    loaded = load_config(str(file), of_smaller_images(file.stem), to_train=False)
     config, info = loaded.config, loaded.info
     if not config.task.takes_images:
         pytest.skip("its task takes steps of its own, which the task's tests take")
@@ -87,12 +98,20 @@ def test_shipped_config_trains_a_step(file: Path, tmp_path: Path) -> None:
     else:
         labels = np.eye(info.classes, dtype=np.float32)[random.integers(0, info.classes, 4)]
     before = [content(weight) for weight in model.trainable_variables]
+    moved = [False] * len(before)
     # A graph of hundreds of layers takes minutes to make, for two steps.
     model.run_eagerly = True
-    history = model.fit(images, labels, batch_size=2, verbose=0, shuffle=False)
-    assert np.isfinite(history.history["loss"]).all()
-    after = [content(weight) for weight in model.trainable_variables]
-    assert all(one != other for one, other in zip(before, after, strict=True))
+    for images_of_step in (slice(0, 2), slice(2, 4)):
+        # Behind weights that begin as zeros, others move in the second step only.
+        if not all(moved):
+            history = model.fit(images[images_of_step], labels[images_of_step], batch_size=2, verbose=0, shuffle=False)
+            assert np.isfinite(history.history["loss"]).all()
+            moved = [
+                already or content(weight) != start
+                for already, start, weight in zip(moved, before, model.trainable_variables, strict=True)
+            ]
+    assert all(moved)
+    assert all(np.isfinite(weight).all() for weight in model.trainable_variables)
 
     if file.with_name(f"{file.stem}_small.yaml").exists():
         # That one has the same layers.

@@ -16,11 +16,12 @@ from cnnkit.config.objectives.losses import LOSSES
 from cnnkit.config.objectives.metrics import METRICS
 from cnnkit.config.optimization.optimizers import OPTIMIZERS
 from cnnkit.config.optimization.schedules import SCHEDULES
-from cnnkit.config.run import RunConfig
+from cnnkit.config.run import ModelConfig, RunConfig, StackConfig
 from cnnkit.config.training import EarlyStopping, TrainingConfig
 from cnnkit.errors import ConfigError
 from cnnkit.format.base import NamedObject, StrictModel, Table
 from cnnkit.layers import LAYERS
+from cnnkit.layers.blocks import BlockConfig
 from cnnkit.layers.geometry import stride_between
 from cnnkit.layers.normalization import RenormClipping
 from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS
@@ -38,6 +39,9 @@ TABLES = (
 )
 SECTIONS: tuple[type[StrictModel], ...] = (
     RunConfig,
+    ModelConfig,
+    StackConfig,
+    BlockConfig,
     DataConfig,
     ChannelStatistics,
     TrainingConfig,

@@ -303,6 +303,7 @@ print(*(name for name in ("tensorflow", "tensorflow_datasets") if name in sys.mo
 """
 
 
+@pytest.mark.long
 def test_processes_that_fill_the_cache_at_once_agree(folder: Path, cache_folder: Path) -> None:
     command = [sys.executable, "-c", CHILD, "folder", str(folder)]
     children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]

@@ -69,6 +69,7 @@ def assert_three_ways_out(error: CnnkitError) -> None:
         assert way in str(error)
 
 
+@pytest.mark.long
 def test_a_network_that_says_nothing_ends_in_the_three_ways_out(silent_network: None) -> None:
     with pytest.raises(CnnkitError, match=r"no byte has arrived for 2 s") as caught:
         fetch("fashion_mnist", stall_seconds=2)

@@ -201,7 +201,10 @@ def stored_set(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, crowd: 
 
 @pytest.mark.parametrize(
     ("name", "crowd", "first", "resize"),
-    [("voc/2007", "is_difficult", 1, "pad"), ("streets/all", "is_crowd", 0, "crop")],
+    [
+        ("voc/2007", "is_difficult", 1, "pad"),
+        pytest.param("streets/all", "is_crowd", 0, "crop", marks=pytest.mark.long),
+    ],
 )
 def test_sets_of_tfds_are_read_the_same(
     name: str, crowd: str, first: int, resize: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

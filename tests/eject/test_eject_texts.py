@@ -112,7 +112,7 @@ def test_folders_are_divided_and_numbered_the_same(
     assert data.info.class_names == ("gut", "\u00fcbel")
 
 
-@pytest.mark.parametrize("is_here", [True, False])
+@pytest.mark.parametrize("is_here", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_tfds_sets_are_divided_and_numbered_the_same(
     is_here: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -185,7 +185,8 @@ def test_files_that_are_there_stay_unless_told(
     assert command(arguments, monkeypatch) == 2
     assert "`model.onnx.json` is there already" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx.json"]
-    assert command([*arguments, "--overwrite"], monkeypatch) == 0
+    # The description is the same however many images are compared.
+    assert command([*arguments, "--overwrite", "--images", "5"], monkeypatch) == 0
     assert mine.read_bytes() == onnx_file.with_name("model.onnx.json").read_bytes()
     assert run_onnx(tmp_path / "model.onnx", IMAGES)[1] == mine.read_text("utf-8")
 

@@ -140,13 +140,6 @@ def test_the_file_is_named_by_the_child() -> None:
     assert load_config("mine.yaml").name == "mine"
 
 
-def test_extends_is_part_of_the_schema_for_editors() -> None:
-    schema = RunConfig.model_json_schema()
-    one, several = schema["properties"]["extends"]["anyOf"]
-    assert one["type"] == several["items"]["type"] == "string"
-    assert "extends" not in RunConfig.model_fields
-
-
 def test_of_several_files_later_ones_change_earlier_ones(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("seed: 1\ntraining: {epochs: 1, optimizer: {SGD: {momentum: 0.5}}}\n")
     (tmp_path / "b.yaml").write_text("extends: c.yaml\ntraining: {epochs: 2}\n")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,64 +22,103 @@ from cnnkit.config.optimization.optimizers import OPTIMIZERS
 from cnnkit.config.optimization.schedules import SCHEDULES
 from cnnkit.config.run import RunConfig
 from cnnkit.format.base import Choice
-from cnnkit.format.schema import json_schema
 from cnnkit.layers import LAYERS
 from cnnkit.layers.substitution import Known, knowing
 from cnnkit.layers.unresolved import LAYER_CHOICE, Unresolved
 from cnnkit.layers.weights import CONSTRAINTS, INITIALIZERS, REGULARIZERS
 
+PRINT = """
+import sys
+from cnnkit.cli import main
+try:
+    main()
+finally:
+    heavy = ("tensorflow", "keras", "matplotlib", "sklearn", "tensorflow_datasets", "rich", "numpy")
+    print(*(name for name in heavy if name in sys.modules), file=sys.stderr)
+"""
+
 
 @pytest.fixture(scope="module")
-def schema() -> dict[str, Any]:
-    return json.loads(json.dumps(json_schema(RunConfig)))
+def printed() -> subprocess.CompletedProcess[str]:
+    """What `cnnkit schema` prints in a new process; and the heavy modules that it has loaded, to stderr.
+
+    Making the schema takes seconds: all tests read what the command has made.
+    """
+    command = [sys.executable, "-c", PRINT, "schema"]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def schema(printed: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(printed.stdout)
+    return found
+
+
+def test_the_command_prints_a_json_schema_and_loads_nothing_heavy(
+    printed: subprocess.CompletedProcess[str], schema: dict[str, Any]
+) -> None:
+    assert printed.stderr.split() == []
+    assert schema["type"] == "object"
+    assert {"data", "model", "training"} <= set(schema["properties"])
 
 
 def fits(schema: dict[str, Any], value: Any, definitions: dict[str, Any]) -> bool:
     """Whether a value fits a JSON schema; for the keywords that the config's schema uses, and no others."""
     if "$ref" in schema:
         return fits(definitions[schema["$ref"].removeprefix("#/$defs/")], value, definitions)
-    checks = {
-        "type": lambda names: any(_has_type(name, value) for name in ([names] if isinstance(names, str) else names)),
-        "anyOf": lambda parts: any(fits(part, value, definitions) for part in parts),
-        "oneOf": lambda parts: sum(fits(part, value, definitions) for part in parts) == 1,
-        "allOf": lambda parts: all(fits(part, value, definitions) for part in parts),
-        "uniqueItems": lambda _: not isinstance(value, list) or len(set(map(str, value))) == len(value),
-        "not": lambda part: not fits(part, value, definitions),
-        "contains": lambda item: not isinstance(value, list) or any(fits(item, one, definitions) for one in value),
-        "enum": lambda values: any(value == one and type(value) is type(one) for one in values),
-        "const": lambda one: value == one and type(value) is type(one),
-        "minimum": lambda bound: not _is_number(value) or value >= bound,
-        "maximum": lambda bound: not _is_number(value) or value <= bound,
-        "exclusiveMinimum": lambda bound: not _is_number(value) or value > bound,
-        "exclusiveMaximum": lambda bound: not _is_number(value) or value < bound,
-        "minItems": lambda count: not isinstance(value, list) or len(value) >= count,
-        "maxItems": lambda count: not isinstance(value, list) or len(value) <= count,
-        "minLength": lambda count: not isinstance(value, str) or len(value) >= count,
-        "maxLength": lambda count: not isinstance(value, str) or len(value) <= count,
-        "pattern": lambda pattern: not isinstance(value, str) or re.search(pattern, value) is not None,
-        "items": lambda item: not isinstance(value, list) or all(fits(item, one, definitions) for one in value),
-        "minProperties": lambda count: not isinstance(value, dict) or len(value) >= count,
-        "maxProperties": lambda count: not isinstance(value, dict) or len(value) <= count,
-        "propertyNames": lambda names: (
-            not isinstance(value, dict) or all(fits(names, key, definitions) for key in value)
-        ),
-        "required": lambda keys: not isinstance(value, dict) or all(key in value for key in keys),
-        "properties": lambda fields: (
-            not isinstance(value, dict)
-            or all(fits(part, value[key], definitions) for key, part in fields.items() if key in value)
-        ),
-        "additionalProperties": lambda allowed: (
-            allowed is True
-            or not isinstance(value, dict)
-            or all(
-                allowed is not False and fits(allowed, value[key], definitions)
-                for key in value.keys() - schema.get("properties", {}).keys()
-            )
-        ),
-    }
-    silent = {"$schema", "format", "title", "description", "default", "$defs"}
-    assert not schema.keys() - checks.keys() - silent, schema.keys()
-    return all(checks[keyword](argument) for keyword, argument in schema.items() if keyword in checks)
+    assert schema.keys() <= KNOWN, schema.keys()
+    return all(
+        CHECKS[keyword](argument, value, schema, definitions)
+        for keyword, argument in schema.items()
+        if keyword in CHECKS
+    )
+
+
+#: By keyword, whether a value fits it, given its argument, the value, the schema in which it stands, and definitions.
+CHECKS: dict[str, Callable[[Any, Any, dict[str, Any], dict[str, Any]], bool]] = {
+    "type": lambda names, value, *_: any(
+        _has_type(name, value) for name in ([names] if isinstance(names, str) else names)
+    ),
+    "anyOf": lambda parts, value, _, known: any(fits(part, value, known) for part in parts),
+    "oneOf": lambda parts, value, _, known: sum(fits(part, value, known) for part in parts) == 1,
+    "allOf": lambda parts, value, _, known: all(fits(part, value, known) for part in parts),
+    "uniqueItems": lambda _, value, *rest: not isinstance(value, list) or len(set(map(str, value))) == len(value),
+    "not": lambda part, value, _, known: not fits(part, value, known),
+    "contains": lambda item, value, _, known: (
+        not isinstance(value, list) or any(fits(item, one, known) for one in value)
+    ),
+    "enum": lambda values, value, *_: any(value == one and type(value) is type(one) for one in values),
+    "const": lambda one, value, *_: value == one and type(value) is type(one),
+    "minimum": lambda bound, value, *_: not _is_number(value) or value >= bound,
+    "maximum": lambda bound, value, *_: not _is_number(value) or value <= bound,
+    "exclusiveMinimum": lambda bound, value, *_: not _is_number(value) or value > bound,
+    "exclusiveMaximum": lambda bound, value, *_: not _is_number(value) or value < bound,
+    "minItems": lambda count, value, *_: not isinstance(value, list) or len(value) >= count,
+    "maxItems": lambda count, value, *_: not isinstance(value, list) or len(value) <= count,
+    "minLength": lambda count, value, *_: not isinstance(value, str) or len(value) >= count,
+    "maxLength": lambda count, value, *_: not isinstance(value, str) or len(value) <= count,
+    "pattern": lambda pattern, value, *_: not isinstance(value, str) or re.search(pattern, value) is not None,
+    "items": lambda item, value, _, known: not isinstance(value, list) or all(fits(item, one, known) for one in value),
+    "minProperties": lambda count, value, *_: not isinstance(value, dict) or len(value) >= count,
+    "maxProperties": lambda count, value, *_: not isinstance(value, dict) or len(value) <= count,
+    "propertyNames": lambda names, value, _, known: (
+        not isinstance(value, dict) or all(fits(names, key, known) for key in value)
+    ),
+    "required": lambda keys, value, *_: not isinstance(value, dict) or all(key in value for key in keys),
+    "properties": lambda fields, value, _, known: (
+        not isinstance(value, dict)
+        or all(fits(part, value[key], known) for key, part in fields.items() if key in value)
+    ),
+    "additionalProperties": lambda allowed, value, schema, known: (
+        allowed is True
+        or not isinstance(value, dict)
+        or all(
+            allowed is not False and fits(allowed, value[key], known)
+            for key in value.keys() - schema.get("properties", {}).keys()
+        )
+    ),
+}
+KNOWN = CHECKS.keys() | {"$schema", "format", "title", "description", "default", "$defs"}
 
 
 def _is_number(value: Any) -> bool:
@@ -188,6 +230,9 @@ def test_the_schema_knows_extends(schema: dict[str, Any]) -> None:
     assert fits(schema, {"extends": "base.yaml", "training": {"epochs": 3}}, schema["$defs"])
     assert not fits(schema, {"extends": 3}, schema["$defs"])
     assert not fits(schema, {"training": {"epochs": 3}}, schema["$defs"])
+    one, several = schema["properties"]["extends"]["anyOf"]
+    assert one["type"] == several["items"]["type"] == "string"
+    assert "extends" not in RunConfig.model_fields
 
 
 def test_the_schema_knows_names_in_the_place_of_layers(schema: dict[str, Any]) -> None:

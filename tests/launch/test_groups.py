@@ -94,7 +94,7 @@ def test_a_killed_worker_ends_the_group_which_says_who_and_why(capfd: pytest.Cap
     }
     begin = time.monotonic()
     with pytest.raises(CnnkitError, match=r"^worker 1 was killed by signal 9 \(SIGKILL\)") as caught:
-        launch(Cluster(3), command(codes), limits=FAST)
+        launch(Cluster(3), command(codes), limits=replace(FAST, saving=0.3))
     assert time.monotonic() - begin < 10
     assert is_gone(0)
     assert is_gone(2)
@@ -112,6 +112,7 @@ def test_a_worker_that_fails_takes_the_others_down_without_being_blamed_for_them
         launch(Cluster(2), command(codes), limits=Limits(between_looks=2))
 
 
+@pytest.mark.long
 def test_a_stopped_worker_is_noticed_by_its_silence() -> None:
     codes = {0: FOREVER, 1: "wait_for('pid-0'); time.sleep(0.2); send('SIGSTOP', os.getpid())"}
     with pytest.raises(CnnkitError, match=r"^worker 1 has not answered for 2 s$"):
@@ -185,7 +186,7 @@ def test_a_wrong_command_is_said_once_and_not_tried_again(first: int, capfd: pyt
 def test_a_command_that_is_wrong_for_one_worker_shows_what_that_said(capfd: pytest.CaptureFixture[str]) -> None:
     codes = {0: FOREVER, 1: "print('no such folder'); sys.exit(2)"}
     with pytest.raises(CnnkitError, match=r"^worker 1 ended with exit code 2$") as caught:
-        launch(Cluster(2), command(codes), 3, FAST)
+        launch(Cluster(2), command(codes), 3, replace(FAST, saving=0.3))
     assert caught.value.exit_code == 2
     assert "no such folder" in capfd.readouterr().err
 
@@ -319,6 +320,7 @@ def wait_until(is_true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_workers_leave_when_their_launcher_is_killed() -> None:
     with start_launcher(f"{LEAVE}\n{FOREVER}") as launcher:
         wait_until(lambda: Path("ready-0").exists() and Path("ready-1").exists())

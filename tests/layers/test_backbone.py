@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import importlib
+import math
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -42,6 +44,43 @@ def _freed() -> Iterator[None]:
     gc.collect()
 
 
+class Built:
+    """A network for the tests that look at it, each of its forms made once: hundreds of layers take seconds."""
+
+    #: Of images whose sides are rounded where they are halved, and of those whose sides are not.
+    ODD, EVEN = (97, 131, 3), (96, 128, 3)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @cached_property
+    def odd(self) -> Any:
+        """Keras' own, whose weights have no values."""
+        return described(self.name, self.ODD)
+
+    @cached_property
+    def even(self) -> Any:
+        """Keras' own, with values."""
+        return of_keras(self.name, self.EVEN)
+
+    @cached_property
+    def ours(self) -> Any:
+        """The layer's, for `EVEN`."""
+        return backbone(self.name).build(scope(self.EVEN))
+
+
+@pytest.fixture(scope="module")
+def built(request: pytest.FixtureRequest) -> Iterator[Built]:
+    """One network of `SMALLEST`: pytest runs the tests of one after another."""
+    yield Built(request.param)
+    gc.collect()
+
+
+EACH_SMALLEST = pytest.mark.parametrize(
+    "built", [pytest.param(name, marks=pytest.mark.long) for name in SMALLEST], indirect=True
+)
+
+
 def backbone(name: str = SMALL, **arguments: Any) -> Backbone:
     layer = make("Backbone", {"name": name, "weights": None, **arguments})
     assert isinstance(layer, Backbone)
@@ -52,9 +91,18 @@ def of_keras(name: str, shape: tuple[int | None, ...]) -> Any:
     return getattr(keras.applications, name)(include_top=False, weights=None, input_shape=shape)
 
 
+def described(name: str, shape: tuple[int | None, ...]) -> Any:
+    """Keras' own without values: to draw those of a hundred million weights takes longer than all the rest."""
+    with keras.StatelessScope(initialize_variables=False):
+        model = of_keras(name, shape)
+    # Keras would draw them at the end of some other scope.
+    keras.src.backend.common.global_state.set_global_attribute("uninitialized_variables", [])
+    return model
+
+
 def counts(model: Any) -> tuple[int, int]:
     """Parameters that are trained, and that are not."""
-    trainable = sum(weight.size for weight in map(np.asarray, model.trainable_weights))
+    trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     return trainable, model.count_params() - trainable
 
 
@@ -71,27 +119,34 @@ def check_operations(layer: Layer, shape: Shape, model: Any) -> None:
             assert [(w.name, w.shape, w.trainable) for w in operation.weights] == weights, operation.name
 
 
-@pytest.mark.parametrize(
-    ("name", "size"),
-    [
-        (SMALL, (97, 131)),
-        *(pytest.param(name, (97, 131), marks=pytest.mark.long) for name in NETWORKS if name != SMALL),
-        *(pytest.param(name, (96, 128), marks=pytest.mark.long) for name in SMALLEST),
-    ],
-)
-def test_shapes_weights_and_counts_are_those_of_keras(name: str, size: tuple[int, int]) -> None:
-    shape = (*size, 3)
-    layer, model = backbone(name), of_keras(name, shape)
+def check_network(name: str, shape: Shape, model: Any) -> None:
+    """Shapes, weights and counts of the layer are those of Keras' network."""
+    layer = backbone(name)
     assert (None, *layer.output_shape(shape)) == model.output_shape
     assert layer.parameters(shape) == counts(model)
     check_operations(layer, shape, model)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", SMALLEST)
-def test_until_keeps_what_a_layer_depends_on(name: str) -> None:
-    shape = (101, 96, 3)
-    model = of_keras(name, shape)
+@pytest.mark.parametrize(
+    "name",
+    [
+        SMALL,
+        *(pytest.param(name, marks=pytest.mark.long) for name in NETWORKS if name not in SMALLEST),
+    ],
+)
+def test_shapes_weights_and_counts_are_those_of_keras(name: str) -> None:
+    check_network(name, Built.ODD, described(name, Built.ODD))
+
+
+@EACH_SMALLEST
+def test_shapes_weights_and_counts_of_each_family_are_those_of_keras(built: Built) -> None:
+    check_network(built.name, built.ODD, built.odd)
+    check_network(built.name, built.EVEN, built.even)
+
+
+@EACH_SMALLEST
+def test_until_keeps_what_a_layer_depends_on(built: Built) -> None:
+    name, shape, model = built.name, built.ODD, built.odd
     operations = model.operations[1:]
     nodes = read_network(name).nodes
     for place in range(2, len(nodes), max(len(nodes) // 4, 1)):
@@ -116,40 +171,37 @@ def randomize(model: Any) -> None:
             weight.assign(weight * factor + np.asarray(offset, "float32"))
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", SMALLEST)
-def test_outputs_are_those_of_keras_for_its_own_preprocessing(name: str) -> None:
-    shape = (96, 80, 3)
-    built, model = backbone(name).build(scope(shape)), of_keras(name, shape)
+@EACH_SMALLEST
+def test_outputs_are_those_of_keras_for_its_own_preprocessing(built: Built) -> None:
+    name, shape, ours, model = built.name, built.EVEN, built.ours, built.even
     randomize(model)
     layers = {
         node.name: operation for node, operation in zip(read_network(name).nodes, model.operations[1:], strict=True)
     }
-    for layer in built.layers:
+    for layer in ours.layers:
         if layer.weights:
             layer.set_weights(layers[layer.name].get_weights())
     images = np.random.default_rng(1).uniform(0, 255, (2, *shape)).astype("float32")
     preprocess = importlib.import_module(f"keras.applications.{NETWORKS[name]}").preprocess_input
     wanted = np.asarray(model(preprocess(images.copy()), training=False))
     assert np.abs(wanted).max() > 0
-    np.testing.assert_allclose(built(images, training=False), wanted, rtol=1e-5, atol=1e-6 * np.abs(wanted).max())
+    outputs = np.asarray(ours(images, training=False))
+    np.testing.assert_allclose(outputs, wanted, rtol=1e-5, atol=1e-6 * np.abs(wanted).max())
     # What is saved is of Keras' own layers.
-    plain = plain_layer(built)
-    plain.set_weights(built.get_weights())
+    plain = plain_layer(ours)
+    plain.set_weights(ours.get_weights())
     assert not any(type(layer).__module__.startswith("cnnkit") for layer in plain.layers)
-    np.testing.assert_array_equal(plain(images, training=False), built(images, training=False))
+    np.testing.assert_array_equal(plain(images, training=False), outputs)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", SMALLEST)
-def test_weights_have_paths(name: str) -> None:
+@EACH_SMALLEST
+def test_weights_have_paths(built: Built) -> None:
     """`weight_paths` and the built model agree; a name without `/` is a whole one."""
-    shape = (80, 80, 3)
+    name, shape = built.name, built.EVEN
     layer = backbone(name)
-    built = layer.build(scope(shape))
     paths = [one.path_of(weight) for one in weighted_layers([Step(layer, shape, shape)]) for weight in one.weights]
     assert len(set(paths)) == len(paths)
-    assert set(paths) == {f"{name}/{path}" for path in weights_by_path(built)}
+    assert set(paths) == {f"{name}/{path}" for path in weights_by_path(built.ours)}
     assert not any("/" in node.name for node in read_network(name).nodes)
 
 

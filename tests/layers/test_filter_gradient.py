@@ -132,7 +132,8 @@ def test_a_run_is_saved_with_the_layers_of_keras(tmp_path: Path) -> None:
         {"Dense": {"units": "classes", "activation": "softmax"}},
     ]
     training = {"epochs": 1, "forward_filter_gradients": "on"}
-    run = run_training(tmp_path, config(data={"batch_size": 500}, model={"layers": layers}, training=training), "run")
+    content = config(data={"batch_size": 500}, augmentation=[], model={"layers": layers}, training=training)
+    run = run_training(tmp_path, content, "run")
     model = keras.models.load_model(run.model)
     assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
     assert not np.array_equal(model(random_images(2, 8, 8, 1)), np.zeros((2, 10)))

@@ -105,7 +105,6 @@ def reached(stack: Stack, positions: int, jit: bool = False) -> tuple[np.ndarray
     # The same image once per output position, so that one gradient answers for all of them.
     images = tf.constant(np.repeat(image, positions, axis=0))
 
-    @tf.function(jit_compile=jit)
     def gradient() -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(images)
@@ -121,7 +120,9 @@ def reached(stack: Stack, positions: int, jit: bool = False) -> tuple[np.ndarray
             value = tf.reduce_sum(tf.gather_nd(output, places))
         return tape.gradient(value, images)
 
-    found = np.abs(np.asarray(gradient())).max(axis=-1)
+    # Without XLA the layers run one by one: tracing each network, to run it once, would take longer.
+    computed = tf.function(gradient, jit_compile=True) if jit else gradient
+    found = np.abs(np.asarray(computed())).max(axis=-1)
     found = found > 1e-6 * found.max()
     return found.any(axis=2), found.any(axis=1)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from cnnkit.training.model import without_training_state
 
@@ -75,6 +76,7 @@ def composites(folder: Path) -> Any:
     return test_composite.build(loaded)
 
 
+@pytest.mark.long
 def test_saved_models_open_without_cnnkit(tmp_path: Path) -> None:
     """Every layer that is a sub-model, and some that are not; and composites."""
     built = {

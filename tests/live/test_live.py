@@ -231,6 +231,7 @@ def test_a_stopped_run_is_measured_and_can_be_resumed(
     assert read_state(run)["status"] == "finished"
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("eager")
 def test_a_run_stopped_in_its_first_epoch_keeps_its_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cnnkit.runs.evaluation import evaluate_run

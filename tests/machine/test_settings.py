@@ -245,6 +245,7 @@ def unasked() -> dict[str, Any]:
     return load()
 
 
+@pytest.mark.long
 @needs_avx2
 def test_a_new_process_has_onednn_and_a_thread_per_core(unasked: dict[str, Any]) -> None:
     found = unasked

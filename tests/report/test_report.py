@@ -36,6 +36,13 @@ def page(run: Run) -> Page:
 
 
 @pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The report of a run without model, validation split, data set, and notes of where its settings are from."""
+    path = tmp_path_factory.mktemp("bare") / "run"
+    return Page(write_report(open_run(written(path, ["a", "b"], [0, 1, 1], [0, 1, 0]))))
+
+
+@pytest.fixture(scope="module")
 def rows(run: Run) -> list[dict[str, str]]:
     with run.predictions.open(newline="") as stream:
         return list(csv.DictReader(stream))
@@ -150,9 +157,8 @@ class TestOrigins:
     def test_a_value_of_no_file(self, origins: dict[str, list[str]], path: str, origin: list[str]) -> None:
         assert origins[path] == origin
 
-    def test_a_run_that_has_not_noted_them(self, tmp_path: Path) -> None:
-        page = Page(write_report(open_run(written(tmp_path / "run", ["a", "b"], [0, 1], [0, 1]))))
-        assert {row[2] for row in page.table("setting", "value", "from") if len(row) == 3} == {"unknown"}
+    def test_a_run_that_has_not_noted_them(self, bare: Page) -> None:
+        assert {row[2] for row in bare.table("setting", "value", "from") if len(row) == 3} == {"unknown"}
 
 
 class TestFile:
@@ -243,18 +249,16 @@ class TestMissing:
         assert "cannot be opened" in page.text
         assert page.table("class", "precision") == Page(run.report).table("class", "precision")
 
-    def test_the_data_set(self, tmp_path: Path) -> None:
-        page = Page(write_report(open_run(written(tmp_path / "run", ["a", "b"], [0, 1, 1], [0, 1, 0]))))
-        assert "66.67" in page.text
+    def test_the_data_set(self, bare: Page) -> None:
+        assert "66.67" in bare.text
         # 2 filters of 3x3 weights and an offset.
-        assert page.table("layer", "output")[1][2] == "20"
+        assert bare.table("layer", "output")[1][2] == "20"
         # Only the images need it.
-        assert re.search(r"Most confused pairs b taken for a 1 time, 50.0 % of the class .*mistakes .*gone", page.text)
-        assert re.search(r"Most confident mistakes .* predicted a .* true class b .* Network", page.text)
+        assert re.search(r"Most confused pairs b taken for a 1 time, 50.0 % of the class .*mistakes .*gone", bare.text)
+        assert re.search(r"Most confident mistakes .* predicted a .* true class b .* Network", bare.text)
 
-    def test_validation(self, tmp_path: Path) -> None:
-        page = Page(write_report(open_run(written(tmp_path / "run", ["a", "b"], [0, 1], [0, 1]))))
-        assert "Without a validation split" in page.text
+    def test_validation(self, bare: Page) -> None:
+        assert "Without a validation split" in bare.text
 
     def test_epochs_that_an_interruption_has_left_out(self, tmp_path: Path) -> None:
         run = written(tmp_path / "run", ["a", "b"], [0, 1], [0, 1])

@@ -32,7 +32,7 @@ def files(resumed_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     }
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), pytest.param(1440, "light", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "name", [pytest.param("run", marks=pytest.mark.long), pytest.param("many", marks=pytest.mark.long), "comparison"]
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +28,19 @@ from cnnkit.training.model import weights_by_path
 from cnnkit.training.train import resume, train
 
 #: What is trained of a network: each layer more takes seconds, in graphs that are made anew by the test.
-MOST_LAYERS = 40
+MOST_LAYERS = 20
 
 UNTIL = "expanded_conv_project_bn"
 
 
+def write_photos(folder: Path) -> None:
+    """Few images: of some networks, the gradients of the first layers take minutes for those of a small data set."""
+    write_images(folder / "photos", "ab", count=30, size=(32, 32), mode="RGB")
+
+
 @pytest.fixture(autouse=True)
 def _photos(tmp_path: Path) -> None:
-    """Few images: of some networks, the gradients of the first layers take minutes for those of a small data set."""
-    write_images(tmp_path / "photos", "ab", count=30, size=(32, 32), mode="RGB")
+    write_photos(tmp_path)
 
 
 def config(name: str = "MobileNetV3Small", epochs: int = 1, **arguments: Any) -> dict[str, Any]:
@@ -53,21 +59,44 @@ def config(name: str = "MobileNetV3Small", epochs: int = 1, **arguments: Any) ->
     }
 
 
-#: Run without cnnkit: what a saved model computes, in plain Keras.
+#: Run without cnnkit: what saved models compute, in plain Keras. A line names the files of each; one answers it.
 PLAIN = """
-import sys
+import json, sys
 sys.modules["cnnkit"] = None
 import keras, numpy as np
-model = keras.models.load_model(sys.argv[1])
-images = np.load(sys.argv[2])
-np.save(sys.argv[3], model(images, training=False))
-assert not [name for name in sys.modules if name.startswith("cnnkit.")]
+for line in sys.stdin:
+    model, images, outputs = json.loads(line)
+    np.save(outputs, keras.models.load_model(model)(np.load(images), training=False))
+    assert not [name for name in sys.modules if name.startswith("cnnkit.")]
+    print("done", flush=True)
 """
+
+
+@pytest.fixture(scope="module")
+def plain_keras() -> Iterator[Callable[[Path, Path, Path], None]]:
+    """Has a process without cnnkit write what a model computes of images."""
+    command = [sys.executable, "-c", PLAIN]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def compute(model: Path, images: Path, outputs: Path) -> None:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps([str(model), str(images), str(outputs)]) + "\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "done\n"
+
+        yield compute
+        process.stdin.close()
+        assert process.wait() == 0
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["MobileNetV2", "VGG16", "DenseNet121", "EfficientNetV2B0", "ConvNeXtTiny"])
-def test_a_trained_backbone_opens_in_plain_keras(name: str, tmp_path: Path) -> None:
+def test_a_trained_backbone_opens_in_plain_keras(
+    name: str, plain_keras: Callable[[Path, Path, Path], None], tmp_path: Path
+) -> None:
     """The first layers of one of each preprocessing: they train, are saved, and compute in a process without cnnkit
     what Keras' own do.
     """
@@ -83,8 +112,7 @@ def test_a_trained_backbone_opens_in_plain_keras(name: str, tmp_path: Path) -> N
     run = run_training(tmp_path, config(name, weights=None, until=read_network(name).nodes[last].name), "run")
     images = np.random.default_rng(0).integers(0, 256, (4, *shape)).astype("float32")
     np.save(tmp_path / "images.npy", images)
-    arguments = [str(run.model), str(tmp_path / "images.npy"), str(tmp_path / "outputs.npy")]
-    subprocess.run([sys.executable, "-c", PLAIN, *arguments], check=True, timeout=600)
+    plain_keras(run.model, tmp_path / "images.npy", tmp_path / "outputs.npy")
     outputs = np.load(tmp_path / "outputs.npy")
 
     model = keras.models.load_model(run.model)
@@ -145,9 +173,16 @@ def test_statistics_that_were_learned_stay_in_training(learned: Path, tmp_path: 
         assert np.array_equal(one, other) == (place >= 2)
 
 
+@pytest.fixture(scope="module")
+def first(learned: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that began with the learned weights; tests only read it."""
+    folder = tmp_path_factory.mktemp("first")
+    write_photos(folder)
+    return run_training(folder, config(weights=str(learned), until=UNTIL, trainable=False), "first")
+
+
 @pytest.mark.long
-def test_a_backbone_begins_with_that_of_a_run(learned: Path, tmp_path: Path) -> None:
-    first = run_training(tmp_path, config(weights=str(learned), until=UNTIL, trainable=False), "first")
+def test_a_backbone_begins_with_that_of_a_run(first: Run, tmp_path: Path) -> None:
     second = run_training(tmp_path, config(weights=str(first.path), until=UNTIL, trainable=False), "second")
     one, other = (weights_by_path(keras.models.load_model(run.model)) for run in (first, second))
     for path in one:
@@ -160,9 +195,8 @@ def test_a_backbone_begins_with_that_of_a_run(learned: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.long
-def test_what_comes_from_a_run_needs_no_file(learned: Path, tmp_path: Path) -> None:
+def test_what_comes_from_a_run_needs_no_file(first: Run, learned: Path, tmp_path: Path) -> None:
     """`--init-from` a run that has all of the backbone: its own weights are not asked for."""
-    first = run_training(tmp_path, config(weights=str(learned), until=UNTIL, trainable=False), "first")
     file = tmp_path / "net.yaml"
     file.write_text((first.path / "config.yaml").read_text().replace(str(learned), str(tmp_path / "gone.h5")))
     loaded = load_config(str(file))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from sharing import copied
+from sharing import copied, shared_run
 from trainings import (
     Killed,
     assert_same,
@@ -53,6 +53,7 @@ def raised_in_third_epoch(monkeypatch: pytest.MonkeyPatch, error: type[BaseExcep
         yield
 
 
+@pytest.mark.long
 def test_a_resumed_run_equals_the_uninterrupted_one(
     small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,11 +81,16 @@ def test_a_resumed_run_equals_the_uninterrupted_one(
 EACH_TIME = {"checkpoint_minutes": 1e-9}
 
 
-def test_a_run_killed_within_an_epoch_goes_on_at_its_step(
-    small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def killed_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run whose process was killed in its second epoch; tests go on with copies."""
+    with pytest.MonkeyPatch.context() as patch:
+        return killed_in_epoch(1, patch, tmp_path_factory.mktemp("killed"), config(training=EACH_TIME))
+
+
+def test_a_run_killed_within_an_epoch_goes_on_at_its_step(small_run: Run, killed_run: Run, tmp_path: Path) -> None:
     """The metrics of the epoch, and the rate that it began with, go on, too."""
-    run = killed_in_epoch(1, monkeypatch, tmp_path, config(training=EACH_TIME))
+    run = copied(killed_run, tmp_path)
     position = state(run)
     assert position["epochs_done"] == 1
     assert 0 < position["step"] < 21
@@ -94,10 +100,10 @@ def test_a_run_killed_within_an_epoch_goes_on_at_its_step(
 
 @pytest.mark.long
 def test_a_run_killed_again_and_again_comes_to_the_same_end(
-    small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_run: Run, killed_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twice in its second epoch, and in its last; what a resume loses, several lose several times."""
-    run = killed_in_epoch(1, monkeypatch, tmp_path, config(training=EACH_TIME))
+    run = copied(killed_run, tmp_path)
     positions = [state(run)]
     for epoch in (1, 3):
         with killed_in(epoch, monkeypatch):
@@ -120,10 +126,11 @@ def test_early_stopping_counts_on_where_the_process_was_killed(tmp_path: Path, m
     assert len(rows(run)) == 3
 
 
+@pytest.mark.long
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    small_run: Run, killed_run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = killed_in_epoch(1, monkeypatch, tmp_path, config(training=EACH_TIME))
+    run = copied(killed_run, tmp_path)
     content = bytearray(run.checkpoint.read_bytes())
     content[len(content) // 2] ^= 1
     run.checkpoint.write_bytes(content)
@@ -276,21 +283,35 @@ def test_resolved_config_records_what_ran(small_run: Run) -> None:
 
 @pytest.mark.long
 def test_a_resumed_run_keeps_the_settings_that_it_ran_with(tmp_path: Path) -> None:
-    content = config(training={"epochs": 1, "steps_per_execution": 5})
-    run = run_training(tmp_path, content, "run")
-    as_before = write(tmp_path, config(training={"epochs": 2}))
+    def content(**training: Any) -> dict[str, Any]:
+        layers = ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}]
+        return config(augmentation=[], model={"layers": layers}, training=training)
+
+    run = run_training(tmp_path, content(epochs=1, steps_per_execution=5), "run")
+    as_before = write(tmp_path, content(epochs=2))
     assert "steps_per_execution" not in Path(as_before).read_text()
     resume(str(run.path), as_before, (), Console(stream=io.StringIO()))
     assert yaml.safe_load(run.config.read_text())["training"]["steps_per_execution"] == 5
-    other = write(tmp_path, config(training={"epochs": 3, "steps_per_execution": 7}))
+    other = write(tmp_path, content(epochs=3, steps_per_execution=7))
     with pytest.raises(UsageError, match=r"training\.steps_per_execution"):
         resume(str(run.path), other, (), Console(stream=io.StringIO()))
 
 
+def patient(patience: int) -> dict[str, Any]:
+    """No epoch is better by so much."""
+    stopping = {"monitor": "val_loss", "patience": patience, "min_delta": 100}
+    return config(training={"early_stopping": stopping})
+
+
+@pytest.fixture(scope="module")
+def impatient_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run that early stopping has ended; tests only read it."""
+    yield from shared_run(tmp_path_factory, "impatient", lambda folder: run_training(folder, patient(1), "run"))
+
+
 @pytest.mark.long
-def test_early_stopping_stops_and_cannot_be_resumed(tmp_path: Path) -> None:
-    stopping = {"monitor": "val_loss", "patience": 1, "min_delta": 100}
-    run = run_training(tmp_path, config(training={"early_stopping": stopping, "schedule": None}), "run")
+def test_early_stopping_stops_and_cannot_be_resumed(impatient_run: Run, tmp_path: Path) -> None:
+    run = copied(impatient_run, tmp_path)
     assert len(rows(run)) == 2
     with pytest.raises(UsageError, match="early stopping") as caught:
         resume(str(completed(run).path), None, (), Console())
@@ -298,14 +319,10 @@ def test_early_stopping_stops_and_cannot_be_resumed(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_with_more_patience_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
-    def content(patience: int) -> dict[str, Any]:
-        stopping = {"monitor": "val_loss", "patience": patience, "min_delta": 100}
-        return config(training={"early_stopping": stopping})
-
-    whole = run_training(tmp_path, content(2), "whole")
+def test_with_more_patience_a_stopped_run_goes_on_as_if_it_had_not_stopped(impatient_run: Run, tmp_path: Path) -> None:
+    whole = run_training(tmp_path, patient(2), "whole")
     assert len(rows(whole)) == 3
-    run = run_training(tmp_path, content(1), "run")
+    run = copied(impatient_run, tmp_path)
     assert len(rows(run)) == 2
     resume(str(run.path), None, ("training.early_stopping.patience=2",), Console(stream=io.StringIO()))
     assert rows(run) == rows(whole)

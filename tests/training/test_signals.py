@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from commands import run as command
+from sharing import shared_run
 from trainings import config, rows, run_training, state
 
 from cnnkit.errors import Interrupted
@@ -141,20 +144,28 @@ def test_a_second_signal_ends_at_once_unless_it_is_the_first_passed_on(
     assert (done.returncode, done.stdout) == (code, said), done.stderr
 
 
+#: 3 epochs of one batch a step, so that a signal meets the middle of one.
+OF_MANY_STEPS = config(data={"batch_size": 4}, training={"epochs": 3, "steps_per_execution": 1})
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    yield from shared_run(tmp_path_factory, "many_steps", lambda folder: run_training(folder, OF_MANY_STEPS, "run"))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "code", "words"), [(signal.SIGTERM, 143, "ended by SIGTERM; "), (signal.SIGINT, 130, "interrupted; ")]
 )
 def test_a_training_that_is_ended_keeps_its_steps_and_goes_on(
-    number: signal.Signals, code: int, words: str, tmp_path: Path
+    number: signal.Signals, code: int, words: str, whole_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The real command; 3 epochs of one batch a step, so that the signal meets the middle of one."""
-    content = config(data={"batch_size": 4}, training={"epochs": 3, "steps_per_execution": 1})
+    """The real command, in a process of its own."""
     file = tmp_path / "net.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file.write_text(yaml.safe_dump(OF_MANY_STEPS))
     run = Run(tmp_path / "run")
-    command = [sys.executable, "-m", "cnnkit", "train", str(file), "--run-dir", str(run.path)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    training = [sys.executable, "-m", "cnnkit", "train", str(file), "--run-dir", str(run.path)]
+    with subprocess.Popen(training, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         while not run.metrics.exists():
             assert process.poll() is None
             time.sleep(0.05)
@@ -168,8 +179,5 @@ def test_a_training_that_is_ended_keeps_its_steps_and_goes_on(
     assert words in said
     assert "Continue with: cnnkit train --resume" in said
     assert state(run)["step"] > 0
-    resumed = subprocess.run(
-        [sys.executable, "-m", "cnnkit", "train", "--resume", str(run.path)], capture_output=True, text=True
-    )
-    assert resumed.returncode == 0, resumed.stderr
-    assert rows(run) == rows(run_training(tmp_path, content, "whole"))
+    assert command(["train", "--resume", str(run.path), "--no-eval", "--no-report"], monkeypatch) == 0
+    assert rows(run) == rows(whole_run)

@@ -146,14 +146,19 @@ def test_a_run_that_is_killed_between_two_stages_goes_on_as_if_nothing_had_happe
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("epoch", [0, 1, 2, 3])
-def test_a_run_that_is_killed_within_a_stage_goes_on_as_if_nothing_had_happened(
-    staged_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+def test_a_run_that_is_killed_within_its_stages_goes_on_as_if_nothing_had_happened(
+    staged_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with killed_in(epoch, monkeypatch):
-        run_training(tmp_path, staged(checkpoint_minutes=1e-9), "run")
+    """In each of its epochs once, the first and the last one of both stages."""
     stopped = Run(tmp_path / "run")
-    assert state(stopped)["step"] > 0
+    for epoch in range(4):
+        with killed_in(epoch, monkeypatch):
+            if epoch == 0:
+                run_training(tmp_path, staged(checkpoint_minutes=1e-9), "run")
+            else:
+                continued(stopped)
+        assert state(stopped)["epochs_done"] == epoch
+        assert state(stopped)["step"] > 0
     continued(stopped)
     assert_same(stopped, staged_run)
 

@@ -107,10 +107,11 @@ def test_validation_figures_are_those_of_the_averaged_weights(small_run: Run) ->
 
 def test_a_non_finite_loss_stops_the_run_and_keeps_the_last_good_epoch(tmp_path: Path) -> None:
     content = config(
+        augmentation=[],
         training={
             "optimizer": {"SGD": {"learning_rate": 0.05}},
             "schedule": {"PiecewiseConstantDecay": {"boundaries_epochs": [1], "values": [0.05, 1e30]}},
-        }
+        },
     )
     with pytest.raises(CnnkitError, match=r"became (nan|inf).* in epoch [23]|non-finite in epoch [23]") as caught:
         run_training(tmp_path, content, "run")
@@ -242,7 +243,7 @@ def test_label_smoothing_is_keras_own_in_training_and_absent_elsewhere(tmp_path:
 
 @pytest.mark.parametrize("policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.long), "mixed_float16"])
 def test_mixed_precision_trains_with_a_float32_head(tmp_path: Path, policy: str) -> None:
-    run = run_training(tmp_path, config(training={"dtype_policy": policy, "epochs": 2}), "run")
+    run = run_training(tmp_path, config(augmentation=[], training={"dtype_policy": policy, "epochs": 2}), "run")
     import keras
 
     model = keras.models.load_model(run.model, compile=False)
@@ -280,10 +281,9 @@ def test_every_kind_of_training_option_trains(tmp_path: Path) -> None:
     assert list(run.tensorboard.rglob("events*"))
 
 
-#: Trains a config, evaluates the run without oneDNN whatever it was trained with, and prints what ran.
+#: Does what it is told with runs, `train` or `evaluate`, and prints after each what ran.
 TRAIN_AND_EVALUATE = """
 import io, json, sys
-from collections.abc import Callable
 from pathlib import Path
 from cnnkit.machine import tensorflow as runtime
 from cnnkit.config.load import load_config
@@ -292,53 +292,85 @@ from cnnkit.runs.directory import Run
 from cnnkit.runs.evaluation import EvaluationOptions, evaluate_run
 from cnnkit.runs.trained import open_run
 from cnnkit.training.train import train
-if sys.argv[2] == "train":
-    train(load_config(sys.argv[1]), Console(stream=io.StringIO()), "run")
-run = Run(Path("run"))
-settings = run.read_json(run.environment)["settings"]
-accuracy = evaluate_run(open_run(run), EvaluationOptions("validation"))["accuracy"]
-print(json.dumps([settings["onednn"], settings["jit_compile"], runtime.onednn_in_use(), accuracy]))
+for action, file, folder in json.loads(sys.argv[1]):
+    if action == "train":
+        train(load_config(file), Console(stream=io.StringIO()), folder)
+    run = Run(Path(folder))
+    settings = run.read_json(run.environment)["settings"]
+    accuracy = evaluate_run(open_run(run), EvaluationOptions("validation"))["accuracy"]
+    figures = [settings["onednn"], settings["jit_compile"], runtime.onednn_in_use(), accuracy]
+    print(json.dumps({"figures": figures}), flush=True)
 """
 
+#: XLA alone trains this one on a CPU, where oneDNN is off.
+STRIDED_DEPTHWISE = config(
+    model={
+        "layers": [
+            {"DepthwiseConv2D": {"kernel_size": 3, "strides": [1, 2]}},
+            "Flatten",
+            {"Dense": {"units": "classes", "activation": "softmax"}},
+        ]
+    },
+    training={"epochs": 1, "schedule": None},
+)
 
-@pytest.mark.long
-def test_layers_that_need_xla_on_a_cpu_turn_it_on_where_onednn_is_off(tmp_path: Path) -> None:
-    """Both in training and where a run that did without is evaluated."""
-    layers = [
-        {"DepthwiseConv2D": {"kernel_size": 3, "strides": [1, 2]}},
-        "Flatten",
-        {"Dense": {"units": "classes", "activation": "softmax"}},
-    ]
-    file = write(tmp_path, config(model={"layers": layers}, training={"epochs": 1, "schedule": None}))
-    found = {}
-    for name, action, onednn in (("with", "train", "1"), ("later", "evaluate", "0"), ("without", "train", "0")):
-        folder = tmp_path / ("without" if name == "without" else "with")
-        folder.mkdir(exist_ok=True)
-        done = subprocess.run(
-            [sys.executable, "-c", TRAIN_AND_EVALUATE, file, action], cwd=folder, capture_output=True, text=True,
-            env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": onednn},
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        found[name] = json.loads(done.stdout.splitlines()[-1])
-    assert found["without"][:3] == [False, True, False]
-    if found["with"][0]:
-        assert found["with"][1:3] == [False, True]
-        assert found["later"][:3] == [True, False, False]
-    assert found["later"][3] == pytest.approx(found["with"][3], abs=0.02)
+STRIDED_POINT = config(
+    data={"name": "digits", "batch_size": 7},
+    model={
+        "layers": [
+            {"Conv2D": {"filters": 4, "kernel_size": 3, "padding": "same"}},
+            {"Conv2D": {"filters": 8, "kernel_size": 1, "strides": 2}},
+            "Flatten",
+            {"Dense": "classes"},
+        ]
+    },
+    training={"epochs": 2},
+)
 
 
-@pytest.mark.long
-def test_strided_points_of_few_channels_do_not_write_beyond_their_memory(tmp_path: Path) -> None:
-    """oneDNN's gradient of such kernels does with AVX-512, for batches of odd sizes; plain Keras dies there."""
-    point = {"Conv2D": {"filters": 8, "kernel_size": 1, "strides": 2}}
-    layers = [{"Conv2D": {"filters": 4, "kernel_size": 3, "padding": "same"}}, point, "Flatten", {"Dense": "classes"}]
-    content = config(data={"name": "digits", "batch_size": 7}, model={"layers": layers}, training={"epochs": 2})
+def ran(
+    folder: Path, onednn: str, *actions: tuple[str, str, str]
+) -> tuple[list[Any], subprocess.CompletedProcess[str]]:
+    """What a process printed that has oneDNN on or off, and how it ended."""
     done = subprocess.run(
-        [sys.executable, "-c", TRAIN_AND_EVALUATE, write(tmp_path, content), "train"], cwd=tmp_path,
-        capture_output=True, text=True, env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "1"},
+        [sys.executable, "-c", TRAIN_AND_EVALUATE, json.dumps(actions)], cwd=folder, capture_output=True, text=True,
+        env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": onednn},
     )  # fmt: skip
+    printed = [line for line in done.stdout.splitlines() if line.startswith('{"figures"')]
+    return [json.loads(line)["figures"] for line in printed], done
+
+
+@pytest.fixture(scope="module")
+def with_onednn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any], subprocess.CompletedProcess[str]]:
+    """A process with oneDNN that trains one of both: its folder, what it printed, and how it ended."""
+    folder = tmp_path_factory.mktemp("onednn")
+    files = (write(folder, STRIDED_DEPTHWISE, "depthwise.yaml"), write(folder, STRIDED_POINT, "point.yaml"))
+    return folder, *ran(folder, "1", ("train", files[0], "depthwise"), ("train", files[1], "point"))
+
+
+@pytest.mark.long
+def test_layers_that_need_xla_on_a_cpu_turn_it_on_where_onednn_is_off(with_onednn: Any) -> None:
+    """Both in training and where a run that did without is evaluated."""
+    folder, printed, done = with_onednn
+    assert printed, done.stderr
+    trained = printed[0]
+    file = str(folder / "depthwise.yaml")
+    printed, done = ran(folder, "0", ("evaluate", file, "depthwise"), ("train", file, "without"))
     assert done.returncode == 0, done.stderr
-    onednn, jit, *_ = json.loads(done.stdout.splitlines()[-1])
+    later, without = printed
+    assert without[:3] == [False, True, False]
+    if trained[0]:
+        assert trained[1:3] == [False, True]
+        assert later[:3] == [True, False, False]
+    assert later[3] == pytest.approx(trained[3], abs=0.02)
+
+
+@pytest.mark.long
+def test_strided_points_of_few_channels_do_not_write_beyond_their_memory(with_onednn: Any) -> None:
+    """oneDNN's gradient of such kernels does with AVX-512, for batches of odd sizes; plain Keras dies there."""
+    _, printed, done = with_onednn
+    assert done.returncode == 0, done.stderr
+    onednn, jit, *_ = printed[1]
     assert jit is onednn
 
 
@@ -380,12 +412,14 @@ def figures_watched() -> Iterator[list[str]]:
 def test_no_step_waits_for_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No figure is read after an execution unless the progress is due."""
     content = config(
+        augmentation=[],
+        model={"layers": ["Flatten", {"Dense": {"units": "classes", "activation": "softmax"}}]},
         training={
             "epochs": 1,
             "early_stopping": {"monitor": "val_loss", "patience": 3},
             "tensorboard": True,
             "steps_per_execution": 1,
-        }
+        },
     )
     monkeypatch.setattr(callbacks, "SECONDS_BETWEEN_LOOKS", math.inf)
     with figures_watched() as reads:
@@ -399,6 +433,7 @@ def test_no_step_waits_for_its_figures(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(reads) >= 21
 
 
+@pytest.mark.long
 def test_a_missing_data_set_is_reported_before_tensorflow_loads(tmp_path: Path) -> None:
     content = config(data={"name": "fashion_mnist", "download": False})
     script = (

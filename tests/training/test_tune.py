@@ -308,13 +308,14 @@ def run(folder: Path, *arguments: str) -> str:
 
 @pytest.mark.long
 def test_a_tuned_run_is_repeated_by_its_config(file: str, tmp_path: Path) -> None:
-    printed = run(tmp_path, file, "--tune", "--run-dir", "tuned", "--set", "training.jit=off")
+    fixed = ("--set", "training.jit=off", "--set", "training.threads=1")
+    printed = run(tmp_path, file, "--tune", "--run-dir", "tuned", *fixed)
     assert "chosen" in printed
     assert "XLA off (training.jit)" in printed
     config = load_config(str(tmp_path / "tuned" / "config.yaml")).config
     ran = {name: getattr(config.training, name) for name in SETTINGS}
     assert "auto" not in ran.values()
-    assert ran["jit"] == "off"
+    assert (ran["jit"], ran["threads"]) == ("off", 1)
     environment = json.loads((tmp_path / "tuned" / "environment.json").read_text())
     record = environment["tuning"]
     assert record["chosen"] == ran

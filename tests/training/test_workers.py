@@ -17,7 +17,19 @@ import pytest
 import yaml
 
 from cnnkit.runs.directory import Run
-from tests.training.workers import LONGEST, kill, launched, train_by, training_by, wait_for, worker_pids
+from tests.commands import run as command
+from tests.training.workers import (
+    LONGEST,
+    kill,
+    launched,
+    train_alone,
+    train_by,
+    training_by,
+    wait_for_checkpoint,
+    wait_until_gone,
+    worker_pids,
+    write_time,
+)
 from tests.trainings import config, rows, weights
 
 pytestmark = [
@@ -52,23 +64,19 @@ def assert_as_one(run: Path, one: Path, epochs: int = 1, tolerance: float = 1e-6
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_by(1, tmp_path_factory.mktemp("one"), network(), "one")
+    return train_alone(tmp_path_factory.mktemp("one"), network(), "one")
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # A checkpoint after every execution, which changes nothing.
-    return train_by(2, tmp_path_factory.mktemp("two"), network(checkpoint_minutes=1e-6), "two")
+    """No checkpoint within an epoch; the runs that are held against it write one after every execution."""
+    return train_by(2, tmp_path_factory.mktemp("two"), network(), "two")
 
 
 def test_two_workers_learn_what_one_does(one: Path, two: Path) -> None:
     assert_as_one(two, one, epochs=2)
     settings = json.loads((two / "environment.json").read_text())["settings"]
     assert (settings["strategy"], settings["workers"], settings["replicas"]) == ("multi_worker", 2, 2)
-
-
-def test_four_workers_learn_what_one_does(one: Path, tmp_path: Path) -> None:
-    assert_as_one(train_by(4, tmp_path, network(), "four"), one, epochs=2)
 
 
 def assert_equal(run: Path, other: Path) -> None:
@@ -80,33 +88,41 @@ def assert_equal(run: Path, other: Path) -> None:
         assert (run / name).read_bytes() == (other / name).read_bytes()
 
 
-def test_two_runs_of_two_workers_are_equal(two: Path, tmp_path: Path) -> None:
-    assert_equal(train_by(2, tmp_path, network(), "again"), two)
+def test_a_worker_that_is_killed_costs_nothing(two: Path, tmp_path: Path) -> None:
+    """The others are ended, all start again from the last checkpoint, and the run becomes what it would have been.
 
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_worker_that_is_killed_costs_nothing(rank: int, two: Path, tmp_path: Path) -> None:
-    """The others are ended, all start again from the last checkpoint, and the run becomes what it would have been."""
+    Once it is the other worker, once the one that writes.
+    """
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(network(checkpoint_minutes=1e-6), sort_keys=False), "utf-8")
     run = tmp_path / "run"
-    with training_by(2, [str(file), "--run-dir", str(run), "--no-report"], tmp_path, restarts=1) as launcher:
-        wait_for((run / "checkpoints" / "last.npz").exists, "a checkpoint")
-        kill(worker_pids(launcher.pid)[rank], signal.SIGKILL)
+    written = 0
+    with training_by(2, [str(file), "--run-dir", str(run), "--no-report"], tmp_path, restarts=2) as launcher:
+        for rank in (1, 0):
+            wait_for_checkpoint(run, written)
+            pids = worker_pids(launcher.pid)
+            kill(pids[rank], signal.SIGKILL)
+            # Until both are gone, the one that was left may still write.
+            wait_until_gone(launcher.pid, pids)
+            written = write_time(run)
         said, _ = launcher.communicate(timeout=LONGEST)
     assert launcher.returncode == 0, said
-    assert f"worker {rank} was killed by signal 9 (SIGKILL)" in said
-    assert "restarting from" in said
+    for rank in (1, 0):
+        assert f"worker {rank} was killed by signal 9 (SIGKILL)" in said
+    assert said.count("restarting from") == 2
     assert_equal(run, two)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_worker_that_hangs_is_noticed_within_30_seconds(rank: int, tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
-    file.write_text(yaml.safe_dump(network(epochs=10_000, checkpoint_minutes=1e-6), sort_keys=False), "utf-8")
+    # What they compute does not matter.
+    content = network(epochs=10_000, checkpoint_minutes=1e-6)
+    content |= {"augmentation": [], "model": {"layers": ["Flatten", content["model"]["layers"][-1]]}}
+    file.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
     run = tmp_path / "run"
     with training_by(2, [str(file), "--run-dir", str(run)], tmp_path) as launcher:
-        wait_for((run / "checkpoints" / "last.npz").exists, "a checkpoint")
+        wait_for_checkpoint(run)
         kill(worker_pids(launcher.pid)[rank], signal.SIGSTOP)
         begin = time.monotonic()
         said, _ = launcher.communicate(timeout=LONGEST)
@@ -124,7 +140,7 @@ def test_workers_that_are_told_to_end_save_and_leave_together(two: Path, tmp_pat
     run = tmp_path / "run"
     arguments = ["--run-dir", str(run), "--no-report"]
     with training_by(2, [str(file), *arguments], tmp_path) as launcher:
-        wait_for((run / "checkpoints" / "last.npz").exists, "a checkpoint")
+        wait_for_checkpoint(run)
         launcher.send_signal(signal.SIGTERM)
         begin = time.monotonic()
         said, _ = launcher.communicate(timeout=LONGEST)
@@ -144,33 +160,41 @@ def test_workers_that_are_told_to_end_save_and_leave_together(two: Path, tmp_pat
     assert_equal(run, two)
 
 
-def test_slurm_names_the_others(one: Path, tmp_path: Path) -> None:
+def test_four_workers_that_slurm_names_learn_what_one_does(one: Path, tmp_path: Path) -> None:
     """The tasks of a job step, as Slurm starts them, without a launcher."""
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(network(strategy="multi_worker"), sort_keys=False), "utf-8")
-    step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_TASKS_PER_NODE": "2"}
+    step = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_TASKS_PER_NODE": "4"}
     tasks = [
         subprocess.Popen(
             [sys.executable, "-m", "cnnkit", "train", str(file), "--run-dir", str(tmp_path / "run"), "--no-report"],
             env={**os.environ, **step, "SLURM_PROCID": str(rank)},
             stdout=subprocess.DEVNULL,
         )
-        for rank in (0, 1)
+        for rank in range(4)
     ]
-    assert [task.wait(LONGEST) for task in tasks] == [0, 0]
+    assert [task.wait(LONGEST) for task in tasks] == [0] * 4
+    settings = json.loads((tmp_path / "run" / "environment.json").read_text())["settings"]
+    assert (settings["workers"], settings["replicas"]) == (4, 4)
     assert_as_one(tmp_path / "run", one, epochs=2)
 
 
-def test_another_number_of_workers_has_to_be_allowed(two: Path, tmp_path: Path) -> None:
+def test_another_number_of_workers_has_to_be_allowed(
+    two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(two, run)
-    command = [sys.executable, "-m", "cnnkit", "train", "--resume", str(run), "--set", "training.epochs=3"]
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST)
-    assert refused.returncode == 2
-    assert "was trained by 2 workers, and here 1 worker would go on" in refused.stderr
-    assert f"cnnkit launch --workers 2 train --resume {run}" in refused.stderr
+    arguments = ["train", "--resume", str(run), "--set", "training.epochs=3"]
+    assert command(arguments, monkeypatch) == 2
+    refused = capsys.readouterr().err
+    assert "was trained by 2 workers, and here 1 worker would go on" in refused
+    assert f"cnnkit launch --workers 2 train --resume {run}" in refused
+    # On one thread, as each of the workers, which is a matter of the whole process.
     taken = subprocess.run(
-        [*command, "--allow-other-workers", "--no-report"], capture_output=True, text=True, timeout=LONGEST
+        [sys.executable, "-m", "cnnkit", *arguments, "--allow-other-workers", "--no-report"],
+        capture_output=True,
+        text=True,
+        timeout=LONGEST,
     )
     assert taken.returncode == 0, taken.stderr
     environment = json.loads((run / "environment.json").read_text())
@@ -182,17 +206,15 @@ def test_another_number_of_workers_has_to_be_allowed(two: Path, tmp_path: Path) 
 #: Optimizers and losses that Keras itself cannot train on several devices, or trains otherwise there.
 DIFFICULT: dict[str, dict[str, Any]] = {
     "accumulation": {"optimizer": {"SGD": {"learning_rate": 0.05, "momentum": 0.9, "gradient_accumulation_steps": 3}}},
-    "clipping, decay": {"optimizer": {"AdamW": {"learning_rate": 0.003, "weight_decay": 0.1, "global_clipnorm": 0.5}}},
-    "averaged weights": {"optimizer": {"SGD": {"learning_rate": 0.05, "use_ema": True, "ema_overwrite_frequency": 5}}},
-    "class weights, smoothing": {
-        "optimizer": {"SGD": {"learning_rate": 0.05}},
+    "averaged weights, class weights, smoothing": {
+        "optimizer": {"SGD": {"learning_rate": 0.05, "use_ema": True, "ema_overwrite_frequency": 5}},
         "class_weights": "balanced",
         "label_smoothing": 0.1,
     },
     # The second stage begins with the average of the first, and learns at shares of the rate.
-    "stages": {
+    "stages, clipping, decay": {
         "epochs": 2,
-        "optimizer": {"AdamW": {"learning_rate": 0.003, "weight_decay": 0.1}},
+        "optimizer": {"AdamW": {"learning_rate": 0.003, "weight_decay": 0.1, "global_clipnorm": 0.5}},
         "layer_decay": 0.5,
         "stages": [
             {"epochs": 1, "freeze": "0.Conv2D", "optimizer": {"SGD": {"learning_rate": 0.05, "use_ema": True}}},
@@ -214,24 +236,23 @@ from cnnkit.runs.evaluation import evaluate_run
 from cnnkit.terminal.console import Console
 from cnnkit.training.train import train
 for file in sorted(Path(sys.argv[1]).glob("*.yaml")):
-    loaded = load_config(str(file), ["training.strategy=" + sys.argv[2]])
-    evaluate_run(train(loaded, Console(), f"{file}.{sys.argv[2]}"))
+    loaded = load_config(str(file), ["training.strategy=mirrored"])
+    evaluate_run(train(loaded, Console(), f"{file}.mirrored"))
 """
 
 
 def test_two_devices_of_a_machine_learn_what_one_does(tmp_path: Path) -> None:
-    for place, training in enumerate(DIFFICULT.values()):
-        content = network(**{"epochs": 1, "label_smoothing": 0.0, **training})
+    contents = [network(**{"epochs": 1, "label_smoothing": 0.0, **training}) for training in DIFFICULT.values()]
+    for place, content in enumerate(contents):
         (tmp_path / f"{place}.yaml").write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
-    for strategy in ("one_device", "mirrored"):
-        done = subprocess.run(
-            [sys.executable, "-c", MIRRORED, str(tmp_path), strategy], capture_output=True, text=True, timeout=LONGEST
-        )
-        assert done.returncode == 0, done.stderr
-    for place, training in enumerate(DIFFICULT.values()):
+    done = subprocess.run(
+        [sys.executable, "-c", MIRRORED, str(tmp_path)], capture_output=True, text=True, timeout=LONGEST
+    )
+    assert done.returncode == 0, done.stderr
+    for place, content in enumerate(contents):
         run = tmp_path / f"{place}.yaml.mirrored"
         assert json.loads((run / "environment.json").read_text())["settings"]["replicas"] == 2
-        assert_as_one(run, tmp_path / f"{place}.yaml.one_device", training.get("epochs", 1))
+        assert_as_one(run, train_alone(tmp_path, content, f"{place}.alone"), content["training"]["epochs"])
 
 
 @pytest.mark.parametrize("loss", [None, "Dice"])
@@ -261,7 +282,7 @@ def test_masks_with_pixels_that_do_not_count(loss: str | None, tmp_path: Path) -
     }
     first = content["model"]["layers"][:3]
     content["model"] = {"layers": [*first, {"Conv2D": {"filters": "classes", "kernel_size": 1}}, "Softmax"]}
-    one, two = (train_by(workers, tmp_path, content, f"by_{workers}") for workers in (1, 2))
+    one, two = train_alone(tmp_path, content, "by_1"), train_by(2, tmp_path, content, "by_2")
     for ours, theirs in zip(figures(two), figures(one), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-5)
     metrics = [json.loads((run / "evaluation.json").read_text()) for run in (two, one)]

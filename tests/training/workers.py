@@ -13,15 +13,26 @@ from typing import Any
 
 import yaml
 
+from tests.trainings import run_training
+
 #: Until a training of a few seconds has ended, on a machine that does much else.
 LONGEST = 300
 
 
 def launched(workers: int, arguments: Sequence[str], restarts: int = 0) -> list[str]:
-    """The command that has workers run `cnnkit train`; with one, that itself."""
-    train = ["train", *arguments]
-    launch = ["launch", "--workers", str(workers), "--restart", str(restarts)] if workers > 1 else []
-    return [sys.executable, "-m", "cnnkit", *launch, *train]
+    """The command that has workers run `cnnkit train`."""
+    launch = ["launch", "--workers", str(workers), "--restart", str(restarts)]
+    return [sys.executable, "-m", "cnnkit", *launch, "train", *arguments]
+
+
+def train_alone(folder: Path, content: dict[str, Any], name: str) -> Path:
+    """A run, trained and evaluated on one device by this process."""
+    from cnnkit.runs.evaluation import evaluate_run
+    from cnnkit.runs.trained import open_run
+
+    run = run_training(folder, content, name, ("training.strategy=one_device",))
+    evaluate_run(open_run(run))
+    return run.path
 
 
 def train_by(workers: int, folder: Path, content: dict[str, Any], name: str, *arguments: str) -> Path:
@@ -81,6 +92,23 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         if time.monotonic() > end:
             raise TimeoutError(what)
         time.sleep(0.05)
+
+
+def write_time(run: Path) -> int:
+    """When the last checkpoint of a run was written, in nanoseconds; 0 before there is one."""
+    with contextlib.suppress(FileNotFoundError):
+        return (run / "checkpoints" / "last.npz").stat().st_mtime_ns
+    return 0
+
+
+def wait_for_checkpoint(run: Path, written: int = 0) -> None:
+    """Waits until a run has a checkpoint that is newer than one of that time."""
+    wait_for(lambda: write_time(run) > written, "a checkpoint")
+
+
+def wait_until_gone(launcher: int, workers: dict[int, int]) -> None:
+    """Waits until no process of these is a worker of the launcher any more."""
+    wait_for(lambda: not {*workers.values()} & {*worker_pids(launcher).values()}, "the end of the workers")
 
 
 def kill(pid: int, number: int) -> None:
