@@ -20,7 +20,8 @@ def copy_package(folder: Path, page: str) -> str:
     Returns:
         The page.
     """
-    shutil.copytree(ROOT / "cnnkit", folder / "cnnkit", ignore=shutil.ignore_patterns("__pycache__"))
+    # With the bytecode, which is as old as before.
+    shutil.copytree(ROOT / "cnnkit", folder / "cnnkit")
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     for name, module in re.findall(r"^`(cnnkit/[\w/]+\.py)`:\n\n```python\n(.*?)```", text, re.M | re.S):
         (folder / name).parent.mkdir(exist_ok=True)

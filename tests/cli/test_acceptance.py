@@ -37,8 +37,8 @@ def test_mnist_lecture_reaches_what_the_lecture_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-# A little below what three seeds, or another processor's rounding, gave.
-@pytest.mark.parametrize(("name", "epochs", "accuracy"), [("mnist", 4, 0.985), ("mnist_fast", 3, 0.992)])
+# A little below the 98.07 and 99.48 % that the worst of three seeds gave.
+@pytest.mark.parametrize(("name", "epochs", "accuracy"), [("mnist", 2, 0.978), ("mnist_fast", 2, 0.993)])
 @pytest.mark.usefixtures("tfds_data")
 def test_a_shortened_training_is_nearly_there(name: str, epochs: int, accuracy: float, tmp_path: Path) -> None:
     assert accuracy_of(tmp_path, name, "--set", f"training.epochs={epochs}") >= accuracy
