@@ -77,18 +77,17 @@ def plain_keras() -> Iterator[Callable[[Path, Path, Path], None]]:
     """Has a process without cnnkit write what a model computes of images."""
     command = [sys.executable, "-c", PLAIN]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
+        requests, answers = process.stdin, process.stdout
+        assert requests is not None
+        assert answers is not None
 
         def compute(model: Path, images: Path, outputs: Path) -> None:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(json.dumps([str(model), str(images), str(outputs)]) + "\n")
-            process.stdin.flush()
-            assert process.stdout.readline() == "done\n"
+            requests.write(json.dumps([str(model), str(images), str(outputs)]) + "\n")
+            requests.flush()
+            assert answers.readline() == "done\n"
 
         yield compute
-        process.stdin.close()
+        requests.close()
         assert process.wait() == 0
 
 
