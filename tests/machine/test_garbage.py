@@ -20,8 +20,10 @@ def thresholds() -> Iterator[None]:
     gc.unfreeze()
 
 
-def test_thresholds_come_back() -> None:
-    before = gc.get_threshold()
+@pytest.mark.parametrize("before", [(700, 10, 10), (1234, 5, 6)])
+def test_thresholds_come_back(before: tuple[int, int, int]) -> None:
+    gc.set_threshold(*before)
+    garbage.look_rarely()
     garbage.look_rarely()
     assert gc.get_threshold()[0] > 10 * before[0]
     garbage.look_as_usual()
