@@ -20,6 +20,9 @@ from cnnkit.runs.progress import Reporter, read_state
 
 pytest.importorskip("uvicorn", reason="needs the extra `serve`: pip install cnnkit[serve]")
 
+#: They need a browser, which not everyone has.
+pytestmark = pytest.mark.long
+
 __all__ = ["browser", "page_at"]
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +137,6 @@ def short_training(folder: Path, long_training: Any) -> Iterator[subprocess.Pope
         yield started
 
 
-@pytest.mark.long
 def test_a_training_is_watched_from_its_first_epoch_to_its_end(
     page_at: PageAt, folder: Path, short_training: subprocess.Popen[str]
 ) -> None:
@@ -179,7 +181,6 @@ def test_a_training_is_watched_from_its_first_epoch_to_its_end(
     shown.forgive_lost_connection()
 
 
-@pytest.mark.long
 def test_a_training_is_stopped_from_the_page(
     page_at: PageAt, folder: Path, long_training: subprocess.Popen[str]
 ) -> None:
@@ -208,7 +209,6 @@ def test_a_training_is_stopped_from_the_page(
     shown.forgive_lost_connection()
 
 
-@pytest.mark.long
 def test_a_page_connects_again_and_sees_that_a_training_was_killed(page_at: PageAt, tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     run.path.mkdir()

@@ -14,6 +14,9 @@ from cnnkit.report.single import write_report
 from cnnkit.runs.directory import Run
 from cnnkit.runs.trained import open_run
 
+#: They need a browser, which not everyone has.
+pytestmark = pytest.mark.long
+
 __all__ = ["browser", "page_at"]
 
 
@@ -32,10 +35,8 @@ def files(resumed_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     }
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), pytest.param(1440, "light", marks=pytest.mark.long)])
-@pytest.mark.parametrize(
-    "name", [pytest.param("run", marks=pytest.mark.long), pytest.param("many", marks=pytest.mark.long), "comparison"]
-)
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
+@pytest.mark.parametrize("name", ["run", "many", "comparison"])
 def test_a_report_can_be_read(page_at: PageAt, files: dict[str, Path], name: str, width: int, scheme: str) -> None:
     page = page_at(files[name].as_uri(), width, color_scheme=scheme, offline=True)
     for fold in page.query_selector_all("details"):

@@ -21,6 +21,9 @@ from cnnkit.runs.trained import open_run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
+#: They need a browser, which not everyone has.
+pytestmark = pytest.mark.long
+
 __all__ = ["browser", "page_at"]
 
 
@@ -90,7 +93,6 @@ def draw(page: Any, digit: str, scale: float = 1.0, corner: tuple[float, float] 
     return [answer_of(page, lambda points=points: stroke(page, points)) for points in placed][-1]
 
 
-@pytest.mark.long
 def test_drawn_digits(page_at: PageAt, address: str) -> None:
     page = page_at(address)
     page.locator("#pad").scroll_into_view_if_needed()
@@ -116,7 +118,6 @@ def test_a_drawing_can_be_taken_back(page_at: PageAt, address: str) -> None:
     assert len(set(pictures)) == 3
 
 
-@pytest.mark.long
 def test_the_keyboard_draws_too(page_at: PageAt, address: str) -> None:
     page = page_at(address)
     pad = page.locator("#pad")
@@ -174,7 +175,7 @@ GIVE = """([text, kind]) => {
 }"""
 
 
-@pytest.mark.parametrize("width", [pytest.param(390, marks=pytest.mark.long), 1440])
+@pytest.mark.parametrize("width", [390, 1440])
 def test_ways_to_give_an_image(
     page_at: PageAt, address: str, example: tuple[bytes, str], tmp_path: Path, width: int
 ) -> None:
@@ -216,7 +217,7 @@ def test_a_server_that_does_not_tell_of_its_runs(page_at: PageAt, address: str, 
     page.reports.clear()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), pytest.param(1440, "light", marks=pytest.mark.long)])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
 def test_everything_fits_and_can_be_used(page_at: PageAt, address: str, width: int, scheme: str) -> None:
     page = page_at(address, width, color_scheme=scheme)
     page.locator(".examples button").first.wait_for()
@@ -288,7 +289,6 @@ def test_errors_are_shown_in_words(page_at: PageAt, address: str, tmp_path: Path
     page.reports = [report for report in page.reports if "status of 422" not in report]
 
 
-@pytest.mark.long
 def test_runs_side_by_side(page_at: PageAt, digits_run: Run, tmp_path: Path) -> None:
     import shutil
 
@@ -328,14 +328,12 @@ def trained(folder: Path, name: str, *overrides: str) -> Run:
     return train(load_config(str(CONFIGS / name), overrides), Console(), str(folder / "run")).run
 
 
-@pytest.mark.long
 def test_all_digits_on_mnist(page_at: PageAt, tfds_data: Path, tmp_path: Path) -> None:
     with served(serve.create_app([open_run(trained(tmp_path, "mnist.yaml", "training.epochs=2"))])) as address:
         page = page_at(address)
         assert [draw(page, digit) for digit in DRAWINGS] == list(DRAWINGS)
 
 
-@pytest.mark.long
 def test_test_images_of_cifar_10_are_dropped(page_at: PageAt, tfds_data: Path, tmp_path: Path) -> None:
     import keras
     from PIL import Image
@@ -400,7 +398,6 @@ def test_sliders_move_what_is_made(page_at: PageAt, maker_address: str) -> None:
     page.reports = [report for report in page.reports if "status of 422" not in report]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
 def test_what_is_made_fits_and_can_be_used(page_at: PageAt, maker_address: str, width: int, scheme: str) -> None:
     page = page_at(maker_address, width, color_scheme=scheme)
@@ -410,7 +407,6 @@ def test_what_is_made_fits_and_can_be_used(page_at: PageAt, maker_address: str, 
     assert not page.locator("#inputs").is_visible()
 
 
-@pytest.mark.long
 def test_a_network_that_makes_images_beside_one_that_takes_them(
     page_at: PageAt, digits_run: Run, maker_run: Run
 ) -> None:
