@@ -80,7 +80,7 @@ def network(images: Any) -> Any:
     first.requires_grad_(requires_grad=False)
     layers: list[Any] = [first, nn.GELU()]
     channels = 24
-    for pair in ((64, 64), (256, 256), (256, 512)):
+    for pair in ((80, 80), (288, 288), (288, 512)):
         for place, filters in enumerate(pair):
             kernel = nn.Conv2d(channels, filters, 3, padding=1, bias=False)
             nn.init.dirac_(kernel.weight[: min(channels, filters)])
