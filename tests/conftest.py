@@ -18,9 +18,6 @@ from cnnkit.runs.trained import open_run
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
-# Graphs are made of many objects that stay: looking for garbage among them a tenth as often saves time in every test.
-gc.set_threshold(7_000, 10, 10)
-
 # Whichever test loads TensorFlow first, and however: it runs as cnnkit runs it.
 runtime.set_environment()
 
