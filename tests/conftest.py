@@ -46,7 +46,13 @@ BEGUN_FIRST = ("test_workers.py", "test_stages.py", "test_backbone_runs.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """No process is to wait in the end for the other, which has begun with a long file."""
+    """What needs a browser, which not everyone has, is for the second stage; long files come first.
+
+    No process is to wait in the end for the other, which has begun with a long file.
+    """
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.long)
     items.sort(key=lambda item: item.path.name not in BEGUN_FIRST)
 
 

@@ -20,9 +20,6 @@ from cnnkit.runs.progress import Reporter, read_state
 
 pytest.importorskip("uvicorn", reason="needs the extra `serve`: pip install cnnkit[serve]")
 
-#: They need a browser, which not everyone has.
-pytestmark = pytest.mark.long
-
 __all__ = ["browser", "page_at"]
 
 ROOT = Path(__file__).parents[2]

@@ -14,9 +14,6 @@ from cnnkit.report.single import write_report
 from cnnkit.runs.directory import Run
 from cnnkit.runs.trained import open_run
 
-#: They need a browser, which not everyone has.
-pytestmark = pytest.mark.long
-
 __all__ = ["browser", "page_at"]
 
 

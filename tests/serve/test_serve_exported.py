@@ -152,7 +152,6 @@ def test_it_serves_without_anything_heavy(tmp_path: Path, images: np.ndarray) ->
     assert done.stdout.strip() == "{200}"
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page(page_at: PageAt, address: str, images: np.ndarray, scheme: str) -> None:
     page = page_at(address, width=390 if scheme == "dark" else 1440, color_scheme=scheme)

@@ -21,9 +21,6 @@ from cnnkit.runs.trained import open_run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
-#: They need a browser, which not everyone has.
-pytestmark = pytest.mark.long
-
 __all__ = ["browser", "page_at"]
 
 

@@ -19,7 +19,6 @@ from cnnkit.training.train import train
 __all__ = ["browser", "page_at"]
 
 
-@pytest.mark.long
 def test_the_slider_asks_for_surer_objects(page_at: PageAt, tmp_path: Path) -> None:
     pytest.importorskip("fastapi", reason='needs the extra: pip install "cnnkit[serve]"')
     from cnnkit.serve import create_app
