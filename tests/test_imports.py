@@ -316,6 +316,7 @@ MAY_IMPORT_KERAS = {
     "config/objectives/class_numbers.py",
     "config/optimization/muon.py",
     "layers/backbone_model.py",
+    "layers/bfloat16.py",
     "layers/functions.py",
     "layers/filter_gradient.py",
     "layers/fused.py",

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cnnkit.layers.bfloat16 import add_bias
 from cnnkit.layers.submodel import with_inner
 
 
@@ -192,7 +193,7 @@ class PooledConv2D(keras.layers.Conv2D):
 
     def finish(self, pooled: Any) -> Any:
         """The bias and ReLU, [batch, height, width, filters]."""
-        return tf.nn.relu(tf.nn.bias_add(pooled, tf.convert_to_tensor(self.bias)))
+        return tf.nn.relu(add_bias(pooled, self.bias))
 
 
 class ActivatingMaxPooling2D(keras.layers.MaxPooling2D):

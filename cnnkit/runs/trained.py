@@ -273,6 +273,10 @@ class TrainedRun(Predictor):
             compute_in(model, self.precision)
             if self.precision == "bfloat16" and not has_gpu() and processor.multiplies_bfloat16() is False:
                 log.warning("this processor has no instructions for bfloat16, which takes longer here than float32")
+        if not self.uses_xla and not has_gpu():
+            from cnnkit.layers.bfloat16 import use_exact_sums
+
+            use_exact_sums(model.layers, in_software=processor.multiplies_bfloat16() is False)
         return model
 
     def _check_archive(self) -> None:

@@ -14,6 +14,8 @@ from cnnkit.layers.resolved import scopes
 from cnnkit.layers.stack import Step, head
 from cnnkit.layers.submodel import leaves_of
 from cnnkit.layers.weight_paths import SEPARATOR, name_in_layer
+from cnnkit.machine.processor import multiplies_bfloat16
+from cnnkit.machine.tensorflow import has_gpu
 
 if TYPE_CHECKING:
     from cnnkit.config.run import RunConfig
@@ -134,6 +136,7 @@ def build_layers(
         steps, scopes(steps, labels, seeds, training.dtype_policy, ending=True, sharing=sharing), strict=True
     ):
         built.append(step.layer.build(scope))
+    from cnnkit.layers.bfloat16 import use_exact_sums
     from cnnkit.layers.filter_gradient import use_forward_filter_gradients
     from cnnkit.layers.fused import fuse_activations, postpone_activations
 
@@ -142,6 +145,8 @@ def build_layers(
         fuse_activations(layers)
     if training.forward_filter_gradients == "on":
         use_forward_filter_gradients(layers)
+    if training.jit != "on" and not has_gpu():
+        use_exact_sums(layers, in_software=multiplies_bfloat16() is False)
     return layers
 
 
