@@ -71,8 +71,8 @@ def _add_bias(values: Any, bias: Any) -> tuple[Any, Callable[[Any], tuple[Any, A
     return tf.nn.bias_add(values, bias), backward
 
 
-def _call(layer: Any, product: Callable[[Any], Any], inputs: Any) -> Any:
-    """What Keras' layer computes: a product, the bias and the activation."""
+def _call(layer: Any, product: Callable[[Any], Any], inputs: Any, training: bool | None = None) -> Any:
+    """What Keras' layer computes: a product, the bias and the activation; some of them are told whether they train."""
     outputs = product(inputs)
     if layer.bias is not None:
         # Those of several heads have two axes, which Keras adds in another way.

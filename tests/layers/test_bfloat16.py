@@ -72,7 +72,7 @@ def results(layer: Any, inputs: Any, weighing: Any) -> list[np.ndarray]:
     def step(inputs: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            outputs = layer(inputs)
+            outputs = keras.Sequential([layer])(inputs, training=True)
         found = tape.gradient(outputs, [inputs, *layer.trainable_variables], tf.cast(weighing, outputs.dtype))
         return [outputs, *found]
 
