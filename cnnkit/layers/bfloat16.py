@@ -1,7 +1,8 @@
 """Keras' layers of bfloat16 on a CPU, where TensorFlow's operations lose digits or time; what is saved are Keras' own.
 
 The gradient of a bias is a sum over all places of all images. TensorFlow adds it up in bfloat16 (`BiasAddGrad`), in
-which 256 + 1 is 256: of 4,096 ones it makes 256. Its `Sum` adds in float32 and rounds once.
+which 256 + 1 is 256: of 4,096 ones it makes 256. Its `Sum` adds in float32 and rounds once. Average pooling over
+windows adds up in bfloat16, too; global pooling does not.
 
 On processors without instructions for bfloat16, TensorFlow's convolutions take ten times as long as in float32, and
 round partial sums as well. Such instructions sum up in float32 and round once, and so does a convolution in float32 of
@@ -32,24 +33,30 @@ def use_exact_sums(layers: Sequence[Any], *, in_software: bool) -> None:
 
     Args:
         layers: Built layers.
-        in_software: Whether the processor has no instructions for bfloat16: convolutions are then computed in float32.
-            Otherwise only the gradients of biases are.
+        in_software: Whether the processor has no instructions for bfloat16: convolutions and pooling are then computed
+            in float32. Otherwise only average pooling and the gradients of biases are.
     """
-    multiply = _multiply_in_float32 if in_software else _multiply
     for layer in layers:
         for part in layer._flatten_layers() if isinstance(layer, keras.Layer) else []:
             # With channels first, XLA computes, and in float32.
             if part.compute_dtype == "bfloat16" and getattr(part, "data_format", None) != "channels_first":
-                _change(part, multiply)
+                _change(part, in_software)
 
 
-def _change(layer: Any, multiply: Multiply) -> None:
+def _change(layer: Any, in_software: bool) -> None:
+    multiply = _multiply_in_float32 if in_software else _multiply
     for kinds, product in _PRODUCTS.items():
-        if isinstance(layer, kinds):
-            if product is _convolution:
-                layer.convolution_op = partial(multiply, layer.convolution_op)
-            if any(type(layer).call is kind.call for kind in kinds):
-                layer.call = partial(_call, layer, partial(product, layer, multiply))
+        if isinstance(layer, kinds) and product is _convolution:
+            layer.convolution_op = partial(multiply, layer.convolution_op)
+        if _calls_as(layer, kinds):
+            layer.call = partial(_call, layer, partial(product, layer, multiply))
+    if _calls_as(layer, _AVERAGES) or (in_software and _calls_as(layer, _MAXIMA)):
+        layer.call = partial(_pool, layer.call)
+
+
+def _calls_as(layer: Any, kinds: tuple[Any, ...]) -> bool:
+    """Whether a layer is one of Keras', or computes as it does."""
+    return isinstance(layer, kinds) and any(type(layer).call is kind.call for kind in kinds)
 
 
 def add_bias(values: Any, bias: Any) -> Any:
@@ -78,6 +85,10 @@ def _call(layer: Any, product: Callable[[Any], Any], inputs: Any, training: bool
         # Those of several heads have two axes, which Keras adds in another way.
         outputs = add_bias(outputs, layer.bias) if len(layer.bias.shape) == 1 else outputs + layer.bias
     return outputs if layer.activation is None else layer.activation(outputs)
+
+
+def _pool(call: Callable[[Any], Any], inputs: Any) -> Any:
+    return tf.cast(call(tf.cast(inputs, tf.float32)), tf.bfloat16)
 
 
 def _multiply(operation: Callable[..., Any], values: Any, kernel: Any, **options: Any) -> Any:
@@ -140,3 +151,7 @@ _PRODUCTS: dict[tuple[Any, ...], Callable[[Any, Multiply, Any], Any]] = {
     (_LAYERS.Dense,): _dense,
     (_LAYERS.EinsumDense,): _einsum_dense,
 }
+
+#: Pooling over windows, of which TensorFlow adds up the values, or the gradients where windows overlap, in bfloat16.
+_AVERAGES = (_LAYERS.AveragePooling1D, _LAYERS.AveragePooling2D, _LAYERS.AveragePooling3D)
+_MAXIMA = (_LAYERS.MaxPooling1D, _LAYERS.MaxPooling2D, _LAYERS.MaxPooling3D)
