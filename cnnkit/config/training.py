@@ -170,7 +170,8 @@ class TrainingConfig(StrictModel):
     dtype_policy: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = Field(
         default="auto",
         description="Keras' dtype policy for the run. `auto`: float32 on a CPU; on GPUs with tensor cores "
-        "mixed_bfloat16 (compute capability 8.0 and up) or mixed_float16 (7.x).",
+        "mixed_bfloat16 (compute capability 8.0 and up) or mixed_float16 (7.x). On a CPU, sums of bfloat16 are "
+        "added up in float32; without instructions for bfloat16, mixed_bfloat16 takes somewhat longer than float32.",
     )
     jit: Literal["auto", "on", "off"] = Field(
         default="auto",

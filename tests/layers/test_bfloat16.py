@@ -96,11 +96,10 @@ def distance(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
-@pytest.mark.parametrize("in_software", [False, True])
 @pytest.mark.parametrize("name", [name for name in CASES if name != "no bias"])
-def test_the_gradient_of_a_bias_is_the_sum_over_all_places(name: str, in_software: bool) -> None:
+def test_the_gradient_of_a_bias_is_the_sum_over_all_places(name: str) -> None:
     """All sums are beyond 256, after which bfloat16 has no odd numbers left."""
-    ours, _, inputs = pair(name, in_software=in_software)
+    ours, _, inputs = pair(name, in_software=False)
     weighing = rounded(np.abs(random_images(*ours.compute_output_shape(inputs.shape), seed=3)))
     expected = weighing.astype(np.float64).sum(axis=tuple(range(weighing.ndim - 1)))
     assert (expected > 500).all()
@@ -197,7 +196,7 @@ def test_in_other_types_a_bias_is_added_as_tensorflow_does(dtype: str) -> None:
     np.testing.assert_array_equal(add_bias(values, bias), tf.nn.bias_add(values, bias))
 
 
-def bias_after_one_step(path: Path, policy: str) -> np.ndarray:
+def bias_after_one_step(path: Path, policy: str, name: str) -> np.ndarray:
     """Of a convolution over 1,000 images of 6x6 places, which is the negative gradient."""
     network = [{"Conv2D": {"filters": 8, "kernel_size": 3}}, "GlobalAveragePooling2D", {"Dense": "classes"}]
     content = config(
@@ -206,11 +205,11 @@ def bias_after_one_step(path: Path, policy: str) -> np.ndarray:
         model={"layers": network},
         training={"epochs": 1, "optimizer": {"SGD": {"learning_rate": 1}}, "schedule": None, "dtype_policy": policy},
     )
-    return np.asarray(keras.models.load_model(run_training(path, content, policy).model).layers[1].weights[1])
+    return np.asarray(keras.models.load_model(run_training(path, content, name).model).layers[1].weights[1])
 
 
-@pytest.mark.parametrize("can", [True, False])
-def test_a_run_sums_up_as_in_float32(can: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_model, "multiplies_bfloat16", lambda: can)
-    found, expected = (bias_after_one_step(tmp_path, policy) for policy in ("mixed_bfloat16", "float32"))
-    assert distance(found, expected) < 0.02
+def test_a_run_sums_up_as_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = bias_after_one_step(tmp_path, "float32", "float32")
+    for can in (True, False):
+        monkeypatch.setattr(training_model, "multiplies_bfloat16", lambda can=can: can)
+        assert distance(bias_after_one_step(tmp_path, "mixed_bfloat16", f"bfloat16-{can}"), expected) < 0.02
