@@ -2,7 +2,7 @@
 
 The gradient of a bias is a sum over all places of all images. TensorFlow adds it up in bfloat16 (`BiasAddGrad`), in
 which 256 + 1 is 256: of 4,096 ones it makes 256. Its `Sum` adds in float32 and rounds once. Average pooling over
-windows adds up in bfloat16, too; global pooling does not.
+windows adds up in bfloat16, too, where oneDNN does not compute it; global pooling does not.
 
 On processors without instructions for bfloat16, TensorFlow's convolutions take ten times as long as in float32, and
 round partial sums as well. Such instructions sum up in float32 and round once, and so does a convolution in float32 of
