@@ -342,6 +342,10 @@ def _main(
     body = ["keras.utils.clear_session()  # Keras counts the layers from here."] if counts_layers else []
     body.append("keras.utils.set_random_seed(SEED)")
     if training.dtype_policy not in ("auto", "float32"):
+        if training.dtype_policy == "mixed_bfloat16":
+            body.append(
+                "# On a CPU, TensorFlow adds up gradients of biases in bfloat16; `cnnkit train` does in float32."
+            )
         body.append(f"keras.config.set_dtype_policy({literal(training.dtype_policy)})")
     body += [*(line for one in data.lines for line in wrapped(one)), "", f"model = {model}", "draw_weights(model)"]
     if network.whitens:

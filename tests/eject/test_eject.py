@@ -194,6 +194,17 @@ model: {layers: [Flatten, {Dense: {units: 8, dtype: float64}}, {Dense: {units: 4
         np.testing.assert_array_equal(weight.numpy(), other.numpy())
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_a_script_says_where_its_sums_are_not_those_of_training(policy: str, tmp_path: Path) -> None:
+    text = """
+data: {name: digits}
+model: {layers: [Flatten, {Dense: classes}]}
+"""
+    script = eject(written(tmp_path, f"{text}training: {{dtype_policy: {policy}}}\n"))
+    assert ("gradients of biases in bfloat16" in script) == (policy == "mixed_bfloat16")
+    assert (f'set_dtype_policy("{policy}")' in script) == (policy != "float32")
+
+
 def test_assembled_layers_start_and_draw_the_same(tmp_path: Path) -> None:
     text = """
 data: {name: digits}
