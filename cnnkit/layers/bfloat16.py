@@ -45,9 +45,9 @@ def use_exact_sums(layers: Sequence[Any], *, in_software: bool) -> None:
 
 def _change(layer: Any, in_software: bool) -> None:
     multiply = _multiply_in_float32 if in_software else _multiply
+    if isinstance(layer, _OF_IMAGES):
+        layer.convolution_op = partial(multiply, layer.convolution_op)
     for kinds, product in _PRODUCTS.items():
-        if isinstance(layer, kinds) and product is _convolution:
-            layer.convolution_op = partial(multiply, layer.convolution_op)
         if _calls_as(layer, kinds):
             layer.call = partial(_call, layer, partial(product, layer, multiply))
     if _calls_as(layer, _AVERAGES) or (in_software and _calls_as(layer, _MAXIMA)):
@@ -142,8 +142,11 @@ def _einsum_dense(layer: Any, multiply: Multiply, inputs: Any) -> Any:
     return keras.ops.einsum(layer.equation, inputs, layer.kernel)
 
 
+#: Those that convolve by a method of their own, which whoever changes `call` or the gradient of their filters keeps.
+_OF_IMAGES = (_LAYERS.Conv2D, _LAYERS.Conv3D)
+
 _PRODUCTS: dict[tuple[Any, ...], Callable[[Any, Multiply, Any], Any]] = {
-    (_LAYERS.Conv2D, _LAYERS.Conv3D): _convolution,
+    _OF_IMAGES: _convolution,
     (_LAYERS.Conv1D,): _convolution_of_signals,
     (_LAYERS.Conv1DTranspose, _LAYERS.Conv2DTranspose, _LAYERS.Conv3DTranspose): _transposed,
     (_LAYERS.DepthwiseConv1D, _LAYERS.DepthwiseConv2D): _depthwise,

@@ -269,14 +269,16 @@ class TrainedRun(Predictor):
         self.check_model()
         self.request_settings()
         model = self.load_model()
+        on_cpu = not has_gpu()
+        in_software = on_cpu and processor.multiplies_bfloat16() is False
         if self.precision is not None:
             compute_in(model, self.precision)
-            if self.precision == "bfloat16" and not has_gpu() and processor.multiplies_bfloat16() is False:
+            if self.precision == "bfloat16" and in_software:
                 log.warning("this processor has no instructions for bfloat16, which takes longer here than float32")
-        if not self.uses_xla and not has_gpu():
+        if on_cpu and not self.uses_xla:
             from cnnkit.layers.bfloat16 import use_exact_sums
 
-            use_exact_sums(model.layers, in_software=processor.multiplies_bfloat16() is False)
+            use_exact_sums(model.layers, in_software=in_software)
         return model
 
     def _check_archive(self) -> None:

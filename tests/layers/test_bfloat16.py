@@ -173,12 +173,12 @@ def test_layers_inside_of_others_are_changed_and_others_are_not() -> None:
 
 @pytest.mark.parametrize("in_software", [False, True])
 def test_a_bias_after_the_pooling_is_summed_up_as_well(in_software: bool) -> None:
-    make = [
+    plain = [
         keras.Input((48, 48, 2)),
         layers.Conv2D(4, 3, activation="relu", dtype="mixed_bfloat16"),
         layers.MaxPooling2D(2, dtype="mixed_bfloat16"),
     ]
-    changed = postpone_activations(make)
+    changed = postpone_activations(plain)
     assert isinstance(changed[1], PooledConv2D)
     use_exact_sums(changed, in_software=in_software)
     model = keras.Sequential(changed)
