@@ -16,7 +16,7 @@ _LONGEST_NAME = 100
 
 
 def nearest(name: object, names: Iterable[str]) -> str | None:
-    """The name that the user most likely meant, or None if nothing is close; of equals, the last."""
+    """The name that the user most likely meant, or None if nothing is close; of equals, one that ends in `2D`."""
     return _nearest(name, tuple(names)) if isinstance(name, str) and len(name) <= _LONGEST_NAME else None
 
 
@@ -28,9 +28,12 @@ def _nearest(name: str, names: tuple[str, ...]) -> str | None:
         return by_fold[folded]
     import difflib
 
+    def closeness(candidate: str) -> tuple[float, bool, str]:
+        # `Conv` is `Conv2D` sooner than `Conv3D`.
+        return difflib.SequenceMatcher(None, candidate, folded).ratio(), candidate.endswith("2d"), candidate
+
     candidates = [one for one in by_fold if _may_mean(name, by_fold[one])]
-    close = difflib.get_close_matches(folded, candidates, n=1, cutoff=0)
-    return by_fold[close[0]] if close else None
+    return by_fold[max(candidates, key=closeness)] if candidates else None
 
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+[A-Za-z]?")
@@ -46,7 +49,8 @@ def _may_mean(name: str, known: str) -> bool:
     if len(folded) > 3 and len(folded) == len(known_fold) and sorted(folded) == sorted(known_fold):
         return True
     if _are_similar(folded, known_fold, 0.9):
-        return _digits(folded) == _digits(known_fold)
+        # `mixed_bfloat` lacks the digits of `mixed_bfloat16`, `mixed_bfloat32` has others.
+        return _digits(folded) == _digits(known_fold) or known_fold.startswith(folded)
     words, known_words = _words(name), _words(known)
     if known_words[:1] == ["Random"] and words[:1] != ["Random"]:
         known_words = known_words[1:]

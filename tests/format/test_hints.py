@@ -181,6 +181,24 @@ def test_no_neighbour_that_means_something_else_is_named(table: Table, name: str
     assert ("did you mean" in text) == ("did you mean" in words)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("mixed_bfloat", "mixed_bfloat16"),
+        ("mixed_float", "mixed_float16"),
+        ("MixedBFloat16", "mixed_bfloat16"),
+        ("mixed_float32", None),
+    ],
+)
+def test_the_digits_of_a_policy_may_be_left_out_but_not_be_others(name: str, meant: str | None) -> None:
+    assert nearest(name, ["auto", "float32", "mixed_bfloat16", "mixed_float16"]) == meant
+
+
+@pytest.mark.parametrize("name", ["Conv", "DepthwiseConv", "MaxPooling", "GlobalAveragePooling", "UpSampling"])
+def test_a_layer_without_its_dimensions_is_one_of_images(name: str) -> None:
+    assert nearest(name, LAYERS.names()) == name + "2D"
+
+
 def test_a_very_long_name_is_compared_with_nothing() -> None:
     assert nearest("batch_size" * 100_000, ["batch_size"]) is None
 
