@@ -375,6 +375,7 @@ def test_a_script_runs_by_itself(tmp_path: Path) -> None:
     assert (tmp_path / "digits.keras").exists()
 
 
+@pytest.mark.long
 def test_scripts_are_sound_python(tmp_path: Path) -> None:
     """ruff finds no name that is not defined and none that is not used; no line is longer than ours."""
     for name in set(shipped.with_known_data()) - set(WITHOUT_SCRIPT):

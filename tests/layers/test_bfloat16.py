@@ -208,6 +208,7 @@ def bias_after_one_step(path: Path, policy: str, name: str) -> np.ndarray:
     return np.asarray(keras.models.load_model(run_training(path, content, name).model).layers[1].weights[1])
 
 
+@pytest.mark.long
 def test_a_run_sums_up_as_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = bias_after_one_step(tmp_path, "float32", "float32")
     for can in (True, False):

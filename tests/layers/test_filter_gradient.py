@@ -124,6 +124,7 @@ def test_wide_convolutions_of_stride_one_are_changed() -> None:
     assert list(wide_convolutions([*others, wide, narrow, inner])) == [wide, inner.layers[0]]
 
 
+@pytest.mark.long
 def test_a_run_is_saved_with_the_layers_of_keras(tmp_path: Path) -> None:
     layers = [
         {"Conv2D": {"filters": 64, "kernel_size": 3, "padding": "same"}},

@@ -111,7 +111,9 @@ def look_at(run: Run) -> None:
         server.filters_png(run, when)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name == "config.yaml" else name for name in FILES]
+)
 def test_a_damaged_file_stops_no_list_and_no_page(run: Run, name: str) -> None:
     path = run.path / name
     content = path.read_bytes()

@@ -63,6 +63,7 @@ def check_equal(arrays: dict[str, np.ndarray], model: Any) -> None:
         np.testing.assert_array_equal(array, wanted, err_msg=path)
 
 
+@pytest.mark.long
 def test_weights_of_keras_are_read_from_both_of_its_formats(network: Any, tmp_path: Path) -> None:
     network.save_weights(tmp_path / "own.weights.h5")
     # As the files that keras.applications downloads are.

@@ -241,7 +241,8 @@ def test_label_smoothing_is_keras_own_in_training_and_absent_elsewhere(tmp_path:
     assert trained["auc"] == pytest.approx(measured["auc"], rel=1e-5)
 
 
-@pytest.mark.parametrize("policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.long), "mixed_float16"])
+@pytest.mark.long
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_trains_with_a_float32_head(tmp_path: Path, policy: str) -> None:
     run = run_training(tmp_path, config(augmentation=[], training={"dtype_policy": policy, "epochs": 2}), "run")
     import keras

@@ -257,7 +257,10 @@ def test_bfloat16_is_tried_where_a_processor_has_it(can: bool, tmp_path: Path, m
     assert policies == (["float32", "mixed_bfloat16"] if can else ["float32"])
 
 
-@pytest.mark.parametrize(("activation", "tried"), [("gelu", {"off", "on"}), ("silu", {"off", "on"}), ("relu", {"off"})])
+@pytest.mark.parametrize(
+    ("activation", "tried"),
+    [("gelu", {"off", "on"}), pytest.param("silu", {"off", "on"}, marks=pytest.mark.long), ("relu", {"off"})],
+)
 def test_activations_in_one_pass_are_tried_where_there_are_any(
     activation: str, tried: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return trained
 
 
+@pytest.mark.long
 def test_the_restored_picture_is_the_given_one_made_smaller(run: Run) -> None:
     restored = np.asarray(Image.open(run.restored))
     assert restored.shape == (48, 40, 3)
@@ -161,6 +162,7 @@ def test_what_does_not_go_with_copies(changes: list[str], said: str) -> None:
         load_config(str(shipped.find("enlarge")), changes)
 
 
+@pytest.mark.long
 def test_restore_enlarges_a_small_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

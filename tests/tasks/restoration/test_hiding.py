@@ -157,6 +157,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return trained
 
 
+@pytest.mark.long
 def test_the_last_average_is_the_picture(run: Run) -> None:
     columns = read_iterations(run)
     assert columns["iteration"] == list(range(1, 25))
@@ -196,6 +197,7 @@ def test_what_does_not_go_with_hidden_pixels(changes: list[str], said: str) -> N
         load_config(str(shipped.find("fill_in")), changes)
 
 
+@pytest.mark.long
 def test_restore_fills_in_what_a_mask_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
