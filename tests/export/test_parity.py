@@ -23,6 +23,7 @@ def export(run: Run, *more: str) -> list[str]:
     return ["export", str(run.path), "--format", "onnx", "-o", "model.onnx", *more]
 
 
+@pytest.mark.long
 def test_a_comparison_says_what_eval_says(
     digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -540,6 +540,7 @@ def answers(address: str) -> bool:
     return True
 
 
+@pytest.mark.long
 def test_a_page_beside_a_training_ends_with_it(running: Run) -> None:
     pytest.importorskip("uvicorn", reason="needs the extra `serve`: pip install cnnkit[serve]")
     stream = io.StringIO()

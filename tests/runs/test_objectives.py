@@ -118,6 +118,7 @@ def test_penalties_are_those_of_keras() -> None:
     assert objectives.penalty_of(model, batches) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.long
 def test_the_cross_entropy_is_shown_beside_another_loss(tmp_path: Path) -> None:
     from report_runs import Page
 

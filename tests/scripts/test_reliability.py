@@ -80,6 +80,7 @@ def test_a_difference_is_noticed(
         assert len(differences) <= 2
 
 
+@pytest.mark.long
 def test_a_broken_file_is_noticed(scripts: tuple[Any, Any], digits_run: Run, tmp_path: Path) -> None:
     fail_writes = scripts[1]
     run = copied(digits_run, tmp_path)

@@ -267,6 +267,7 @@ def test_a_taken_kernel_wins_over_a_measured_one(small_run: Run, tmp_path: Path)
 # --- A run that began so ------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_run_says_whose_weights_it_began_with(
     small_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -205,6 +205,7 @@ def test_it_ends_after_any_step_and_goes_on_to_the_same_end(name: str, after: in
     assert_equal(second, uninterrupted)
 
 
+@pytest.mark.long
 def test_a_callback_ends_it_as_it_ends_fit() -> None:
     def trained(run: Callable[[Any, Any], None]) -> tuple[Any, Recorder]:
         model, recorded = compiled(OPTIMIZERS["SGD"]), Recorder()
