@@ -228,9 +228,8 @@ def _schedule(schedule: Schedule, base: str, batches: int, warm: bool, epochs_of
         return f"{scale}max(1, round({number(epochs)} * {updates}))"
 
     if isinstance(schedule, PiecewiseConstantDecay):
-        steps = schedule.boundaries or []
-        boundaries = [f"{scale}{step}" for step in steps] or [
-            f"{scale}round({number(epochs)} * {updates})" for epochs in schedule.boundaries_epochs or []
+        boundaries = [str((last + 1) * batches - 1) for last in schedule.boundaries or []] or [
+            f"{scale}round({number(epochs)} * {updates}) - 1" for epochs in schedule.boundaries_epochs or []
         ]
         return named(module, "boundaries", boundaries=[Raw(one) for one in boundaries], values=schedule.values)
     arguments: dict[str, Any] = {"initial_learning_rate": Raw(base)}

@@ -126,7 +126,10 @@ def _changing(prepared: Preparation) -> tuple[Any, dict[str, Any]]:
     if prepared.plateau is not None:
         stateful["plateau"] = prepared.plateau
     if training.early_stopping is not None:
-        stateful["early_stopping"] = keras.callbacks.EarlyStopping(**training.early_stopping.to_plain())
+        arguments = training.early_stopping.to_plain()
+        # Keras counts the epochs of the run, and the config those of the stage.
+        first = training.early_stopping.start_from_epoch + prepared.course.begins[-1]
+        stateful["early_stopping"] = keras.callbacks.EarlyStopping(**{**arguments, "start_from_epoch": first})
     stateful["rate"] = EpochRate()
     return AveragedWeights() if training.optimizer.use_ema else None, stateful
 

@@ -6,6 +6,7 @@ This module imports Keras; only training imports it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -51,11 +52,10 @@ class ReduceWarmedUpRate(keras.callbacks.ReduceLROnPlateau):
         self.rate = rate
 
     def _reduce_optimizer_lr(self, optimizer: Any, epoch: int, name: str = "") -> bool:
-        current = float(self.rate.numpy())
-        if current <= self.min_lr:
-            return False
-        self.rate.assign(max(current * self.factor, self.min_lr))
-        return True
+        plain = SimpleNamespace(learning_rate=self.rate.numpy())
+        changed = super()._reduce_optimizer_lr(plain, epoch, name)
+        self.rate.assign(plain.learning_rate)
+        return bool(changed)
 
 
 class EpochRate(keras.callbacks.Callback):

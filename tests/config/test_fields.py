@@ -361,11 +361,17 @@ def test_keras_own_warm_up_is_part_of_the_run_and_stretched_too() -> None:
     np.testing.assert_allclose(rates(schedule, 41, scale=2)[::2], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("arguments", [{"boundaries": [5, 10]}, {"boundaries_epochs": [1, 2]}], ids=str)
-def test_piecewise_constant(arguments: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "first"),
+    [({"boundaries": [5, 10]}, 6), ({"boundaries_epochs": [1, 2]}, 5), ({"boundaries_epochs": [0.01, 1]}, 0)],
+    ids=str,
+)
+def test_piecewise_constant(arguments: dict[str, Any], first: int) -> None:
+    """Updates are those of Keras, whose boundary has the old value; an epoch of 5 ends after its fifth."""
     schedule = make("schedule", "PiecewiseConstantDecay", {**arguments, "values": [3.0, 2.0, 1.0]})
-    assert rates(schedule, 13) == [3.0] * 6 + [2.0] * 5 + [1.0] * 2
-    assert rates(schedule, 26, scale=2) == [3.0] * 11 + [2.0] * 10 + [1.0] * 5
+    assert rates(schedule, 13) == [3.0] * first + [2.0] * 5 + [1.0] * (8 - first)
+    # The last batch of an update tells its rate.
+    assert rates(schedule, 26, scale=2)[1::2] == rates(schedule, 13)
 
 
 # --- The config as a whole ----------------------------------------------------------------------------

@@ -63,8 +63,8 @@ def test_steps_are_updates_when_gradients_are_accumulated() -> None:
         optimizer={"SGD": {"learning_rate": 1.0, "gradient_accumulation_steps": 2}},
         schedule={"PiecewiseConstantDecay": {"boundaries": [5], "values": [1.0, 0.1]}},
     )
-    # Keras' boundary is the last step that still has the first value.
-    np.testing.assert_allclose(found, [1.0] * 11 + [0.1] * 29, rtol=1e-6)
+    # Keras' boundary is the last update that still has the first value, here the sixth.
+    np.testing.assert_allclose(found, [1.0] * 12 + [0.1] * 28, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_schedules_follow_their_formulas(schedule: Any, expected: Any) -> None:
     np.testing.assert_allclose(found, [expected(step) for step in range(40)], rtol=1e-5, atol=1e-6)
 
 
-def test_plateau_changes_the_rate_behind_a_warm_up() -> None:
+def test_plateau_changes_the_rate_behind_a_warm_up(capsys: pytest.CaptureFixture[str]) -> None:
     import keras
 
     config = TrainingConfig.model_validate(
@@ -93,7 +93,9 @@ def test_plateau_changes_the_rate_behind_a_warm_up() -> None:
             "epochs": 4,
             "warmup_epochs": 1,
             "optimizer": {"SGD": 0.2},
-            "schedule": {"ReduceLROnPlateau": {"monitor": "loss", "patience": 1, "factor": 0.5, "min_lr": 0.06}},
+            "schedule": {
+                "ReduceLROnPlateau": {"monitor": "loss", "patience": 1, "factor": 0.5, "min_lr": 0.06, "verbose": 1}
+            },
         }
     )
     rate, plateau = make_rate(config, STEPS)
@@ -107,6 +109,7 @@ def test_plateau_changes_the_rate_behind_a_warm_up() -> None:
         plateau.on_epoch_end(epoch, {"loss": 1.0})
         seen.append(round(float(model.optimizer.learning_rate.numpy()), 6))
     assert seen == [0.2, 0.1, 0.06, 0.06]
+    assert capsys.readouterr().out.count("ReduceLROnPlateau reducing learning rate to") == 2
 
 
 @pytest.mark.parametrize("scaled", [False, True])

@@ -195,6 +195,15 @@ def test_early_stopping_ends_a_stage_and_the_next_one_begins_earlier(
     assert_same(stopped, whole)
 
 
+@pytest.mark.long
+def test_early_stopping_begins_to_watch_so_many_epochs_into_each_stage(tmp_path: Path) -> None:
+    stages = [{**STAGES[0], "epochs": 3}, {**STAGES[1], "epochs": 8}]
+    early = {"early_stopping": {**EARLY["early_stopping"], "start_from_epoch": 3}, "optimizer": "Adam"}
+    run = run_training(tmp_path, staged(stages=stages, **early), "run")
+    # The fourth epoch of the second stage is the best so far, and the fifth is not better by 10.
+    assert (state(run)["stages"], len(rows(run))) == ([0, 3], 8)
+
+
 def test_where_each_stage_ends_and_how_many_epochs_there_are() -> None:
     course = Course([5, 3, 4])
     assert (course.stage, course.end, course.total, course.is_last) == (0, 5, 12, False)

@@ -57,9 +57,14 @@ class PiecewiseConstantDecay(Schedule):
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("boundaries", "boundaries_epochs"),)
 
     boundaries: list[Steps] | None = Field(
-        default=None, min_length=1, description="Optimizer updates after which the next value holds."
+        default=None,
+        min_length=1,
+        description="The last optimizer update with each value but the last one; the run's first update is 0, as in "
+        "Keras.",
     )
-    boundaries_epochs: list[Epochs] | None = Field(default=None, min_length=1, description="The same in epochs.")
+    boundaries_epochs: list[Epochs] | None = Field(
+        default=None, min_length=1, description="Epochs after which the next value holds."
+    )
     values: list[NonNegativeNumber] = Field(description="Rates; one more than boundaries.")
 
     @model_validator(mode="after")
@@ -75,5 +80,8 @@ class PiecewiseConstantDecay(Schedule):
     def build(self, learning_rate: float, updates_per_epoch: float, total_updates: int, scale: int) -> Any:
         import keras
 
-        steps = self.boundaries or [round(epochs * updates_per_epoch) for epochs in self.boundaries_epochs or []]
-        return keras.optimizers.schedules.PiecewiseConstantDecay([step * scale for step in steps], self.values)
+        # Of several batches in an update, Keras hands a schedule the number of the last one.
+        ends = [(last + 1) * scale for last in self.boundaries or []] or [
+            round(epochs * updates_per_epoch) * scale for epochs in self.boundaries_epochs or []
+        ]
+        return keras.optimizers.schedules.PiecewiseConstantDecay([end - 1 for end in ends], self.values)
