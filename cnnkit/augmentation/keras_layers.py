@@ -77,6 +77,25 @@ class SeedStream(keras.random.SeedGenerator):
         """Draws of their own for the images whose number was `index` when last chosen."""
         return self.branch(index)
 
+    def beta(self, shape: Sequence[Any], alpha: Any) -> Any:
+        """Draws from Beta(alpha, alpha), float32 of a shape whose first axis is the batch.
+
+        Keras' own are 0.5 where both of the gammas that it divides come to 0, as with a small `alpha` most do.
+        """
+        one, other = self._logarithms_of_gammas(shape, alpha), self._logarithms_of_gammas(shape, alpha)
+        return tf.sigmoid(one - other)
+
+    def dirichlet(self, shape: Sequence[Any], alpha: Any) -> Any:
+        """Draws from Dirichlet(alpha, ..., alpha) along the last axis, float32; the first axis is the batch."""
+        # Gammas over their sum.
+        return tf.nn.softmax(self._logarithms_of_gammas(shape, alpha))
+
+    def _logarithms_of_gammas(self, shape: Sequence[Any], alpha: Any) -> Any:
+        """A draw for alpha is one for alpha + 1 times U^(1/alpha), U uniform in 0..1 (Marsaglia & Tsang 2000)."""
+        larger, uniform = keras.random.gamma(shape, alpha + 1.0, seed=self), keras.random.uniform(shape, seed=self)
+        # From 0, which has no logarithm, to 1, which is not drawn.
+        return tf.math.log(larger) + tf.math.log1p(-uniform) / alpha
+
     def next(self, ordered: bool = True) -> Any:
         seed = tf.random.experimental.stateless_fold_in(self._key, self._draws)
         self._draws += 1
@@ -137,18 +156,31 @@ class RandomFlip(keras.layers.RandomFlip):
         return tf.dynamic_stitch(places, [kept, flipped])
 
 
+def _between(start: Any, end: Any, size: Any) -> Any:
+    """Which of an axis' pixels have their centre between two places, bool [batch, size].
+
+    Keras looks at their upper or left edges, by which none of the first pixels is ever between.
+
+    Args:
+        start, end: float32 [batch], 0..size.
+        size: Pixels along the axis.
+    """
+    centres = tf.range(size, dtype=tf.float32) + 0.5
+    start, end = (tf.cast(place, tf.float32)[:, tf.newaxis] for place in (start, end))
+    return (centres >= start) & (centres < end)
+
+
 class RandomErasing(keras.layers.RandomErasing):
     """Keras' own, with masks of 0 and 255, [batch, height, width * channels], and bytes left bytes."""
 
     def _generate_batch_mask(self, images_shape: Any, box_corners: Any) -> Any:
-        left, right, top, bottom = (tf.cast(corner, tf.float32)[:, tf.newaxis] for corner in box_corners)
-        rows = tf.range(images_shape[self.height_axis], dtype=tf.float32)
-        columns = tf.range(images_shape[self.width_axis], dtype=tf.float32)
-        inside = tf.cast((columns >= left) & (columns < right), tf.uint8) * 255
+        left, right, top, bottom = box_corners
+        inside = tf.cast(_between(left, right, images_shape[self.width_axis]), tf.uint8) * 255
         inside = tf.repeat(inside, images_shape[self.channel_axis], axis=1)
         # Each row is one of two; picking rows costs a third of combining rows and columns byte by byte.
         two = tf.stack([tf.zeros_like(inside), inside], axis=1)
-        return tf.gather(two, tf.cast((rows >= top) & (rows < bottom), tf.int32), axis=1, batch_dims=1)
+        rows = _between(top, bottom, images_shape[self.height_axis])
+        return tf.gather(two, tf.cast(rows, tf.int32), axis=1, batch_dims=1)
 
     def _get_fill_value(self, images: Any, images_shape: Any, seed: Any) -> Any:
         if self.fill_value is None:
@@ -164,6 +196,32 @@ class RandomErasing(keras.layers.RandomErasing):
             filled = tf.bitwise.bitwise_and(masks, tf.broadcast_to(fill_value, tf.shape(images)))
             return tf.bitwise.bitwise_or(tf.bitwise.bitwise_and(images, tf.bitwise.invert(masks)), filled)
         return tf.where(masks > 0, fill_value, images)
+
+
+class MixUp(keras.layers.MixUp):
+    """Keras' own, whose weights follow the distribution for small values of `alpha`, too."""
+
+    def get_random_transformation(self, data: Any, training: bool = True, seed: Any = None) -> Any:
+        batch = tf.shape(data["images"] if isinstance(data, dict) else data)[0]
+        order = self.backend.random.shuffle(tf.range(batch), seed=self.generator)
+        return {"mix_weight": self.generator.beta((batch,), self.alpha), "permutation_order": order}
+
+
+class CutMix(keras.layers.CutMix):
+    """Keras' own, whose rectangles reach every pixel, and whose labels are mixed by the pixels that are pasted."""
+
+    def _generate_mix_weight(self, batch_size: Any, seed: Any) -> Any:
+        low, high = self.factor
+        alpha = self.backend.random.uniform((), low, high, seed=seed) + 1e-6
+        return self.generator.beta((batch_size,), alpha)
+
+    def _generate_batch_mask(self, images_shape: Any, box_corners: Any) -> Any:
+        left, right, top, bottom = box_corners
+        columns = _between(left, right, images_shape[self.width_axis])
+        rows = _between(top, bottom, images_shape[self.height_axis])
+        pasted = rows[:, :, tf.newaxis, tf.newaxis] & columns[:, tf.newaxis, :, tf.newaxis]
+        height, width = (tf.reduce_mean(tf.cast(pixels, tf.float32), axis=1) for pixels in (rows, columns))
+        return tf.repeat(pasted, images_shape[self.channel_axis], axis=3), 1.0 - height * width
 
 
 class RandomCrop(keras.layers.Layer):
@@ -405,9 +463,8 @@ class AugMix(keras.layers.AugMix):
     def call(self, images: Any, training: bool = True) -> Any:
         layers = [*(getattr(self, name) for name in self._augment_layers), None]
         batch = tf.shape(images)[0]
-        weights = self.backend.random.gamma((batch, self.num_chains), self.alpha, seed=self.generator)
-        weights /= tf.reduce_sum(weights, axis=-1, keepdims=True)
-        share = self.backend.random.beta((batch, 1, 1, 1), self.alpha, self.alpha, seed=self.generator)
+        weights = self.generator.dirichlet((batch, self.num_chains), self.alpha)
+        share = self.generator.beta((batch, 1, 1, 1), self.alpha)
         # All chains go through an operation together: a third of the graph to trace.
         changed = tf.tile(images, (self.num_chains, 1, 1, 1))
         for _ in range(self.chain_depth):

@@ -86,6 +86,7 @@ class MixUp(Augmentation):
     """
 
     leading: ClassVar[str | None] = "alpha"
+    own_layer: ClassVar[bool] = True
     mixes_labels: ClassVar[bool] = True
     of_masks: ClassVar[str] = "Refused where there are masks: class ids cannot be averaged."
     of_boxes: ClassVar[str] = "Refused where there are boxes."
@@ -116,6 +117,7 @@ class CutMix(MovingAugmentation):
     """
 
     leading: ClassVar[str | None] = "factor"
+    own_layer: ClassVar[bool] = True
     mixes_labels: ClassVar[bool] = True
     of_masks: ClassVar[str] = "Masks are pasted along."
 

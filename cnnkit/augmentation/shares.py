@@ -6,7 +6,7 @@ This module imports Keras; it is imported where a pipeline is built, never by th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -74,6 +74,18 @@ class ShareStream(SeedStream):
         with super().branch(index), self._among(part):
             yield
 
+    def beta(self, shape: Sequence[Any], alpha: Any) -> Any:
+        return self._here(super().beta, shape, alpha)
+
+    def dirichlet(self, shape: Sequence[Any], alpha: Any) -> Any:
+        return self._here(super().dirichlet, shape, alpha)
+
+    def _here(self, draw: Callable[[Sequence[Any], Any], Any], shape: Sequence[Any], alpha: Any) -> Any:
+        """What the images here get of the whole batch's draws."""
+        if self.rows is None:
+            return draw(shape, alpha)
+        return self.rows.here(draw((self.rows.whole, *shape[1:]), alpha))
+
     @contextmanager
     def _among(self, rows: Rows | None) -> Iterator[None]:
         outer = self.rows
@@ -100,12 +112,6 @@ class _Draws:
 
     def randint(self, shape: Any, *arguments: Any, **named: Any) -> Any:
         return self._of_images(keras.random.randint, shape, *arguments, **named)
-
-    def gamma(self, shape: Any, *arguments: Any, **named: Any) -> Any:
-        return self._of_images(keras.random.gamma, shape, *arguments, **named)
-
-    def beta(self, shape: Any, *arguments: Any, **named: Any) -> Any:
-        return self._of_images(keras.random.beta, shape, *arguments, **named)
 
     def _of_images(self, draw: Callable[..., Any], shape: Any, *arguments: Any, **named: Any) -> Any:
         rows = self._stream.rows

@@ -115,7 +115,8 @@ def test_copies_of_one_image_become_different(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(MIXING))
 def test_each_image_is_mixed_by_its_own_share(name: str) -> None:
     _, labels = augmented(Pipeline([example(name)], seed=0), random_images(16), one_hot(16))
-    assert len(np.unique(np.diag(labels))) >= 14
+    # Rectangles of as many pixels have the same share.
+    assert len(np.unique(np.diag(labels))) >= 12
 
 
 @pytest.mark.parametrize("name", RANDOM)
