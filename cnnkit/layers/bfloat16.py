@@ -4,9 +4,10 @@ The gradient of a bias is a sum over all places of all images. TensorFlow adds i
 which 256 + 1 is 256: of 4,096 ones it makes 256. Its `Sum` adds in float32 and rounds once. Average pooling over
 windows adds up in bfloat16, too, where oneDNN does not compute it; global pooling does not.
 
-On processors without instructions for bfloat16, TensorFlow's convolutions take ten times as long as in float32, and
-round partial sums as well. Such instructions sum up in float32 and round once, and so does a convolution in float32 of
-values that bfloat16 can hold: what differs is the order of the sums. Measured in docs/performance.md.
+Without instructions for bfloat16, or without oneDNN, which uses them, TensorFlow's convolutions take ten times as long
+as in float32, and round partial sums as well. Such instructions sum up in float32 and round once, and so does a
+convolution in float32 of values that bfloat16 can hold: what differs is the order of the sums. Measured in
+docs/performance.md.
 
 This module imports TensorFlow; only building or using a model imports it.
 """
@@ -33,8 +34,8 @@ def use_exact_sums(layers: Sequence[Any], *, in_software: bool) -> None:
 
     Args:
         layers: Built layers.
-        in_software: Whether the processor has no instructions for bfloat16: convolutions and pooling are then computed
-            in float32. Otherwise only average pooling and the gradients of biases are.
+        in_software: Whether no instructions of the processor multiply bfloat16: convolutions and pooling are then
+            computed in float32. Otherwise only average pooling and the gradients of biases are.
     """
     for layer in layers:
         for part in layer._flatten_layers() if isinstance(layer, keras.Layer) else []:
@@ -156,5 +157,8 @@ _PRODUCTS: dict[tuple[Any, ...], Callable[[Any, Multiply, Any], Any]] = {
 }
 
 #: Pooling over windows, of which TensorFlow adds up the values, or the gradients where windows overlap, in bfloat16.
-_AVERAGES = (_LAYERS.AveragePooling1D, _LAYERS.AveragePooling2D, _LAYERS.AveragePooling3D)
+_AVERAGES = (
+    *(_LAYERS.AveragePooling1D, _LAYERS.AveragePooling2D, _LAYERS.AveragePooling3D),
+    *(_LAYERS.AdaptiveAveragePooling1D, _LAYERS.AdaptiveAveragePooling2D, _LAYERS.AdaptiveAveragePooling3D),
+)
 _MAXIMA = (_LAYERS.MaxPooling1D, _LAYERS.MaxPooling2D, _LAYERS.MaxPooling3D)

@@ -49,7 +49,9 @@ def filter_gradient(images: Any, gradients: Any, kernel_size: Sequence[int], pad
     )
     count, height = tf.shape(images)[0], tf.shape(images)[1]
     new_height, new_width = tf.shape(gradients)[1], tf.shape(gradients)[2]
-    fitting = tf.maximum(1, CACHED_BYTES // (columns * height * new_width * channels * images.dtype.size))
+    # Those of one large image may be more than int32 counts to.
+    places = tf.cast(height, tf.int64) * tf.cast(new_width, tf.int64)
+    fitting = tf.maximum(1, tf.cast(CACHED_BYTES // (places * columns * channels * images.dtype.size), tf.int32))
     # As many each time, so that none of the convolutions is a small one.
     together = tf.maximum(1, -(-count // -(-count // fitting)))
     wide = tf.float32 if images.dtype.size < 4 else images.dtype

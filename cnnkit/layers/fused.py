@@ -19,8 +19,8 @@ from cnnkit.layers.submodel import with_inner
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras' BatchNormalization of images in one operation each way, where Keras has several.
 
-    Both compute the same up to rounding; on a CPU, each of Keras' operations reads all images again. Inputs are
-    [batch, height, width, channels].
+    Both compute the same up to rounding; on a CPU, each of Keras' operations reads all images again. XLA is another
+    matter, see `use_keras_normalization`. Inputs are [batch, height, width, channels].
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -47,6 +47,17 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             self.moving_mean.assign(moving_mean * self.momentum + mean * (1.0 - self.momentum))
             self.moving_variance.assign(moving_variance * self.momentum + variance * (1.0 - self.momentum))
         return tf.cast(outputs, self.compute_dtype)
+
+
+def use_keras_normalization(layers: Sequence[Any]) -> None:
+    """Lets layers, and those inside of them, that XLA will compile normalize batches by Keras' own operations.
+
+    XLA takes the variance of the fused one as the difference of two large sums, E[x^2] - E[x]^2. Of channels whose
+    mean is far from 0 nothing is left of it, or less than nothing, whose root is not a number.
+    """
+    normalizing: list[Any] = [layer for layer in with_inner(layers) if isinstance(layer, FusedBatchNormalization)]
+    for layer in normalizing:
+        layer.call = super(FusedBatchNormalization, layer).call
 
 
 @tf.function(jit_compile=True)
@@ -112,7 +123,8 @@ def fusible(layers: Sequence[Any]) -> Iterator[Any]:
     """The layers, and those inside of them, that `fuse_activations` changes."""
     for layer in with_inner(layers):
         function = getattr(layer, "activation", None)
-        if callable(function) and function in _FUSED:
+        # One pass is one of float32.
+        if callable(function) and function in _FUSED and layer.compute_dtype != "float64":
             yield layer
 
 

@@ -111,6 +111,19 @@ def onednn_in_use() -> bool:
         return os.environ.get(ONEDNN) == "1"
 
 
+def bfloat16_hindrance() -> str | None:
+    """Why TensorFlow, which is loaded, does not multiply bfloat16 by instructions of the processor; None where it does.
+
+    Only oneDNN uses them. TensorFlow's own operations are slow, and round partial sums to bfloat16.
+    """
+    multiplies = processor.multiplies_bfloat16()
+    if multiplies is None:
+        return "the system does not say whether the processor has instructions for bfloat16"
+    if not multiplies:
+        return "this processor has no instructions for bfloat16"
+    return None if onednn_in_use() else "TensorFlow computes without oneDNN, and so without instructions for bfloat16"
+
+
 def threads_in_use(tensorflow: Any) -> int:
     """Threads that compute one operation together."""
     return int(tensorflow.config.threading.get_intra_op_parallelism_threads()) or _threads_of_tensorflow()
@@ -127,7 +140,7 @@ def threads_of_user() -> int:
     return int(value) if value.isdecimal() else 0
 
 
-def _checkthreads_of_users() -> None:
+def _check_threads_of_user() -> None:
     """TensorFlow starts as many threads as its variables say, and dies of too many.
 
     Raises:
@@ -148,7 +161,7 @@ def _wanted_threads() -> int:
 
 def load_tensorflow() -> Any:
     """TensorFlow, imported with the right environment, and Keras in its standard state."""
-    _checkthreads_of_users()
+    _check_threads_of_user()
     _check_address_space()
     set_environment()
     # Before Keras is imported: without the other backend's package, that would fail.

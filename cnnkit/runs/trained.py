@@ -16,7 +16,7 @@ from cnnkit.config.load import LoadedConfig
 from cnnkit.config.recorded import load_recorded
 from cnnkit.errors import CnnkitError, ConfigError
 from cnnkit.machine import processor
-from cnnkit.machine.tensorflow import has_gpu, load_tensorflow, on_or_off, onednn_in_use, request
+from cnnkit.machine.tensorflow import bfloat16_hindrance, has_gpu, load_tensorflow, on_or_off, onednn_in_use, request
 from cnnkit.network.footprint import check_inference, of_inference
 from cnnkit.network.summary import summarize
 from cnnkit.network.xla import needing_xla
@@ -270,15 +270,15 @@ class TrainedRun(Predictor):
         self.request_settings()
         model = self.load_model()
         on_cpu = not has_gpu()
-        in_software = on_cpu and processor.multiplies_bfloat16() is False
+        hindrance = bfloat16_hindrance() if on_cpu else None
         if self.precision is not None:
             compute_in(model, self.precision)
-            if self.precision == "bfloat16" and in_software:
-                log.warning("this processor has no instructions for bfloat16, which takes longer here than float32")
+            if self.precision == "bfloat16" and hindrance is not None:
+                log.warning(f"{hindrance}; it takes longer here than float32")
         if on_cpu and not self.uses_xla:
             from cnnkit.layers.bfloat16 import use_exact_sums
 
-            use_exact_sums(model.layers, in_software=in_software)
+            use_exact_sums(model.layers, in_software=hindrance is not None)
         return model
 
     def _check_archive(self) -> None:

@@ -14,8 +14,7 @@ from cnnkit.layers.resolved import scopes
 from cnnkit.layers.stack import Step, head
 from cnnkit.layers.submodel import leaves_of
 from cnnkit.layers.weight_paths import SEPARATOR, name_in_layer
-from cnnkit.machine.processor import multiplies_bfloat16
-from cnnkit.machine.tensorflow import has_gpu
+from cnnkit.machine.tensorflow import bfloat16_hindrance, has_gpu
 
 if TYPE_CHECKING:
     from cnnkit.config.run import RunConfig
@@ -138,15 +137,17 @@ def build_layers(
         built.append(step.layer.build(scope))
     from cnnkit.layers.bfloat16 import use_exact_sums
     from cnnkit.layers.filter_gradient import use_forward_filter_gradients
-    from cnnkit.layers.fused import fuse_activations, postpone_activations
+    from cnnkit.layers.fused import fuse_activations, postpone_activations, use_keras_normalization
 
     layers: list[Any] = postpone_activations(built)
     if training.fused_activations == "on":
         fuse_activations(layers)
     if training.forward_filter_gradients == "on":
         use_forward_filter_gradients(layers)
-    if training.jit != "on" and not has_gpu():
-        use_exact_sums(layers, in_software=multiplies_bfloat16() is False)
+    if training.jit == "on":
+        use_keras_normalization(layers)
+    elif not has_gpu():
+        use_exact_sums(layers, in_software=bfloat16_hindrance() is not None)
     return layers
 
 

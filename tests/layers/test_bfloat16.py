@@ -52,6 +52,9 @@ POOLING = {
     "AveragePooling1D": (lambda dtype: layers.AveragePooling1D(100, dtype=dtype), (300, 6)),
     "AveragePooling2D": (lambda dtype: layers.AveragePooling2D(24, dtype=dtype), (24, 24, 6)),
     "AveragePooling3D": (lambda dtype: layers.AveragePooling3D(8, dtype=dtype), (8, 8, 8, 6)),
+    "AdaptiveAveragePooling1D": (lambda dtype: layers.AdaptiveAveragePooling1D(3, dtype=dtype), (1000, 6)),
+    "AdaptiveAveragePooling2D": (lambda dtype: layers.AdaptiveAveragePooling2D((2, 3), dtype=dtype), (64, 64, 6)),
+    "AdaptiveAveragePooling3D": (lambda dtype: layers.AdaptiveAveragePooling3D(2, dtype=dtype), (20, 20, 20, 6)),
     "overlapping": (lambda dtype: layers.AveragePooling2D(11, strides=1, padding="same", dtype=dtype), (24, 24, 6)),
 }
 MAXIMA = {
@@ -211,6 +214,6 @@ def bias_after_one_step(path: Path, policy: str, name: str) -> np.ndarray:
 @pytest.mark.long
 def test_a_run_sums_up_as_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = bias_after_one_step(tmp_path, "float32", "float32")
-    for can in (True, False):
-        monkeypatch.setattr(training_model, "multiplies_bfloat16", lambda can=can: can)
-        assert distance(bias_after_one_step(tmp_path, "mixed_bfloat16", f"bfloat16-{can}"), expected) < 0.02
+    for hindrance in (None, "no instructions"):
+        monkeypatch.setattr(training_model, "bfloat16_hindrance", lambda hindrance=hindrance: hindrance)
+        assert distance(bias_after_one_step(tmp_path, "mixed_bfloat16", f"bfloat16-{hindrance}"), expected) < 0.02

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cnnkit.config.load import load_config
 from cnnkit.layers import fused
 from cnnkit.layers.fused import ActivatingMaxPooling2D, PooledConv2D, fuse_activations, postpone_activations
+from cnnkit.layers.submodel import with_inner
 from cnnkit.training.model import build_model, without_training_state
 
 from .truth import GRID, random_images
@@ -107,6 +108,34 @@ training: {epochs: 1, dtype_policy: float32}
 """
 
 
+def test_under_xla_channels_far_from_zero_are_normalized(tmp_path: Path) -> None:
+    """The fused operation makes most of these channels NaN there."""
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        """
+data: {name: digits}
+model:
+  layers:
+    - Conv2D: {filters: 64, kernel_size: 1}
+    - Residual: {layers: [BatchNormalization]}
+    - Flatten
+    - Dense: {units: classes, activation: softmax}
+training: {epochs: 1, dtype_policy: float32}
+"""
+    )
+    normalized = []
+    for jit in ("on", "off"):
+        loaded = load_config(str(file), [f"training.jit={jit}"])
+        model = build_model(loaded.config, loaded.steps, loaded.info.target, None)
+        inside = next(layer for layer in with_inner(model.layers) if isinstance(layer, fused.FusedBatchNormalization))
+        # Constant channels have a variance of 0.
+        channels = tf.constant(np.broadcast_to(random_images(1, 1, 1, 64) * 50, (32, 8, 8, 64)))
+        call = tf.function(inside, jit_compile=jit == "on")
+        normalized.append(np.asarray(call(channels, training=True)))
+    for values in normalized:
+        np.testing.assert_allclose(values, 0, atol=0.05)
+
+
 def test_a_built_model_is_saved_as_keras_own_layers(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(CONFIG)
@@ -188,7 +217,11 @@ training: {epochs: 1, dtype_policy: float32}
 
 
 def test_other_activations_stay_as_they_are() -> None:
-    layers = [keras.layers.ReLU(), keras.layers.Activation("relu"), keras.layers.Dense(3)]
+    layers = [
+        *(keras.layers.ReLU(), keras.layers.Activation("relu"), keras.layers.Dense(3)),
+        # One pass computes in float32.
+        keras.layers.Activation("gelu", dtype="float64"),
+    ]
     before = [getattr(layer, "activation", None) for layer in layers]
     fuse_activations(layers)
     assert [getattr(layer, "activation", None) for layer in layers] == before

@@ -57,6 +57,24 @@ CHANNELS_FIRST = Conv2D.model_validate({"filters": 2, "kernel_size": 3, "data_fo
 UNEQUAL_STRIDES = DepthwiseConv2D.model_validate({"kernel_size": 3, "strides": [1, 2]})
 
 
+@pytest.mark.parametrize(
+    ("multiplies", "onednn", "hindrance"),
+    [
+        (True, True, None),
+        (True, False, "without oneDNN"),
+        (False, True, "no instructions"),
+        (None, True, "does not say"),
+    ],
+)
+def test_bfloat16_is_multiplied_by_instructions_that_onednn_uses(
+    monkeypatch: pytest.MonkeyPatch, multiplies: bool | None, onednn: bool, hindrance: str | None
+) -> None:
+    monkeypatch.setattr(processor, "multiplies_bfloat16", lambda: multiplies)
+    monkeypatch.setattr(runtime, "onednn_in_use", lambda: onednn)
+    found = runtime.bfloat16_hindrance()
+    assert found is None if hindrance is None else hindrance in str(found)
+
+
 def test_the_rule_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     Machine(monkeypatch)
     assert chosen() == Runtime("CPU", False, 8, "XLA is slower on a CPU", "float32", 6, True)
