@@ -194,14 +194,25 @@ class Answers(ABC):
             CnnkitError: if they are not what the network should output, or not finite.
         """
 
-    #: Whether answers have places in the image, which `in_file` gives for the image file.
+    #: Whether answers are about places in the image, so that `in_file` and `counted` need the size of the image file.
     has_places: ClassVar[bool] = False
 
     def in_file(self, answer: Answer, size: tuple[int, int]) -> Answer:
         """An answer whose places are those of an image file, of which the network's image was made.
 
+        Answers for many files are kept at a time, so it holds no pixels.
+
         Args:
+            answer: As `read` gives it.
             size: (height, width) of the file.
+        """
+        return answer
+
+    def counted(self, answer: Answer, size: tuple[int, int]) -> Answer:
+        """An answer with the places of the network's image, in which the border that `resize: pad` adds does not count.
+
+        Args:
+            answer, size: As for `in_file`.
         """
         return answer
 
@@ -209,7 +220,7 @@ class Answers(ABC):
         """The pictures of an answer that has places, on the image file itself.
 
         Args:
-            answer: As `in_file` gives it.
+            answer: As `read` gives it.
             image: The file's, uint8 [height, width, 3].
         """
         raise NotImplementedError
@@ -296,7 +307,9 @@ class Answers(ABC):
         """
         return {}
 
-    def draw(self, images: Any, outputs: Any) -> Sequence[Sequence[AnswerPicture]]:
+    def draw(
+        self, images: Any, outputs: Any, sizes: Sequence[tuple[int, int]] | None = None
+    ) -> Sequence[Sequence[AnswerPicture]]:
         """The pictures of each answer, those of `pictures` in their order.
 
         They have the border of the network's images, if these have one: `predict` takes it off, or draws what has
@@ -305,6 +318,7 @@ class Answers(ABC):
         Args:
             images: As the network takes them, uint8 [images, height, width, channels].
             outputs: As `read`.
+            sizes: (height, width) of the file of each; None where that is unknown.
         """
         return [() for _ in images]
 

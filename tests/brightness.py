@@ -43,7 +43,9 @@ class BrightnessAnswers(Answers):
     def read(self, outputs: Any) -> Sequence[BrightnessAnswer]:
         return [BrightnessAnswer(float(value)) for value in outputs]
 
-    def draw(self, images: Any, outputs: Any) -> Sequence[Sequence[AnswerPicture]]:
+    def draw(
+        self, images: Any, outputs: Any, sizes: Sequence[tuple[int, int]] | None = None
+    ) -> Sequence[Sequence[AnswerPicture]]:
         return [
             [AnswerPicture("plain", np.full(image.shape, value, np.uint8))]
             for image, value in zip(images, outputs, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from cnnkit.data.splits import Array, chunk_size
 from cnnkit.data.targets import Targets
 from cnnkit.errors import CnnkitError
 from cnnkit.images.boxes import BadBox
-from cnnkit.images.formats import FORMATS, MOST_MEGAPIXELS, CorruptImage, open_image
+from cnnkit.images.formats import FORMATS, MOST_MEGAPIXELS, CorruptImage, header_size, open_image
 from cnnkit.images.masks import BadMask
 from cnnkit.images.padding import Padding, padded_image
 from cnnkit.machine.processor import usable_cores
@@ -102,6 +103,12 @@ def read_image(
             image = RESIZERS[resize](image, size[1], size[0])
         array = np.asarray(image, np.uint8)
     return array[..., None] if channels == 1 else array
+
+
+def size_of(file: str | os.PathLike[str] | IO[bytes]) -> tuple[int, int]:
+    """(height, width) of an image file that can be read, as its EXIF orientation turns it."""
+    with open_image(file, math.inf) as image:
+        return header_size(image)
 
 
 class TakesImages(Protocol):

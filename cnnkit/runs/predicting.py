@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnkit.data.images import read_image, size_of
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import replacing
 from cnnkit.images.padding import Padding
@@ -108,8 +109,8 @@ def predict_images(
                 else:
                     answer, strengths = next(answered)
                     if answers.has_places:
-                        answer = answers.in_file(answer, _size_of(file))
                         _draw_in_file(answers, answer, file, paths)
+                        answer = answers.in_file(answer, size_of(file))
                     marks = None if strengths is None else tuple(inputs.marks(file, strengths))
                     predictions.append(Prediction(file, answer, pictures=tuple(paths), marks=marks))
     return predictions
@@ -119,19 +120,9 @@ def _draw_in_file(answers: Answers, answer: Answer, file: Path, paths: Sequence[
     """Writes the pictures of an answer that has places: on the file as it is, whatever the network takes."""
     if not paths:
         return
-    from cnnkit.data.images import read_image
-
     image = read_image(file, None, 3, most_megapixels=math.inf)
     for path, picture in zip(paths, answers.draw_in_file(answer, image), strict=True):
         _write(picture, path)
-
-
-def _size_of(file: Path) -> tuple[int, int]:
-    """(height, width) of an image file that could be read."""
-    from cnnkit.images.formats import header_size, open_image
-
-    with open_image(file, math.inf) as image:
-        return header_size(image)
 
 
 def as_coco(predictions: Sequence[Prediction], answers: Answers) -> str:

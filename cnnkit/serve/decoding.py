@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.config.sample import ImageSample, Sample, TextSample
-from cnnkit.data.images import read_for
+from cnnkit.data.images import read_for, size_of
 from cnnkit.images.formats import CorruptImage, TooManyPixels
 from cnnkit.runs.inputs import read_text
 from cnnkit.runs.interface import Interface
@@ -50,6 +50,12 @@ async def decode(uploads: Sequence[Upload], task: Interface, most_megapixels: fl
         # One by one: others get their turn, and where the client has gone, only what is begun is decoded.
         image[:] = await loop.run_in_executor(threads, read, upload, task, most_megapixels)
     return images
+
+
+async def sizes_of(uploads: Sequence[Upload], threads: Executor) -> list[tuple[int, int]]:
+    """(height, width) of images that `decode` has decoded, each as its file has it."""
+    loop = asyncio.get_running_loop()
+    return [await loop.run_in_executor(threads, size_of, io.BytesIO(upload.content)) for upload in uploads]
 
 
 def _read_text(upload: Upload, task: Interface, most_megapixels: float) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from cnnkit.errors import UsageError
 from cnnkit.images.pictures import data_url, encoded, picture_of
 from cnnkit.machine.processor import usable_cores
 from cnnkit.serve import answers, pictures
-from cnnkit.serve.decoding import decode
+from cnnkit.serve.decoding import decode, sizes_of
 from cnnkit.serve.inside import Seen, Stage
 from cnnkit.serve.load import Load
 from cnnkit.serve.refusals import NOT_FOUND, UNPROCESSABLE, Refused
@@ -29,6 +29,9 @@ from cnnkit.task import Answers
 log = logging.getLogger("cnnkit")
 
 Found = TypeVar("Found", Served, ServedMaker)
+
+#: (height, width) of the file of each image; None where nobody needs them.
+Sizes = Sequence[tuple[int, int]] | None
 
 #: Threads that decode images and draw pictures; `open_image` lets no more be decoded at once than memory allows.
 MOST_THREADS = 4
@@ -107,8 +110,11 @@ class Service:
         said = _above(served, threshold)
         with self.load.request() as share:
             uploads = await read_uploads(request, share, MOST_IMAGES)
-            outputs = await while_connected(request, self._outputs(served, uploads))
-        entries = [answer.entry(top) for answer in said.read(outputs)]
+            outputs, sizes = await while_connected(request, self._outputs(served, uploads))
+        answered = said.read(outputs)
+        if sizes is not None:
+            answered = [said.counted(answer, size) for answer, size in zip(answered, sizes, strict=True)]
+        entries = [answer.entry(top) for answer in answered]
         return answers.Predictions(run=served.name, kind=served.answers.kind, predictions=entries)
 
     async def explain(
@@ -146,19 +152,24 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, _as_file, maker, outputs)
 
-    async def _outputs(self, served: Served, uploads: Sequence[Upload]) -> Any:
-        """The network's outputs for images, [images, ...]."""
+    async def _outputs(self, served: Served, uploads: Sequence[Upload]) -> tuple[Any, Sizes]:
+        """The network's outputs for images, [images, ...], and the sizes of these."""
+        images, sizes = await self._decoded(served, uploads)
+        return await self._worker.compute(served.network, images, served.batch_size), sizes
+
+    async def _decoded(self, served: Served, uploads: Sequence[Upload]) -> tuple[NDArray[Any], Sizes]:
+        """The images as the network takes them, [images, ...], and their sizes where the answers need these."""
         images = await decode(uploads, served.interface, self.max_megapixels, self._threads)
-        return await self._worker.compute(served.network, images, served.batch_size)
+        return images, await sizes_of(uploads, self._threads) if served.answers.has_places else None
 
     async def _explained(
         self, served: Served, said: Answers, uploads: Sequence[Upload], index: int | None
     ) -> dict[str, Any]:
         """The fields of `answers.Explanation` that come from the network, for one image and a subject."""
-        image = await decode(uploads, served.interface, self.max_megapixels, self._threads)
+        image, sizes = await self._decoded(served, uploads)
         seen = await self._worker.call(lambda: served.inside.look(image, index))
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _drawn, served, said, image[0], seen)
+        return await loop.run_in_executor(self._threads, _drawn, served, said, image[0], sizes, seen)
 
 
 def _vector(maker: ServedMaker, wanted: Wanted) -> NDArray[Any]:
@@ -198,13 +209,14 @@ def _above(served: Served, threshold: float | None) -> Answers:
         raise Refused(UNPROCESSABLE, f"`{served.name}` takes no threshold: {error.message}") from None
 
 
-def _drawn(served: Served, said: Answers, image: NDArray[Any], seen: Seen) -> dict[str, Any]:
+def _drawn(served: Served, said: Answers, image: NDArray[Any], sizes: Sizes, seen: Seen) -> dict[str, Any]:
     """The fields of `answers.Explanation` that come from the network."""
     inside = served.inside
-    fields: dict[str, Any] = said.read(seen.outputs)[0].entry()
+    (answer,) = said.read(seen.outputs)
+    fields: dict[str, Any] = (answer if sizes is None else said.counted(answer, sizes[0])).entry()
     fields["kind"] = said.kind
     sample = served.interface.sample
-    drawn = said.draw(image[None], seen.outputs)[0]
+    drawn = said.draw(image[None], seen.outputs, sizes)[0]
     fields["pictures"] = {one.name: data_url(one.picture(), compress_level=pictures.COMPRESSION) for one in drawn}
     (picture,) = sample.pictures(image[None])
     fields["image"] = pictures.input_picture(picture)

@@ -36,7 +36,8 @@ STAGES = {
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serves two files of one name, of which the second says more of itself; one of masks, whose scores can be seen."""
+    """Serves two files of one name, of which the second says more of itself; one of masks, whose scores can be
+    seen; and one whose images are padded."""
     folder = tmp_path_factory.mktemp("exported")
     for name in ("a", "b"):
         (folder / name).mkdir()
@@ -46,6 +47,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         write_network(folder / "a" / "model.onnx"),
         write_network(folder / "b" / "model.onnx", told),
         write_network(folder / "masks.onnx", description(config="task: segmentation", **STAGES), per_pixel=True),
+        write_network(
+            folder / "padded.onnx", description(config="task: segmentation", data={"resize": "pad"}), per_pixel=True
+        ),
     ]
     with served(serve.create_app([open_predictor(str(file), "serve") for file in files])) as found:
         yield found
@@ -69,7 +73,7 @@ def file_of(image: np.ndarray) -> bytes:
 
 
 def test_what_it_says_of_itself(client: httpx.Client) -> None:
-    first, second, masks = client.get("/runs").json()["runs"]
+    first, second, masks, _ = client.get("/runs").json()["runs"]
     assert [Path(one["name"]).parts[-2:] for one in (first, second)] == [("a", "model.onnx"), ("b", "model.onnx")]
     assert masks["name"] == "masks.onnx"
     assert (first["kind"], first["class_names"], first["input_shape"]) == ("classes", list(NAMES), list(SHAPE))
@@ -98,6 +102,17 @@ def test_answers_are_those_of_the_network(client: httpx.Client, images: np.ndarr
     shares = client.post("/predict?run=masks.onnx", content=file_of(images[0])).json()["predictions"][0]["shares"]
     brightest = images[0].argmax(axis=-1)
     assert list(shares.values()) == pytest.approx([(brightest == number).mean() for number in range(3)], rel=1e-5)
+
+
+def test_the_border_of_a_padded_image_counts_for_no_class(client: httpx.Client) -> None:
+    """A file of 2x5 blue pixels gets two black rows above and below, of which the network says red, the first class."""
+    content = file_of(np.full((2, 5, 3), [0, 0, 250], np.uint8))
+    answered = client.post("/predict?run=padded.onnx", content=content).json()["predictions"][0]
+    explained = client.post("/explain?run=padded.onnx", content=content).json()
+    assert answered["shares"] == explained["shares"] == {"red": 0, "green": 0, "blue": 1}
+    with Image.open(io.BytesIO(base64.b64decode(explained["pictures"]["mask"].partition(",")[2]))) as mask:
+        numbers = np.asarray(mask)
+    assert numbers[:, 0].tolist() == [255, 255, 2, 2, 255, 255]
 
 
 def test_what_cannot_be_explained_is_said(client: httpx.Client, images: np.ndarray) -> None:

@@ -107,8 +107,8 @@ class BoxAnswers(Answers):
         return BoxAnswer(self.class_names, replace(answer.found, boxes=boxes), size)
 
     def draw_in_file(self, answer: Answer, image: Any) -> Sequence[AnswerPicture]:
-        assert isinstance(answer, BoxAnswer)
-        return (AnswerPicture("boxes", with_detections(image, answer.found, self.class_names)),)
+        placed = self.in_file(answer, image.shape[:2])
+        return (AnswerPicture("boxes", with_detections(image, placed.found, self.class_names)),)
 
     def rows(self, answer: Answer) -> Sequence[Sequence[str]]:
         assert isinstance(answer, BoxAnswer)
@@ -144,7 +144,9 @@ class BoxAnswers(Answers):
         every = detections_of(outputs, len(self.class_names), self.settings.stride, self.settings.most)
         return [found.above(self.threshold) for found in every]
 
-    def draw(self, images: Any, outputs: Any) -> Sequence[Sequence[AnswerPicture]]:
+    def draw(
+        self, images: Any, outputs: Any, sizes: Sequence[tuple[int, int]] | None = None
+    ) -> Sequence[Sequence[AnswerPicture]]:
         return [
             (AnswerPicture("boxes", with_detections(image, found, self.class_names)),)
             for image, found in zip(np.asarray(images), self._said(outputs), strict=True)

@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
-from cnnkit.images.padding import cropped
+from cnnkit.images.padding import cropped, padded_mask
 from cnnkit.images.pictures import data_url, indexed_picture
+from cnnkit.images.placed_masks import OUTSIDE, mask_in_file, shown_part
 from cnnkit.runs.interface import Interface
 from cnnkit.runs.ranking import ranked
-from cnnkit.task import AnswerPicture, Answers
-from cnnkit.tasks.segmentation.colours import overlay, palette
+from cnnkit.task import Answer, AnswerPicture, Answers
+from cnnkit.tasks.segmentation.colours import masked, palette
+
+#: Pixels of an image that are drawn at a time.
+_STRIP = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +29,13 @@ class MaskAnswer:
     Attributes:
         class_names: One name per class.
         shares: Of the pixels, 0..1, [classes].
+        mask: The class of each pixel of the network's image without the border of `pad_to`, uint8 [height, width]; None
+            once it has been drawn.
     """
 
     class_names: Sequence[str]
     shares: NDArray[np.float64]
+    mask: NDArray[np.uint8] | None = None
 
     def cells(self, top: int) -> Sequence[str]:
         largest = [index for index in ranked(self.shares, top) if self.shares[index] > 0]
@@ -48,10 +55,12 @@ class MaskAnswers(Answers):
 
     kind: ClassVar[str] = "mask"
     kept: ClassVar[str] = "masks"
+    has_places: ClassVar[bool] = True
 
     def __init__(self, interface: Interface) -> None:
         self.class_names = interface.class_names
         self.padding = interface.padding
+        self.resize = interface.resize
         self.header = ["classes by their share of the pixels"]
         self.alignment = "<"
         self.columns = [f"share_{name}" for name in self.class_names]
@@ -73,25 +82,64 @@ class MaskAnswers(Answers):
         return [f"masks = masks[:, {inner}]"] if any(self.padding) else []
 
     def read(self, outputs: Any) -> Sequence[MaskAnswer]:
-        classes = len(self.class_names)
         inner = [cropped(mask, self.padding) for mask in self._masks(outputs)]
-        shares = [np.bincount(mask.ravel(), minlength=classes) / mask.size for mask in inner]
-        return [MaskAnswer(self.class_names, share) for share in shares]
+        return [MaskAnswer(self.class_names, self._shares(mask), mask) for mask in inner]
+
+    def in_file(self, answer: Answer, size: tuple[int, int]) -> MaskAnswer:
+        return self.counted(answer, size)
+
+    def counted(self, answer: Answer, size: tuple[int, int]) -> MaskAnswer:
+        mask = _mask_of(answer)
+        return MaskAnswer(self.class_names, self._shares(mask[shown_part(size, mask.shape, self.resize)]))
+
+    def _shares(self, mask: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Of each class in the pixels of a mask, 0..1, [classes]."""
+        shares: NDArray[np.float64] = np.bincount(mask.ravel(), minlength=len(self.class_names)) / mask.size
+        return shares
+
+    def draw_in_file(self, answer: Answer, image: Any) -> Sequence[AnswerPicture]:
+        """The mask in the size of the file, and both; what a crop has left out is black, and the image alone."""
+        mask = mask_in_file(_mask_of(answer), image.shape[:2], self.resize)
+        both = np.empty_like(image)
+        # In strips: what is computed with takes several times the memory of the image.
+        rows = max(1, _STRIP // image.shape[1])
+        for top in range(0, len(image), rows):
+            strip = slice(top, top + rows)
+            both[strip] = masked(image[strip], mask[strip], len(self.class_names), OUTSIDE)
+        return AnswerPicture("mask", mask, self._colours), AnswerPicture("overlay", both)
 
     def subject(self, outputs: Any) -> int:
         """The class with most pixels."""
         (answer,) = self.read(np.asarray(outputs)[None])
         return int(answer.shares.argmax())
 
-    def draw(self, images: Any, outputs: Any) -> Sequence[Sequence[AnswerPicture]]:
-        """Each image's mask, whose pixels are class numbers and whose palette has the classes' colours; and both."""
+    def draw(
+        self, images: Any, outputs: Any, sizes: Sequence[tuple[int, int]] | None = None
+    ) -> Sequence[Sequence[AnswerPicture]]:
+        """Each image's mask, whose pixels are class numbers and whose palette has the classes' colours; and both.
+
+        The border that `resize: pad` adds is of no class where the sizes are known.
+        """
+        masks = list(self._masks(outputs))
+        if sizes is not None:
+            masks = [self._without_bars(mask, size) for mask, size in zip(masks, sizes, strict=True)]
         return [
             (
                 AnswerPicture("mask", mask, self._colours),
-                AnswerPicture("overlay", overlay(image, mask, len(self.class_names))),
+                AnswerPicture("overlay", masked(image, mask, len(self.class_names), OUTSIDE)),
             )
-            for image, mask in zip(images, self._masks(outputs), strict=True)
+            for image, mask in zip(images, masks, strict=True)
         ]
+
+    def _without_bars(self, mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+        """A mask as the network takes it, in which the border that `resize: pad` adds to a file is OUTSIDE."""
+        if self.resize != "pad":
+            return mask
+        inner = cropped(mask, self.padding)
+        part = shown_part(size, inner.shape, self.resize)
+        kept = np.full_like(inner, OUTSIDE)
+        kept[part] = inner[part]
+        return padded_mask(kept, self.padding, OUTSIDE)
 
     def are_targets(self, targets: Any) -> bool:
         return targets.dtype == np.uint8 and targets.ndim == 3
@@ -136,3 +184,9 @@ class MaskAnswers(Answers):
 
     def _picture(self, mask: NDArray[np.uint8]) -> str:
         return data_url(indexed_picture(np.ascontiguousarray(mask), self._colours))
+
+
+def _mask_of(answer: Answer) -> NDArray[np.uint8]:
+    assert isinstance(answer, MaskAnswer)
+    assert answer.mask is not None
+    return answer.mask

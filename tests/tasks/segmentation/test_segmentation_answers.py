@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnkit.data.images import RESIZERS, read_for
 from cnnkit.errors import CnnkitError
 from cnnkit.images.colours import COLOURS, rgb
 from cnnkit.runs.interface import Interface
@@ -64,6 +65,91 @@ def test_the_share_of_each_class_is_that_of_the_pixels_of_the_image() -> None:
     assert dict(zip(ANSWERS.columns, map(float, answer.fields()), strict=True)) == {
         f"share_{name}": share for name, share in shares.items()
     }
+
+
+#: (height, width) of what a network takes, of files, and the way from these to that.
+PLACES = [
+    ((24, 32), (8, 64), "pad"),
+    ((24, 32), (50, 9), "pad"),
+    ((24, 32), (7, 13), "pad"),
+    ((18, 14), (62, 200), "pad"),
+    ((24, 32), (1, 900), "pad"),
+    ((24, 32), (8, 64), "crop"),
+    ((24, 32), (50, 9), "crop"),
+    ((24, 32), (8, 64), "stretch"),
+    ((24, 32), (24, 32), "pad"),
+]
+
+
+def by_brightness(images: Any) -> Any:
+    """One-hot classes: dark up to 99, bright from 200 on."""
+    return np.eye(3, dtype=np.float32)[np.clip(np.asarray(images)[..., 0].astype(int) // 100, 0, 2)]
+
+
+@pytest.mark.parametrize(("shape", "size", "resize"), PLACES)
+def test_a_border_of_proportions_counts_for_no_class(
+    shape: tuple[int, int], size: tuple[int, int], resize: str, tmp_path: Path
+) -> None:
+    """A file that is bright all over: bars around it are dark."""
+    interface = Interface((*shape, 1), NAMES, "softmax", resize=resize)
+    answers = MaskAnswers(interface)
+    Image.fromarray(np.full(size, 255, np.uint8)).save(tmp_path / "white.png")
+    image = read_for(interface, tmp_path / "white.png")
+    # The bars as a mask gets them that is padded for training.
+    ignored = RESIZERS[resize](Image.new("L", size[::-1]), shape[1], shape[0], nearest=True, fill=255)
+    counts = np.asarray(ignored) == 0
+    expected = (image[..., 0] >= 200)[counts].mean() if counts.any() else None
+    (read,) = answers.read(by_brightness(image[None]))
+    for answer in (answers.in_file(read, size), answers.counted(read, size)):
+        assert expected is None or answer.shares[2] == pytest.approx(expected)
+        assert answer.shares.sum() == pytest.approx(1)
+    (mask, overlay) = answers.draw(image[None], by_brightness(image[None]), [size])[0]
+    if counts.any():
+        np.testing.assert_array_equal(mask.pixels == 255, ~counts)
+        np.testing.assert_array_equal(overlay.pixels[~counts], np.repeat(image[~counts], 3, axis=-1))
+
+
+@pytest.mark.parametrize(("shape", "size", "resize"), PLACES)
+def test_a_mask_lies_on_the_file_that_it_is_of(
+    shape: tuple[int, int], size: tuple[int, int], resize: str, tmp_path: Path
+) -> None:
+    """Bands across the longer side: each pixel of the file has the class of its band."""
+    interface = Interface((*shape, 1), NAMES, "softmax", resize=resize)
+    answers = MaskAnswers(interface)
+    height, width = size
+    middles = np.stack(np.meshgrid(np.arange(height) + 0.5, np.arange(width) + 0.5, indexing="ij"), axis=-1)
+    along = middles[..., int(width > height)]
+    truth = (3 * along // max(size)).astype(np.uint8)
+    pixels = np.array([0, 150, 255], np.uint8)[truth]
+    Image.fromarray(pixels).save(tmp_path / "bands.png")
+    targets = picture_files([tmp_path / "bands.png"], tmp_path / "out", answers.pictures)
+    (said,) = predict_images(
+        by_brightness, [tmp_path / "bands.png"], interface=interface, answers=answers, batch_size=1, pictures=targets
+    )
+    with Image.open(said.pictures[0]) as file, Image.open(said.pictures[1]) as overlay:
+        mask, both = np.asarray(file), np.asarray(overlay)
+    assert mask.shape == both.shape[:2] == size
+    # What a crop keeps has the proportions of what the network takes, and lies in the middle.
+    scale = (min if resize == "crop" else max)(height / shape[0], width / shape[1])
+    outside = np.zeros(size, bool)
+    if resize == "crop":
+        cut = [round((whole - scale * part) / 2) for whole, part in zip(size, shape, strict=True)]
+        outside = ~((middles > cut) & (middles < np.subtract(size, cut))).all(axis=-1)
+        np.testing.assert_array_equal(both[outside][:, 0], pixels[outside])
+    np.testing.assert_array_equal(mask == 255, outside)
+    # A pixel of the network mixes bands, or the file and a bar, within a pixel and a half of their edges.
+    unsure = 1.5 * np.max(np.divide(size, shape)) if resize == "stretch" else 1.5 * scale
+    near = (np.abs(along[..., None] - max(size) * np.array([1, 2]) / 3) < unsure).any(axis=-1)
+    near |= (np.minimum(middles, size - middles) < unsure).any(axis=-1) & (resize == "pad")
+    assert min(size) == 1 or not (near | outside).all()
+    np.testing.assert_array_equal(mask[~near & ~outside], truth[~near & ~outside])
+
+
+def test_answers_for_many_files_hold_no_masks(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "cat.png")
+    (said,) = predict_images(network, [tmp_path / "cat.png"], interface=INTERFACE, answers=ANSWERS, batch_size=1)
+    assert said.answer is not None
+    assert not any(isinstance(value, np.ndarray) and value.size > 3 for value in vars(said.answer).values())
 
 
 def test_the_live_page_gets_mask_and_truth_and_the_share_of_right_pixels() -> None:

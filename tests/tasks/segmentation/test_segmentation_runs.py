@@ -322,8 +322,8 @@ def test_an_exported_network_gives_the_masks_of_the_run(trained: Run, tmp_path: 
     for name, folder in ((exported, "ours"), (trained.path, "expected")):
         run_command("predict", str(name), images, "--output", str(tmp_path / folder), "--tta", "flip")
         files = sorted((tmp_path / folder).rglob("*.mask.png"))
-        masks.append(np.stack([np.asarray(Image.open(file)) for file in files]))
-    assert masks[0].shape == (12, 32, 32)
+        assert len(files) == 12
+        masks.append(np.concatenate([np.asarray(Image.open(file)).ravel() for file in files]))
     assert np.ptp(masks[1]) == 2
     # Where two classes are as likely, rounding decides.
     assert (masks[0] == masks[1]).mean() > 0.999
