@@ -10,8 +10,46 @@ from cnnkit.images.padding import NO_PADDING
 from cnnkit.runs.interface import Interface
 from cnnkit.texts.words import PATTERN
 
-#: Pillow's mode for as many channels.
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+#: For each `data.resize`: the lines that bring `image` to WIDTH and HEIGHT, as `data.images.RESIZERS` does.
+_RESIZING = {
+    "stretch": "    image = image.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)",
+    "pad": """\
+    # A black border on two sides, where its proportions are others.
+    across = (max(image.width, image.height * WIDTH // HEIGHT) - image.width) // 2
+    down = (max(image.height, image.width * HEIGHT // WIDTH) - image.height) // 2
+    size = (image.width, HEIGHT) if across else (WIDTH, image.height)
+    image = image.resize(size, Image.Resampling.BILINEAR)
+    framed = Image.new(image.mode, (image.width + 2 * across, image.height + 2 * down))
+    framed.paste(image, (across, down))
+    image = framed.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)""",
+    "crop": """\
+    # The middle, as much of it as has the network's proportions.
+    columns = max(1, min(image.width, image.height * WIDTH // HEIGHT))
+    rows = max(1, min(image.height, image.width * HEIGHT // WIDTH))
+    left, top = (image.width - columns) // 2, (image.height - rows) // 2
+    image = image.crop((left, top, left + columns, top + rows))
+    image = image.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)""",
+}
+
+#: A function that reads an image file as `data.images.read_image` does, but for values of more than 8 bits.
+_READ = """
+
+def read(photo):
+    \"\"\"An image file as the network takes it, uint8 [HEIGHT, WIDTH, CHANNELS].\"\"\"
+    from PIL import Image, ImageOps
+
+    with Image.open(photo) as opened:
+        image = ImageOps.exif_transpose(opened)
+    if image.mode.startswith(("I", "F")):
+        sys.exit(f"{photo}: its values have more than 8 bits; scale them to 0..255")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("MODE")
+RESIZED
+    return np.asarray(image).reshape(HEIGHT, WIDTH, CHANNELS)
+
+"""
 
 
 class Given(ABC):
@@ -52,6 +90,11 @@ class Given(ABC):
     further: tuple[str, str] = ("", "")
 
     @property
+    def functions(self) -> str:
+        """What the script defines for `reading`, with a line break before and behind it; nothing by default."""
+        return ""
+
+    @property
     @abstractmethod
     def reading(self) -> str:
         """The lines that read `images`, what the network is given, by `facts`, the JSON beside the file."""
@@ -76,21 +119,31 @@ class Images(Given):
             )
         return lines
 
-    argument = "images.npy"
+    argument = "photo.jpg"
+    further = ("", "pillow")
 
     @property
     def about(self) -> str:
         height, width, channels = self._inner
-        image = f'Image.open("photo.jpg").convert("{_MODES.get(channels, "RGB")}").resize(({width}, {height}))'
         return (
-            f"images.npy holds [images, {height}, {width}, {channels}], such as with Pillow:\n"
-            f'np.save("images.npy", [np.asarray({image})])'
+            "Any number of image files can be named, or, without Pillow,\n"
+            f"one file images.npy with [images, {height}, {width}, {channels}], 0 to 255."
         )
+
+    @property
+    def functions(self) -> str:
+        height, width, channels = self._inner
+        text = _READ.replace("RESIZED", _RESIZING[self.interface.resize]).replace("MODE", _mode(channels))
+        return text.replace("HEIGHT", str(height)).replace("WIDTH", str(width)).replace("CHANNELS", str(channels))
 
     @property
     def reading(self) -> str:
         height, width, channels = self._inner
-        line = f'images = np.load(sys.argv[1]).astype("float32").reshape(-1, {height}, {width}, {channels})'
+        line = (
+            "names = sys.argv[1:]\n"
+            'images = np.load(names[0]) if names[0].endswith(".npy") else np.stack([read(name) for name in names])\n'
+            f'images = images.astype("float32").reshape(-1, {height}, {width}, {channels})'
+        )
         if self.interface.padding == NO_PADDING:
             return line
         top, bottom, left, right = self.interface.padding
@@ -103,6 +156,11 @@ class Images(Given):
         top, bottom, left, right = self.interface.padding
         height, width, channels = self.interface.image_shape
         return height - top - bottom, width - left - right, channels
+
+
+def _mode(channels: int) -> str:
+    """Pillow's mode of images as a network takes them."""
+    return "L" if channels == 1 else "RGB"
 
 
 class Texts(Given):

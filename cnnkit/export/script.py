@@ -1,4 +1,4 @@
-"""A script of about ten lines that runs an exported network without cnnkit."""
+"""A short script that runs an exported network without cnnkit."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ It needs `pip install {installed}`. {given.about}
 
 import numpy as np
 {imported}
-
+{given.functions}
 file = pathlib.Path(__file__).with_name({places.main.name!r})
 facts = json.loads(pathlib.Path(f"{{file}}.json").read_text("utf-8"))
 classes = facts["classes"]

@@ -233,7 +233,7 @@ def test_a_card_says_what_the_run_has_noted(digits_run: Run, onnx_file: Path) ->
         "# digits, ONNX",
         "- 29,354 parameters",
         f"`{digest}`",
-        "python model.onnx.py images.npy",
+        " pillow\npython model.onnx.py photo.jpg",
         "- train: 1,293 images",
         "on 360 test images that it has not learned from",
         f"| accuracy | {evaluation['accuracy']:.2%} |",

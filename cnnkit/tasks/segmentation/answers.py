@@ -69,6 +69,7 @@ class MaskAnswers(Answers):
         self.script_lines = [
             'masks = outputs.argmax(axis=-1).astype("uint8")  # [images, height, width], numbers of classes',
             *self._cropping(),
+            *self._counting(),
             "for mask in masks:",
             "    print({classes[number]: float((mask == number).mean()) for number in np.unique(mask)})",
         ]
@@ -80,6 +81,10 @@ class MaskAnswers(Answers):
         top, bottom, left, right = self.padding
         inner = f"{top} : masks.shape[1] - {bottom}, {left} : masks.shape[2] - {right}"
         return [f"masks = masks[:, {inner}]"] if any(self.padding) else []
+
+    def _counting(self) -> list[str]:
+        """What a script says of the border that `resize: pad` adds: it does not know the sizes of the files."""
+        return ["# The black border of images that were padded counts, too."] if self.resize == "pad" else []
 
     def read(self, outputs: Any) -> Sequence[MaskAnswer]:
         inner = [cropped(mask, self.padding) for mask in self._masks(outputs)]
