@@ -39,8 +39,8 @@ class Places:
 
     @property
     def card(self) -> Path:
-        """The model card."""
-        return self.main.with_name("README.md")
+        """The model card. Not README.md: a folder has one of its own, or the card of another network."""
+        return self.main.with_name(f"{self.main.name}.md")
 
     @property
     def described(self) -> tuple[Path, ...]:

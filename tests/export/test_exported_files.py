@@ -15,7 +15,7 @@ from commands import run as command
 from exported_answers import check_same_answers, check_same_feature_maps
 from trainings import config, run_training
 
-from cnnkit.errors import CnnkitError
+from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.export.exporting import ExportOptions, export_run
 from cnnkit.export.formats import FORMATS
 from cnnkit.export.places import Places, places_for
@@ -213,6 +213,21 @@ def test_a_damaged_run_is_refused(digits_run: Run, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
 
 
+def test_a_folder_holds_several_exports_and_a_readme_of_its_own(digits_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# My project\n")
+    files = {"README.md"}
+    for name in ("small.onnx", "large.onnx"):
+        places = places_for(FORMATS["onnx"], str(tmp_path / name), "digits")
+        places.check_free()
+        export_run(open_run(digits_run), places, UNSEEN)
+        files |= {name, f"{name}.json", f"{name}.py", f"{name}.md"}
+    assert {path.name for path in tmp_path.iterdir()} == files
+    assert (tmp_path / "README.md").read_text() == "# My project\n"
+    assert "small.onnx.json" in (tmp_path / "small.onnx.md").read_text("utf-8")
+    with pytest.raises(UsageError, match=r"small\.onnx` is there already"):
+        places_for(FORMATS["onnx"], str(tmp_path / "small.onnx"), "digits").check_free()
+
+
 @pytest.mark.parametrize("name", ["onnx", "litert", "openvino"])
 def test_a_missing_extra_is_named_before_anything_is_read(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -225,7 +240,7 @@ def test_a_missing_extra_is_named_before_anything_is_read(
 
 
 def test_a_card_says_what_the_run_has_noted(digits_run: Run, onnx_file: Path) -> None:
-    card = onnx_file.with_name("README.md").read_text("utf-8")
+    card = onnx_file.with_name("model.onnx.md").read_text("utf-8")
     evaluation = json.loads(digits_run.evaluation.read_text())
     digest = hashlib.sha256(digits_run.model.read_bytes()).hexdigest()
     worst = min(evaluation["per_class"], key=lambda row: row["f1"])
