@@ -76,6 +76,8 @@ def read_cells(file: Path, problems: dict[int, str]) -> tuple[list[str], list[tu
     header: list[str] = []
     rows: list[tuple[int, list[str]]] = []
     line = 1
+    # A cell may be a long text: as long as the file, and not only the 131,072 characters that csv allows at first.
+    limit = csv.field_size_limit(max(len(text), csv.field_size_limit()))
     try:
         for cells in lines:
             stripped = [cell.strip() for cell in cells]
@@ -97,6 +99,8 @@ def read_cells(file: Path, problems: dict[int, str]) -> tuple[list[str], list[tu
             'a line break is written in double quotes, and a quote in it as two: `""`',
             "table",
         ) from None
+    finally:
+        csv.field_size_limit(limit)
     if not header:
         raise DataProblem(f"`{file}` is empty; expected a header with the names of the columns, then rows", "table")
     return header, rows, delimiter

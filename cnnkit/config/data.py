@@ -206,8 +206,8 @@ class DataConfig(StrictModel):
         default=None,
         description="Of texts, how many numbers of words there are, 10,000 by default: 0 is padding, 1 any word that "
         "is not in the vocabulary, and the others are the most frequent words of the training split. A word is a run "
-        "of letters and digits, which may have apostrophes inside, in lower case; each other visible character is one "
-        "by itself. In layers, `words` stands for this number.",
+        "of letters, their marks, and digits, which may have apostrophes inside, in lower case; each other visible "
+        "character is one by itself. In layers, `words` stands for this number.",
     )
     length: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         default=None,

@@ -11,6 +11,7 @@ from cnnkit.config.columns import READERS, Cells, TargetReader, Value
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.target import Target
 from cnnkit.terminal.printable import printable
+from cnnkit.texts.words import has_words
 
 #: The column of the images' paths where a config names none.
 IMAGE_COLUMN = "image"
@@ -232,8 +233,8 @@ def _read_rows(
 
 def _text(file: Path, row: _Row, wrong: list[str]) -> tuple[str, str]:
     """The text of a row, which is known by its line: two texts may be alike."""
-    if not row.sample:
-        wrong.append("has no text: the cell is empty")
+    if not has_words(row.sample):
+        wrong.append(f"has no text: the cell {'has no word' if row.sample else 'is empty'}")
     return f"{printable(file.name)}:{row.line}" if row.sample else "", row.sample
 
 

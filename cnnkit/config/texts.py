@@ -20,6 +20,10 @@ from cnnkit.config.tfds_names import known_name, meant_name, prepared_folder
 from cnnkit.format.similar import suggestion
 from cnnkit.images.files import is_passed_over
 from cnnkit.terminal.printable import printable
+from cnnkit.texts.words import has_words
+
+#: Files that an error names; of further ones, how many there are.
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,13 @@ def _read_folder(root: Path, ending: str, names: Sequence[str] | None) -> ImageT
         )
         for split, classes in files.items()
     }
+    wordless = [f"`{row.file}`" for listed in rows.values() for row in listed if not has_words(row.text)]
+    if wordless:
+        shown = ", ".join(wordless[:_SHOWN]) + (f" and {len(wordless) - _SHOWN:,} more" * (len(wordless) > _SHOWN))
+        raise DataProblem(
+            printable(f"`{root}` has texts without a word, from which nothing can be learned: {shown}; remove them"),
+            "folder",
+        )
     ordered = {split: rows[split] for split in SPLITS if split in rows}
     return ImageTable(root, printable(root.name), tuple(map(printable, found)), ordered)
 

@@ -43,6 +43,7 @@ def image_paths(%(argument)s):
 _TEXTS = '''\
 def read_texts(%(argument)s):
     """The texts of %(what)s, [n], and their %(name)s, %(array)s, sorted by label and text."""
+    csv.field_size_limit(1 << 30)  # texts may be long
 %(rows)s    found = []
     for row in (dict(zip(header, cells)) for cells in rows):
         %(condition)sfound.append((%(value)s, row[%(sample)s]))
@@ -64,6 +65,7 @@ _ROWS_WITH_LINES = """\
 _TEXTS_WITHOUT_CLASS = '''\
 def read_texts(%(argument)s):
     """The texts of %(what)s, [n], and their %(name)s, %(array)s, sorted by text and line."""
+    csv.field_size_limit(1 << 30)  # texts may be long
 %(rows)s    found = []
     for line, row in ((line, dict(zip(header, cells))) for line, cells in rows):
         %(condition)sfound.append((row[%(sample)s], line, %(value)s))

@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from cnnkit.config.sample import ImageSample, LatentSample, Sample, TextSample
+from cnnkit.eject.text import copied
 from cnnkit.images.padding import NO_PADDING
 from cnnkit.runs.interface import Interface
-from cnnkit.texts.words import PATTERN
 
 #: For each `data.resize`: the lines that bring `image` to WIDTH and HEIGHT, as `data.images.RESIZERS` does.
 _RESIZING = {
@@ -171,8 +171,8 @@ class Texts(Given):
     @property
     def card(self) -> Sequence[str]:
         return [
-            "texts are words in small letters: runs of letters and digits with apostrophes inside, and each other "
-            "visible character by itself",
+            "texts are words in small letters: runs of letters, their marks, and digits with apostrophes inside, and "
+            "each other visible character by itself",
             "a word's number is its place among `environment.data.words` in the JSON, from 2 on; 1 is any other word, "
             "and 0 is padding behind a text",
         ]
@@ -182,15 +182,18 @@ class Texts(Given):
     imports = ("re", "unicodedata")
 
     @property
+    def functions(self) -> str:
+        return "\n" + copied("cnnkit.texts.words", ["words_in"]) + "\n\n"
+
+    @property
     def reading(self) -> str:
         (length,) = self.interface.image_shape
-        return f'''\
+        return f"""\
 numbers = {{word: number for number, word in enumerate(facts["environment"]["data"]["words"], 2)}}
 images = np.zeros((len(sys.argv) - 1, {length}), "int32")
 for row, text in zip(images, sys.argv[1:]):
-    text = unicodedata.normalize("NFC", text).translate({{0x2019: "'", 0x2BC: "'", 0xFF07: "'"}})
-    words = re.findall(r"{PATTERN}", text)[:{length}]
-    row[: len(words)] = [numbers.get(word.lower(), 1) for word in words]'''
+    words = words_in(text)[:{length}]
+    row[: len(words)] = [numbers.get(word, 1) for word in words]"""
 
 
 class Latents(Given):

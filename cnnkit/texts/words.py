@@ -22,34 +22,57 @@ FIRST = 2
 UNKNOWN_SHOWN = "▯"
 
 #: Letters and digits of any script, with apostrophes inside; or any other character that is visible, by itself.
-PATTERN = r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]|_"
-_WORD = re.compile(PATTERN)
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]|_")
+
+#: What may be a mark, such as a vowel sign of Hindi, which belongs to the letter before it; for Python it is no letter.
+_SIGN = re.compile(r"[^\w\s\x00-\x7f]")
+
+#: Characters that no text shows (Unicode's Default_Ignorable_Code_Point), such as soft hyphens and joiners.
+_INVISIBLE = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+
+#: The one of them that stands between words.
+_INVISIBLE_SPACE = "\u200b"
 
 #: Apostrophes that word processors write in place of the plain one.
 _APOSTROPHES = str.maketrans({"’": "'", "ʼ": "'", "＇": "'"})
 
 
 def normalised(text: str) -> str:
-    """The text in which `words_in` finds the words: composed characters (NFC), plain apostrophes."""
-    return unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
+    """The text in which `words_in` finds the words: visible, composed characters (NFC), plain apostrophes."""
+    visible = _INVISIBLE.sub("", text.replace(_INVISIBLE_SPACE, " "))
+    return unicodedata.normalize("NFC", visible).translate(_APOSTROPHES)
 
 
 def places_of_words(text: str) -> list[tuple[int, int]]:
     """Where each word begins and ends in a `normalised` text."""
-    return [match.span() for match in _WORD.finditer(text)]
+    return [match.span() for match in _WORD.finditer(_SIGN.sub(_mark_as_letter, text))]
+
+
+def _mark_as_letter(sign: re.Match[str]) -> str:
+    """One letter for a mark; other characters as they are."""
+    return "x" if unicodedata.category(sign[0]).startswith("M") else sign[0]
 
 
 def words_in(text: str) -> list[str]:
     """The words of a text in lower case, in their order.
 
-    A word is a run of letters and digits of any script, which may have apostrophes inside (`don't`); each other visible
-    character (`!`, `,`, `-`) is a word by itself.
+    A word is a run of letters, their marks, and digits of any script, which may have apostrophes inside (`don't`); each
+    other visible character (`!`, `,`, `-`) is a word by itself.
 
     Example:
         >>> words_in("It's a film - don't miss it!")
         ["it's", 'a', 'film', '-', "don't", 'miss', 'it', '!']
     """
-    return [word.lower() for word in _WORD.findall(normalised(text))]
+    text = normalised(text)
+    return [text[start:end].lower() for start, end in places_of_words(text)]
+
+
+def has_words(text: str) -> bool:
+    """Whether a text has any word, without looking for all."""
+    return _WORD.search(normalised(text)) is not None
 
 
 @dataclass(frozen=True)

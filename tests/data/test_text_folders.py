@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,28 @@ def test_a_folder_says_what_the_table_says(rows: list[dict[str, str]], tmp_path:
     config = DataConfig.model_validate({"folder": str(tmp_path / "reviews"), "text": ".txt"})
     other = labelled_texts(str(tmp_path / "reviews"), config, folder.info.target, folder.info.sample, (12,))
     assert other.read(range(other.size)).tolist() == folder.test.read(range(folder.test.size)).tolist()
+
+
+@pytest.mark.parametrize("content", ["", " \n", "\u200b"])
+def test_a_file_without_a_word_is_named(content: str, rows: list[dict[str, str]], tmp_path: Path) -> None:
+    file = tmp_path / "reviews" / "test" / "good" / "none.txt"
+    file.write_text(content, "utf-8")
+    with pytest.raises(CnnkitError, match=r"texts without a word.*: `test/good/none\.txt`; remove them"):
+        loaded(folder=str(tmp_path / "reviews"), text=".txt")
+    write_table(tmp_path / "reviews.csv", [*rows, {"text": content or " ", "label": "good", "split": "test"}])
+    with pytest.raises(CnnkitError, match="has no text"):
+        loaded(table=str(tmp_path / "reviews.csv"), text="text", target="label", split="split")
+
+
+def test_a_text_of_any_length_is_read(rows: list[dict[str, str]], tmp_path: Path) -> None:
+    """More than the 131,072 characters to which Python's csv limits a cell at first."""
+    text = "a wonderful film " * 20_000
+    write_table(tmp_path / "reviews.csv", [*rows, {"text": text, "label": "good", "split": "test"}])
+    limit = csv.field_size_limit()
+    data = loaded(table=str(tmp_path / "reviews.csv"), text="text", target="label", split="split")
+    assert data.info.table is not None
+    assert max(len(row.text) for row in data.info.table.splits["test"]) == len(text) - 1
+    assert csv.field_size_limit() == limit
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,8 @@ def odd_table(folder: Path) -> Path:
     for number, row in enumerate(reviews(60)):
         text = row["text"]
         text = f'Cafe\u0301 "{text}"\nIt\u2019s caf\u00e9' if number % 7 == 0 else text
+        # Longer than Python's csv reads at first; marks, and a character that nobody sees.
+        text = f"हिन्दी {text} so\u00adfort {'long ' * 30_000}" if number == 3 else text
         rows.append(
             {
                 "said": rows[number - 20]["said"] if number % 9 == 8 and number > 20 else text,
