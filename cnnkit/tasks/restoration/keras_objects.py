@@ -15,7 +15,7 @@ import tensorflow as tf
 from cnnkit.errors import CnnkitError
 from cnnkit.files import replacing, to_csv, write_atomically
 from cnnkit.images.pictures import picture_of
-from cnnkit.tasks.restoration.observation import shrinking_matrix
+from cnnkit.tasks.restoration.observation import MOST_DECIBELS, shrinking_matrix
 from cnnkit.tasks.restoration.smooth import enlarging_matrix
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 #: Beyond any value: what is not finite counts as a training that has gone wrong.
 LARGEST = float(np.finfo(np.float32).max)
+
+#: The mean squared error that counts as none.
+LEAST_ERROR = 10 ** (-MOST_DECIBELS / 10)
 
 log = logging.getLogger("cnnkit")
 
@@ -186,7 +189,8 @@ class Restorer(keras.Model):
         values = {"fit": fit, "variance": tf.convert_to_tensor(self.variance)}
         decides = values["variance"]
         if self.weights_of_held_out is not None:
-            decides = self._error(self.averaged, self.weights_of_held_out)
+            # Of those that are as good as perfect, the first is taken, as iterations.csv has it.
+            decides = tf.maximum(self._error(self.averaged, self.weights_of_held_out), LEAST_ERROR)
             values["held_out"] = decibels(decides)
         if self.reference is not None:
             values["psnr"] = decibels(tf.reduce_mean(tf.square(self.finished(self.averaged) - self.reference)))
@@ -307,8 +311,11 @@ class Corrector(Restorer):
 
 
 def decibels(error: Any) -> Any:
-    """A mean squared error of values between 0 and 1 as a peak signal-to-noise ratio."""
-    return -10 / np.log(10) * tf.math.log(error)
+    """A mean squared error of values between 0 and 1 as a peak signal-to-noise ratio, MOST_DECIBELS at most.
+
+    The fit to a picture of one colour may be perfect, and what is not finite would count as a training gone wrong.
+    """
+    return -10 / np.log(10) * tf.math.log(tf.maximum(error, LEAST_ERROR))
 
 
 class PictureKeeper(keras.callbacks.Callback):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 
+#: What a PSNR is at most, that of pictures without any difference among them, of which it would be infinite.
+MOST_DECIBELS = 100.0
+
 
 @dataclass(frozen=True, eq=False)
 class Observation:
@@ -131,11 +134,11 @@ def shrinking_matrix(size: int, times: int) -> NDArray[np.float32]:
 
 
 def psnr(picture: Any, reference: Any, known: Any = None) -> float:
-    """The peak signal-to-noise ratio of uint8 pictures in dB, over all values; infinite where they are equal.
+    """The peak signal-to-noise ratio of uint8 pictures in dB, over all values; MOST_DECIBELS where they are equal.
 
     Args:
         known: Which pixels count, bool [height, width]; by default all.
     """
     squares = np.square(np.asarray(picture, np.float64) - np.asarray(reference, np.float64))
     error = squares.mean() if known is None else squares[known].mean()
-    return float(10 * np.log10(255.0**2 / error)) if error else float("inf")
+    return min(float(10 * np.log10(255.0**2 / error)), MOST_DECIBELS) if error else MOST_DECIBELS

@@ -214,3 +214,23 @@ def test_restore_takes_the_picture_as_it_is(
     assert "restores no picture" in capsys.readouterr().err
     # Nothing is replaced.
     assert cnnkit(["restore", file, image, "-o", "out.png"], monkeypatch) == 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", ["fill_in", "enlarge"])
+def test_a_picture_of_one_colour_is_restored(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first fit is perfect, which no weight is for being."""
+    monkeypatch.chdir(tmp_path)
+    save(np.full((24, 32, 3), 255, np.uint8), tmp_path / "white.png")
+    mask = np.full((24, 32), 255, np.uint8)
+    mask[8:12, 8:20] = 0
+    save(mask, tmp_path / "mask.png")
+    more = {"fill_in": ["--mask", "mask.png"], "enlarge": ["--scale", "2"]}[way]
+    short = ["--set", "training.epochs=1", "--set", "task.restoration.iterations=2"]
+    assert cnnkit(["restore", way, "white.png", *more, "-o", "out.png", *short], monkeypatch) == 0, capsys.readouterr()
+    with Image.open("out.png") as restored:
+        assert restored.size == ((64, 48) if way == "enlarge" else (32, 24))
+        assert np.asarray(restored).min() == 255
+    assert "non-finite" not in capsys.readouterr().err

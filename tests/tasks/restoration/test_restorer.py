@@ -89,6 +89,24 @@ def test_pixels_held_out_judge_the_average_and_are_not_learned() -> None:
     assert float(model.least) == pytest.approx(min(errors), rel=1e-4)
 
 
+@pytest.mark.parametrize("error", [0.0, 1e-30, 1e-10, 2e-10, 1e-4, 0.25, 4.0, np.inf, np.nan])
+def test_decibels_are_finite_for_every_error_that_is(error: float) -> None:
+    """Those of the definition up to 100 dB; a training that has gone wrong is still seen to have."""
+    from cnnkit.tasks.restoration.keras_objects import decibels
+
+    expected = min(100.0, -10 * np.log10(error)) if error > 0 else 100.0
+    found = float(decibels(np.float32(error)))
+    assert np.isnan(found) if np.isnan(error) else found == pytest.approx(expected, abs=1e-3)
+
+
+def test_equal_pictures_have_a_psnr() -> None:
+    picture = smooth_picture(HEIGHT, WIDTH)
+    assert psnr(picture, picture) == 100.0
+    other = picture.copy()
+    other[0, 0, 0] ^= 1
+    assert psnr(other, picture) == pytest.approx(10 * np.log10(255**2 * picture.size))
+
+
 def test_only_known_pixels_are_held_out() -> None:
     known = np.random.default_rng(1).random((30, 40)) < 0.3
     held_out = hold_out(known, 0.1, 3)
