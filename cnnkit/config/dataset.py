@@ -498,5 +498,6 @@ def _list_boxes(config: DataConfig) -> _Found:
     from cnnkit.config.boxes.listing import listing_of
 
     listing = listing_of(config)
-    shape, note = look_at_headers(listing.root, list(listing.files()), config)
+    stated = {image.file: image.size for images in listing.splits.values() for image in images}
+    shape, note = look_at_headers(listing.root, list(stated), config, stated)
     return _Found(shape, len(listing.class_names), listing.class_names, "boxes", note, listing=listing)

@@ -7,16 +7,18 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from cnnkit.config.boxes.listing import BoxListing, listing_of
 from cnnkit.config.data import DataConfig, DataProblem
+from cnnkit.config.image_folder import image_header
 from cnnkit.data.images import CorruptFiles
 from cnnkit.errors import CnnkitError, UsageError
-from cnnkit.images.boxes import AnnotatedImage, Box
+from cnnkit.images.boxes import AnnotatedImage, Box, other_size
+from cnnkit.images.formats import CorruptImage
 
 #: The names of the folders of splits.
 _FOLDERS = {"train": "train", "validation": "val", "test": "test"}
@@ -48,8 +50,9 @@ def convert(config: DataConfig, folder: Path, kind: str) -> list[str]:
     except DataProblem as problem:
         kind_of_error = CnnkitError if os.path.exists(source) else UsageError
         raise kind_of_error(problem.message) from None
-    if listing.problems:
-        raise CorruptFiles(listing.problems)
+    problems = [*listing.problems, *_unlike_annotations(listing, config.max_megapixels)]
+    if problems:
+        raise CorruptFiles(problems)
     try:
         read = f"{listing.notes[0]}, " if listing.table is None else ""
         lines = [f"{source}: {read}{len(listing.class_names)} classes"]
@@ -67,6 +70,20 @@ def convert(config: DataConfig, folder: Path, kind: str) -> list[str]:
     except OSError as error:
         raise CnnkitError(f"cannot write `{error.filename}`: {error.strerror or error}") from None
     return lines
+
+
+def _unlike_annotations(listing: BoxListing, most_megapixels: float) -> Iterator[CorruptImage]:
+    """Image files of another size than annotations state, or that cannot be read, by their headers."""
+    for images in listing.splits.values():
+        for image in images:
+            path = listing.root / image.file
+            try:
+                size = image_header(path, most_megapixels)[:2]
+            except CorruptImage as error:
+                yield error
+            else:
+                if size != image.size:
+                    yield other_size(str(path), size, image.size)
 
 
 def _write_split(listing: BoxListing, images: Sequence[AnnotatedImage], folder: Path, kind: str) -> None:

@@ -20,7 +20,7 @@ from cnnkit.data.images import FolderSource, listing_digest
 from cnnkit.data.splits import Array, ImageCollection
 from cnnkit.data.targets import group_numbers, none_in
 from cnnkit.errors import CnnkitError
-from cnnkit.images.boxes import AnnotatedImage, BadBox, frame_of
+from cnnkit.images.boxes import AnnotatedImage, BadBox, frame_of, other_size
 from cnnkit.images.formats import CorruptImage
 
 #: Numbers of a box: left, top, right, bottom in pixels, the class, and 1 for a crowd.
@@ -220,8 +220,7 @@ class BoxSource(FolderSource):
             return pixels
         stated = self.images[position].size
         if size != stated:
-            reason = f"is {size[0]}x{size[1]}, but its annotations say {stated[0]}x{stated[1]} (height x width)"
-            raise BadBox(path, reason, "Boxes of an image in another size are wrong: correct the annotations.")
+            raise other_size(path, size, stated)
         return pixels
 
 

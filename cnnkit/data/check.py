@@ -24,7 +24,7 @@ from cnnkit.data.loading import load
 from cnnkit.data.splits import Array
 from cnnkit.data.survey import FileFacts, survey
 from cnnkit.errors import CnnkitError
-from cnnkit.images.boxes import BadBox
+from cnnkit.images.boxes import BadBox, other_size
 from cnnkit.images.files import SYSTEM_FOLDERS, folders_in, image_files, is_passed_over, left_out_text
 from cnnkit.images.formats import IMAGE_SUFFIXES, CorruptImage
 from cnnkit.images.masks import BadMask
@@ -117,6 +117,7 @@ class _Listed:
         problem: What stops `train`.
         kind: What messages call what is true of a file.
         unreadable: Folders that cannot be read, with the reason.
+        stated_sizes: (height, width) of each file as its annotations state it, where there are such.
     """
 
     root: Path
@@ -126,6 +127,7 @@ class _Listed:
     problem: str | None = None
     kind: str = "class"
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    stated_sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def check_folder(
@@ -154,7 +156,7 @@ def check_folder(
     with bar(survey(listed.root, list(listed.places), read, config.max_megapixels), len(listed.places)) as facts:
         found = list(facts)
     findings = [
-        *_layout(config, seed, listed, refused, task, {facts.file for facts in found if facts.error is not None}),
+        *_layout(config, seed, listed, refused, task, found),
         *_unreadable(config, found),
         *(_left_out(listed) if config.table is None else ()),
         *_copies(found, listed),
@@ -207,7 +209,8 @@ def _list_boxes(config: DataConfig) -> _Listed:
             raise CnnkitError(problem.message) from None
         return _Listed(root if root.is_dir() else root.parent, {}, frozenset(), (), problem.message, kind="boxes")
     places = {image.file: (split, "") for split, images in listing.splits.items() for image in images}
-    return _Listed(listing.root, places, frozenset(listing.splits), (), kind="boxes")
+    sizes = {image.file: image.size for images in listing.splits.values() for image in images}
+    return _Listed(listing.root, places, frozenset(listing.splits), (), kind="boxes", stated_sizes=sizes)
 
 
 def _list_table(config: DataConfig, task: Task) -> _Listed:
@@ -278,24 +281,23 @@ def _reader(config: DataConfig, task: Task) -> Callable[[str], Array]:
 
 
 def _layout(
-    config: DataConfig, seed: int, listed: _Listed, refused: str | None, task: Task, unreadable: Collection[str]
+    config: DataConfig, seed: int, listed: _Listed, refused: str | None, task: Task, found: Sequence[FileFacts]
 ) -> Iterator[Finding]:
-    """What `train` would stop at, or what it would say.
-
-    Args:
-        unreadable: Image files that cannot be read, of which is told elsewhere.
-    """
+    """What `train` would stop at, or what it would say."""
     problem = listed.problem or refused
+    # Nothing is decoded here, which is when loading finds that sizes differ.
+    errors: list[CorruptImage] = list(_other_sizes(listed, found))
     if listed.problem is None:
         try:
             notes = load(undecoded(config), seed, task).notes
         except CorruptFiles as error:
-            yield from _pairs(config, error.errors, listed, unreadable)
+            errors += error.errors
         except CnnkitError as error:
             problem = problem or error.message
         else:
             told = left_out_text(listed.left_out)
             yield from (Finding("taken_as", False, note) for note in notes if note != told and problem is None)
+        yield from _pairs(config, errors, listed, {facts.file for facts in found if facts.error is not None})
     if problem is not None:
         yield Finding("layout", True, printable_text(problem))
     if listed.unreadable:
@@ -309,10 +311,22 @@ def _layout(
             yield Finding("empty_folders", True, f"{_count(len(files), 'folder')} without images", files)
 
 
+def _other_sizes(listed: _Listed, found: Sequence[FileFacts]) -> Iterator[BadBox]:
+    """Image files of another size than their annotations state."""
+    for facts in found:
+        stated = listed.stated_sizes.get(facts.file)
+        if stated is not None and facts.size is not None and facts.size != stated:
+            yield other_size(os.path.join(listed.root, facts.file), facts.size, stated)
+
+
 def _pairs(
     config: DataConfig, errors: Sequence[CorruptImage], listed: _Listed, unreadable: Collection[str]
 ) -> Iterator[Finding]:
-    """Images and masks that are no pairs to learn from, and wrong boxes; without images that cannot be read."""
+    """Images and masks that are no pairs to learn from, and wrong boxes.
+
+    Args:
+        unreadable: Image files that cannot be read, of which is told elsewhere.
+    """
     unfit, damaged = {}, {}
     boxes: dict[str, list[str]] = defaultdict(list)
     for error in errors:

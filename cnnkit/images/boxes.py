@@ -67,6 +67,12 @@ class AnnotatedImage:
     boxes: tuple[Box, ...]
 
 
+def other_size(path: str, size: tuple[int, int], stated: tuple[int, int]) -> BadBox:
+    """That an image file has another size than its annotations state, both (height, width)."""
+    reason = f"is {size[0]}x{size[1]}, but its annotations say {stated[0]}x{stated[1]} (height x width)"
+    return BadBox(path, reason, "Boxes of an image in another size are wrong: correct the annotations.")
+
+
 def problem_of(edges: Sequence[float], size: tuple[int, int]) -> str | None:
     """Why edges (left, top, right, bottom) are not those of a box in an image of a size (height, width); else None."""
     left, top, right, bottom = edges

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 from PIL import Image
 
 from cnnkit.config.data import DataConfig
+from cnnkit.config.dataset import describe_data_set
 from cnnkit.data import load
+from cnnkit.data.box_formats import convert
 from cnnkit.data.boxes import BoxTargets, placed
+from cnnkit.data.check import check_folder
 from cnnkit.data.images import RESIZERS
 from cnnkit.errors import CnnkitError
 from cnnkit.tasks import task_named
@@ -51,15 +55,57 @@ def test_batches_have_the_boxes_of_their_images() -> None:
     np.testing.assert_array_equal(targets.take(np.array([3, 2])).values, targets.values[[3, 2]])
 
 
-def test_an_image_of_another_size_than_its_annotations_say_is_named(tmp_path: Path) -> None:
-    (tmp_path / "train" / "images").mkdir(parents=True)
-    images = []
+def other_sizes(folder: Path, kind: str) -> DataConfig:
+    """Eight images of 32x40 (height x width), of the first of which annotations say 32x80.
+
+    The second is a photo that was turned by its EXIF orientation: its pixels are stored as 40x32.
+    """
+    (folder / "images").mkdir(parents=True)
+    (folder / "Annotations").mkdir()
+    images, annotations = [], []
     for number in range(8):
-        Image.new("L", (32, 32)).save(tmp_path / "train" / "images" / f"{number}.png")
-        images.append({"id": number, "file_name": f"{number}.png", "height": 32, "width": 32 if number else 64})
-    annotation = {"id": 1, "image_id": 1, "category_id": 0, "bbox": [1, 1, 9, 9]}
-    document = {"images": images, "annotations": [annotation], "categories": [{"id": 0, "name": "cat"}]}
-    (tmp_path / "train" / "annotations.json").write_text(json.dumps(document))
-    config = DataConfig.model_validate({"folder": str(tmp_path), "validation": 0, "image_size": [32, 32]})
-    with pytest.raises(CnnkitError, match=r"0.png`: is 32x32, but its annotations say 32x64"):
+        width = 40 if number else 80
+        turned = Image.Exif()
+        turned[0x0112] = 6
+        exif = {"exif": turned} if number == 1 else {}
+        Image.new("L", (32, 40) if number == 1 else (40, 32), number).save(folder / f"images/{number}.jpg", **exif)
+        images.append({"id": number, "file_name": f"{number}.jpg", "height": 32, "width": width})
+        annotations.append({"id": number, "image_id": number, "category_id": 0, "bbox": [1, 2, 9, 10]})
+        if kind == "VOC":
+            box = "<xmin>2</xmin><ymin>3</ymin><xmax>10</xmax><ymax>12</ymax>"
+            (folder / f"Annotations/{number}.xml").write_text(
+                f"<annotation><size><width>{width}</width><height>32</height></size>"
+                f"<object><name>cat</name><bndbox>{box}</bndbox></object></annotation>"
+            )
+    if kind == "COCO":
+        document = {"images": images, "annotations": annotations, "categories": [{"id": 0, "name": "cat"}]}
+        (folder / "annotations.json").write_text(json.dumps(document))
+    return DataConfig.model_validate({"folder": str(folder), "validation": 0, "image_size": [32, 32]})
+
+
+@pytest.mark.parametrize("kind", ["COCO", "VOC"])
+def test_an_image_of_another_size_than_its_annotations_say_is_named(tmp_path: Path, kind: str) -> None:
+    config = other_sizes(tmp_path / "data", kind)
+    message = "is 32x40, but its annotations say 32x80 (height x width)"
+    with pytest.raises(CnnkitError) as refused:
         load(config, 0, task_named("detection"))
+    assert f"images/0.jpg`: {message}" in refused.value.message
+    report = check_folder(config, 0, lambda files, count: nullcontext(files), task=task_named("detection"))
+    (finding,) = [one for one in report.findings if one.kind == "boxes"]
+    assert finding.decide
+    assert finding.files == {"images/0.jpg": message}
+    new = tmp_path / "new"
+    with pytest.raises(CnnkitError) as refused:
+        convert(config, new, "yolo")
+    assert f"images/0.jpg`: {message}" in refused.value.message
+    assert not new.exists()
+    note = describe_data_set(config, task_named("detection")).note or ""
+    assert note.startswith("1 of the 8 images looked at have another size")
+    assert message in note
+
+
+def test_what_cannot_be_read_is_not_converted(tmp_path: Path) -> None:
+    config = other_sizes(tmp_path / "data", "COCO")
+    (tmp_path / "data" / "images" / "0.jpg").write_bytes(b"no image")
+    with pytest.raises(CnnkitError, match=r"0.jpg"):
+        convert(config, tmp_path / "new", "voc")
