@@ -60,13 +60,15 @@ class Matches:
     objects: int
 
 
-def match(found: Detections, truths: NDArray[Any], number: int, thresholds: NDArray[Any], most: int = 100) -> Matches:
+def match(
+    found: Detections, truths: NDArray[Any], number: int, thresholds: NDArray[Any], most: int | None = None
+) -> Matches:
     """Matches the detections of a class in an image with its objects.
 
     Args:
         truths: float [boxes, 6], see `data.boxes.BoxTargets`.
         number: Of the class.
-        most: Detections that count, the surest ones.
+        most: Detections that count, the surest ones; by default all.
     """
     mine = np.flatnonzero(found.numbers == number)
     mine = mine[np.argsort(-found.scores[mine], kind="stable")][:most]

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnkit.runs.interface import Interface
+from cnnkit.tasks.detection import Detection
+from cnnkit.tasks.detection.evaluation import best_threshold
 from cnnkit.tasks.detection.peaks import Detections
 from cnnkit.tasks.detection.precision import precisions
+from cnnkit.tasks.detection.predictions import judge
 
 CLASSES = 3
 
@@ -104,3 +108,35 @@ def test_only_the_surest_detections_count() -> None:
     assert precisions([found], [box], 1, 1).mean() == 0.0
     # The first of two is wrong: half of what is said is right.
     assert precisions([found], [box], 1, 2).mean() == pytest.approx(0.5)
+
+
+def test_what_is_said_of_crowded_images_has_no_other_limit() -> None:
+    """120 objects of a class in an image, all found exactly; three boxes in another one hold nothing."""
+    left, top = (10.0 * axis.ravel() for axis in np.mgrid[:12, :10])
+    boxes = np.stack([left, top, left + 8, top + 8], axis=1)
+    scores = np.append(np.linspace(0.9, 0.5, 100), np.linspace(0.2, 0.1, 20))
+    each = [
+        Detections(boxes, scores, np.zeros(120, np.int64)),
+        Detections(boxes[:3], np.full(3, 0.3), np.zeros(3, np.int64)),
+    ]
+    truths = [np.concatenate([boxes, np.zeros((120, 2))], axis=1), np.zeros((0, 6))]
+    judged = judge(each[0], truths[0], 0.1, 1)
+    assert (judged.right.sum(), judged.missed.sum()) == (120, 0)
+    # F1 is 240/243 with all of them, and 200/220 with those that are surer than the wrong ones.
+    threshold = best_threshold(each, truths, 1)
+    assert threshold is not None
+    assert threshold <= 0.1
+
+
+def test_more_than_a_hundred_boxes_are_the_same_only_where_all_are() -> None:
+    """192 boxes, of which the 80 least sure ones lie elsewhere."""
+    answers = Detection(detections=200).answers(Interface((96, 128, 3), ("cat",), "logits"))
+    outputs = np.full((1, 24, 32, 5), -9.0, np.float32)
+    outputs[0, :14:2, ::2, 0] = 2
+    outputs[0, 14::2, ::2, 0] = 1
+    outputs[..., 1:] = 0, 0, 1, 1
+    others = outputs.copy()
+    others[0, 14:, :, 1] = 0.9
+    assert answers.read(outputs)[0].cells(1)[0] == "192"
+    assert answers.same(outputs, outputs).tolist() == [True]
+    assert answers.same(outputs, others).tolist() == [False]
