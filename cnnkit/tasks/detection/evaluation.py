@@ -13,6 +13,7 @@ from cnnkit.runs.directory import Run
 from cnnkit.runs.inference import inference_batch_size
 from cnnkit.runs.json_forms import REQUIRED, Form
 from cnnkit.runs.outputs import shared_batches
+from cnnkit.runs.thresholds import threshold_between
 from cnnkit.runs.trained import TrainedRun
 from cnnkit.task import Evaluation
 from cnnkit.tasks.detection.detecting import THRESHOLD, detector, threshold_of
@@ -73,7 +74,7 @@ def best_threshold(found: Sequence[Detections], truths: Sequence[Any], classes: 
     last = np.append(np.diff(line.scores) != 0, True)
     best = int(np.where(last, f1, -1).argmax())
     below = line.scores[best + 1] if best + 1 < len(line.scores) else 0.0
-    return float(f"{(line.scores[best] + below) / 2:.4g}")
+    return threshold_between(float(below), float(line.scores[best]), 4)
 
 
 def _detected(

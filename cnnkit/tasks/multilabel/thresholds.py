@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cnnkit.errors import CnnkitError
 from cnnkit.runs.interface import Interface
+from cnnkit.runs.thresholds import threshold_between
 
 if TYPE_CHECKING:
     from cnnkit.data.splits import Split
@@ -75,15 +76,13 @@ def _best_threshold(probabilities: NDArray[Any], truth: NDArray[np.bool_]) -> fl
     scores, right = probabilities[order], np.cumsum(truth[order])
     # With the first n images said to have the label: F1 = 2 right / (n + all that have it).
     f1 = 2 * right / (np.arange(1, len(scores) + 1) + truth.sum())
+    below = np.append(scores[1:], 0.0)
+    middles = (scores + below) / 2
+    # Of equal probabilities, all have the label or none; below the smallest one, there is room down to 0.
     cuts = np.append(scores[:-1] > scores[1:], True)
-    middles = np.append((scores[:-1] + scores[1:]) / 2, scores[-1] / 2)
-    middles, f1 = middles[cuts], f1[cuts]
-    equal = middles[f1 == f1.max()]
-    return float(f"{_nearest(equal, _MIDDLE):.6g}")
-
-
-def _nearest(values: NDArray[Any], wanted: float) -> float:
-    return float(values[np.abs(values - wanted).argmin()])
+    best = np.flatnonzero(cuts & (f1 == f1[cuts].max()))
+    place = best[np.abs(middles[best] - _MIDDLE).argmin()]
+    return threshold_between(float(below[place]), float(scores[place]), 6)
 
 
 def text_of(thresholds: Sequence[float]) -> str:

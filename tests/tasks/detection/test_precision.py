@@ -140,3 +140,14 @@ def test_more_than_a_hundred_boxes_are_the_same_only_where_all_are() -> None:
     assert answers.read(outputs)[0].cells(1)[0] == "192"
     assert answers.same(outputs, outputs).tolist() == [True]
     assert answers.same(outputs, others).tolist() == [False]
+
+
+def test_the_best_threshold_is_between_scores_however_close_they_are() -> None:
+    boxes = np.array([[0.0, 0, 10, 10], [50, 50, 60, 60]])
+    for scores in ((0.99999, 0.99998), (1.0, np.nextafter(1, 0)), (2e-300, 1e-300), (0.8, 0.2)):
+        found = Detections(boxes, np.array(scores), np.zeros(2, np.int64))
+        threshold = best_threshold([found], [np.array([[0.0, 0, 10, 10, 0, 0]])], 1)
+        assert threshold is not None
+        assert found.above(threshold).scores.tolist() == [scores[0]]
+    # In few digits where they are enough.
+    assert threshold == 0.5

@@ -85,6 +85,22 @@ def test_best_thresholds_are_the_best_of_all() -> None:
     assert best_thresholds(np.array([[0.2], [0.9]]), np.zeros((2, 1))) == [0.5]
 
 
+@pytest.mark.parametrize(
+    "scores", [(0.9999999, 0.9999998), (1.0, np.nextafter(1, 0)), (2e-300, 1e-300), (0.123456789, 0.123456788)]
+)
+def test_best_thresholds_are_between_probabilities_however_close_they_are(scores: tuple[float, float]) -> None:
+    probabilities = np.array([scores, scores[::-1]])
+    said = probabilities >= best_thresholds(probabilities, np.eye(2))
+    assert said.tolist() == [[True, False], [False, True]]
+
+
+def test_best_thresholds_have_few_digits_where_they_are_enough() -> None:
+    assert best_thresholds(np.array([[2 / 3], [1 / 3]]), np.array([[1], [0]])) == [0.5]
+    assert best_thresholds(np.array([[0.7777777], [0.3]]), np.array([[1], [0]])) == [0.538889]
+    # Said of all, where all have it, and one with no probability at all.
+    assert best_thresholds(np.array([[0.5], [0.0]]), np.ones((2, 1))) == [0.0]
+
+
 def test_one_label_is_measured_as_any_other() -> None:
     truth, odds = made(2, labels=1)
     metrics = multilabel_metrics(label_probabilities(odds, "logits"), truth, [0.5], ["only"])
