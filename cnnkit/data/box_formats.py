@@ -8,6 +8,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -98,10 +99,24 @@ def _write_split(listing: BoxListing, images: Sequence[AnnotatedImage], folder: 
 def _names(images: Sequence[AnnotatedImage]) -> list[tuple[AnnotatedImage, str]]:
     """A name of its own for each image, also without its ending: that of its file where it can be."""
     stems = Counter(Path(image.file).stem.lower() for image in images)
-    return [
-        (image, Path(image.file).name if stems[Path(image.file).stem.lower()] == 1 else image.file.replace(os.sep, "_"))
-        for image in images
-    ]
+    taken = {stem for stem, files in stems.items() if files == 1}
+    named = []
+    for image in images:
+        name = Path(image.file).name
+        if stems[Path(name).stem.lower()] > 1:
+            name = next(one for one in _longer_names(image.file) if Path(one).stem.lower() not in taken)
+            taken.add(Path(name).stem.lower())
+        named.append((image, name))
+    return named
+
+
+def _longer_names(file: str) -> Iterator[str]:
+    """Names for an image file whose own others have: with its folders, then with its ending, then with numbers."""
+    joined = Path(file.replace(os.sep, "_"))
+    yield joined.name
+    stem = f"{joined.stem}_{joined.suffix[1:]}"
+    yield f"{stem}{joined.suffix}"
+    yield from (f"{stem}_{number}{joined.suffix}" for number in count(2))
 
 
 Named = Sequence[tuple[AnnotatedImage, str]]

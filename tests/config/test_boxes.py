@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cnnkit.cli import cli
-from cnnkit.config.boxes.listing import list_boxes
+from cnnkit.config.boxes.listing import list_boxes, listing_of
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import describe_data_set
 from cnnkit.errors import UsageError
@@ -175,6 +175,21 @@ def test_yolo_names_file_and_line(tmp_path: Path, lines: str, message: str) -> N
     assert message in problem
 
 
+@pytest.mark.parametrize("kind", ["yolo", "voc"])
+def test_images_of_one_name_are_told_apart_or_refused(tmp_path: Path, kind: str) -> None:
+    if kind == "yolo":
+        folder, images = yolo(tmp_path, "0 0.5 0.5 0.1 0.1\n"), "images/train"
+    else:
+        folder, images = voc(tmp_path, voc_object("dog", 1, 1, 5, 5)), "JPEGImages"
+    image(folder / images / "a.jpg")
+    # Of no list, and so of no split.
+    image(folder / images / "other.jpg")
+    if kind == "voc":
+        image(folder / images / "other.png")
+    (problem,) = problems(folder)
+    assert problem.startswith(f"`{folder / images / 'a.png'}`: has the same annotations as `a.jpg`")
+
+
 def test_a_folder_in_no_format_says_what_is_expected(tmp_path: Path) -> None:
     image(tmp_path / "cats" / "a.png")
     with pytest.raises(DataProblem, match=r"holds no annotated images; expected .*`annotations.json`"):
@@ -192,6 +207,31 @@ def test_converted_boxes_are_the_same(tmp_path: Path, kind: str) -> None:
     again = CliRunner().invoke(cli, ["data", "convert", str(source), str(tmp_path / "new"), "--to", kind])
     assert isinstance(again.exception, UsageError)
     assert "is there already" in str(again.exception)
+
+
+@pytest.mark.parametrize("kind", ["coco", "voc", "yolo", "table"])
+def test_images_of_one_name_are_converted_each_with_its_own_boxes(tmp_path: Path, kind: str) -> None:
+    """Files that differ in the ending or the folder, and one that is called as two of them would be together."""
+    files = ["a.png", "a.jpg", "x/a.png", "x_a.png", "images_a.png"]
+    source = coco(tmp_path / "source", [])
+    for place, file in enumerate(files):
+        image(source / "train" / "images" / file, (WIDTH + place, HEIGHT))
+    document = {
+        "images": [{"id": place, "file_name": file} for place, file in enumerate(files)],
+        "annotations": [box(place, (place, 2, 20, 30), image_id=place) for place in range(len(files))],
+        "categories": [{"id": 5, "name": "dog"}],
+    }
+    (source / "train" / "annotations.json").write_text(json.dumps(document))
+    CliRunner().invoke(cli, ["data", "convert", str(source), str(tmp_path / "new"), "--to", kind])
+    section: dict[str, Any] = {"folder": str(tmp_path / "new")}
+    if kind == "table":
+        boxes = ["left", "top", "right", "bottom"]
+        section = {"table": str(tmp_path / "new" / "boxes.csv"), "target": "class", "boxes": boxes, "split": "split"}
+    listing = listing_of(DataConfig.model_validate(section))
+    assert listing.problems == ()
+    # The width of a file says which it was, and its box begins where it did.
+    found = {one.size[1] - WIDTH: [round(each.left, 3) for each in one.boxes] for one in listing.splits["train"]}
+    assert found == {place: [place] for place in range(len(files))}
 
 
 @pytest.mark.parametrize("kind", ["coco", "voc"])

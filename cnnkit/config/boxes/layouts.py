@@ -141,7 +141,17 @@ class _Finder:
         return Place(self.root, images, annotations, self.most_megapixels, names)
 
 
-def images_in(place: Place) -> dict[str, Path]:
-    """The image files of a place, by their names without endings below its folder, sorted."""
-    files = image_files(place.images)[0]
-    return {Path(file).relative_to(place.images).with_suffix("").as_posix(): Path(file) for file in files}
+def images_in(place: Place) -> tuple[dict[str, Path], dict[Path, Path]]:
+    """The image files of a place, by their names without endings below its folder, sorted.
+
+    Returns:
+        The files; and those of a name that another file has with another ending, each with that one. Annotations have
+        no endings of images, so that nothing tells whose they are.
+    """
+    by_name: dict[str, Path] = {}
+    doubles: dict[Path, Path] = {}
+    for file in map(Path, image_files(place.images)[0]):
+        other = by_name.setdefault(file.relative_to(place.images).with_suffix("").as_posix(), file)
+        if other != file:
+            doubles[file] = other
+    return by_name, doubles

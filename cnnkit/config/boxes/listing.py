@@ -178,7 +178,8 @@ def combined(
             strange = sorted({box.name for box in image.boxes} - known)
             if strange:
                 listed = ", ".join(f"`{name}`" for name in strange)
-                problems.append(BadBox(image.file, f"has objects of classes that are not among the names: {listed}"))
+                reason = f"has objects of classes that are not among the names: {listed}"
+                problems.append(BadBox(str(root / image.file), reason))
     splits = {
         split: tuple(
             sorted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,12 @@ class Annotations:
             else:
                 self.problems.append(BadBox(source, f"{box.label} of the image `{file}` {problem}"))
         self.images.append(AnnotatedImage(file, size, tuple(kept)))
+
+    def tell_doubles(self, doubles: Mapping[Path, Path]) -> None:
+        """Makes problems of image files that share the name of their annotations with another one, see `images_in`."""
+        for file, other in doubles.items():
+            reason = f"has the same annotations as `{other.name}`, whose name differs only in its ending; keep one"
+            self.problems.append(BadBox(str(file), reason))
 
     def size_of(self, place: Place, file: str) -> tuple[int, int] | None:
         """(height, width) of an image file; None, and a problem, where it cannot be read."""

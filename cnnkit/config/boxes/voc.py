@@ -26,16 +26,19 @@ def read_voc(place: Place) -> Annotations:
         OSError: if a folder cannot be read.
     """
     found = Annotations()
-    images = images_in(place)
+    images, doubles = images_in(place)
+    listed = _listed(place) or list(images)
+    wanted = {images[name] for name in listed if name in images}
+    found.tell_doubles({file: other for file, other in doubles.items() if other in wanted})
     names: set[str] = set()
-    for name in _listed(place) or images:
+    for name in listed:
         source = place.annotations / f"{name}.xml"
         if name not in images:
             found.problems.append(BadBox(str(place.names), f"the image `{name}` is not in `{place.images}`"))
             continue
         file = os.path.relpath(images[name], place.root)
         if not source.is_file():
-            found.problems.append(BadBox(file, f"has no annotations: `{source}` is not there"))
+            found.problems.append(BadBox(str(images[name]), f"has no annotations: `{source}` is not there"))
             continue
         root = _parsed(source, found)
         size = None if root is None else _size(root) or found.size_of(place, file)

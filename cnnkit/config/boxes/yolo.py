@@ -28,7 +28,8 @@ def read_yolo(place: Place) -> Annotations:
         OSError: if a folder cannot be read.
     """
     found = Annotations(yolo_names(place))
-    images = images_in(place)
+    images, doubles = images_in(place)
+    found.tell_doubles(doubles)
     for name, path in images.items():
         file = os.path.relpath(path, place.root)
         size = found.size_of(place, file)
