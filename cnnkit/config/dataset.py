@@ -499,5 +499,10 @@ def _list_boxes(config: DataConfig) -> _Found:
 
     listing = listing_of(config)
     stated = {image.file: image.size for images in listing.splits.values() for image in images}
+    if not stated:
+        count, first = len(listing.problems), listing.problems[0].message
+        more = f" (the first of {count:,} mistakes)" if count > 1 else ""
+        argument = "folder" if config.table is None else "table"
+        raise DataProblem(f"no image of `{config.source}` can be learned from: {first}{more}", argument)
     shape, note = look_at_headers(listing.root, list(stated), config, stated)
     return _Found(shape, len(listing.class_names), listing.class_names, "boxes", note, listing=listing)

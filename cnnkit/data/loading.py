@@ -86,9 +86,15 @@ def load(
             info = describe_data_set(config, task)
     except DataProblem as problem:
         raise CnnkitError(f"data.{problem.argument}: {problem.message}") from None
-    plan = _plan(config, collection, seed, splits)
+    try:
+        plan = _plan(config, collection, seed, splits)
+        info = _begin(config, collection, seed, plan) or info
+    except CnnkitError:
+        if collection.problems:
+            # They have left too little, and are what there is to mend.
+            raise CorruptFiles(collection.problems) from None
+        raise
     besides = []
-    info = _begin(config, collection, seed, plan) or info
     if "train" in splits and "test" not in splits and config.has_files:
         test_spec = _test_spec(config, collection)
         # Corrupt test images, and copies of training images, are to be known before the training, not after it.
@@ -308,6 +314,8 @@ def make_splits(
             decoded = decode(source, parts, keep=keep)
         except CorruptFiles as error:
             failed += error.errors
+        if failed:
+            # What is left of the images may be too little, of which these are the reason.
             continue
         for name, part, found in zip(names, parts, decoded, strict=False):
             _check_left(name, source, part, found.positions)

@@ -13,6 +13,9 @@ from PIL import Image
 from shapes import CONFIG
 
 from cnnkit.cli import cli
+from cnnkit.config.data import DataConfig
+from cnnkit.data.labelled import labelled_boxes
+from cnnkit.errors import CnnkitError
 
 
 def said(*arguments: object) -> str:
@@ -77,6 +80,38 @@ def test_what_is_wrong_with_a_box_is_said_with_file_and_id(folder: Path) -> None
     file.write_text(json.dumps(document))
     result = CliRunner().invoke(cli, ["data", "info", str(folder / "boxes")])
     assert "annotation 3 of the image `train/images/2.png` lies outside of the image" in str(result.exception)
+
+
+@pytest.mark.parametrize("mistake", [{"iscrowd": "0"}, {"category_id": 7}, {"bbox": [0, 0, 0, 0]}])
+def test_what_is_wrong_with_all_boxes_is_not_hidden_by_what_it_leaves(folder: Path, mistake: dict[str, Any]) -> None:
+    for split in ("train", "test"):
+        file = folder / "boxes" / split / "annotations.json"
+        document = json.loads(file.read_text())
+        document["annotations"] = [{**one, **mistake} for one in document["annotations"]]
+        file.write_text(json.dumps(document))
+    result = CliRunner().invoke(cli, ["data", "info", str(folder / "detect.yaml")])
+    assert "32 images or boxes cannot be used" in str(result.exception)
+
+
+def test_objects_of_unknown_classes_are_named_where_no_image_is_left(folder: Path) -> None:
+    config = DataConfig.model_validate({"folder": "anything"})
+    for memory_bytes in (None, 0):
+        with pytest.raises(CnnkitError, match=r"classes that are not among the names: `disc`"):
+            labelled_boxes(
+                str(folder / "boxes"), config, class_names=["cat"], shape=(32, 32, 1), memory_bytes=memory_bytes
+            )
+
+
+def test_a_config_whose_classes_no_image_has_says_so(folder: Path) -> None:
+    for split in ("train", "test"):
+        file = folder / "boxes" / split / "annotations.json"
+        document = json.loads(file.read_text())
+        document["categories"] = [{"id": 1, "name": "cat"}, {"id": 2, "name": "cow"}]
+        file.write_text(json.dumps(document))
+    result = CliRunner().invoke(cli, ["inspect", str(folder / "detect.yaml"), "--set", "data.class_names=[disc]"])
+    said = str(result.exception)
+    assert "can be learned from: " in said
+    assert "has objects of classes that are not among the names: `cow` (the first of 12 mistakes)" in said
 
 
 def test_a_folder_of_classes_with_a_file_of_json_is_not_taken_for_boxes(tmp_path: Path) -> None:
