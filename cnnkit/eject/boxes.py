@@ -104,10 +104,7 @@ def annotated_images(%(argument)s):
         if any(numbers):
             left, top, %(far)s = map(float, numbers)
             number = names.index(normal(row[%(target)s]))
-            box = left, top, %(edges)s, number, %(crowd)s
-            # A row that is there twice counts once.
-            if box not in of_image:
-                of_image.append(box)
+            of_image.append((left, top, %(edges)s, number, %(crowd)s))
     folder = os.path.dirname(DATA)
     return sorted_arrays([(os.path.join(folder, image), boxes) for image, boxes in found.items()])
 '''
@@ -130,10 +127,11 @@ def sorted_arrays(found):
     """Image files, [n], sorted by their paths, and the boxes of each, float64 [n, most, 6].
 
     Of each box: left, top, right, bottom, the number of its class (-1 where there is no box), and 1 for a crowd, of
-    which nothing is learned.
+    which nothing is learned. A box that an image has twice counts once.
     """
     found = sorted(found, key=lambda one: os.path.relpath(one[0], DATA))
-    return np.array([str(file) for file, _ in found], object), as_array([boxes for _, boxes in found])
+    files = np.array([str(file) for file, _ in found], object)
+    return files, as_array([list(dict.fromkeys(boxes)) for _, boxes in found])
 '''
 
 _ARRAY = '''\

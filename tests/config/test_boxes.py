@@ -81,6 +81,13 @@ def test_coco_with_gaps_and_without_iscrowd(tmp_path: Path) -> None:
         (box(3, (-5, 5, 20, 30)), "annotation 3 .* lies outside of the image, which is 60 wide and 40 high"),
         (box(3, image_id=8), "annotation 3 belongs to the image 8, which is not in `images`"),
         (box(3, category_id=1), "annotation 3 is of the category 1, which is not in `categories`"),
+        (box(3, image_id="7"), "annotation 3 belongs to the image '7', which is not in `images`"),
+        (box(3, image_id=[1]), r"annotation 3 should have a number or text as its `image_id`, got \[1\]"),
+        (box(3, category_id={"a": 1}), "annotation 3 should have a number or text as its `category_id`, got {'a': 1}"),
+        (box([1]), r"annotation \[1\] should have a number or text as its `id`, got \[1\]"),  # type: ignore[arg-type]
+        (box(3, (10**400, 1, 2, 2)), "annotation 3 should have a `bbox` of four numbers .* each below 1e9, got .10000"),
+        (box(3, iscrowd="0"), "annotation 3 should have an `iscrowd` of 0 or 1, got '0'"),
+        (box(3, iscrowd=2), "annotation 3 should have an `iscrowd` of 0 or 1, got 2"),
         (box(3, (1, 2, 3)), r"annotation 3 should have a `bbox` of four numbers .* got \[1, 2, 3\]"),
         (box(1), "annotation 1 has the id of another annotation"),
     ],
@@ -93,6 +100,39 @@ def test_what_is_wrong_with_an_annotation_is_said_by_file_and_id(
     (problem,) = problems(coco(tmp_path, [box(), annotation]))
     assert "train/annotations.json`" in problem
     assert re.search(message, problem), problem
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, False), (False, False), (None, False), (1, True), (True, True)])
+def test_a_crowd_is_said_by_a_number_or_a_boolean(tmp_path: Path, value: Any, expected: bool) -> None:
+    assert found(coco(tmp_path, [box(iscrowd=value)]))["a"] == [("dog", 10, 5, 30, 35, expected)]
+
+
+def test_an_image_that_is_listed_twice_is_named(tmp_path: Path) -> None:
+    named = {7: "a.png", 8: "images/a.png"}
+    images = [*({"id": number, "file_name": name} for number, name in named.items()), {"id": [9], "file_name": "b"}]
+    said = problems(coco(tmp_path, [box(), box(2, image_id=8)], images=images))
+    assert "an image needs an `id`, a number or text, and a `file_name`, got {'id': [9], 'file_name': 'b'}" in said[0]
+    assert "the images with the ids 7 and 8 are the same file, `train/images/a.png`; keep one" in said[1]
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize("kind", ["coco", "voc", "yolo"])
+def test_a_box_that_is_there_twice_counts_once(tmp_path: Path, kind: str) -> None:
+    if kind == "coco":
+        # Another class and a crowd are no repetition.
+        others = [box(2), box(3, iscrowd=1), box(4, category_id=0), box(5), box(6, (0, 0, 5, 5))]
+        listing = list_boxes(coco(tmp_path, [box(), *others]), None, 200)
+        expected, repeated = 4, "2 boxes repeat another; each counts once"
+    elif kind == "voc":
+        objects = [voc_object(name, 1, 1, 5, 5) for name in ("dog", "dog", "cat")]
+        listing = list_boxes(voc(tmp_path, "".join(objects)), None, 200)
+        expected, repeated = 2, "1 box repeats another; each counts once"
+    else:
+        listing = list_boxes(yolo(tmp_path, "1 0.5 0.5 0.1 0.1\n0 0.5 0.5 0.1 0.1\n1 .5 .50 0.1 0.1\n"), None, 200)
+        expected, repeated = 2, "1 box repeats another; each counts once"
+    assert listing.problems == ()
+    assert sum(len(one.boxes) for one in listing.splits["train"]) == expected
+    assert listing.notes[1:] == (repeated,)
 
 
 def test_edges_in_the_place_of_width_and_height_are_recognised(tmp_path: Path) -> None:
@@ -173,6 +213,26 @@ def test_yolo_names_file_and_line(tmp_path: Path, lines: str, message: str) -> N
     (problem,) = problems(yolo(tmp_path, lines))
     assert "labels/train/a.txt`" in problem
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("{a: red, 1: blue}", "a mapping from the numbers 0, 1, 2, ..., got {'a': 'red', 1: 'blue'}"),
+        ("{0: red, true: blue}", "got {0: 'red', True: 'blue'}"),
+        ("{0: red, 2: blue}", "got {0: 'red', 2: 'blue'}"),
+        ("{0: red, 1: null}", "should have a text as the name of class 1, got None"),
+        ("[yes, no]", "should have a text as the name of class 0, got True; write it in quotes"),
+        ("[red, [blue]]", "should have a text as the name of class 1, got ['blue']"),
+        ("[red, 2020-13-45]", "is not YAML: month must be in 1..12"),
+    ],
+)
+def test_yolos_classes_have_numbers_and_names(tmp_path: Path, names: str, message: str) -> None:
+    folder = yolo(tmp_path, "")
+    (folder / "data.yaml").write_text(f"names: {names}\n")
+    with pytest.raises(DataProblem) as refused:
+        list_boxes(folder, None, 200)
+    assert message in refused.value.message
 
 
 @pytest.mark.parametrize("kind", ["yolo", "voc"])

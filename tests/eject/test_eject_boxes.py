@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 import subprocess
@@ -96,6 +97,14 @@ def assert_same_data(loaded: LoadedConfig) -> None:
 def test_folders_of_each_format_are_read_the_same(kind: str, folder: Path) -> None:
     convert(DataConfig(folder=str(folder / "shapes")), folder / "other", kind)
     assert_same_data(written(folder, "other"))
+
+
+def test_a_box_that_is_there_twice_counts_once(folder: Path) -> None:
+    file = folder / "shapes" / "train" / "annotations.json"
+    document = json.loads(file.read_text())
+    document["annotations"] += [{**one, "id": 1000 + one["id"]} for one in document["annotations"][:5]]
+    file.write_text(json.dumps(document))
+    assert_same_data(written(folder))
 
 
 @pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])

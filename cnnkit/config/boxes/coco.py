@@ -33,10 +33,16 @@ def read_coco(place: Place) -> Annotations:
     found.class_names = tuple(names[number] for number in sorted(names))
     images = _images(file, document["images"], found)
     boxes = _boxes(file, document["annotations"], names, images, found)
+    numbers: dict[str, Any] = {}
     for number, entry in sorted(images.items(), key=lambda item: str(item[1]["file_name"])):
         path = _image_path(place, str(entry["file_name"]))
         if path is None:
             found.problems.append(BadBox(str(file), f"the image `{entry['file_name']}` (id {number}) is not there"))
+            continue
+        other = numbers.setdefault(path, number)
+        if other != number:
+            reason = f"the images with the ids {other} and {number} are the same file, `{path}`; keep one"
+            found.problems.append(BadBox(str(file), reason))
             continue
         size = _size(entry) or found.size_of(place, path)
         if size is not None:
@@ -57,7 +63,7 @@ def is_coco(file: Path) -> bool:
 def _document(file: Path) -> dict[str, Any]:
     try:
         document = json.loads(read_text(file))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataProblem(f"`{file}` is not JSON: {error}", "folder") from None
     missing = [name for name in _LISTS if not isinstance(document, dict) or not isinstance(document.get(name), list)]
     if missing:
@@ -75,7 +81,7 @@ def _categories(file: Path, entries: list[dict[str, Any]]) -> dict[int, str]:
     names: dict[int, str] = {}
     for entry in entries:
         number, name = entry.get("id"), entry.get("name")
-        if not isinstance(number, int) or not isinstance(name, str) or not name.strip():
+        if not isinstance(number, int) or not _is_id(number) or not isinstance(name, str) or not name.strip():
             raise DataProblem(f"`{file}`: a category needs a whole number `id` and a `name`, got {entry}", "folder")
         if number in names:
             raise DataProblem(
@@ -94,8 +100,9 @@ def _images(file: Path, entries: list[dict[str, Any]], found: Annotations) -> di
     images: dict[Any, dict[str, Any]] = {}
     for entry in entries:
         number, name = entry.get("id"), entry.get("file_name")
-        if not isinstance(number, int | str) or not isinstance(name, str) or not name:
-            found.problems.append(BadBox(str(file), f"an image needs an `id` and a `file_name`, got {entry}"))
+        if not _is_id(number) or not isinstance(name, str) or not name:
+            reason = f"an image needs an `id`, a number or text, and a `file_name`, got {entry}"
+            found.problems.append(BadBox(str(file), reason))
         elif number in images:
             reason = f"two images have the id {number}, `{images[number]['file_name']}` and `{name}`"
             found.problems.append(BadBox(str(file), reason))
@@ -117,18 +124,23 @@ def _boxes(
     for index, entry in enumerate(entries):
         number = entry.get("id")
         label = f"annotation {number}" if number is not None else f"the annotation at place {index}"
-        box = entry.get("bbox")
-        numbers = [as_number(value) for value in box] if isinstance(box, list) else []
-        reason = None
-        if number is not None and number in seen:
-            reason = "has the id of another annotation"
-        elif entry.get("image_id") not in images:
-            reason = f"belongs to the image {entry.get('image_id')}, which is not in `images`"
-        elif entry.get("category_id") not in names:
-            reason = f"is of the category {entry.get('category_id')}, which is not in `categories`"
-        elif len(numbers) != 4 or None in numbers:
-            reason = f"should have a `bbox` of four numbers [left, top, width, height], got {box}"
-        seen.add(number)
+        numbers = _numbers(entry)
+        reason = _strange_id(entry)
+        if reason is None:
+            if number is not None and number in seen:
+                reason = "has the id of another annotation"
+            elif entry["image_id"] not in images:
+                reason = f"belongs to the image {entry['image_id']!r}, which is not in `images`"
+            elif entry["category_id"] not in names:
+                reason = f"is of the category {entry['category_id']!r}, which is not in `categories`"
+            elif len(numbers) != 4 or None in numbers:
+                reason = (
+                    "should have a `bbox` of four numbers [left, top, width, height], each below 1e9, got "
+                    f"{entry.get('bbox')}"
+                )
+            elif entry.get("iscrowd") not in (None, 0, 1):
+                reason = f"should have an `iscrowd` of 0 or 1, got {entry['iscrowd']!r}"
+            seen.add(number)
         if reason is not None:
             found.problems.append(BadBox(str(file), f"{label} {reason}"))
             continue
@@ -137,6 +149,24 @@ def _boxes(
         name = names[entry["category_id"]]
         boxes[entry["image_id"]].append(Box(left, top, left + width, top + height, name, label, crowd))
     return boxes
+
+
+def _numbers(entry: Mapping[str, Any]) -> list[float | None]:
+    box = entry.get("bbox")
+    return [as_number(value) for value in box] if isinstance(box, list) else []
+
+
+def _strange_id(entry: Mapping[str, Any]) -> str | None:
+    """Which of an annotation's ids is none; its own may be missing."""
+    for name in ("image_id", "category_id", "id"):
+        value = entry.get(name)
+        if not _is_id(value) and not (name == "id" and value is None):
+            return f"should have a number or text as its `{name}`, got {value}"
+    return None
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | float | str) and not isinstance(value, bool)
 
 
 def _image_path(place: Place, name: str) -> str | None:

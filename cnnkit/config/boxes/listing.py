@@ -189,4 +189,7 @@ def combined(
         )
         for split, one in found.items()
     }
+    repeated = sum(one.repeated for one in found.values())
+    if repeated:
+        notes = [*notes, f"{repeated:,} box{' repeats' if repeated == 1 else 'es repeat'} another; each counts once"]
     return BoxListing(root, names, splits, tuple(problems), tuple(map(printable, notes)))

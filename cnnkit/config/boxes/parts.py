@@ -40,22 +40,28 @@ class Annotations:
         class_names: In the order of the format; sorted where it has none.
         images: Those that can be learned from, in the order of their files.
         problems: What is wrong with others: a `BadBox`, or that an image file cannot be read.
+        repeated: How many boxes are those of another one of their image, with its class.
     """
 
     class_names: tuple[str, ...] = ()
     images: list[AnnotatedImage] = field(default_factory=list)
     problems: list[CorruptImage] = field(default_factory=list)
+    repeated: int = 0
 
     def add(self, file: str, size: tuple[int, int], boxes: Sequence[Box], source: str) -> None:
-        """Adds an image; boxes that cannot be used become problems of the file of annotations."""
-        kept = []
+        """Adds an image; boxes that cannot be used become problems of the file of annotations.
+
+        Of boxes that are there more than once, one is kept: a network cannot find two objects in one place.
+        """
+        kept: dict[tuple[object, ...], Box] = {}
         for box in boxes:
             problem = problem_of(box.edges, size)
-            if problem is None:
-                kept.append(Box(*within(box.edges, size), box.name, box.label, box.crowd))
-            else:
+            if problem is not None:
                 self.problems.append(BadBox(source, f"{box.label} of the image `{file}` {problem}"))
-        self.images.append(AnnotatedImage(file, size, tuple(kept)))
+                continue
+            inside = Box(*within(box.edges, size), box.name, box.label, box.crowd)
+            self.repeated += kept.setdefault((box.edges, box.name, box.crowd), inside) is not inside
+        self.images.append(AnnotatedImage(file, size, tuple(kept.values())))
 
     def tell_doubles(self, doubles: Mapping[Path, Path]) -> None:
         """Makes problems of image files that share the name of their annotations with another one, see `images_in`."""
@@ -87,11 +93,11 @@ def read_text(file: Path) -> str:
 
 
 def as_number(value: Any) -> float | None:
-    """A number of JSON or text; None where it is none."""
+    """A number of JSON or text; None where it is none, or none that a box may have."""
     if isinstance(value, bool):
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if abs(number) < 1e9 else None

@@ -66,17 +66,25 @@ def _names_of(file: Path) -> list[Any]:
 
     try:
         document = yaml.safe_load(read_text(file))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataProblem(f"`{file}` is not YAML: {error}", "folder") from None
     names = document.get("names") if isinstance(document, dict) else None
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+    if isinstance(names, dict) and all(type(key) is int for key in names) and set(names) == set(range(len(names))):
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list):
-        raise DataProblem(f"`{file}` should have a list `names`, or a mapping from the numbers 0, 1, 2, ...", "folder")
+        raise DataProblem(
+            f"`{file}` should have a list `names`, or a mapping from the numbers 0, 1, 2, ..., got {names!r}", "folder"
+        )
     return names
 
 
 def _checked(file: Path, names: list[Any]) -> tuple[str, ...]:
+    for number, name in enumerate(names):
+        # YAML takes `no` for false, and nothing for null.
+        if isinstance(name, bool) or not isinstance(name, str | int | float) or not str(name).strip():
+            raise DataProblem(
+                f"`{file}` should have a text as the name of class {number}, got {name!r}; write it in quotes", "folder"
+            )
     texts = tuple(printable(str(name)) for name in names)
     if not texts or len(set(texts)) < len(texts):
         raise DataProblem(f"`{file}` should name the classes, each once; got {list(texts)}", "folder")
