@@ -116,8 +116,19 @@ class BoxTargets:
         return facts
 
     def check_learnable(self) -> None:
-        if not len(self.boxes):
-            raise CnnkitError("no training image has an object; there is nothing to learn of them")
+        if not self._any_counts():
+            raise CnnkitError("no training image has an object that counts; there is nothing to learn of them")
+
+    def check_measurable(self, split: str) -> None:
+        if not self._any_counts():
+            raise CnnkitError(
+                f"none of the {self.size:,} {split} images has an object that counts, so that nothing can be measured "
+                "on them",
+                "Annotate what is in them, or take others; `data.validation` and `data.splits` say which are taken.",
+            )
+
+    def _any_counts(self) -> bool:
+        return bool((self.boxes[:, 5] == 0).any())
 
     def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
         import tensorflow as tf

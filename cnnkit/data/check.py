@@ -289,14 +289,17 @@ def _layout(
     errors: list[CorruptImage] = list(_other_sizes(listed, found))
     if listed.problem is None:
         try:
-            notes = load(undecoded(config), seed, task).notes
+            data = load(undecoded(config), seed, task)
+            for split in (data.validation, data.test):
+                if split is not None:
+                    split.targets.check_measurable(split.name)
         except CorruptFiles as error:
             errors += error.errors
         except CnnkitError as error:
             problem = problem or error.message
         else:
             told = left_out_text(listed.left_out)
-            yield from (Finding("taken_as", False, note) for note in notes if note != told and problem is None)
+            yield from (Finding("taken_as", False, note) for note in data.notes if note != told and problem is None)
         yield from _pairs(config, errors, listed, {facts.file for facts in found if facts.error is not None})
     if problem is not None:
         yield Finding("layout", True, printable_text(problem))

@@ -66,6 +66,16 @@ class Targets(Protocol):
             CnnkitError: if not.
         """
 
+    def check_measurable(self, split: str) -> None:
+        """Whether a network can be measured on these images.
+
+        Args:
+            split: What messages call their split.
+
+        Raises:
+            CnnkitError: if not.
+        """
+
     def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
         """A function of TensorFlow operations, from (what is stored of images, their positions [batch]) to a batch.
 
@@ -115,6 +125,9 @@ class ClassNumbers:
         # A data set may leave labels unused (EMNIST's letters do); a class folder without images cannot be.
         if len(np.unique(self.values)) == 1:
             raise CnnkitError("the training split is all of one class; at least two are needed")
+
+    def check_measurable(self, split: str) -> None:
+        """Each image says how right an answer is."""
 
     def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
         import tensorflow as tf
@@ -198,6 +211,9 @@ class Vectors:
     def check_learnable(self) -> None:
         if len(self.values) and (self.values == self.values[0]).all():
             raise CnnkitError("the whole training split has the same target; there is nothing to learn of it")
+
+    def check_measurable(self, split: str) -> None:
+        """Each image says how right an answer is."""
 
     def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:
         import tensorflow as tf
@@ -288,6 +304,9 @@ class NoTargets:
         return {}
 
     def check_learnable(self) -> None:
+        """There is nothing that could be missing."""
+
+    def check_measurable(self, split: str) -> None:
         """There is nothing that could be missing."""
 
     def in_graph(self) -> Callable[[Any, Any], dict[str, Any]]:

@@ -104,10 +104,12 @@ def evaluate(settings: Settings, members: Sequence[TrainedRun], images: Split) -
 
     Raises:
         UsageError: for several runs.
+        CnnkitError: if no object counts.
     """
     if len(members) > 1:
         raise UsageError("the boxes of several runs are not averaged", "Measure each run by itself.")
     (trained,) = members
+    images.targets.check_measurable(images.name)
     names = trained.interface.class_names
     found, truths, losses = _detected(settings, trained, images)
     threshold = threshold_of(trained.interface)

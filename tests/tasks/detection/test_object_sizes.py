@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner
 from PIL import Image
-from shapes import CONFIG
+from shapes import CONFIG, write_shapes
 
 from cnnkit.cli import cli
 from cnnkit.config.data import DataConfig
+from cnnkit.config.load import load_config
+from cnnkit.data import load
 from cnnkit.data.labelled import labelled_boxes
 from cnnkit.errors import CnnkitError
+from cnnkit.tasks.detection import Detection
+from cnnkit.tasks.detection.evaluation import evaluate
 
 
 def said(*arguments: object) -> str:
@@ -112,6 +117,35 @@ def test_a_config_whose_classes_no_image_has_says_so(folder: Path) -> None:
     said = str(result.exception)
     assert "can be learned from: " in said
     assert "has objects of classes that are not among the names: `cow` (the first of 12 mistakes)" in said
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_splits_in_which_nothing_counts_are_refused_before_training(tmp_path: Path, split: str) -> None:
+    """Crowds alone are nothing that could be found or missed; `data info` shows them all the same."""
+    write_shapes(tmp_path / "shapes", {"train": 8, "val": 8, "test": 8})
+    file = tmp_path / "shapes" / split / "annotations.json"
+    document = json.loads(file.read_text())
+    document["annotations"] = [{**one, "iscrowd": 1} for one in document["annotations"]]
+    file.write_text(json.dumps(document))
+    (tmp_path / "detect.yaml").write_text(yaml.safe_dump(CONFIG))
+    message = {
+        "train": "no training image has an object that counts",
+        "val": "none of the 8 validation images has an object that counts, so that nothing can be measured on them",
+        "test": "none of the 8 test images has an object that counts, so that nothing can be measured on them",
+    }[split]
+    config, task = load_config(str(tmp_path / "detect.yaml")).config, Detection()
+    with pytest.raises(CnnkitError, match=message):
+        load(config.data, 0, task, splits=("train", "validation"))
+    result = CliRunner().invoke(cli, ["data", "check", str(tmp_path / "detect.yaml")])
+    assert message in result.output
+    if split != "train":
+        images = load(config.data, 0, task, splits=("validation", "test"))
+        measured = images.validation if split == "val" else images.test
+        assert measured is not None
+        # Without a network: it would have nothing to say.
+        with pytest.raises(CnnkitError, match=message):
+            evaluate(task.settings, [SimpleNamespace()], measured)  # type: ignore[list-item]
+        assert json.loads(said("data", "info", tmp_path / "detect.yaml", "--json"))["splits"]["train"]["objects"]
 
 
 def test_a_folder_of_classes_with_a_file_of_json_is_not_taken_for_boxes(tmp_path: Path) -> None:
