@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +22,9 @@ from cnnkit.tasks.detection.precision import match
 from cnnkit.tasks.detection.settings import Settings
 
 _EDGES = ("left", "top", "right", "bottom")
+
+#: Of edges in pixels.
+_DECIMALS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,7 @@ class BoxAnswer:
             {
                 "class": self.class_names[number],
                 "score": float(f"{score:.6g}"),
-                **{name: round(edge, 2) for name, edge in zip(_EDGES, edges, strict=True)},
+                **{name: round(edge, _DECIMALS) for name, edge in zip(_EDGES, edges, strict=True)},
             }
             for number, score, edges in rows
         ]
@@ -102,9 +105,13 @@ class BoxAnswers(Answers):
         return chosen
 
     def in_file(self, answer: Answer, size: tuple[int, int]) -> BoxAnswer:
+        """Without what lies wholly in a border that was added, and so nowhere in the file."""
         assert isinstance(answer, BoxAnswer)
-        boxes = placed_back(answer.found.boxes, size, self.size, self.resize)
-        return BoxAnswer(self.class_names, replace(answer.found, boxes=boxes), size)
+        found = answer.found
+        boxes = placed_back(found.boxes, size, self.size, self.resize)
+        sides = np.round(boxes[:, 2:], _DECIMALS) - np.round(boxes[:, :2], _DECIMALS)
+        kept = (sides > 0).all(axis=1)
+        return BoxAnswer(self.class_names, Detections(boxes[kept], found.scores[kept], found.numbers[kept]), size)
 
     def draw_in_file(self, answer: Answer, image: Any) -> Sequence[AnswerPicture]:
         placed = self.in_file(answer, image.shape[:2])
@@ -124,7 +131,7 @@ class BoxAnswers(Answers):
             images.append({"id": place, "file_name": file, "height": said["height"], "width": said["width"]})
             for box in said["boxes"]:
                 width, height = (
-                    round(box[end] - box[start], 2) for start, end in (("left", "right"), ("top", "bottom"))
+                    round(box[end] - box[start], _DECIMALS) for start, end in (("left", "right"), ("top", "bottom"))
                 )
                 annotations.append(
                     {

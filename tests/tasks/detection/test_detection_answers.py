@@ -73,6 +73,21 @@ def test_a_border_of_resizing_is_taken_off(tmp_path: Path) -> None:
     assert [box[name] for name in ("left", "top", "right", "bottom")] == pytest.approx([0, 16, 24, 48], abs=0.01)
 
 
+def test_boxes_that_lie_wholly_in_a_border_are_not_in_the_file(tmp_path: Path) -> None:
+    """A square fills the columns 8 to 40 of 48; one box ends where it begins, and one begins just before it ends."""
+    file = tmp_path / "square.png"
+    Image.new("RGB", (32, 32)).save(file)
+    said = outputs(
+        (0, 0.9, 0, 8, 8, 24), (1, 0.8, 12, 4, 20, 12), (0, 0.7, 39.998, 8, 47, 24), (1, 0.6, 36, 20, 46, 30)
+    )
+    answered = predicted(answers_of("pad"), file, said)
+    (entry,) = json.loads(predicting.as_json(answered))
+    places = [[box["class"], *(box[name] for name in ("left", "top", "right", "bottom"))] for box in entry["boxes"]]
+    assert places == [["dog", 4, 4, 12, 12], ["dog", 28, 20, 32, 30]]
+    assert answered[0].answer is not None
+    assert answered[0].answer.cells(5)[0] == "2"
+
+
 @pytest.mark.parametrize(("side", "enlarged"), [(64, 6), (1600, 1)])
 def test_pictures_are_the_file_with_boxes_where_they_are_in_it(tmp_path: Path, side: int, enlarged: int) -> None:
     """Whatever border the network's image has; on a large file, a line is as thick as can be seen."""
