@@ -427,6 +427,9 @@ class Task(NamedObject):
     #: The networks of a config's `model`: one stack of layers, or several with a name each, of which the first is kept.
     networks: ClassVar[tuple[str, ...]] = ("",)
 
+    #: How its predictions.csv begins, as a regular expression: what begins otherwise, it has not written.
+    predictions_begin: ClassVar[str] = "file,"
+
     #: What holds for fields of `data` that a config does not write.
     implied_data: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 

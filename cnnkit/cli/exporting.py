@@ -77,7 +77,9 @@ def export(
         raise UsageError("--calibration is for --quantize int8")
     chosen = find_run(run)
     places = places_for(format_, output, chosen.path.resolve().name)
-    if not overwrite:
+    if overwrite:
+        places.check_replaceable()
+    else:
         places.check_free()
     trained = open_run(chosen)
     trained.task.check_asked("export")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cnnkit.cli.options import JSON, MAX_MEGAPIXELS, PRECISION, PREDICTOR, TTA, common, complete_runs, named_file
+from cnnkit.cli.replacing import COCO, check_replaceable, data_of, predictions_form
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.terminal.console import echo
 from cnnkit.terminal.printable import printable_json
@@ -88,6 +89,9 @@ def evaluate(
     title = str(chosen[0].path) if len(chosen) == 1 else f"the average of {len(chosen)} runs"
     table = named_file(csv_file, (".csv",), "--csv") if csv_file is not None else None
     sheet = named_file(mistakes, (".png",), "--mistakes") if mistakes is not None else None
+    inputs = [*data_of(chosen), *([folder] if folder is not None else ())]
+    if sheet is not None:
+        check_replaceable(sheet, "--mistakes", inputs)
     written: list[Path] = []
 
     def keep(predictions: TaskPredictions) -> None:
@@ -98,6 +102,8 @@ def evaluate(
     from cnnkit.runs.trained import open_run
 
     opened = [open_run(run, precision=precision) for run in chosen]
+    if table is not None:
+        check_replaceable(table, "--csv", inputs, predictions_form(opened[0].task))
     options = EvaluationOptions(split, folder, views, keep, skip_corrupt, max_megapixels, classifier)
     metrics = evaluate_run(opened[0], options) if len(opened) == 1 else evaluate_ensemble(opened, options)
     if as_json:
@@ -216,6 +222,7 @@ def predict(
     if coco_file is not None:
         # What has no boxes is refused before the network computes.
         answers.as_coco([])
+        check_replaceable(coco_file, "--coco", (), COCO)
     check_views(views, interface, per_pixel=task.target.per_pixel, boxed=task.target.boxed)
     pictures = _picture_files(files, output, task, answers)
     network, batch_size = predictor.network(views)

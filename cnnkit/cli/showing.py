@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cnnkit.cli.options import CONFIG, MAX_MEGAPIXELS, RUN, SET, common, complete_runs, named_file
+from cnnkit.cli.replacing import REPORT, check_replaceable, data_in, data_of
 from cnnkit.errors import UsageError
 from cnnkit.terminal.console import echo
 
@@ -32,12 +33,21 @@ def _write(draw: Callable[[Path], Any], path: Path) -> None:
     echo(f"wrote {path}")
 
 
-def _picture(output: str | None, default: Path, endings: tuple[str, ...] = (".png",), option: str = "--output") -> Path:
-    """Where a picture is to be written: see `named_file`."""
+def _picture(
+    output: str | None,
+    default: Path,
+    inputs: Iterable[str],
+    endings: tuple[str, ...] = (".png",),
+    option: str = "--output",
+) -> Path:
+    """Where a picture is to be written: see `named_file`, and for `inputs` `check_replaceable`."""
     if output is not None:
-        return named_file(output, endings, option)
-    default.parent.mkdir(exist_ok=True)
-    return default
+        target = named_file(output, endings, option)
+    else:
+        default.parent.mkdir(exist_ok=True)
+        target = default
+    check_replaceable(target, option, inputs)
+    return target
 
 
 @show.command()
@@ -65,9 +75,9 @@ def filters(run: str, layer: str | None, output: str | None) -> None:
             raise UsageError("--output is for pictures; what excites filters of texts is a table of words")
         echo(windows_of(trained, layer).as_text())
     elif layer is None:
-        _write(lambda path: pictures.filters(trained, path), _picture(output, chosen.filters))
+        _write(lambda path: pictures.filters(trained, path), _picture(output, chosen.filters, data_of([chosen])))
     else:
-        target = _picture(output, chosen.plot_at("filters", layer))
+        target = _picture(output, chosen.plot_at("filters", layer), data_of([chosen]))
         _write(lambda path: pictures.patches(trained, layer, path), target)
 
 
@@ -84,7 +94,7 @@ def features(run: str, image: str, max_megapixels: float | None, output: str | N
     from cnnkit.runs.trained import open_run
 
     chosen = find_run(run)
-    target = _picture(output, chosen.plot_of("features", image))
+    target = _picture(output, chosen.plot_of("features", image), [*data_of([chosen]), image])
     _write(lambda path: pictures.features(open_run(chosen), image, path, max_megapixels), target)
 
 
@@ -125,12 +135,14 @@ def gradcam(
     trained = open_run(chosen)
     if image is None:
         name = "gradcam-mistakes"
-        target = _picture(output, chosen.plot(name) if layer is None else chosen.plot_at(name, layer))
+        target = _picture(
+            output, chosen.plot(name) if layer is None else chosen.plot_at(name, layer), data_of([chosen])
+        )
         _write(lambda path: trained.task.draw_gradcam_mistakes(trained, count, path, layer), target)
     else:
         # No class has an empty name.
         choices = classes if layer is None else (*classes, "", layer)
-        target = _picture(output, chosen.plot_of("gradcam", image, choices))
+        target = _picture(output, chosen.plot_of("gradcam", image, choices), [*data_of([chosen]), image])
         _write(lambda path: trained.task.draw_gradcam(trained, image, classes, path, max_megapixels, layer), target)
 
 
@@ -146,7 +158,8 @@ def mistakes(run: str, count: int, output: str | None) -> None:
 
     chosen = find_run(run)
     trained = open_run(chosen)
-    _write(lambda path: trained.task.draw_mistakes(trained, count, path), _picture(output, chosen.mistakes))
+    target = _picture(output, chosen.mistakes, data_of([chosen]))
+    _write(lambda path: trained.task.draw_mistakes(trained, count, path), target)
 
 
 @show.command()
@@ -166,7 +179,7 @@ def samples(run: str, output: str | None) -> None:
 
     chosen = find_run(run)
     trained = open_run(chosen)
-    target = _picture(output, chosen.film, tuple(ANIMATIONS))
+    target = _picture(output, chosen.film, data_of([chosen]), tuple(ANIMATIONS))
     _write(lambda path: trained.task.draw_samples(trained, path), target)
 
 
@@ -185,7 +198,8 @@ def augmentation(config: str, overrides: tuple[str, ...], images: int, draws: in
 
     loaded = load_named(config, overrides, with_images=True)
     run = run_of(config)
-    target = _picture(output, Path(f"{run.name if run else loaded.name}-augmentation.png"))
+    default = Path(f"{run.name if run else loaded.name}-augmentation.png")
+    target = _picture(output, default, data_in(loaded.config.to_plain()))
     _write(lambda path: pictures.augmentation(loaded, images, draws, path), target)
 
 
@@ -205,8 +219,9 @@ def architecture(config: str, overrides: tuple[str, ...], output: str | None) ->
     endings = (".svg", ".png")
     name = run.name if run is not None else loaded.name
     names = [output] if output is not None else [f"{name}-architecture{ending}" for ending in endings]
-    for name in names:
-        _write(lambda path: draw(loaded, path), _picture(name, Path(name), endings))
+    inputs = data_in(loaded.config.to_plain())
+    for target in [_picture(name, Path(name), inputs, endings) for name in names]:
+        _write(lambda path: draw(loaded, path), target)
 
 
 @show.command()
@@ -236,7 +251,8 @@ def draw_curves(runs: Sequence[Run], output: str | None, option: str = "--output
     if not runs:
         raise UsageError("there are no runs to draw yet", "Make one: cnnkit train CONFIG")
     default = runs[0].curves if len(runs) == 1 else Path("curves.png")
-    _write(lambda path: pictures.curves(runs, path), _picture(output, default, (".png", ".svg"), option))
+    target = _picture(output, default, data_of(runs), (".png", ".svg"), option)
+    _write(lambda path: pictures.curves(runs, path), target)
 
 
 @click.command()
@@ -251,8 +267,10 @@ def report(runs: tuple[str, ...], output: str | None) -> None:
     from cnnkit.runs.trained import open_run
 
     opened = [open_run(find_run(run)) for run in runs or (None,)]
-    path = None if output is None else _picture(output, Path(output), (".html", ".htm"))
-    if len(opened) == 1:
-        echo(f"wrote {write_report(opened[0], path=path)}")
+    if output is not None:
+        path = named_file(output, (".html", ".htm"), "--output")
     else:
-        echo(f"wrote {compare_report(opened, path or Path('comparison.html'))}")
+        path = opened[0].run.report if len(opened) == 1 else Path("comparison.html")
+    check_replaceable(path, "--output", (), REPORT)
+    written = write_report(opened[0], path=path) if len(opened) == 1 else compare_report(opened, path)
+    echo(f"wrote {written}")

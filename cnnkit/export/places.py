@@ -9,6 +9,9 @@ from pathlib import Path
 from cnnkit.errors import UsageError
 from cnnkit.export.formats import Format
 
+#: What a SavedModel's folder has its graph in.
+SAVED_MODEL = "saved_model.pb"
+
 
 @dataclass(frozen=True)
 class Places:
@@ -72,6 +75,20 @@ class Places:
                     f"`{path}` is there already",
                     f"Export into another folder, such as --output exported/{self.main.name}, or replace it with "
                     "--overwrite.",
+                )
+
+    def check_replaceable(self) -> None:
+        """Whether those that are there may be replaced: files, and a folder that is empty or holds an exported network.
+
+        Raises:
+            UsageError: naming a folder with anything else in it.
+        """
+        for path in self.all:
+            is_exported = path == self.main and (path / SAVED_MODEL).is_file()
+            if path.is_dir() and not is_exported and any(path.iterdir()):
+                raise UsageError(
+                    f"`{path}` is a folder that holds something other than an exported network",
+                    "--overwrite does not remove it; name another one with --output.",
                 )
 
 

@@ -358,6 +358,8 @@ class TestEvaluation:
         result = cnnkit("eval", "--csv", tmp_path / "a.csv")
         assert result.out.splitlines()[-1] == f"wrote {tmp_path / 'a.csv'}"
         assert (tmp_path / "a.csv").read_text() == (here / "runs/net-1/predictions.csv").read_text()
+        # What it has written, it writes again.
+        assert cnnkit("eval", "--csv", tmp_path / "a.csv").code == 0
         command = ("eval", "--split", "validation", "--tta", "shift", "--json", "--csv")
         assert json.loads(cnnkit(*command, tmp_path / "b.csv").out)["images"] == 144
         assert len((tmp_path / "b.csv").read_text().splitlines()) == 1 + 144

@@ -31,6 +31,7 @@ class Classification(Task):
 
     figures: ClassVar[tuple[Figure, ...]] = (Figure("accuracy", "accuracy", is_share=True),)
     target: ClassVar[type[Target]] = OneClass
+    predictions_begin: ClassVar[str] = "(file|index),true_class,predicted_class,"
 
     def check(self, parts: Parts, info: DataSetInfo, steps: Sequence[Step] | None, report: Report) -> None:
         from cnnkit.tasks.classification.check import check

@@ -44,6 +44,7 @@ class Detection(Task):
         Figure("map_50", "mAP@0.5", is_share=True),
     )
     target: ClassVar[type[Target]] = Boxes
+    predictions_begin: ClassVar[str] = "file,objects,hits,"
 
     stride: Annotated[int, Field(ge=1, le=64)] = Field(
         default=4, description="Pixels from one place of the network's map to the next, in both directions."

@@ -61,6 +61,7 @@ class Generation(Settings):
         Figure("r1", "R1", larger_is_better=False),
     )
     target: ClassVar[type[Target]] = OneClass
+    predictions_begin: ClassVar[str] = "sample,asked,"
     takes_images: ClassVar[bool] = False
     makes_images: ClassVar[bool] = True
     output_range: ClassVar[tuple[int, int] | None] = (0, 255)

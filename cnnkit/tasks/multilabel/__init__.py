@@ -50,6 +50,7 @@ class Multilabel(Task):
         Figure("micro_f1", "micro F1", is_share=True),
     )
     target: ClassVar[type[Target]] = Labels
+    predictions_begin: ClassVar[str] = "file,labels,predicted,"
 
     leading: ClassVar[str | None] = "thresholds"
 

@@ -33,6 +33,7 @@ class Regression(Task):
         Figure("rmse", "root mean squared error", larger_is_better=False),
     )
     target: ClassVar[type[Target]] = Numbers
+    predictions_begin: ClassVar[str] = 'file,"?true_'
 
     def check(self, parts: Parts, info: DataSetInfo, steps: Sequence[Step] | None, report: Report) -> None:
         from cnnkit.tasks.regression.check import check

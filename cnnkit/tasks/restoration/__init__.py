@@ -46,6 +46,7 @@ class Restoration(Settings):
         Figure("variance", "variance of the outputs", larger_is_better=False),
     )
     target: ClassVar[type[Target]] = Picture
+    predictions_begin: ClassVar[str] = "file,(psnr|ssim|fit|variance|held_out)"
     takes_images: ClassVar[bool] = False
     implied_data: ClassVar[Mapping[str, Any]] = MappingProxyType({"normalization": "none", "batch_size": 1})
 

@@ -35,6 +35,7 @@ class Segmentation(Task):
         Figure("pixel_accuracy", "pixel accuracy", is_share=True),
     )
     target: ClassVar[type[Target]] = Mask
+    predictions_begin: ClassVar[str] = "file,pixel_accuracy,"
 
     def make_target(self, data: DataConfig, size: int, names: Sequence[str] | None) -> Target:
         # The border that `pad_to` adds does not count, whatever the masks themselves hold.

@@ -15,6 +15,7 @@ from shapes import CONFIG, NAMES, write_shapes
 
 from cnnkit.cli import cli
 from cnnkit.config.load import load_config
+from cnnkit.errors import UsageError
 from cnnkit.runs.directory import Run
 from cnnkit.runs.evaluation import evaluate_run
 from cnnkit.terminal.console import Console
@@ -80,6 +81,13 @@ def test_predict_says_boxes_and_draws_them(run: Run, folder: Path, tmp_path: Pat
         assert nearest["class"] in NAMES
     drawn = np.asarray(Image.open(tmp_path / "drawn" / "001.boxes.png"))
     assert drawn.shape == (384, 384, 3)
+    for _ in range(2):
+        said("predict", run.path, image, "--coco", tmp_path / "found.json")
+    truth = tmp_path / "annotations.json"
+    truth.write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="is not what `predict --coco` writes"):
+        said("predict", run.path, image, "--coco", truth)
+    assert json.loads(truth.read_text()) == document
 
 
 def test_objects_in_one_place_are_counted() -> None:
