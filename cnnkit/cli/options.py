@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from click.shell_completion import CompletionItem
 from cnnkit.errors import CnnkitError, UsageError
 from cnnkit.files import write_atomically
 
+#: Parameters that are no names: texts, of which `predict` says which have no word, and what --set takes.
+_MAY_BE_EMPTY = ("paths", "overrides")
+
 
 class State:
     """How this process was called, and whether Ctrl-C was pressed."""
@@ -23,14 +27,31 @@ class State:
 
 
 def common(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that every command has."""
+    """Options that every command has, and what holds for those of each: none of its names is empty."""
 
     def remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:
         State.debug = State.debug or value
 
+    @functools.wraps(command)
+    def checked(*arguments: Any, **values: Any) -> Any:
+        for parameter in click.get_current_context().command.params:
+            _check_not_empty(parameter, values.get(parameter.name or ""))
+        return command(*arguments, **values)
+
     return click.option(
         "--debug", is_flag=True, expose_value=False, callback=remember, help="Show tracebacks of errors."
-    )(command)
+    )(checked)
+
+
+def _check_not_empty(parameter: click.Parameter, value: Any) -> None:
+    """Raises UsageError where a name is empty, as a variable may be in a script; a path would be the current folder."""
+    from cnnkit.format.base import describe
+
+    if "" in (value if isinstance(value, tuple) else (value,)) and parameter.name not in _MAY_BE_EMPTY:
+        is_option = isinstance(parameter, click.Option)
+        name = max(parameter.opts, key=len) if is_option else parameter.human_readable_name.strip("[].")
+        hint = "Leave the option out, or say which." if is_option and not parameter.required else None
+        raise UsageError(f"{name}: expected a name, got {describe('')}", hint)
 
 
 def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

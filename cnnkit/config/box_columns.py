@@ -1,15 +1,13 @@
 """Which columns of a table say where a box lies."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 from cnnkit.format.base import StrictModel, describe, invalid
-from cnnkit.format.fields import list_schema
-
-_Column = Annotated[str, Field(min_length=1)]
+from cnnkit.format.fields import Text, list_schema
 
 
 class BoxColumns(StrictModel):
@@ -19,13 +17,13 @@ class BoxColumns(StrictModel):
     height.
     """
 
-    left: _Column = Field(description="The column of the left edge.")
-    top: _Column = Field(description="The column of the upper edge.")
-    right: _Column | None = Field(default=None, description="The column of the right edge; or `width`.")
-    bottom: _Column | None = Field(default=None, description="The column of the lower edge; or `height`.")
-    width: _Column | None = Field(default=None, description="The column of the width, in place of `right`.")
-    height: _Column | None = Field(default=None, description="The column of the height, in place of `bottom`.")
-    crowd: _Column | None = Field(
+    left: Text = Field(description="The column of the left edge.")
+    top: Text = Field(description="The column of the upper edge.")
+    right: Text | None = Field(default=None, description="The column of the right edge; or `width`.")
+    bottom: Text | None = Field(default=None, description="The column of the lower edge; or `height`.")
+    width: Text | None = Field(default=None, description="The column of the width, in place of `right`.")
+    height: Text | None = Field(default=None, description="The column of the height, in place of `bottom`.")
+    crowd: Text | None = Field(
         default=None,
         description="The column of 0 and 1 that marks crowds and what is hard to see: neither learned nor counted.",
     )

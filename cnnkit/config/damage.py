@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from cnnkit.format.base import StrictModel, invalid
-from cnnkit.format.fields import NonNegativeInteger, PositiveNumber
+from cnnkit.format.fields import NonNegativeInteger, PositiveNumber, Text
 
 
 class Damage(StrictModel):
@@ -24,7 +24,7 @@ class Damage(StrictModel):
     missing: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None, description="Share of the pixels that are taken away (0..1)."
     )
-    mask: Annotated[str, Field(min_length=1)] | None = Field(
+    mask: Text | None = Field(
         default=None,
         description="An image file of the picture's size: where it is black (below 128), pixels are missing. The "
         "picture itself may be damaged there already. A relative path belongs to the config file.",

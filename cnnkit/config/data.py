@@ -12,13 +12,16 @@ from cnnkit.config.sample import IMAGES, Sample, TextSample
 from cnnkit.format.base import StrictModel, describe, invalid
 from cnnkit.format.fields import (
     LARGEST_SIDE,
+    NAME_SCHEMA,
     NonNegativeNumber,
     Number,
     Pair,
     PositiveInteger,
     Rate,
+    Text,
     is_whole,
     list_schema,
+    not_blank,
     whole_schema,
 )
 from cnnkit.format.similar import suggestion
@@ -54,16 +57,11 @@ def _one_or_three(value: Any) -> Any:
     raise invalid(f"expected 1 or 3, got {describe(value)}")
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, str) and value.strip():
-        return value
-    raise invalid(f"expected a name, got {describe(value)}")
-
-
 def _names(value: Any) -> list[str]:
     """Names that differ, as a list."""
     if not isinstance(value, list | tuple) or not value or not all(isinstance(one, str) and one for one in value):
-        hint = "; put numbers in quotes" if isinstance(value, list | tuple) and value else ""
+        is_list = isinstance(value, list | tuple)
+        hint = "; put numbers in quotes" if is_list and any(isinstance(one, int | float) for one in value) else ""
         raise invalid(f"expected a list of names, got {describe(value)}{hint}")
     names = [same_for(one) for one in value]
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
@@ -73,13 +71,8 @@ def _names(value: Any) -> list[str]:
 
 
 def _columns(value: Any) -> str | list[str]:
-    return _text(value) if isinstance(value, str) else _names(value)
+    return not_blank(value) if isinstance(value, str) else _names(value)
 
-
-_NAME_SCHEMA = {"type": "string", "minLength": 1}
-
-#: Text that is not empty.
-Text = Annotated[str, PlainValidator(_text), WithJsonSchema(_NAME_SCHEMA)]
 
 #: What only a table has.
 _OF_TABLES = ("image", "target", "boxes", "split", "group")
@@ -143,11 +136,11 @@ def _normalization(value: Any) -> str | ChannelStatistics:
 class Splits(StrictModel):
     """TFDS slices for each split, such as `train[:90%]`; one that is left out is chosen as described."""
 
-    train: str | None = Field(default=None, description="Slice to train on; by default `train`.")
-    validation: str | None = Field(
+    train: Text | None = Field(default=None, description="Slice to train on; by default `train`.")
+    validation: Text | None = Field(
         default=None, description="Slice to validate on; by default a share of the training split."
     )
-    test: str | None = Field(
+    test: Text | None = Field(
         default=None,
         description="Slice for `eval`; by default the set's test split, else its validation split, "
         "else a fixed stratified fifth of the training split. Needed where another slice takes of the test split.",
@@ -162,10 +155,10 @@ class DataConfig(StrictModel):
         ("name", "folder", "table"), ("damage", "enlarge", "reference")
     )
 
-    name: str | None = Field(
+    name: Text | None = Field(
         default=None, description="A TFDS data set name (`cifar10`, `mnist:3.0.1`), or the bundled `digits`."
     )
-    folder: str | None = Field(
+    folder: Text | None = Field(
         default=None,
         description="A folder of class folders, or one with `train` and `test` folders (`Training`, `seg_test`, `val` "
         "and the like) of class folders. Links are followed; hidden folders, those that systems make, and runs are no "
@@ -218,7 +211,7 @@ class DataConfig(StrictModel):
         Annotated[
             str | list[str],
             PlainValidator(_columns),
-            WithJsonSchema({"anyOf": [_NAME_SCHEMA, {**list_schema(_NAME_SCHEMA), "uniqueItems": True}]}),
+            WithJsonSchema({"anyOf": [NAME_SCHEMA, {**list_schema(NAME_SCHEMA), "uniqueItems": True}]}),
         ]
         | None
     ) = Field(
@@ -247,7 +240,7 @@ class DataConfig(StrictModel):
         Annotated[
             list[str],
             PlainValidator(_names),
-            WithJsonSchema({**list_schema(_NAME_SCHEMA, 2), "uniqueItems": True}),
+            WithJsonSchema({**list_schema(NAME_SCHEMA, 2), "uniqueItems": True}),
         ]
         | None
     ) = Field(

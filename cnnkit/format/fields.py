@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
-from pydantic.functional_validators import PlainValidator
+from pydantic.functional_validators import AfterValidator, PlainValidator
 
 from cnnkit.format.base import describe, invalid
 
@@ -51,6 +51,20 @@ NUMBER_SCHEMA = {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGES
 #: What the sizes along so many spatial axes are called, in order.
 AXES_NAMES = {1: "[length]", 2: "[height, width]", 3: "[depth, height, width]"}
 COUNTS = {1: "one", 2: "two", 3: "three"}
+
+
+def not_blank(value: str) -> str:
+    """A name, or the path of a file; with nothing but blanks it is neither."""
+    if value.strip():
+        return value
+    raise invalid(f"expected a name, got {describe(value)}")
+
+
+#: What a name is in a JSON Schema.
+NAME_SCHEMA = {"type": "string", "minLength": 1}
+
+#: Text that is not empty.
+Text = Annotated[str, AfterValidator(not_blank), WithJsonSchema(NAME_SCHEMA)]
 
 
 def _sizes(axes: int) -> Callable[[Any], tuple[int, ...]]:

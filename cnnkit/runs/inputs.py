@@ -14,6 +14,7 @@ import numpy as np
 from cnnkit.config.sample import ImageSample, Sample, TextSample
 from cnnkit.data.images import read_for
 from cnnkit.errors import CnnkitError, UsageError
+from cnnkit.format.base import describe
 from cnnkit.format.run_folders import outside_runs
 from cnnkit.images.files import image_files, left_out_text
 from cnnkit.images.formats import IMAGE_SUFFIXES, CorruptImage
@@ -89,6 +90,9 @@ class ImageInputs(Inputs[Path]):
             raise UsageError("--file is for texts, and the network takes images", "Name image files, or a folder.")
         if not arguments:
             raise UsageError("which images? expected image files, or a folder of them")
+        if "" in arguments:
+            # As a path, it would be the current folder.
+            raise UsageError(f"expected {self.expected}, or a folder of them, got {describe('')}")
         return collect_images([Path(argument) for argument in arguments])
 
     def find(self, argument: str) -> Path | None:

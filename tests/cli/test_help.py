@@ -10,10 +10,14 @@ from pathlib import Path
 import click
 import pytest
 from click.shell_completion import ShellComplete
+from click.testing import CliRunner
 
 from cnnkit.cli import cli
 from cnnkit.cli.examples import EXAMPLES
 from cnnkit.config import shipped
+from cnnkit.errors import UsageError
+from cnnkit.runs.inputs import ImageInputs
+from cnnkit.runs.interface import Interface
 
 
 def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -83,3 +87,33 @@ def test_names_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             if isinstance(argument, click.Argument) and ("RUN" in named or "CONFIG" in named):
                 found = argument.shell_complete(click.Context(command), "mn")
                 assert [item.value for item in found] == ["mnist-1", "mn"], (command.name, argument.name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["train", ""], "CONFIG|FOLDER|TABLE"),
+        (["train", "--resume", ""], "--resume"),
+        (["new", "--from", ""], "--from"),
+        (["new", "digits", "-o", ""], "--output"),
+        (["eval", "first", ""], "RUN"),
+        (["eval", "--csv", ""], "--csv"),
+        (["serve", "run", "--allow-host", ""], "--allow-host"),
+        (["data", "info", ""], "NAME|FOLDER|TABLE|CONFIG"),
+        (["show", "gradcam", "run", "1.png", "--class", ""], "--class"),
+    ],
+)
+def test_no_name_is_empty(arguments: list[str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, arguments)
+    assert isinstance(done.exception, UsageError)
+    assert f'{name}: expected a name, got "" (a string)' in str(done.exception)
+
+
+def test_an_image_without_a_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "1.png").touch()
+    inputs = ImageInputs(Interface((8, 8, 1), ("a", "b"), "softmax"))
+    assert inputs.collect(["."], None) == [Path("1.png")]
+    with pytest.raises(UsageError, match="expected an image file, or a folder of them, got"):
+        inputs.collect([""], None)

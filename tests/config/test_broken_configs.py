@@ -131,6 +131,30 @@ TYPES = [
     Case("sections without a value", "data:\nmodel:\n", {"1:1": ("a mapping", "null"), "2:1": ("a mapping", "null")}),
 ]
 
+_EMPTY = ('expected a name, got "" (a string)',)
+
+#: Names and paths of nothing, as a variable of a script may be.
+EMPTY = [
+    Case(f"empty {name}", edited(("name: cifar10\n  batch_size: 64", data)), {place: _EMPTY})
+    for name, data, place in (
+        ("data set", "name: ''", "3:9"),
+        ("folder", "folder: ''", "3:11"),
+        ("table", "table: ''\n  target: c", "3:10"),
+        ("target", "table: t.csv\n  target: ''", "4:11"),
+        ("picture", "image: ''", "3:10"),
+        ("mask", "image: china\n  damage: {mask: ''}", "4:18"),
+        ("slice", "name: cifar10\n  splits: {train: ''}", "4:19"),
+        ("column of a box", "table: t.csv\n  target: c\n  boxes: {left: a, top: '', right: b, bottom: d}", "5:25"),
+    )
+]
+EMPTY += [
+    Case(
+        "empty classifier",
+        edited(("seed: 0", "task: {generation: {classifier: ''}}")),
+        {"1:33": _EMPTY, **dict.fromkeys(("8:3", "19:3", "20:3", "21:3"), ())},
+    )
+]
+
 RANGES = [
     edit("epochs", "epochs: 3", "epochs: 0", "17:11", "a number of at least 1", "got 0 (a whole number)"),
     edit("filters", "filters: 8", "filters: -8", "9:25", "a whole number from 1 to 1,000,000", "got -8"),
@@ -520,7 +544,7 @@ OVERRIDES = [
     override("monitor", "training.early_stopping.monitor=foo", "unknown metric `foo`", "`val_auc`"),
 ]
 
-CASES = [*MISSPELT, *TYPES, *RANGES, *SHAPES, *KERNELS, *SEVERAL, *HINTS, *YAML, *EXTENDS, *OVERRIDES]
+CASES = [*MISSPELT, *TYPES, *EMPTY, *RANGES, *SHAPES, *KERNELS, *SEVERAL, *HINTS, *YAML, *EXTENDS, *OVERRIDES]
 
 #: These run through another process, one of each kind.
 IN_A_PROCESS = [

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from cnnkit.config.optimization.optimizers import OPTIMIZERS, Optimizer
 from cnnkit.format.base import Choice
-from cnnkit.format.fields import NonNegativeNumber, PositiveInteger
+from cnnkit.format.fields import NonNegativeNumber, PositiveInteger, Text
 from cnnkit.task import Task
 
 #: The names of the two networks in a config.
@@ -48,7 +48,7 @@ class Settings(Task):
     discriminator_optimizer: Annotated[Optimizer, Choice(OPTIMIZERS)] | None = Field(
         default=None, description="What trains the discriminator; by default an optimizer as `training.optimizer`."
     )
-    classifier: Annotated[str, Field(min_length=1)] | None = Field(
+    classifier: Text | None = Field(
         default=None,
         description="The run of a classifier of the same images and classes, trained with cnnkit, by which the made "
         "images are measured; without one nobody knows how like real ones they are, nor whether all classes are made. "
