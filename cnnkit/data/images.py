@@ -52,7 +52,9 @@ class CorruptFiles(CorruptImage):
                 *("  " + line for line in lines[: self.NAMED]),
                 *([f"and {rest:,} more{listed}"] if rest > 0 else []),
             ]
-        hints = dict.fromkeys(error.hint for error in errors if error.hint)
+        # To leave some out is of no use where others stop the training all the same.
+        stays = any(isinstance(error, BadMask | BadBox) for error in errors)
+        hints = dict.fromkeys(error.hint for error in errors if error.hint and not (stays and error.can_be_left_out))
         super().__init__("\n".join(lines), "\n".join(hints) or None)
 
     @staticmethod
@@ -391,7 +393,11 @@ class FolderSource:
         except CorruptImage as error:
             hint = f"Repair or remove such files, or {self.skip_by} to leave them out."
             raise CorruptImage(
-                f"{error.message}{shown}", error.hint or hint, file=error.file, reason=error.reason
+                f"{error.message}{shown}",
+                error.hint or hint,
+                file=error.file,
+                reason=error.reason,
+                can_be_left_out=error.hint is None,
             ) from None
 
     def _read_one(self, position: int) -> Array:

@@ -87,6 +87,7 @@ class CorruptImage(CnnkitError):
         message, hint: As of every error.
         file: The file, as it was named; None where it has no name.
         reason: What is wrong with it, where its name stands beside it; by default the message.
+        can_be_left_out: Whether the hint says how to do without the file.
     """
 
     def __init__(
@@ -96,10 +97,12 @@ class CorruptImage(CnnkitError):
         *,
         file: str | os.PathLike[str] | None = None,
         reason: str | None = None,
+        can_be_left_out: bool = False,
     ) -> None:
         super().__init__(message, hint)
         self.file = None if file is None else os.fspath(file)
         self.reason = reason or message
+        self.can_be_left_out = can_be_left_out
 
 
 class TooManyPixels(CorruptImage):

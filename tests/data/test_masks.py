@@ -174,11 +174,24 @@ def test_both_damaged_halves_of_a_pair_are_named(folder: Path) -> None:
         training(folder)
     damaged = [Path(error.file or "").relative_to(folder).as_posix() for error in caught.value.errors]
     assert sorted(damaged) == ["images/004.png", "images/006.png", "masks/004.png", "masks/006.png"]
-    assert "skip_corrupt" in str(caught.value)
+    # What is wrong with 006 would stop the training then, too.
+    assert "skip_corrupt" not in str(caught.value)
     # What cannot be read may be left out with its other half; what says something wrong may not.
     with pytest.raises(CorruptFiles, match=r"masks/006\.png` holds 7 \(1,024 pixels\)") as caught:
         training(folder, skip_corrupt=True)
     assert len(caught.value.errors) == 1
+
+
+def test_only_what_can_be_left_out_is_said_to_be(folder: Path) -> None:
+    for kind in ("images", "masks"):
+        truncate(folder / kind / "004.png")
+    with pytest.raises(CorruptFiles, match=r"set `data\.skip_corrupt: true` to leave them out"):
+        training(folder)
+    training(folder, skip_corrupt=True)
+    (folder / "masks" / "007.png").unlink()
+    with pytest.raises(CorruptFiles, match=r"007\.png` has no mask") as caught:
+        training(folder)
+    assert "skip_corrupt" not in str(caught.value)
 
 
 def test_of_many_bad_masks_the_rest_is_counted_and_said_where_to_see(folder: Path) -> None:
