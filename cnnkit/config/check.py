@@ -146,7 +146,8 @@ def check_parts(parts: Parts, root: Node, known: RecordedImages | DescribedImage
     problems: list[Problem] = []
 
     def report(path: Path, message: str, of_key: bool = True, of_training: bool = False) -> None:
-        problems.append(Problem(locate(root, path, of_key), format_path(path), message, of_training, path))
+        place = locate(root, path, of_key, of_use=True)
+        problems.append(Problem(place, format_path(path), message, of_training, path))
 
     data = parts.data
     try:

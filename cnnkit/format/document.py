@@ -6,6 +6,7 @@ Scalars follow YAML 1.2's core schema. PyYAML's own resolver follows YAML 1.1, i
 
 from __future__ import annotations
 
+import copy
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -37,13 +38,17 @@ class Node:
     """A value of the document: a scalar, a list of nodes, or a mapping from names to nodes.
 
     Attributes:
-        place: Where the value starts.
+        place: Where the value starts; of an alias, where that stands. What lies inside is where it was written.
         key_place: Where its key starts, if it is a value in a mapping.
+        is_alias: Whether an alias stands for it.
+        key_alias: The alias, such as `*conv`, where its anchor stands before a key, so that it is that key alone.
     """
 
     value: Any
     place: Place
     key_place: Place | None = None
+    is_alias: bool = False
+    key_alias: str | None = None
 
     def plain(self) -> Any:
         """The value without positions."""
@@ -60,7 +65,7 @@ class Node:
             value = {key: node.copy() for key, node in value.items()}
         elif isinstance(value, list):
             value = [node.copy() for node in value]
-        return Node(value, self.place, self.key_place)
+        return Node(value, self.place, self.key_place, self.is_alias, self.key_alias)
 
 
 class _Resolver(yaml.resolver.BaseResolver):
@@ -95,10 +100,19 @@ class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml
             # Reading the rest would take seconds.
             problem = f"the document has more than {MAXIMUM_NODES:,} values, which no config needs"
             raise yaml.composer.ComposerError(None, None, problem, self.peek_event().start_mark)
+        alias = self.peek_event() if self.check_event(yaml.events.AliasEvent) else None
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
-        return node
+        return node if alias is None else _aliased(node, alias)
+
+
+def _aliased(node: Any, alias: Any) -> Any:
+    """PyYAML's node of an anchor as one of its own, which begins where the alias stands; both share what they hold."""
+    other = copy.copy(node)
+    other.start_mark, other.end_mark = alias.start_mark, alias.end_mark
+    other.alias, other.anchored = alias.anchor, getattr(node, "anchored", node)
+    return other
 
 
 def parse(text: str, file: str, override: str | None = None) -> Node:
@@ -182,6 +196,7 @@ class _Converter:
     problems: list[Problem] = field(default_factory=list)
     count: int = 0
     open_nodes: dict[int, Any] = field(default_factory=dict)
+    keys: set[int] = field(default_factory=set)
 
     def place(self, mark: Any) -> Place:
         return Place(self.file, mark.line + 1, mark.column + 1, self.override)
@@ -211,12 +226,15 @@ class _Converter:
             outermost = [*self.open_nodes.values(), node][:2][-1]
             message = f"this expands the document to more than {MAXIMUM_NODES:,} values; are aliases nested?"
             raise ConfigError([Problem(self.place(outermost.start_mark), "", message)])
-        if id(node) in self.open_nodes:
-            raise ConfigError([Problem(self.place(node.start_mark), "", "an alias stands for a value that holds it")])
+        # An alias shares what its anchor's node holds.
+        holds = id(node.value)
+        if holds in self.open_nodes:
+            start = self.open_nodes[holds].start_mark
+            raise ConfigError([Problem(self.place(start), "", "an alias stands for a value that holds it")])
         if len(self.open_nodes) >= MAXIMUM_DEPTH:
             message = f"the document is nested more than {MAXIMUM_DEPTH} levels deep"
             raise ConfigError([Problem(self.place(node.start_mark), "", message)])
-        self.open_nodes[id(node)] = node
+        self.open_nodes[holds] = node
         if isinstance(node, yaml.ScalarNode):
             value = self.scalar(node)
         elif isinstance(node, yaml.SequenceNode):
@@ -226,8 +244,10 @@ class _Converter:
             self.check_tag(node, "map")
             parts = [part for key, value in node.value for part in (key, value) if part.value != ""]
             value = {} if self.has_tuples(parts) else self.mapping(node)
-        del self.open_nodes[id(node)]
-        return Node(value, self.place(node.start_mark))
+        del self.open_nodes[holds]
+        alias = getattr(node, "alias", None)
+        key_alias = f"*{alias}" if alias is not None and id(node.anchored) in self.keys else None
+        return Node(value, self.place(node.start_mark), is_alias=alias is not None, key_alias=key_alias)
 
     def check_tag(self, node: Any, expected: str) -> None:
         if node.tag != _TAG + expected:
@@ -282,6 +302,7 @@ class _Converter:
                 merged.extend(self.merge_sources(value_node))
                 continue
             key = self.convert(key_node).plain()
+            self.keys.add(id(key_node))
             if not isinstance(key, str):
                 self.bad_key(node, key_node, key, value_node, previous, result)
                 continue

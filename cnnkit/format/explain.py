@@ -76,26 +76,36 @@ def format_path(path: Path) -> str:
     return text
 
 
-def locate(root: Node, path: Path, of_key: bool = False) -> Place:
+def locate(root: Node, path: Path, of_key: bool = False, of_use: bool = False) -> Place:
     """Where the deepest written part of a path stands.
 
     Args:
         of_key: Point at the key of the last part rather than at its value.
+        of_use: Point at an alias rather than at what it stands for, which is right in another place.
     """
-    node, complete = root, True
+    node, complete, alias = _follow(root, path)
+    if of_use and alias is not None and node.place.override is None:
+        return alias.place
+    block = isinstance(node.value, dict | list) or node.value is None
+    if node.key_place is not None and ((of_key and complete) or block):
+        return node.key_place
+    return node.place
+
+
+def _follow(root: Node, path: Path) -> tuple[Node, bool, Node | None]:
+    """The deepest written part of a path, whether that is all of it, and the first alias that it lies in."""
+    node, alias = root, None
     for part in path:
         in_list = isinstance(node.value, list) and isinstance(part, int) and part < len(node.value)
         if isinstance(node.value, list) and isinstance(part, str):
             # The list stands for a leading argument, which is not written.
             continue
         if not in_list and not (isinstance(node.value, dict) and part in node.value):
-            complete = False
-            break
+            return node, False, alias
+        if alias is None and node.is_alias:
+            alias = node
         node = node.value[part]
-    block = isinstance(node.value, dict | list) or node.value is None
-    if node.key_place is not None and ((of_key and complete) or block):
-        return node.key_place
-    return node.place
+    return node, True, alias
 
 
 def explain(mistake: Mistake, root: Node) -> Problem:
@@ -107,9 +117,18 @@ def explain(mistake: Mistake, root: Node) -> Problem:
     if "block" in mistake.context:
         message += f" (the block is defined at {locate(root, ('model', 'blocks', mistake.context['block']), True)})"
     path = mistake.path
+    message += _of_key_alias(_follow(root, path)[0])
     refused_seed = "argument" in mistake.context and mistake.path[-1] == "seed"
     of_key = mistake.kind == "extra_forbidden" or refused_seed
     return Problem(locate(root, path, of_key), format_path(path), message, keys=path)
+
+
+def _of_key_alias(node: Node) -> str:
+    """Says why an alias is not all that was meant by it, where its anchor stands before a key."""
+    if node.key_alias is None:
+        return ""
+    name, key = node.key_alias.removeprefix("*"), node.plain()
+    return f" (`{node.key_alias}` is `{key}` alone; for what follows that key too, write `&{name} {{{key}: ...}}`)"
 
 
 def _parameters(path: Path, root: Node) -> Mapping[str, Any]:

@@ -295,6 +295,16 @@ def test_merged_values_keep_their_place() -> None:
     assert (place.line, place.column) == (2, 6)
 
 
+def test_an_alias_stands_where_it_was_written_and_what_it_holds_where_that_was() -> None:
+    root = parse("a: &x\n  b: 1\nc: &y 2\nd: [*x, *y]\n", "f.yaml")
+    mapping, number = root.value["d"].value
+    places = [mapping.place, mapping.value["b"].place, mapping.value["b"].key_place, number.place]
+    assert [(place.line, place.column) for place in places] == [(4, 5), (2, 6), (2, 3), (4, 9)]
+    assert (mapping.is_alias, mapping.value["b"].is_alias, number.is_alias) == (True, False, True)
+    key = parse("&z a: 1\nb: *z\nc: [*z]", "f.yaml")
+    assert [key.value["b"].key_alias, key.value["c"].value[0].key_alias, number.key_alias] == ["*z", "*z", None]
+
+
 def test_changing_one_use_of_an_alias_leaves_the_others() -> None:
     root = parse("a: &x {b: 1}\nc: *x\nd: {<<: *x}\n", "f.yaml")
     root.value["c"].value["b"].value = 2
