@@ -165,12 +165,16 @@ def check_parts(parts: Parts, root: Node, known: RecordedImages | DescribedImage
     steps: list[Step] | None = None
 
     def report_inside(
-        path: Path, message: str, inside: Sequence[tuple[str, Path]] = (), of_training: bool = False
+        path: Path,
+        message: str,
+        inside: Sequence[tuple[str, Path]] = (),
+        of_training: bool = False,
+        of_value: bool = False,
     ) -> None:
         for name, inner in inside:
             block: Path = ("model", "blocks", name, *inner)
             message += f"\n  at {format_path(block)}, {locate(root, block)}"
-        report(path, message, of_training=of_training)
+        report(path, message, of_key=not of_value, of_training=of_training)
 
     are_sound = _check_blocks(parts.blocks, report)
     if parts.networks is not None:
@@ -249,7 +253,7 @@ def _check_layers(parts: Parts, info: DataSetInfo, report: Callable[..., None]) 
     try:
         steps = _traced(parts, info, info.shape)
     except StackError as error:
-        report((*place, *error.path), error.message + sizes_that_do(parts, info), error.inside)
+        report((*place, *error.path), error.message + sizes_that_do(parts, info), error.inside, of_value=error.of_value)
         return None
     _check_kernels([step.layer for step in steps], place, info, report, measured=parts.task.takes_images)
     _check_normalization(parts, [step.layer for step in steps], report)
@@ -266,7 +270,7 @@ def _check_other(name: str, stack: Stack, parts: Parts, info: DataSetInfo, repor
     try:
         steps = trace(stack.layers, parts.task.other_input(name, info), Names(info.values, parts.blocks))
     except StackError as error:
-        report((*place, *error.path), error.message, error.inside)
+        report((*place, *error.path), error.message, error.inside, of_value=error.of_value)
         return stack
     _check_kernels([step.layer for step in steps], place, info, report, measured=False)
     _check_normalization(parts, [step.layer for step in steps], report)

@@ -104,7 +104,7 @@ def _check_size(
         steps = trace(shape)
     except StackError as error:
         message = f"for {sizes}, which it is trained on: {error.message}"
-        report(("model", "layers", *error.path), message, error.inside, of_training=True)
+        report(("model", "layers", *error.path), message, error.inside, of_training=True, of_value=error.of_value)
         return
     index = dependence_on_size(whole, steps)
     if index is not None:

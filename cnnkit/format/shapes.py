@@ -18,6 +18,8 @@ class ShapeError(ValueError):
             blame in its definition.
         blamed: The parameters of the block that the layer is in which gave what is refused; None where nobody has
             looked yet.
+        of_value: Whether the argument's value is none that it could have, whatever arrives; the error then points at
+            the value.
     """
 
     def __init__(
@@ -26,12 +28,14 @@ class ShapeError(ValueError):
         argument: str | Path | None = None,
         inside: tuple[tuple[str, Path], ...] = (),
         blamed: tuple[str, ...] | None = None,
+        of_value: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.path: Path = () if argument is None else (argument,) if isinstance(argument, str) else argument
         self.inside = inside
         self.blamed = blamed
+        self.of_value = of_value
 
     @property
     def argument(self) -> str | None:

@@ -119,7 +119,8 @@ class BlockCall(Layer):
             given, defaults = self._origins(block.parameters, error.blamed or ())
             places = (("layers", *error.path), *(("parameters", key) for key in defaults))
             first, *others = ((self.block, place) for place in places)
-            raise ShapeError(error.message, given, (first, *error.inside, *others)) from None
+            blocks = (first, *error.inside, *others)
+            raise ShapeError(error.message, given, blocks, of_value=error.of_value) from None
         self._check_channels(block.parameters, steps, names, input_shape)
         return Resolved.of(self._with_common(outer), [Part.of("layers", steps)], values=values)
 
@@ -129,7 +130,7 @@ class BlockCall(Layer):
     def _wrong_value(self, key: str, message: str) -> ShapeError:
         """An error about a parameter's value: here, or in the block's own line where its default is at work."""
         if key in self.values:
-            return ShapeError(message, key)
+            return ShapeError(message, key, of_value=True)
         return ShapeError(message, inside=((self.block, ("parameters", key)),))
 
     def _origins(self, parameters: Mapping[str, Any], blamed: Iterable[str]) -> tuple[str | None, list[str]]:
@@ -174,7 +175,7 @@ class BlockCall(Layer):
             checked = BlockCall.model_validate({"block": self.block, "values": {}, **common})
         except ValidationError as error:
             first = next(mistakes(list(error.errors(include_url=False)), BlockCall))
-            raise ShapeError(message_of(first), first.path) from None
+            raise ShapeError(message_of(first), first.path, of_value=True) from None
         return self.model_copy(update={key: getattr(checked, key) for key in common})
 
 

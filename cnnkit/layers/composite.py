@@ -80,7 +80,7 @@ def _path(title: str, layers: list[Layer], names: Names, input_shape: Shape, *pa
     try:
         steps = trace(layers, input_shape, names)
     except StackError as error:
-        raise ShapeError(error.message, (*path, *error.path), error.inside, error.blamed) from None
+        raise ShapeError(error.message, (*path, *error.path), error.inside, error.blamed, error.of_value) from None
     return Part.of(title, steps)
 
 
@@ -134,7 +134,7 @@ class Repeat(Layer):
         message = f"{error.message} ({text})" if text else error.message
         # A Repeat around this one counts its own repetitions.
         others = None if error.blamed is None else tuple(name for name in blamed if name not in own)
-        return ShapeError(message, error.path, error.inside, others)
+        return ShapeError(message, error.path, error.inside, others, error.of_value)
 
 
 class Branches(Layer):

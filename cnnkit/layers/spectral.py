@@ -33,7 +33,8 @@ class SpectralNormalization(Layer):
         try:
             inner = self.layer.resolve(names, input_shape)
         except ShapeError as error:
-            raise ShapeError(error.message, ("layer", self.layer.kind, *error.path), error.inside) from None
+            path = ("layer", self.layer.kind, *error.path)
+            raise ShapeError(error.message, path, error.inside, of_value=error.of_value) from None
         kernels = [weight.name for weight in inner.variables(input_shape)[:1]]
         explicit = getattr(inner, "explicit_padding", lambda: None)()
         if kernels != ["kernel"] or explicit is not None:

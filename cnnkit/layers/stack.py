@@ -38,6 +38,7 @@ class StackError(Exception):
         self.message = cause.message
         self.inside = cause.inside
         self.blamed = cause.blamed
+        self.of_value = cause.of_value
 
 
 def trace(layers: Sequence[Layer], input_shape: Shape, names: Names) -> list[Step]:

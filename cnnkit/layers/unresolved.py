@@ -164,14 +164,15 @@ class Unresolved(Layer):
             try:
                 arguments[key] = substitute(value, values, schema.field(key))
             except PydanticCustomError as error:
-                raise ShapeError(error.message(), key) from None
+                raise ShapeError(error.message(), key, of_value=True) from None
         with knowing(self.known):
             try:
                 layer = LAYER_CHOICE.validate({self.written: arguments})
             except PydanticCustomError as error:
                 first = next(mistakes([as_listed(error, (), arguments)], StrictModel))
                 path = first.path[1:]
-                raise ShapeError(message_of(first) + _of_names(self.values, arguments, path), path) from None
+                message = message_of(first) + _of_names(self.values, arguments, path)
+                raise ShapeError(message, path, of_value=True) from None
         # What a name stood for may hold names again, such as `classes`; nothing else is left.
         return layer.resolve(names, input_shape)
 
@@ -180,7 +181,7 @@ class Unresolved(Layer):
         try:
             return substitute(self.values.get("data_format"), values)
         except PydanticCustomError as error:
-            raise ShapeError(error.message(), "data_format") from None
+            raise ShapeError(error.message(), "data_format", of_value=True) from None
 
     def _named(self, names: Names, input_shape: Shape) -> Layer:
         """The layer, or the list of layers as one, that a parameter stands for."""

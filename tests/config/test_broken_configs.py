@@ -131,6 +131,29 @@ TYPES = [
     Case("sections without a value", "data:\nmodel:\n", {"1:1": ("a mapping", "null"), "2:1": ("a mapping", "null")}),
 ]
 
+#: What is wrong with a result is told where a number would be wrong: at the value.
+ARITHMETIC = [
+    edit(f"result of {written}", "filters: 8", f"filters: {written}", "9:25", *words)
+    for written, *words in (
+        ("7/2", "got 3.5 (a number) (from `7/2`", "`//` rounds down"),
+        ("1/0", "`1/0` divides by zero"),
+        ("3 *", "got its end"),
+        ("$channels - 3", "got 0 (a whole number) (from `$channels - 3`)"),
+    )
+]
+ARITHMETIC += [
+    edit("result in a line of its own", "Dropout: 0.5", "Dropout:\n        rate: 3/2", "15:15", "got 1.5 (a number)"),
+    edit("result that does not fit", "MaxPooling2D: 2", "MaxPooling2D: {pool_size: 3 * 11}", "12:22", "a 33x33 window"),
+    Case(
+        "result that a block is given",
+        edited(
+            ("  layers:", "  blocks: {conv: {parameters: {n: 8}, layers: [Residual: [Dense: $n]]}}\n  layers:"),
+            ("- Flatten", "- conv: {n: 7/2}\n    - Flatten"),
+        ),
+        {"14:17": ("got 3.5 (a number)", "c.yaml:8:66")},
+    ),
+]
+
 _EMPTY = ('expected a name, got "" (a string)',)
 
 #: Names and paths of nothing, as a variable of a script may be.
@@ -563,7 +586,20 @@ OVERRIDES = [
     override("monitor", "training.early_stopping.monitor=foo", "unknown metric `foo`", "`val_auc`"),
 ]
 
-CASES = [*MISSPELT, *TYPES, *EMPTY, *RANGES, *SHAPES, *KERNELS, *SEVERAL, *HINTS, *YAML, *EXTENDS, *OVERRIDES]
+CASES = [
+    *MISSPELT,
+    *TYPES,
+    *ARITHMETIC,
+    *EMPTY,
+    *RANGES,
+    *SHAPES,
+    *KERNELS,
+    *SEVERAL,
+    *HINTS,
+    *YAML,
+    *EXTENDS,
+    *OVERRIDES,
+]
 
 #: These run through another process, one of each kind.
 IN_A_PROCESS = [
