@@ -154,7 +154,12 @@ def line_width() -> int:
 
 def default_file(source: str) -> Path:
     """The file of the config for a folder or table of images, where nobody names one: here, and called as they are."""
-    return Path(f"{Path(os.path.abspath(os.path.expanduser(source))).stem or 'images'}.yaml")
+    from cnnkit.config.cells import is_table
+
+    path = Path(os.path.abspath(os.path.expanduser(source)))
+    # The name of a folder has no ending: `birds.v1` and `birds.v2` are two.
+    name = path.stem if is_table(str(path)) else path.name
+    return Path(f"{name or 'images'}.yaml")
 
 
 def check_new(target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -136,7 +137,21 @@ def _new_from(
     write_new_file(file, proposal.text)
     for line in proposal.lines:
         echo(line)
-    echo(f"wrote     {file}; train it: cnnkit train {shlex.quote(str(file))}")
+    echo(f"wrote     {file}; train it: {shlex.join(['cnnkit', 'train', str(file), *_run_dir(source, file)])}")
+
+
+def _run_dir(source: str, file: Path) -> list[str]:
+    """The option that keeps a run out of the folder of its images; none where `runs` in the current folder is."""
+    from cnnkit.format.run_folders import RUNS, check_outside
+
+    if not os.path.isdir(os.path.expanduser(source)):
+        return []
+    try:
+        check_outside(None, source)
+    except UsageError:
+        around = os.path.relpath(os.path.join(os.path.realpath(os.path.expanduser(source)), os.pardir))
+        return ["--run-dir", os.path.join(around, RUNS, file.stem)]
+    return []
 
 
 @click.command()

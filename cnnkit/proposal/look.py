@@ -13,7 +13,7 @@ import numpy as np
 
 from cnnkit.config.boxes.listing import BoxListing, holds_boxes
 from cnnkit.config.boxes.sizes import sides_in
-from cnnkit.config.cells import is_table
+from cnnkit.config.cells import cells_of, is_table
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
 from cnnkit.config.image_folder import GRAYSCALE_MODES, ImageFolder
@@ -221,7 +221,7 @@ def _hint(source: str, problem: DataProblem) -> str | None:
         images, others = image_files(root)
     except OSError:
         return None
-    tables = [file for file in others if is_table(file)]
+    tables = [file for file in others if is_table(file) and _names_some(file, images)]
     if not images:
         return folder_hint(source) or (
             f"`{source}` holds no images at all: put those of each class into a folder of its own, such as "
@@ -240,6 +240,17 @@ def _hint(source: str, problem: DataProblem) -> str | None:
             f"such as {place}, or list them in a table with the columns `image` and `class`"
         )
     return f"What is in it: cnnkit data check {source}"
+
+
+def _names_some(table: str, images: Sequence[str]) -> bool:
+    """Whether cells of a table name some of the images, as those of a text beside them do not."""
+    try:
+        columns = cells_of(table)
+    except DataProblem:
+        return False
+    names = {os.path.basename(image) for image in images}
+    names |= {os.path.splitext(name)[0] for name in names}
+    return len(columns) > 1 and any(os.path.basename(cell) in names for cells in columns.values() for cell in cells)
 
 
 def _divided(config: DataConfig, task: Task, info: DataSetInfo) -> tuple[float, DataSets]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from hypothesis import strategies as st
 from image_folders import write_digit_images, write_images
 from PIL import Image
 
+from cnnkit.cli.options import default_file
 from cnnkit.config.load import LoadedConfig, load_config
+from cnnkit.errors import UsageError
 from cnnkit.format.document import parse
+from cnnkit.format.run_folders import check_outside
 from cnnkit.proposal.config import Proposal, propose
 from cnnkit.proposal.look import Seen, look
 
@@ -174,6 +178,35 @@ def test_what_is_written_can_be_inspected(
     assert f"{summary['parameters']:,} parameters" in Path("photos.yaml").read_text()
 
 
+def test_what_is_recommended_inside_the_folder_of_the_images_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = write_images(tmp_path / "my photos", ["cat", "dog"])
+    for place, source, file in ((photos, ".", "my photos.yaml"), (photos / "cat", "..", "my photos.yaml")):
+        monkeypatch.chdir(place)
+        assert run(["new", "--from", source], monkeypatch) == 0
+        *_, command = capsys.readouterr().out.strip().rpartition("train it: ")
+        *train, option, directory = shlex.split(command)
+        assert (train, option) == (["cnnkit", "train", file], "--run-dir")
+        assert Path(os.path.normpath(place / directory)) == tmp_path / "runs" / "my photos"
+        with pytest.raises(UsageError, match="would lie inside"):
+            check_outside(None, str(photos))
+        check_outside(directory, str(photos))
+
+
+def test_folders_whose_names_differ_behind_a_dot_get_configs_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("birds.v1", "birds.v2"):
+        write_images(tmp_path / name, ["cat", "dog"])
+        assert run(["new", "--from", name], monkeypatch) == 0
+        folder = load_config(f"{name}.yaml").config.data.folder
+        assert folder is not None
+        assert Path(folder).samefile(name)
+    assert (default_file("lists/birds.csv"), default_file("birds.v1/")) == (Path("birds.yaml"), Path("birds.v1.yaml"))
+
+
 def test_folders_that_nothing_can_be_learned_of_are_refused_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,6 +231,12 @@ def test_folders_that_nothing_can_be_learned_of_are_refused_with_what_to_do(
     write_images(Path("flat"), [""])
     (Path("flat") / "labels.csv").write_text("image,class\n0.png,cat\n")
     assert "cnnkit new --from flat/labels.csv" in refusal("flat")
+    write_images(Path("hollow"), ["cat", "dog"])
+    (Path("hollow") / "bird").mkdir()
+    # Neither a word nor a sentence with a comma is a table of the images.
+    for text in ("word", "from a friend, in May\nwith a zoom, at night\n"):
+        (Path("hollow") / "cat" / "notes.txt").write_text(text)
+        assert "What is in it: cnnkit data check hollow" in refusal("hollow")
     write_images(Path("few"), ["cat"], count=6)
     write_images(Path("few"), ["dog"], count=1)
     assert "class `dog` there is 1 to train on; expected at least 2" in refusal("few")
