@@ -45,7 +45,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     examples = [voc_example(number) for number in range(4)]
     store_boxes(folder, "voc", "2007", {"train": examples, "validation": examples[:2]}, "is_difficult", list(NAMES))
     image = picture(9, (20, 30))
-    train = [(image, [(0.25, 0.1, 0.75, 0.5), (0.5, 0.2, 0.5, 0.4)], [79, 2], [True, False])] * 4
+    boxes = [(0.25, 0.1, 0.75, 0.5), (0.5, 0.2, 0.5, 0.4), (0.0, 0.0, 1.0, 1.0)]
+    train = [(image, boxes, [79, 2, 5], [True, False, False])] * 4
     hidden = [(image, [], [], [])] * 3
     numbered = [f"class {number}" for number in range(80)]
     splits = {"train": train, "validation": train[:2], "test": hidden}
@@ -106,7 +107,7 @@ def test_boxes_of_voc_are_those_of_its_files(tmp_path: Path, resize: str, memory
 def test_crowds_of_coco_are_marked_and_boxes_of_no_area_are_left_out() -> None:
     data = load_boxes(name="coco/2017")
     assert data.train is not None
-    assert by_image(data.train) == [[[pytest.approx(6.4), 12, 32, 36, 79, 1]]] * 4
+    assert by_image(data.train) == [[[0, 0, 64, 48, 5, 0], [pytest.approx(6.4), 12, 32, 36, 79, 1]]] * 4
     assert "4 boxes have no area in `train`, and are left out" in data.notes
     # COCO keeps the objects of its test images secret.
     assert data.test is not None
