@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -144,9 +145,31 @@ def kind_of(columns: Sequence[Sequence[str]]) -> type[Target]:
     (column,) = columns
     if any(SEPARATOR in cell for cell in column):
         return Labels
-    try:
-        numbers = [float(cell) for cell in column]
-    except ValueError:
+    numbers = [number for number in map(_number, column) if number is not None]
+    if 2 * len(numbers) <= len(column):
         return OneClass
+    # A few cells that are none, as a typing error makes them, are told of when the numbers are read.
     whole = all(number.is_integer() for number in numbers)
     return OneClass if whole and len(set(numbers)) <= _MOST_NUMBERED_CLASSES else Numbers
+
+
+def class_hint(source: str, target: str | list[str] | None) -> str | None:
+    """What to do where a column that was taken for numbers has classes; None where all of its cells are numbers."""
+    if not isinstance(target, str) or all(map(_is_number, _cells(source).get(target, ()))):
+        return None
+    of_classes = task_of(OneClass)
+    assert of_classes is not None
+    named = shlex.join([source, "--target", target, "--task", of_classes.name])
+    return f"Most of its cells are numbers. If they are names of classes: cnnkit new --from {named}"
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or _number(cell) is not None
+
+
+def _number(cell: str) -> float | None:
+    """What a cell says if it is meant as a number, which may have a decimal comma."""
+    try:
+        return float(cell.replace(",", ".", 1))
+    except ValueError:
+        return None

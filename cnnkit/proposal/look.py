@@ -18,7 +18,7 @@ from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
 from cnnkit.config.image_folder import GRAYSCALE_MODES, ImageFolder
 from cnnkit.config.mask_folder import MaskFolder, holds_pairs
-from cnnkit.config.target import Boxes, Labels, Mask, OneClass, Target
+from cnnkit.config.target import Boxes, Labels, Mask, Numbers, OneClass, Target
 from cnnkit.data.catalog import undecoded
 from cnnkit.data.images import read_image
 from cnnkit.data.loading import SPLITS, load
@@ -114,12 +114,17 @@ def look(source: str, image: str | None = None, target: str | None = None, task:
     Raises:
         UsageError: if it is no such thing, or nothing can be learned of it.
     """
-    config, task = _section(source, image, target, task)
+    config, learned = _section(source, image, target, task)
     try:
-        info = describe_data_set(undecoded(config), task)
+        info = describe_data_set(undecoded(config), learned)
     except DataProblem as problem:
-        raise UsageError(problem.message, _hint(source, problem)) from None
-    share, data = _divided(config, task, info)
+        hint = _hint(source, problem)
+        if task is None and issubclass(learned.target, Numbers):
+            from cnnkit.proposal.columns import class_hint
+
+            hint = class_hint(source, config.target)
+        raise UsageError(problem.message, hint) from None
+    share, data = _divided(config, learned, info)
     assert data.train is not None
     # Those of its folder or column, however they were divided here.
     together = [split for split in (data.train, data.validation, data.test) if split is not None]
@@ -139,7 +144,7 @@ def look(source: str, image: str | None = None, target: str | None = None, task:
     return Seen(
         source=source,
         data=_written(config),
-        task=task,
+        task=learned,
         target=info.target,
         splits={name: len(split) for name, split in files.items()},
         counts=_counts([split.targets.values for split in together], info.target),

@@ -25,6 +25,12 @@ from cnnkit.proposal.columns import kind_of
         ([["0.5", "1", "2"]], Numbers),
         ([[str(number) for number in range(40)]], Numbers),
         ([["0", "1"], ["3", "1"]], Numbers),
+        # A few cells that are no numbers, and decimal commas, are mistakes to be told of, and no classes.
+        ([["0.5", "abc", "2"]], Numbers),
+        ([["0.5", "", "2.25"]], Numbers),
+        ([["0,5", "1,25", "2,0"]], Numbers),
+        ([["1", "2", "none"]], OneClass),
+        ([["1.5l", "0.5", "2l"]], OneClass),
     ],
 )
 def test_cells_tell_what_is_learned(columns: Sequence[Sequence[str]], kind: type[Target]) -> None:
@@ -73,6 +79,25 @@ def test_columns_are_found_by_their_cells_where_their_names_say_nothing(
     assert run(["new", "--from", "scans.csv"], monkeypatch) == 0
     data = load_config("scans.yaml").config.data
     assert (data.image, data.target, data.group) == ("where", "kind", "patient")
+
+
+def test_a_cell_that_is_no_number_makes_no_classes_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pictures(tmp_path, [f"{number}.png" for number in range(24)])
+    monkeypatch.chdir(tmp_path)
+    for cell, message in (("abc", "has `abc`"), ("2,5", "write a point for the decimal comma")):
+        cells = ["0.5", cell, *(str(number / 2) for number in range(2, 24))]
+        write_table(tmp_path / "sizes.csv", [{"image": f"{n}.png", "size": one} for n, one in enumerate(cells)])
+        command = ["new", "--from", "sizes.csv", "--target", "size"]
+        assert run(command, monkeypatch) == 2
+        said = capsys.readouterr().err
+        assert "1 row of `sizes.csv` cannot be used" in said
+        assert message in said
+        hinted = "If they are names of classes: cnnkit new --from sizes.csv --target size --task classification"
+        assert (hinted in said) == (cell == "abc")
+        assert run([*command, "--task", "regression"], monkeypatch) == 2
+        assert capsys.readouterr().err.splitlines()[:2] == said.splitlines()[:2]
 
 
 def test_what_nobody_can_know_is_asked_for(
