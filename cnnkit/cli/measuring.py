@@ -89,9 +89,8 @@ def evaluate(
     title = str(chosen[0].path) if len(chosen) == 1 else f"the average of {len(chosen)} runs"
     table = named_file(csv_file, (".csv",), "--csv") if csv_file is not None else None
     sheet = named_file(mistakes, (".png",), "--mistakes") if mistakes is not None else None
-    inputs = [*data_of(chosen), *([folder] if folder is not None else ())]
     if sheet is not None:
-        check_replaceable(sheet, "--mistakes", inputs)
+        check_replaceable(sheet, "--mistakes", data_of(chosen, folder))
     written: list[Path] = []
 
     def keep(predictions: TaskPredictions) -> None:
@@ -103,7 +102,7 @@ def evaluate(
 
     opened = [open_run(run, precision=precision) for run in chosen]
     if table is not None:
-        check_replaceable(table, "--csv", inputs, predictions_form(opened[0].task))
+        check_replaceable(table, "--csv", data_of(chosen, folder), predictions_form(opened[0].task))
     options = EvaluationOptions(split, folder, views, keep, skip_corrupt, max_megapixels, classifier)
     metrics = evaluate_run(opened[0], options) if len(opened) == 1 else evaluate_ensemble(opened, options)
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,11 +65,17 @@ def _head(path: Path) -> str:
         return stream.read(_HEAD).decode("utf-8-sig", "replace")
 
 
-def data_of(runs: Iterable[Run]) -> list[str]:
-    """The files and folders that runs have learned from, as far as their configs can be read."""
+def data_of(runs: Iterable[Run], *others: str | None) -> Iterator[str]:
+    """The files and folders that runs have learned from, as far as their configs can be read.
+
+    Args:
+        others: What the command reads besides; None for nothing.
+    """
     from cnnkit.runs.listing import plain_config
 
-    return [path for run in runs for path in data_in(plain_config(run))]
+    yield from (path for path in others if path is not None)
+    for run in runs:
+        yield from data_in(plain_config(run))
 
 
 def data_in(config: Mapping[str, Any] | None) -> list[str]:

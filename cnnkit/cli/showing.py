@@ -94,7 +94,7 @@ def features(run: str, image: str, max_megapixels: float | None, output: str | N
     from cnnkit.runs.trained import open_run
 
     chosen = find_run(run)
-    target = _picture(output, chosen.plot_of("features", image), [*data_of([chosen]), image])
+    target = _picture(output, chosen.plot_of("features", image), data_of([chosen], image))
     _write(lambda path: pictures.features(open_run(chosen), image, path, max_megapixels), target)
 
 
@@ -142,7 +142,7 @@ def gradcam(
     else:
         # No class has an empty name.
         choices = classes if layer is None else (*classes, "", layer)
-        target = _picture(output, chosen.plot_of("gradcam", image, choices), [*data_of([chosen]), image])
+        target = _picture(output, chosen.plot_of("gradcam", image, choices), data_of([chosen], image))
         _write(lambda path: trained.task.draw_gradcam(trained, image, classes, path, max_megapixels, layer), target)
 
 
