@@ -142,7 +142,7 @@ def write_augmentation(augmentation: Sequence[Augmentation], target: Target) -> 
 
 def _layers(names: set[str]) -> str:
     """Layers and the stream that they draw from, without those of its methods that nothing calls."""
-    unused = {"bits_of_images", "branch", "numbers", "choose", "chosen"}
+    unused = {"bits_of_images", "branch", "numbers", "choose", "chosen", "beta", "dirichlet", "_logarithms_of_gammas"}
     while True:
         text = copied("cnnkit.augmentation.keras_layers", names, unused)
         called = {name for name in unused if f".{name}(" in text}

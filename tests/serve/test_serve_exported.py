@@ -175,12 +175,12 @@ def test_the_page(page_at: PageAt, address: str, images: np.ndarray, scheme: str
         page.locator("#file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": file_of(images[0])})
     page.locator("#runs[aria-busy=false]").wait_for()
     columns: list[Any] = page.locator(".run").all()
-    assert len(columns) == 3
+    assert len(columns) == 4
     for column in columns:
         text = column.inner_text()
         assert "gradients, which an exported network does not have" in text
         assert not column.locator("select").is_visible()
-    assert [column.locator("h3").all_inner_texts() for column in columns] == [[], [], ["Feature maps"]]
+    assert [column.locator("h3").all_inner_texts() for column in columns] == [[], [], ["Feature maps"], []]
     assert columns[2].locator(".stage img").count() == 2
     expected = NAMES[int(outputs_of(images[:1]).argmax())]
     assert columns[0].locator(".answer").inner_text().split()[0] == expected

@@ -11,6 +11,7 @@ from cnnkit.tasks.multilabel.training import configured_loss
 
 _OURS = "cnnkit.tasks.multilabel.keras_objects"
 _THRESHOLDS = "cnnkit.tasks.multilabel.thresholds"
+_BETWEEN = "cnnkit.runs.thresholds"
 
 
 def script_parts(thresholds: Stated, training: TrainingConfig, head: str, target: Target, mixed: bool) -> ScriptParts:
@@ -29,7 +30,7 @@ def script_parts(thresholds: Stated, training: TrainingConfig, head: str, target
             metric = made_of("on_whole_labels", metric)
         metrics.append(metric)
     chosen = thresholds == "validation"
-    copied = {_OURS: ours} | ({_THRESHOLDS: ["best_thresholds"]} if chosen else {})
+    copied = {_OURS: ours} | ({_BETWEEN: ["threshold_between"], _THRESHOLDS: ["best_thresholds"]} if chosen else {})
     parts = ScriptParts(
         targets="tf.constant(labels)",
         validation="",
