@@ -75,16 +75,21 @@ class ShareStream(SeedStream):
             yield
 
     def beta(self, shape: Sequence[Any], alpha: Any) -> Any:
-        return self._here(super().beta, shape, alpha)
+        return self.of_images(super().beta, shape, alpha)
 
     def dirichlet(self, shape: Sequence[Any], alpha: Any) -> Any:
-        return self._here(super().dirichlet, shape, alpha)
+        return self.of_images(super().dirichlet, shape, alpha)
 
-    def _here(self, draw: Callable[[Sequence[Any], Any], Any], shape: Sequence[Any], alpha: Any) -> Any:
-        """What the images here get of the whole batch's draws."""
-        if self.rows is None:
-            return draw(shape, alpha)
-        return self.rows.here(draw((self.rows.whole, *shape[1:]), alpha))
+    def of_images(self, draw: Callable[..., Any], shape: Sequence[Any], *arguments: Any, **named: Any) -> Any:
+        """What the images here get of the whole batch's draws.
+
+        Args:
+            draw: Draws numbers of a shape, with these arguments.
+            shape: Its first axis is the batch; an empty one is a draw for all.
+        """
+        if self.rows is None or len(shape) == 0:
+            return draw(shape, *arguments, **named)
+        return self.rows.here(draw((self.rows.whole, *shape[1:]), *arguments, **named))
 
     @contextmanager
     def _among(self, rows: Rows | None) -> Iterator[None]:
@@ -105,19 +110,13 @@ class _Draws:
     ) -> Any:
         if self._stream.rows is None:
             return keras.random.uniform(shape, minval, maxval, dtype, seed)
-        numbers = self._of_images(keras.random.uniform, shape, dtype=dtype, seed=seed)
+        numbers = self._stream.of_images(keras.random.uniform, shape, dtype=dtype, seed=seed)
         # As TensorFlow does, but for the images here: its optimizer joins this with the arithmetic that follows.
         low, high = tf.cast(minval, numbers.dtype), tf.cast(maxval, numbers.dtype)
         return numbers * (high - low) + low
 
     def randint(self, shape: Any, *arguments: Any, **named: Any) -> Any:
-        return self._of_images(keras.random.randint, shape, *arguments, **named)
-
-    def _of_images(self, draw: Callable[..., Any], shape: Any, *arguments: Any, **named: Any) -> Any:
-        rows = self._stream.rows
-        if rows is None or len(shape) == 0:
-            return draw(shape, *arguments, **named)
-        return rows.here(draw((rows.whole, *shape[1:]), *arguments, **named))
+        return self._stream.of_images(keras.random.randint, shape, *arguments, **named)
 
     def normal(self, shape: Any, dtype: str, seed: SeedStream) -> Any:
         """A number for each pixel of each image: too many to draw for the whole batch."""
