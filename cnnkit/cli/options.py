@@ -45,9 +45,10 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _check_not_empty(parameter: click.Parameter, value: Any) -> None:
     """Raises UsageError where a name is empty, as a variable may be in a script; a path would be the current folder."""
-    from cnnkit.format.base import describe
-
     if "" in (value if isinstance(value, tuple) else (value,)) and parameter.name not in _MAY_BE_EMPTY:
+        # It loads pydantic, which not every command needs.
+        from cnnkit.format.base import describe
+
         is_option = isinstance(parameter, click.Option)
         name = max(parameter.opts, key=len) if is_option else parameter.human_readable_name.strip("[].")
         hint = "Leave the option out, or say which." if is_option and not parameter.required else None
