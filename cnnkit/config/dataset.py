@@ -498,7 +498,7 @@ def _list_boxes(config: DataConfig) -> _Found:
     from cnnkit.config.boxes.listing import listing_of
 
     listing = listing_of(config)
-    stated = {image.file: image.size for images in listing.splits.values() for image in images}
+    stated = listing.stated_sizes()
     if not stated:
         count, first = len(listing.problems), listing.problems[0].message
         more = f" (the first of {count:,} mistakes)" if count > 1 else ""

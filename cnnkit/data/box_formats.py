@@ -75,16 +75,15 @@ def convert(config: DataConfig, folder: Path, kind: str) -> list[str]:
 
 def _unlike_annotations(listing: BoxListing, most_megapixels: float) -> Iterator[CorruptImage]:
     """Image files of another size than annotations state, or that cannot be read, by their headers."""
-    for images in listing.splits.values():
-        for image in images:
-            path = listing.root / image.file
-            try:
-                size = image_header(path, most_megapixels)[:2]
-            except CorruptImage as error:
-                yield error
-            else:
-                if size != image.size:
-                    yield other_size(str(path), size, image.size)
+    for file, stated in listing.stated_sizes().items():
+        path = listing.root / file
+        try:
+            size = image_header(path, most_megapixels)[:2]
+        except CorruptImage as error:
+            yield error
+        else:
+            if size != stated:
+                yield other_size(str(path), size, stated)
 
 
 def _write_split(listing: BoxListing, images: Sequence[AnnotatedImage], folder: Path, kind: str) -> None:

@@ -209,8 +209,8 @@ def _list_boxes(config: DataConfig) -> _Listed:
             raise CnnkitError(problem.message) from None
         return _Listed(root if root.is_dir() else root.parent, {}, frozenset(), (), problem.message, kind="boxes")
     places = {image.file: (split, "") for split, images in listing.splits.items() for image in images}
-    sizes = {image.file: image.size for images in listing.splits.values() for image in images}
-    return _Listed(listing.root, places, frozenset(listing.splits), (), kind="boxes", stated_sizes=sizes)
+    splits, sizes = frozenset(listing.splits), listing.stated_sizes()
+    return _Listed(listing.root, places, splits, (), kind="boxes", stated_sizes=sizes)
 
 
 def _list_table(config: DataConfig, task: Task) -> _Listed:

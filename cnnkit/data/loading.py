@@ -95,16 +95,16 @@ def load(
             raise CorruptFiles(collection.problems) from None
         raise
     besides = []
-    if "train" in splits and "test" not in splits and config.has_files:
+    is_training = "train" in splits and "test" not in splits
+    if is_training and config.has_files:
         test_spec = _test_spec(config, collection)
         # Corrupt test images, and copies of training images, are to be known before the training, not after it.
         besides = [collection.open(test_spec)] if test_spec is not None else []
     made, memory = make_splits(plan, config.memory, memory_bytes, besides, collection.problems)
-    if "train" in splits and "test" not in splits:
-        if "validation" in made:
-            made["validation"].targets.check_measurable("validation")
-        for source in besides:
-            source.targets.check_measurable("test")
+    if is_training and "validation" in made:
+        made["validation"].targets.check_measurable("validation")
+    for source in besides:
+        source.targets.check_measurable("test")
     return DataSets(
         train=made.get("train"),
         validation=made.get("validation"),

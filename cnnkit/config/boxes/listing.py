@@ -48,6 +48,10 @@ class BoxListing:
             for image in images:
                 yield image.file
 
+    def stated_sizes(self) -> dict[str, tuple[int, int]]:
+        """(height, width) of each file as its annotations state it."""
+        return {image.file: image.size for images in self.splits.values() for image in images}
+
 
 def listing_of(config: DataConfig) -> BoxListing:
     """The annotated images of a config's folder or table.
