@@ -59,6 +59,8 @@ It needs `pip install {installed}`. {given.about}
 import numpy as np
 {imported}
 {given.functions}
+if not sys.argv[1:]:
+    sys.exit(__doc__.replace("SCRIPT", sys.argv[0]))
 file = pathlib.Path(__file__).with_name({places.main.name!r})
 facts = json.loads(pathlib.Path(f"{{file}}.json").read_text("utf-8"))
 classes = facts["classes"]

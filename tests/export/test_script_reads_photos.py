@@ -53,23 +53,36 @@ def test_a_photo_is_read_as_in_training_to_the_last_bit(
     assert len(compared) == len(photos) - 2
 
 
-@pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])
-def test_the_script_answers_for_photos_and_for_arrays(resize: str, photos: list[Path], tmp_path: Path) -> None:
-    interface = Interface(SHAPE, NAMES, "softmax", resize=resize)
-    places = Places(FORMATS["onnx"], write_network(tmp_path / "model.onnx"))
+def write_script(folder: Path, interface: Interface) -> Path:
+    places = Places(FORMATS["onnx"], write_network(folder / "model.onnx"))
     places.description.write_text(json.dumps({"classes": NAMES}), "utf-8")
     trained: Any = SimpleNamespace(interface=interface, task=Classification())
     places.script.write_text(script_for(places, trained), "utf-8")
+    return places.script
+
+
+@pytest.mark.parametrize("resize", ["stretch", "pad", "crop"])
+def test_the_script_answers_for_photos_and_for_arrays(resize: str, photos: list[Path], tmp_path: Path) -> None:
+    interface = Interface(SHAPE, NAMES, "softmax", resize=resize)
+    script = write_script(tmp_path, interface)
     asked = [photo for photo in photos if photo.name in ("turned.jpg", "colour.bmp", "clear.png")]
     images = np.stack([read_for(interface, photo) for photo in asked])
     np.save(tmp_path / "images.npy", images)
     outputs = outputs_of(images)
     for arguments in (asked, [tmp_path / "images.npy"]):
         done = subprocess.run(
-            [sys.executable, places.script, *arguments], capture_output=True, text=True, timeout=60, cwd=tmp_path
+            [sys.executable, script, *arguments], capture_output=True, text=True, timeout=60, cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
         said = [line.partition(" ") for line in done.stdout.splitlines()]
         assert [name for name, _, _ in said] == [NAMES[row.argmax()] for row in outputs]
         numbers = [np.fromstring(row.strip("[]"), sep=" ") for _, _, row in said]
         np.testing.assert_allclose(numbers, outputs, rtol=1e-5)
+
+
+def test_without_files_the_script_says_how_it_is_called(tmp_path: Path) -> None:
+    script = write_script(tmp_path, Interface(SHAPE, NAMES, "softmax"))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f": python {script} photo.jpg\n" in done.stderr
+    assert "Traceback" not in done.stderr
