@@ -251,11 +251,12 @@ class Answers(ABC):
     #: The outputs that Grad-CAM can explain, by name; none where it can explain nothing.
     subjects: Sequence[str] = ()
 
-    def subject(self, outputs: Any) -> int:
+    def subject(self, outputs: Any, size: tuple[int, int] | None = None) -> int:
         """Which of `subjects` is explained where nothing else is asked for: what the network says.
 
         Args:
             outputs: For the image, [...] without the batch axis.
+            size: (height, width) of the image's file, as for `in_file`; None where there is none.
         """
         raise NotImplementedError
 

@@ -66,11 +66,12 @@ class Inside(ABC):
     note: str | None = None
 
     @abstractmethod
-    def look(self, image: NDArray[np.uint8], wanted: int | None) -> Seen:
+    def look(self, image: NDArray[np.uint8], wanted: int | None, size: tuple[int, int] | None = None) -> Seen:
         """What the network computes for an image [1, height, width, channels].
 
         Args:
             wanted: The one of `subjects` that Grad-CAM explains; None for what the network says.
+            size: As for `task.Answers.subject`.
         """
 
 
@@ -99,11 +100,11 @@ class InsideRun(Inside):
         self.subjects = answers.subjects if self.gradcam_layer else ()
         self.model = trained.model
 
-    def look(self, image: NDArray[np.uint8], wanted: int | None) -> Seen:
+    def look(self, image: NDArray[np.uint8], wanted: int | None, size: tuple[int, int] | None = None) -> Seen:
         outputs, maps = self._stages(image)
         chosen = heat = None
         if self._gradcam is not None:
-            chosen = self.answers.subject(outputs[0]) if wanted is None else wanted
+            chosen = self.answers.subject(outputs[0], size) if wanted is None else wanted
             heat = self._gradcam(image, [chosen])[1][0]
         return Seen(outputs, chosen, heat, [one for (one,) in maps])
 
@@ -132,7 +133,7 @@ class InsideFile(Inside):
                 [*missing, "To see what is missing, serve the run that the network was exported from."]
             )
 
-    def look(self, image: NDArray[np.uint8], wanted: int | None) -> Seen:
+    def look(self, image: NDArray[np.uint8], wanted: int | None, size: tuple[int, int] | None = None) -> Seen:
         outputs, maps = self._look(image)
         return Seen(outputs, None, None, [one for (one,) in maps])
 

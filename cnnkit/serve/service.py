@@ -167,7 +167,8 @@ class Service:
     ) -> dict[str, Any]:
         """The fields of `answers.Explanation` that come from the network, for one image and a subject."""
         image, sizes = await self._decoded(served, uploads)
-        seen = await self._worker.call(lambda: served.inside.look(image, index))
+        size = None if sizes is None else sizes[0]
+        seen = await self._worker.call(lambda: served.inside.look(image, index, size))
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, _drawn, served, said, image[0], sizes, seen)
 

@@ -79,7 +79,7 @@ class ClassAnswers(Answers):
     def read(self, outputs: Any) -> Sequence[ClassAnswer]:
         return [ClassAnswer(self.class_names, row) for row in self.probabilities(outputs)]
 
-    def subject(self, outputs: Any) -> int:
+    def subject(self, outputs: Any, size: tuple[int, int] | None = None) -> int:
         return int(np.argmax(outputs))
 
     def truth(self, target: Any) -> dict[str, Any]:

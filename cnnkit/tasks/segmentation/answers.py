@@ -113,10 +113,10 @@ class MaskAnswers(Answers):
             both[strip] = masked(image[strip], mask[strip], len(self.class_names), OUTSIDE)
         return AnswerPicture("mask", mask, self._colours), AnswerPicture("overlay", both)
 
-    def subject(self, outputs: Any) -> int:
+    def subject(self, outputs: Any, size: tuple[int, int] | None = None) -> int:
         """The class with most pixels."""
         (answer,) = self.read(np.asarray(outputs)[None])
-        return int(answer.shares.argmax())
+        return int((answer if size is None else self.counted(answer, size)).shares.argmax())
 
     def draw(
         self, images: Any, outputs: Any, sizes: Sequence[tuple[int, int]] | None = None

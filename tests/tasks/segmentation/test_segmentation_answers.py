@@ -103,6 +103,8 @@ def test_a_border_of_proportions_counts_for_no_class(
     for answer in (answers.in_file(read, size), answers.counted(read, size)):
         assert expected is None or answer.shares[2] == pytest.approx(expected)
         assert answer.shares.sum() == pytest.approx(1)
+        # What Grad-CAM explains where nothing else is asked for.
+        assert answers.subject(by_brightness(image), size) == answer.shares.argmax()
     (mask, overlay) = answers.draw(image[None], by_brightness(image[None]), [size])[0]
     if counts.any():
         np.testing.assert_array_equal(mask.pixels == 255, ~counts)
