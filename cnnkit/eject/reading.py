@@ -79,9 +79,9 @@ class Reader:
             return [Block(layer.kind, tuple(layer.values.items()), body)]
         if isinstance(layer.written, Repeat):
             size = len(body) // layer.written.times
-            parts = [body[start : start + size] for start in range(0, len(body), size or 1)]
-            if all(part == parts[0] for part in parts):
-                return [Loop(layer.written.times, parts[0])]
+            # Repetitions may be empty, as where a Repeat inside has `times: $index`.
+            if body == body[:size] * layer.written.times:
+                return [Loop(layer.written.times, body[:size])]
         return list(body)
 
     def _plain(self, layer: Layer, scope: Scope, trainable: bool) -> list[Node]:

@@ -224,6 +224,26 @@ model:
     assert difference(first(images, training=True), second(images, training=True)) < 1e-5
 
 
+EMPTY_REPETITIONS = """
+data: {name: digits}
+model:
+  layers:
+    - Flatten
+    - Repeat: {times: 3, layers: [Repeat: {times: $index // 2, layers: [Dense: 7]}]}
+    - Repeat: {times: 3, layers: [Repeat: {times: 1 - $index // 2, layers: [Dense: 5]}]}
+    - Dense: classes
+"""
+
+
+@pytest.mark.parametrize("text", [EMPTY_REPETITIONS])
+def test_odd_repetitions_make_the_same_network(text: str, tmp_path: Path) -> None:
+    """Repetitions that are empty."""
+    first, second = built(written(tmp_path, text))
+    assert [weight.shape for weight in first.weights] == [weight.shape for weight in second.weights]
+    images = np.random.RandomState(1).randint(0, 256, (16, 8, 8, 1)).astype(np.float32)
+    assert difference(first(images), second(images)) < 1e-5
+
+
 def history(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[float]]:
     """Each figure's value in each epoch of a script, which at last says how accurate the network is."""
     measured, shown = run_script(script, folder, monkeypatch)
