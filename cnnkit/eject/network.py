@@ -91,8 +91,7 @@ class _Writer:
         self.functions: dict[Any, _Function] = {}
         self._calls: dict[Any, list[Block]] = {}
         arguments = {one.name for one in literals_of(nodes)}
-        reserved = reserved | set(keyword.kwlist) | set(dir(builtins)) | {"x", "inputs", "main", "shortcut"}
-        reserved |= {f"path_{number}" for number in range(1, 100)}
+        reserved = reserved | set(keyword.kwlist) | set(dir(builtins)) | {"x", "_", "inputs", *_variables(nodes, "x")}
         self._reserved = reserved | arguments
         for node in nodes:
             self._collect(node)
@@ -172,8 +171,7 @@ class _Writer:
         lines: list[str] = []
         ends = []
         for title, path in node.paths:
-            # A path within a path must not overwrite the outer one's tensor.
-            variable = title if target == "x" else f"{target}_{title}"
+            variable = _variable(title, target)
             if path:
                 lines += self.statements(path, names, source, variable, indent)
             ends.append(variable if path else source)
@@ -181,6 +179,27 @@ class _Writer:
         if node.activation is not None:
             lines += wrapped(f"{target} = {applied(_bound(node.activation, names), target)}", indent)
         return lines
+
+
+def _variable(title: str, target: str) -> str:
+    """The name of the tensor on a path that leads to another tensor."""
+    # A path within a path must not overwrite the outer one's tensor.
+    return title if target == "x" else f"{target}_{title}"
+
+
+def _variables(nodes: Sequence[Any], target: str) -> Iterator[str]:
+    """The names of the tensors on paths, at any depth: what a function assigns, it cannot call."""
+    for node in nodes:
+        if isinstance(node, Paths):
+            for title, path in node.paths:
+                variable = _variable(title, target)
+                yield variable
+                yield from _variables(path, variable)
+        elif isinstance(node, Block):
+            # A function has tensors of its own.
+            yield from _variables(node.body, "x")
+        elif isinstance(node, Loop):
+            yield from _variables(node.body, target)
 
 
 def _returning(body: list[str]) -> list[str]:

@@ -233,11 +233,31 @@ model:
     - Repeat: {times: 3, layers: [Repeat: {times: 1 - $index // 2, layers: [Dense: 5]}]}
     - Dense: classes
 """
+BLOCKS_LIKE_TENSORS = """
+data: {name: digits}
+model:
+  blocks:
+    gate: {layers: [ReLU]}
+    main_shortcut: {layers: [Dense: 4, ReLU]}
+    path_1_path_2: {layers: [Dense: 3]}
+    _: {layers: [ELU]}
+    inner: {layers: [Residual: [gate, Residual: {layers: [Dense: 4], shortcut: [main_shortcut]}]]}
+  layers:
+    - Conv2D: {filters: 4, kernel_size: 3}
+    - gate
+    - SqueezeExcite: 2
+    - Residual: [main_shortcut, Residual: {layers: [Dense: 4], shortcut: [main_shortcut]}]
+    - inner
+    - Branches: [[Branches: [[path_1_path_2], [Dense: 3]]], [path_1_path_2]]
+    - Repeat: {times: 2, layers: [_]}
+    - Flatten
+    - Dense: classes
+"""
 
 
-@pytest.mark.parametrize("text", [EMPTY_REPETITIONS])
-def test_odd_repetitions_make_the_same_network(text: str, tmp_path: Path) -> None:
-    """Repetitions that are empty."""
+@pytest.mark.parametrize("text", [EMPTY_REPETITIONS, BLOCKS_LIKE_TENSORS])
+def test_odd_repetitions_and_names_make_the_same_network(text: str, tmp_path: Path) -> None:
+    """Repetitions that are empty, and blocks that are called like tensors."""
     first, second = built(written(tmp_path, text))
     assert [weight.shape for weight in first.weights] == [weight.shape for weight in second.weights]
     images = np.random.RandomState(1).randint(0, 256, (16, 8, 8, 1)).astype(np.float32)
