@@ -219,7 +219,8 @@ def _bound(call: Call, names: Iterator[str | None]) -> Call:
             arguments.append(replace(argument, value=_bound(argument.value, names)))
         else:
             name = next(names)
-            arguments.append(argument if name is None else replace(argument, value=Raw(name)))
+            # A parameter may be called like the default, such as `valid`, and stand for something else.
+            arguments.append(argument if name is None else replace(argument, value=Raw(name), default=...))
     return replace(call, arguments=tuple(arguments))
 
 

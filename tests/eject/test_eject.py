@@ -253,11 +253,20 @@ model:
     - Flatten
     - Dense: classes
 """
+PARAMETERS_LIKE_DEFAULTS = """
+data: {name: digits}
+model:
+  blocks:
+    conv:
+      parameters: {filters: required, valid: valid}
+      layers: [Conv2D: {filters: $filters, kernel_size: 3, padding: $valid}]
+  layers: [conv: 4, conv: {filters: 5, valid: same}, Flatten, Dense: classes]
+"""
 
 
-@pytest.mark.parametrize("text", [EMPTY_REPETITIONS, BLOCKS_LIKE_TENSORS])
+@pytest.mark.parametrize("text", [EMPTY_REPETITIONS, BLOCKS_LIKE_TENSORS, PARAMETERS_LIKE_DEFAULTS])
 def test_odd_repetitions_and_names_make_the_same_network(text: str, tmp_path: Path) -> None:
-    """Repetitions that are empty, and blocks that are called like tensors."""
+    """Repetitions that are empty, blocks that are called like tensors, and parameters like Keras' defaults."""
     first, second = built(written(tmp_path, text))
     assert [weight.shape for weight in first.weights] == [weight.shape for weight in second.weights]
     images = np.random.RandomState(1).randint(0, 256, (16, 8, 8, 1)).astype(np.float32)
