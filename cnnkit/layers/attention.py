@@ -148,7 +148,7 @@ class MultiHeadAttention(Layer):
         layers: Any = keras.layers
         if scope.sharing.draws:
             from cnnkit.layers import shared_draws as layers
-        attention = layers.MultiHeadAttention(**arguments | {"name": "attention"})
+        attention = layers.MultiHeadAttention(**arguments | {"name": "attention", "trainable": True})
         shape = (None, *scope.keras_shape)
         attention.build(shape, shape)
         for weight in attention.weights:
@@ -156,6 +156,8 @@ class MultiHeadAttention(Layer):
             argument = f"{kind}_initializer"
             initializer = getattr(self, argument).build(derive_seed(scope.seeds.seed, "weights", key, part, argument))
             weight.assign(initializer(weight.shape, dtype=weight.dtype))
+        # Told before, Keras would not freeze the projections, which are made later.
+        attention.trainable = self.trainable
         inside = functional("self", scope.keras_shape, dtype, lambda inputs: attention(inputs, inputs))
         inputs = keras.Input(scope.keras_shape, dtype=dtype)
         return keras.Sequential([inputs, inside], trainable=self.trainable, name=name)

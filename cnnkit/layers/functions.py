@@ -22,9 +22,13 @@ def pad_channels(x: Any, filters: int) -> Any:
     return keras.ops.pad(x, [[0, 0]] * (len(x.shape) - 1) + [[0, filters - x.shape[-1]]])
 
 
-def self_attention(x: Any, num_heads: int, **arguments: Any) -> Any:
+def self_attention(x: Any, num_heads: int, trainable: bool = True, **arguments: Any) -> Any:
     """Keras' MultiHeadAttention with query, value and key the same: [batch, ..., channels]."""
-    return keras.layers.MultiHeadAttention(num_heads, **arguments)(x, x)
+    layer = keras.layers.MultiHeadAttention(num_heads, **arguments)
+    attended = layer(x, x)
+    # Told before, Keras would not freeze the projections, which are made later.
+    layer.trainable = trainable
+    return attended
 
 
 def padded_embedding(

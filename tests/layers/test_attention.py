@@ -216,6 +216,30 @@ def test_spectral_normalization_brings_the_largest_singular_value_to_one(inner: 
     np.testing.assert_array_equal(*vectors)
 
 
+# --- Layers made of layers that are frozen ------------------------------------------------------------
+
+CONVOLUTION = {"Conv1D": {"filters": 4, "kernel_size": 3, "trainable": False}}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("MultiHeadAttention", {"num_heads": 2, "key_dim": 3, "trainable": False}),
+        ("SpectralNormalization", {"layer": {"Conv1D": {"filters": 4, "kernel_size": 3}}, "trainable": False}),
+        ("SpectralNormalization", {"layer": CONVOLUTION}),
+        ("Residual", {"layers": [{"MultiHeadAttention": {"num_heads": 2, "key_dim": 3}}], "trainable": False}),
+        ("Residual", {"layers": [{"SpectralNormalization": {"layer": CONVOLUTION}}], "shortcut": [CONVOLUTION]}),
+    ],
+)
+def test_frozen_layers_are_trained_by_nothing(name: str, arguments: dict[str, Any]) -> None:
+    """Neither counts as trained, nor has a gradient, whatever lies inside."""
+    shape = (6, 4)
+    layer = resolved(name, arguments, shape)
+    assert layer.parameters(shape)[0] == 0
+    outputs = (inputs := keras.Input(shape)), layer.build(scope(shape))(inputs)
+    assert keras.Model(*outputs).trainable_weights == []
+
+
 # --- Merges of two paths ------------------------------------------------------------------------------
 
 PATHS = [[{"Dense": 4}], [{"Dense": 4}, "ReLU"]]
