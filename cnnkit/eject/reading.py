@@ -15,6 +15,7 @@ from cnnkit.layers.base import Layer, Scope
 from cnnkit.layers.block_calls import BlockCall
 from cnnkit.layers.composite import Repeat
 from cnnkit.layers.resolved import Part, Resolved, scopes
+from cnnkit.layers.spectral import SpectralNormalization
 from cnnkit.layers.stack import Step
 from cnnkit.layers.weight_paths import SEPARATOR
 
@@ -87,6 +88,9 @@ class Reader:
     def _plain(self, layer: Layer, scope: Scope, trainable: bool) -> list[Node]:
         calls = list(layer.calls())
         common: list[Argument] = []
+        is_trained = trainable and layer.trainable
+        if isinstance(layer, SpectralNormalization):
+            calls = [self._wrapping(call, layer.layer, is_trained, layer.dtype or scope.dtype) for call in calls]
         weights = layer.variables(scope.input_shape)
         name = None
         if layer.name is not None:
@@ -102,7 +106,7 @@ class Reader:
         path = SEPARATOR.join([*self._outer, layer.name or scope.name])
         trained = tuple(weight.name for weight in weights if weight.trainable)
         self.leaves.append(Leaf(layer.kind, path, name or self._automatic(layer.kind), name is None, trained))
-        if weights and not (trainable and layer.trainable):
+        if weights and not is_trained:
             common.append(Argument("trainable", False, True))
         # The padding beside a layer has neither weights nor draws.
         own_call = f"layers.{type(layer).__name__}"
@@ -112,6 +116,19 @@ class Reader:
                 extra = (*(common if place == main else ()), *self._dtype(layer.dtype or scope.dtype))
                 calls[place] = replace(call, arguments=(*call.arguments, *extra))
         return list(calls)
+
+    def _wrapping(self, call: Call, layer: Layer, is_trained: bool, dtype: str | None) -> Call:
+        """A call whose leading argument makes a layer, which Keras tells nothing of the one around it.
+
+        Args:
+            layer: The layer inside.
+            is_trained: Whether the one around it is.
+            dtype: That of the one around it.
+        """
+        inner, *others = call.arguments
+        trained = Argument("trainable", is_trained, True)
+        arguments = (*inner.value.arguments, trained, *self._dtype(layer.dtype or dtype))
+        return replace(call, arguments=(replace(inner, value=replace(inner.value, arguments=arguments)), *others))
 
     def _automatic(self, kind: str) -> str:
         """The name that Keras gives the next layer of a kind that has none."""

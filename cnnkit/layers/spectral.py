@@ -44,16 +44,14 @@ class SpectralNormalization(Layer):
                 else f"`{inner.kind}` has none that Keras could normalize"
             )
             raise ShapeError(f"expected a layer with one kernel, such as `Conv2D` or `Dense`; {reason}", "layer")
-        return self.model_copy(update={"layer": inner})
+        # A stage that freezes or unfreezes means both by the one name that they have.
+        return self.model_copy(update={"layer": inner, "trainable": self.trainable and inner.trainable})
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return self.layer.output_shape(input_shape)
 
     def variables(self, input_shape: Shape) -> tuple[Weight, ...]:
-        weights = self.layer.variables(input_shape)
-        if not self.layer.trainable:
-            weights = tuple(Weight(weight.name, weight.shape, trainable=False) for weight in weights)
-        kernel, *others = weights
+        kernel, *others = self.layer.variables(input_shape)
         return kernel, Weight("vector_u", (1, kernel.shape[-1]), trainable=False), *others
 
     def tensors(self, input_shape: Shape) -> Iterator[tuple[str, Shape]]:
@@ -116,5 +114,5 @@ class SpectralNormalization(Layer):
             stddev=0.02, seed=derive_seed(scope.seeds.seed, "weights", key, "vector_u")
         )
         built.vector_u.assign(start(built.vector_u.shape, dtype=built.vector_u.dtype))
-        built.trainable = self.trainable and self.layer.trainable
+        built.trainable = self.trainable
         return built

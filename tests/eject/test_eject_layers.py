@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from ejected import as_module
 
 from cnnkit.config.load import load_config
 from cnnkit.eject import eject
+from cnnkit.network.summary import summarize
 from cnnkit.training.model import build_model
 
 TOP = "data: {name: digits, normalization: none}\ntraining: {dtype_policy: float32}\nmodel:\n  layers:\n"
@@ -65,3 +67,28 @@ def test_scripts_of_other_axes_start_and_draw_as_training_does(tmp_path: Path) -
         for training in (False, True, True, False):
             ours, theirs = (np.asarray(one(images, training=training)) for one in (first, second))
             np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(ours).max())
+
+
+FROZEN = """
+- Reshape: [16, 4]
+- MultiHeadAttention: {num_heads: 2, key_dim: 4, trainable: false}
+- Residual: {trainable: false, layers: [MultiHeadAttention: {num_heads: 2, key_dim: 4}]}
+- SpectralNormalization: {layer: {Conv1D: {filters: 6, kernel_size: 3}}, trainable: false}
+- SpectralNormalization: {layer: {Conv1D: {filters: 6, kernel_size: 3, trainable: false}}, dtype: float64}
+- SpectralNormalization: {layer: {Conv1D: {filters: 5, kernel_size: 3, dtype: float64}}}
+- Flatten
+- Dense: classes
+"""
+
+
+def test_scripts_freeze_what_lies_in_layers_and_give_it_its_dtype(tmp_path: Path) -> None:
+    """What Keras makes inside a layer is trained only where `inspect` counts it, and in the layer's dtype."""
+    file = tmp_path / "frozen.yaml"
+    file.write_text(TOP + "".join(f"    {line}\n" for line in FROZEN.strip().splitlines()))
+    loaded = load_config(str(file))
+    first = build_model(loaded.config, loaded.steps, loaded.info.target, None)
+    second = as_module(eject(loaded)).build_model()
+    expected = [(weight.shape, weight.dtype) for weight in first.trainable_weights]
+    assert sum(map(math.prod, (shape for shape, _ in expected))) == summarize(loaded).trainable_parameters
+    assert [(weight.shape, weight.dtype) for weight in second.trainable_weights] == expected
+    assert [(one.shape, one.dtype) for one in first.weights] == [(one.shape, one.dtype) for one in second.weights]
