@@ -238,7 +238,7 @@ def apply_override(root: Node, text: str, schema: Schema) -> None:
         raise fail("expected `path=value`, such as `training.epochs=5`")
     if not _PATH.fullmatch(path):
         raise fail(f"`{shorten(path)}` is no path; expected names and numbers, such as `model.layers[6].Dropout.rate`")
-    parts = [int(part) if _INDEX.fullmatch(part) else part for part in _PART.findall(path)]
+    parts = _PART.findall(path)
     changed = root.copy()
     _Setter(place, path, _blocks(changed)).set(changed, schema, parts, value)
     _resolve_paths(changed, os.getcwd())
@@ -267,7 +267,7 @@ class _Setter:
     def fail(self, message: str) -> ConfigError:
         return ConfigError([Problem(self.place, self.path, message)])
 
-    def set(self, node: Node, schema: Schema, parts: list[str | int], value: str) -> None:
+    def set(self, node: Node, schema: Schema, parts: list[str], value: str) -> None:
         part, rest = parts[0], parts[1:]
         if schema.kind == "list" or (schema.kind == "value" and isinstance(node.value, list)):
             self.set_item(node, schema, part, rest, value)
@@ -279,7 +279,8 @@ class _Setter:
             raise self.fail(f"`{part}` does not exist: the value there is {describe(node.plain())}")
         if not isinstance(node.value, dict):
             node.value = {}
-        key = str(part)
+        # A name even where it is of digits: a class may be called `007`.
+        key = part
         inner = schema.field(key) if schema.kind in ("model", "mapping") else Schema("value")
         if inner is None:
             assert schema.model is not None
@@ -291,7 +292,7 @@ class _Setter:
         for other in _alternatives(schema, key) if node.value[key].value is not None else ():
             node.value.pop(other, None)
 
-    def assign(self, mapping: dict[str, Node], key: str, schema: Schema, rest: list[str | int], value: str) -> None:
+    def assign(self, mapping: dict[str, Node], key: str, schema: Schema, rest: list[str], value: str) -> None:
         if not rest:
             mapping[key] = self.parsed(value, schema)
             return
@@ -299,30 +300,31 @@ class _Setter:
             mapping[key] = Node({} if schema.kind != "list" else [], self.place, self.place)
         self.set(mapping[key], schema, rest, value)
 
-    def set_item(self, node: Node, schema: Schema, part: str | int, rest: list[str | int], value: str) -> None:
+    def set_item(self, node: Node, schema: Schema, part: str, rest: list[str], value: str) -> None:
         items = node.value if isinstance(node.value, list) else []
-        if not isinstance(part, int):
+        if not _INDEX.fullmatch(part):
             raise self.fail(f"expected a number after the list, such as `[0]`, got `{part}`")
-        if not -len(items) <= part < len(items):
+        index = int(part)
+        if not -len(items) <= index < len(items):
             raise self.fail(
-                f"there is no entry {part}; the list has {len(items)}, counted from 0, or from -1 at its end"
+                f"there is no entry {index}; the list has {len(items)}, counted from 0, or from -1 at its end"
             )
-        part %= len(items)
+        index %= len(items)
         inner = schema.item or Schema("value")
         if not rest:
-            items[part] = self.parsed(value, inner)
+            items[index] = self.parsed(value, inner)
             return
-        name = _name_of(items[part])
+        name = _name_of(items[index])
         table = inner.table
-        if table is not None and name is not None and table.canonical(name) != table.canonical(str(rest[0])):
+        if table is not None and name is not None and table.canonical(name) != table.canonical(rest[0]):
             cls = table.get(name)
             hint = f"; write `{name}.{rest[0]}`" if cls is not None and rest[0] in cls.model_fields else ""
-            raise self.fail(f"entry {part} is `{name}`, not `{rest[0]}`{hint}")
-        self.set(items[part], inner, rest, value)
+            raise self.fail(f"entry {index} is `{name}`, not `{rest[0]}`{hint}")
+        self.set(items[index], inner, rest, value)
 
-    def set_named(self, node: Node, schema: Schema, part: str | int, rest: list[str | int], value: str) -> None:
+    def set_named(self, node: Node, schema: Schema, part: str, rest: list[str], value: str) -> None:
         assert schema.table is not None
-        name, current = str(part), _name_of(node)
+        name, current = part, _name_of(node)
         if schema.table.kind == "layer" and name in self.blocks:
             self.set_call(node, name, rest, value)
             return
@@ -354,7 +356,7 @@ class _Setter:
         node.value = {name: arguments}
         self.set(arguments, class_schema(cls), rest, value)
 
-    def set_call(self, node: Node, name: str, rest: list[str | int], value: str) -> None:
+    def set_call(self, node: Node, name: str, rest: list[str], value: str) -> None:
         """A parameter of a block where a layer stands."""
         arguments = Node({}, self.place, self.place)
         if _name_of(node) == name and isinstance(node.value, dict) and node.value[name].value is not None:

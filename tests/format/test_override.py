@@ -178,6 +178,13 @@ def test_a_class_with_a_number_for_a_name() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["007", "00042", "-0", "+7"])
+def test_a_class_whose_name_a_number_would_lose(name: str) -> None:
+    text = edited(("epochs: 3", 'epochs: 3\n  class_weights: {"7": 1}'))
+    training = tree(f"training.class_weights.{name}=2", text=text)["training"]
+    assert training["class_weights"] == {"7": 1, name: 2}
+
+
 def test_a_failed_override_changes_nothing_and_is_reported_alone() -> None:
     with pytest.raises(ConfigError) as caught:
         load("training.schedule.ExponentialDecay.decay_rat=0.5")
