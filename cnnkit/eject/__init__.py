@@ -122,7 +122,7 @@ _PADDING = """\
 _PARTS = """\
         if isinstance(layer, layers.SpectralNormalization):
             start = keras.initializers.TruncatedNormal(stddev=0.02, seed=seed_of("weights", *key, "vector_u"))
-            layer.vector_u.assign(start(layer.vector_u.shape))
+            layer.vector_u.assign(start(layer.vector_u.shape, dtype=layer.vector_u.dtype))
         for part in vars(layer).values() if not isinstance(layer, keras.Model) else []:
             if isinstance(part, layers.Layer):
                 projects = isinstance(part, layers.EinsumDense)
