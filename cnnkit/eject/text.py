@@ -35,6 +35,7 @@ IMPORTS = {
     "Sequence": "from collections.abc import Sequence",
     "ElementTree": "from xml.etree import ElementTree",
     "Path": "from pathlib import Path",
+    "SimpleNamespace": "from types import SimpleNamespace",
     "Any": "from typing import Any",
     "keras": "import keras",
     "np": "import numpy as np",

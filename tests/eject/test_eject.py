@@ -337,6 +337,26 @@ training:
     assert losses(eject(loaded), tmp_path, monkeypatch) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.long
+def test_a_plateau_lowers_the_rate_after_a_warm_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+seed: 7
+data: {name: digits, batch_size: 100}
+model: {layers: [Flatten, {Dense: {units: classes, activation: softmax}}]}
+training:
+  epochs: 4
+  warmup_epochs: 1.5
+  schedule: {ReduceLROnPlateau: {patience: 1, factor: 0.5, min_delta: 1}}
+  tensorboard: false
+"""
+    loaded = written(tmp_path, text)
+    expected = figures(loaded, tmp_path)
+    measured = history(eject(loaded), tmp_path, monkeypatch)
+    assert measured["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+    assert measured["learning_rate"] == pytest.approx(expected["learning_rate"], rel=1e-4)
+    assert measured["learning_rate"][-1] < max(measured["learning_rate"])
+
+
 @pytest.mark.parametrize("head", ["softmax", "sigmoid"])
 def test_only_the_loss_of_training_sees_smoothed_labels(head: str, tmp_path: Path) -> None:
     """As Keras' own smoothing has it in the loss; AUC and F1 need labels of 0 and 1."""
