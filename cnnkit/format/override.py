@@ -312,6 +312,8 @@ class _Setter:
         index %= len(items)
         inner = schema.item or Schema("value")
         if not rest:
+            # That the list may be null says nothing of its entries.
+            self.clearable = False
             items[index] = self.parsed(value, inner)
             return
         name = _name_of(items[index])

@@ -228,3 +228,11 @@ def test_a_key_takes_the_place_of_what_it_excludes() -> None:
     clipped = tree("training.optimizer.SGD.clipnorm=1", "training.optimizer.SGD.clipvalue=2")["training"]["optimizer"]
     assert clipped == {"SGD": {"learning_rate": 0.1, "momentum": 0.9, "clipvalue": 2}}
     assert tree("data.folder=null")["data"] == {"name": "cifar10", "batch_size": 64, "folder": None}
+
+
+@pytest.mark.parametrize(("path", "clearable"), [("model.layers", True), ("model.layers[0]", False), ("seed", False)])
+def test_null_is_offered_only_where_it_is_a_value(path: str, clearable: bool) -> None:
+    """A list may be left out; what stands in it is a layer."""
+    with pytest.raises(ConfigError) as caught:
+        tree(f"{path}=")
+    assert ("`null` clears it" in str(caught.value)) == clearable
