@@ -16,7 +16,7 @@ from cnnkit.errors import UsageError
 from cnnkit.format.document import dump
 from cnnkit.layers.base import Sharing
 from cnnkit.layers.stack import head as head_of
-from cnnkit.layers.weight_paths import SEPARATOR, meant
+from cnnkit.layers.weight_paths import meant
 from cnnkit.machine.devices import join_others
 from cnnkit.machine.tensorflow import request
 from cnnkit.network.footprint import Footprint, check_training, of_others, of_training
@@ -307,7 +307,9 @@ def compile_for(
         add_up_gradients(optimizer)
     if plan.rates:
         weights = weights_by_path(network)
-        rates = {id(weight): plan.rates[path.rpartition(SEPARATOR)[0]] for path, weight in weights.items()}
+        # The name of a weight may have several parts, as attention's `query/kernel`.
+        layer_of = {layer.path_of(weight): layer.path for layer in plan.layers for weight in layer.weights}
+        rates = {id(weight): plan.rates[layer_of[path]] for path, weight in weights.items()}
         scale_rates(optimizer, [rates[id(variable)] for variable in network.trainable_variables])
     # Outside of the scope: each process measures its own shares, and `Loop` adds them up.
     model.compile(

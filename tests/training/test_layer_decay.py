@@ -76,6 +76,9 @@ def test_each_variable_is_updated_at_its_share_of_the_rate(make: Any, by_hand: A
 def test_a_training_decays_from_the_output_to_the_input(tmp_path: Path) -> None:
     """The first step of plain gradient descent is proportional to the rate."""
 
+    def weights_of(layer: Any) -> list[np.ndarray]:
+        return [weight.numpy() for weight in layer.trainable_weights]
+
     def first_step(**training: Any) -> dict[str, np.ndarray]:
         convolution = {"filters": 8, "kernel_size": 3}
         layers = [
@@ -83,6 +86,7 @@ def test_a_training_decays_from_the_output_to_the_input(tmp_path: Path) -> None:
             {"BatchNormalization": {"name": "scale"}},
             "ReLU",
             {"Residual": {"layers": [{"Conv2D": {**convolution, "padding": "same"}}], "name": "second"}},
+            {"MultiHeadAttention": {"num_heads": 1, "key_dim": 2, "name": "attention"}},
             "Flatten",
             {"Dense": {"units": "classes", "activation": "softmax", "name": "head"}},
         ]
@@ -90,19 +94,20 @@ def test_a_training_decays_from_the_output_to_the_input(tmp_path: Path) -> None:
         content["training"] = {"epochs": 1, "optimizer": {"SGD": 0.1}, "jit": "off", **training}
         prepared = prepare(load_config(write(tmp_path, content)))
         loop = make_loop(prepared)
-        before = {layer.name: layer.get_weights() for layer in prepared.model.layers}
+        before = {layer.name: weights_of(layer) for layer in prepared.model.layers}
         loop.begin(Position())
         loop.take(1)
         return {
             layer.name: np.concatenate(
-                [(now - then).ravel() for now, then in zip(layer.get_weights(), before[layer.name], strict=True)][:2]
+                [(now - then).ravel() for now, then in zip(weights_of(layer), before[layer.name], strict=True)]
             )
             for layer in prepared.model.layers
             if layer.weights
         }
 
     plain, decayed = first_step(), first_step(layer_decay=0.5)
-    assert plain.keys() == {"first", "scale", "second", "head"}
-    for name, factor in (("first", 0.25), ("scale", 0.25), ("second", 0.5), ("head", 1.0)):
+    assert plain.keys() == {"first", "scale", "second", "attention", "head"}
+    factors = {"first": 0.125, "scale": 0.125, "second": 0.25, "attention": 0.5, "head": 1.0}
+    for name, factor in factors.items():
         assert np.abs(plain[name]).max() > 1e-4
         np.testing.assert_allclose(decayed[name], factor * plain[name], atol=1e-6)
