@@ -156,8 +156,10 @@ class MultiHeadAttention(Layer):
             argument = f"{kind}_initializer"
             initializer = getattr(self, argument).build(derive_seed(scope.seeds.seed, "weights", key, part, argument))
             weight.assign(initializer(weight.shape, dtype=weight.dtype))
-        # Told before, Keras would not freeze the projections, which are made later.
-        attention.trainable = self.trainable
         inside = functional("self", scope.keras_shape, dtype, lambda inputs: attention(inputs, inputs))
         inputs = keras.Input(scope.keras_shape, dtype=dtype)
-        return keras.Sequential([inputs, inside], trainable=self.trainable, name=name)
+        built = keras.Sequential([inputs, inside], name=name)
+        # Told before, Keras would not freeze the projections, which are made later; and what was told something inside
+        # only would not unfreeze with what is around it.
+        built.trainable = self.trainable
+        return built

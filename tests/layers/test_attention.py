@@ -240,6 +240,16 @@ def test_frozen_layers_are_trained_by_nothing(name: str, arguments: dict[str, An
     assert keras.Model(*outputs).trainable_weights == []
 
 
+def test_a_frozen_attention_can_be_unfrozen() -> None:
+    """As a stage of a training does, and freezes it again."""
+    built = resolved("MultiHeadAttention", {"num_heads": 2, "key_dim": 3, "trainable": False}, (6, 4)).build(
+        scope((6, 4))
+    )
+    for trained in (True, False, True):
+        built.trainable = trained
+        assert len(keras.Sequential([built]).trainable_weights) == (8 if trained else 0)
+
+
 # --- Merges of two paths ------------------------------------------------------------------------------
 
 PATHS = [[{"Dense": 4}], [{"Dense": 4}, "ReLU"]]
