@@ -281,8 +281,11 @@ def _not_decayed(names: Sequence[str], leaves: Sequence[Leaf]) -> tuple[list[str
     single = [places[path] for path in places if path in left and places[path][0] not in whole]
     tests = [f"weight.name in {literal(own)}"] if own else []
     tests += [f"layer.name in {literal([leaf.name for leaf in whole])}"] if whole else []
-    if single:
-        tests.append(f"(layer.name, weight.name) in {literal([(leaf.name, weight) for leaf, weight in single])}")
+    # Attention has several weights of one name, which their paths tell apart.
+    parts = [f"{leaf.name}/{weight}" for leaf, weight in single if SEPARATOR in weight]
+    others = [(leaf.name, weight) for leaf, weight in single if SEPARATOR not in weight]
+    tests += [f"weight.path in {literal(parts)}"] if parts else []
+    tests += [f"(layer.name, weight.name) in {literal(others)}"] if others else []
     lines = [
         "not_decayed = [",
         "    weight",

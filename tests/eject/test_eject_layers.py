@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,3 +98,26 @@ def test_scripts_freeze_what_lies_in_layers_and_give_it_its_dtype(tmp_path: Path
     for weight, other in zip(first.weights, second.weights, strict=True):
         assert weight.dtype == other.dtype
         np.testing.assert_array_equal(weight, other)
+
+
+def test_single_weights_of_attention_are_exempt_from_weight_decay(tmp_path: Path) -> None:
+    file = tmp_path / "decayed.yaml"
+    layers = "[Reshape: [16, 4], MultiHeadAttention: {num_heads: 2, key_dim: 4}, Flatten, Dense: classes]"
+    excluded = "[1.MultiHeadAttention/query, 3.Dense/bias]"
+    file.write_text(
+        f"data: {{name: digits}}\nmodel: {{layers: {layers}}}\n"
+        f"training: {{optimizer: {{AdamW: {{weight_decay: 0.1}}}}, exclude_from_weight_decay: {excluded}}}\n"
+    )
+    import keras
+
+    script = eject(load_config(str(file)))
+    module = as_module(script)
+    start, end = script.index("    not_decayed = ["), script.index("    optimizer.exclude_from_weight_decay")
+    keras.utils.clear_session()  # as in the script's `main`
+    found: dict[str, Any] = {"model": module.build_model([0.0], [1.0])}
+    exec(textwrap.dedent(script[start:end]), found)
+    assert [weight.path.split("/")[-2:] for weight in found["not_decayed"][:2]] == [
+        ["query", "kernel"],
+        ["query", "bias"],
+    ]
+    assert [weight.shape for weight in found["not_decayed"][2:]] == [(10,)]
