@@ -264,7 +264,7 @@ class _Converter:
             while rest and text.count("(") > text.count(")") and _is_plain(rest[0]):
                 text += f", {rest.pop(0).value}"
             items = re.split(r"[\s,()]+", text.strip("(), "))
-            if "," in text and all(map(_IN_A_TUPLE.fullmatch, items)):
+            if "," in text and text.count("(") == text.count(")") and all(map(_IN_A_TUPLE.fullmatch, items)):
                 written = text.replace("(", "[").replace(")", "]").replace("None", "null")
                 self.problem(first.start_mark, f"`{shorten(text)}` is a tuple in Python; in YAML, write `{written}`")
                 has_any = True
@@ -369,6 +369,9 @@ class _Dumper(yaml.SafeDumper):
 def _represent_string(dumper: _Dumper, value: str) -> yaml.ScalarNode:
     # PyYAML reads some line breaks back as others unless they are escaped.
     style = '"' if any(not character.isprintable() for character in value) else None
+    if style is None and value.startswith("(") and ("," in value or value.count("(") > value.count(")")):
+        # With what stands behind it, it could be taken for a tuple.
+        style = "'"
     return dumper.represent_scalar(_TAG + "str", value, style=style)
 
 

@@ -183,6 +183,7 @@ PLAIN = st.recursive(
 @settings(max_examples=400, deadline=None)
 @given(PLAIN)
 @example({"-\u00a0": ["\u3000", "a: \u200b"]})
+@example({"(": 0, "a": ["(", "1)"], "b": "(1, 2)", "c": [{}]})
 def test_what_dump_writes_is_read_back_the_same(value: Any) -> None:
     again = value_of(dump(value))
     assert again == value
