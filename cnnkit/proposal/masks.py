@@ -39,7 +39,8 @@ def mask_numbers(folder: str) -> MaskNumbers:
     """Looks at masks of a folder.
 
     Raises:
-        DataProblem: if the folder holds no pairs, or nothing says what their classes are and no mask can be read.
+        DataProblem: if the folder holds no pairs, nothing says what their classes are and no mask can be read, or a
+            number that is of no class would leave only one that is.
     """
     stated = True
     try:
@@ -54,10 +55,31 @@ def mask_numbers(folder: str) -> MaskNumbers:
     if stated:
         beyond = [number for number in numbers if number >= len(listing.class_names)]
         # Several are a mistake, of which loading tells.
-        return MaskNumbers(None, beyond[0] if len(beyond) == 1 else None)
+        ignore = beyond[0] if len(beyond) == 1 else None
+        _check_rest(folder, numbers, ignore)
+        return MaskNumbers(None, ignore)
     ignore = _NO_CLASS if _NO_CLASS in numbers else None
+    _check_rest(folder, numbers, ignore)
     highest = max((number for number in numbers if number != ignore), default=0)
     return MaskNumbers(tuple(f"class {number}" for number in range(max(2, highest + 1))), ignore)
+
+
+def _check_rest(folder: str, numbers: Sequence[int], ignore: int | None) -> None:
+    """Refuses to take a number for that of no class where it is one of two: many programs mark what is there by 255.
+
+    Raises:
+        DataProblem: if no two classes would be left.
+    """
+    rest = [number for number in numbers if number != ignore]
+    if ignore is None or len(rest) > 1:
+        return
+    beside = f"{rest[0]} and {ignore}" if rest else f"{ignore}"
+    raise DataProblem(
+        f"the masks of `{folder}` hold nothing but {beside}; expected numbers of at least two classes, counted from 0. "
+        f"If {ignore} is a class, write its number into the masks instead, such as 1; if it is none, there is nothing "
+        "to be told apart",
+        "folder",
+    )
 
 
 def _numbers(masks: Sequence[str]) -> list[int]:

@@ -86,6 +86,20 @@ def test_several_numbers_without_a_class_are_refused(
     assert "8" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_masks_of_black_and_white_are_refused(
+    named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Many programs write what is there as 255: ignored, it would leave a network that knows one class only."""
+    write_pairs(tmp_path / "cells", (0, 255))
+    if named:
+        (tmp_path / "cells" / "classes.txt").write_text("nothing\ncell\n")
+    monkeypatch.chdir(tmp_path)
+    assert run(["new", "--from", "cells"], monkeypatch) == 2
+    assert "hold nothing but 0 and 255" in capsys.readouterr().err
+    assert not Path("cells.yaml").exists()
+
+
 @pytest.mark.long
 def test_a_folder_of_masks_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pairs(tmp_path / "roads", (0, 1), size=(17, 20))
