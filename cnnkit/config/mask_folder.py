@@ -12,12 +12,16 @@ from cnnkit.config.data import DataProblem
 from cnnkit.config.mask_pairs import Pairs, pair_files
 from cnnkit.config.split_folders import SPLIT_WORDS, test_split
 from cnnkit.images.files import folders_in, left_out_text
+from cnnkit.images.formats import IMAGE_SUFFIXES
 from cnnkit.images.masks import BadMask
 from cnnkit.terminal.printable import printable
 
 IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
 
-_LAYOUT = f"expected folders `{IMAGES}` and `{MASKS}`, or `train`, `val` and `test` folders with these two in each"
+_LAYOUT = (
+    f"expected folders `{IMAGES}` and `{MASKS}`, or `train`, `val` and `test` folders with these two in each, or in "
+    "each of these two"
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,24 @@ class MaskFolder:
                 yield from pair
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where the images and the masks of a split are.
+
+    Attributes:
+        folder: What messages name.
+    """
+
+    folder: Path
+    images: Path
+    masks: Path
+
+    @classmethod
+    def around(cls, folder: Path) -> _Place:
+        """That of a folder which holds the two."""
+        return cls(folder, folder / IMAGES, folder / MASKS)
+
+
 def list_mask_folder(folder: str | Path, class_names: Sequence[str] | None) -> MaskFolder:
     """The pairs of a folder that holds images and masks, or splits that do.
 
@@ -60,7 +82,7 @@ def list_mask_folder(folder: str | Path, class_names: Sequence[str] | None) -> M
         places = _splits(root)
         names = _class_names(root, class_names)
     if "train" not in places:
-        found = ", ".join(f"`{place.name}`" for place in places.values())
+        found = ", ".join(f"`{place.folder.name}`" for place in places.values())
         raise DataProblem(f"`{root}` has no training split, only {found}; {_LAYOUT}", "folder")
     return _listed(root, places, names)
 
@@ -86,14 +108,14 @@ def list_masks_to_measure(folder: str | Path, class_names: Sequence[str]) -> Mas
             f"`{root / CLASSES}` names the classes {', '.join(own)}; the network has learned {', '.join(class_names)}",
             "folder",
         )
-    if places.get("train") == root:
-        return _listed(root, {"test": root}, own)
+    if list(places.values()) == [_Place.around(root)]:
+        return _listed(root, {"test": places["train"]}, own)
     split = test_split(places)
     if split is None:
         raise DataProblem(
-            f"`{root}` has only the training split `{places['train'].name}`, from which the network may have learned; "
-            "expected a test split next to it, or name the folder of the pairs themselves, such as "
-            f"`{places['train']}`",
+            f"`{root}` has only the training split `{places['train'].folder.name}`, from which the network may have "
+            "learned; expected a test split next to it, or name the folder of the pairs themselves, such as "
+            f"`{places['train'].folder}`",
             "folder",
         )
     return _listed(root, {"test": places[split]}, own)
@@ -116,12 +138,12 @@ def _readable() -> Iterator[None]:
         raise DataProblem(f"cannot read the folder `{error.filename}`: {error.strerror}", "folder") from None
 
 
-def _listed(root: Path, places: Mapping[str, Path], names: tuple[str, ...]) -> MaskFolder:
+def _listed(root: Path, places: Mapping[str, _Place], names: tuple[str, ...]) -> MaskFolder:
     with _readable():
         listed = {split: _pairs(root, place) for split, place in places.items()}
     for split, pairs in listed.items():
         if not pairs.files and not pairs.problems:
-            raise DataProblem(f"`{places[split]}` holds no images; {_LAYOUT}", "folder")
+            raise DataProblem(f"`{places[split].folder}` holds no images; {_LAYOUT}", "folder")
     left_out = tuple(file for pairs in listed.values() for file in pairs.left_out)
     return MaskFolder(
         root,
@@ -143,28 +165,52 @@ def holds_pairs(folder: str | Path) -> bool:
     return any((place / IMAGES).is_dir() and (place / MASKS).is_dir() for place in places)
 
 
-def _splits(root: Path) -> dict[str, Path]:
-    """The folder of each split; `train` alone where the folder itself holds the images."""
+def _splits(root: Path) -> dict[str, _Place]:
+    """The place of each split; `train` alone where the folder itself holds the images."""
     if (root / IMAGES).is_dir():
-        return {"train": root}
-    places: dict[str, Path] = {}
+        return _splits_inside(root) or {"train": _Place.around(root)}
+    places: dict[str, _Place] = {}
     for folder in folders_in(root)[0]:
-        split = SPLIT_WORDS.get(folder.name.lower())
-        if split is None or not (folder / IMAGES).is_dir():
-            continue
-        if split in places:
-            raise DataProblem(f"`{places[split].name}` and `{folder.name}` both stand for the {split} split", "folder")
-        places[split] = folder
+        if (folder / IMAGES).is_dir():
+            _put(places, folder.name, _Place.around(folder))
     if not places:
         raise DataProblem(f"`{root}` holds no images with masks; {_LAYOUT}", "folder")
     return places
 
 
-def _pairs(root: Path, place: Path) -> Pairs:
-    """The pairs in a folder with images and masks, relative to the root."""
-    if not (place / MASKS).is_dir():
-        raise DataProblem(f"`{place}` has `{IMAGES}` and no `{MASKS}`; {_LAYOUT}", "folder")
-    pairs = pair_files(place / IMAGES, place / MASKS)
+def _splits_inside(root: Path) -> dict[str, _Place]:
+    """The place of each split where the folder of images holds nothing but folders of splits; else none."""
+    images, masks = root / IMAGES, root / MASKS
+    folders, files = folders_in(images)
+    if any(file.name.lower().endswith(IMAGE_SUFFIXES) for file in files):
+        return {}
+    splits = [SPLIT_WORDS.get(folder.name.lower()) for folder in folders]
+    if None in splits or "train" not in splits or len(set(splits)) < 2:
+        return {}
+    places: dict[str, _Place] = {}
+    for folder in folders:
+        _put(places, folder.name, _Place(folder, folder, masks / folder.name))
+    return places
+
+
+def _put(places: dict[str, _Place], name: str, place: _Place) -> None:
+    """Adds the place of the split that a folder's name stands for, where it stands for one.
+
+    Raises:
+        DataProblem: if another does too.
+    """
+    split = SPLIT_WORDS.get(name.lower())
+    if split in places:
+        raise DataProblem(f"`{places[split].folder.name}` and `{name}` both stand for the {split} split", "folder")
+    if split is not None:
+        places[split] = place
+
+
+def _pairs(root: Path, place: _Place) -> Pairs:
+    """The pairs of a place, relative to the root."""
+    if not place.masks.is_dir():
+        raise DataProblem(f"there is `{place.images}`, and no `{MASKS}` at `{place.masks}`; {_LAYOUT}", "folder")
+    pairs = pair_files(place.images, place.masks)
     files = tuple((os.path.relpath(image, root), os.path.relpath(mask, root)) for image, mask in pairs.files)
     return replace(pairs, files=files)
 

@@ -23,11 +23,11 @@ class BadMask(ValueError):
 '''
 
 _PAIRS = '''\
-def image_pairs(folder=DATA):
-    """The images of a folder and their masks, files of the same names in `%(images)s` and `%(masks)s`, [n, 2]."""
+def image_pairs(%(argument)s):
+    """The images of a %(what)s and their masks, files of the same names in `%(images)s` and `%(masks)s`, [n, 2]."""
 
     def by_name(kind):
-        place = Path(folder, kind)
+        place = Path(%(place)s)
         return {os.path.splitext(os.path.relpath(file, place))[0]: file for file in image_files(place)[0]}
 
     images, masks = by_name("%(images)s"), by_name("%(masks)s")
@@ -111,7 +111,13 @@ def write_pairs(config: DataConfig, info: DataSetInfo) -> SourceText:
     constants += [*wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}"), "CLASSES = len(CLASS_NAMES)"]
     constants += mask_constants(info)
     constants += wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")
+    # Where the folder itself holds the images, there is one split.
+    inside = len(listing.splits) > 1 and (listing.root / IMAGES).is_dir()
     names = {"images": IMAGES, "masks": MASKS, "suffixes": ""}
+    if inside:
+        names |= {"argument": "split", "what": "split", "place": "DATA, kind, split"}
+    else:
+        names |= {"argument": "folder=DATA", "what": "folder", "place": "folder, kind"}
     if any(_stem(image) != _stem(mask) for pairs in listing.splits.values() for image, mask in pairs):
         constants += wrapped(f"MASK_SUFFIXES = {literal(MASK_SUFFIXES)}")
         names["suffixes"] = _SUFFIXES
@@ -120,6 +126,8 @@ def write_pairs(config: DataConfig, info: DataSetInfo) -> SourceText:
     functions += [*image_opener(config, info.shape[2]), _OPEN_MASK, *_readers(config, info)]
 
     def listed(split: str) -> str:
+        if inside:
+            return f"image_pairs({literal(Path(listing.splits[split][0][0]).parts[1])})"
         place = _split_folder(listing.splits[split])
         return f"image_pairs(Path(DATA, {literal(place)}))" if place else "image_pairs()"
 

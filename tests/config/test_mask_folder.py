@@ -35,6 +35,42 @@ def test_splits_and_nested_folders(tmp_path: Path) -> None:
     assert measured.splits["test"] == listing.splits["test"]
 
 
+def test_splits_inside_the_folders_of_images_and_masks(tmp_path: Path) -> None:
+    """As many sets are handed out: no image of `val` or `test` is to be learned from."""
+    for split in ("train", "val", "Test"):
+        make(tmp_path, f"{split}/a")
+        make(tmp_path, f"{split}/town/b")
+    (tmp_path / "classes.txt").write_text("road\nsky\n")
+    listing = list_mask_folder(tmp_path, None)
+    assert {split: [image for image, _ in pairs] for split, pairs in listing.splits.items()} == {
+        "train": ["images/train/a.jpg", "images/train/town/b.jpg"],
+        "validation": ["images/val/a.jpg", "images/val/town/b.jpg"],
+        "test": ["images/Test/a.jpg", "images/Test/town/b.jpg"],
+    }
+    assert listing.splits["test"][0] == ("images/Test/a.jpg", "masks/Test/a.png")
+    assert not listing.unpaired
+    measured = list_masks_to_measure(tmp_path, ("road", "sky"))
+    assert dict(measured.splits) == {"test": listing.splits["test"]}
+
+
+@pytest.mark.parametrize(
+    "images", [("train/a", "town/a"), ("train/a", "training/b"), ("val/a", "test/a"), ("train/a", "test/a", "b")]
+)
+def test_other_folders_inside_are_no_splits(images: tuple[str, ...], tmp_path: Path) -> None:
+    for image in images:
+        make(tmp_path, image)
+    listing = list_mask_folder(tmp_path, ["x", "y"])
+    assert list(listing.splits) == ["train"]
+    assert len(listing.splits["train"]) == len(images)
+
+
+def test_splits_inside_have_masks_too(tmp_path: Path) -> None:
+    make(tmp_path, "train/a")
+    (tmp_path / "images" / "test").mkdir()
+    with pytest.raises(DataProblem, match=r"images/test`.*no `masks`.*masks/test"):
+        list_mask_folder(tmp_path, ["x", "y"])
+
+
 def test_names_of_the_config_come_first(tmp_path: Path) -> None:
     make(tmp_path, "a")
     (tmp_path / "classes.txt").write_text("road\nsky\n")

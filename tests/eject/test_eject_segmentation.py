@@ -185,6 +185,15 @@ def test_folders_of_splits_are_read_the_same(parts: tuple[str, ...], tmp_path: P
     assert_same_data(written(tmp_path, data={"class_names": ["a", "b", "c"], "validation": 0.3}))
 
 
+def test_splits_inside_the_folders_are_read_the_same(tmp_path: Path) -> None:
+    for number, part in enumerate(("train", "val", "test")):
+        write_scenes(tmp_path / part, 6, first=10 * number)
+        for kind in ("images", "masks"):
+            (tmp_path / "scenes" / kind).mkdir(parents=True, exist_ok=True)
+            (tmp_path / part / kind).rename(tmp_path / "scenes" / kind / part)
+    assert_same_data(written(tmp_path, data={"class_names": ["a", "b", "c"], "validation": 0.3}))
+
+
 def test_masks_of_any_kind_are_read_the_same(folder: Path) -> None:
     """Suffixes, sub-folders, palettes and bits; images that cannot be read are left out, and nothing is ignored."""
     scenes = folder / "scenes"
