@@ -100,11 +100,12 @@ def _which(option: str, source: str, cells: Cells) -> UsageError:
 
 def _image_column(cells: Cells) -> str | None:
     by_name = next((name for known in IMAGE_COLUMNS for name in cells if name.lower() == known), None)
-    return by_name or next((name for name, column in cells.items() if _are_images(column)), None)
+    return by_name or next((name for name, column in cells.items() if are_images(column)), None)
 
 
-def _are_images(column: Sequence[str]) -> bool:
-    return bool(column) and all(cell.lower().endswith(IMAGE_SUFFIXES) for cell in column)
+def are_images(column: Sequence[str]) -> bool:
+    """Whether cells are names of image files. A few that are none are told of when the rows are read."""
+    return 2 * sum(cell.lower().endswith(IMAGE_SUFFIXES) for cell in column) > len(column)
 
 
 def split_column(cells: Cells) -> str | None:
@@ -113,8 +114,9 @@ def split_column(cells: Cells) -> str | None:
 
 
 def _are_splits(column: Sequence[str]) -> bool:
-    splits = {SPLIT_WORDS.get(cell.lower()) for cell in column}
-    return "train" in splits and None not in splits and len(splits) > 1
+    # As for names of files: left out for the sake of a typing error, the splits would be drawn anew.
+    splits = [split for cell in column if (split := SPLIT_WORDS.get(cell.lower())) is not None]
+    return "train" in splits and len(set(splits)) > 1 and 2 * len(splits) > len(column)
 
 
 def _repeat(column: Sequence[str]) -> bool:

@@ -21,7 +21,7 @@ from cnnkit.format.override import read_tree
 from cnnkit.format.schema import Schema
 from cnnkit.images.formats import IMAGE_SUFFIXES
 from cnnkit.network.summary import summarize
-from cnnkit.proposal.columns import section_of_cells
+from cnnkit.proposal.columns import are_images, section_of_cells
 from cnnkit.proposal.text import block, comment, count, value, with_reason
 from cnnkit.task import Task
 from cnnkit.tasks import default_task
@@ -63,10 +63,7 @@ def texts_in(source: str) -> str | None:
         raise UsageError(problem.message) from None
     named = next((name for known in TEXT_COLUMNS for name in cells if name.lower() == known), None)
     names = [named] if named is not None else [name for name, column in cells.items() if _are_texts(column)]
-    has_files = any(
-        column and all(cell.lower().endswith(IMAGE_SUFFIXES) for cell in column) for column in cells.values()
-    )
-    return names[0] if names and not has_files else None
+    return names[0] if names and not any(map(are_images, cells.values())) else None
 
 
 def _are_texts(column: Sequence[str]) -> bool:

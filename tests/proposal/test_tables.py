@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import run
 from digit_tables import write_digits
-from tables import write_pictures, write_table
+from tables import write_classes, write_pictures, write_table
 
 from cnnkit.config.load import load_config
 from cnnkit.config.target import Labels, Numbers, OneClass, Target
@@ -98,6 +98,32 @@ def test_a_cell_that_is_no_number_makes_no_classes_of_the_others(
         assert (hinted in said) == (cell == "abc")
         assert run([*command, "--task", "regression"], monkeypatch) == 2
         assert capsys.readouterr().err.splitlines()[:2] == said.splitlines()[:2]
+
+
+@pytest.mark.parametrize("cell", ["trian", "", "unlabelled"])
+def test_a_cell_that_is_no_split_draws_no_new_ones(
+    cell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else images of the test split would be learned from, for the sake of a typing error."""
+    rows = write_classes(tmp_path, {"cat": 12, "dog": 12})
+    rows = [{**row, "part": "test" if place % 4 == 0 else "train"} for place, row in enumerate(rows)]
+    monkeypatch.chdir(tmp_path)
+    write_table(tmp_path / "whole.csv", rows)
+    assert run(["new", "--from", "whole.csv"], monkeypatch) == 0
+    assert load_config("whole.yaml").config.data.split == "part"
+    rows[7]["part"] = cell
+    write_table(tmp_path / "pets.csv", rows)
+    capsys.readouterr()
+    assert run(["new", "--from", "pets.csv"], monkeypatch) == 2
+    said = capsys.readouterr().err
+    assert "pets.csv:9  is in" in said
+    assert (f"`{cell}`" if cell else "the cell is empty") in said
+    # What is another kind of column altogether is none of splits.
+    for place, row in enumerate(rows):
+        row["part"] = ("train", "test", "car", "bus", "tram")[place % 5]
+    write_table(tmp_path / "other.csv", rows)
+    assert run(["new", "--from", "other.csv", "--target", "label"], monkeypatch) == 0
+    assert load_config("other.yaml").config.data.split is None
 
 
 def test_what_nobody_can_know_is_asked_for(

@@ -51,8 +51,11 @@ def test_a_column_of_many_words_holds_texts_and_one_of_files_does_not(tmp_path: 
     files = [
         {"image": f"{number}.png", "text": row["text"], "label": row["label"]} for number, row in enumerate(reviews(12))
     ]
-    with pytest.raises(UsageError, match="which is no file"):
-        proposer(str(write_table(tmp_path / "files.csv", files)))
+    # Where all are files of images, and where one is not.
+    for name in ("0.png", "0.heic", ""):
+        files[0]["image"] = name
+        with pytest.raises(UsageError, match="which is no file"):
+            proposer(str(write_table(tmp_path / "files.csv", files)))
 
 
 def test_class_folders_of_text_files_are_told_from_images(
