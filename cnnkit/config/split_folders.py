@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,6 +116,26 @@ def class_folders(folder: Path, scan: Scan = folders_in) -> list[Path]:
         OSError: if it cannot be read.
     """
     return [path for path in scan(folder)[0] if not holds_runs(path)]
+
+
+def check_spellings(folder: Path, folders: Iterable[Path]) -> None:
+    """Refuses class folders whose names are one text.
+
+    Args:
+        folder: Where they are.
+
+    Raises:
+        DataProblem: if there are two.
+    """
+    names: dict[str, Path] = {}
+    for path in folders:
+        other = names.setdefault(same_for(path.name), path)
+        if other is not path:
+            raise DataProblem(
+                f"`{folder}` has two class folders `{path.name}`, whose names are the same text in two spellings "
+                "(with accented letters as one character, and as two); put what they hold into one",
+                "folder",
+            )
 
 
 def _read(path: Path, scan: Scan) -> _Named | None:

@@ -13,12 +13,12 @@ from cnnkit.config.class_names import place_of, same_for
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.known_data_sets import KNOWN, KNOWN_TEXTS
 from cnnkit.config.prepared import read_prepared_texts, text_feature_of
-from cnnkit.config.split_folders import class_folders, split_folders
+from cnnkit.config.split_folders import check_spellings, class_folders, split_folders
 from cnnkit.config.table import ImageTable, ListedImage, check_table, read_image_table
 from cnnkit.config.target import OneClass, Target
 from cnnkit.config.tfds_names import known_name, meant_name, prepared_folder
 from cnnkit.format.similar import suggestion
-from cnnkit.images.files import is_passed_over
+from cnnkit.images.files import files_in
 from cnnkit.terminal.printable import printable
 from cnnkit.texts.words import has_words
 
@@ -188,13 +188,16 @@ def text_folders(root: Path) -> dict[str, dict[str, Path]]:
         OSError: if a folder cannot be read.
     """
     splits = split_folders(root) or {"train": root}
-    return {split: {same_for(path.name): path for path in class_folders(folder)} for split, folder in splits.items()}
+    classes = {split: class_folders(folder) for split, folder in splits.items()}
+    for split, folders in classes.items():
+        check_spellings(splits[split], folders)
+    return {split: {same_for(path.name): path for path in folders} for split, folders in classes.items()}
 
 
 def text_files(folder: Path, ending: str) -> list[Path]:
-    """The files of a class: those of the ending, at any depth, sorted; hidden ones are passed over."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() == ending.lower() and path.is_file())
-    return sorted(path for path in found if not any(map(is_passed_over, path.relative_to(folder).parts)))
+    """The files of a class: those of the ending, at any depth, sorted; found as `files_in` says."""
+    found = map(Path, files_in(folder))
+    return sorted(path for path in found if path.suffix.lower() == ending.lower() and path.is_file())
 
 
 def _text_of(path: Path) -> str:

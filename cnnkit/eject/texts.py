@@ -37,7 +37,8 @@ def as_numbers(texts, %(targets)s, vocabulary):
 _FOLDER = '''\
 def read_texts(folder, class_folders=CLASS_NAMES):
     """The texts of a folder of class folders, [n], and their labels, int64 [n]."""
-    found = [text_files(Path(folder, name), %(ending)s) for name in class_folders]
+    places = [Path(folder, name) for name in class_folders]
+    found = [text_files(place, %(ending)s) if place.is_dir() else [] for place in places]
     texts = [path.read_bytes().decode("utf-8-sig") for paths in found for path in paths]
     return np.array(texts, object), np.repeat(np.arange(CLASSES), [len(paths) for paths in found])
 '''
@@ -112,7 +113,7 @@ def _folder(config: DataConfig, info: DataSetInfo) -> SourceText:
     constants = commented(f"DATA = {literal(str(table.root))}", "a folder of class folders")
     constants += [*wrapped(f"CLASS_NAMES = {literal(list(table.names))}"), "CLASSES = len(CLASS_NAMES)"]
     functions = [
-        copied("cnnkit.images.files", ["is_passed_over"]) + "\n",
+        copied("cnnkit.images.files", ["files_in"]) + "\n",
         copied("cnnkit.config.texts", ["text_files"]) + "\n",
         _FOLDER % {"ending": literal(config.text)},
     ]

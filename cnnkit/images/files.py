@@ -32,14 +32,26 @@ SYSTEM_FOLDERS = (
 def image_files(folder: str | Path) -> tuple[list[str], list[str]]:
     """The image files in a folder and its sub-folders, by their endings, and the other files; both sorted.
 
+    Raises:
+        OSError: as `files_in`.
+    """
+    images: list[str] = []
+    others: list[str] = []
+    for path in files_in(folder):
+        (images if path.lower().endswith(IMAGE_SUFFIXES) else others).append(path)
+    return sorted(images), sorted(others)
+
+
+def files_in(folder: str | Path) -> list[str]:
+    """The files in a folder and its sub-folders.
+
     Hidden files and folders, and those that systems make, are passed over. Links to folders are followed, behind what
     lies in the folder itself; each folder is searched once, and a link to one that it lies in is left alone.
 
     Raises:
         OSError: if a folder cannot be read, or a link that may have been one cannot be followed.
     """
-    images: list[str] = []
-    others: list[str] = []
+    found: list[str] = []
     seen: set[str] = set()
     trees = [str(folder)]
     for tree in trees:  # grows meanwhile: `os.walk` leaves links alone
@@ -57,8 +69,8 @@ def image_files(folder: str | Path) -> tuple[list[str], list[str]]:
                 path = os.path.join(parent, name)
                 if not is_passed_over(name):
                     check_link(path)
-                    (images if name.lower().endswith(IMAGE_SUFFIXES) else others).append(path)
-    return sorted(images), sorted(others)
+                    found.append(path)
+    return found
 
 
 def folders_in(parent: str | Path) -> tuple[list[Path], list[Path]]:

@@ -15,11 +15,12 @@ from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.dataset import DataSetInfo, describe_data_set
 from cnnkit.config.load import LoadedConfig, validate
 from cnnkit.config.run import RunConfig
+from cnnkit.config.split_folders import class_folders
 from cnnkit.config.target import Labels, Numbers, OneClass
 from cnnkit.errors import UsageError
 from cnnkit.format.override import read_tree
 from cnnkit.format.schema import Schema
-from cnnkit.images.formats import IMAGE_SUFFIXES
+from cnnkit.images.files import image_files
 from cnnkit.network.summary import summarize
 from cnnkit.proposal.columns import are_images, section_of_cells
 from cnnkit.proposal.text import block, comment, count, value, with_reason
@@ -72,11 +73,17 @@ def _are_texts(column: Sequence[str]) -> bool:
 
 def _holds_texts(folder: str) -> bool:
     """Whether the folders in a folder hold text files and no images."""
-    endings: Counter[str] = Counter()
-    for place, _, files in os.walk(folder):
-        if Path(place) != Path(folder):
-            endings.update(os.path.splitext(name)[1].lower() for name in files)
-    return bool(endings[_ENDING]) and not any(endings[suffix] for suffix in IMAGE_SUFFIXES)
+    found = False
+    try:
+        for place in class_folders(Path(folder).expanduser()):
+            images, others = image_files(place)
+            if images:
+                return False
+            found = found or any(file.lower().endswith(_ENDING) for file in others)
+    except OSError:
+        # Whoever lists the folder tells of it.
+        return False
+    return found
 
 
 def propose_texts(source: str, text: str, target: str | None, task: Task | None, file: Path) -> tuple[str, list[str]]:

@@ -53,6 +53,32 @@ def test_a_folder_says_what_the_table_says(rows: list[dict[str, str]], tmp_path:
     assert other.read(range(other.size)).tolist() == folder.test.read(range(folder.test.size)).tolist()
 
 
+def test_links_to_folders_are_followed(rows: list[dict[str, str]], tmp_path: Path) -> None:
+    """To one of a class, and to one inside a class, as where a disk has no room."""
+    before = loaded(folder=str(tmp_path / "reviews"), text=".txt")
+    train = tmp_path / "reviews" / "train"
+    for place, name in ((train / "bad", "bad"), (train / "good" / "more", "more")):
+        place.mkdir(exist_ok=True)
+        for file in list(train.glob("good/*.txt"))[:3] if name == "more" else ():
+            file.rename(place / file.name)
+        place.rename(tmp_path / name)
+        place.symlink_to(tmp_path / name)
+    after = loaded(folder=str(tmp_path / "reviews"), text=".txt")
+    assert samples(after, "train") == samples(before, "train")
+    assert after.train is not None
+    assert sum("good/more/" in name for name in after.train.ids) == 3
+
+
+def test_class_folders_of_one_name_are_refused(rows: list[dict[str, str]], tmp_path: Path) -> None:
+    """One would take the place of the other, and its texts be left out."""
+    for name in ("caf\u00e9", "cafe\u0301"):
+        file = tmp_path / "reviews" / "train" / name / "a.txt"
+        file.parent.mkdir()
+        file.write_text("a text")
+    with pytest.raises(CnnkitError, match="the same text in two spellings"):
+        loaded(folder=str(tmp_path / "reviews"), text=".txt")
+
+
 @pytest.mark.parametrize("content", ["", " \n", "\u200b"])
 def test_a_file_without_a_word_is_named(content: str, rows: list[dict[str, str]], tmp_path: Path) -> None:
     file = tmp_path / "reviews" / "test" / "good" / "none.txt"
