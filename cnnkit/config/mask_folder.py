@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cnnkit.config.data import DataProblem
 from cnnkit.config.mask_pairs import Pairs, pair_files
-from cnnkit.config.split_folders import SPLIT_WORDS, test_split
+from cnnkit.config.split_folders import named_split, test_split
 from cnnkit.images.files import folders_in, left_out_text
 from cnnkit.images.formats import IMAGE_SUFFIXES
 from cnnkit.images.masks import BadMask
@@ -159,7 +159,7 @@ def holds_pairs(folder: str | Path) -> bool:
     """Whether a folder, or one of a split in it, has a folder of images and one of masks."""
     root = Path(folder).expanduser()
     try:
-        places = [root, *(path for path in folders_in(root)[0] if path.name.lower() in SPLIT_WORDS)]
+        places = [root, *(path for path in folders_in(root)[0] if named_split(path.name) is not None)]
     except OSError:
         return False
     return any((place / IMAGES).is_dir() and (place / MASKS).is_dir() for place in places)
@@ -184,7 +184,7 @@ def _splits_inside(root: Path) -> dict[str, _Place]:
     folders, files = folders_in(images)
     if any(file.name.lower().endswith(IMAGE_SUFFIXES) for file in files):
         return {}
-    splits = [SPLIT_WORDS.get(folder.name.lower()) for folder in folders]
+    splits = [named_split(folder.name) for folder in folders]
     if None in splits or "train" not in splits or len(set(splits)) < 2:
         return {}
     places: dict[str, _Place] = {}
@@ -199,7 +199,7 @@ def _put(places: dict[str, _Place], name: str, place: _Place) -> None:
     Raises:
         DataProblem: if another does too.
     """
-    split = SPLIT_WORDS.get(name.lower())
+    split = named_split(name)
     if split in places:
         raise DataProblem(f"`{places[split].folder.name}` and `{name}` both stand for the {split} split", "folder")
     if split is not None:

@@ -109,6 +109,11 @@ def _are_splits(named: Sequence[_Named]) -> bool:
     )
 
 
+def named_split(name: str) -> str | None:
+    """The split that a folder of this name stands for where one of no class can be, as `Train` and `val2017`."""
+    return SPLIT_WORDS.get(re.sub(r"[^a-z]", "", name.lower()))
+
+
 def class_folders(folder: Path, scan: Scan = folders_in) -> list[Path]:
     """The folders in a folder that can be those of classes or splits, sorted: not those of runs.
 

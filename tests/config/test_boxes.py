@@ -200,6 +200,46 @@ def test_yolo_has_shares_of_the_image(tmp_path: Path) -> None:
     assert found(folder) == {"a": [("cat", 12, 15, 18, 25, False), ("dog", 0, 0, 60, 40, False)], "b": []}
 
 
+def test_yolos_splits_may_have_a_year_in_their_names(tmp_path: Path) -> None:
+    """As in COCO's own set in this format; else what is to be tested on would be learned from."""
+    folder = yolo(tmp_path, "1 0.5 0.5 1 1\n")
+    for kind in ("images", "labels"):
+        (folder / kind / "train").rename(folder / kind / "train2017")
+    image(folder / "images" / "val2017" / "c.png")
+    (folder / "labels" / "val2017").mkdir()
+    listing = list_boxes(folder, None, 200)
+    assert {split: [one.file for one in images] for split, images in listing.splits.items()} == {
+        "train": ["images/train2017/a.png", "images/train2017/b.png"],
+        "validation": ["images/val2017/c.png"],
+    }
+    for kind in ("images", "labels"):
+        (folder / kind / "train").mkdir()
+    with pytest.raises(DataProblem, match="two folders for the train split"):
+        list_boxes(folder, None, 200)
+
+
+@pytest.mark.parametrize("kind", ["yolo", "voc"])
+def test_hidden_files_are_no_annotations(tmp_path: Path, kind: str) -> None:
+    """macOS writes such beside each file on disks of other systems."""
+    if kind == "yolo":
+        folder = yolo(tmp_path, "1 0.5 0.5 1 1\n")
+        (folder / "labels" / "train" / "._a.txt").write_bytes(b"\0\5\26\7")
+    else:
+        folder = tmp_path
+        image(folder / "a.png")
+        (folder / "a.xml").write_text(f"<annotation>{voc_object('dog', 1, 1, WIDTH, HEIGHT)}</annotation>")
+        (folder / "._a.xml").write_bytes(b"\0\5\26\7")
+    assert found(folder)["a"] == [("dog", 0, 0, 60, 40, False)]
+
+
+def test_capitals_in_the_ending_of_yolos_files_are_told(tmp_path: Path) -> None:
+    """Else their images would have no objects."""
+    folder = yolo(tmp_path, "1 0.5 0.5 1 1\n")
+    (folder / "labels" / "train" / "a.txt").rename(folder / "labels" / "train" / "a.TXT")
+    (problem,) = problems(folder)
+    assert "labels/train/a.TXT`: is not read" in problem
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

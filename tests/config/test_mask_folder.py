@@ -37,14 +37,14 @@ def test_splits_and_nested_folders(tmp_path: Path) -> None:
 
 def test_splits_inside_the_folders_of_images_and_masks(tmp_path: Path) -> None:
     """As many sets are handed out: no image of `val` or `test` is to be learned from."""
-    for split in ("train", "val", "Test"):
+    for split in ("train", "val_2017", "Test"):
         make(tmp_path, f"{split}/a")
         make(tmp_path, f"{split}/town/b")
     (tmp_path / "classes.txt").write_text("road\nsky\n")
     listing = list_mask_folder(tmp_path, None)
     assert {split: [image for image, _ in pairs] for split, pairs in listing.splits.items()} == {
         "train": ["images/train/a.jpg", "images/train/town/b.jpg"],
-        "validation": ["images/val/a.jpg", "images/val/town/b.jpg"],
+        "validation": ["images/val_2017/a.jpg", "images/val_2017/town/b.jpg"],
         "test": ["images/Test/a.jpg", "images/Test/town/b.jpg"],
     }
     assert listing.splits["test"][0] == ("images/Test/a.jpg", "masks/Test/a.png")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnnkit.config.boxes.parts import Place
 from cnnkit.config.data import DataProblem
-from cnnkit.config.split_folders import SPLIT_WORDS
+from cnnkit.config.split_folders import SPLIT_WORDS, named_split
 from cnnkit.images.files import folders_in, image_files
 
 LAYOUTS = (
@@ -86,7 +86,7 @@ class _Finder:
         for parent in (self.root, self.root / "images"):
             if parent.is_dir():
                 for folder in folders_in(parent)[0]:
-                    if SPLIT_WORDS.get(re.sub(r"[^a-z]", "", folder.name.lower())) == split:
+                    if named_split(folder.name) == split:
                         return folder
         return self.root / "images" if (self.root / "images").is_dir() else self.root
 
@@ -97,8 +97,9 @@ class _Finder:
             return {}
         found = {}
         for folder in folders_in(labels)[0]:
-            split = SPLIT_WORDS.get(folder.name.lower())
+            split = named_split(folder.name)
             if split is not None and (images / folder.name).is_dir():
+                self._check_alone(split in found, split)
                 found[split] = ("YOLO", self._place(images / folder.name, folder))
         return found
 
@@ -106,14 +107,18 @@ class _Finder:
         """A folder for each split."""
         found: dict[str, tuple[str, Place]] = {}
         for folder in folders_in(self.root)[0]:
-            split = SPLIT_WORDS.get(folder.name.lower())
+            split = named_split(folder.name)
             place = self._inside(folder) if split is not None else None
             if split is None or place is None:
                 continue
-            if split in found:
-                raise DataProblem(f"`{self.root}` has two folders for the {split} split; keep one", "folder")
+            self._check_alone(split in found, split)
             found[split] = place
         return found
+
+    def _check_alone(self, is_second: bool, split: str) -> None:
+        """Refuses a second folder for a split."""
+        if is_second:
+            raise DataProblem(f"`{self.root}` has two folders for the {split} split; keep one", "folder")
 
     def alone(self) -> dict[str, tuple[str, Place]]:
         """One folder without splits."""

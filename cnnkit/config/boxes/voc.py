@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from cnnkit.config.boxes.layouts import images_in
 from cnnkit.config.boxes.parts import Annotations, Place, as_number, read_text
 from cnnkit.images.boxes import BadBox, Box
+from cnnkit.images.files import folders_in
 from cnnkit.terminal.printable import printable
 
 #: The edges, in the order of the format.
@@ -97,6 +98,10 @@ def _boxes(file: Path, root: ElementTree.Element, found: Annotations) -> list[Bo
 
 def _tell_lone(place: Place, images: set[str], found: Annotations) -> None:
     """Files of annotations without an image."""
-    for path in sorted(place.annotations.glob("*.xml")):
-        if path.stem not in images and not any(name.endswith(f"/{path.stem}") for name in images):
+    for path in folders_in(place.annotations)[1]:
+        if (
+            path.suffix.lower() == ".xml"
+            and path.stem not in images
+            and not any(name.endswith(f"/{path.stem}") for name in images)
+        ):
             found.problems.append(BadBox(str(path), f"has no image in `{place.images}`"))

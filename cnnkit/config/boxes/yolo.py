@@ -10,6 +10,7 @@ from cnnkit.config.boxes.layouts import images_in
 from cnnkit.config.boxes.parts import Annotations, Place, as_number, read_text
 from cnnkit.config.data import DataProblem
 from cnnkit.images.boxes import BadBox, Box
+from cnnkit.images.files import files_in
 from cnnkit.terminal.printable import printable
 
 #: Where the names of the classes may stand.
@@ -37,9 +38,14 @@ def read_yolo(place: Place) -> Annotations:
         if size is not None:
             boxes = _boxes(source, size, found) if source.is_file() else []
             found.add(file, size, boxes, str(source))
-    for source in sorted(place.annotations.rglob("*.txt")):
-        if source.relative_to(place.annotations).with_suffix("").as_posix() not in images and source.name not in _LISTS:
+    for source in sorted(map(Path, files_in(place.annotations))):
+        if source.suffix.lower() != ".txt" or source.name in _LISTS:
+            continue
+        if source.relative_to(place.annotations).with_suffix("").as_posix() not in images:
             found.problems.append(BadBox(str(source), f"has no image in `{place.images}`"))
+        elif source.suffix != ".txt":
+            # Where capitals are other letters, its image would have no objects.
+            found.problems.append(BadBox(str(source), "is not read; call it `.txt`, in small letters"))
     return found
 
 
