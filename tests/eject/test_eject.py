@@ -306,13 +306,12 @@ def test_everything_at_once_learns_the_same(tmp_path: Path, monkeypatch: pytest.
         "accuracy",
         "top_k_categorical_accuracy",
         "auc",
+        "f1_score",
         "val_loss",
         "val_auc",
         "learning_rate",
     ):
         assert found[name][0] == pytest.approx(expected[name][0], rel=1e-3), name
-    # Rounding, which differs with the number of threads, gives an image another class here and there.
-    assert found["f1_score"][0] == pytest.approx(expected["f1_score"][0], abs=1e-3)
     # Up to the rounding of an epoch: processors differ, and one with AMX has 1.02e-4.
     assert found["loss"][0] == pytest.approx(expected["loss"][0], rel=2e-4)
     assert found["loss"][1] == pytest.approx(expected["loss"][1], rel=1e-3)
