@@ -238,6 +238,7 @@ def apply_override(root: Node, text: str, schema: Schema) -> None:
         raise fail("expected `path=value`, such as `training.epochs=5`")
     if not _PATH.fullmatch(path):
         raise fail(f"`{shorten(path)}` is no path; expected names and numbers, such as `model.layers[6].Dropout.rate`")
+    # Of digits, a part is a number in a list and a name elsewhere: a class may be called `007`.
     parts = _PART.findall(path)
     changed = root.copy()
     _Setter(place, path, _blocks(changed)).set(changed, schema, parts, value)
@@ -268,19 +269,17 @@ class _Setter:
         return ConfigError([Problem(self.place, self.path, message)])
 
     def set(self, node: Node, schema: Schema, parts: list[str], value: str) -> None:
-        part, rest = parts[0], parts[1:]
+        key, rest = parts[0], parts[1:]
         if schema.kind == "list" or (schema.kind == "value" and isinstance(node.value, list)):
-            self.set_item(node, schema, part, rest, value)
+            self.set_item(node, schema, key, rest, value)
             return
         if schema.kind == "choice":
-            self.set_named(node, schema, part, rest, value)
+            self.set_named(node, schema, key, rest, value)
             return
         if schema.kind not in ("model", "mapping") and not isinstance(node.value, dict):
-            raise self.fail(f"`{part}` does not exist: the value there is {describe(node.plain())}")
+            raise self.fail(f"`{key}` does not exist: the value there is {describe(node.plain())}")
         if not isinstance(node.value, dict):
             node.value = {}
-        # A name even where it is of digits: a class may be called `007`.
-        key = part
         inner = schema.field(key) if schema.kind in ("model", "mapping") else Schema("value")
         if inner is None:
             assert schema.model is not None
@@ -324,9 +323,9 @@ class _Setter:
             raise self.fail(f"entry {index} is `{name}`, not `{rest[0]}`{hint}")
         self.set(items[index], inner, rest, value)
 
-    def set_named(self, node: Node, schema: Schema, part: str, rest: list[str], value: str) -> None:
+    def set_named(self, node: Node, schema: Schema, name: str, rest: list[str], value: str) -> None:
         assert schema.table is not None
-        name, current = part, _name_of(node)
+        current = _name_of(node)
         if schema.table.kind == "layer" and name in self.blocks:
             self.set_call(node, name, rest, value)
             return
