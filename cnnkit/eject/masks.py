@@ -111,8 +111,8 @@ def write_pairs(config: DataConfig, info: DataSetInfo) -> SourceText:
     constants += [*wrapped(f"CLASS_NAMES = {literal(list(listing.class_names))}"), "CLASSES = len(CLASS_NAMES)"]
     constants += mask_constants(info)
     constants += wrapped(f"IMAGE_SUFFIXES = {literal(IMAGE_SUFFIXES)}")
-    # Where the folder itself holds the images, there is one split.
-    inside = len(listing.splits) > 1 and (listing.root / IMAGES).is_dir()
+    # Whether the splits are in the folders of images and masks, rather than these in those of splits.
+    inside = len(listing.splits) > 1 and not _split_folder(listing.splits["train"])
     names = {"images": IMAGES, "masks": MASKS, "suffixes": ""}
     if inside:
         names |= {"argument": "split", "what": "split", "place": "DATA, kind, split"}
