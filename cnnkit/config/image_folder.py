@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cnnkit.config.class_names import same_for
 from cnnkit.config.data import DataProblem
-from cnnkit.config.split_folders import Scan, check_spellings, class_folders, split_folders, test_split
+from cnnkit.config.split_folders import Scan, class_folders, classes_by_name, split_folders, test_split
 from cnnkit.images.files import folders_in, image_files, left_out_text
 from cnnkit.images.formats import IMAGE_SUFFIXES, MOST_MEGAPIXELS, header_size, open_image
 from cnnkit.terminal.printable import printable
@@ -173,10 +173,9 @@ def _folder(
 
 
 def _list_classes(folder: Path, scan: Scan) -> _Classes:
-    folders = class_folders(folder, scan)
+    folders = list(classes_by_name(folder, scan).values())
     if not folders:
         raise DataProblem(f"`{folder}` has no class folders; expected one folder of images for each class", "folder")
-    check_spellings(folder, folders)
     listed = [image_files(path) for path in folders]
     _check_apart([images for images, _ in listed])
     left_out = [str(path) for path in scan(folder)[1]] + [file for _, others in listed for file in others]

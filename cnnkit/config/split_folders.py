@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,17 +123,15 @@ def class_folders(folder: Path, scan: Scan = folders_in) -> list[Path]:
     return [path for path in scan(folder)[0] if not holds_runs(path)]
 
 
-def check_spellings(folder: Path, folders: Iterable[Path]) -> None:
-    """Refuses class folders whose names are one text.
-
-    Args:
-        folder: Where they are.
+def classes_by_name(folder: Path, scan: Scan = folders_in) -> dict[str, Path]:
+    """The class folders in a folder, sorted, by what the spellings of their names have in common.
 
     Raises:
-        DataProblem: if there are two.
+        DataProblem: if the names of two are one text.
+        OSError: as `class_folders`.
     """
     names: dict[str, Path] = {}
-    for path in folders:
+    for path in class_folders(folder, scan):
         other = names.setdefault(same_for(path.name), path)
         if other is not path:
             raise DataProblem(
@@ -141,6 +139,7 @@ def check_spellings(folder: Path, folders: Iterable[Path]) -> None:
                 "(with accented letters as one character, and as two); put what they hold into one",
                 "folder",
             )
+    return names
 
 
 def _read(path: Path, scan: Scan) -> _Named | None:

@@ -13,7 +13,7 @@ from cnnkit.config.class_names import place_of, same_for
 from cnnkit.config.data import DataConfig, DataProblem
 from cnnkit.config.known_data_sets import KNOWN, KNOWN_TEXTS
 from cnnkit.config.prepared import read_prepared_texts, text_feature_of
-from cnnkit.config.split_folders import check_spellings, class_folders, split_folders
+from cnnkit.config.split_folders import classes_by_name, split_folders
 from cnnkit.config.table import ImageTable, ListedImage, check_table, read_image_table
 from cnnkit.config.target import OneClass, Target
 from cnnkit.config.tfds_names import known_name, meant_name, prepared_folder
@@ -188,10 +188,7 @@ def text_folders(root: Path) -> dict[str, dict[str, Path]]:
         OSError: if a folder cannot be read.
     """
     splits = split_folders(root) or {"train": root}
-    classes = {split: class_folders(folder) for split, folder in splits.items()}
-    for split, folders in classes.items():
-        check_spellings(splits[split], folders)
-    return {split: {same_for(path.name): path for path in folders} for split, folders in classes.items()}
+    return {split: classes_by_name(folder) for split, folder in splits.items()}
 
 
 def text_files(folder: Path, ending: str) -> list[Path]:

@@ -95,12 +95,11 @@ class _Finder:
         images, labels = self.root / "images", self.root / "labels"
         if not (images.is_dir() and labels.is_dir()):
             return {}
-        found = {}
+        found: dict[str, tuple[str, Place]] = {}
         for folder in folders_in(labels)[0]:
             split = named_split(folder.name)
             if split is not None and (images / folder.name).is_dir():
-                self._check_alone(split in found, split)
-                found[split] = ("YOLO", self._place(images / folder.name, folder))
+                self._add(found, split, ("YOLO", self._place(images / folder.name, folder)))
         return found
 
     def split_folders(self) -> dict[str, tuple[str, Place]]:
@@ -109,16 +108,15 @@ class _Finder:
         for folder in folders_in(self.root)[0]:
             split = named_split(folder.name)
             place = self._inside(folder) if split is not None else None
-            if split is None or place is None:
-                continue
-            self._check_alone(split in found, split)
-            found[split] = place
+            if split is not None and place is not None:
+                self._add(found, split, place)
         return found
 
-    def _check_alone(self, is_second: bool, split: str) -> None:
-        """Refuses a second folder for a split."""
-        if is_second:
+    def _add(self, found: dict[str, tuple[str, Place]], split: str, place: tuple[str, Place]) -> None:
+        """Adds a folder for a split, and refuses a second one."""
+        if split in found:
             raise DataProblem(f"`{self.root}` has two folders for the {split} split; keep one", "folder")
+        found[split] = place
 
     def alone(self) -> dict[str, tuple[str, Place]]:
         """One folder without splits."""
